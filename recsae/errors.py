@@ -1,0 +1,51 @@
+"""What can go wrong, said in one or two sentences: what happened, what was seen, what to do."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RecSAEError(Exception):
+    """Base of every error that recsae raises on purpose; ``exit_code`` is the command's."""
+
+    exit_code = 3
+
+
+class InvalidInput(RecSAEError):
+    """What the caller typed cannot be used: an unknown user, latent, concept or option."""
+
+    exit_code = 2
+
+
+class CannotOpenModel(RecSAEError):
+    """The checkpoint or its data set cannot be opened."""
+
+
+class SiteNotFound(InvalidInput):
+    """The model has no such site."""
+
+
+class ArtifactMismatch(RecSAEError):
+    """Two artefacts do not belong together, or a file of a run was changed or cut short."""
+
+
+class NotEnoughData(RecSAEError):
+    """Too few users, sequences or activations for the question asked."""
+
+
+class LabelerFailed(RecSAEError):
+    """A labeler gave no usable answer."""
+
+
+def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
+    """Return ``" Did you mean 'a' or 'b'?"`` for the names closest to ``name``, or ``""``.
+
+    >>> nearest("horor", ["Horror", "Drama"])
+    " Did you mean 'Horror'?"
+    >>> nearest("zzz", ["Horror"])
+    ''
+    """
+    originals = {k.casefold(): k for k in known}
+    close = difflib.get_close_matches(name.casefold(), originals, n=n, cutoff=0.6)
+    if not close:
+        return ""
+    return " Did you mean " + " or ".join(repr(originals[c]) for c in close) + "?"
