@@ -1,0 +1,62 @@
+# make demo   install, train a small model, open it up, write a report
+# make test   install what the tests need and run all of them
+# make lint   style and types
+# make clean  remove everything these targets made
+
+PYTHON ?= python3
+WORKERS ?= 2
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip install -c constraints.txt
+REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: demo test lint clean browser
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/recsae demo --out recsae-demo
+
+# One thread per worker: two workers with one thread each beat one worker with two.
+test: $(VENV)/.installed-dev browser
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: $(VENV)/.installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info plugins/*.egg-info recsae-demo
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp files below are written last, so that a step that failed is done again.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v[:2] == (3, 11) or sys.exit( \
+	    "recsae is tested on Python 3.11 and $(PYTHON) is Python %d.%d: " % v[:2] \
+	    + "install Python 3.11 and name it, as in: make PYTHON=python3.11 $(MAKECMDGOALS)")'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created $(REQUIREMENTS)
+	@rm -f $@
+	$(PIP) -e ".[recbole]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created $(REQUIREMENTS)
+	@rm -f $@
+	$(PIP) -e ".[recbole,dev]"
+	@touch $@ $(VENV)/.installed
+
+# The report is opened in Chromium by tests; without one they skip.
+browser:
+	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	elif [ "$$(id -u)" != 0 ]; then \
+	    echo "The browser tests will skip: Chromium is missing, and installing it needs root."; \
+	elif ! command -v apt-get >/dev/null; then \
+	    echo "The browser tests will skip: Chromium is missing, and so is apt-get to install it."; \
+	else \
+	    echo "Installing Chromium for the browser tests."; \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	        apt-get install -qq -y --no-install-recommends chromium; } >/dev/null \
+	    || echo "The browser tests will skip: apt-get could not install Chromium."; \
+	fi
