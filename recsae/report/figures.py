@@ -1,0 +1,213 @@
+"""The report's charts as inline SVG that follows the page's colours.
+
+Matplotlib draws with marker colours that stand for the page's CSS variables, so one drawing
+serves the light and the dark scheme. The same report gives the same bytes.
+"""
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from recsae.report.parts import Code
+from recsae.report.schema import Report
+from recsae.report.words import CODE_NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+# colour drawn -> CSS variable it stands for
+INK, MUTED, LINE, ACCENT = "#010101", "#020202", "#030303", "#040404"
+VERIFIED, SUPPORTED, UNSUPPORTED, REST, SOFT = (
+    "#050505",
+    "#060606",
+    "#070707",
+    "#080808",
+    "#090909",
+)
+_VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    LINE: "var(--line)",
+    ACCENT: "var(--accent)",
+    VERIFIED: "var(--verified)",
+    SUPPORTED: "var(--supported)",
+    UNSUPPORTED: "var(--unsupported)",
+    REST: "var(--untested)",
+    SOFT: "var(--soft)",
+}
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.size": 10,
+    "text.color": INK,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": MUTED,
+    "axes.titlesize": 10.5,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "legend.frameon": False,
+}
+_CODE_ORDER: tuple[Code, ...] = ("sae", "random", "neurons", "pca")
+
+
+def figures(report: Report) -> dict[str, str]:
+    """Draw every chart there is data for.
+
+    Parameters
+    ----------
+    report
+        The report to draw.
+
+    Returns
+    -------
+    dict
+        ``scatter``, ``baselines`` and ``firing``, each an ``<svg>`` element or absent.
+    """
+    import matplotlib
+
+    drawn: dict[str, str] = {}
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        for name, draw in (("scatter", _scatter), ("baselines", _baselines), ("firing", _firing)):
+            matplotlib.rcParams["svg.hashsalt"] = name
+            if (canvas := draw(report)) is not None:
+                drawn[name] = _svg(canvas, name)
+    return drawn
+
+
+def _canvas(width: float, height: float, columns: int = 1) -> "tuple[Canvas, list[Axes]]":
+    from matplotlib.figure import Figure as Canvas
+
+    canvas = Canvas(figsize=(width, height), layout="constrained")
+    axes = canvas.subplots(1, columns, squeeze=False)
+    return canvas, list(axes[0])
+
+
+def _svg(canvas: "Canvas", name: str) -> str:
+    """Return the drawing as an element that can stand in the page beside others."""
+    out = StringIO()
+    canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+    text = out.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
+    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", text)
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text, count=1)
+    text = text.replace("xlink:href", "href")
+    for colour, variable in _VARIABLES.items():
+        text = text.replace(colour, variable)
+    return text.strip()
+
+
+def _scatter(report: Report) -> "Canvas | None":
+    """Precision against recall of every tested concept, coloured by status."""
+    styles = (
+        ("unsupported", UNSUPPORTED, "unsupported", "x"),
+        ("supported", SUPPORTED, "supported", "^"),
+        ("verified", VERIFIED, "verified", "o"),
+    )
+    tested = [c for c in report.concepts.list if c.precision is not None and c.recall is not None]
+    if not tested:
+        return None
+    canvas, (axes,) = _canvas(5.2, 4.4)
+    for status, colour, label, marker in styles:
+        points = [c for c in tested if c.status == status]
+        axes.plot(
+            [c.recall or 0.0 for c in points],
+            [c.precision or 0.0 for c in points],
+            linestyle="none",
+            marker=marker,
+            markersize=4,
+            color=colour,
+            alpha=0.6,
+            markeredgewidth=0 if marker != "x" else 1,
+            label=f"{label} ({len(points):,})",
+        )
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axes.set_xlabel("recall: active cases that the label finds")
+    axes.set_ylabel("precision: how often the label is right")
+    canvas.legend(loc="outside upper left", ncols=3, handletextpad=0.1, columnspacing=1)
+    return canvas
+
+
+def _baselines(report: Report) -> "Canvas | None":
+    """Verified and distinct verified concepts, and the named share, beside the baselines."""
+    counts = {c: n for c in _CODE_ORDER if (n := getattr(report.baselines, c)) is not None}
+    shares = {c: s for c in _CODE_ORDER if (s := report.named_share.get(c)) is not None}
+    if not counts and not shares:
+        return None
+    canvas, (left, right) = _canvas(8.6, 3.6, 2)
+    names = [CODE_NAMES[c].replace(" ", "\n", 1) for c in counts]
+    for offset, key, colour, label in (
+        (-0.2, "verified", SOFT, "verified"),
+        (0.2, "distinct_verified", ACCENT, "of these, different"),
+    ):
+        heights = [getattr(n, key) for n in counts.values()]
+        bars = left.bar(
+            [i + offset for i in range(len(heights))], heights, 0.38, color=colour, label=label
+        )
+        left.bar_label(bars, [f"{h:,}" for h in heights], padding=2, fontsize=9, color=MUTED)
+    left.set_xticks(range(len(names)), names)
+    left.grid(axis="x", visible=False)
+    left.set_title("Verified concepts", pad=24)
+    left.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=2, fontsize=9)
+    _share_lines(right, shares)
+    return canvas
+
+
+def _share_lines(axes: "Axes", shares: dict[str, Any]) -> None:
+    markers = {"sae": "o", "random": "s", "neurons": "^", "pca": "D"}
+    for code, share in shares.items():
+        sizes = [(8, share.of_8), (16, share.of_16), (32, share.of_32)]
+        known = [(n, 100 * v) for n, v in sizes if v is not None]
+        axes.plot(
+            [n for n, _ in known],
+            [v for _, v in known],
+            marker=markers[code],
+            markersize=6 if code == "sae" else 4.5,
+            linewidth=2.4 if code == "sae" else 1.2,
+            color=ACCENT if code == "sae" else MUTED,
+            label=CODE_NAMES[code],
+        )
+    axes.set_xticks([8, 16, 32])
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("concepts used")
+    axes.set_title("Share explained, %", pad=24)
+    if shares:
+        axes.legend(
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 0.98),
+            ncols=2 if len(shares) < 3 else 4,
+            fontsize=9,
+            columnspacing=0.8,
+            handlelength=1.2,
+        )
+
+
+def _firing(report: Report) -> "Canvas | None":
+    """How often concepts are active, on a logarithmic scale."""
+    rates = [r for c in report.concepts.list if (r := c.fire_rate) is not None and r > 0]
+    if not rates:
+        return None
+    import numpy as np
+
+    canvas, (axes,) = _canvas(5.2, 3.2)
+    low = min(np.log10(min(rates)), -3.0)
+    axes.hist(rates, bins=list(np.logspace(low, 0, 31)), color=ACCENT, alpha=0.85)
+    axes.set_xscale("log")
+    ticks = [10.0**e for e in range(int(np.floor(low)), 1)]
+    axes.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
+    axes.set_xlabel("share of held-out positions on which the concept is active")
+    axes.set_ylabel("concepts")
+    axes.grid(axis="x", visible=False)
+    return canvas

@@ -1,0 +1,239 @@
+"""Everything the report shows, as one validated object: ``report.json`` is ``Report`` written out.
+
+Unknown keys are errors. The pieces with the number types and the concepts are in ``parts``.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, Field
+
+from recsae.report.parts import (
+    Code,
+    Concepts,
+    Count,
+    Figure,
+    Interval,
+    Item,
+    Metrics,
+    Part,
+)
+
+SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
+
+
+class Model(Part):
+    """The recommender that was opened."""
+
+    name: str
+    plugin: str
+    site: str
+    site_meaning: str
+    hidden_size: Count
+    n_items: Count
+    checkpoint_sha256: str
+    linear_head: bool
+    causal: bool
+
+
+class Data(Part):
+    """What it was read on, and how its users were split."""
+
+    name: str
+    n_users: Count
+    n_construction_users: Count
+    n_heldout_users: Count
+    n_sequences: Count
+    n_construction_positions: Count
+    n_heldout_positions: Count
+    attributes: list[str]
+    title_column: str | None
+    notes: list[str]
+
+
+class Autoencoder(Part):
+    """The sparse autoencoder and how well it fits; shares are of latents, on held-out users."""
+
+    n_latents: Count
+    k: Count
+    activation: str
+    fvu: Figure
+    l0: Figure
+    dead_fraction: Figure
+    dense_fraction: Figure
+    n_activations_seen: Count
+    seconds: Figure
+    epochs: Count
+
+
+class AllUsersAccuracy(Part):
+    """The recommender's own evaluation, before and after inserting the reconstruction."""
+
+    base: Metrics
+    reconstructed: Metrics
+    n_cases: Count
+
+
+class HeldoutAccuracy(Part):
+    """The same on held-out users, at every position and at each user's last item."""
+
+    base: Metrics
+    reconstructed: Metrics
+    ndcg_kept: Figure
+    ndcg_kept_ci: Interval
+    last_item_ndcg_kept: Figure
+    last_item_ndcg_kept_ci: Interval
+    rbo: Figure
+    n_users: Count
+    n_positions: Count
+
+
+class Accuracy(Part):
+    """How much of the recommender's accuracy survives the autoencoder."""
+
+    metric_note: str
+    all_users: AllUsersAccuracy
+    heldout: HeldoutAccuracy
+
+
+class Protocol(Part):
+    """The rules by which concepts were tested."""
+
+    name: str
+    min_positives: Count
+    min_users: Count
+    supported_excludes_verified: bool
+    threshold: Figure
+    one_sided_level: Figure
+    n_chance_directions: Count
+
+
+class NamedShare(Part):
+    """Share of score variance that 8, 16 and 32 verified concepts explain on held-out users."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    of_8: Figure = Field(alias="8")
+    of_16: Figure = Field(alias="16")
+    of_32: Figure = Field(alias="32")
+    ndcg_kept_32: Figure
+    n_verified: Count
+
+
+class PaperScore(Part):
+    """The RecSAE paper's own score; ``at_0_8`` and ``at_0_9`` count latents of that confidence."""
+
+    n: Count
+    at_0_8: Count
+    at_0_9: Count
+    mean_recall: Figure
+    mean_specificity: Figure
+    mean_confidence: Figure
+
+
+class CodeCounts(Part):
+    """What one code (the SAE or a baseline) came to under the default protocol."""
+
+    n_units: Count
+    tested: Count
+    verified: Count
+    supported: Count
+    distinct_verified: Count
+    distinct_verified_equal_units: Count
+    mean_balanced_accuracy: Figure
+
+
+class Baselines(Part):
+    """The SAE and its baselines in one shape; dense codes by name, apart."""
+
+    sae: CodeCounts | None = None
+    neurons: CodeCounts | None = None
+    random: CodeCounts | None = None
+    pca: CodeCounts | None = None
+    dense: dict[str, CodeCounts] = Field(default_factory=dict)
+
+
+class AttributeScore(Part):
+    """How well the best single latent of each code tells one attribute."""
+
+    attribute: str
+    best_latent: Count | None
+    auc_sae: Figure
+    auc_neurons: Figure
+    auc_random: Figure
+    auc_pca: Figure
+    auc_supervised: Figure
+    prevalence: Figure
+    site: str
+
+
+class Steering(Part):
+    """What turning one concept did to held-out users' recommendations."""
+
+    target: str
+    latent: Count | None
+    name: str | None = None
+    intervention: str
+    target_share_before: Figure
+    target_share_after: Figure
+    ndcg_before: Figure
+    ndcg_after: Figure
+    n_users: Count
+
+
+class Report(Part):
+    """Everything the report shows: the content of ``report.json``."""
+
+    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    model: Model
+    data: Data
+    sae: Autoencoder
+    accuracy: Accuracy
+    concepts: Concepts
+    items: dict[str, Item]
+    protocol: Protocol
+    named_share: dict[Code, NamedShare]
+    recsae_protocol: dict[Code, PaperScore]
+    baselines: Baselines
+    attributes: list[AttributeScore]
+    skipped_attributes: list[str]
+    steering: list[Steering]
+    timings: dict[str, Figure]
+    memory: dict[str, Figure]
+    versions: dict[str, str]
+    seed: int
+    created: str
+
+    def title(self, item: str) -> str:
+        """Return the title of an item, or its external id where no title is known."""
+        known = self.items.get(item)
+        return known.title if known and known.title else item
+
+    def to_json(self) -> str:
+        """Return the text of ``report.json``."""
+        plain = self.model_dump(mode="json", by_alias=True)
+        return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def schema_text() -> str:
+    """Return the JSON Schema of ``report.json`` as it is saved in the package."""
+    return json.dumps(Report.model_json_schema(), indent=1, ensure_ascii=False) + "\n"
+
+
+def write_schema(path: Path = SCHEMA_FILE) -> Path:
+    """Save the JSON Schema of ``report.json``.
+
+    Parameters
+    ----------
+    path
+        Where to write; by default the file that ships in the package.
+
+    Returns
+    -------
+    Path
+        The file written.
+    """
+    path.write_text(schema_text(), encoding="utf-8")
+    return path
