@@ -14,9 +14,8 @@ REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 demo: $(VENV)/.installed
 	$(VENV)/bin/recsae demo --out recsae-demo
 
-# One thread per worker: two workers with one thread each beat one worker with two.
 test: $(VENV)/.installed-dev browser
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
@@ -33,7 +32,6 @@ $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v[:2] == (3, 11) or sys.exit( \
 	    "recsae is tested on Python 3.11 and $(PYTHON) is Python %d.%d: " % v[:2] \
 	    + "install Python 3.11 and name it, as in: make PYTHON=python3.11 $(MAKECMDGOALS)")'
-	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
 
@@ -49,7 +47,8 @@ $(VENV)/.installed-dev: $(VENV)/.created $(REQUIREMENTS)
 
 # The report is opened in Chromium by tests; without one they skip.
 browser:
-	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
+	@if { command -v chromium || command -v chromium-browser || command -v google-chrome; } \
+	    >/dev/null; then :; \
 	elif [ "$$(id -u)" != 0 ]; then \
 	    echo "The browser tests will skip: Chromium is missing, and installing it needs root."; \
 	elif ! command -v apt-get >/dev/null; then \

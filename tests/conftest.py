@@ -1,4 +1,4 @@
-"""What every test shares: one thread, and the same examples on every run."""
+"""What every test shares: one thread per process, and the same examples on every run."""
 
 import os
 
