@@ -9,7 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from recsae.report.parts import Code
-from recsae.report.schema import Report
+from recsae.report.schema import NamedShare, Report
 from recsae.report.words import CODE_NAMES
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def _baselines(report: Report) -> "Canvas | None":
     return canvas
 
 
-def _share_lines(axes: "Axes", shares: dict[str, Any]) -> None:
-    markers = {"sae": "o", "random": "s", "neurons": "^", "pca": "D"}
+def _share_lines(axes: "Axes", shares: dict[Code, NamedShare]) -> None:
+    markers: dict[Code, str] = {"sae": "o", "random": "s", "neurons": "^", "pca": "D"}
     for code, share in shares.items():
         sizes = [(8, share.of_8), (16, share.of_16), (32, share.of_32)]
         known = [(n, 100 * v) for n, v in sizes if v is not None]

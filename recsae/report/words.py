@@ -230,6 +230,11 @@ def count_headline(report: Report) -> Headline:
     )
 
 
+def headlines(report: Report) -> list[Headline]:
+    """Return the three figures of the first screen."""
+    return [share_headline(report), accuracy_headline(report), count_headline(report)]
+
+
 def heldout_note(report: Report) -> str:
     """Say what held-out means here, and what it does not."""
     d = report.data

@@ -1,0 +1,158 @@
+"""The one door to RecBole: whatever it does to the process on the way is undone on the way out.
+
+RecBole 1.2.1 turns on autograd's anomaly mode when a sequential model is imported, reads
+``sys.argv`` as settings, relies on NumPy aliases that were removed in NumPy 1.24, writes to
+``CUDA_VISIBLE_DEVICES``, extends PyYAML's loader, seeds every generator and talks on the root
+logger. Code here runs RecBole only inside :func:`recbole_boundary`.
+"""
+
+import logging
+import os
+import random
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from recsae.errors import CannotOpenModel
+
+# removed from NumPy; RecBole's pickles and modules still ask for them
+_ALIASES: dict[str, Any] = {
+    "bool": np.bool_,
+    "int": np.int_,
+    "float": np.float64,
+    "float_": np.float64,
+    "complex": np.complex128,
+    "complex_": np.complex128,
+    "object": np.object_,
+    "str": np.str_,
+    "long": np.int_,
+    "unicode": np.str_,
+    "bool8": np.bool_,
+}
+
+
+@contextmanager
+def recbole_boundary() -> Iterator[None]:
+    """Run RecBole inside; leave NumPy, torch, logging, argv and the random state as they were.
+
+    Raises
+    ------
+    CannotOpenModel
+        RecBole is not installed.
+    """
+    with ExitStack() as stack:
+        for keep in (_numpy_aliases, _argv, _environment, _random_state, _torch_switches, _logging):
+            stack.enter_context(keep())
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        _require_recbole()
+        stack.enter_context(_yaml_loader())
+        yield
+
+
+def _require_recbole() -> None:
+    try:
+        import recbole  # noqa: F401
+    except ImportError as error:
+        version = ".".join(map(str, sys.version_info[:2]))
+        cure = (
+            'pip install "recsae[recbole]"'
+            if sys.version_info < (3, 12)
+            else f"RecBole's dependency ray has no wheel for Python {version}: use Python 3.11 "
+            'with pip install "recsae[recbole]", or pip install --no-deps recbole==1.2.1 and then '
+            "pip install colorlog colorama pyyaml texttable tabulate thop tensorboard psutil"
+        )
+        raise CannotOpenModel(f"RecBole cannot be imported ({error}). Try: {cure}.") from error
+
+
+@contextmanager
+def _numpy_aliases() -> Iterator[None]:
+    before = {name: np.__dict__.get(name) for name in _ALIASES}
+    for name, value in _ALIASES.items():
+        if before[name] is None:
+            setattr(np, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is not None:
+                setattr(np, name, value)
+            elif name in np.__dict__:
+                delattr(np, name)
+
+
+@contextmanager
+def _argv() -> Iterator[None]:
+    before = sys.argv
+    sys.argv = before[:1] or ["recsae"]
+    try:
+        yield
+    finally:
+        sys.argv = before
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+@contextmanager
+def _random_state() -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (it is theirs)
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices=devices):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
+
+
+@contextmanager
+def _torch_switches() -> Iterator[None]:
+    cudnn = torch.backends.cudnn
+    anomaly = torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()
+    flags = cudnn.benchmark, cudnn.deterministic
+    try:
+        yield
+    finally:
+        torch.autograd.set_detect_anomaly(*anomaly)
+        cudnn.benchmark, cudnn.deterministic = flags
+
+
+@contextmanager
+def _logging() -> Iterator[None]:
+    root = logging.getLogger()
+    level, handlers = root.level, root.handlers[:]
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+
+
+@contextmanager
+def _yaml_loader() -> Iterator[None]:
+    import yaml
+
+    before = yaml.FullLoader.__dict__.get("yaml_implicit_resolvers")
+    try:
+        yield
+    finally:
+        if before is not None:
+            yaml.FullLoader.yaml_implicit_resolvers = before
+        elif "yaml_implicit_resolvers" in yaml.FullLoader.__dict__:
+            del yaml.FullLoader.yaml_implicit_resolvers

@@ -1,0 +1,226 @@
+"""Items as people know them: external ids, titles and attributes behind the model's internal ids."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from recsae import columns as C
+from recsae.errors import InvalidInput, nearest
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PAD = "[PAD]"
+TITLE_NAMES = ("title", "movie_title", "item_title", "name", "product_name", "item_name", "artist")
+ATTRIBUTE_NAMES = (
+    *("genre", "genres", "class", "category", "categories", "tag", "tags", "brand", "brands"),
+    *("type", "mpaa", "director", "country", "language", "publisher", "author", "developer"),
+)
+YEAR_NAMES = ("release_year", "year", "publication_year")
+
+
+@dataclass(frozen=True)
+class ItemCatalog:
+    """The items of a model.
+
+    Parameters
+    ----------
+    frame
+        One row per internal id, in order; columns ``item_id`` (external), ``title`` and, for each
+        attribute, a tuple of values per item.
+    recommendable
+        ``(n_items,)`` booleans; False for rows such as padding that are no items.
+    title_column, attributes, notes
+        Where the titles came from (None: there are none), the names of the attribute columns, and
+        remarks for the report.
+    """
+
+    frame: pd.DataFrame
+    recommendable: NDArray[np.bool_]
+    title_column: str | None = None
+    attributes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def n_items(self) -> int:
+        """Number of internal ids, padding included: the width of the model's scores."""
+        return len(self.frame)
+
+    @cached_property
+    def external_ids(self) -> list[str]:
+        """External id of every internal id."""
+        return list(self.frame[C.ITEM])
+
+    @cached_property
+    def titles(self) -> list[str]:
+        """Title of every internal id; the external id where there is none."""
+        return list(self.frame[C.TITLE])
+
+    @cached_property
+    def _by_id(self) -> dict[str, int]:
+        return {x: i for i, x in enumerate(self.external_ids) if self.recommendable[i]}
+
+    @cached_property
+    def _by_title(self) -> dict[str, int]:
+        rows = [i for i in range(self.n_items) if self.recommendable[i]]
+        return {self.titles[i].casefold(): i for i in reversed(rows)}
+
+    def internal(self, external: str) -> int:
+        """Internal id of an external id or, failing that, of a title.
+
+        Raises
+        ------
+        InvalidInput
+            Neither is known; the message names the nearest.
+        """
+        text = external.strip()
+        found = self._by_id.get(text, self._by_title.get(text.casefold()))
+        if found is None:
+            hint = nearest(text, self._by_title) or nearest(text, self._by_id)
+            raise InvalidInput(f"No item has the id or title {text!r}.{hint}")
+        return found
+
+    def parse_sequence(self, text: str) -> list[int]:
+        """Internal ids of a comma-separated list of external ids or titles, oldest first.
+
+        Titles that hold commas are quoted as in CSV: ``1,"Good, the Bad, The"``.
+        """
+        cells = [c for c in next(csv.reader([text], skipinitialspace=True), []) if c.strip()]
+        if not cells:
+            raise InvalidInput("The sequence is empty: give item ids or titles, oldest first.")
+        return [self.internal(cell) for cell in cells]
+
+
+def build_catalog(
+    external_ids: Sequence[str],
+    table: pd.DataFrame | None,
+    *,
+    n_pad: int = 1,
+    title_column: str | None = None,
+    attribute_columns: Sequence[str] | None = None,
+    separator: str = " ",
+) -> ItemCatalog:
+    """Join a model's items with a table of titles and attributes by external id.
+
+    Parameters
+    ----------
+    external_ids
+        External id per internal id; the first ``n_pad`` rows are padding.
+    table
+        Strings, first column the external id; None if there is no such table.
+    title_column, attribute_columns
+        Names to use; found by name if None (see ``TITLE_NAMES``, ``ATTRIBUTE_NAMES``).
+    separator
+        What separates the values of a multi-valued cell.
+
+    Raises
+    ------
+    InvalidInput
+        A column that was asked for is missing, or two rows of the table have one id.
+    """
+    ids = [PAD] * n_pad + [str(x) for x in external_ids[n_pad:]]
+    frame = pd.DataFrame({C.ITEM: ids})
+    recommendable = np.arange(len(ids)) >= n_pad
+    if table is None or table.shape[1] < 2:
+        frame[C.TITLE] = ids
+        note = "No titles or attributes of items were found; labels are by item and popularity."
+        return ItemCatalog(frame, recommendable, notes=(note,))
+    table, notes = _checked(table, ids[n_pad:])
+    title = _pick(table, title_column, TITLE_NAMES, "title")
+    wanted = attribute_columns if attribute_columns is not None else _found_attributes(table, title)
+    rows = table.set_index(table.columns[0]).reindex(ids)
+    titles = [PAD] * n_pad + ids[n_pad:]
+    if title:
+        known = rows[title].fillna("").str.replace("_", " ").str.strip()
+        titles = [t or fallback for t, fallback in zip(known, titles, strict=True)]
+    else:
+        notes.append("No titles of items were found; items are shown by their ids.")
+    frame[C.TITLE] = titles
+    for column in wanted:
+        _pick(table, column, (), "attribute")
+        year = column in YEAR_NAMES
+        cells = rows[column].fillna("")
+        name = "decade" if year else column
+        frame[name] = [_decade(c) if year else _values(c, separator) for c in cells]
+    names = tuple(dict.fromkeys("decade" if c in YEAR_NAMES else c for c in wanted))
+    if not names:
+        notes.append("No attributes of items were found; labels are by title term and popularity.")
+    return ItemCatalog(frame, recommendable, title, names, tuple(notes))
+
+
+def read_items_csv(path: Path) -> tuple[pd.DataFrame, str]:
+    """Read a user's own item table (``--items``): first column the external id.
+
+    Returns the table and what separates multiple values in a cell (``|`` or ``;`` if used, else a
+    comma inside tab-separated files, else a space).
+    """
+    try:
+        sample = path.read_text(encoding="utf-8", errors="strict")[:65536]
+        dialect = csv.Sniffer().sniff(sample.splitlines()[0], delimiters=",\t;")
+        table = pd.read_csv(path, sep=dialect.delimiter, dtype=str, keep_default_na=False)
+    except (OSError, UnicodeDecodeError, csv.Error, IndexError, pd.errors.ParserError) as error:
+        raise InvalidInput(f"Cannot read the item table {path}: {error}.") from error
+    if table.shape[1] < 2 or table.empty:
+        raise InvalidInput(
+            f"The item table {path} has {len(table)} rows and {table.shape[1]} columns; it needs a "
+            "header line, the item id in the first column and titles or attributes beside it."
+        )
+    body = sample.split("\n", 1)[-1]
+    separator = next((s for s in "|;" if s in body and s != dialect.delimiter), " ")
+    return table, separator
+
+
+def _checked(table: pd.DataFrame, ids: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
+    key = table.columns[0]
+    table = table.astype(str).assign(**{key: table[key].astype(str).str.strip()})
+    doubled = table[key][table[key].duplicated()]
+    if len(doubled):
+        raise InvalidInput(
+            f"The item table has {len(doubled)} repeated ids, {doubled.iloc[0]!r} among them: "
+            "keep one row per item."
+        )
+    missing = len(set(ids) - set(table[key]))
+    if missing == len(ids):
+        raise InvalidInput(
+            f"No id in column {key!r} of the item table is an item of the model (e.g. "
+            f"{table[key].iloc[0]!r} against {ids[0]!r}): the first column must be the item id."
+        )
+    notes = [f"{missing} of {len(ids)} items are not in the item table."] if missing else []
+    return table, notes
+
+
+def _pick(table: pd.DataFrame, asked: str | None, names: Sequence[str], what: str) -> str | None:
+    if asked is not None:
+        if asked not in table.columns[1:]:
+            known = list(table.columns[1:])
+            raise InvalidInput(f"The items have no {what} column {asked!r}; they have {known}.")
+        return asked
+    return next((n for n in names if n in table.columns[1:]), None)
+
+
+def _found_attributes(table: pd.DataFrame, title: str | None) -> list[str]:
+    known = (*ATTRIBUTE_NAMES, *YEAR_NAMES, "decade")
+    found = [c for c in table.columns[1:] if c in known and c != title]
+    years = [c for c in found if c in YEAR_NAMES]
+    if "decade" in found or len(years) > 1:
+        drop = years if "decade" in found else years[1:]
+        found = [c for c in found if c not in drop]
+    return found
+
+
+def _values(cell: str, separator: str) -> tuple[str, ...]:
+    parts = (p.strip().replace("_", " ") for p in cell.split(separator))
+    return tuple(dict.fromkeys(p for p in parts if p))
+
+
+def _decade(cell: str) -> tuple[str, ...]:
+    digits = cell.strip()[:4]
+    return (f"{digits[:3]}0s",) if len(digits) == 4 and digits.isdigit() else ()

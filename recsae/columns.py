@@ -1,0 +1,44 @@
+"""Names of the columns that recsae's tables share. Every table is read and written through these."""
+
+from typing import Final
+
+# items and users
+ITEM: Final = "item_id"
+TITLE: Final = "title"
+USER: Final = "user"
+
+# one row per latent
+LATENT: Final = "latent"
+NAME: Final = "name"
+LABEL: Final = "label"
+LABELER: Final = "labeler"
+ATTRIBUTE: Final = "attribute"
+VALUE: Final = "value"
+PREDICATE_SITE: Final = "predicate_site"
+THRESHOLD: Final = "threshold"
+STATUS: Final = "status"
+FIRE_RATE: Final = "fire_rate"
+
+# scores of a concept on held-out users
+PRECISION: Final = "precision"
+RECALL: Final = "recall"
+SPECIFICITY: Final = "specificity"
+HARD_SPECIFICITY: Final = "hard_specificity"
+F1: Final = "f1"
+BALANCED_ACCURACY: Final = "balanced_accuracy"
+CI_LOW: Final = "ci_low"
+AUC: Final = "auc"
+AVERAGE_PRECISION: Final = "average_precision"
+N_POS: Final = "n_pos"
+N_NEG: Final = "n_neg"
+N_USERS_POS: Final = "n_users_pos"
+CHANCE_PERCENTILE: Final = "chance_percentile"
+
+# one row per example sequence of a latent
+KIND: Final = "kind"
+QUANTILE: Final = "quantile"
+CASE: Final = "case"
+POSITION: Final = "position"
+ACTIVATION: Final = "activation"
+ITEMS: Final = "items"
+TOP_ITEM: Final = "top_item"

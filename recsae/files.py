@@ -1,0 +1,139 @@
+"""Writing that leaves either the whole file or nothing, and reading that notices damage."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsae.errors import ArtifactMismatch, RecSAEError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a file beside ``path``, then put it in place in one step.
+
+    Raises
+    ------
+    RecSAEError
+        The disk is full or the folder cannot be written; nothing half-written is left.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(aside)
+        with aside.open("rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except Exception as error:
+        aside.unlink(missing_ok=True)
+        if _disk_is_full(error):
+            raise RecSAEError(
+                f"The disk is full: {path} could not be written. Free some space and run the same "
+                "command again; finished stages are kept."
+            ) from error
+        if isinstance(error, PermissionError | NotADirectoryError):
+            raise RecSAEError(f"{path} cannot be written: {error.strerror}.") from error
+        raise
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    text = str(error)
+    number = getattr(error, "errno", None)
+    return number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in text
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON; NaN is refused."""
+    text = json.dumps(value, indent=1, allow_nan=False, sort_keys=True)
+    write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; ArtifactMismatch if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ArtifactMismatch(
+            f"{path} is missing or damaged ({error}); run the pipeline again to make it anew."
+        ) from error
+
+
+def write_parquet(path: Path, table: pd.DataFrame) -> None:
+    """Write a table."""
+    write_atomically(path, lambda p: table.to_parquet(p, index=False))
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """Read a table; ArtifactMismatch if it is missing or damaged."""
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:  # pyarrow raises its own kinds
+        raise ArtifactMismatch(
+            f"{path} is missing or damaged ({type(error).__name__}); run the pipeline again."
+        ) from error
+
+
+def write_arrays(
+    path: Path, arrays: dict[str, NDArray[Any]], metadata: dict[str, str] | None = None
+) -> None:
+    """Write NumPy arrays as safetensors."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    ready = {k: np.ascontiguousarray(v) for k, v in arrays.items()}
+    write_atomically(path, lambda p: save_file(ready, p, metadata))
+
+
+def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays of a safetensors file, memory-mapped: nothing is read before it is used."""
+    import numpy as np
+
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
+        if path.stat().st_size != 8 + size + end:
+            raise ValueError("cut short")
+        return {
+            key: np.memmap(
+                path,
+                dtype=_DTYPES[spec["dtype"]],
+                mode="r",
+                offset=8 + size + spec["data_offsets"][0],
+                shape=tuple(spec["shape"]),
+            )
+            if 0 not in spec["shape"]
+            else np.zeros(spec["shape"], _DTYPES[spec["dtype"]])
+            for key, spec in header.items()
+            if key != "__metadata__"
+        }
+    except (OSError, ValueError, KeyError) as error:
+        raise ArtifactMismatch(
+            f"{path} is missing or damaged ({error}); delete it and run the pipeline again."
+        ) from error
+
+
+_DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+
+
+def digest_of(value: Any) -> str:
+    """SHA-256 of a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,149 @@
+"""Plug-ins: packages that open some framework's models. Found through the entry-point group."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from recsae.errors import CannotOpenModel, InvalidInput, RecSAEError, nearest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recsae.recommender import Recommender
+
+GROUP = "recsae.plugins"
+
+
+class Plugin(Protocol):
+    """What an entry point of the group ``recsae.plugins`` names."""
+
+    name: str
+
+    def recognises(self, source: object) -> bool:
+        """Whether the source (a path or a live object) is of this plug-in's kind. Runs no code
+        of the source: a checkpoint is looked at, not unpickled."""
+
+    def open(self, source: object, **options: Any) -> Recommender:
+        """Attach to it. Options: trust, data_path, items, title_column, attribute_columns, device."""
+
+    def versions(self) -> dict[str, str]:
+        """Versions of what the plug-in stands on; raises if it cannot work here."""
+
+
+class PluginState(NamedTuple):
+    """One line of ``recsae plugins``."""
+
+    name: str
+    package: str
+    version: str
+    state: str
+    plugin: Plugin | None
+
+
+def installed() -> list[PluginState]:
+    """Every installed plug-in with its version and state; a broken one is listed, not raised."""
+    return [_state(point) for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)]
+
+
+def _state(point: EntryPoint) -> PluginState:
+    package = point.dist.name if point.dist else "?"
+    version = point.dist.version if point.dist else "?"
+    try:
+        plugin: Plugin = point.load()
+        if isinstance(plugin, type):
+            plugin = plugin()
+    except Exception as error:  # a third party's package may fail in any way at import
+        return PluginState(point.name, package, version, f"broken: {_one_line(error)}", None)
+    try:
+        found = ", ".join(f"{k} {v}" for k, v in plugin.versions().items())
+        return PluginState(point.name, package, version, f"ready ({found})", plugin)
+    except Exception as error:
+        return PluginState(
+            point.name, package, version, f"cannot work here: {_one_line(error)}", plugin
+        )
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def get_plugin(name: str) -> Plugin:
+    """The installed plug-in of that name."""
+    states = installed()
+    for state in states:
+        if state.name == name and state.plugin is not None:
+            return state.plugin
+    known = [s.name for s in states]
+    raise InvalidInput(f"No plug-in named {name!r} can be used.{nearest(name, known)}")
+
+
+def load_recommender(
+    source: str | Path | object,
+    *,
+    trust: bool = False,
+    data_path: str | Path | None = None,
+    items: str | Path | None = None,
+    title_column: str | None = None,
+    attribute_columns: list[str] | None = None,
+    device: str = "cpu",
+) -> Recommender:
+    """Attach to a trained recommender.
+
+    Parameters
+    ----------
+    source
+        Path of a checkpoint, or a live object that an installed plug-in knows.
+    trust
+        Allow unpickling, which can run code that the file's author put there.
+    data_path
+        Folder of the data set; default is what the checkpoint says, then places beside it.
+    items
+        CSV file of titles and attributes: first column the external item id.
+    title_column, attribute_columns
+        Columns to use instead of those found by name.
+    device
+        Where the model runs, "cpu" or "cuda".
+
+    Raises
+    ------
+    CannotOpenModel
+        Nothing there, not a checkpoint, not trusted, or no plug-in knows it.
+    """
+    from pathlib import Path
+
+    if isinstance(source, str | Path):
+        source = Path(source)
+        if not source.is_file():
+            what = "is a folder" if source.is_dir() else "does not exist"
+            raise CannotOpenModel(f"The checkpoint {source} {what}: give the path of a file.")
+    for state in installed():
+        if state.plugin is not None and state.plugin.recognises(source):
+            return state.plugin.open(
+                source,
+                trust=trust,
+                data_path=data_path,
+                items=items,
+                title_column=title_column,
+                attribute_columns=attribute_columns,
+                device=device,
+            )
+    names = ", ".join(f"{s.name} ({s.state})" for s in installed()) or "none"
+    raise CannotOpenModel(
+        f"No installed plug-in recognises {_describe(source)}. Installed plug-ins: {names}. If the "
+        "file was cut short, copy it again; `recsae doctor` checks the installation."
+    )
+
+
+def _describe(source: object) -> str:
+    from pathlib import Path
+
+    if not isinstance(source, Path):
+        return f"an object of type {type(source).__name__}"
+    size = source.stat().st_size
+    head = source.open("rb").read(4)
+    kind = "a zip archive" if head[:2] == b"PK" else "an empty file" if not size else "no torch file"
+    return f"{source} ({kind}, {size:,} bytes)"
+
+
+__all__ = ["Plugin", "PluginState", "RecSAEError", "get_plugin", "installed", "load_recommender"]

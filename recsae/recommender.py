@@ -1,0 +1,178 @@
+"""What recsae needs to know of a recommender, and numerical checks of what it claims to be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+
+from recsae.errors import SiteNotFound, nearest
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from recsae.catalog import ItemCatalog
+    from recsae.sequences import Batch, Sequences
+
+    Edit = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place where hidden states are read and edited."""
+
+    name: str
+    meaning: str
+    width: int
+    every_position: bool
+    """The states of all positions of a window come out of one forward (verified, see is_causal)."""
+
+
+class LinearHead(NamedTuple):
+    """``scores = states @ items.T + bias``, verified on real sequences."""
+
+    items: torch.Tensor  # (n_items, d)
+    bias: torch.Tensor | None  # (n_items,)
+
+    def score(self, states: torch.Tensor) -> torch.Tensor:
+        """Scores ``(n, n_items)`` of states ``(n, d)``."""
+        scores = states @ self.items.T
+        return scores if self.bias is None else scores + self.bias
+
+
+@dataclass(frozen=True)
+class EvaluationCases:
+    """The cases of the recommender's own evaluation.
+
+    Case i asks for the item after the first ``ends[i]`` items of sequence ``rows[i]``; it is
+    ranked in group ``groups[i]`` (a group of its own unless candidates are sampled per user).
+    ``candidates`` is ``(case, item)`` pairs, None for full ranking.
+    """
+
+    rows: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    targets: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    candidates: NDArray[np.int64] | None
+    metrics: tuple[str, ...]
+    topk: tuple[int, ...]
+    description: str
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """A trained recommender, attached. Adapters implement this; recsae uses nothing else."""
+
+    name: str
+    plugin: str
+    dataset: str
+    catalog: ItemCatalog
+    max_length: int
+    """Number of most recent items that the model reads."""
+
+    def sequences(self) -> Sequences:
+        """Every user's whole history, oldest item first."""
+
+    def evaluation(self, split: str = "test") -> EvaluationCases:
+        """The cases of the model's own evaluation settings."""
+
+    def sites(self) -> list[Site]:
+        """Where states can be read; the first is the sequence representation."""
+
+    def represent(
+        self, batch: Batch, site: str | None = None, *, positions: bool = False
+    ) -> torch.Tensor:
+        """States ``(n, d)`` at the last item, or ``(n, length, d)`` at every item."""
+
+    def score(self, batch: Batch) -> torch.Tensor:
+        """Scores ``(n, n_items)`` by the model's own scoring, edits applied."""
+
+    def linear_head(self) -> LinearHead | None:
+        """The head behind the default site, or None if scores are not linear in it."""
+
+    def edit(self, edit: Edit, site: str | None = None) -> AbstractContextManager[None]:
+        """Within the context, states ``(n, d)`` at the site become ``edit(states)``."""
+
+    def fingerprint(self) -> str:
+        """SHA-256 over what makes the scores: weights, settings, item ids."""
+
+    def sources(self) -> list[str]:
+        """Files that the model and its data were read from."""
+
+    def describe(self) -> dict[str, Any]:
+        """Facts for ``recsae inspect``: versions, settings, what was detected and how sure."""
+
+
+def find_site(recommender: Recommender, name: str | None) -> Site:
+    """The named site, or the default one; SiteNotFound lists what there is."""
+    sites = recommender.sites()
+    if name is None:
+        return sites[0]
+    for site in sites:
+        if site.name == name:
+            return site
+    known = [s.name for s in sites]
+    raise SiteNotFound(
+        f"{recommender.name} has no site {name!r}.{nearest(name, known)} It has: {known}."
+    )
+
+
+def top_items(scores: torch.Tensor, catalog: ItemCatalog, k: int = 10) -> torch.Tensor:
+    """``(n, k)`` internal ids of the best items; rows that are no items never come up."""
+    import torch
+
+    banned = torch.from_numpy(~catalog.recommendable).to(scores.device)
+    k = min(k, int(catalog.recommendable.sum()))
+    return scores.masked_fill(banned, float("-inf")).topk(k, dim=1).indices
+
+
+def is_causal(recommender: Recommender, site: str | None, batch: Batch, atol: float = 1e-4) -> bool:
+    """Whether states do not depend on later items: change the last item and compare.
+
+    Tested on the sequences of ``batch`` and never assumed from the model's name. The state of the
+    last position must also be the one that a single forward gives.
+    """
+    import torch
+
+    rows = batch.lengths >= 2
+    if not bool(rows.any()):
+        return False
+    batch = type(batch)(batch.items[rows], batch.lengths[rows], batch.users[rows])
+    n = torch.arange(len(batch.lengths))
+    states = recommender.represent(batch, site, positions=True)
+    single = recommender.represent(batch, site)
+    changed = batch.items.clone()
+    last = batch.lengths - 1
+    changed[n, last] = torch.where(changed[n, last] == 1, 2, 1)
+    after = recommender.represent(batch._replace(items=changed), site, positions=True)
+    shorter = batch.items.clone()
+    shorter[n, last] = 0
+    prefix = recommender.represent(batch._replace(items=shorter, lengths=last), site)
+    earlier = torch.arange(batch.items.shape[1]) < last[:, None]
+    scale = float(states.abs().max()) or 1.0
+    gaps = (
+        (states - after)[earlier].abs().max(),
+        (states[n, last] - single).abs().max(),
+        (states[n, last - 1] - prefix).abs().max(),
+    )
+    return all(float(gap) <= atol * scale for gap in gaps)
+
+
+def verify_head(
+    recommender: Recommender, head: LinearHead, batch: Batch, rtol: float = 1e-4
+) -> bool:
+    """Whether the head reproduces the model's own scores on ``batch``, for every real item."""
+    import torch
+
+    states = recommender.represent(batch)
+    if states.shape[1] != head.items.shape[1]:
+        return False
+    scores, ours = recommender.score(batch), head.score(states)
+    real = torch.from_numpy(recommender.catalog.recommendable)
+    if scores.shape != ours.shape:
+        return False
+    gap = (scores - ours)[:, real].abs().max()
+    return bool(gap <= rtol * (scores[:, real].abs().max() + 1e-12))

@@ -1,0 +1,62 @@
+"""The report as text: the model card, the table of concepts, and user ids hidden on request."""
+
+import csv
+from io import StringIO
+from pathlib import Path
+
+from recsae.report import words
+from recsae.report.escape import cell, markdown
+from recsae.report.parts import Concept
+from recsae.report.schema import Report
+
+_NESTED = {"histogram", "promotes", "demotes", "examples"}
+COLUMNS = [name for name in Concept.model_fields if name not in _NESTED]
+"""The columns of ``concepts.csv``: every plain field of a concept."""
+
+
+def concepts_csv(report: Report) -> str:
+    """Return ``concepts.csv``: one row per concept, an empty cell where there is no figure."""
+    out = StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for concept in report.concepts.list:
+        values = (getattr(concept, name) for name in COLUMNS)
+        writer.writerow([cell(v) if isinstance(v, str) else v for v in values])
+    return out.getvalue()
+
+
+def card(report: Report) -> str:
+    """Return ``card.md``: headline figures, the best distinct verified concepts, limits."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # Markdown: text from outside goes through the `md` filter
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(md=markdown, pct=words.percent, num=words.number)
+    return environment.get_template("card.md").render(
+        r=report,
+        verdict=words.verdict(report),
+        headlines=words.headlines(report),
+        best=words.best_distinct(report),
+        heldout_note=words.heldout_note(report),
+        code_names=words.CODE_NAMES,
+    )
+
+
+def redacted(report: Report) -> Report:
+    """Return the report with users called "user 1", "user 2", ... in order of appearance."""
+    names: dict[str, str] = {}
+    concepts = []
+    for concept in report.concepts.list:
+        examples = [
+            e.model_copy(update={"user": names.setdefault(e.user, f"user {len(names) + 1}")})
+            for e in concept.examples
+        ]
+        concepts.append(concept.model_copy(update={"examples": examples}))
+    listed = report.concepts.model_copy(update={"list": concepts})
+    return report.model_copy(update={"concepts": listed})

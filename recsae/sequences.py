@@ -1,0 +1,132 @@
+"""Users' time-ordered item sequences, held one after another so that long histories cost nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from recsae.errors import InvalidInput, NotEnoughData, nearest
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+HELDOUT_SHARE = 0.2
+
+
+class Batch(NamedTuple):
+    """What a recommender reads: left-aligned sequences, padded with 0 on the right."""
+
+    items: torch.Tensor  # (n, length) int64 internal item ids
+    lengths: torch.Tensor  # (n,) int64
+    users: torch.Tensor  # (n,) int64 internal user ids, 0 where the user is unknown
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """n sequences of internal item ids.
+
+    Parameters
+    ----------
+    flat, offsets
+        Items of all sequences and ``(n + 1,)`` bounds: sequence i is
+        ``flat[offsets[i]:offsets[i + 1]]``.
+    users
+        ``(n,)`` external user ids.
+    user_rows
+        ``(n,)`` internal user ids of the model.
+    """
+
+    flat: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    users: NDArray[np.object_]
+    user_rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """``(n,)`` number of items of each sequence."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, row: int) -> NDArray[np.int32]:
+        return self.flat[self.offsets[row] : self.offsets[row + 1]]
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {user: row for row, user in enumerate(self.users)}
+
+    def row_of(self, user: str) -> int:
+        """Row of a user by external id; InvalidInput (with the nearest ids) if unknown."""
+        try:
+            return self._row_of[str(user)]
+        except KeyError:
+            hint = nearest(str(user), self._row_of)
+            raise InvalidInput(f"No user has the id {user!r}.{hint}") from None
+
+    def batch(
+        self,
+        rows: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        length: int,
+    ) -> Batch:
+        """Cut ``[start, end)`` out of each row's sequence and pad to ``(n, length)``."""
+        import torch
+
+        sizes = ends - starts
+        where = starts[:, None] + np.arange(length)
+        inside = np.arange(length) < sizes[:, None]
+        index = np.where(inside, self.offsets[rows][:, None] + where, 0)
+        items = np.where(inside, self.flat[index], 0).astype(np.int64)
+        return Batch(
+            torch.from_numpy(items),
+            torch.from_numpy(sizes.astype(np.int64)),
+            torch.from_numpy(self.user_rows[rows].astype(np.int64)),
+        )
+
+
+def pad(sequences: Sequence[Sequence[int]], length: int, user_row: int = 0) -> Batch:
+    """Batch of the last ``length`` items of a few sequences typed in by hand."""
+    import torch
+
+    kept = [list(s)[-length:] for s in sequences]
+    items = torch.zeros(len(kept), length, dtype=torch.int64)
+    for row, sequence in enumerate(kept):
+        items[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.int64)
+    lengths = torch.tensor([len(s) for s in kept], dtype=torch.int64)
+    return Batch(items, lengths, torch.full((len(kept),), user_row, dtype=torch.int64))
+
+
+def is_heldout(user: str, share: float = HELDOUT_SHARE) -> bool:
+    """Whether a user belongs to the held-out side: decided by a hash of the external id alone.
+
+    >>> sum(is_heldout(str(u)) for u in range(1000))
+    208
+    """
+    digest = hashlib.sha256(f"recsae/{user}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") < share * 2**64
+
+
+def split_users(sequences: Sequences) -> NDArray[np.bool_]:
+    """``(n,)`` booleans, True for held-out users.
+
+    Raises
+    ------
+    NotEnoughData
+        One of the two sides would be empty.
+    """
+    held = np.array([is_heldout(u) for u in sequences.users], dtype=bool)
+    usable = sequences.lengths >= 2
+    if not (held & usable).any() or not (~held & usable).any():
+        raise NotEnoughData(
+            f"The data has {int(usable.sum())} users with at least two interactions: too few to "
+            "keep some users aside for testing. At least a few dozen are needed."
+        )
+    return held

@@ -1,0 +1,244 @@
+"""Training an SAE on a store: seeded, resumable after every epoch, the same bits either way."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional as F
+
+from recsae.errors import NotEnoughData
+from recsae.files import digest_of, read_json, write_atomically, write_json
+from recsae.sae import CONFIG, SAE, SAEConfig
+
+if TYPE_CHECKING:
+    from recsae.activations import ActivationStore, Progress
+
+STATE, STATE_META = "training.safetensors", "training.json"
+DENSE_SHARE = 0.1
+
+
+def train_sae(
+    store: ActivationStore,
+    config: SAEConfig | None = None,
+    folder: Path | None = None,
+    *,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> SAE:
+    """Train an SAE on the states of a store.
+
+    Parameters
+    ----------
+    store
+        States of construction users.
+    config
+        What to train; defaults as in RecSAE.
+    folder
+        Where to save the SAE, and its training state after every epoch: called again after having
+        been killed, training goes on from there and ends in the same bits.
+
+    Returns
+    -------
+    SAE
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    NotEnoughData
+        The store has fewer states than a latent needs to be learned from.
+    """
+    config = (config or SAEConfig()).resolved(store.width)
+    if len(store) < 2 * config.k:
+        raise NotEnoughData(f"{len(store)} hidden states are too few to train an SAE on.")
+    made_from = digest_of({"store": store.fingerprint, "config": config.model_dump()})
+    if folder is not None and (folder / CONFIG).exists():
+        if read_json(folder / CONFIG).get("made_from") == made_from:
+            return SAE.load(folder)
+        (folder / CONFIG).unlink()
+    sae = SAE(config, store.width)
+    sae.fit_input(store)
+    trainer = Trainer(sae.to(device), len(store))
+    started, spent = time.perf_counter(), 0.0
+    if folder is not None:
+        spent = trainer.resume(folder, made_from)
+    for epoch in range(trainer.epoch, trainer.n_epochs):
+        for block in store.blocks(seed=_mix(config.seed, epoch)):
+            trainer.train_block(block.to(device))
+        trainer.epoch = epoch + 1
+        if folder is not None and trainer.epoch < trainer.n_epochs:
+            trainer.save(folder, made_from, spent + time.perf_counter() - started)
+        if progress:
+            progress(trainer.step, trainer.n_steps, f"SAE steps, FVU {trainer.fvu:.3f}")
+    sae = sae.cpu().eval()
+    if folder is not None:
+        sae.save(
+            folder,
+            {
+                "made_from": made_from,
+                "model": store.manifest["model"],
+                "site": store.manifest["site"],
+                "epochs": trainer.n_epochs,
+                "n_activations_seen": trainer.n_epochs * len(store),
+                "seconds": round(spent + time.perf_counter() - started, 2),
+            },
+        )
+        for name in (STATE, STATE_META):
+            (folder / name).unlink(missing_ok=True)
+    return sae
+
+
+def _mix(seed: int, epoch: int) -> int:
+    return seed * 1_000_003 + epoch
+
+
+class Trainer:
+    """Optimiser, schedule and dead-latent tracking of one SAE."""
+
+    def __init__(self, sae: SAE, n_states: int) -> None:
+        config = sae.config
+        self.sae = sae
+        self.batch_size = min(config.batch_size, n_states)
+        self.n_epochs = min(config.max_epochs, max(1, round(config.n_samples / n_states)))
+        self.n_steps = self.n_epochs * math.ceil(n_states / self.batch_size)
+        self.peak = config.learning_rate * math.sqrt(self.batch_size / 1024)
+        self.optimiser = torch.optim.Adam(sae.parameters(), lr=self.peak, fused=True)
+        self.idle = torch.zeros(sae.n_latents, dtype=torch.int64, device=sae.W_dec.device)
+        self.epoch = self.step = 0
+        self.fvu = float("nan")
+
+    def train_block(self, block: torch.Tensor) -> None:
+        """One pass over states ``(m, d)`` in the order given."""
+        for batch in block.split(self.batch_size):
+            self.train_step(self.sae.normalised(batch))
+
+    def train_step(self, x: torch.Tensor) -> None:
+        """One step on normalised states ``(n, d)``."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.peak * self._schedule()
+        self.optimiser.zero_grad()
+        loss, fvu = self.loss(x)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._project_gradient()
+        self.optimiser.step()
+        with torch.no_grad():
+            self.sae.W_dec.copy_(F.normalize(self.sae.W_dec, dim=1))
+        self.step += 1
+        decay = 0.99 if self.fvu == self.fvu else 0.0
+        self.fvu = decay * self.fvu + (1 - decay) * fvu if decay else fvu
+
+    def loss(self, x: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """FVU plus the weighted auxiliary loss, and the FVU by itself.
+
+        x is normalised, so the variance is 1 per dimension over the whole store and the FVU's
+        denominator does not depend on the batch.
+        """
+        sae, config = self.sae, self.sae.config
+        pre = sae.preactivations(x)
+        code = sae._topk(pre)
+        error = x - sae._decode_topk(code)
+        fvu = error.square().mean()
+        dead = self._track(code.indices[code.values > 0], len(x))
+        loss = fvu
+        if config.aux_weight and bool(dead.any()):
+            loss = loss + config.aux_weight * self._auxiliary(pre, dead, error.detach())
+        return loss, float(fvu.detach())
+
+    def _track(self, active: torch.Tensor, n: int) -> torch.Tensor:
+        self.idle += n
+        self.idle[active] = 0
+        return self.idle > self.sae.config.dead_after
+
+    def _auxiliary(
+        self, pre: torch.Tensor, dead: torch.Tensor, residual: torch.Tensor
+    ) -> torch.Tensor:
+        """Share of the residual ``x - x_hat`` that the best dead latents leave (Gao et al. 2024)."""
+        columns = torch.nonzero(dead).squeeze(1)
+        k = min(self.sae.config.aux_k or 1, len(columns))
+        values, where = pre[:, columns].topk(k, dim=1)
+        guess = F.embedding_bag(
+            columns[where], self.sae.W_dec, per_sample_weights=values.relu(), mode="sum"
+        )
+        return (guess - residual).square().mean() / residual.square().mean().clamp_min(1e-12)
+
+    def _schedule(self) -> float:
+        """Linear warm-up, then linear decay to zero."""
+        done = (self.step + 1) / self.n_steps
+        warmup = self.sae.config.warmup
+        return done / warmup if done < warmup else (1 - done) / (1 - warmup) + 1 / self.n_steps
+
+    def _project_gradient(self) -> None:
+        """Drop the part of the decoder's gradient along each direction: its length stays 1."""
+        gradient, decoder = self.sae.W_dec.grad, self.sae.W_dec.detach()
+        if gradient is not None:
+            gradient -= (gradient * decoder).sum(1, keepdim=True) * decoder
+
+    def save(self, folder: Path, made_from: str, seconds: float) -> None:
+        """Keep everything that the next epoch depends on."""
+        from safetensors.torch import save_file
+
+        tensors: dict[str, torch.Tensor] = {"idle": self.idle.cpu()}
+        for name, value in self.sae.state_dict().items():
+            tensors[f"sae.{name}"] = value.detach().cpu().contiguous()
+        names = [n for n, _ in self.sae.named_parameters()]
+        for index, state in self.optimiser.state_dict()["state"].items():
+            for key, value in state.items():
+                tensors[f"adam.{names[index]}.{key}"] = torch.as_tensor(value).cpu().contiguous()
+        write_atomically(folder / STATE, lambda p: save_file(tensors, p, {"epoch": str(self.epoch)}))
+        meta = {"made_from": made_from, "epoch": self.epoch, "step": self.step}
+        write_json(folder / STATE_META, {**meta, "seconds": seconds, "fvu": self.fvu})
+
+    def resume(self, folder: Path, made_from: str) -> float:
+        """Go on from a saved state of the same training, if there is one; seconds spent so far."""
+        from safetensors import safe_open
+
+        if not (folder / STATE_META).exists() or not (folder / STATE).exists():
+            return 0.0
+        meta: dict[str, Any] = read_json(folder / STATE_META)
+        with safe_open(folder / STATE, framework="pt") as file:
+            if meta["made_from"] != made_from or file.metadata()["epoch"] != str(meta["epoch"]):
+                return 0.0
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        self.idle.copy_(tensors.pop("idle"))
+        weights = {k[4:]: v for k, v in tensors.items() if k.startswith("sae.")}
+        self.sae.load_state_dict(weights)
+        state = self.optimiser.state_dict()
+        for index, (name, _) in enumerate(self.sae.named_parameters()):
+            prefix = f"adam.{name}."
+            state["state"][index] = {
+                key.removeprefix(prefix): value
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+        self.optimiser.load_state_dict(state)
+        self.epoch, self.step, self.fvu = meta["epoch"], meta["step"], meta["fvu"]
+        return float(meta["seconds"])
+
+
+def quality(sae: SAE, store: ActivationStore) -> dict[str, float]:
+    """FVU in raw space, L0, dead share and share of dense latents on a (held-out) store.
+
+    FVU is ``sum ||h - h_hat||^2 / sum ||h - mean||^2`` with the store's own mean, over the whole
+    store at once: predicting the mean gives 1. Dead: never active here. Dense: active on more
+    than 10 % of the positions.
+    """
+    error, active = 0.0, 0
+    fired = torch.zeros(sae.n_latents, dtype=torch.int64)
+    with torch.no_grad():
+        for shard in store.shards:
+            for states in torch.from_numpy(shard[:].copy()).split(4096):
+                code = sae.encode_topk(states)
+                error += float((states - sae.decode_topk(code)).double().square().sum())
+                on = code.indices[code.values > 0]
+                active += len(on)
+                fired += torch.bincount(on, minlength=sae.n_latents)
+    n = len(store)
+    return {
+        "fvu": error / (store.variance() * n),
+        "l0": active / n,
+        "dead_fraction": float((fired == 0).float().mean()),
+        "dense_fraction": float((fired > DENSE_SHARE * n).float().mean()),
+    }

@@ -1,0 +1,92 @@
+"""Which windows of which histories go through the model, and which of their positions are kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.sequences import Sequences
+
+CONTEXT_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Windows:
+    """n windows: positions ``[kept_from, end)`` of ``rows``, read from ``start`` on."""
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    ends: NDArray[np.int64]
+    kept_from: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def n_positions(self) -> int:
+        """Positions kept in all windows together."""
+        return int((self.ends - self.kept_from).sum())
+
+    def take(self, index: NDArray[np.int64]) -> Windows:
+        """The windows at ``index``, in that order."""
+        return Windows(
+            self.rows[index], self.starts[index], self.ends[index], self.kept_from[index]
+        )
+
+
+def plan_windows(
+    sequences: Sequences,
+    rows: NDArray[np.int64],
+    max_length: int,
+    *,
+    every_position: bool,
+    limit: int | None,
+    seed: int,
+) -> Windows:
+    """Windows over each history but its last item, so that every kept position has a next item.
+
+    Where one forward gives the states of all positions, windows overlap so that each kept state
+    has at least 80 % of the context that the model would use there; the last one always ends at
+    the end. Otherwise each window keeps only its last position. If that makes more than ``limit``
+    positions, windows are drawn at random (seeded), the last of each history first.
+    """
+    n_positions = sequences.lengths[rows] - 1
+    rows, n_positions = rows[n_positions > 0], n_positions[n_positions > 0]
+    if every_position:
+        stride = max_length - math.ceil(CONTEXT_SHARE * max_length) + 1
+        beyond = np.maximum(0, -(-(n_positions - max_length) // stride))
+        which, back = _repeat(rows, beyond + 1)
+        ends = np.repeat(n_positions, beyond + 1) - stride * back
+        starts = np.maximum(0, ends - max_length)
+        kept_from = np.where(starts > 0, ends - stride, 0)
+    else:
+        which, back = _repeat(rows, n_positions)
+        ends = np.repeat(n_positions, n_positions) - back
+        starts = np.maximum(0, ends - max_length)
+        kept_from = ends - 1
+    windows = Windows(which, starts, ends, kept_from)
+    if limit is None or windows.n_positions <= limit:
+        return windows
+    return _sample(windows, back == 0, limit, seed)
+
+
+def _repeat(
+    rows: NDArray[np.int64], counts: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each row ``counts`` times, and the running number 0, 1, ... within it."""
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    return np.repeat(rows, counts), np.arange(int(counts.sum())) - first
+
+
+def _sample(windows: Windows, last: NDArray[np.bool_], limit: int, seed: int) -> Windows:
+    rng = np.random.default_rng(seed)
+    order = np.lexsort((rng.random(len(windows)), ~last))
+    sizes = (windows.ends - windows.kept_from)[order]
+    chosen = order[: max(1, int(np.searchsorted(np.cumsum(sizes), limit, side="right")))]
+    return windows.take(np.sort(chosen))
