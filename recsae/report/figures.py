@@ -9,7 +9,7 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from recsae.report.parts import Code
-from recsae.report.schema import NamedShare, Report
+from recsae.report.schema import Report
 from recsae.report.words import CODE_NAMES
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def figures(report: Report) -> dict[str, str]:
     Returns
     -------
     dict
-        ``scatter``, ``baselines`` and ``firing``, each an ``<svg>`` element or absent.
+        ``verified``, ``share``, ``scatter`` and ``firing``, each an ``<svg>`` element or absent.
     """
     import matplotlib
 
@@ -80,19 +80,18 @@ def figures(report: Report) -> dict[str, str]:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        for name, draw in (("scatter", _scatter), ("baselines", _baselines), ("firing", _firing)):
+        for name, draw in _DRAW.items():
             matplotlib.rcParams["svg.hashsalt"] = name
             if (canvas := draw(report)) is not None:
                 drawn[name] = _svg(canvas, name)
     return drawn
 
 
-def _canvas(width: float, height: float, columns: int = 1) -> "tuple[Canvas, list[Axes]]":
+def _canvas(width: float, height: float) -> "tuple[Canvas, Axes]":
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(width, height), layout="constrained")
-    axes = canvas.subplots(1, columns, squeeze=False)
-    return canvas, list(axes[0])
+    return canvas, canvas.subplots()
 
 
 def _svg(canvas: "Canvas", name: str) -> str:
@@ -119,7 +118,7 @@ def _scatter(report: Report) -> "Canvas | None":
     tested = [c for c in report.concepts.list if c.precision is not None and c.recall is not None]
     if not tested:
         return None
-    canvas, (axes,) = _canvas(5.2, 4.4)
+    canvas, axes = _canvas(5.2, 4.4)
     for status, colour, label, marker in styles:
         points = [c for c in tested if c.status == status]
         axes.plot(
@@ -136,38 +135,48 @@ def _scatter(report: Report) -> "Canvas | None":
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_xlabel("recall: active cases that the label finds")
     axes.set_ylabel("precision: how often the label is right")
-    canvas.legend(loc="outside upper left", ncols=3, handletextpad=0.1, columnspacing=1)
+    handles, labels = axes.get_legend_handles_labels()
+    canvas.legend(
+        handles[::-1],
+        labels[::-1],
+        loc="outside upper left",
+        ncols=3,
+        handletextpad=0.1,
+        columnspacing=1,
+    )
     return canvas
 
 
-def _baselines(report: Report) -> "Canvas | None":
-    """Verified and distinct verified concepts, and the named share, beside the baselines."""
+def _verified(report: Report) -> "Canvas | None":
+    """Verified and distinct verified concepts of every code."""
     counts = {c: n for c in _CODE_ORDER if (n := getattr(report.baselines, c)) is not None}
-    shares = {c: s for c in _CODE_ORDER if (s := report.named_share.get(c)) is not None}
-    if not counts and not shares:
+    if not counts:
         return None
-    canvas, (left, right) = _canvas(8.6, 3.6, 2)
-    names = [CODE_NAMES[c].replace(" ", "\n", 1) for c in counts]
+    canvas, axes = _canvas(5.2, 3.6)
     for offset, key, colour, label in (
         (-0.2, "verified", SOFT, "verified"),
         (0.2, "distinct_verified", ACCENT, "of these, different"),
     ):
         heights = [getattr(n, key) for n in counts.values()]
-        bars = left.bar(
-            [i + offset for i in range(len(heights))], heights, 0.38, color=colour, label=label
-        )
-        left.bar_label(bars, [f"{h:,}" for h in heights], padding=2, fontsize=9, color=MUTED)
-    left.set_xticks(range(len(names)), names)
-    left.grid(axis="x", visible=False)
-    left.set_title("Verified concepts", pad=24)
-    left.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=2, fontsize=9)
-    _share_lines(right, shares)
+        places = [i + offset for i in range(len(heights))]
+        bars = axes.bar(places, heights, 0.38, color=colour, label=label)
+        axes.bar_label(bars, [f"{h:,}" for h in heights], padding=2, fontsize=9, color=MUTED)
+    axes.set_xticks(range(len(counts)), [CODE_NAMES[c].replace(" ", "\n", 1) for c in counts])
+    axes.grid(axis="x", visible=False)
+    axes.set_ylabel("concepts")
+    canvas.legend(loc="outside upper left", ncols=2)
     return canvas
 
 
-def _share_lines(axes: "Axes", shares: dict[Code, NamedShare]) -> None:
+def _share(report: Report) -> "Canvas | None":
+    """The share explained by 8, 16 and 32 verified concepts of every code."""
+    if not report.named_share:
+        return None
     markers: dict[Code, str] = {"sae": "o", "random": "s", "neurons": "^", "pca": "D"}
-    for code, share in shares.items():
+    canvas, axes = _canvas(5.2, 3.6)
+    for code in _CODE_ORDER:
+        if (share := report.named_share.get(code)) is None:
+            continue
         sizes = [(8, share.of_8), (16, share.of_16), (32, share.of_32)]
         known = [(n, 100 * v) for n, v in sizes if v is not None]
         axes.plot(
@@ -182,16 +191,9 @@ def _share_lines(axes: "Axes", shares: dict[Code, NamedShare]) -> None:
     axes.set_xticks([8, 16, 32])
     axes.set_ylim(bottom=0)
     axes.set_xlabel("concepts used")
-    axes.set_title("Share explained, %", pad=24)
-    if shares:
-        axes.legend(
-            loc="lower left",
-            bbox_to_anchor=(-0.02, 0.98),
-            ncols=2 if len(shares) < 3 else 4,
-            fontsize=9,
-            columnspacing=0.8,
-            handlelength=1.2,
-        )
+    axes.set_ylabel("share explained, %")
+    canvas.legend(loc="outside upper left", ncols=2, handlelength=1.6)
+    return canvas
 
 
 def _firing(report: Report) -> "Canvas | None":
@@ -201,13 +203,18 @@ def _firing(report: Report) -> "Canvas | None":
         return None
     import numpy as np
 
-    canvas, (axes,) = _canvas(5.2, 3.2)
+    canvas, axes = _canvas(5.2, 3.2)
     low = min(np.log10(min(rates)), -3.0)
-    axes.hist(rates, bins=list(np.logspace(low, 0, 31)), color=ACCENT, alpha=0.85)
+    axes.hist(rates, bins=list(np.logspace(low, 0, 31)), color=ACCENT, rwidth=0.9)
     axes.set_xscale("log")
     ticks = [10.0**e for e in range(int(np.floor(low)), 1)]
-    axes.set_xticks(ticks, [f"{100 * t:g} %" for t in ticks])
+    axes.set_xticks(ticks, [f"{100 * t:g}%" for t in ticks])
     axes.set_xlabel("share of held-out positions on which the concept is active")
     axes.set_ylabel("concepts")
     axes.grid(axis="x", visible=False)
+    axes.locator_params(axis="y", integer=True)
+    axes.tick_params(axis="x", pad=6)
     return canvas
+
+
+_DRAW = {"verified": _verified, "share": _share, "scatter": _scatter, "firing": _firing}

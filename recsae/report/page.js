@@ -4,7 +4,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const STATUSES = ["verified", "supported", "unsupported", "untested", "dead"];
-const STEP = 50;
+const STEP = 25;
+const SURE = typeof data.level === "number" ? " (" + 100 * data.level + "% sure)" : "";
 const known = (value) => value !== undefined && value !== null;
 
 // ---- small helpers ----
@@ -27,7 +28,7 @@ const several = (n, one, many) => count(n) + " " + (n === 1 ? one : many);
 function percent(x) {
   if (!known(x)) return "–";
   const value = 100 * x;
-  return (value > 0 && value < 0.995 ? value.toPrecision(1) : value.toFixed(value < 9.95 ? 1 : 0)) + " %";
+  return (value > 0 && value < 0.995 ? value.toPrecision(1) : value.toFixed(value < 9.95 ? 1 : 0)) + "%";
 }
 const own = (object, key) => (Object.hasOwn(object, key) ? object[key] : undefined);
 const title = (item) => (own(data.items, item) || [item])[0];
@@ -47,7 +48,7 @@ const COLUMNS = [
   { id: "name", head: "concept", value: (c) => c.name.toLowerCase(), first: 1 },
   { id: "status", head: "status", value: rank, first: 1 },
   { id: "accuracy", head: "accuracy", value: (c) => c.balanced_accuracy, first: -1,
-    tip: "Balanced accuracy of the label on held-out users; 0.5 is a coin. Below it: what it is surely above." },
+    tip: "Balanced accuracy of the label on held-out users; 0.5 is a coin. Below it: the bound it is above with the confidence that verifying asks for." },
   { id: "precision", head: "precision", value: (c) => c.precision, show: (c) => percent(c.precision), first: -1, minor: true,
     tip: "How often the concept is active when the label says so" },
   { id: "recall", head: "recall", value: (c) => c.recall, show: (c) => percent(c.recall), first: -1, minor: true,
@@ -144,16 +145,16 @@ function sentence(c) {
   if (c.status === "dead") return "Never active on held-out users, so there is nothing to test.";
   const cases = several(c.n_pos, "case", "cases") + " of " + several(c.n_users_pos, "user", "users");
   if (c.status === "untested") return "Active on only " + cases + " among held-out users: too few to test. That is neither right nor wrong.";
-  const sure = known(c.ci_low) ? ", surely above " + score(c.ci_low) : "";
+  const sure = known(c.ci_low) ? ", above " + score(c.ci_low) + SURE : "";
   return "Among held-out users it was active on " + cases + " and silent on " + count(c.n_neg)
     + ". When the label says that it is active, it is, " + percent(c.precision) + " of the time; the label finds "
     + percent(c.recall) + " of the active cases. Balanced accuracy " + score(c.balanced_accuracy) + sure + ".";
 }
 function scores(c) {
   const list = el("dl", { class: "scores" });
-  const rows = [["balanced accuracy", score(c.balanced_accuracy)], ["surely above", score(c.ci_low)],
-    ["precision", score(c.precision)], ["recall", score(c.recall)], ["F1", score(c.f1)],
-    ["specificity", score(c.specificity)], ["specificity, hard cases", score(c.hard_specificity)],
+  const rows = [["balanced accuracy", score(c.balanced_accuracy)], ["above" + SURE, score(c.ci_low)],
+    ["precision", percent(c.precision)], ["recall", percent(c.recall)], ["F1", score(c.f1)],
+    ["specificity", percent(c.specificity)], ["specificity, hard cases", percent(c.hard_specificity)],
     ["ROC-AUC", score(c.auc)], ["average precision", score(c.average_precision)],
     ["chance percentile", known(c.chance_percentile) ? c.chance_percentile.toFixed(0) : "–"],
     ["active on", percent(c.fire_rate)], ["label from", c.labeler]];
@@ -183,9 +184,9 @@ function example(c, e) {
   const last = e.items.slice(-6);
   const chips = el("ol", { class: "history" });
   if (e.items.length > last.length) chips.append(el("li", { class: "more-items" }, "… " + (e.items.length - last.length) + " earlier"));
-  const chip = (item, extra) => el("li", { class: extra + (matches(c, item) ? " match" : ""), title: about(item) }, title(item));
-  for (const item of last) chips.append(chip(item, "item"));
-  chips.append(el("li", { class: "to" }, "→ recommends"), chip(e.top, "top"));
+  for (const item of last) chips.append(el("li", { class: matches(c, item) ? "item match" : "item", title: about(item) }, title(item)));
+  const top = el("b", { class: "top" + (matches(c, e.top) ? " match" : ""), title: about(e.top) }, title(e.top));
+  chips.append(el("li", { class: "to" }, el("span", {}, "→ recommends"), top));
   const user = /^user /.test(e.user) ? e.user : "user " + e.user;
   return el("li", { class: "case" },
     el("p", { class: "meta" }, el("span", {}, user), el("span", {}, "activation " + score(e.activation)
@@ -204,7 +205,8 @@ function moves(c, list) {
 }
 function evidence(c) {
   const left = el("div", {}), right = el("div", {}), heading = (text) => el("h3", {}, text);
-  left.append(el("p", { class: "says-label" }, c.label), el("p", {}, sentence(c)));
+  const link = el("a", { class: "link", href: "#latent-" + c.latent }, "latent " + c.latent);
+  left.append(el("p", { class: "says-label" }, c.label), el("p", {}, sentence(c), " ", link));
   const kinds = [["top", "Where it is most active"], ["quantile", "From weak to strong"]];
   for (const [kind, name] of kinds) {
     const chosen = c.examples.filter((e) => e.kind === kind);
@@ -214,9 +216,7 @@ function evidence(c) {
   if (c.histogram && c.histogram.counts.length) right.append(heading("How strong the activations are"), histogram(c.histogram));
   if (c.promotes.length) right.append(heading("Items it promotes"), moves(c, c.promotes));
   if (c.demotes.length) right.append(heading("Items it demotes"), moves(c, c.demotes));
-  const link = el("a", { class: "link", href: "#latent-" + c.latent }, "Link to latent " + c.latent);
-  const legend = c.value && c.attribute ? el("p", { class: "small" }, "Underlined items: " + c.attribute + " = " + c.value + ".") : "";
-  right.append(heading("Address"), link, legend);
+  if (c.value && c.attribute) left.append(el("p", { class: "small legend" }, "Underlined items: " + c.attribute + " = " + c.value + "."));
   return el("div", { class: "evidence" }, left, right);
 }
 
@@ -282,7 +282,8 @@ function listen() {
       return sortBy(column, state.sort === column ? -state.direction : column.first);
     }
     const node = event.target.closest("tr.row");
-    if (node && !String(getSelection())) toggle(byLatent.get(Number(node.id.slice(7))), node);
+    const selecting = !event.target.closest("button") && String(getSelection());
+    if (node && !selecting) toggle(byLatent.get(Number(node.id.slice(7))), node);
   });
   addEventListener("hashchange", showLinked);
 }

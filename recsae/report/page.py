@@ -65,7 +65,7 @@ def page_data(report: Report) -> dict[str, Any]:
     return {
         "items": items,
         "concepts": [_concept(c) for c in report.concepts.list],
-        "threshold": report.protocol.threshold,
+        "level": report.protocol.one_sided_level,
     }
 
 

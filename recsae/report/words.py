@@ -28,9 +28,9 @@ def percent(value: Figure, digits: int = 0) -> str:
     """Return a share as a percentage, or a dash where there is none.
 
     >>> percent(0.714), percent(None)
-    ('71 %', '–')
+    ('71%', '–')
     """
-    return "–" if value is None else f"{100 * value:.{digits}f} %"
+    return "–" if value is None else f"{100 * value:.{digits}f}%"
 
 
 def number(value: Figure, digits: int = 2) -> str:
@@ -124,7 +124,7 @@ def verdict(report: Report) -> Verdict:
         return Verdict(
             "unknown",
             "Not compared with baselines",
-            "No share of the model's behaviour could be computed for the concepts and for a "
+            "No share of the model’s behaviour could be computed for the concepts and for a "
             "baseline, so nothing here shows that the concepts are worth more than chance.",
         )
     if lost := _those(shares, "loses"):
@@ -188,7 +188,7 @@ def _aucs(report: Report) -> str:
 
 
 def share_headline(report: Report) -> Headline:
-    """Say what share of the model's behaviour its named concepts explain."""
+    """Say what share of the model’s behaviour its named concepts explain."""
     share = report.named_share.get("sae")
     about = "scores" if report.model.linear_head else "hidden states"
     if share is None or share.of_32 is None or not share.n_verified:
@@ -196,7 +196,7 @@ def share_headline(report: Report) -> Headline:
     n = min(32, share.n_verified)
     return Headline(
         percent(share.of_32),
-        f"of what the model's {about} depend on can be said with "
+        f"of what the model’s {about} depend on can be said with "
         + (f"{n} named, verified concepts" if n != 1 else "one named, verified concept"),
         f"Share of the variance of its {about} on held-out users, with the concepts chosen on "
         f"others; 8 concepts: {percent(share.of_8)}, 16: {percent(share.of_16)}.",
@@ -209,10 +209,10 @@ def accuracy_headline(report: Report) -> Headline:
     if held.ndcg_kept is None:
         return Headline("–", "Accuracy kept: could not be computed", "No held-out cases.")
     low, high = held.ndcg_kept_ci
-    interval = f"95 % interval {percent(low)} to {percent(high)}; " if low is not None else ""
+    interval = f"95% interval {percent(low)} to {percent(high)}; " if low is not None else ""
     return Headline(
         percent(held.ndcg_kept),
-        "of the model's ranking quality survives when it sees only what the concepts carry",
+        "of the model’s ranking quality survives when it sees only what the concepts carry",
         f"NDCG kept with every state replaced by its reconstruction; {interval}"
         f"{held.n_positions:,} positions of {held.n_users:,} held-out users.",
     )
@@ -240,7 +240,7 @@ def heldout_note(report: Report) -> str:
     d = report.data
     return (
         f"Held-out users ({d.n_heldout_users:,} of {d.n_users:,}) were not seen by the "
-        "autoencoder or by the labels. The recommender itself was trained on everybody's "
+        "autoencoder or by the labels. The recommender itself was trained on everybody’s "
         "training part, theirs included."
     )
 

@@ -1,0 +1,480 @@
+"""The report: its schema, its files, its sentences, and hostile titles in each of them."""
+
+import csv
+import io
+import json
+import math
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsae.errors import ArtifactMismatch
+from recsae.report import read_report, write_report
+from recsae.report.escape import cell, markdown, script_json
+from recsae.report.figures import figures
+from recsae.report.page import page
+from recsae.report.schema import SCHEMA_FILE, Report, schema_text
+from recsae.report.tables import COLUMNS, card, concepts_csv
+from recsae.report.words import best_distinct, headlines, verdict
+
+HOSTILE = [
+    "<script>window.hacked = 1</script>",
+    "</script><script>window.hacked = 2</script>",
+    '<img src=x onerror="window.hacked = 3">',
+    "<!-- <script> \u2028 | `code` **bold** [a](https://evil.example/x)",
+    '=HYPERLINK("https://evil.example","click")',
+    'Tom & Jerry\'s "Movie" {{ 7 * 7 }} {% raw %}',
+]
+STATUSES = ["verified", "supported", "unsupported", "untested", "dead"]
+GENRES = ["Horror", "Comedy", "Film-Noir", "Children's", "War", "Musical"]
+
+
+def concept(latent: int, rng: random.Random, status: str, items: list[str]) -> dict[str, Any]:
+    """Return one concept's plain fields."""
+    genre = GENRES[latent % len(GENRES)]
+    good = {"verified": 0.9, "supported": 0.82, "unsupported": 0.65}.get(status)
+    wobble = rng.uniform(-0.04, 0.04)
+    accuracy = None if good is None else good + wobble
+    counts = [max(0, int(400 * math.exp(-i / 3) + rng.uniform(-5, 5))) for i in range(16)]
+    dead = status == "dead"
+    return {
+        "latent": latent,
+        "name": genre,
+        "label": f"Active when most of the last 5 items are {genre}.",
+        "labeler": "attributes",
+        "attribute": "genre",
+        "value": genre,
+        "predicate_site": "share among the last 5 items",
+        "threshold": 0.6,
+        "status": status,
+        "precision": None if accuracy is None else max(0.0, accuracy - rng.uniform(0, 0.5)),
+        "recall": None if accuracy is None else min(1.0, accuracy + rng.uniform(-0.2, 0.08)),
+        "specificity": accuracy,
+        "hard_specificity": None if accuracy is None else accuracy - 0.2,
+        "f1": accuracy,
+        "balanced_accuracy": accuracy,
+        "ci_low": None if accuracy is None else accuracy - 0.05,
+        "auc": accuracy,
+        "average_precision": None if accuracy is None else accuracy - 0.1,
+        "n_pos": 0 if dead else 12 if status == "untested" else rng.randint(30, 4000),
+        "n_neg": 98_000,
+        "n_users_pos": 0 if dead else 4 if status == "untested" else rng.randint(12, 300),
+        "chance_percentile": None if accuracy is None else rng.uniform(20, 100),
+        "fire_rate": 0.0 if dead else 10 ** rng.uniform(-4, -0.5),
+        "histogram": None if dead else {"edges": [i / 4 for i in range(17)], "counts": counts},
+        "promotes": [{"item": i, "weight": 0.9 - 0.1 * n} for n, i in enumerate(items[:5])],
+        "demotes": [{"item": i, "weight": -0.9 + 0.1 * n} for n, i in enumerate(items[5:10])],
+        "examples": []
+        if dead
+        else [
+            {
+                "kind": kind,
+                "quantile": quantile,
+                "user": str(1000 + rng.randint(0, 9)),
+                "items": rng.choices(items, k=9),
+                "top_recommendation": rng.choice(items),
+                "activation": rng.uniform(0.2, 4.0),
+            }
+            for kind, quantile in [("top", None)] * 3 + [("quantile", q / 4) for q in (1, 2, 3)]
+        ],
+    }
+
+
+def code_counts(verified: int, distinct: int) -> dict[str, Any]:
+    """Return what one code came to."""
+    return {
+        "n_units": 1024,
+        "tested": 700,
+        "verified": verified,
+        "supported": 40,
+        "distinct_verified": distinct,
+        "distinct_verified_equal_units": min(distinct, 20),
+        "mean_balanced_accuracy": 0.74,
+    }
+
+
+def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0.52)) -> dict:
+    """Return a report as plain data; hostile titles are among the promoted items."""
+    rng = random.Random(0)
+    titles = HOSTILE + [f"Movie {i} (19{40 + i % 60})" for i in range(60)]
+    keys = [f"i{n}" for n in range(len(titles))]
+    items = {
+        key: {"title": title, "attributes": {"genre": [GENRES[n % 6]], "decade": ["1990s"]}}
+        for n, (key, title) in enumerate(zip(keys, titles, strict=True))
+    }
+    weights = [3, 2, 4, 2, 1]
+    statuses = STATUSES + rng.choices(STATUSES, weights, k=max(0, n_concepts - 5))
+    listed = [
+        concept(j, rng, status, keys[:10] if j == 0 else rng.sample(keys, 20))
+        for j, status in enumerate(statuses[:n_concepts])
+    ]
+    n = {status: sum(c["status"] == status for c in listed) for status in STATUSES}
+    sae, baseline = shares
+    return {
+        "schema_version": "1.0",
+        "model": {
+            "name": "SASRec",
+            "plugin": "recbole",
+            "site": "sequence",
+            "site_meaning": "the vector that is multiplied with the item embeddings",
+            "hidden_size": 64,
+            "n_items": 3416,
+            "checkpoint_sha256": "9f2b" * 16,
+            "linear_head": True,
+            "causal": True,
+        },
+        "data": {
+            "name": "ml-1m",
+            "n_users": 6040,
+            "n_construction_users": 4832,
+            "n_heldout_users": 1208,
+            "n_sequences": 6040,
+            "n_construction_positions": 790_000,
+            "n_heldout_positions": 198_000,
+            "attributes": ["genre", "decade"],
+            "title_column": "movie_title",
+            "notes": [],
+        },
+        "sae": {
+            "n_latents": max(1024, n_concepts),
+            "k": 8,
+            "activation": "topk",
+            "fvu": 0.183,
+            "l0": 7.98,
+            "dead_fraction": 0.031,
+            "dense_fraction": 0.002,
+            "n_activations_seen": 6_320_000,
+            "seconds": 74.2,
+            "epochs": 8,
+        },
+        "accuracy": {
+            "metric_note": "Full ranking over all items, leave-one-out.",
+            "all_users": {
+                "base": {"recall@10": 0.2289, "ndcg@10": 0.1212, "mrr@10": 0.0882},
+                "reconstructed": {"recall@10": 0.2231, "ndcg@10": 0.1177, "mrr@10": 0.0858},
+                "n_cases": 6040,
+            },
+            "heldout": {
+                "base": {"recall@10": 0.2311, "ndcg@10": 0.1231, "mrr@10": 0.0903},
+                "reconstructed": {"recall@10": 0.2265, "ndcg@10": 0.1198, "mrr@10": 0.0878},
+                "ndcg_kept": 0.973,
+                "ndcg_kept_ci": [0.966, 0.981],
+                "last_item_ndcg_kept": 0.961,
+                "last_item_ndcg_kept_ci": [0.914, 1.01],
+                "rbo": 0.741,
+                "n_users": 1208,
+                "n_positions": 198_000,
+            },
+        },
+        "concepts": {
+            "tested": n["verified"] + n["supported"] + n["unsupported"],
+            "untested": n["untested"],
+            "verified": n["verified"],
+            "supported": n["supported"],
+            "unsupported": n["unsupported"],
+            "distinct_verified": min(n["verified"], len(GENRES)),
+            "list": listed,
+        },
+        "items": items,
+        "protocol": {
+            "name": "held-out users",
+            "min_positives": 20,
+            "min_users": 10,
+            "supported_excludes_verified": True,
+            "threshold": 0.8,
+            "one_sided_level": 0.95,
+            "n_chance_directions": 2000,
+        },
+        "named_share": {
+            code: {"8": s and s * 0.6, "16": s and s * 0.85, "32": s, "ndcg_kept_32": s,
+                   "n_verified": 0 if s is None else 100}
+            for code, s in [("sae", sae), ("random", baseline), ("neurons", 0.31), ("pca", 0.25)]
+        },
+        "recsae_protocol": {
+            "sae": {"n": 1000, "at_0_8": 400, "at_0_9": 180, "mean_recall": 0.7,
+                    "mean_specificity": 0.8, "mean_confidence": 0.75},
+        },
+        "baselines": {
+            "sae": code_counts(117, 24),
+            "random": code_counts(331, 15),
+            "neurons": code_counts(20, 8),
+            "pca": code_counts(14, 9),
+            "dense": {"neurons": code_counts(10, 5)},
+        },
+        "attributes": [
+            {"attribute": f"genre = {g}", "best_latent": j, "auc_sae": 0.76 + 0.01 * j,
+             "auc_neurons": 0.68, "auc_random": 0.64, "auc_pca": 0.69, "auc_supervised": 0.91,
+             "prevalence": 0.1, "site": "last item"}
+            for j, g in enumerate(GENRES)
+        ],
+        "skipped_attributes": ["genre = unknown"],
+        "steering": [
+            {"target": "Horror", "latent": 0, "name": "Horror", "intervention": "set to 3.0",
+             "target_share_before": 0.06, "target_share_after": 0.14, "ndcg_before": 0.1231,
+             "ndcg_after": 0.1222, "n_users": 1208},
+        ],
+        "timings": {"capture": 20.1, "train": 74.2, "concepts": 31.0, "scoring": 60.5},
+        "memory": {"capture": 900.0, "train": 1200.0},
+        "versions": {"recsae": "0.1.0", "torch": "2.13.0"},
+        "seed": 0,
+        "created": "2026-01-01T00:00:00Z",
+    }  # fmt: skip
+
+
+def make_report(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0.52)) -> Report:
+    """Return a valid report of the given size."""
+    return Report.model_validate(make_plain(n_concepts, shares))
+
+
+def test_importing_the_report_is_cheap() -> None:
+    heavy = ["pydantic", "jinja2", "matplotlib", "pandas", "numpy", "torch"]
+    code = f"import sys, recsae.report; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_saved_schema_is_current_and_accepts_a_report() -> None:
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema_text()
+    schema = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(json.loads(make_report().to_json()), schema)
+
+
+def test_json_round_trips_with_the_contract_keys() -> None:
+    report = make_report()
+    plain = json.loads(report.to_json())
+    assert Report.model_validate(plain) == report
+    assert set(plain["named_share"]["sae"]) == {"8", "16", "32", "ndcg_kept_32", "n_verified"}
+    assert set(make_plain()) == set(plain)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.float32("nan"), np.nan])
+def test_nan_becomes_null(bad: float) -> None:
+    plain = make_plain()
+    plain["sae"]["fvu"] = bad
+    plain["timings"]["train"] = bad
+    plain["accuracy"]["heldout"]["ndcg_kept_ci"] = [bad, 1.0]
+    written = Report.model_validate(plain).to_json()
+    assert "NaN" not in written
+    assert "Infinity" not in written
+    again = json.loads(written)
+    assert again["sae"]["fvu"] is again["timings"]["train"] is None
+    assert again["accuracy"]["heldout"]["ndcg_kept_ci"] == [None, 1.0]
+
+
+def test_numpy_scalars_are_accepted() -> None:
+    plain = make_plain()
+    plain["sae"]["n_latents"] = np.int64(5)
+    plain["sae"]["fvu"] = np.float32(0.25)
+    report = Report.model_validate(plain)
+    assert (report.sae.n_latents, report.sae.fvu) == (5, 0.25)
+
+
+@pytest.mark.parametrize("damage", ["unknown", "missing", "version", "twice"])
+def test_what_does_not_belong_is_refused(damage: str, tmp_path: Path) -> None:
+    plain = make_plain()
+    if damage == "unknown":
+        plain["sae"]["k_activ"] = 3
+    elif damage == "missing":
+        del plain["accuracy"]
+    elif damage == "version":
+        plain["schema_version"] = "9.0"
+    else:
+        plain["concepts"]["list"][1]["latent"] = plain["concepts"]["list"][0]["latent"]
+    with pytest.raises(ArtifactMismatch, match=r"does not follow schema 1\.0"):
+        write_report(plain, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_or_cut_report_json(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactMismatch, match=r"There is no report\.json"):
+        write_report(None, tmp_path)
+    text = make_report().to_json()
+    for content in (text[:1000].encode(), b"\xff\xfe", b"[1]", b""):
+        (tmp_path / "report.json").write_bytes(content)
+        with pytest.raises(ArtifactMismatch, match=r"report\.json"):
+            write_report(None, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_writes_every_file_and_the_same_bytes_again(tmp_path: Path) -> None:
+    html = write_report(make_plain(), tmp_path / "run")
+    first = {p.name: p.read_bytes() for p in html.parent.iterdir()}
+    assert set(first) == {"report.json", "report.html", "card.md", "concepts.csv"}
+    (html.parent / "report.html").unlink()
+    write_report(None, html.parent)
+    assert {p.name: p.read_bytes() for p in html.parent.iterdir()} == first
+    assert read_report(html.parent) == make_report()
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) -> None:
+    write_report(make_report(), tmp_path)
+    before = (tmp_path / "report.json").read_bytes()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_report(make_report(5), tmp_path)
+    assert (tmp_path / "report.json").read_bytes() == before
+    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part")]
+
+
+def test_figures_are_deterministic_and_ask_for_nothing() -> None:
+    drawn = figures(make_report(40))
+    assert list(drawn) == ["verified", "share", "scatter", "firing"]
+    assert drawn == figures(make_report(40))
+    for svg in drawn.values():
+        assert svg.startswith("<svg viewBox")
+        assert svg.endswith("</svg>")
+        assert "http" not in svg
+        assert "metadata" not in svg
+        assert "#0" not in svg.replace("#0000", "").replace("url(#", "").replace('href="#', "")
+
+
+def test_redacted_users_are_consistent(tmp_path: Path) -> None:
+    plain = make_plain()
+    for one in plain["concepts"]["list"]:
+        for example in one["examples"]:
+            example["user"] = f"secret-{example['user']}"
+    write_report(plain, tmp_path, redact_users=True)
+    for name in ("report.html", "card.md", "concepts.csv"):
+        assert "secret-" not in (tmp_path / name).read_text()
+    shown = (tmp_path / "report.html").read_text()
+    users = {e["user"] for c in plain["concepts"]["list"] for e in c["examples"]}
+    assert f'"user":"user {len(users)}"' in shown
+    assert f'"user":"user {len(users) + 1}"' not in shown
+    assert "secret-" in (tmp_path / "report.json").read_text()
+
+
+def test_hostile_titles_stay_inside_the_data() -> None:
+    plain = make_plain()
+    for part, key in (("model", "name"), ("data", "name"), ("accuracy", "metric_note")):
+        plain[part][key] = HOSTILE[1]
+    plain["steering"][0]["target"] = plain["attributes"][0]["attribute"] = HOSTILE[2]
+    text = page(Report.model_validate(plain))
+    assert text.count("<script") == 2
+    assert text.count("</script>") == 2
+    assert "<img" not in text
+    assert "{{" not in text.replace(r"\"Movie\" {{ 7 * 7 }} {% raw %}", "")
+    data = text.split('id="data">')[1].split("</script>")[0]
+    assert json.loads(data)["items"]["i1"][0] == HOSTILE[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text())
+def test_script_json_is_exact_and_has_no_markup(text: str) -> None:
+    written = script_json([text])
+    assert not set("<>&\u2028\u2029") & set(written)
+    assert json.loads(written) == [text]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text())
+def test_markdown_stays_on_one_line_without_markup(text: str) -> None:
+    written = markdown(text)
+    assert "\n" not in written
+    assert "<" not in written
+    assert ">" not in written
+    for sign in "|`*_[":
+        assert written.count("\\" + sign) == written.count(sign) == text.count(sign)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", " =1", "\t=1", "\r1"])
+def test_cells_are_no_formulas(text: str) -> None:
+    assert cell(text) == "'" + text
+
+
+def test_csv_has_every_plain_field() -> None:
+    plain = make_plain()
+    plain["concepts"]["list"][0]["name"] = HOSTILE[4]
+    plain["concepts"]["list"][1]["label"] = "two\nlines, and a comma"
+    rows = list(csv.DictReader(io.StringIO(concepts_csv(Report.model_validate(plain)))))
+    assert list(rows[0]) == COLUMNS
+    assert len(rows) == 12
+    assert rows[0]["name"] == "'" + HOSTILE[4]
+    assert rows[1]["label"] == "two\nlines, and a comma"
+    assert rows[4]["precision"] == ""
+    assert float(rows[0]["ci_low"]) == plain["concepts"]["list"][0]["ci_low"]
+
+
+def test_card_lists_distinct_verified_concepts_once() -> None:
+    report = make_report(300)
+    best = best_distinct(report)
+    assert len(best) == len({c.value for c in best}) == len(GENRES)
+    assert [c.ci_low for c in best] == sorted((c.ci_low for c in best), reverse=True)
+    text = card(report)
+    assert "**71%** of what the model’s scores depend on" in text
+    assert text.count("| Active when most of the last 5 items are") == len(GENRES)
+
+
+def test_card_escapes() -> None:
+    plain = make_plain()
+    plain["concepts"]["list"][0]["name"] = "a|b <script>x</script>"
+    text = card(Report.model_validate(plain))
+    assert "a\\|b &lt;script&gt;x&lt;/script&gt;" in text
+    assert "<script" not in text
+
+
+def test_verdict_when_the_concepts_win() -> None:
+    said = verdict(make_report())
+    assert (said.tone, said.title) == ("good", "The concepts beat every baseline")
+    assert "SAE 71%, random directions 52%, raw neurons 31%" in said.detail
+
+
+def test_verdict_when_they_lose_or_tie() -> None:
+    lost = verdict(make_report(shares=(0.40, 0.52)))
+    assert lost.tone == "bad"
+    assert lost.title == "The concepts lose to random directions: do not trust this dictionary"
+    tied = verdict(make_report(shares=(0.52, 0.525)))
+    assert tied.tone == "bad"
+    assert "no better than random directions" in tied.title
+
+
+def test_verdict_when_single_latents_fall_behind() -> None:
+    plain = make_plain()
+    for row in plain["attributes"]:
+        row["auc_pca"] = 0.9
+    said = verdict(Report.model_validate(plain))
+    assert said.tone == "mixed"
+    assert "principal components" in said.title
+
+
+def test_verdict_without_verified_concepts_or_baselines() -> None:
+    assert verdict(make_report(shares=(None, 0.52))).tone == "bad"
+    plain = make_plain()
+    plain["named_share"] = {"sae": plain["named_share"]["sae"]}
+    assert verdict(Report.model_validate(plain)).tone == "unknown"
+
+
+def test_a_report_of_unknowns_still_renders(tmp_path: Path) -> None:
+    plain = make_plain(0)
+    held = plain["accuracy"]["heldout"]
+    held["base"] = held["reconstructed"] = {}
+    held["ndcg_kept"] = held["rbo"] = None
+    held["ndcg_kept_ci"] = held["last_item_ndcg_kept_ci"] = [None, None]
+    plain["accuracy"]["all_users"]["base"] = {"ndcg@10": None}
+    plain["accuracy"]["all_users"]["reconstructed"] = {}
+    plain.update(named_share={}, recsae_protocol={}, baselines={}, attributes=[], steering=[])
+    plain.update(items={}, timings={}, memory={"all": None}, versions={}, skipped_attributes=[])
+    plain["protocol"].update(threshold=None, one_sided_level=None)
+    plain["data"].update(notes=["no titles or attributes were found"], title_column=None)
+    html = write_report(plain, tmp_path).read_text()
+    assert "no titles or attributes were found" in html
+    assert "Not compared with baselines" in html
+    assert [h.figure for h in headlines(read_report(tmp_path))] == ["–", "–", "0"]
+    assert "None" not in html
+    assert "nan" not in html.split('id="data">')[0].split("<main>")[1]
+
+
+if __name__ == "__main__":  # python tests/test_report.py DIR [N]: a report to look at
+    write_report(make_report(int(sys.argv[2]) if len(sys.argv) > 2 else 12), sys.argv[1])
