@@ -1,0 +1,117 @@
+"""What training SASRec on all positions of a window needs: windows, loss, validation score."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from recsae.errors import NotEnoughData
+from recsae.hooks import replaced_method
+
+from .dataset import POSITION, Data
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.recommender import EvaluationCases
+    from recsae.sequences import Batch, Sequences
+
+CUTOFF = 10
+EVALUATION_BATCH = 1024
+
+
+def all_position_loss(model: Any, read: Batch) -> tuple[torch.Tensor, int]:
+    """Mean cross-entropy over all items of every next item in ``read``, and how many there are.
+
+    Parameters
+    ----------
+    model
+        RecBole's SASRec; its own ``forward`` runs, but for gathering the last position's state.
+    read
+        Windows ``(n, length + 1)``; all but the last column is read, all but the first predicted.
+    """
+    items, targets = read.items.to(model.device), read.items[:, 1:].to(model.device)
+    with replaced_method(model, "gather_indexes", lambda _: lambda states, _index: states):
+        states = model.forward(items[:, :-1], read.lengths.to(model.device))
+    there = targets > 0
+    logits = states[there] @ model.item_embedding.weight.T
+    return torch.nn.functional.cross_entropy(logits, targets[there]), int(there.sum())
+
+
+def draw_windows(
+    sizes: NDArray[np.int64], length: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Windows of at most ``length + 1`` items that together predict every item but the first.
+
+    The first and the last window of a history are always full where that is possible, and those
+    between start at a new random offset each time, so that every position is seen now with much
+    and now with little context.
+
+    Parameters
+    ----------
+    sizes
+        ``(n,)`` items of each history, at least 2.
+    length
+        Predictions per window.
+
+    Returns
+    -------
+    which, starts, ends
+        Number of the history and half-open span of items of each window.
+
+    Examples
+    --------
+    >>> which, starts, ends = draw_windows(np.array([3, 9]), 3, np.random.default_rng(0))
+    >>> [*zip(which.tolist(), starts.tolist(), ends.tolist())]
+    [(0, 0, 3), (1, 0, 4), (1, 2, 6), (1, 5, 9)]
+    """
+    last = np.maximum(0, sizes - 1 - length)  # start of the last window
+    offset = rng.integers(1, length + 1, len(sizes))
+    between = np.maximum(0, -(-(last - offset) // length))
+    counts = 1 + (last > 0) + between
+    which = np.repeat(np.arange(len(sizes)), counts)
+    number = np.arange(len(which)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.where(number == 0, 0, offset[which] + (number - 1) * length)
+    starts = np.minimum(starts, last[which])
+    return which, starts, np.minimum(starts + length + 1, sizes[which])
+
+
+def training_part(data: Data) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Histories with something to predict, and how many of their items are for training."""
+    feat = data.splits["train"].inter_feat
+    rows = data.first_row[feat[data.dataset.uid_field].numpy()]
+    sizes = np.zeros(len(data.sequences), dtype=np.int64)
+    np.maximum.at(sizes, rows, feat[POSITION].numpy().astype(np.int64) + 1)
+    kept = np.flatnonzero(sizes > 1)
+    if not len(kept):
+        raise NotEnoughData("No user has enough interactions to train on after leave-one-out.")
+    return kept, sizes[kept]
+
+
+@torch.no_grad()
+def ndcg(model: Any, sequences: Sequences, cases: EvaluationCases) -> float:
+    """NDCG@10 by full ranking, unrounded; ties count for the target.
+
+    Parameters
+    ----------
+    model
+        RecBole's SASRec; put into evaluation mode.
+    sequences, cases
+        The prefix of case i is the last items before position ``ends[i]`` of row ``rows[i]``.
+    """
+    model.eval()
+    total = 0.0
+    for first in range(0, len(cases.rows), EVALUATION_BATCH):
+        part = slice(first, first + EVALUATION_BATCH)
+        rows, ends = cases.rows[part], cases.ends[part]
+        starts = np.maximum(0, ends - model.max_seq_length)
+        batch = sequences.batch(rows, starts, ends, model.max_seq_length)
+        states = model.forward(batch.items.to(model.device), batch.lengths.to(model.device))
+        scores = (states @ model.item_embedding.weight.T).cpu()
+        scores[:, 0] = -torch.inf  # padding is no item
+        targets = torch.from_numpy(cases.targets[part])[:, None]
+        better = (scores > scores.gather(1, targets)).sum(1)
+        total += float((1 / torch.log2(better.double() + 2))[better < CUTOFF].sum())
+    return total / len(cases.rows)
