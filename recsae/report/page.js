@@ -67,15 +67,16 @@ const open = new Set();
 const concepts = data.concepts.slice().sort(byTrust);
 const byLatent = new Map(concepts.map((c) => [c.latent, c]));
 const haystack = new Map(concepts.map((c) => [c.latent,
-  [c.name, c.label, "latent " + c.latent, ...c.promotes.map((p) => title(p[0]))].join("\n").toLowerCase()]));
+  [c.name, c.label, ...c.promotes.map((p) => title(p[0]))].join("\n").toLowerCase()]));
 
 function selected() {
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const number = /^\s*(?:latent|#)\s*(\d+)\s*$/i.exec(state.text);
   const seen = new Set();
   let list = concepts.filter((c) => {
     if (state.status && c.status !== state.status) return false;
     const text = haystack.get(c.latent);
-    if (!words.every((word) => text.includes(word))) return false;
+    if (number ? c.latent !== Number(number[1]) : !words.every((word) => text.includes(word))) return false;
     if (!state.once) return true;
     const fresh = !seen.has(c.key);
     seen.add(c.key);

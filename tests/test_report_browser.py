@@ -1,0 +1,205 @@
+"""The page in headless Chromium: no error, no request, search and links work, titles are text."""
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_report import HOSTILE, make_report
+
+from recsae.report import write_report
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: install chromium or google-chrome to run this"
+)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--window-size=1280,900",
+    "--virtual-time-budget=4000",
+    "--dump-dom",
+]
+WATCH = """
+window.problems = [];
+addEventListener("error", (e) => problems.push(String(e.message)), true);
+addEventListener("securitypolicyviolation", (e) => problems.push(e.violatedDirective));
+"""
+
+
+def browse(url: str, folder: Path, *flags: str) -> tuple[str, str]:
+    """Open a page; return its final DOM and what was logged."""
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a report with hostile titles among its items."""
+    return write_report(make_report(60), tmp_path_factory.mktemp("report"))
+
+
+def play(page: Path, script: str, fragment: str = "") -> dict[str, Any]:
+    """Run ``script`` in a copy of the page and return the object it fills, ``out``."""
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    after = (
+        "<pre id=out></pre><script>(async () => { const out = {}; const all = (s) =>"
+        " [...document.querySelectorAll(s)]; const rows = () => all('tr.row td.name button')"
+        ".map((b) => b.textContent);\n"
+        f"try {{ {script} }} catch (e) {{ problems.push(String(e)); }}\n"
+        "out.problems = problems; document.getElementById('out').textContent ="
+        " 'OUT' + JSON.stringify(out) + 'END'; })();</script></body>"
+    )
+    text = text.replace("<head>", f"<head><script>{WATCH}</script>", 1)
+    start, _, end = text.rpartition("</body>")
+    copy = page.with_name("copy.html")
+    copy.write_text(start + after + end, encoding="utf-8")
+    dom, _ = browse(copy.as_uri() + fragment, page.parent)
+    found = re.search(r"<pre id=\"out\">OUT(.*)END</pre>", dom, flags=re.S)
+    assert found, dom[-2000:]
+    result: dict[str, Any] = json.loads(unescape(found[1]))
+    assert result.pop("problems") == []
+    return result
+
+
+def test_no_console_error_and_no_request(page: Path, tmp_path: Path) -> None:
+    log = tmp_path / "net.json"
+    dom, logged = browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
+    assert "CONSOLE" not in logged, logged
+    assert dom.count('class="row"') == 25
+    asked = set(re.findall(r'"url":"([a-z-]+://[^"]*)"', log.read_text(errors="replace")))
+    browser_itself = re.compile(r"https?://[\w.-]*(google|gstatic|googleapis|gvt1)\.com/")
+    assert {u for u in asked if not u.startswith("file:") and not browser_itself.match(u)} == set()
+
+
+def test_the_file_names_no_address(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").split('<script type="application/json"')[0]
+    assert not re.findall(r"""(?:src|href|action|data)\s*=\s*["']?\s*(?:https?:)?//""", text)
+    assert not re.findall(r"url\(\s*[\"']?(?!#)", text)
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_the_policy_stops_a_foreign_script(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    copy = tmp_path / "copy.html"
+    copy.write_text(text.replace("</body>", "<script>document.title = 'hacked'</script></body>"))
+    dom, logged = browse(copy.as_uri(), tmp_path)
+    assert "<title>hacked" not in dom
+    assert "Content Security Policy" in logged
+
+
+def test_search_filter_and_sort(page: Path) -> None:
+    out = play(
+        page,
+        """
+        const type = (text) => { const box = document.getElementById("search");
+          box.value = text; box.dispatchEvent(new Event("input")); };
+        out.all = document.getElementById("found").textContent;
+        type("film-NOIR last"); out.genre = [...new Set(rows())];
+        type("<" + "/script>"); out.title = all("tr.row").length;
+        type("latent 7"); out.latent = all("tr.row")[0].id;
+        type("no such thing"); out.none = document.getElementById("found").textContent;
+        type("");
+        all("#filters button").find((b) => b.textContent.startsWith("dead")).click();
+        out.dead = [...new Set(all("tr.row .status").map((s) => s.textContent))];
+        all("#filters button")[0].click();
+        document.getElementById("once").click(); out.once = rows().length;
+        document.getElementById("once").click();
+        all("th button").find((b) => b.textContent === "accuracy").click();
+        const shown = all("td.accuracy").map((c) => parseFloat(c.firstChild.textContent));
+        out.sorted = shown.every((v, i) => !i || shown[i - 1] >= v);
+        out.aria = all("th.accuracy")[0].getAttribute("aria-sort");
+        all("#more button")[1].click(); out.shown = rows().length;
+        """,
+    )
+    assert out["all"] == "60 concepts"
+    assert out["genre"] == ["Film-Noir"]
+    assert 0 < out["title"] <= 25
+    assert out["latent"] == "latent-7"
+    assert out["none"].startswith("No concept matches")
+    assert out["dead"] == ["dead"]
+    assert out["once"] == 6
+    assert out["sorted"] is True
+    assert out["aria"] == "descending"
+    assert out["shown"] == 60
+
+
+def test_a_link_opens_its_concept(page: Path) -> None:
+    last = sorted(c.latent for c in make_report(60).concepts.list if c.status == "unsupported")[-1]
+    out = play(
+        page,
+        f"""
+        const row = document.getElementById("latent-{last}");
+        out.open = row.querySelector("button").getAttribute("aria-expanded");
+        out.sentence = row.nextElementSibling.querySelector(".evidence p + p").textContent;
+        out.bars = row.nextElementSibling.querySelectorAll(".histogram rect").length;
+        out.examples = row.nextElementSibling.querySelectorAll("li.case").length;
+        location.hash = "#latent-0";
+        await new Promise((done) => setTimeout(done, 50));
+        out.second = document.getElementById("latent-0").className;
+        """,
+        f"#latent-{last}",
+    )
+    assert out["open"] == "true"
+    assert out["sentence"].startswith("Among held-out users it was active on")
+    assert out["bars"] > 5
+    assert out["examples"] == 6
+    assert out["second"] == "row open"
+
+
+def test_hostile_titles_show_as_text(page: Path) -> None:
+    out = play(
+        page,
+        """
+        out.titles = all("#evidence-0 .moves .title").map((t) => t.textContent);
+        out.markup = all("#evidence-0 script, #evidence-0 img, main img").length;
+        out.hacked = String(window.hacked);
+        """,
+        "#latent-0",
+    )
+    shown = [re.sub(r"\s+", " ", title) for title in HOSTILE]
+    assert [re.sub(r"\s+", " ", str(t)) for t in out["titles"]][: len(HOSTILE)] == shown
+    assert out["markup"] == 0
+    assert out["hacked"] == "undefined"
+
+
+def test_two_thousand_concepts_are_fast(tmp_path: Path) -> None:
+    page = write_report(make_report(2000), tmp_path)
+    out = play(
+        page,
+        """
+        const box = document.getElementById("search");
+        let start = performance.now();
+        box.value = "horror"; box.dispatchEvent(new Event("input"));
+        out.search = performance.now() - start;
+        box.value = ""; box.dispatchEvent(new Event("input"));
+        start = performance.now();
+        all("#more button")[1].click();
+        out.draw = performance.now() - start;
+        out.rows = rows().length;
+        """,
+    )
+    assert out["rows"] == 2000
+    assert out["search"] < 500
+    assert out["draw"] < 2000
