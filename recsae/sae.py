@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.files import read_json, write_atomically, write_json
+from recsae.topk import top_k
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -146,7 +147,7 @@ class SAE(nn.Module):
         return self._topk(self.preactivations(self.normalised(states)))
 
     def _topk(self, pre: torch.Tensor) -> Code:
-        values, indices = pre.topk(self.config.k, dim=1)
+        values, indices = top_k(pre, self.config.k)
         return Code(values.relu(), indices)
 
     def encode(self, states: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,72 @@
+"""What the SAE must beat: raw neurons, principal components and random directions, as sparse.
+
+Each has ``n_units`` and ``encode(states) -> Code`` like the SAE's ``encode_topk``, with the same
+number k of active units per state, so that they go through the same labeler and scorer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from recsae.sae import Code
+from recsae.topk import top_k
+
+if TYPE_CHECKING:
+    from recsae.activations import ActivationStore
+
+
+@dataclass(frozen=True)
+class LinearCode:
+    """Top-k of ``ReLU(directions (h - mean))``; all positive ones if ``k`` is None (dense)."""
+
+    directions: torch.Tensor  # (n_units, d)
+    mean: torch.Tensor  # (d,)
+    k: int | None
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return len(self.directions)
+
+    def encode(self, states: torch.Tensor) -> Code:
+        """Active units of raw states ``(n, d)``."""
+        values = (states - self.mean) @ self.directions.T
+        values, indices = top_k(values, min(self.k or self.n_units, self.n_units))
+        return Code(values.relu(), indices)
+
+
+def _moments(store: ActivationStore) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean ``(d,)`` and covariance ``(d, d)`` of a store, float64."""
+    mean = torch.from_numpy(store.mean())
+    total = torch.zeros(store.width, store.width, dtype=torch.float64)
+    for shard in store.shards:
+        centred = torch.from_numpy(shard[:].copy()).double() - mean
+        total += centred.T @ centred
+    return mean, total / len(store)
+
+
+def neurons(store: ActivationStore, k: int | None) -> LinearCode:
+    """The 2d signed hidden dimensions, standardised."""
+    mean, covariance = _moments(store)
+    signed = torch.diag(covariance.diagonal().clamp_min(1e-12).rsqrt())
+    return LinearCode(torch.cat([signed, -signed]).float(), mean.float(), k)
+
+
+def pca(store: ActivationStore, k: int | None) -> LinearCode:
+    """The 2d signed principal components."""
+    mean, covariance = _moments(store)
+    vectors = torch.linalg.eigh(covariance).eigenvectors.T.flip(0)
+    sign = vectors.gather(1, vectors.abs().argmax(1, keepdim=True)).sign()
+    signed = vectors * sign
+    return LinearCode(torch.cat([signed, -signed]).float(), mean.float(), k)
+
+
+def random_directions(store: ActivationStore, k: int, n_units: int, seed: int) -> LinearCode:
+    """Directions drawn uniformly from the sphere."""
+    generator = torch.Generator().manual_seed(seed)
+    directions = F.normalize(torch.randn(n_units, store.width, generator=generator), dim=1)
+    return LinearCode(directions, torch.from_numpy(store.mean()).float(), k)

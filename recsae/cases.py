@@ -1,0 +1,105 @@
+"""The positions of a store as cases to describe and to test: who, what came last, what is next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsae.activations import POSITION, SEQUENCE, STATES, TOP, ActivationStore
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.catalog import ItemCatalog
+    from recsae.sequences import Sequences
+
+N_LAST = 5
+
+
+@dataclass(frozen=True)
+class Cases:
+    """n positions in sequences, sorted by user.
+
+    Parameters
+    ----------
+    sequence, position
+        ``(n,)`` row of the sequence and index of its last item.
+    last_items
+        ``(n, 5)`` most recent items, newest first, 0 where there are fewer.
+    top_items
+        ``(n, 10)`` the model's recommendations, best first.
+    targets
+        ``(n,)`` the item that really came next.
+    states
+        ``(n, d)`` hidden states.
+    """
+
+    sequence: NDArray[np.int32]
+    position: NDArray[np.int32]
+    last_items: NDArray[np.int32]
+    top_items: NDArray[np.int32]
+    targets: NDArray[np.int32]
+    states: NDArray[np.float32]
+    sequences: Sequences
+    catalog: ItemCatalog
+
+    def __len__(self) -> int:
+        return len(self.sequence)
+
+    @cached_property
+    def user(self) -> NDArray[np.int64]:
+        """``(n,)`` users numbered 0, 1, ... in order of appearance."""
+        starts = np.r_[True, self.sequence[1:] != self.sequence[:-1]]
+        return np.cumsum(starts) - 1
+
+    @property
+    def n_users(self) -> int:
+        """Number of different users."""
+        return int(self.user[-1]) + 1 if len(self) else 0
+
+    def take(self, rows: NDArray[Any]) -> Cases:
+        """The cases at ``rows`` (ascending, so that they stay sorted by user)."""
+        return Cases(
+            self.sequence[rows],
+            self.position[rows],
+            self.last_items[rows],
+            self.top_items[rows],
+            self.targets[rows],
+            self.states[rows],
+            self.sequences,
+            self.catalog,
+        )
+
+    def history(self, row: int, n: int = 9) -> list[int]:
+        """Internal ids of the last ``n`` items of a case, oldest first."""
+        end = int(self.position[row]) + 1
+        return [int(i) for i in self.sequences[int(self.sequence[row])][max(0, end - n) : end]]
+
+
+def read_cases(store: ActivationStore, sequences: Sequences, catalog: ItemCatalog) -> Cases:
+    """The cases of a store, sorted by user and position."""
+    sequence, position = store.column(SEQUENCE), store.column(POSITION)
+    order = np.lexsort((position, sequence))
+    sequence, position = sequence[order], position[order]
+    last = sequences.offsets[sequence] + position
+    back = np.arange(N_LAST)
+    inside = position[:, None] >= back
+    last_items = np.where(inside, sequences.flat[np.where(inside, last[:, None] - back, 0)], 0)
+    return Cases(
+        sequence,
+        position,
+        last_items.astype(np.int32),
+        store.column(TOP)[order],
+        sequences.flat[last + 1],
+        store.column(STATES)[order],
+        sequences,
+        catalog,
+    )
+
+
+def spread(n: int, limit: int) -> NDArray[np.int64]:
+    """At most ``limit`` of n rows, evenly spread, ascending."""
+    return np.unique(np.linspace(0, n - 1, min(n, limit)).astype(np.int64))

@@ -1,0 +1,84 @@
+"""Intervals that treat users, not positions, as what was sampled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import norm
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+def balanced_accuracy_bound(
+    hits_pos: Floats, n_pos: Floats, hits_neg: Floats, n_neg: Floats, level: float = 0.95
+) -> tuple[Floats, Floats]:
+    """Balanced accuracy and its one-sided lower bound, for m concepts at once.
+
+    Parameters
+    ----------
+    hits_pos, n_pos, hits_neg, n_neg
+        ``(n_users, m)`` counts per user: correct positives, positives, correct negatives,
+        negatives.
+
+    Notes
+    -----
+    Positions of one user are alike, so each rate's variance comes from sums over users
+    (linearisation of the ratio), which gives an effective number of cases, at most the number of
+    users that have any wherever the rate is 0 or 1. A Wilson bound at that number holds near 0 and
+    1 where bootstrap and normal bounds do not. The two rates' bounds are joined by MOVER with
+    their correlation over users (Zou & Donner 2008), taken as 0 where it is negative.
+    """
+    z = float(norm.ppf(level))
+    sensitivity, residual_pos, effective_pos = _rate(hits_pos, n_pos)
+    specificity, residual_neg, effective_neg = _rate(hits_neg, n_neg)
+    down_pos = sensitivity - _wilson_lower(sensitivity, effective_pos, z)
+    down_neg = specificity - _wilson_lower(specificity, effective_neg, z)
+    spread = np.sqrt((residual_pos**2).sum(0) * (residual_neg**2).sum(0))
+    both = (residual_pos * residual_neg).sum(0)
+    correlation = np.clip(np.divide(both, spread, out=np.zeros_like(both), where=spread > 0), 0, 1)
+    below = np.sqrt(down_pos**2 + down_neg**2 + 2 * correlation * down_pos * down_neg)
+    accuracy = (sensitivity + specificity) / 2
+    return accuracy, accuracy - below / 2
+
+
+def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
+    """Pooled rate, residuals per user, and the number of independent cases it is worth."""
+    total = n.sum(0)
+    users = (n > 0).sum(0)
+    rate = np.divide(hits.sum(0), total, out=np.full(total.shape, np.nan), where=total > 0)
+    residual = hits - np.nan_to_num(rate) * n
+    factor = users / np.maximum(users - 1, 1)
+    variance = factor * (residual**2).sum(0) / np.maximum(total, 1) ** 2
+    inside = (rate > 0) & (rate < 1) & (variance > 0)
+    effective = np.divide(rate * (1 - rate), variance, out=users.astype(float), where=inside)
+    return rate, residual, np.minimum(effective, total)
+
+
+def _wilson_lower(rate: Floats, n: Floats, z: float) -> Floats:
+    n = np.maximum(n, 1e-9)
+    centre = rate + z**2 / (2 * n)
+    half = z * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
+    return (centre - half) / (1 + z**2 / n)  # type: ignore[no-any-return]
+
+
+def paired_ratio(
+    numerator: Floats, denominator: Floats, level: float = 0.95
+) -> tuple[float, float, float]:
+    """``sum(numerator) / sum(denominator)`` over users and its two-sided interval.
+
+    Both are sums per user ``(n_users,)``; the variance is the linearised one of a ratio, so users
+    who count in both are compared with themselves.
+    """
+    total = float(denominator.sum())
+    if total <= 0 or len(numerator) < 2:
+        return float("nan"), float("nan"), float("nan")
+    ratio = float(numerator.sum()) / total
+    residual = numerator - ratio * denominator
+    n = len(residual)
+    error = float(np.sqrt(n / (n - 1) * np.square(residual).sum())) / total
+    half = float(norm.ppf(0.5 + level / 2)) * error
+    return ratio, ratio - half, ratio + half

@@ -1,0 +1,103 @@
+"""Ranking metrics with RecBole's definitions and its treatment of ties (the order of torch.topk)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+    from recsae.recommender import LinearHead
+
+BATCH = 2048
+
+
+def ranking_metrics(
+    hits: NDArray[np.bool_], n_relevant: NDArray[np.int64], metrics: tuple[str, ...], ks: tuple[int, ...]
+) -> dict[str, NDArray[np.float64]]:
+    """Each metric at each k, per case.
+
+    Parameters
+    ----------
+    hits
+        ``(n, K)`` whether the item at each rank is relevant.
+    n_relevant
+        ``(n,)`` number of relevant items.
+
+    >>> ranking_metrics(np.array([[False, True]]), np.array([1]), ("recall", "mrr"), (2,))
+    {'recall@2': array([1.]), 'mrr@2': array([0.5])}
+    """
+    n_ranks = hits.shape[1]
+    rank = np.arange(1, n_ranks + 1)
+    gain = hits / np.log2(rank + 1)
+    ideal = np.cumsum(1 / np.log2(rank + 1))
+    found: dict[str, NDArray[np.float64]] = {}
+    for metric in metrics:
+        for k in ks:
+            top = min(k, n_ranks)
+            first = hits[:, :top]
+            if metric == "recall":
+                value = first.sum(1) / n_relevant
+            elif metric == "precision":
+                value = first.sum(1) / k
+            elif metric == "hit":
+                value = first.any(1).astype(float)
+            elif metric == "mrr":
+                value = np.where(first.any(1), 1 / (first.argmax(1) + 1), 0.0)
+            else:
+                value = gain[:, :top].sum(1) / ideal[np.minimum(n_relevant, top) - 1]
+            found[f"{metric}@{k}"] = np.asarray(value, dtype=np.float64)
+    return found
+
+
+def top_of_states(
+    states: NDArray[np.float32] | torch.Tensor,
+    head: LinearHead,
+    recommendable: NDArray[np.bool_],
+    k: int = 10,
+) -> NDArray[np.int64]:
+    """``(n, k)`` best items of states ``(n, d)`` under a linear head, in batches."""
+    import torch
+
+    banned = torch.from_numpy(~recommendable)
+    states = torch.as_tensor(states)
+    tops = []
+    with torch.no_grad():
+        for part in states.split(BATCH):
+            scores = head.score(part).masked_fill_(banned, float("-inf"))
+            tops.append(scores.topk(min(k, int(recommendable.sum())), dim=1).indices)
+    return torch.cat(tops).numpy()  # type: ignore[no-any-return]
+
+
+def ndcg_of_lists(lists: NDArray[np.int64], targets: NDArray[np.int32]) -> NDArray[np.float64]:
+    """NDCG of lists ``(n, k)`` with one relevant item each, ``(n,)``."""
+    hits = lists == targets[:, None]
+    return (hits / np.log2(np.arange(2, lists.shape[1] + 2))).sum(1)  # type: ignore[no-any-return]
+
+
+def ndcg_of_states(
+    states: NDArray[np.float32] | torch.Tensor, cases: Cases, head: LinearHead
+) -> NDArray[np.float64]:
+    """NDCG@10 per case of what a linear head makes of the states."""
+    lists = top_of_states(states, head, cases.catalog.recommendable)
+    return ndcg_of_lists(lists, cases.targets)
+
+
+def rank_biased_overlap(
+    left: NDArray[np.int64], right: NDArray[np.int64], p: float = 0.9
+) -> NDArray[np.float64]:
+    """Rank-biased overlap of two lists per row, truncated at their length and normalised to 1.
+
+    Webber, Moffat & Zobel 2010: sum over depths d of ``p^(d-1) |left[:d] & right[:d]| / d``.
+    """
+    k = left.shape[1]
+    same = left[:, :, None] == right[:, None, :]
+    depth = np.maximum(np.arange(k)[:, None], np.arange(k)[None, :])
+    new = np.stack([(same & (depth == d)).sum((1, 2)) for d in range(k)], axis=1)
+    weights = p ** np.arange(k)
+    agreement = np.cumsum(new, axis=1) / np.arange(1, k + 1)
+    return (agreement * weights).sum(1) / weights.sum()  # type: ignore[no-any-return]

@@ -1,0 +1,128 @@
+"""How much of what the recommender does can be said with a few concepts that passed the test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from recsae.metrics import ndcg_of_states
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+    from recsae.recommender import LinearHead
+
+SIZES = (8, 16, 32)
+RIDGE = 1e-4
+
+
+class Share(NamedTuple):
+    """Share of score variance explained by 8, 16 and 32 concepts, and NDCG kept by the last."""
+
+    shares: dict[int, float]
+    ndcg_kept: float
+    chosen: list[int]
+
+
+def score_metric(head: LinearHead | None, recommendable: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
+    """``(d, d)`` matrix G with ``||E_c v||^2 = v' G v``: what an error in the state does to scores.
+
+    E_c is the item table centred over items, since adding the same to every score changes nothing;
+    the identity where scores are not linear in the state.
+    """
+    if head is None:
+        return np.eye(width)
+    table = head.items.double().numpy()[recommendable]
+    table = table - table.mean(0)
+    return table.T @ table  # type: ignore[no-any-return]
+
+
+def named_share(
+    construction: tuple[scipy.sparse.csr_matrix, Cases],
+    heldout: tuple[scipy.sparse.csr_matrix, Cases],
+    candidates: NDArray[np.int64],
+    head: LinearHead | None,
+) -> Share:
+    """Explain hidden states by few concepts, fitted on construction and measured on held-out cases.
+
+    Up to 32 of the candidates (verified on *other* held-out users) are chosen one after another,
+    each time the one that explains most of the remaining score variance of construction cases;
+    then states are fitted on their activations by ridge regression.
+    """
+    code, cases = construction
+    test_code, test = heldout
+    metric = score_metric(head, cases.catalog.recommendable, cases.states.shape[1])
+    if not len(candidates):
+        return Share(dict.fromkeys(SIZES, 0.0), 0.0, [])
+    order = _choose(code[:, candidates], cases.states, metric, max(SIZES))
+    chosen = [int(candidates[i]) for i in order]
+    shares, guess = {}, test.states
+    for size in SIZES:
+        picked = chosen[:size]
+        guess = _fit_predict(code[:, picked], cases.states, test_code[:, picked])
+        shares[size] = _explained(test.states, guess, metric)
+    if head is None:
+        return Share(shares, float("nan"), chosen)
+    kept = ndcg_of_states(guess, test, head).mean() / ndcg_of_states(test.states, test, head).mean()
+    return Share(shares, float(kept), chosen)
+
+
+def _centred_moments(
+    code: scipy.sparse.csr_matrix, states: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Means, covariance of the activations ``(m, m)`` and with the states ``(m, d)``."""
+    code = code.astype(np.float64)
+    n = code.shape[0]
+    mean, state_mean = np.asarray(code.mean(0)).ravel(), states.mean(0, dtype=np.float64)
+    gram = np.asarray((code.T @ code).todense()) / n - np.outer(mean, mean)
+    cross = np.asarray(code.T @ states) / n - np.outer(mean, state_mean)
+    return mean, state_mean, gram, cross
+
+
+def _choose(
+    code: scipy.sparse.csr_matrix,
+    states: NDArray[np.float32],
+    metric: NDArray[np.float64],
+    limit: int,
+) -> list[int]:
+    """Forward selection by orthogonal least squares on the moments alone."""
+    _, _, gram, cross = _centred_moments(code, states)
+    values, vectors = np.linalg.eigh(metric)
+    target = cross @ (vectors * np.sqrt(np.maximum(values, 0)))
+    variance = gram.diagonal().copy()
+    usable = variance > 1e-12
+    chosen: list[int] = []
+    while len(chosen) < min(limit, int(usable.sum())):
+        rest = gram.diagonal()
+        open_ = usable & (rest > 1e-9 * np.maximum(variance, 1e-30))
+        open_[chosen] = False
+        if not open_.any():
+            break
+        gain = np.where(open_, np.square(target).sum(1) / np.where(open_, rest, 1), -1.0)
+        best = int(gain.argmax())
+        chosen.append(best)
+        share = gram[:, best] / gram[best, best]
+        target = target - np.outer(share, target[best])
+        gram = gram - np.outer(share, gram[best])
+    return chosen
+
+
+def _fit_predict(
+    code: scipy.sparse.csr_matrix, states: NDArray[np.float32], test_code: scipy.sparse.csr_matrix
+) -> NDArray[np.float32]:
+    mean, state_mean, gram, cross = _centred_moments(code, states)
+    ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
+    weights = np.linalg.solve(gram + ridge, cross)
+    return np.asarray(test_code @ weights + (state_mean - mean @ weights), dtype=np.float32)
+
+
+def _explained(
+    states: NDArray[np.float32], guess: NDArray[np.float32], metric: NDArray[np.float64]
+) -> float:
+    error = (states - guess).astype(np.float64)
+    spread = (states - states.mean(0, dtype=np.float64)).astype(np.float64)
+    lost = np.einsum("nd,de,ne->", error, metric, error, optimize=True)
+    return float(1 - lost / np.einsum("nd,de,ne->", spread, metric, spread, optimize=True))

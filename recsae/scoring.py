@@ -1,0 +1,278 @@
+"""Is a label true? It predicts, on users it never saw, when its latent is active.
+
+Every held-out position is a case. Everything is counted per user and per label through sparse
+matrices; nothing loops over latents one by one or over sequences.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from recsae import columns as C
+from recsae.errors import NotEnoughData
+from recsae.intervals import balanced_accuracy_bound
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+    from recsae.concepts import ConceptDictionary
+    from recsae.labelers import Labeler
+
+THRESHOLD, LEVEL = 0.8, 0.95
+MIN_POSITIVES, MIN_USERS = 20, 10
+VERIFIED, SUPPORTED, UNSUPPORTED = "verified", "supported", "unsupported"
+UNTESTED, DEAD = "untested", "dead"
+CHUNK = 512
+MAX_LEVEL = 10
+
+
+class Counts(NamedTuple):
+    """Per user and label ``(n_users, m)``; and per level and label ``(MAX_LEVEL + 1, m)``."""
+
+    n: NDArray[np.float64]
+    active: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+    both: NDArray[np.float64]
+    level_all: NDArray[np.float64]
+    level_active: NDArray[np.float64]
+
+
+def score_concepts(
+    code: scipy.sparse.csr_matrix,
+    dictionary: ConceptDictionary,
+    cases: Cases,
+    labeler: Labeler,
+    *,
+    hard_negatives: bool = True,
+) -> pd.DataFrame:
+    """Test every label of a dictionary on cases of held-out users.
+
+    Parameters
+    ----------
+    code
+        ``(n, n_latents)`` activations of the cases; any sparse code.
+    cases
+        Of users that neither the SAE nor the labels have seen.
+    hard_negatives
+        Also measure specificity on the inactive cases nearest to the positives.
+
+    Returns
+    -------
+    DataFrame
+        One row per latent: status, precision, recall, specificity, hard_specificity, f1,
+        balanced_accuracy, ci_low (one-sided 95 %, users as the unit), auc, average_precision,
+        n_pos, n_neg, n_users_pos. Cases whose first recommendation is that of one of the examples
+        shown for the latent do not count.
+    """
+    if not len(cases) or code.shape[0] != len(cases):
+        raise NotEnoughData(f"{len(cases)} held-out cases for a code of {code.shape[0]} rows.")
+    labels = dictionary.table
+    m = len(labels)
+    predictions = labeler.predict(labels, cases)
+    shown = _shown(dictionary, m, cases.catalog.n_items)
+    order = np.argsort(predictions.column, kind="stable")
+    by_latent = code.tocsc()
+    chunks = []
+    for chunk in _chunks(predictions.column[order]):
+        latents = order[chunk]
+        columns, column = np.unique(predictions.column[latents], return_inverse=True)
+        levels = predictions.levels[:, columns].toarray().clip(0, MAX_LEVEL).astype(np.int8)
+        threshold = predictions.threshold[latents]
+        counts = _count(by_latent[:, latents], levels, column, threshold, shown[latents], cases)
+        chunks.append(_figures(counts, latents, threshold))
+        if hard_negatives:
+            tested = np.flatnonzero(counts.active.sum(0) >= MIN_POSITIVES)
+            hard = np.full(len(latents), np.nan)
+            hard[tested] = _hard_specificity(
+                by_latent[:, latents[tested]], levels, column[tested], threshold[tested], cases
+            )
+            chunks[-1][C.HARD_SPECIFICITY] = hard
+    return pd.concat(chunks).sort_values(C.LATENT, ignore_index=True)
+
+
+def _chunks(columns: NDArray[np.int64]) -> list[slice]:
+    """Slices of at most CHUNK labels, so that the dense work per slice stays small."""
+    return [slice(i, i + CHUNK) for i in range(0, len(columns), CHUNK)]
+
+
+def _shown(dictionary: ConceptDictionary, m: int, n_items: int) -> scipy.sparse.csr_matrix:
+    """``(m, n_items)`` ones at the first recommendations of the examples shown for a latent."""
+    pairs = dictionary.examples[[C.LATENT, C.TOP_ITEM]].drop_duplicates().to_numpy()
+    ones = np.ones(len(pairs), dtype=np.float32)
+    return scipy.sparse.csr_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(m, n_items))
+
+
+def _count(
+    active: scipy.sparse.csc_matrix,
+    levels: NDArray[np.int8],
+    column: NDArray[np.int64],
+    threshold: NDArray[np.int64],
+    shown: scipy.sparse.csr_matrix,
+    cases: Cases,
+) -> Counts:
+    m, n_users = len(column), cases.n_users
+    top = cases.top_items[:, 0].astype(np.int64)
+    starts = np.flatnonzero(np.r_[True, np.diff(cases.user) > 0])
+    size = np.diff(np.r_[starts, len(cases)])[:, None].astype(float)
+
+    statements, statement = np.unique(np.stack([column, threshold]), axis=1, return_inverse=True)
+    says = np.stack([levels[:, c] >= t for c, t in statements.T], axis=1)
+    predicted = np.add.reduceat(says, starts, axis=0, dtype=np.int32)[:, statement.ravel()]
+    level_all = np.stack([np.bincount(c, minlength=MAX_LEVEL + 1) for c in levels.T], axis=1)
+
+    out_row, out_label = _rows_with(shown, top)
+    removed = _tally(cases.user[out_row], out_label, n_users, m)
+    out_level = levels[out_row, column[out_label]]
+    says_out = out_level >= threshold[out_label]
+    removed_says = _tally(cases.user[out_row[says_out]], out_label[says_out], n_users, m)
+    removed_level = _tally(out_level, out_label, MAX_LEVEL + 1, m)
+
+    row, label = active.indices, np.repeat(np.arange(m), np.diff(active.indptr))
+    items = shown.indices + np.repeat(np.arange(m), np.diff(shown.indptr)) * shown.shape[1]
+    kept = (active.data > 0) & ~np.isin(label * shown.shape[1] + top[row], items)
+    row, label = row[kept], label[kept]
+    level = levels[row, column[label]]
+    right = level >= threshold[label]
+    return Counts(
+        n=size - removed,
+        active=_tally(cases.user[row], label, n_users, m),
+        predicted=predicted - removed_says,
+        both=_tally(cases.user[row[right]], label[right], n_users, m),
+        level_all=level_all[:, column] - removed_level,
+        level_active=_tally(level, label, MAX_LEVEL + 1, m),
+    )
+
+
+def _rows_with(
+    shown: scipy.sparse.csr_matrix, top: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All (case, label) pairs whose case is removed for the label."""
+    by_item = np.argsort(top, kind="stable")
+    n_with = np.bincount(top, minlength=shown.shape[1])
+    first = np.cumsum(n_with) - n_with
+    repeats = n_with[shown.indices]
+    label = np.repeat(np.repeat(np.arange(shown.shape[0]), np.diff(shown.indptr)), repeats)
+    step = np.arange(int(repeats.sum())) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+    return by_item[np.repeat(first[shown.indices], repeats) + step], label
+
+
+def _tally(
+    row: NDArray[np.int64], column: NDArray[np.int64], n_rows: int, n_columns: int
+) -> NDArray[np.float64]:
+    flat = np.bincount(row.astype(np.int64) * n_columns + column, minlength=n_rows * n_columns)
+    return flat.reshape(n_rows, n_columns).astype(np.float64)
+
+
+def _figures(counts: Counts, latents: NDArray[np.int64], threshold: NDArray[np.int64]) -> pd.DataFrame:
+    n_neg = counts.n - counts.active
+    true_neg = n_neg - (counts.predicted - counts.both)
+    accuracy, low = balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, LEVEL)
+    pos, neg = counts.active.sum(0), n_neg.sum(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = counts.both.sum(0) / pos
+        precision = counts.both.sum(0) / counts.predicted.sum(0)
+        f1 = 2 * counts.both.sum(0) / (counts.predicted.sum(0) + pos)
+        specificity = true_neg.sum(0) / neg
+    n_users = (counts.active > 0).sum(0)
+    auc, average_precision = _ranking(counts)
+    table = pd.DataFrame(
+        {
+            C.LATENT: latents,
+            C.STATUS: _status(pos, n_users, accuracy, low),
+            C.PRECISION: precision,
+            C.RECALL: recall,
+            C.SPECIFICITY: specificity,
+            C.HARD_SPECIFICITY: np.nan,
+            C.F1: f1,
+            C.BALANCED_ACCURACY: accuracy,
+            C.CI_LOW: low,
+            C.AUC: auc,
+            C.AVERAGE_PRECISION: average_precision,
+            C.N_POS: pos.astype(np.int64),
+            C.N_NEG: neg.astype(np.int64),
+            C.N_USERS_POS: n_users.astype(np.int64),
+        }
+    )
+    return table
+
+
+def _status(
+    pos: NDArray[np.float64],
+    n_users: NDArray[np.int64],
+    accuracy: NDArray[np.float64],
+    low: NDArray[np.float64],
+) -> NDArray[np.object_]:
+    """verified: the bound reaches 0.8; supported: only the value does; untested: too few cases."""
+    enough = (pos >= MIN_POSITIVES) & (n_users >= MIN_USERS)
+    status = np.where(accuracy >= THRESHOLD, SUPPORTED, UNSUPPORTED).astype(object)
+    status[low >= THRESHOLD] = VERIFIED
+    status[~enough] = UNTESTED
+    status[pos == 0] = DEAD
+    return status
+
+
+def _ranking(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """ROC-AUC and average precision of the labels' levels, from counts per level.
+
+    scikit-learn's definitions (ties count one half; precision at each threshold weighted by the
+    recall it adds), evaluated for all labels at once; a test holds the two against each other.
+    """
+    active = counts.level_active[::-1]
+    inactive = (counts.level_all - counts.level_active)[::-1]
+    pos, neg = active.sum(0), inactive.sum(0)
+    above = np.cumsum(inactive, axis=0) - inactive
+    with np.errstate(invalid="ignore", divide="ignore"):
+        auc = 1 - (active * (above + inactive / 2)).sum(0) / (pos * neg)
+        found = np.cumsum(active, axis=0)
+        said = found + np.cumsum(inactive, axis=0)
+        precision = np.where(said > 0, found / np.maximum(said, 1), 0)
+        return auc, (active * precision).sum(0) / pos
+
+
+N_POOL, N_PROBES, N_HARD = 10_000, 32, 100
+
+
+def _hard_specificity(
+    active: scipy.sparse.csc_matrix,
+    levels: NDArray[np.int8],
+    column: NDArray[np.int64],
+    threshold: NDArray[np.int64],
+    cases: Cases,
+) -> NDArray[np.float64]:
+    """Specificity on the inactive cases whose states are nearest, in cosine, to the positives.
+
+    From a fixed pool of cases the 100 inactive ones with the highest cosine to any of 32 positives
+    (evenly spread over the latent's active cases): the same procedure for every code, by hidden
+    states alone.
+    """
+    import torch
+
+    def unit(rows: NDArray[np.int64]) -> torch.Tensor:
+        return torch.nn.functional.normalize(torch.from_numpy(cases.states[rows]), dim=1)
+
+    pool = np.unique(np.linspace(0, len(cases) - 1, N_POOL).astype(np.int64))
+    place = np.full(len(cases), -1)
+    place[pool] = np.arange(len(pool))
+    near = unit(pool)
+    result = np.full(len(column), np.nan)
+    for label in range(len(column)):
+        rows = active.indices[active.indptr[label] : active.indptr[label + 1]]
+        probes = rows[np.linspace(0, len(rows) - 1, min(N_PROBES, len(rows))).astype(np.int64)]
+        closeness = (near @ unit(probes).T).amax(1)
+        closeness[place[rows][place[rows] >= 0]] = -2.0
+        hard = pool[closeness.topk(min(N_HARD, len(pool))).indices.numpy()]
+        hard = hard[~np.isin(hard, rows)]
+        if len(hard):
+            result[label] = (levels[hard, column[label]] < threshold[label]).mean()
+    return result
+
+
+def distinct(scores: pd.DataFrame, labels: pd.DataFrame) -> int:
+    """How many different (attribute, value) the verified concepts speak of."""
+    kept = labels.loc[(scores[C.STATUS] == VERIFIED).to_numpy(), [C.ATTRIBUTE, C.VALUE]]
+    return len(kept.drop_duplicates())
