@@ -84,7 +84,8 @@ class ItemCatalog:
         text = external.strip()
         found = self._by_id.get(text, self._by_title.get(text.casefold()))
         if found is None:
-            hint = nearest(text, self._by_title) or nearest(text, self._by_id)
+            titles = [self.titles[i] for i in self._by_title.values()]
+            hint = nearest(text, titles) or nearest(text, self._by_id)
             raise InvalidInput(f"No item has the id or title {text!r}.{hint}")
         return found
 
@@ -93,7 +94,11 @@ class ItemCatalog:
 
         Titles that hold commas are quoted as in CSV: ``1,"Good, the Bad, The"``.
         """
-        cells = [c for c in next(csv.reader([text], skipinitialspace=True), []) if c.strip()]
+        try:
+            row = next(csv.reader([text], skipinitialspace=True), [])
+        except csv.Error as error:
+            raise InvalidInput(f"The sequence cannot be read: {error}.") from error
+        cells = [c for c in row if c.strip()]
         if not cells:
             raise InvalidInput("The sequence is empty: give item ids or titles, oldest first.")
         return [self.internal(cell) for cell in cells]
@@ -129,7 +134,7 @@ def build_catalog(
     ids = [PAD] * n_pad + [str(x) for x in external_ids[n_pad:]]
     frame = pd.DataFrame({C.ITEM: ids})
     recommendable = np.arange(len(ids)) >= n_pad
-    if table is None or table.shape[1] < 2:
+    if table is None or table.empty or table.shape[1] < 2:
         frame[C.TITLE] = ids
         note = "No titles or attributes of items were found; labels are by item and popularity."
         return ItemCatalog(frame, recommendable, notes=(note,))
@@ -148,9 +153,9 @@ def build_catalog(
         _pick(table, column, (), "attribute")
         year = column in YEAR_NAMES
         cells = rows[column].fillna("")
-        name = "decade" if year else column
+        name = _attribute_name(column)
         frame[name] = [_decade(c) if year else _values(c, separator) for c in cells]
-    names = tuple(dict.fromkeys("decade" if c in YEAR_NAMES else c for c in wanted))
+    names = tuple(dict.fromkeys(map(_attribute_name, wanted)))
     if not names:
         notes.append("No attributes of items were found; labels are by title term and popularity.")
     return ItemCatalog(frame, recommendable, title, names, tuple(notes))
@@ -214,6 +219,12 @@ def _found_attributes(table: pd.DataFrame, title: str | None) -> list[str]:
         drop = years if "decade" in found else years[1:]
         found = [c for c in found if c not in drop]
     return found
+
+
+def _attribute_name(column: str) -> str:
+    """Name of an attribute; the names of the catalog's own columns are taken."""
+    name = "decade" if column in YEAR_NAMES else column
+    return f"{name} attribute" if name in (C.ITEM, C.TITLE) else name
 
 
 def _values(cell: str, separator: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -33,14 +34,15 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
-    except Exception as error:
-        aside.unlink(missing_ok=True)
+    except BaseException as error:  # Ctrl-C too leaves nothing
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         if _disk_is_full(error):
             raise RecSAEError(
                 f"The disk is full: {path} could not be written. Free some space and run the same "
                 "command again; finished stages are kept."
             ) from error
-        if isinstance(error, PermissionError | NotADirectoryError):
+        if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             raise RecSAEError(f"{path} cannot be written: {error.strerror}.") from error
         raise
 
@@ -102,7 +104,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(size))
+            header = json.loads(file.read(min(size, path.stat().st_size)))
         end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
         if path.stat().st_size != 8 + size + end:
             raise ValueError("cut short")
@@ -119,7 +121,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
             for key, spec in header.items()
             if key != "__metadata__"
         }
-    except (OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged header can be anything
         raise ArtifactMismatch(
             f"{path} is missing or damaged ({error}); delete it and run the pipeline again."
         ) from error

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsae.topk import top_k
+
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from recsae.cases import Cases
     from recsae.recommender import LinearHead
 
-BATCH = 2048
+BATCH = 1024
 
 
 def ranking_metrics(
@@ -63,13 +65,13 @@ def top_of_states(
     """``(n, k)`` best items of states ``(n, d)`` under a linear head, in batches."""
     import torch
 
-    banned = torch.from_numpy(~recommendable)
-    states = torch.as_tensor(states)
+    banned = torch.from_numpy(np.flatnonzero(~recommendable))
+    k = min(k, int(recommendable.sum()))
     tops = []
     with torch.no_grad():
-        for part in states.split(BATCH):
-            scores = head.score(part).masked_fill_(banned, float("-inf"))
-            tops.append(scores.topk(min(k, int(recommendable.sum())), dim=1).indices)
+        for part in torch.as_tensor(states).split(BATCH):
+            scores = head.score(part).index_fill_(1, banned, float("-inf"))
+            tops.append(top_k(scores, k).indices)
     return torch.cat(tops).numpy()  # type: ignore[no-any-return]
 
 

@@ -122,11 +122,14 @@ def find_site(recommender: Recommender, name: str | None) -> Site:
 
 def top_items(scores: torch.Tensor, catalog: ItemCatalog, k: int = 10) -> torch.Tensor:
     """``(n, k)`` internal ids of the best items; rows that are no items never come up."""
+    import numpy as np
     import torch
 
-    banned = torch.from_numpy(~catalog.recommendable).to(scores.device)
+    from recsae.topk import top_k
+
+    banned = torch.from_numpy(np.flatnonzero(~catalog.recommendable)).to(scores.device)
     k = min(k, int(catalog.recommendable.sum()))
-    return scores.masked_fill(banned, float("-inf")).topk(k, dim=1).indices
+    return top_k(scores.index_fill(1, banned, float("-inf")), k).indices
 
 
 def is_causal(recommender: Recommender, site: str | None, batch: Batch, atol: float = 1e-4) -> bool:

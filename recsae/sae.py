@@ -42,7 +42,7 @@ class SAEConfig(BaseModel):
     """Dead latents used by the auxiliary loss; half the hidden size if None."""
     dead_after: int = Field(200_000, ge=1)
     """A latent that was not active on this many states in a row counts as dead in training."""
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(5e-3, gt=0)
     """Peak learning rate at batch 1,024; scaled with the square root of the batch."""
     batch_size: int = Field(1024, ge=1)
     n_samples: int = Field(4_000_000, ge=1)

@@ -1,7 +1,7 @@
 """Is a label true? It predicts, on users it never saw, when its latent is active.
 
 Every held-out position is a case. Everything is counted per user and per label through sparse
-matrices; nothing loops over latents one by one or over sequences.
+matrices, for hundreds of labels at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import scipy.sparse
 from recsae import columns as C
 from recsae.errors import NotEnoughData
 from recsae.intervals import balanced_accuracy_bound
+from recsae.topk import top_k
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -234,7 +235,7 @@ def _ranking(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return auc, (active * precision).sum(0) / pos
 
 
-N_POOL, N_PROBES, N_HARD = 10_000, 32, 100
+N_POOL, N_PROBES, N_HARD, BLOCK = 10_000, 32, 100, 16
 
 
 def _hard_specificity(
@@ -253,22 +254,25 @@ def _hard_specificity(
     import torch
 
     def unit(rows: NDArray[np.int64]) -> torch.Tensor:
-        return torch.nn.functional.normalize(torch.from_numpy(cases.states[rows]), dim=1)
+        return torch.nn.functional.normalize(torch.from_numpy(cases.states[rows]), dim=-1)
 
     pool = np.unique(np.linspace(0, len(cases) - 1, N_POOL).astype(np.int64))
-    place = np.full(len(cases), -1)
-    place[pool] = np.arange(len(pool))
     near = unit(pool)
+    n_hard = min(N_HARD, len(pool))
     result = np.full(len(column), np.nan)
-    for label in range(len(column)):
-        rows = active.indices[active.indptr[label] : active.indptr[label + 1]]
-        probes = rows[np.linspace(0, len(rows) - 1, min(N_PROBES, len(rows))).astype(np.int64)]
-        closeness = (near @ unit(probes).T).amax(1)
-        closeness[place[rows][place[rows] >= 0]] = -2.0
-        hard = pool[closeness.topk(min(N_HARD, len(pool))).indices.numpy()]
-        hard = hard[~np.isin(hard, rows)]
-        if len(hard):
-            result[label] = (levels[hard, column[label]] < threshold[label]).mean()
+    for first in range(0, len(column), BLOCK):
+        labels = np.arange(first, min(first + BLOCK, len(column)))
+        rows = [active.indices[active.indptr[i] : active.indptr[i + 1]] for i in labels]
+        probes = np.stack([r[np.linspace(0, len(r) - 1, N_PROBES).astype(np.int64)] for r in rows])
+        closeness = (unit(probes.ravel()) @ near.T).view(len(labels), N_PROBES, -1).amax(1)
+        positive = torch.from_numpy(active[:, labels][pool].T.toarray() > 0)
+        closeness[positive] = -2.0
+        nearest = top_k(closeness, n_hard)
+        hard = pool[nearest.indices.numpy()]
+        counted = nearest.values.numpy() > -2.0
+        quiet = levels[hard, column[labels][:, None]] < threshold[labels][:, None]
+        with np.errstate(invalid="ignore"):
+            result[labels] = (quiet & counted).sum(1) / counted.sum(1)
     return result
 
 

@@ -8,7 +8,7 @@ devices and for other types, ``torch.topk`` does it.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def top_k(matrix: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+class TopK(NamedTuple):
+    """``(n, k)`` values, largest first, and their columns."""
+
+    values: torch.Tensor
+    indices: torch.Tensor
+
+
+def top_k(matrix: torch.Tensor, k: int) -> TopK:
     """Values and column indices ``(n, k)`` of the k largest entries per row, largest first.
 
     Of equal entries the one with the lower index comes first on the fast path. No gradient.
@@ -28,11 +35,11 @@ def top_k(matrix: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     kernel = _kernel()
     if kernel is None or matrix.device.type != "cpu" or matrix.dtype != torch.float32:
         found = matrix.detach().topk(k, dim=1)
-        return found.values, found.indices
+        return TopK(found.values, found.indices)
     values = torch.empty(len(matrix), k)
     indices = torch.zeros(len(matrix), k, dtype=torch.int64)
     kernel(matrix.detach().contiguous().numpy(), values.numpy(), indices.numpy())
-    return values, indices
+    return TopK(values, indices)
 
 
 @cache

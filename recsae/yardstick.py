@@ -1,0 +1,172 @@
+"""How well single units know an attribute, beside what a supervised probe can read from the state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from recsae.attributes import TERM, ItemAttributes
+from recsae.cases import spread
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+
+# an attribute is "there" at a site when at least so many of its items have it
+TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}
+MAX_CASES, MAX_ATTRIBUTES = 30_000, 60
+MIN_CASES = 50
+
+
+class Task(NamedTuple):
+    """One attribute at one site, as a yes or no for every case."""
+
+    column: int  # value of the ItemAttributes
+    site: str
+
+
+def attribute_tasks(attributes: ItemAttributes, cases: Cases) -> list[Task]:
+    """The attributes to ask for, each at the site where the state knows it best.
+
+    Chosen on construction cases: a closed-form linear probe is fitted on the first half of the
+    users and judged on the second. Title terms are left out; the 60 most frequent values are kept.
+    """
+    cases = cases.take(spread(len(cases), MAX_CASES))
+    fit = cases.user < cases.n_users // 2
+    states = cases.states.astype(np.float64)
+    best: dict[int, tuple[float, str, float]] = {}
+    for site in TARGETS:
+        truth = _truth(attributes, cases, site)
+        usable = (truth[fit].sum(0) >= MIN_CASES) & (truth[~fit].sum(0) >= MIN_CASES)
+        usable &= ((~truth[fit]).sum(0) >= MIN_CASES) & ((~truth[~fit]).sum(0) >= MIN_CASES)
+        usable &= np.array([name[0] != TERM for name in attributes.names])
+        columns = np.flatnonzero(usable)
+        if not len(columns):
+            continue
+        directions = _linear_probes(states[fit], truth[fit][:, columns])
+        aucs = _aucs_of_values(states[~fit] @ directions.T, truth[~fit][:, columns])
+        for column, auc in zip(columns.tolist(), aucs.tolist(), strict=True):
+            if auc > best.get(column, (0.0,))[0]:
+                best[column] = (auc, site, float(truth[:, column].mean()))
+    frequent = sorted(best, key=lambda c: (-best[c][2], c))[:MAX_ATTRIBUTES]
+    return [Task(column, best[column][1]) for column in sorted(frequent)]
+
+
+def task_truth(attributes: ItemAttributes, tasks: list[Task], cases: Cases) -> NDArray[np.bool_]:
+    """``(n, n_tasks)`` the answers."""
+    by_site = {site: _truth(attributes, cases, site) for site in {t.site for t in tasks}}
+    columns = [by_site[task.site][:, task.column] for task in tasks]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(cases), 0), dtype=bool)
+
+
+def best_unit_aucs(
+    code: scipy.sparse.csr_matrix,
+    truth: NDArray[np.bool_],
+    test_code: scipy.sparse.csr_matrix,
+    test_truth: NDArray[np.bool_],
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Per task the unit with the best ROC-AUC on construction cases, and its AUC on held-out ones."""
+    best = unit_aucs(code, truth).argmax(0)
+    tested = unit_aucs(test_code[:, best], test_truth)
+    return best, tested[np.arange(len(best)), np.arange(len(best))]
+
+
+def unit_aucs(code: scipy.sparse.csr_matrix, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """``(n_units, n_tasks)`` ROC-AUC of every unit's activation for every task.
+
+    Mann-Whitney on ranks; the zeros of a sparse column share one rank and are never written out.
+    """
+    by_unit = code.tocsc()
+    n, m = by_unit.shape
+    unit = np.repeat(np.arange(m), np.diff(by_unit.indptr))
+    order = np.lexsort((by_unit.data, unit))
+    active = np.diff(by_unit.indptr)
+    zeros = n - active
+    rank = np.arange(1, len(unit) + 1) - np.repeat(by_unit.indptr[:-1], active)
+    ranks = np.empty(len(unit))
+    ranks[order] = rank + np.repeat(zeros, active)
+    yes = truth.astype(np.float64)
+    ranked = scipy.sparse.csc_matrix((ranks, by_unit.indices, by_unit.indptr), shape=(n, m))
+    present = scipy.sparse.csc_matrix((np.ones(len(unit)), by_unit.indices, by_unit.indptr), (n, m))
+    among_active = np.asarray(present.T @ yes)
+    positives = yes.sum(0)
+    total = np.asarray(ranked.T @ yes) + (positives - among_active) * (zeros[:, None] + 1) / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (total - positives * (positives + 1) / 2) / (positives * (n - positives))  # type: ignore[no-any-return]
+
+
+def supervised_aucs(
+    states: NDArray[np.float32],
+    truth: NDArray[np.bool_],
+    test_states: NDArray[np.float32],
+    test_truth: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Held-out ROC-AUC per task of a logistic regression on the hidden state: the upper bound."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler().fit(states)
+    x, test_x = scaler.transform(states), scaler.transform(test_states)
+    aucs = []
+    for task in range(truth.shape[1]):
+        y, test_y = truth[:, task], test_truth[:, task]
+        if y.all() or not y.any() or test_y.all() or not test_y.any():
+            aucs.append(float("nan"))
+            continue
+        probe = LogisticRegression(C=1.0, max_iter=200, tol=1e-3).fit(x, y)
+        aucs.append(float(roc_auc_score(test_y, probe.decision_function(test_x))))
+    return np.array(aucs)
+
+
+def attribute_table(
+    attributes: ItemAttributes,
+    construction: Cases,
+    heldout: Cases,
+    codes: dict[str, tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]],
+) -> pd.DataFrame:
+    """One row per attribute: site, prevalence, best unit and AUC of every code, supervised AUC."""
+    tasks = attribute_tasks(attributes, construction)
+    rows, test_rows = spread(len(construction), MAX_CASES), spread(len(heldout), MAX_CASES)
+    known, test = construction.take(rows), heldout.take(test_rows)
+    truth = task_truth(attributes, tasks, known)
+    test_truth = task_truth(attributes, tasks, test)
+    names = [": ".join(attributes.names[task.column]) for task in tasks]
+    table = pd.DataFrame({"attribute": names, "site": [task.site for task in tasks]})
+    table["prevalence"] = test_truth.mean(0) if tasks else []
+    for name, (code, test_code) in codes.items():
+        best, auc = best_unit_aucs(code[rows], truth, test_code[test_rows], test_truth)
+        table[f"auc_{name}"] = auc
+        if name == "sae":
+            table["best_latent"] = best
+    table["auc_supervised"] = supervised_aucs(known.states, truth, test.states, test_truth)
+    return table
+
+
+def _truth(attributes: ItemAttributes, cases: Cases, site: str) -> NDArray[np.bool_]:
+    return np.asarray(attributes.counts(cases, site).toarray() >= TARGETS[site])
+
+
+def _linear_probes(states: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fisher's linear discriminant for all tasks at once, ``(n_tasks, d)``."""
+    centred = states - states.mean(0)
+    covariance = centred.T @ centred / len(states)
+    covariance += 1e-3 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    y = truth - truth.mean(0)
+    return np.linalg.solve(covariance, centred.T @ y / len(states)).T  # type: ignore[no-any-return]
+
+
+def _aucs_of_values(values: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """ROC-AUC per column of dense values, ties broken by order."""
+    n = len(values)
+    ranks = np.empty_like(values)
+    order = values.argsort(0, kind="stable")
+    np.put_along_axis(ranks, order, np.arange(1, n + 1, dtype=float)[:, None], axis=0)
+    positives = truth.sum(0)
+    return ((ranks * truth).sum(0) - positives * (positives + 1) / 2) / (  # type: ignore[no-any-return]
+        positives * (n - positives)
+    )
