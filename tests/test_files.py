@@ -1,0 +1,228 @@
+"""Files are written whole or not at all, and damage is noticed on reading."""
+
+import contextlib
+import errno
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsae import files
+from recsae.errors import ArtifactMismatch, RecSAEError
+from recsae.files import (
+    digest_of,
+    digest_of_file,
+    map_arrays,
+    read_json,
+    read_parquet,
+    write_arrays,
+    write_atomically,
+    write_json,
+    write_parquet,
+)
+
+ARRAYS = {
+    "states": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "ids": np.array([7, 8], dtype=np.int32),
+    "wide": np.array([2**40], dtype=np.int64),
+    "exact": np.array([0.1]),
+    "none": np.zeros((0, 4), dtype=np.float32),
+}
+
+
+def left_behind(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_json_round_trip(tmp_path):
+    value = {"b": [1, 2.5, None], "a": "Amélie"}
+    write_json(tmp_path / "deep" / "x.json", value)
+    assert read_json(tmp_path / "deep" / "x.json") == value
+    assert left_behind(tmp_path / "deep") == ["x.json"]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_json_refuses_nan_and_keeps_the_old_file(tmp_path, bad):
+    path = tmp_path / "x.json"
+    write_json(path, [1])
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"deep": [bad]})
+    assert read_json(path) == [1]
+    assert left_behind(tmp_path) == ["x.json"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b'{"a": ', b"\xff\xfe"])
+def test_damaged_json(tmp_path, content):
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ArtifactMismatch, match=r"x\.json is missing or damaged"):
+        read_json(path)
+
+
+def test_parquet_round_trip_keeps_lists(tmp_path):
+    table = pd.DataFrame({"n": [1, 2], "items": [[3, 4], [5]], "text": ["a", "ä"]})
+    write_parquet(tmp_path / "x.parquet", table)
+    found = read_parquet(tmp_path / "x.parquet")
+    assert found["text"].tolist() == ["a", "ä"]
+    assert [list(x) for x in found["items"]] == [[3, 4], [5]]
+
+
+@pytest.mark.parametrize("cut", [0, 4, 100])
+def test_damaged_parquet(tmp_path, cut):
+    path = tmp_path / "x.parquet"
+    write_parquet(path, pd.DataFrame({"n": range(100)}))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(ArtifactMismatch, match=r"x\.parquet is missing or damaged"):
+        read_parquet(path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_full_disk_leaves_nothing_and_says_so(tmp_path, number):
+    def write(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(RecSAEError, match=r"The disk is full: .*x\.bin"):
+        write_atomically(tmp_path / "x.bin", write)
+    assert left_behind(tmp_path) == []
+
+
+def test_full_disk_inside_each_writer(tmp_path, monkeypatch):
+    """The same for text, tables and arrays, whose libraries raise errors of their own."""
+    monkeypatch.setattr(Path, "write_text", full_disk)
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", full_disk)
+    monkeypatch.setattr("safetensors.numpy.save_file", full_disk_as_safetensors_says_it)
+    for write in (
+        lambda: write_json(tmp_path / "x", [1]),
+        lambda: write_parquet(tmp_path / "x", pd.DataFrame({"n": [1]})),
+        lambda: write_arrays(tmp_path / "x", ARRAYS),
+    ):
+        with pytest.raises(RecSAEError, match="The disk is full"):
+            write()
+    assert left_behind(tmp_path) == []
+
+
+def full_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def full_disk_as_safetensors_says_it(*_: object) -> None:
+    from safetensors import SafetensorError
+
+    raise SafetensorError(
+        "Error while serializing: I/O error: No space left on device (os error 28)"
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_full_device(tmp_path):
+    with pytest.raises(RecSAEError, match="The disk is full"):
+        write_atomically(tmp_path / "x", lambda _: Path("/dev/full").write_text("x" * 9999))
+    assert left_behind(tmp_path) == []
+
+
+def test_disk_full_at_fsync_keeps_the_old_file(tmp_path, monkeypatch):
+    write_json(tmp_path / "x.json", [1])
+    monkeypatch.setattr(files.os, "fsync", full_disk)
+    with pytest.raises(RecSAEError, match="The disk is full"):
+        write_json(tmp_path / "x.json", [2])
+    assert read_json(tmp_path / "x.json") == [1]
+    assert left_behind(tmp_path) == ["x.json"]
+
+
+def test_stopped_by_hand_leaves_nothing(tmp_path):
+    def write(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "x.bin", write)
+    assert left_behind(tmp_path) == []
+
+
+def test_other_errors_pass_through(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        write_atomically(tmp_path / "x", lambda _: 1 // 0)
+    assert left_behind(tmp_path) == []
+
+
+def test_folder_that_cannot_be_written(tmp_path, monkeypatch):
+    def refused(_: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with pytest.raises(RecSAEError, match=r"x\.json cannot be written: Permission denied"):
+        write_atomically(tmp_path / "x.json", refused)
+
+
+@pytest.mark.parametrize("name", ["file/x.json", "file/deeper/x.json"])
+def test_folder_that_is_a_file(tmp_path, name):
+    (tmp_path / "file").write_text("I am no folder")
+    with pytest.raises(RecSAEError, match="cannot be written"):
+        write_json(tmp_path / name, [1])
+    assert left_behind(tmp_path) == ["file"]
+
+
+def test_arrays_round_trip_memory_mapped(tmp_path):
+    write_arrays(tmp_path / "x.safetensors", ARRAYS, {"made": "here"})
+    found = map_arrays(tmp_path / "x.safetensors")
+    assert found.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+        assert array.size == 0 or isinstance(found[name], np.memmap)
+        assert not array.size or not found[name].flags.writeable
+
+
+def test_arrays_of_any_memory_order(tmp_path):
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    write_arrays(tmp_path / "x", {"turned": array.T, "strided": array[:, ::2]})
+    found = map_arrays(tmp_path / "x")
+    np.testing.assert_array_equal(found["turned"], array.T)
+    np.testing.assert_array_equal(found["strided"], array[:, ::2])
+
+
+@given(cut=st.integers(0, 10_000), longer=st.booleans())
+def test_file_of_another_length_is_noticed(tmp_path_factory, cut, longer):
+    path = tmp_path_factory.mktemp("arrays") / "x.safetensors"
+    write_arrays(path, ARRAYS)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0" if longer else whole[: cut % len(whole)])
+    with pytest.raises(ArtifactMismatch, match=r"x\.safetensors is missing or damaged"):
+        map_arrays(path)
+
+
+@given(where=st.integers(0, 10_000), value=st.integers(0, 255))
+def test_damaged_header_is_noticed_or_harmless(tmp_path_factory, where, value):
+    """Whatever byte of the header is changed, there is one kind of error and no other."""
+    path = tmp_path_factory.mktemp("arrays") / "x.safetensors"
+    write_arrays(path, ARRAYS)
+    content = bytearray(path.read_bytes())
+    size = int.from_bytes(content[:8], "little")
+    content[where % (8 + size)] = value
+    path.write_bytes(content)
+    with contextlib.suppress(ArtifactMismatch):
+        map_arrays(path)
+
+
+@pytest.mark.parametrize("header", [b"[]", b'{"a": 1}', b'{"a": {"dtype": "F8"}}', b"\xff" * 8])
+def test_header_of_another_shape(tmp_path, header):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ArtifactMismatch):
+        map_arrays(path)
+
+
+def test_digests(tmp_path):
+    assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": 1.5})
+    assert digest_of(Path("x")) == digest_of("x")
+    (tmp_path / "abc").write_bytes(b"abc")  # the first vector of FIPS 180
+    assert digest_of_file(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+    assert json.loads(json.dumps(digest_of([]))) == digest_of([])

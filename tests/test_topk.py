@@ -1,0 +1,92 @@
+"""The k largest entries per row: the compiled pass and torch.topk give the same."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from recsae import topk
+from recsae.topk import top_k
+
+COMPILED = topk._kernel() is not None
+MATRICES = arrays.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 5), st.integers(1, 30)),
+    elements=st.integers(-3, 3).map(float) | st.floats(-1e6, 1e6, width=32),
+)
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def path(request, monkeypatch):
+    if request.param == "torch":
+        monkeypatch.setattr(topk, "_kernel", lambda: None)
+    elif not COMPILED:
+        pytest.skip("Numba is not installed")
+
+
+@pytest.mark.usefixtures("path")
+def test_by_hand():
+    found = top_k(torch.tensor([[1.0, 3.0, 2.0], [-1.0, -5.0, 0.0]]), 2)
+    assert found.values.tolist() == [[3.0, 2.0], [0.0, -1.0]]
+    assert found.indices.tolist() == [[1, 2], [2, 0]]
+    assert found.indices.dtype == torch.int64
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("k", [1, 8, 64])
+def test_equals_torch_on_many_rows(k):
+    matrix = torch.randn(300, 64, generator=torch.Generator().manual_seed(k))
+    values, indices = top_k(matrix, k)
+    expected = matrix.topk(k, dim=1)
+    assert torch.equal(values, expected.values)
+    assert torch.equal(indices, expected.indices)  # normal numbers have no ties
+
+
+@given(MATRICES, st.data())
+@pytest.mark.skipif(not COMPILED, reason="Numba is not installed")
+def test_same_values_and_valid_indices_with_ties(matrix, data):
+    k = data.draw(st.integers(1, matrix.shape[1]))
+    values, indices = top_k(torch.from_numpy(matrix), k)
+    assert torch.equal(values, torch.from_numpy(matrix).topk(k, dim=1).values)
+    assert np.array_equal(np.take_along_axis(matrix, indices.numpy(), 1), values.numpy())
+    for row, value in zip(indices.tolist(), values.tolist(), strict=True):
+        assert len(set(row)) == k
+        for i in range(k - 1):
+            assert value[i] > value[i + 1] or row[i] < row[i + 1]  # of equals the first
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        torch.randn(6, 9).t(),  # not contiguous
+        torch.randn(6, 9, dtype=torch.float64),
+        torch.randn(6, 9)[:, ::2],
+        torch.randn(0, 9),
+        torch.full((2, 4), 1.0),
+    ],
+    ids=["transposed", "float64", "strided", "no rows", "all equal"],
+)
+def test_any_layout(matrix):
+    values, indices = top_k(matrix, 3)
+    assert torch.equal(values, matrix.topk(3, dim=1).values)
+    assert values.dtype == matrix.dtype
+    assert torch.equal(matrix.gather(1, indices), values)
+
+
+@pytest.mark.usefixtures("path")
+def test_minus_infinity_comes_after_everything_finite():
+    """Items that are banned are set to -inf before the best are taken."""
+    matrix = torch.tensor([[float("-inf"), -3.0, float("-inf"), -9.0]])
+    assert top_k(matrix, 2).indices.tolist() == [[1, 3]]
+
+
+@pytest.mark.usefixtures("path")
+def test_nothing_is_changed_and_no_gradient_flows():
+    matrix = torch.randn(3, 5, requires_grad=True)
+    before = matrix.detach().clone()
+    values, _ = top_k(matrix, 2)
+    assert not values.requires_grad
+    assert torch.equal(matrix, before)
