@@ -22,7 +22,7 @@ class RecBolePlugin:
 
     def open(self, source: object, **options: Any) -> Recommender:
         """Open a checkpoint; see :func:`recsae.load_recommender`."""
-        from .adapter import open_checkpoint
+        from .opening import open_checkpoint
 
         return open_checkpoint(Path(str(source)), **options)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsae.catalog import ItemCatalog, build_catalog, read_items_csv
-from recsae.errors import CannotOpenModel
+import numpy as np
+
+from recsae.catalog import ItemCatalog
+from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.files import digest_of_file
-from recsae.hooks import edited_output, replaced_method
+from recsae.hooks import edited_output
 from recsae.recommender import (
     EvaluationCases,
     LinearHead,
@@ -24,29 +27,54 @@ from recsae.recommender import (
 from recsae.sequences import Batch, Sequences
 
 from .boundary import recbole_boundary
-from .checkpoint import read_checkpoint
-from .dataset import Data, find_data, open_data, read_item_file
+from .dataset import Data
 from .evaluation import evaluation_cases
+from .states import full_scores, gap, states_of, states_of_positions, verified_width
 
 if TYPE_CHECKING:
     import torch
 
 SITE = "sequence"
+MEANING = "what the model knows of a sequence: its scores are made from this vector alone"
+PROBES = 32
+
+
+class _Head(NamedTuple):
+    head: LinearHead
+    parameter: str
+    error: float  # largest difference from the model's scores, relative to the largest score
+
+
+class ItemSource(NamedTuple):
+    """Where titles and attributes of items were looked for."""
+
+    path: Path | None
+    columns: tuple[str, ...]
+
+
+NO_ITEMS = ItemSource(None, ())
 
 
 class RecBoleRecommender:
-    """A RecBole checkpoint, attached. The model itself is never changed."""
+    """A RecBole model, attached. The model itself is never changed."""
 
     plugin = "recbole"
 
     def __init__(
-        self, model: Any, config: Any, data: Data, catalog: ItemCatalog, path: Path | None = None
+        self,
+        model: Any,
+        config: Any,
+        data: Data,
+        catalog: ItemCatalog,
+        path: Path | None = None,
+        items: ItemSource = NO_ITEMS,
     ) -> None:
         self.model = model
         self.config = config
         self.data = data
         self.catalog = catalog
         self.path = path
+        self.items = items
         self.name = str(config["model"])
         self.dataset = str(config["dataset"])
         self.max_length = int(config["MAX_ITEM_LIST_LENGTH"])
@@ -58,88 +86,75 @@ class RecBoleRecommender:
         return self.data.sequences
 
     def evaluation(self, split: str = "test") -> EvaluationCases:
-        """The cases of the checkpoint's own evaluation settings."""
+        """The cases of the checkpoint's own evaluation settings.
+
+        Raises
+        ------
+        InvalidInput, NotEnoughData
+            There is no such split; the settings leave it empty.
+        """
+        sizes = {name: len(part) for name, part in self.data.splits.items()}
+        if split not in sizes:
+            raise InvalidInput(f"There is no split {split!r}; there are {list(sizes)}.")
+        if not sizes[split]:
+            settings = self.config["eval_args"]["split"]
+            raise NotEnoughData(
+                f"The checkpoint's evaluation settings (split {settings}) leave nothing in the "
+                f"{split} part; in the others there are {sizes}."
+            )
         with recbole_boundary():
             return evaluation_cases(self.config, self.data, split)
 
     # -- model -----------------------------------------------------------------------------------
     def sites(self) -> list[Site]:
-        """The sequence representation: what the model multiplies with the item embeddings."""
+        """The sequence representation, which is what the model's ``forward`` gives."""
         return [self._site]
 
     @cached_property
     def _site(self) -> Site:
-        batch = self._probe()
-        states = self.represent(batch)
-        if states.dim() != 2 or len(states) != len(batch.lengths):
-            raise CannotOpenModel(
-                f"recsae_recbole does not know {self.name}: its forward returns "
-                f"{tuple(states.shape)} for {len(batch.lengths)} sequences, not one vector each."
-            )
-        meaning = "what the model knows of a sequence: multiplied with the item embeddings"
-        return Site(SITE, meaning, int(states.shape[1]), is_causal_site(self, batch))
+        width = verified_width(self, self.model, self._probe)
+        return Site(SITE, MEANING, width, self._gives_every_position())
+
+    def _gives_every_position(self) -> bool:
+        try:
+            return is_causal(self, None, self._probe)
+        except CannotOpenModel:
+            return False
 
     def represent(
         self, batch: Batch, site: str | None = None, *, positions: bool = False
     ) -> torch.Tensor:
         """States at the last item, or at every item through what the model gathers from."""
-        import torch
-
-        if site is not None and site != SITE:
+        if site not in (None, SITE):
             find_site(self, site)
-        with torch.no_grad():
-            if not positions:
-                states: torch.Tensor = self._forward(batch)
-                return states.cpu()
-            gathered: list[torch.Tensor] = []
-
-            def wrap(gather: Callable[..., Any]) -> Callable[..., Any]:
-                def listening(output: torch.Tensor, index: torch.Tensor) -> Any:
-                    gathered.append(output)
-                    return gather(output, index)
-
-                return listening
-
-            with replaced_method(self.model, "gather_indexes", wrap):
-                self._forward(batch)
-            if not gathered:
-                raise CannotOpenModel(f"{self.name} does not give the states of all positions.")
-            return gathered[-1].cpu()
-
-    def _forward(self, batch: Batch) -> Any:
-        batch = Batch(*(t.to(self.device) for t in batch))
-        return self.model.forward(batch.items, batch.lengths)
+        read = states_of_positions if positions else states_of
+        return read(self.model, self.interaction(batch))
 
     def score(self, batch: Batch) -> torch.Tensor:
         """Scores by the model's own ``full_sort_predict``."""
-        import torch
-
-        with torch.no_grad():
-            scores: torch.Tensor = self.model.full_sort_predict(self.interaction(batch))
-            return scores.view(len(batch.lengths), -1).cpu()
+        return full_scores(self.model, self.interaction(batch))
 
     def interaction(self, batch: Batch) -> Any:
         """The batch as RecBole's ``Interaction``."""
         from recbole.data.interaction import Interaction
 
-        model = self.model
-        return Interaction(
-            {model.ITEM_SEQ: batch.items, model.ITEM_SEQ_LEN: batch.lengths, model.USER_ID: batch.users}
-        ).to(self.device)
+        names = (self.model.ITEM_SEQ, self.model.ITEM_SEQ_LEN, self.model.USER_ID)
+        return Interaction(dict(zip(names, batch, strict=True))).to(self.device)
 
     @cached_property
-    def _head(self) -> LinearHead | None:
-        batch = self._probe()
-        for _, table in self.model.named_parameters():
+    def _head(self) -> _Head | None:
+        batch = self._probe
+        for name, table in self.model.named_parameters():
             if table.shape == (self.catalog.n_items, self._site.width):
                 head = LinearHead(table.detach().cpu(), None)
                 if verify_head(self, head, batch):
-                    return head
+                    ours = head.score(self.represent(batch))
+                    return _Head(head, name, gap(self, self.score(batch), ours))
         return None
 
     def linear_head(self) -> LinearHead | None:
         """The item table whose products with the states are the scores, found by trying."""
-        return self._head
+        return self._head.head if self._head else None
 
     def edit(
         self, edit: Callable[[torch.Tensor], torch.Tensor], site: str | None = None
@@ -151,7 +166,11 @@ class RecBoleRecommender:
     # -- identity --------------------------------------------------------------------------------
     @cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256(f"{self.name}/{self.max_length}".encode())
+        known = {name for names in self.config.parameters.values() for name in names}
+        settings = {k: v for k, v in self.config.final_config_dict.items() if k not in known}
+        settings["device"] = None
+        settings["length"] = self.max_length
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
         for name, tensor in sorted(self.model.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
@@ -159,22 +178,24 @@ class RecBoleRecommender:
         return digest.hexdigest()
 
     def fingerprint(self) -> str:
-        """SHA-256 over weights, maximum length and item ids."""
+        """SHA-256 over weights, the model's own settings, maximum length and item ids."""
         return self._fingerprint
 
     def sources(self) -> list[str]:
-        """The checkpoint and the files of the data set."""
-        return [str(p) for p in ([self.path] if self.path else []) + self.data.files]
+        """The checkpoint, the files of the data set and the item table."""
+        paths = [self.path, *self.data.files, self.items.path]
+        return list(dict.fromkeys(str(p) for p in paths if p))
 
     def describe(self) -> dict[str, Any]:
-        """Facts for ``recsae inspect``."""
+        """Facts for ``recsae inspect``, fit for JSON."""
         import recbole
 
-        sequences = self.sequences()
+        sequences, head = self.sequences(), self._head
+        found = {"parameter": head.parameter, "relative_error": head.error} if head else None
         return {
             "model": self.name,
             "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
-            "recbole": recbole.__version__,
+            "recbole": str(recbole.__version__),
             "checkpoint_sha256": digest_of_file(self.path) if self.path else None,
             "dataset": self.dataset,
             "data_files": [str(f) for f in self.data.files],
@@ -183,99 +204,21 @@ class RecBoleRecommender:
             "interactions": len(sequences.flat),
             "max_length": self.max_length,
             "evaluation": self.config["eval_args"],
+            "sites": [vars(site) for site in self.sites()],
+            "head": found,
+            "items_from": str(self.items.path) if self.items.path else None,
+            "item_columns": list(self.items.columns),
             "title_column": self.catalog.title_column,
             "attributes": list(self.catalog.attributes),
             "notes": list(self.catalog.notes),
         }
 
-    def _probe(self, n: int = 64) -> Batch:
+    @cached_property
+    def _probe(self) -> Batch:
         """Some real sequences of different lengths, for numerical checks."""
-        import numpy as np
-
         sequences = self.sequences()
         rows = np.flatnonzero(sequences.lengths >= 2)
-        rows = rows[np.linspace(0, len(rows) - 1, min(n, len(rows))).astype(np.int64)]
+        rows = rows[np.linspace(0, len(rows) - 1, min(PROBES, len(rows))).astype(np.int64)]
         room = np.minimum(sequences.lengths[rows], self.max_length)
         ends = np.maximum(2, room - np.arange(len(rows)) % 7).clip(max=room)
         return sequences.batch(rows, np.zeros_like(rows), ends, self.max_length)
-
-
-def is_causal_site(recommender: RecBoleRecommender, batch: Batch) -> bool:
-    """Whether all positions come out of one forward: tried, never assumed."""
-    try:
-        return is_causal(recommender, None, batch)
-    except (CannotOpenModel, IndexError, RuntimeError):
-        return False
-
-
-def open_checkpoint(
-    path: Path,
-    *,
-    trust: bool = False,
-    data_path: str | Path | None = None,
-    items: str | Path | None = None,
-    title_column: str | None = None,
-    attribute_columns: list[str] | None = None,
-    device: str = "cpu",
-) -> RecBoleRecommender:
-    """Open a RecBole checkpoint; see :func:`recsae.load_recommender` for the parameters."""
-    with recbole_boundary():
-        checkpoint = read_checkpoint(path, trust=trust, device=device)
-        config = checkpoint["config"]
-        config["device"] = device
-        folder = find_data(str(config["dataset"]), str(config["data_path"]), path, data_path)
-        data = open_data(config, folder)
-        model = _model(config, data, checkpoint["state_dict"], path)
-        model.load_other_parameter(checkpoint.get("other_parameter"))
-    model = model.to(device).eval()
-    external = [str(t) for t in data.dataset.field2id_token[data.dataset.iid_field]]
-    table, separator = read_item_file(folder, str(config["dataset"])), " "
-    if items is not None:
-        table, separator = read_items_csv(Path(items))
-    catalog = build_catalog(
-        external,
-        table,
-        title_column=title_column,
-        attribute_columns=attribute_columns,
-        separator=separator,
-    )
-    return RecBoleRecommender(model, config, data, catalog, path)
-
-
-def _model(config: Any, data: Data, weights: dict[str, Any], path: Path) -> Any:
-    from recbole.utils import ModelType, get_model
-
-    if config["MODEL_TYPE"] != ModelType.SEQUENTIAL:
-        raise CannotOpenModel(
-            f"{path} holds a {config['model']}, which is no sequential model: recsae_recbole "
-            "attaches to RecBole's sequential recommenders."
-        )
-    known = {key: tuple(value.shape) for key, value in weights.items()}
-    try:
-        model = get_model(config["model"])(config, data.splits["train"])
-    except Exception as error:  # RecBole raises whatever it meets
-        raise CannotOpenModel(
-            f"RecBole cannot build the model {config['model']!r} of {path} "
-            f"({type(error).__name__}: {error})."
-        ) from error
-    built = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    if built != known:
-        _explain_mismatch(built, known, data, path)
-    model.load_state_dict(weights)
-    return model
-
-
-def _explain_mismatch(built: dict[str, Any], known: dict[str, Any], data: Data, path: Path) -> None:
-    for key, shape in known.items():
-        if key in built and built[key] != shape and built[key][:1] == (data.dataset.item_num,):
-            raise CannotOpenModel(
-                f"The data set does not match the checkpoint: {path} was trained with "
-                f"{shape[0] - 1:,} items, the files in {data.files[0].parent} give "
-                f"{data.dataset.item_num - 1:,}. Give the data it was trained on with --data-path."
-            )
-    odd = sorted(k for k in built.keys() | known.keys() if built.get(k) != known.get(k))
-    raise CannotOpenModel(
-        f"The weights in {path} do not fit the model that its settings describe: {odd[0]} is "
-        f"{known.get(odd[0], 'missing')} in the file and {built.get(odd[0], 'missing')} in the model."
-    )
-

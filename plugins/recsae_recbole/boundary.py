@@ -3,7 +3,7 @@
 RecBole 1.2.1 turns on autograd's anomaly mode when a sequential model is imported, reads
 ``sys.argv`` as settings, relies on NumPy aliases that were removed in NumPy 1.24, writes to
 ``CUDA_VISIBLE_DEVICES``, extends PyYAML's loader, seeds every generator and talks on the root
-logger. Code here runs RecBole only inside :func:`recbole_boundary`.
+logger. The plug-in runs RecBole only inside :func:`recbole_boundary`.
 """
 
 import logging
@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from recsae.errors import CannotOpenModel
@@ -43,30 +44,31 @@ def recbole_boundary() -> Iterator[None]:
     Raises
     ------
     CannotOpenModel
-        RecBole is not installed.
+        RecBole cannot be imported, or pandas is too new for it; the message has the cure.
     """
     with ExitStack() as stack:
         for keep in (_numpy_aliases, _argv, _environment, _random_state, _torch_switches, _logging):
             stack.enter_context(keep())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        _require_recbole()
-        stack.enter_context(_yaml_loader())
-        yield
+        with _yaml_loader():
+            _require_recbole()
+            yield
 
 
 def _require_recbole() -> None:
-    try:
-        import recbole  # noqa: F401
-    except ImportError as error:
-        version = ".".join(map(str, sys.version_info[:2]))
-        cure = (
-            'pip install "recsae[recbole]"'
-            if sys.version_info < (3, 12)
-            else f"RecBole's dependency ray has no wheel for Python {version}: use Python 3.11 "
-            'with pip install "recsae[recbole]", or pip install --no-deps recbole==1.2.1 and then '
-            "pip install colorlog colorama pyyaml texttable tabulate thop tensorboard psutil"
+    if int(pd.__version__.split(".")[0]) >= 3:
+        raise CannotOpenModel(
+            f"RecBole misreads data sets under pandas {pd.__version__}. "
+            "Try: pip install 'pandas<3'."
         )
+    try:
+        import recbole.config
+        import recbole.data  # noqa: F401
+    except ImportError as error:
+        cure = 'pip install "recsae[recbole]"'
+        if sys.version_info >= (3, 12):  # RecBole asks for a ray that has no wheel there
+            cure += " and then pip install --no-deps recbole==1.2.1"
         raise CannotOpenModel(f"RecBole cannot be imported ({error}). Try: {cure}.") from error
 
 
@@ -146,13 +148,18 @@ def _logging() -> Iterator[None]:
 
 @contextmanager
 def _yaml_loader() -> Iterator[None]:
-    import yaml
-
-    before = yaml.FullLoader.__dict__.get("yaml_implicit_resolvers")
+    try:
+        import yaml
+    except ImportError:  # then RecBole cannot be imported either, and that is said
+        yield
+        return
+    name = "yaml_implicit_resolvers"  # PyYAML copies it to the class that is extended
+    before = vars(yaml.FullLoader).get(name)
+    copy = None if before is None else {key: list(value) for key, value in before.items()}
     try:
         yield
     finally:
-        if before is not None:
-            yaml.FullLoader.yaml_implicit_resolvers = before
-        elif "yaml_implicit_resolvers" in yaml.FullLoader.__dict__:
-            del yaml.FullLoader.yaml_implicit_resolvers
+        if copy is not None:
+            setattr(yaml.FullLoader, name, copy)
+        elif name in vars(yaml.FullLoader):
+            delattr(yaml.FullLoader, name)

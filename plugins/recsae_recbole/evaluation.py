@@ -1,8 +1,9 @@
-"""The cases of RecBole's own evaluation: which positions, against which candidates."""
+"""The cases that a checkpoint's own evaluation settings ask for."""
 
 from __future__ import annotations
 
-from typing import Any
+import random
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +12,11 @@ from recsae.recommender import EvaluationCases
 
 from .dataset import POSITION, Data
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+
 RANKING = ("recall", "mrr", "ndcg", "hit", "precision")
 
 
@@ -18,7 +24,7 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     """Cases of ``split`` under the checkpoint's settings (inside the boundary).
 
     Sampled candidates come from RecBole's own loader, seeded with the checkpoint's seed just
-    before the loader runs.
+    before the loader runs: they are those of RecBole's evaluation if that is seeded there too.
     """
     part = data.splits[split]
     feat = part.inter_feat
@@ -27,7 +33,7 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     targets = feat[part.iid_field].numpy().astype(np.int64)
     mode = config["eval_args"]["mode"][split]
     groups, candidates = np.arange(len(rows)), None
-    if mode != "full":
+    if mode != "full" and len(rows):
         rows, ends, targets, groups, candidates = _sampled(config, data, split)
     metrics = tuple(m.lower() for m in config["metrics"] if m.lower() in RANKING) or ("ndcg",)
     shape = ", ".join(f"{k} {v}" for k, v in config["eval_args"]["split"].items())
@@ -43,37 +49,40 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     )
 
 
-def _sampled(config: Any, data: Data, split: str) -> tuple[Any, ...]:
+def _sampled(config: Any, data: Data, split: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
+    """Rows, ends, targets and groups (users) of the cases, and pairs of case and candidate."""
+    users, items, positions, groups = _drawn(config, data, split)
+    triples = np.stack([groups, data.first_row[users], positions], axis=1)
+    cases, case_of = np.unique(triples, axis=0, return_inverse=True)
+    group, row, end = cases.T
+    targets = data.sequences.flat[data.sequences.offsets[row] + end].astype(np.int64)
+    # an item drawn for two cases of a user is scored by the later row, as RecBole overwrites it
+    _, last = np.unique((groups * data.dataset.item_num + items)[::-1], return_index=True)
+    pairs = np.stack([case_of.reshape(-1), items], axis=1)[len(items) - 1 - last]
+    return row, end, targets, group, pairs
+
+
+def _drawn(config: Any, data: Data, split: str) -> tuple[Ints, Ints, Ints, Ints]:
+    """User, item, position of the target and group of every row that RecBole would score."""
     from recbole.data.utils import create_samplers, get_dataloader
-    from recbole.utils import init_seed
 
     part = data.splits[split]
-    samplers = dict(
-        zip(
-            ("train", "valid", "test"),
-            create_samplers(config, data.dataset, list(data.splits.values())),
-            strict=True,
-        )
-    )
-    loader = get_dataloader(config, split)(config, part, samplers[split], shuffle=False)
-    init_seed(config["seed"], config["reproducibility"])
-    user, item, position = [], [], []
-    groups, positives, offset = [], [], 0
-    for interaction, row, positive_u, positive_i in loader:
+    samplers = create_samplers(config, data.dataset, list(data.splits.values()))
+    sampler = dict(zip(data.splits, samplers, strict=True))[split]
+    loader = get_dataloader(config, split)(config, part, sampler, shuffle=False)
+    random.seed(config["seed"])
+    np.random.seed(config["seed"])  # noqa: NPY002 (RecBole draws from it)
+    columns: list[list[Ints]] = [[], [], [], []]
+    offset = 0
+    for interaction, row, positive_u, _ in loader:
         if row is None:
             raise CannotOpenModel(
-                f"The evaluation mode {config['eval_args']['mode'][split]!r} is not a ranking."
+                f"The evaluation mode {config['eval_args']['mode'][split]!r} of the checkpoint is "
+                "no ranking; full, uniN and popN are."
             )
-        user.append(interaction[part.uid_field].numpy())
-        item.append(interaction[part.iid_field].numpy())
-        position.append(interaction[POSITION].numpy())
-        groups.append(row.numpy() + offset)
-        positives.append(np.stack([positive_u.numpy() + offset, positive_i.numpy()], axis=1))
+        for column, field in zip(columns, (part.uid_field, part.iid_field, POSITION), strict=False):
+            column.append(interaction[field].numpy().astype(np.int64))
+        columns[3].append(row.numpy() + offset)
         offset += int(positive_u[-1]) + 1
-    pair_row = data.first_row[np.concatenate(user)]
-    pair_end, pair_group = np.concatenate(position), np.concatenate(groups)
-    cases, case_of = np.unique(np.stack([pair_group, pair_row, pair_end], 1), axis=0, return_inverse=True)
-    group, row, end = cases.T
-    target = data.sequences.flat[data.sequences.offsets[row] + end].astype(np.int64)
-    pairs = np.stack([case_of.reshape(-1), np.concatenate(item)], axis=1).astype(np.int64)
-    return row, end, target, group, pairs
+    user, item, position, group = (np.concatenate(column) for column in columns)
+    return user, item, position, group

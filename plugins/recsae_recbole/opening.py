@@ -1,0 +1,82 @@
+"""From a checkpoint on disk to an attached recommender."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsae.catalog import ItemCatalog, build_catalog, read_items_csv
+from recsae.errors import InvalidInput
+
+from .adapter import ItemSource, RecBoleRecommender
+from .boundary import recbole_boundary
+from .checkpoint import build_model, model_class, read_checkpoint
+from .dataset import find_data, open_data, read_item_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def open_checkpoint(
+    path: Path,
+    *,
+    trust: bool = False,
+    data_path: str | Path | None = None,
+    items: str | Path | None = None,
+    title_column: str | None = None,
+    attribute_columns: list[str] | None = None,
+    device: str = "cpu",
+) -> RecBoleRecommender:
+    """Open a RecBole checkpoint; see :func:`recsae.load_recommender` for the parameters."""
+    with recbole_boundary():
+        checkpoint = read_checkpoint(path, trust=trust, device=_usable(device))
+        config = checkpoint["config"]
+        config["device"] = device
+        model_class(config, path)  # a model that cannot be opened is refused before data is read
+        folder = find_data(str(config["dataset"]), str(config["data_path"]), path, data_path)
+        table, source, separator = _item_table(config, folder, items)
+        data = open_data(config, folder)
+        model = build_model(checkpoint, data, path)
+        external = [str(t) for t in data.dataset.field2id_token[data.dataset.iid_field]]
+        options = {"title_column": title_column, "attribute_columns": attribute_columns}
+        catalog = _catalog(external, table, source, separator=separator, **options)
+        recommender = RecBoleRecommender(model, config, data, catalog, path, source)
+        recommender.sites()  # verifies the site, or refuses the model
+        return recommender
+
+
+def _usable(device: str) -> str:
+    import torch
+
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch's CPU build asserts
+        raise InvalidInput(
+            f"The device {device!r} cannot be used here; give cpu or, with a GPU, cuda."
+        ) from error
+    return device
+
+
+def _item_table(
+    config: Any, folder: Path, items: str | Path | None
+) -> tuple[pd.DataFrame | None, ItemSource, str]:
+    """Titles and attributes as strings, where they are from, what separates values in a cell."""
+    separator = str(config["seq_separator"] or " ")
+    if items is not None:
+        table, separator = read_items_csv(Path(items))
+        return table, ItemSource(Path(items), tuple(table.columns)), separator
+    found = read_item_file(folder, config)
+    if found is None:
+        return None, ItemSource(None, ()), separator
+    path = folder / f"{config['dataset']}.item"
+    return found, ItemSource(path, tuple(found.columns)), separator
+
+
+def _catalog(
+    external: list[str], table: pd.DataFrame | None, source: ItemSource, **options: Any
+) -> ItemCatalog:
+    try:
+        return build_catalog(external, table, **options)
+    except InvalidInput as error:
+        where = f"{source.path}: " if source.path else ""
+        raise InvalidInput(f"{where}{error}") from error
