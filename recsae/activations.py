@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.errors import ArtifactMismatch, RecSAEError
+from recsae.errors import ArtifactMismatch, NotEnoughData, RecSAEError
 from recsae.files import digest_of, map_arrays, read_json, write_arrays, write_json
 from recsae.recommender import find_site, top_items
 from recsae.windows import Windows, plan_windows
@@ -64,7 +64,20 @@ class ActivationStore:
 
     def column(self, name: str) -> NDArray[Any]:
         """One of ``sequence``, ``position``, ``top_items`` or ``states`` over all shards."""
+        if not self._shards:
+            raise NotEnoughData(f"The store {self.folder} is empty.")
         return np.concatenate([shard[name] for shard in self._shards])
+
+    def rows(self, name: str, index: NDArray[np.int64]) -> NDArray[Any]:
+        """Rows of a column in the order of ``index``, without reading the others."""
+        starts = np.cumsum([0] + [len(s[name]) for s in self._shards])
+        shard = np.searchsorted(starts, index, side="right") - 1
+        first = self._shards[0][name]
+        found = np.empty((len(index), *first.shape[1:]), dtype=first.dtype)
+        for number in np.unique(shard):
+            mine = shard == number
+            found[mine] = self._shards[number][name][index[mine] - starts[number]]
+        return found
 
     def mean(self) -> NDArray[np.float64]:
         """Mean state ``(d,)``, one pass."""

@@ -1,7 +1,7 @@
 """What the SAE must beat: raw neurons, principal components and random directions, as sparse.
 
-Each has ``n_units`` and ``encode(states) -> Code`` like the SAE's ``encode_topk``, with the same
-number k of active units per state, so that they go through the same labeler and scorer.
+Each has ``n_latents`` and ``encode_topk(states) -> Code`` like the SAE, with the same number k of
+active units per state, so that they go through the same labeler and scorer.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 class LinearCode:
     """Top-k of ``ReLU(directions (h - mean))``; all positive ones if ``k`` is None (dense)."""
 
-    directions: torch.Tensor  # (n_units, d)
+    directions: torch.Tensor  # (n_latents, d)
     mean: torch.Tensor  # (d,)
     k: int | None
 
     @property
-    def n_units(self) -> int:
+    def n_latents(self) -> int:
         """Number of units."""
         return len(self.directions)
 
-    def encode(self, states: torch.Tensor) -> Code:
+    def encode_topk(self, states: torch.Tensor) -> Code:
         """Active units of raw states ``(n, d)``."""
         values = (states - self.mean) @ self.directions.T
-        values, indices = top_k(values, min(self.k or self.n_units, self.n_units))
+        values, indices = top_k(values, min(self.k or self.n_latents, self.n_latents))
         return Code(values.relu(), indices)
 
 
@@ -65,8 +65,8 @@ def pca(store: ActivationStore, k: int | None) -> LinearCode:
     return LinearCode(torch.cat([signed, -signed]).float(), mean.float(), k)
 
 
-def random_directions(store: ActivationStore, k: int, n_units: int, seed: int) -> LinearCode:
+def random_directions(store: ActivationStore, k: int, n_latents: int, seed: int) -> LinearCode:
     """Directions drawn uniformly from the sphere."""
     generator = torch.Generator().manual_seed(seed)
-    directions = F.normalize(torch.randn(n_units, store.width, generator=generator), dim=1)
+    directions = F.normalize(torch.randn(n_latents, store.width, generator=generator), dim=1)
     return LinearCode(directions, torch.from_numpy(store.mean()).float(), k)

@@ -79,10 +79,14 @@ class Cases:
         return [int(i) for i in self.sequences[int(self.sequence[row])][max(0, end - n) : end]]
 
 
-def read_cases(store: ActivationStore, sequences: Sequences, catalog: ItemCatalog) -> Cases:
-    """The cases of a store, sorted by user and position."""
+def read_cases(
+    store: ActivationStore, sequences: Sequences, catalog: ItemCatalog, limit: int | None = None
+) -> Cases:
+    """The cases of a store, sorted by user and position; evenly thinned to ``limit`` of them."""
     sequence, position = store.column(SEQUENCE), store.column(POSITION)
     order = np.lexsort((position, sequence))
+    if limit is not None:
+        order = order[spread(len(order), limit)]
     sequence, position = sequence[order], position[order]
     last = sequences.offsets[sequence] + position
     back = np.arange(N_LAST)
@@ -92,9 +96,9 @@ def read_cases(store: ActivationStore, sequences: Sequences, catalog: ItemCatalo
         sequence,
         position,
         last_items.astype(np.int32),
-        store.column(TOP)[order],
+        store.rows(TOP, order),
         sequences.flat[last + 1],
-        store.column(STATES)[order],
+        store.rows(STATES, order),
         sequences,
         catalog,
     )

@@ -93,7 +93,7 @@ def load_recommender(
     Parameters
     ----------
     source
-        Path of a checkpoint, or a live object that an installed plug-in knows.
+        Path of a checkpoint, a live object that an installed plug-in knows, or a recommender.
     trust
         Allow unpickling, which can run code that the file's author put there.
     data_path
@@ -112,6 +112,12 @@ def load_recommender(
     """
     from pathlib import Path
 
+    from recsae.recommender import Recommender
+
+    if isinstance(source, Recommender):
+        if data_path or items or title_column or attribute_columns:
+            raise InvalidInput(f"{source.name} is open already and brings its own data and items.")
+        return source
     if isinstance(source, str | Path):
         source = Path(source)
         if not source.is_file():

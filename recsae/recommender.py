@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from recsae.errors import SiteNotFound, nearest
+from recsae.errors import InvalidInput, SiteNotFound, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,6 +104,22 @@ class Recommender(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Facts for ``recsae inspect``: versions, settings, what was detected and how sure."""
+
+
+def leave_one_out(sequences: Sequences, split: str = "test") -> EvaluationCases:
+    """Every user's last item ("test"), or the one before ("valid"), ranked among all items."""
+    import numpy as np
+
+    back = {"test": 1, "valid": 2}.get(split)
+    if back is None:
+        raise InvalidInput(f"There is no split {split!r}: say 'test' or 'valid'.")
+    rows = np.flatnonzero(sequences.lengths > back)
+    ends = sequences.lengths[rows] - back
+    targets = sequences.flat[sequences.offsets[rows] + ends].astype(np.int64)
+    description = f"leave one out ({split}), full ranking"
+    return EvaluationCases(
+        rows, ends, targets, np.arange(len(rows)), None, ("recall", "ndcg", "mrr"), (10,), description
+    )
 
 
 def find_site(recommender: Recommender, name: str | None) -> Site:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -15,11 +16,14 @@ from recsae.files import read_json, write_atomically, write_json
 from recsae.topk import top_k
 
 if TYPE_CHECKING:
+    import numpy as np
     import scipy.sparse
+    from numpy.typing import NDArray
 
     from recsae.activations import ActivationStore
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+BATCH = 2048
 
 
 class SAEConfig(BaseModel):
@@ -77,7 +81,8 @@ def make_config(**values: Any) -> SAEConfig:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "configuration"
         message = first["msg"].removeprefix("Value error, ")
-        raise InvalidInput(f"SAE {where}: {message} (seen: {first['input']!r}).") from error
+        seen = f" (seen: {first['input']!r})" if first["loc"] else ""
+        raise InvalidInput(f"SAE {where}: {message}{seen}.") from error
 
 
 class Code(NamedTuple):
@@ -128,10 +133,13 @@ class SAE(nn.Module):
 
     def fit_input(self, store: ActivationStore) -> None:
         """Take mean and scale from a store: afterwards ``E ||x||^2 = d``."""
+        mean = torch.from_numpy(store.mean())
+        if not bool(torch.isfinite(mean).all()):
+            raise NotEnoughData("Some hidden states are NaN or infinite: nothing can be learned.")
         variance = store.variance()
         if variance <= 0:
             raise NotEnoughData("All hidden states are the same: there is nothing to learn.")
-        self.mean.copy_(torch.from_numpy(store.mean()))
+        self.mean.copy_(mean)
         self.scale.fill_((variance / self.width) ** 0.5)
 
     def normalised(self, states: torch.Tensor) -> torch.Tensor:
@@ -197,38 +205,32 @@ class SAE(nn.Module):
         try:
             sae = cls(make_config(**meta["config"]), int(meta["width"]))
             sae.load_state_dict(load_file(Path(folder) / WEIGHTS))
-        except (OSError, SafetensorError, RuntimeError, KeyError, InvalidInput) as error:
+        except (
+            *(OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError),
+            InvalidInput,
+        ) as error:
             raise ArtifactMismatch(
                 f"The SAE in {folder} is damaged or of another version ({error})."
             ) from error
         return sae.eval()
 
 
-def sparse_code(sae: SAE, store: ActivationStore) -> scipy.sparse.csr_matrix:
-    """Activations of every position of a store, ``(n, n_latents)``, sparse."""
-    return encode_sparse(sae.encode_topk, store, sae.n_latents)
-
-
-def encode_sparse(
-    encode: Any, store: ActivationStore, n_latents: int, batch: int = 4096
+def sparse_code(
+    encode: Callable[[torch.Tensor], Code], states: NDArray[np.float32], n_latents: int
 ) -> scipy.sparse.csr_matrix:
-    """Run ``encode(states) -> Code`` over a store; zeros are not stored."""
+    """Run an ``encode_topk`` over states ``(n, d)``: ``(n, n_latents)``, zeros not stored."""
     import numpy as np
     import scipy.sparse
 
     values, indices = [], []
     with torch.no_grad():
-        for shard in store.shards:
-            for first in range(0, len(shard), batch):
-                states = torch.from_numpy(np.array(shard[first : first + batch]))
-                code = encode(states)
-                values.append(code.values.numpy())
-                indices.append(code.indices.numpy().astype(np.int32))
+        for part in torch.from_numpy(states).split(BATCH):
+            code = encode(part)
+            values.append(code.values.numpy())
+            indices.append(code.indices.numpy().astype(np.int32))
     data, columns = np.concatenate(values), np.concatenate(indices)
     bounds = np.arange(len(data) + 1, dtype=np.int64) * data.shape[1]
-    code = scipy.sparse.csr_matrix(
-        (data.ravel(), columns.ravel(), bounds), shape=(len(data), n_latents)
-    )
-    code.eliminate_zeros()
-    code.sort_indices()
-    return code
+    matrix = scipy.sparse.csr_matrix((data.ravel(), columns.ravel(), bounds), (len(data), n_latents))
+    matrix.eliminate_zeros()
+    matrix.sort_indices()
+    return matrix

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from recsae.accuracy import evaluate
 from recsae.errors import InvalidInput
+from recsae.metrics import ranking_metrics
+from recsae.recommender import top_items
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from recsae.concepts import ConceptDictionary
     from recsae.recommender import EvaluationCases, Recommender
     from recsae.sae import SAE
+
+
+BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -154,73 +158,45 @@ def steer(
 
 @dataclass(frozen=True)
 class Effect:
-    """What an intervention does to users of the recommender's own evaluation."""
+    """Metrics of the top-k lists of n cases, and the share of target items in their first ten."""
 
-    target_share_before: float
-    target_share_after: float
-    ndcg_before: float
-    ndcg_after: float
+    metrics: dict[str, float]
+    target_share: float
     n_users: int
-    metrics_before: dict[str, float]
-    metrics_after: dict[str, float]
 
 
 def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
-    """The cases of some users only; full ranking for all of them."""
-    n = int(keep.sum())
+    """The cases of some users only, ranked in full."""
     return replace(
         cases,
         rows=cases.rows[keep],
         ends=cases.ends[keep],
         targets=cases.targets[keep],
-        groups=np.arange(n),
+        groups=np.arange(int(keep.sum())),
         candidates=None,
         metrics=tuple(dict.fromkeys((*cases.metrics, "ndcg"))),
     )
 
 
-def measure(
-    recommender: Recommender,
-    sae: SAE,
-    interventions: list[Intervention],
-    cases: EvaluationCases,
-    target: NDArray[np.bool_],
-    *,
-    site: str | None = None,
+def effect_of(
+    lists: NDArray[np.int64], cases: EvaluationCases, target: NDArray[np.bool_]
 ) -> Effect:
-    """Metrics and share of target items in the top 10, before and after, on the given cases.
-
-    ``target (n_items,)`` says which items the intervention is about.
-    """
-    before, lists_before = _evaluated(recommender, cases)
-    with steer(recommender, sae, interventions, site=site):
-        after, lists_after = _evaluated(recommender, cases)
+    """Measure lists ``(n, k)``; ``target (n_items,)`` says which items an intervention is about."""
+    hits = lists == cases.targets[:, None]
+    ones = np.ones(len(hits), dtype=np.int64)
+    values = ranking_metrics(hits, ones, cases.metrics, cases.topk)
     return Effect(
-        float(target[lists_before].mean()),
-        float(target[lists_after].mean()),
-        before["ndcg@10"],
-        after["ndcg@10"],
+        {name: float(v.mean()) for name, v in values.items()},
+        float(target[lists[:, :10]].mean()),
         len(np.unique(cases.rows)),
-        before,
-        after,
     )
 
 
-def _evaluated(
-    recommender: Recommender, cases: EvaluationCases
-) -> tuple[dict[str, float], NDArray[np.int64]]:
-    lists = top_lists(recommender, cases)
-    values = evaluate(recommender, cases)
-    return {name: float(v.mean()) for name, v in values.items()}, lists
-
-
-def top_lists(recommender: Recommender, cases: EvaluationCases, k: int = 10) -> NDArray[np.int64]:
+def top_lists(recommender: Recommender, cases: EvaluationCases) -> NDArray[np.int64]:
     """``(n, k)`` what the recommender puts on top for each case, edits applied."""
-    from recsae.recommender import top_items
-
-    lists = []
-    for first in range(0, len(cases.rows), 512):
-        part = slice(first, first + 512)
+    lists, k = [], max(cases.topk)
+    for first in range(0, len(cases.rows), BATCH):
+        part = slice(first, first + BATCH)
         ends = cases.ends[part]
         starts = np.maximum(0, ends - recommender.max_length)
         batch = recommender.sequences().batch(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import functional as F
 
-from recsae.errors import NotEnoughData
+from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import digest_of, read_json, write_atomically, write_json
 from recsae.sae import CONFIG, SAE, Code, SAEConfig
 
@@ -200,7 +200,9 @@ class Trainer:
         """Linear warm-up, then linear decay to zero."""
         done = (self.step + 1) / self.n_steps
         warmup = self.sae.config.warmup
-        return done / warmup if done < warmup else (1 - done) / (1 - warmup) + 1 / self.n_steps
+        if done < warmup:
+            return done / warmup
+        return max(0.0, (1 - done) / (1 - warmup) + 1 / self.n_steps)  # blocks end in short batches
 
     def _project_gradient(self) -> None:
         """Drop the part of the decoder's gradient along each direction: its length stays 1."""
@@ -224,16 +226,20 @@ class Trainer:
         write_json(folder / STATE_META, {**meta, "seconds": seconds, "fvu": self.fvu})
 
     def resume(self, folder: Path, made_from: str) -> float:
-        """Go on from a saved state of the same training, if there is one; seconds spent so far."""
-        from safetensors import safe_open
+        """Go on from a saved state of the same training, if there is one; seconds spent so far.
 
-        if not (folder / STATE_META).exists() or not (folder / STATE).exists():
+        A state that is damaged, or half of another one, is worth nothing: training begins again.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            meta: dict[str, Any] = read_json(folder / STATE_META)
+            with safe_open(folder / STATE, framework="pt") as file:
+                if meta["made_from"] != made_from or file.metadata()["epoch"] != str(meta["epoch"]):
+                    return 0.0
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (ArtifactMismatch, SafetensorError, OSError):
             return 0.0
-        meta: dict[str, Any] = read_json(folder / STATE_META)
-        with safe_open(folder / STATE, framework="pt") as file:
-            if meta["made_from"] != made_from or file.metadata()["epoch"] != str(meta["epoch"]):
-                return 0.0
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         self.idle.copy_(tensors.pop("idle"))
         weights = {k[4:]: v for k, v in tensors.items() if k.startswith("sae.")}
         self.sae.load_state_dict(weights)

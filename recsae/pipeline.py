@@ -1,0 +1,255 @@
+"""From a recommender to a finished run, stage by stage; each stage is skipped where it is done."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsae import columns as C
+from recsae.activations import ActivationStore, Progress, capture
+from recsae.attributes import item_attributes
+from recsae.baselines import LinearCode, neurons, pca, random_directions
+from recsae.cases import Cases, read_cases
+from recsae.concepts import ConceptDictionary, build_concepts
+from recsae.errors import NotEnoughData
+from recsae.files import read_json, read_parquet, write_json, write_parquet
+from recsae.labelers import AttributeLabeler
+from recsae.recommender import find_site
+from recsae.run import Run, RunConfig
+from recsae.sae import SAE, make_config, sparse_code
+from recsae.scoring import VERIFIED
+from recsae.sequences import split_users
+from recsae.train import quality, train_sae
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    from numpy.typing import NDArray
+
+    from recsae.recommender import LinearHead, Recommender
+
+    Code = scipy.sparse.csr_matrix
+
+LABEL_CASES = 200_000
+BASELINES = ("neurons", "random", "pca")
+TABLES = ("concepts.parquet", "examples.parquet")
+
+
+class Workspace:
+    """What the stages of one run share; everything is made when first asked for."""
+
+    def __init__(self, run: Run, recommender: Recommender, progress: Progress | None) -> None:
+        self.run = run
+        self.config: RunConfig = run.config
+        self.recommender = recommender
+        self.progress = progress
+        self.folder = run.folder
+        self.site = find_site(recommender, run.config.site).name
+
+    @cached_property
+    def heldout_users(self) -> NDArray[np.bool_]:
+        """``(n_sequences,)`` True for users kept for testing."""
+        return split_users(self.recommender.sequences())
+
+    def store(self, name: str) -> ActivationStore:
+        """Capture (or open) the states of construction users, ``activations``, or ``heldout``."""
+        held = name == "heldout"
+        config = self.config
+        return capture(
+            self.recommender,
+            np.flatnonzero(self.heldout_users == held),
+            self.folder / name,
+            site=self.site,
+            limit=config.heldout_positions if held else config.construction_positions,
+            seed=config.seed,
+            progress=self.progress,
+        )
+
+    @cached_property
+    def construction_store(self) -> ActivationStore:
+        """States that the SAE is trained on."""
+        return self.store("activations")
+
+    @cached_property
+    def construction(self) -> Cases:
+        """Cases that concepts are built on."""
+        recommender = self.recommender
+        sequences, catalog = recommender.sequences(), recommender.catalog
+        return read_cases(self.construction_store, sequences, catalog, LABEL_CASES)
+
+    @cached_property
+    def heldout(self) -> Cases:
+        """Cases that everything is tested on."""
+        recommender = self.recommender
+        return read_cases(self.store("heldout"), recommender.sequences(), recommender.catalog)
+
+    @cached_property
+    def head(self) -> LinearHead | None:
+        """The linear head behind the run's site, if there is one."""
+        default = self.recommender.sites()[0].name
+        return self.recommender.linear_head() if self.site == default else None
+
+    @cached_property
+    def sae(self) -> SAE:
+        """The trained SAE."""
+        config = self.config
+        settings = make_config(
+            n_latents=config.latents, k=config.k, n_samples=config.samples, seed=config.seed
+        ).resolved(self.construction_store.width)
+        folder = self.folder / "sae"
+        return train_sae(self.construction_store, settings, folder, progress=self.progress)
+
+    @cached_property
+    def labeler(self) -> AttributeLabeler:
+        """Labels by item attributes, chosen on construction cases."""
+        return AttributeLabeler(item_attributes(self.recommender.catalog, self.construction))
+
+    @cached_property
+    def dictionary(self) -> ConceptDictionary:
+        """The SAE's concepts."""
+        return ConceptDictionary.load(self.folder)
+
+    @cached_property
+    def scores(self) -> Any:
+        """The SAE's concepts, tested: one row per latent."""
+        return read_parquet(self.folder / "scores.parquet")
+
+    @cached_property
+    def sae_codes(self) -> tuple[Code, Code]:
+        """The SAE's activations on construction and held-out cases."""
+        return self.encode(self.sae)
+
+    def encode(self, code: SAE | LinearCode) -> tuple[Code, Code]:
+        """A code's activations on construction and held-out cases."""
+        encode = code.encode_topk
+        n = code.n_latents
+        return (
+            sparse_code(encode, self.construction.states, n),
+            sparse_code(encode, self.heldout.states, n),
+        )
+
+    def baseline(self, name: str, k: int | None) -> LinearCode:
+        """A baseline code with k active units per state (None: dense)."""
+        store = self.construction_store
+        if name == "neurons":
+            return neurons(store, k)
+        if name == "pca":
+            return pca(store, k)
+        return random_directions(store, k or 1, self.sae.n_latents, self.config.seed + 1)
+
+    def verified(self) -> NDArray[np.int64]:
+        """Latents whose concepts are verified."""
+        kept = self.scores[C.STATUS] == VERIFIED
+        return self.scores.loc[kept, C.LATENT].to_numpy(np.int64)
+
+
+def run_pipeline(
+    recommender: Recommender,
+    folder: Path,
+    config: RunConfig,
+    *,
+    progress: Progress | None = None,
+) -> Run:
+    """Do whatever is not done yet and write the report.
+
+    Parameters
+    ----------
+    recommender
+        An attached recommender.
+    folder
+        The run's folder; the same call goes on where an earlier one was stopped.
+    progress
+        Called with (done, in all, what).
+
+    Raises
+    ------
+    RecSAEError
+        Anything that is wrong with the input, in one sentence.
+    """
+    from recsae.stages import accuracy_stage, scoring_stage, steering_stage
+
+    run = Run(folder, config)
+    work = Workspace(run, recommender, progress)
+    if work.heldout_users.sum() < 2:
+        raise NotEnoughData(
+            f"Of {len(work.heldout_users)} users only {int(work.heldout_users.sum())} would be kept "
+            "for testing: too few for any figure. At least a few dozen users are needed."
+        )
+    sources = recommender.sources() + ([config.items] if config.items else [])
+    run.start(sources, recommender.fingerprint(), versions(recommender))
+    base = [recommender.fingerprint(), work.site, config.seed, run.record["sources"]]
+
+    def captured() -> None:
+        for name in ("activations", "heldout"):
+            work.store(name)
+
+    limits = [config.construction_positions, config.heldout_positions]
+    manifests = ["activations/manifest.json", "heldout/manifest.json"]
+    run.stage("capture", [base, limits], manifests, captured)
+
+    def trained() -> None:
+        write_json(folder / "sae/quality.json", quality(work.sae, work.store("heldout")))
+
+    sae_config = [config.latents, config.k, config.samples]
+    outputs = [f"sae/{name}" for name in ("cfg.json", "sae.safetensors", "quality.json")]
+    run.stage("train", [base, limits, sae_config], outputs, trained)
+    made_from = [base, limits, sae_config, config.title_column, config.attribute_columns]
+
+    def built() -> None:
+        build_concepts(work.sae_codes[0], work.construction, work.labeler).save(folder)
+
+    run.stage("concepts", made_from, list(TABLES), built)
+
+    def scored() -> None:
+        scores, figures = scoring_stage(work)
+        write_parquet(folder / "scores.parquet", scores)
+        write_json(folder / "scoring.json", figures)
+
+    outputs = ["scores.parquet", "scoring.json"]
+    run.stage("scoring", [made_from, config.chance_directions], outputs, scored)
+    run.stage(
+        "accuracy",
+        [base, limits, sae_config],
+        ["accuracy.json"],
+        lambda: write_json(folder / "accuracy.json", accuracy_stage(work)),
+    )
+    run.stage(
+        "steering",
+        [made_from, config.chance_directions],
+        ["steering.json"],
+        lambda: write_json(folder / "steering.json", steering_stage(work)),
+    )
+
+    def reported() -> None:
+        from recsae.report import write_report
+        from recsae.report.build import build_report
+
+        write_report(build_report(work), folder)
+
+    pages = ["report.json", "report.html", "card.md", "concepts.csv"]
+    run.stage("report", [made_from, config.chance_directions], pages, reported)
+    return run
+
+
+def versions(recommender: Recommender) -> dict[str, str]:
+    """Versions and settings that the numbers depend on."""
+    import platform
+
+    import torch
+
+    names = ("recsae", "torch", "numpy", "pandas", "scipy", "scikit-learn")
+    found = {"python": platform.python_version(), "plugin": recommender.plugin}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except Exception:  # a source tree that is not installed has no metadata
+            found[name] = "unknown"
+    return {**found, "threads": str(torch.get_num_threads())}
+
+
+def finished_figures(folder: Path) -> dict[str, Any]:
+    """What the stages left for the report."""
+    return {name: read_json(folder / f"{name}.json") for name in ("scoring", "accuracy", "steering")}

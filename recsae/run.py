@@ -1,0 +1,231 @@
+"""A run: one folder, its stages, and what each was made from.
+
+Nothing heavy is imported here, so that a run that is already finished says so at once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recsae.errors import ArtifactMismatch, InvalidInput
+from recsae.files import digest_of, digest_of_file, read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORD = "run.json"
+VERSION = 1
+STAGES = ("capture", "train", "concepts", "scoring", "accuracy", "steering", "report")
+
+
+class RunConfig(BaseModel):
+    """Everything that changes the results of a run. Read from options or a TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    checkpoint: str
+    data_path: str | None = None
+    items: str | None = None
+    title_column: str | None = None
+    attribute_columns: list[str] | None = None
+    site: str | None = None
+    latents: int | None = Field(None, ge=1)
+    k: int = Field(8, ge=1)
+    samples: int = Field(4_000_000, ge=1)
+    """States that SAE training sees, repeats counted."""
+    seed: int = Field(0, ge=0)
+    construction_positions: int = Field(500_000, ge=1)
+    """At most so many positions of construction users are captured."""
+    heldout_positions: int = Field(200_000, ge=1)
+    chance_directions: int = Field(2_000, ge=0)
+
+
+class Run:
+    """The folder of a run and its record ``run.json``."""
+
+    def __init__(self, folder: Path, config: RunConfig | None = None) -> None:
+        self.folder = Path(folder)
+        path = self.folder / RECORD
+        self.record: dict[str, Any] = read_json(path) if path.exists() else {}
+        if self.record and self.record.get("version") != VERSION:
+            raise ArtifactMismatch(
+                f"{self.folder} holds a run of another version of recsae; choose another folder."
+            )
+        if config is None and not self.record:
+            raise ArtifactMismatch(
+                f"{self.folder} holds no run (there is no {RECORD}): make one with `recsae run "
+                f"CHECKPOINT --out {self.folder}`."
+            )
+        self.config = config or RunConfig(**self.record["config"])
+
+    def start(self, sources: list[str], model: str, versions: dict[str, str]) -> None:
+        """Record what the run is made from.
+
+        Raises
+        ------
+        ArtifactMismatch
+            The folder holds a run of another model.
+        InvalidInput
+            The folder has files, but no run.
+        """
+        if self.record and self.record["model"] != model:
+            raise ArtifactMismatch(
+                f"{self.folder} holds a run of another model or data set "
+                f"({self.record['config']['checkpoint']}): choose another folder with --out."
+            )
+        if not self.record and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise InvalidInput(
+                f"{self.folder} is not empty and holds no run: choose another folder with --out."
+            )
+        self.record = {
+            "version": VERSION,
+            "config": self.config.model_dump(),
+            "model": model,
+            "sources": {path: digest_of_file(Path(path)) for path in sources},
+            "versions": versions,
+            "stages": self.record.get("stages", {}),
+        }
+        write_json(self.folder / RECORD, self.record)
+
+    def is_finished(self) -> bool:
+        """Whether every stage is done, from this configuration, and no file has changed since."""
+        if not self.record or self.record["config"] != self.config.model_dump():
+            return False
+        stages = self.record["stages"]
+        if set(stages) != set(STAGES) or not all(self._intact(stages[s]) for s in STAGES):
+            return False
+        return all(
+            Path(path).is_file() and digest_of_file(Path(path)) == digest
+            for path, digest in self.record["sources"].items()
+        )
+
+    def stage(
+        self, name: str, made_from: object, outputs: list[str], work: Callable[[], object]
+    ) -> bool:
+        """Do a stage unless it was done from the same inputs and its files are intact.
+
+        Returns whether it was done now. ``made_from`` is anything JSON can hold.
+        """
+        inputs = digest_of(made_from)
+        done = self.record["stages"].get(name)
+        if done and done["made_from"] == inputs and self._intact(done):
+            return False
+        started = time.perf_counter()
+        with _PeakMemory() as memory:
+            work()
+        self.record["stages"][name] = {
+            "made_from": inputs,
+            "outputs": {o: digest_of_file(self.folder / o) for o in outputs},
+            "seconds": round(time.perf_counter() - started, 2),
+            "peak_mb": memory.peak_mb,
+        }
+        write_json(self.folder / RECORD, self.record)
+        return True
+
+    def _intact(self, stage: dict[str, Any]) -> bool:
+        return all(
+            (self.folder / name).is_file() and digest_of_file(self.folder / name) == digest
+            for name, digest in stage["outputs"].items()
+        )
+
+    def seconds(self) -> dict[str, float]:
+        """Wall time of every stage done so far."""
+        return {name: s["seconds"] for name, s in self.record["stages"].items()}
+
+    def peak_mb(self) -> dict[str, float]:
+        """Peak memory of the process in every stage done so far."""
+        return {name: s["peak_mb"] for name, s in self.record["stages"].items()}
+
+
+class _PeakMemory:
+    """Peak resident memory within a block, in MB; of the whole process where Linux cannot say."""
+
+    peak_mb = 0.0
+
+    def __enter__(self) -> _PeakMemory:
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            pass
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            status = Path("/proc/self/status").read_text()
+            kb = next(line for line in status.splitlines() if line.startswith("VmHWM"))
+            self.peak_mb = round(int(kb.split()[1]) / 1024, 1)
+        except (OSError, StopIteration):
+            import resource
+
+            self.peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+
+
+class LoadedRun:
+    """A finished run as tables: see :func:`load_run`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.run = Run(self.folder)
+
+    def _table(self, key: str) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(self.report[key])
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Everything in ``report.json``."""
+        return dict(read_json(self.folder / "report.json"))
+
+    @property
+    def concepts(self) -> pd.DataFrame:
+        """One row per latent: label, status and scores on held-out users."""
+        from recsae import columns as C
+        from recsae.files import read_parquet
+
+        labels = read_parquet(self.folder / "concepts.parquet")
+        return labels.merge(read_parquet(self.folder / "scores.parquet"), on=C.LATENT)
+
+    @property
+    def examples(self) -> pd.DataFrame:
+        """One row per example sequence of a latent, items as internal ids."""
+        from recsae.files import read_parquet
+
+        return read_parquet(self.folder / "examples.parquet")
+
+    @property
+    def attributes(self) -> pd.DataFrame:
+        """AUC per attribute: SAE, baselines, supervised."""
+        return self._table("attributes")
+
+    @property
+    def steering(self) -> pd.DataFrame:
+        """Measured effects of turning concepts."""
+        return self._table("steering")
+
+    @property
+    def named_share(self) -> pd.DataFrame:
+        """Share of score variance explained by 8, 16, 32 concepts, per code."""
+        return self._table("named_share").T
+
+
+def load_run(folder: str | Path) -> LoadedRun:
+    """Open a run's folder.
+
+    Returns
+    -------
+    LoadedRun
+        With the tables ``concepts``, ``examples``, ``attributes``, ``steering``, ``named_share``
+        as DataFrames, and ``report``, the content of ``report.json``.
+
+    Raises
+    ------
+    ArtifactMismatch
+        The folder holds no run.
+    """
+    return LoadedRun(Path(folder))

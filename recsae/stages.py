@@ -1,0 +1,247 @@
+"""The stages that measure: concepts against baselines and chance, accuracy, steering."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from recsae import columns as C
+from recsae.accuracy import (
+    evaluate,
+    heldout_accuracy,
+    heldout_from_cases,
+    insert_reconstruction,
+)
+from recsae.attributes import POPULARITY, TERM
+from recsae.baselines import random_directions
+from recsae.concepts import AT_QUANTILE, ConceptDictionary, build_concepts
+from recsae.named_share import SIZES, named_share
+from recsae.paper import recsae_scores
+from recsae.pipeline import BASELINES, Workspace
+from recsae.sae import sparse_code
+from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts
+from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
+from recsae.yardstick import attribute_table
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    from numpy.typing import NDArray
+
+    from recsae.recommender import EvaluationCases
+
+    Codes = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
+
+TESTED = (VERIFIED, SUPPORTED, "unsupported")
+N_NEIGHBOURS = 200
+N_STEERED, MIN_STEERED_USERS = 6, 10
+
+
+def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Test the SAE's concepts, every baseline and chance; the scores and all other figures."""
+    figures: dict[str, Any] = {"named_share": {}, "recsae_protocol": {}, "baselines": {}}
+    best_of = 2 * work.sae.width
+    codes: dict[str, Codes] = {"sae": work.sae_codes}
+    scores = _measure(work, "sae", work.sae_codes, work.dictionary, figures, best_of)
+    for name in BASELINES:
+        codes[name] = work.encode(work.baseline(name, work.config.k))
+        dictionary = build_concepts(codes[name][0], work.construction, work.labeler)
+        _measure(work, name, codes[name], dictionary, figures, best_of)
+    table = attribute_table(work.labeler.attributes, work.construction, work.heldout, codes)
+    figures["attributes"] = _records(table)
+    codes.clear()
+    figures["baselines"]["dense"] = {
+        name: _counts(*_scored(work, work.encode(work.baseline(name, None))), best_of)
+        for name in ("neurons", "pca")
+    }
+    scores[C.CHANCE_PERCENTILE] = _chance_percentiles(work, scores)
+    return scores, figures
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [
+        {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
+
+
+def _scored(work: Workspace, codes: Codes) -> tuple[pd.DataFrame, ConceptDictionary]:
+    """Scores of a code that is only counted."""
+    dictionary = build_concepts(codes[0], work.construction, work.labeler)
+    scores = score_concepts(codes[1], dictionary, work.heldout, work.labeler, hard_negatives=False)
+    return scores, dictionary
+
+
+def _measure(
+    work: Workspace,
+    name: str,
+    codes: Codes,
+    dictionary: ConceptDictionary,
+    figures: dict[str, Any],
+    best_of: int,
+) -> pd.DataFrame:
+    """Everything that is reported for the SAE and for each sparse baseline alike."""
+    scores = score_concepts(codes[1], dictionary, work.heldout, work.labeler)
+    figures["baselines"][name] = _counts(scores, dictionary, best_of)
+    first = work.heldout.user % 2 == 0
+    half, other = np.flatnonzero(first), np.flatnonzero(~first)
+    verified: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+    share = None
+    if len(half) and len(other):
+        trial = score_concepts(
+            codes[1][half], dictionary, work.heldout.take(half), work.labeler, hard_negatives=False
+        )
+        verified = trial.loc[trial[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
+        test = codes[1][other], work.heldout.take(other)
+        share = named_share((codes[0], work.construction), test, verified, work.head)
+    figures["named_share"][name] = {
+        **{str(n): share.shares[n] if share else None for n in SIZES},
+        "ndcg_kept_32": _known(share.ndcg_kept) if share else None,
+        "n_verified": len(verified),
+    }
+    paper = recsae_scores(
+        (codes[0], work.construction), (codes[1], work.heldout), dictionary, work.labeler, work.config.seed
+    )
+    figures["recsae_protocol"][name] = {
+        "n": len(paper),
+        "at_0_8": int((paper["confidence"] >= 0.8).sum()),
+        "at_0_9": int((paper["confidence"] >= 0.9).sum()),
+        "mean_recall": _known(paper[C.RECALL].mean()),
+        "mean_specificity": _known(paper[C.SPECIFICITY].mean()),
+        "mean_confidence": _known(paper["confidence"].mean()),
+    }
+    return scores
+
+
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _counts(scores: pd.DataFrame, dictionary: ConceptDictionary, best_of: int) -> dict[str, Any]:
+    """Concepts of each status; distinct ones in all and among the best ``2d`` units."""
+    tested = scores[scores[C.STATUS].isin(TESTED)]
+    best = tested.nlargest(best_of, C.BALANCED_ACCURACY)[C.LATENT]
+    among = scores[C.LATENT].isin(best).to_numpy()
+    return {
+        "n_units": len(scores),
+        "tested": len(tested),
+        "verified": int((scores[C.STATUS] == VERIFIED).sum()),
+        "supported": int((scores[C.STATUS] == SUPPORTED).sum()),
+        "distinct_verified": distinct(scores, dictionary.table),
+        "distinct_verified_equal_units": distinct(scores[among], dictionary.table[among]),
+        "mean_balanced_accuracy": _known(tested[C.BALANCED_ACCURACY].mean()),
+    }
+
+
+def _chance_percentiles(work: Workspace, scores: pd.DataFrame) -> NDArray[np.float64]:
+    """Where each concept stands among random directions that fire about as often (0 to 100).
+
+    2,000 directions, drawn apart from the baseline, with as many active units per state as give
+    them the SAE's mean rate; each concept is compared with the 200 nearest in rate.
+    """
+    n = work.config.chance_directions
+    percentile = np.full(len(scores), np.nan)
+    if n == 0:
+        return percentile
+    k = max(1, round(work.config.k * n / work.sae.n_latents))
+    code = random_directions(work.construction_store, k, n, work.config.seed + 2)
+    encoded = tuple(
+        sparse_code(code.encode_topk, cases.states, n) for cases in (work.construction, work.heldout)
+    )
+    chance, _ = _scored(work, encoded)  # type: ignore[arg-type]
+    chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
+    rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.BALANCED_ACCURACY].to_numpy()
+    rows = np.flatnonzero(scores[C.STATUS].isin(TESTED))
+    for row in rows if len(chance) else ():
+        distance = np.abs(rate - np.log(scores[C.N_POS].iloc[row]))
+        near = np.argsort(distance, kind="stable")[:N_NEIGHBOURS]
+        percentile[row] = 100 * (value[near] < scores[C.BALANCED_ACCURACY].iloc[row]).mean()
+    return percentile
+
+
+def accuracy_stage(work: Workspace) -> dict[str, Any]:
+    """The recommender's own evaluation before and after, and every held-out position."""
+    cases = work.recommender.evaluation("test")
+    before = evaluate(work.recommender, cases, work.progress)
+    with work.recommender.edit(insert_reconstruction(work.sae), work.site):
+        after = evaluate(work.recommender, cases, work.progress)
+    if work.head is not None:
+        heldout = heldout_accuracy(work.heldout, work.sae, work.head)
+    else:
+        keep = work.heldout_users[cases.rows] if cases.candidates is None else None
+        everyone = np.ones(len(next(iter(before.values()))), dtype=bool)
+        heldout = heldout_from_cases(before, after, everyone if keep is None else keep)
+    return {
+        "metric_note": f"The recommender's own evaluation: {cases.description}.",
+        "all_users": {
+            "base": {name: float(v.mean()) for name, v in before.items()},
+            "reconstructed": {name: float(v.mean()) for name, v in after.items()},
+            "n_cases": len(cases.rows),
+        },
+        "heldout": {k: _plain(v) for k, v in heldout.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return _known(value) if isinstance(value, float) else value
+
+
+def steering_stage(work: Workspace) -> list[dict[str, Any]]:
+    """Ablate, amplify and set some verified concepts; effects on held-out users' test cases."""
+    cases = work.recommender.evaluation("test")
+    cases = restrict(cases, work.heldout_users[cases.rows])
+    if not len(cases.rows):
+        return []
+    lists = top_lists(work.recommender, cases)
+    rows: list[dict[str, Any]] = []
+    for latent in _steered(work):
+        row = work.dictionary.table.set_index(C.LATENT).loc[latent]
+        among = tuple(work.dictionary.find(row[C.NAME], work.verified()))
+        name, value = str(row[C.NAME]), _typical(work, latent)
+        column = work.labeler.attributes.names.index((row[C.ATTRIBUTE], row[C.VALUE]))
+        target = work.labeler.attributes.matrix[:, [column]].toarray().ravel() > 0
+        for intervention, words in (
+            (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
+            (Intervention(among, "scale", 10.0, name), "x10 where active"),
+            (Intervention((latent,), "set", value, name), f"latent {latent} = {value:.2f} for all"),
+        ):
+            before = effect_of(lists, cases, target)
+            with steer(work.recommender, work.sae, [intervention], site=work.site):
+                after = effect_of(top_lists(work.recommender, cases), cases, target)
+            rows.append(
+                {
+                    "target": f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}",
+                    "latent": int(latent),
+                    "name": name,
+                    "intervention": words,
+                    "target_share_before": before.target_share,
+                    "target_share_after": after.target_share,
+                    "ndcg_before": before.metrics["ndcg@10"],
+                    "ndcg_after": after.metrics["ndcg@10"],
+                    "n_users": before.n_users,
+                }
+            )
+        if work.progress:
+            work.progress(len(rows), 3 * N_STEERED, "interventions measured")
+    return rows
+
+
+def _steered(work: Workspace) -> list[int]:
+    """The best verified latent of up to six different concepts, plain attributes first."""
+    both = work.dictionary.table.merge(work.scores, on=C.LATENT)
+    both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
+    both = both.assign(derived=both[C.ATTRIBUTE].isin((POPULARITY, TERM)))
+    best = both.sort_values(["derived", C.CI_LOW], ascending=[True, False])
+    return best.drop_duplicates([C.ATTRIBUTE, C.VALUE])[C.LATENT].head(N_STEERED).tolist()
+
+
+def _typical(work: Workspace, latent: int) -> float:
+    """The latent's median activation where it is active."""
+    examples = work.dictionary.examples
+    mine = examples[(examples[C.LATENT] == latent) & (examples[C.KIND] == AT_QUANTILE)]
+    return float(mine.loc[mine[C.QUANTILE] == 0.5, C.ACTIVATION].iloc[0])
+
+
