@@ -123,8 +123,16 @@ def load_recommender(
         if not source.is_file():
             what = "is a folder" if source.is_dir() else "does not exist"
             raise CannotOpenModel(f"The checkpoint {source} {what}: give the path of a file.")
-    for state in installed():
-        if state.plugin is not None and state.plugin.recognises(source):
+    states = installed()
+    for number, state in enumerate(states):
+        if state.plugin is None:
+            continue
+        try:
+            known = state.plugin.recognises(source)
+        except Exception as error:  # a third party's; the others may still know the source
+            states[number] = state._replace(state=f"failed: {_one_line(error)}")
+            continue
+        if known:
             return state.plugin.open(
                 source,
                 trust=trust,
@@ -134,7 +142,7 @@ def load_recommender(
                 attribute_columns=attribute_columns,
                 device=device,
             )
-    names = ", ".join(f"{s.name} ({s.state})" for s in installed()) or "none"
+    names = ", ".join(f"{s.name} ({s.state})" for s in states) or "none"
     raise CannotOpenModel(
         f"No installed plug-in recognises {_describe(source)}. Installed plug-ins: {names}. If the "
         "file was cut short, copy it again; `recsae doctor` checks the installation."
@@ -147,8 +155,11 @@ def _describe(source: object) -> str:
     if not isinstance(source, Path):
         return f"an object of type {type(source).__name__}"
     size = source.stat().st_size
-    head = source.open("rb").read(4)
-    kind = "a zip archive" if head[:2] == b"PK" else "an empty file" if not size else "no torch file"
+    with source.open("rb") as file:
+        head = file.read(4)
+    kind = (
+        "a zip archive" if head[:2] == b"PK" else "an empty file" if not size else "no torch file"
+    )
     return f"{source} ({kind}, {size:,} bytes)"
 
 

@@ -116,10 +116,9 @@ def leave_one_out(sequences: Sequences, split: str = "test") -> EvaluationCases:
     rows = np.flatnonzero(sequences.lengths > back)
     ends = sequences.lengths[rows] - back
     targets = sequences.flat[sequences.offsets[rows] + ends].astype(np.int64)
+    groups, metrics = np.arange(len(rows)), ("recall", "ndcg", "mrr")
     description = f"leave one out ({split}), full ranking"
-    return EvaluationCases(
-        rows, ends, targets, np.arange(len(rows)), None, ("recall", "ndcg", "mrr"), (10,), description
-    )
+    return EvaluationCases(rows, ends, targets, groups, None, metrics, (10,), description)
 
 
 def find_site(recommender: Recommender, name: str | None) -> Site:

@@ -1,4 +1,4 @@
-"""For tests of recsae and of adapters: a recommender whose concepts are known, and the kit to pass."""
+"""For tests: a recommender whose concepts are known, and the kit that adapters pass."""
 
 from recsae.testing.kit import check_recommender
 from recsae.testing.planted import PlantedRecommender

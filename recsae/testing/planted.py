@@ -61,7 +61,9 @@ class PlantedModel(nn.Module):
             "directions": basis[:m],
             "strengths": rng.uniform(0.8, 1.6, m),
             "genres": genres,
-            "noise": noise * rng.normal(size=(N_RECENT, n_items, width)) / np.sqrt(N_RECENT * width),
+            "noise": noise
+            * rng.normal(size=(N_RECENT, n_items, width))
+            / np.sqrt(N_RECENT * width),
             "items": (genres @ basis[:m] + own) * genres.any(1, keepdims=True),
         }
         for name, value in values.items():
@@ -100,7 +102,7 @@ class PlantedRecommender:
     noise
         Norm of the part of a state that no concept explains; an activation is about 0.3 to 1.6.
     taste
-        How alike users are: the Dirichlet parameter of their genres, the smaller the more different.
+        How alike users are: Dirichlet parameter of their genres, the smaller the more different.
     seed
         Everything depends on it and on nothing else.
 
@@ -142,7 +144,7 @@ class PlantedRecommender:
     @property
     def directions(self) -> NDArray[np.float32]:
         """``(n_concepts, d)`` what one unit of each concept adds to a state."""
-        return self.model.directions.numpy()  # type: ignore[no-any-return]
+        return self.model.directions.numpy()
 
     @property
     def concepts(self) -> list[str]:
