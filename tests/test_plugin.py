@@ -1,0 +1,163 @@
+"""Plug-ins are found by entry point; a broken one is listed and never in the way."""
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from recsae import plugin
+from recsae.errors import CannotOpenModel, InvalidInput
+from recsae.plugin import get_plugin, installed, load_recommender
+
+
+class Toy:
+    """Opens files that begin with "toy", and the number 7."""
+
+    name = "toy"
+
+    def recognises(self, source):
+        if isinstance(source, Path):
+            return source.read_bytes()[:3] == b"toy"
+        return source == 7
+
+    def open(self, source, **options):
+        return source, options
+
+    def versions(self):
+        return {"toybox": "1.2"}
+
+
+class Unusable(Toy):
+    name = "unusable"
+
+    def recognises(self, source):
+        return False
+
+    def versions(self):
+        raise ModuleNotFoundError("No module named 'toybox'\nand a second line")
+
+
+class Raising(Toy):
+    name = "raising"
+
+    def recognises(self, source):
+        raise RuntimeError("not again")
+
+
+toy = Toy()
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    """Lets a test say which entry points are installed."""
+
+    def install(**values: str) -> None:
+        points = [EntryPoint(name, value, plugin.GROUP) for name, value in values.items()]
+        monkeypatch.setattr(plugin, "entry_points", lambda group: points if group else [])
+
+    return install
+
+
+def test_this_packages_own_plugins_are_entry_points_like_any_other():
+    names = [state.name for state in installed()]
+    if not names:
+        pytest.skip("recsae is on the path but not installed: it has no entry points")
+    assert "recbole" in names
+
+
+def test_states(plugins):
+    plugins(zebra="test_plugin:toy", ape="test_plugin:Toy", bear="test_plugin:Unusable")
+    ape, bear, zebra = installed()  # in the order of their names
+    assert (ape.name, ape.state) == ("ape", "ready (toybox 1.2)")
+    assert isinstance(ape.plugin, Toy)  # a class is made an object
+    assert zebra.plugin is toy
+    assert bear.state == "cannot work here: ModuleNotFoundError: No module named 'toybox'"
+    assert (ape.package, ape.version) == ("?", "?")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("no_such_module:thing", "broken: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("test_plugin:gone", "broken: AttributeError: "),
+        ("broken_at_import:thing", "broken: ZeroDivisionError: "),
+    ],
+)
+def test_broken_plugin_is_listed_and_not_raised(plugins, monkeypatch, tmp_path, value, words):
+    (tmp_path / "broken_at_import.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    plugins(bad=value, good="test_plugin:toy")
+    bad, good = installed()
+    assert bad.state.startswith(words)
+    assert "\n" not in bad.state
+    assert bad.plugin is None
+    assert good.plugin is toy
+    assert load_recommender(7)[0] == 7  # the others still work
+
+
+def test_get_plugin(plugins):
+    plugins(toy="test_plugin:toy", bad="no_such_module:thing")
+    assert get_plugin("toy") is toy
+    with pytest.raises(InvalidInput, match=r"'toi'.* Did you mean 'toy'"):
+        get_plugin("toi")
+    with pytest.raises(InvalidInput, match="'bad'"):
+        get_plugin("bad")
+
+
+def test_options_reach_the_plugin(plugins, tmp_path):
+    plugins(toy="test_plugin:toy")
+    path = tmp_path / "x.pth"
+    path.write_bytes(b"toy and more")
+    source, options = load_recommender(str(path), trust=True, items="items.csv", device="cuda")
+    assert source == path
+    assert options == {
+        "trust": True,
+        "data_path": None,
+        "items": "items.csv",
+        "title_column": None,
+        "attribute_columns": None,
+        "device": "cuda",
+    }
+
+
+def test_nothing_is_trusted_unless_asked(plugins):
+    plugins(toy="test_plugin:toy")
+    assert load_recommender(7)[1]["trust"] is False
+
+
+@pytest.mark.parametrize(("name", "words"), [("none.pth", "does not exist"), ("", "is a folder")])
+def test_path_that_is_no_file(plugins, tmp_path, name, words):
+    plugins(toy="test_plugin:toy")
+    with pytest.raises(CannotOpenModel, match=words):
+        load_recommender(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "an empty file, 0 bytes"),
+        (b"PK\x03\x04...", "a zip archive, 7 bytes"),
+        (b"?" * 1234, "no torch file, 1,234 bytes"),
+    ],
+)
+def test_file_that_nobody_recognises_is_described(plugins, tmp_path, content, words):
+    plugins(toy="test_plugin:toy", bad="no_such_module:thing")
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    with pytest.raises(CannotOpenModel, match=rf"recognises .*x\.pth \({words}\)") as caught:
+        load_recommender(path)
+    assert "bad (broken: ModuleNotFoundError" in str(caught.value)
+    assert "toy (ready (toybox 1.2))" in str(caught.value)
+
+
+def test_object_that_nobody_recognises(plugins):
+    plugins()
+    with pytest.raises(CannotOpenModel, match=r"an object of type dict\. Installed plug-ins: none"):
+        load_recommender({})
+
+
+def test_plugin_that_fails_to_look_is_passed_over_and_named(plugins):
+    plugins(raising="test_plugin:Raising", toy="test_plugin:toy")
+    assert load_recommender(7)[0] == 7
+    with pytest.raises(CannotOpenModel, match=r"raising \(failed: RuntimeError: not again\)"):
+        load_recommender(8)
