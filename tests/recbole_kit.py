@@ -59,7 +59,7 @@ def built_by_recbole(model, dataset, settings):
     fixed |= {"use_gpu": False, "checkpoint_dir": str(FOLDER / "saved")} | settings
     config = Config(model=model, dataset=dataset, config_dict=fixed)
     init_seed(config["seed"], config["reproducibility"])
-    return config, get_model(model)(config, create_dataset(config))
+    return config, get_model(model)(config, create_dataset(config).build()[0])
 
 
 @functools.cache
