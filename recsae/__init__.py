@@ -1,0 +1,50 @@
+"""recsae: understand and correct recommender models through the concepts of a sparse autoencoder.
+
+The verbs, in the order of the data flow: ``load_recommender`` attaches to a trained model,
+``capture`` fills an ``ActivationStore``, ``train_sae`` trains an ``SAE``, ``build_concepts`` and
+``score_concepts`` make and test the dictionary, ``steer`` turns latents, ``write_report`` writes
+what people read; ``load_run`` gives a finished run back as tables. Nothing heavy is imported until
+one of them is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsae.activations import ActivationStore as ActivationStore
+    from recsae.concepts import build_concepts as build_concepts
+    from recsae.plugin import load_recommender as load_recommender
+    from recsae.recommender import Recommender as Recommender
+    from recsae.report import write_report as write_report
+    from recsae.run import load_run as load_run
+    from recsae.sae import SAE as SAE
+    from recsae.sae import SAEConfig as SAEConfig
+    from recsae.scoring import score_concepts as score_concepts
+    from recsae.steering import steer as steer
+    from recsae.train import train_sae as train_sae
+
+_HOME = {
+    "load_recommender": "plugin",
+    "Recommender": "recommender",
+    "ActivationStore": "activations",
+    "SAE": "sae",
+    "SAEConfig": "sae",
+    "train_sae": "train",
+    "build_concepts": "concepts",
+    "score_concepts": "scoring",
+    "steer": "steering",
+    "write_report": "report",
+    "load_run": "run",
+}
+__all__ = list(_HOME)  # noqa: PLE0605
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"recsae.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'recsae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -64,7 +64,7 @@ class ConceptDictionary:
             Unknown; the message names the nearest.
         """
         text = concept.strip()
-        if text.isdigit():
+        if text.isdecimal():
             if int(text) >= len(self.table):
                 raise InvalidInput(
                     f"There is no latent {text}: latents are numbered 0 to {len(self.table) - 1}."

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
+    from recsae.catalog import ItemCatalog
     from recsae.recommender import LinearHead
 
 BATCH = 1024
@@ -73,6 +74,17 @@ def top_of_states(
             scores = head.score(part).index_fill_(1, banned, float("-inf"))
             tops.append(top_k(scores, k).indices)
     return torch.cat(tops).numpy()  # type: ignore[no-any-return]
+
+
+def top_of_scores(
+    scores: torch.Tensor, catalog: ItemCatalog, k: int, seen: NDArray[np.int64]
+) -> list[int]:
+    """The k best items of one row of scores, without those already seen."""
+    masked = scores.clone()
+    masked[:, ~catalog.recommendable] = float("-inf")
+    masked[:, seen] = float("-inf")
+    k = min(k, int((masked > float("-inf")).sum()))
+    return [int(i) for i in top_k(masked, k).indices[0]]
 
 
 def ndcg_of_lists(lists: NDArray[np.int64], targets: NDArray[np.int32]) -> NDArray[np.float64]:

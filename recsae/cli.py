@@ -1,0 +1,258 @@
+"""The command line. Imports wait until a command needs them, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recsae.console import progress_bar, run_command, show_facts, show_json, show_table
+from recsae.errors import InvalidInput, nearest
+
+if TYPE_CHECKING:
+    from recsae.run import RunConfig
+
+PATH = click.Path(path_type=Path)
+
+
+def main() -> None:
+    """Entry point of the ``recsae`` command."""
+    debug = "--debug" in sys.argv
+    sys.argv = [a for a in sys.argv if a != "--debug"]
+    sys.exit(run_command(group, debug))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="recsae")
+def group() -> None:
+    """Understand and correct recommender models through concepts.
+
+    Every command takes --debug, which shows a traceback where something fails.
+    """
+
+
+@group.command()
+@click.argument("checkpoint", type=PATH)
+@click.option("--out", type=PATH, required=True, help="Folder of the run; goes on where it was stopped.")
+@click.option("--trust", is_flag=True, help="Allow unpickling: it can run code from the file's author.")
+@click.option("--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says.")
+@click.option("--items", type=PATH, help="CSV of titles and attributes; first column the item id.")
+@click.option("--title-column", help="Column of the titles.")
+@click.option("--attribute-columns", help="Columns of attributes, separated by commas.")
+@click.option("--latents", type=int, help="Number of latents; default 16 per hidden dimension.")
+@click.option("--k", type=int, help="Active latents per sequence; default 8.")
+@click.option("--seed", type=int, help="Seed of everything random; default 0.")
+@click.option("--site", help="Where to read the hidden states; default the sequence representation.")
+@click.option("--device", default="cpu", show_default=True, help="Where the model runs.")
+@click.option("--config", "config_file", type=PATH, help="TOML file with any of these settings.")
+def run(checkpoint: Path, out: Path, trust: bool, device: str, config_file: Path | None, **options: Any) -> None:
+    """Open CHECKPOINT, train an SAE, build and test concepts, write the report."""
+    config = _config(checkpoint, options, config_file)
+    _run(config, out, trust=trust, device=device)
+
+
+def _config(checkpoint: Path, options: dict[str, Any], config_file: Path | None) -> RunConfig:
+    from pydantic import ValidationError
+
+    from recsae.run import RunConfig
+
+    given = _read_toml(config_file) if config_file else {}
+    typed = {key: value for key, value in options.items() if value is not None}
+    if "attribute_columns" in typed:
+        typed["attribute_columns"] = [c.strip() for c in typed["attribute_columns"].split(",")]
+    for key in ("data_path", "items"):
+        if key in typed:
+            typed[key] = str(typed[key].resolve())
+    values = {**given, **typed, "checkpoint": str(checkpoint.resolve())}
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        hint = nearest(key, RunConfig.model_fields) if first["type"] == "extra_forbidden" else ""
+        raise InvalidInput(f"Setting {key!r}: {first['msg']} (seen: {first['input']!r}).{hint}") from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"Cannot read the settings in {path}: {error}.") from error
+
+
+def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
+    from recsae.run import Run
+
+    page = out / "report.html"
+    if (out / "run.json").exists() and Run(out, config).is_finished():
+        click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
+        click.echo(f"Report: {page}")
+        return
+    from recsae.pipeline import run_pipeline
+    from recsae.plugin import load_recommender
+    from recsae.sae import make_config
+
+    make_config(n_latents=config.latents, k=config.k, n_samples=config.samples, seed=config.seed)
+    recommender = load_recommender(
+        config.checkpoint,
+        trust=trust,
+        data_path=config.data_path,
+        items=config.items,
+        title_column=config.title_column,
+        attribute_columns=config.attribute_columns,
+        device=device,
+    )
+    finished = run_pipeline(recommender, out, config, progress=progress_bar())
+    _summary(out)
+    seconds = finished.seconds()
+    stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+    click.echo(f"Time: {sum(seconds.values()):.0f} s ({stages}); peak memory {max(finished.peak_mb().values()):.0f} MB")
+    click.echo(f"Report: {page}")
+
+
+def _summary(out: Path) -> None:
+    from recsae.report import read_report
+    from recsae.report.words import headlines, verdict
+
+    report = read_report(out)
+    judgement = verdict(report)
+    click.echo(f"\n{judgement.title}. {judgement.detail}\n")
+    for line in headlines(report):
+        click.echo(f"  {line.figure}  {line.says}")
+    click.echo("")
+
+
+@group.command()
+@click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
+@click.option("--seed", type=int, default=2020, show_default=True)
+def demo(out: Path, seed: int) -> None:
+    """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
+    from recsae.run import RunConfig
+
+    checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
+    if not checkpoint.exists():
+        from recsae.plugin import get_plugin
+
+        click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
+        maker: Any = get_plugin("recbole")
+        maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
+    click.echo(f"Checkpoint: {checkpoint}")
+    _run(RunConfig(checkpoint=str(checkpoint)), out / "run", trust=True, device="cpu")
+
+
+@group.command()
+@click.argument("checkpoint", type=PATH)
+@click.option("--trust", is_flag=True, help="Allow unpickling.")
+@click.option("--data-path", type=PATH, help="Folder of the data set.")
+@click.option("--items", type=PATH, help="CSV of titles and attributes.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def inspect(checkpoint: Path, trust: bool, data_path: Path | None, items: Path | None, as_json: bool) -> None:
+    """Say what CHECKPOINT is, where it can be read, and what would be done."""
+    from recsae.plugin import load_recommender
+
+    recommender = load_recommender(checkpoint, trust=trust, data_path=data_path, items=items)
+    from recsae.inspection import inspection
+
+    facts = inspection(recommender)
+    show_json(facts) if as_json else show_facts(facts)
+
+
+@group.command()
+@click.argument("folder", type=PATH)
+@click.option("--search", help="Only concepts whose name or label contains this.")
+@click.option("--latent", type=int, help="Everything about one latent.")
+@click.option("--status", help="Only concepts of this status, e.g. verified.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def concepts(folder: Path, search: str | None, latent: int | None, status: str | None, as_json: bool) -> None:
+    """The concept dictionary of a run, best first."""
+    from recsae.inspection import concept_rows, latent_facts
+
+    if latent is not None:
+        facts = latent_facts(folder, latent)
+        show_json(facts) if as_json else show_facts(facts)
+        return
+    rows = concept_rows(folder, search, status)
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show_table(list(rows[0]), [list(row.values()) for row in rows])
+    else:
+        click.echo("No concept fits.")
+
+
+@group.command()
+@click.argument("folder", type=PATH)
+@click.option("--set", "settings", multiple=True, required=True, metavar="CONCEPT=VALUE",
+              help="'Horror=0' switches off, '203=x2' doubles, '203=1.5' sets. Repeatable.")
+@click.option("--user", help="One user's list before and after.")
+@click.option("--sequence", help="The same for item ids or titles, separated by commas, oldest first.")
+@click.option("--all", "everyone", is_flag=True, help="Metrics over all held-out users (the default).")
+@click.option("--mask-seen", is_flag=True, help="Leave out items of the history from lists.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def steer(folder: Path, settings: tuple[str, ...], user: str | None, sequence: str | None,
+          everyone: bool, mask_seen: bool, device: str, as_json: bool) -> None:
+    """Turn concepts and see the recommendations change."""
+    from recsae.whatif import lists_before_after, metrics_before_after, open_run
+
+    if sum(bool(x) for x in (user, sequence, everyone)) > 1:
+        raise InvalidInput("Give one of --user, --sequence and --all.")
+    opened = open_run(folder, device)
+    interventions = opened.interventions(settings)
+    if user or sequence:
+        found = lists_before_after(opened, interventions, user, sequence, mask_seen=mask_seen)
+    else:
+        found = metrics_before_after(opened, interventions)
+    if as_json:
+        show_json(found)
+        return
+    table = found.pop("table")
+    show_facts(found)
+    click.echo("")
+    show_table(list(table[0]), [list(row.values()) for row in table])
+
+
+@group.command()
+@click.argument("folder", type=PATH)
+@click.option("--redact-users", is_flag=True, help="Call users user 1, user 2, ...")
+def report(folder: Path, redact_users: bool) -> None:
+    """Rebuild report.html, card.md and concepts.csv from report.json."""
+    from recsae.report import write_report
+
+    click.echo(f"Report: {write_report(None, folder, redact_users=redact_users)}")
+
+
+@group.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def plugins(as_json: bool) -> None:
+    """The installed plug-ins, their versions and whether they work."""
+    from recsae.plugin import installed
+
+    rows = [state._asdict() for state in installed()]
+    rows = [{k: v for k, v in row.items() if k != "plugin"} for row in rows]
+    if as_json:
+        show_json(rows)
+    elif rows:
+        show_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+@group.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def doctor(as_json: bool) -> int:
+    """Check the installation; exit code 3 if something does not work."""
+    from recsae.inspection import checks
+
+    rows = checks()
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(["check", "state", "seen"], [[r["check"], r["state"], r["seen"]] for r in rows])
+    return 3 if any(row["state"] == "fails" for row in rows) else 0
+
+
+if __name__ == "__main__":
+    main()

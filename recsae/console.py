@@ -1,0 +1,116 @@
+"""How commands talk to people: progress, tables and errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from recsae.errors import RecSAEError
+
+
+def progress_bar() -> Callable[[int, int, str], None] | None:
+    """A progress callback that draws a bar on stderr after two seconds; None in a pipe."""
+    if not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def update(done: int, total: int, what: str) -> None:
+        key = what.split(",")[0]
+        if key not in bars:
+            for bar in bars.values():
+                bar.close()
+            bars.clear()
+            bars[key] = tqdm(total=total, delay=2, leave=False, file=sys.stderr)
+        bar = bars[key]
+        bar.set_description_str(what, refresh=False)
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+            bars.pop(key, None)
+
+    return update
+
+
+def show_json(value: Any) -> None:
+    """Print for machines."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print aligned columns; figures to the right."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(h), *(len(row[i]) for row in cells), 0) for i, h in enumerate(header)]
+    right = [
+        all(isinstance(row[i], int | float) or row[i] is None for row in rows) and bool(rows)
+        for i in range(len(header))
+    ]
+
+    def line(values: Sequence[str]) -> str:
+        pairs = zip(values, widths, right, strict=True)
+        return "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in pairs).rstrip()
+
+    click.echo(line(header))
+    for row in cells:
+        click.echo(line(row))
+
+
+def _cell(value: Any) -> str:
+    if value is None or value != value:  # NaN
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return "".join(c if c.isprintable() else " " for c in str(value))
+
+
+def show_facts(facts: dict[str, Any]) -> None:
+    """Print ``name: value`` lines, one level of nesting indented."""
+    for name, value in facts.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            click.echo(f"{name}:")
+            for entry in value:
+                click.echo("  " + ", ".join(f"{k}: {_cell(v)}" for k, v in entry.items()))
+        elif isinstance(value, list):
+            click.echo(f"{name}: {', '.join(map(_cell, value)) or 'none'}")
+        else:
+            click.echo(f"{name}: {_cell(value)}")
+
+
+def run_command(command: click.Command, debug: bool) -> int:
+    """Run a click command and turn every way of failing into one message and an exit code."""
+    try:
+        result = command.main(prog_name="recsae", standalone_mode=False)
+        return int(result) if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("Stopped. The same command goes on from here.", err=True)
+        return 130
+    except RecSAEError as error:
+        if debug:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:  # the last resort: no traceback unless asked for
+        if debug:
+            raise
+        click.echo(
+            f"Error: something unexpected happened ({type(error).__name__}: {error}). This is a "
+            "fault of recsae: --debug shows where.",
+            err=True,
+        )
+        return 3

@@ -1,0 +1,154 @@
+"""What ``inspect``, ``concepts`` and ``doctor`` show."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsae import columns as C
+from recsae.errors import InvalidInput
+from recsae.run import load_run
+
+if TYPE_CHECKING:
+    from recsae.recommender import Recommender
+
+SHOWN = (
+    *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.BALANCED_ACCURACY, C.CI_LOW),
+    *(C.PRECISION, C.RECALL, C.N_POS, C.FIRE_RATE),
+)
+STATUSES = ("verified", "supported", "unsupported", "untested", "dead")
+
+
+def inspection(recommender: Recommender) -> dict[str, Any]:
+    """Facts about a recommender, its sites and what a run with the defaults would do."""
+    import numpy as np
+
+    from recsae.run import RunConfig
+    from recsae.sequences import split_users
+    from recsae.windows import plan_windows
+
+    site = recommender.sites()[0]
+    sequences = recommender.sequences()
+    held = split_users(sequences)
+    defaults = RunConfig(checkpoint="")
+    planned = {}
+    for name, users, limit in (
+        ("construction", ~held, defaults.construction_positions),
+        ("held-out", held, defaults.heldout_positions),
+    ):
+        windows = plan_windows(
+            sequences,
+            np.flatnonzero(users),
+            recommender.max_length,
+            every_position=site.every_position,
+            limit=limit,
+            seed=0,
+        )
+        planned[name] = (
+            f"{windows.n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
+        )
+    facts = {"plugin": recommender.plugin, **recommender.describe()}
+    facts.setdefault("sites", [s._asdict() if hasattr(s, "_asdict") else vars(s) for s in recommender.sites()])
+    return {
+        **facts,
+        "linear head": "verified" if recommender.linear_head() is not None else "none found",
+        "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
+        "would train": f"TopK SAE, {16 * site.width:,} latents on {site.width} dimensions, k = {defaults.k}",
+    }
+
+
+def concept_rows(folder: Path, search: str | None, status: str | None) -> list[dict[str, Any]]:
+    """The dictionary of a run, best first."""
+    table = load_run(folder).concepts
+    if status is not None:
+        if status not in STATUSES:
+            raise InvalidInput(f"There is no status {status!r}: it is one of {', '.join(STATUSES)}.")
+        table = table[table[C.STATUS] == status]
+    if search is not None:
+        hit = table[C.NAME].str.contains(search, case=False, regex=False)
+        table = table[hit | table[C.LABEL].str.contains(search, case=False, regex=False)]
+    order = table[C.STATUS].map(STATUSES.index)
+    table = table.assign(order=order).sort_values(["order", C.CI_LOW], ascending=[True, False])
+    rows: list[dict[str, Any]] = table[list(SHOWN)].to_dict("records")
+    return [{k: None if v != v else v for k, v in row.items()} for row in rows]
+
+
+def latent_facts(folder: Path, latent: int) -> dict[str, Any]:
+    """Everything the report knows of one latent, items with their titles."""
+    report = load_run(folder).report
+    titles = {item: known["title"] for item, known in report["items"].items()}
+    for concept in report["concepts"]["list"]:
+        if concept["latent"] == latent:
+            break
+    else:
+        n = len(report["concepts"]["list"])
+        raise InvalidInput(f"There is no latent {latent}: latents are numbered 0 to {n - 1}.")
+    facts = {k: v for k, v in concept.items() if not isinstance(v, list | dict)}
+    for key in ("promotes", "demotes"):
+        facts[key] = [titles.get(entry["item"], entry["item"]) for entry in concept[key]]
+    facts["examples"] = [
+        {
+            "activation": example["activation"],
+            "user": example["user"],
+            "items": " | ".join(titles.get(i, i) for i in example["items"]),
+            "then": titles.get(example["top_recommendation"], example["top_recommendation"]),
+        }
+        for example in concept["examples"]
+    ]
+    return facts
+
+
+def checks() -> list[dict[str, str]]:
+    """What works here: each a name, ``works``, ``missing`` (optional) or ``fails``, and what was seen."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from recsae.plugin import installed
+
+    rows = [_row("python", sys.version_info >= (3, 11), platform.python_version())]
+    for package in ("torch", "numpy", "pandas", "scikit-learn", "scipy", "pyarrow", "safetensors"):
+        try:
+            rows.append(_row(package, True, version(package)))
+        except PackageNotFoundError:
+            rows.append(_row(package, False, "not installed"))
+    import torch
+
+    from recsae.topk import _kernel
+
+    try:
+        fast = _kernel() is not None
+        seen = "numba" if fast else "numba is not installed: top-k is several times slower"
+    except Exception as error:  # an incompatible numba fails in its own ways
+        fast, seen = False, f"numba fails: {error}".splitlines()[0]
+    rows.append({"check": "fast top-k", "state": "works" if fast else "missing", "seen": seen})
+    cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU: the CPU is used"
+    rows.append(_row("threads", True, f"{torch.get_num_threads()} of {torch.get_num_threads()}"))
+    rows[-1]["seen"] = str(torch.get_num_threads())
+    rows.append({"check": "cuda", "state": "works" if torch.cuda.is_available() else "missing", "seen": cuda})
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    rows.append(_row("disk", free > 1, f"{free:.1f} GB free here"))
+    try:
+        _parquet_works()
+        rows.append(_row("parquet", True, "written and read"))
+    except Exception as error:  # pyarrow built for another NumPy fails at import
+        rows.append(_row("parquet", False, str(error).splitlines()[0]))
+    for state in installed():
+        ready = state.state.startswith("ready")
+        rows.append(_row(f"plug-in {state.name}", ready, f"{state.package} {state.version}: {state.state}"))
+    return rows
+
+
+def _row(check: str, works: bool, seen: str) -> dict[str, str]:
+    return {"check": check, "state": "works" if works else "fails", "seen": seen}
+
+
+def _parquet_works() -> None:
+    import io
+
+    import pandas as pd
+
+    buffer = io.BytesIO()
+    pd.DataFrame({"x": [1]}).to_parquet(buffer)
+    pd.read_parquet(buffer)

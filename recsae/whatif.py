@@ -1,0 +1,168 @@
+"""A finished run opened again, to turn its concepts: lists and metrics before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsae import columns as C
+from recsae.concepts import ConceptDictionary
+from recsae.errors import ArtifactMismatch
+from recsae.files import digest_of_file, read_parquet
+from recsae.metrics import top_of_scores
+from recsae.plugin import load_recommender
+from recsae.run import Run
+from recsae.sae import SAE
+from recsae.scoring import VERIFIED
+from recsae.sequences import pad, split_users
+from recsae.steering import Intervention, effect_of, parse_intervention, restrict, steer, top_lists
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.recommender import Recommender
+
+N_SHOWN, N_HISTORY = 10, 9
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run with its recommender attached again."""
+
+    recommender: Recommender
+    sae: SAE
+    dictionary: ConceptDictionary
+    verified: NDArray[np.int64]
+    site: str | None
+
+    def interventions(self, settings: tuple[str, ...]) -> list[Intervention]:
+        """Read settings such as ``Horror=0``."""
+        return [parse_intervention(s, self.dictionary, self.verified) for s in settings]
+
+    def target(self, intervention: Intervention) -> tuple[str, NDArray[np.bool_]] | None:
+        """The attribute that the intervention's concept is about, and which items have it."""
+        row = self.dictionary.table.set_index(C.LATENT).loc[intervention.latents[0]]
+        catalog = self.recommender.catalog
+        if row[C.ATTRIBUTE] not in catalog.attributes:
+            return None
+        has = [row[C.VALUE] in values for values in catalog.frame[row[C.ATTRIBUTE]]]
+        return f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}", np.array(has)
+
+
+def open_run(folder: Path, device: str = "cpu") -> OpenRun:
+    """Open a finished run and attach to its model again.
+
+    The checkpoint was trusted when the run was made; it is trusted again only if its bytes are the
+    same.
+
+    Raises
+    ------
+    ArtifactMismatch
+        No run, an unfinished one, or a model that has changed since.
+    """
+    run = Run(folder)
+    config = run.config
+    if "scoring" not in run.record["stages"]:
+        raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")
+    for path, digest in run.record["sources"].items():
+        if not Path(path).is_file() or digest_of_file(Path(path)) != digest:
+            raise ArtifactMismatch(
+                f"{path} is gone or has changed since the run in {folder} was made: make a new run."
+            )
+    recommender = load_recommender(
+        config.checkpoint,
+        trust=True,
+        data_path=config.data_path,
+        items=config.items,
+        title_column=config.title_column,
+        attribute_columns=config.attribute_columns,
+        device=device,
+    )
+    if recommender.fingerprint() != run.record["model"]:
+        raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
+    scores = read_parquet(folder / "scores.parquet")
+    verified = scores.loc[scores[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
+    return OpenRun(
+        recommender, SAE.load(folder / "sae"), ConceptDictionary.load(folder), verified, config.site
+    )
+
+
+def lists_before_after(
+    run: OpenRun,
+    interventions: list[Intervention],
+    user: str | None,
+    sequence: str | None,
+    *,
+    mask_seen: bool,
+) -> dict[str, Any]:
+    """One list before and after: of a user's history but its last item (which the model's own test
+    asks for), or of a sequence typed in."""
+    recommender = run.recommender
+    if sequence is not None:
+        history, user_row = recommender.catalog.parse_sequence(sequence), 0
+    else:
+        row = recommender.sequences().row_of(str(user))
+        history = [int(i) for i in recommender.sequences()[row][:-1]] or [int(recommender.sequences()[row][0])]
+        user_row = int(recommender.sequences().user_rows[row])
+    batch = pad([history], recommender.max_length, user_row)
+    seen = np.array(history) if mask_seen else np.zeros(0, dtype=np.int64)
+
+    def top() -> list[int]:
+        return top_of_scores(recommender.score(batch), recommender.catalog, N_SHOWN, seen)
+
+    before = top()
+    with steer(recommender, run.sae, interventions, site=run.site):
+        after = top()
+    titles = recommender.catalog.titles
+    ids = recommender.catalog.external_ids
+    moved = {item: place for place, item in enumerate(before, start=1)}
+    return {
+        "history": [titles[i] for i in history[-N_HISTORY:]],
+        "changed": [str(i) for i in interventions],
+        "table": [
+            {
+                "place": place,
+                "before": f"{titles[old]} ({ids[old]})",
+                "after": f"{titles[new]} ({ids[new]})",
+                "was": moved.get(new),
+            }
+            for place, (old, new) in enumerate(zip(before, after, strict=True), start=1)
+        ],
+    }
+
+
+def metrics_before_after(run: OpenRun, interventions: list[Intervention]) -> dict[str, Any]:
+    """The recommender's own metrics and target shares on held-out users' test cases."""
+    recommender = run.recommender
+    cases = recommender.evaluation("test")
+    held = split_users(recommender.sequences())
+    cases = restrict(cases, held[cases.rows])
+    before = top_lists(recommender, cases)
+    with steer(recommender, run.sae, interventions, site=run.site):
+        after = top_lists(recommender, cases)
+    everything = np.zeros(recommender.catalog.n_items, dtype=bool)
+    old, new = (effect_of(lists, cases, everything) for lists in (before, after))
+    table = [
+        {"measure": name, "before": old.metrics[name], "after": new.metrics[name]}
+        for name in old.metrics
+    ]
+    targets = dict(t for t in map(run.target, interventions) if t is not None)
+    for name, has in targets.items():
+        table.append(
+            {
+                "measure": f"share of {name} in the top 10",
+                "before": float(has[before[:, :10]].mean()),
+                "after": float(has[after[:, :10]].mean()),
+            }
+        )
+    changed = float((before[:, :10] != after[:, :10]).any(1).mean())
+    return {
+        "changed": [str(i) for i in interventions],
+        "latents": [int(j) for i in interventions for j in i.latents],
+        "held-out users": old.n_users,
+        "lists that changed": f"{100 * changed:.1f} %",
+        "table": table,
+    }
