@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,20 +29,25 @@ def balanced_accuracy_bound(
     Positions of one user are alike, so each rate's variance comes from sums over users
     (linearisation of the ratio), which gives an effective number of cases, at most the number of
     users that have any wherever the rate is 0 or 1. A Wilson bound at that number holds near 0 and
-    1 where bootstrap and normal bounds do not. The two rates' bounds are joined by MOVER with
-    their correlation over users (Zou & Donner 2008), taken as 0 where it is negative.
+    1 where bootstrap and normal bounds do not; its quantile is Student's, since the variance comes
+    from those users. The two rates' bounds are joined by MOVER with their correlation over users
+    (Zou & Donner 2008), taken as 0 where it is negative.
     """
-    z = float(norm.ppf(level))
     sensitivity, residual_pos, effective_pos = _rate(hits_pos, n_pos)
     specificity, residual_neg, effective_neg = _rate(hits_neg, n_neg)
-    down_pos = sensitivity - _wilson_lower(sensitivity, effective_pos, z)
-    down_neg = specificity - _wilson_lower(specificity, effective_neg, z)
+    down_pos = sensitivity - _wilson_lower(sensitivity, effective_pos, _quantile(n_pos, level))
+    down_neg = specificity - _wilson_lower(specificity, effective_neg, _quantile(n_neg, level))
     spread = np.sqrt((residual_pos**2).sum(0) * (residual_neg**2).sum(0))
     both = (residual_pos * residual_neg).sum(0)
     correlation = np.clip(np.divide(both, spread, out=np.zeros_like(both), where=spread > 0), 0, 1)
     below = np.sqrt(down_pos**2 + down_neg**2 + 2 * correlation * down_pos * down_neg)
     accuracy = (sensitivity + specificity) / 2
     return accuracy, accuracy - below / 2
+
+
+def _quantile(n: Floats, level: float) -> Floats:
+    """Student's quantile for each concept's number of users."""
+    return t.ppf(level, np.maximum((n > 0).sum(0) - 1, 1))  # type: ignore[no-any-return]
 
 
 def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
@@ -58,7 +63,7 @@ def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
     return rate, residual, np.minimum(effective, total)
 
 
-def _wilson_lower(rate: Floats, n: Floats, z: float) -> Floats:
+def _wilson_lower(rate: Floats, n: Floats, z: Floats) -> Floats:
     n = np.maximum(n, 1e-9)
     centre = rate + z**2 / (2 * n)
     half = z * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))

@@ -1,0 +1,214 @@
+"""Bounds that treat users as the unit: by hand, and by how often they hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import t
+
+from recsae.intervals import balanced_accuracy_bound, paired_ratio
+
+
+def bound(hits_pos, n_pos, hits_neg, n_neg) -> tuple[float, float]:
+    columns = [np.array(c, dtype=float)[:, None] for c in (hits_pos, n_pos, hits_neg, n_neg)]
+    accuracy, low = balanced_accuracy_bound(*columns)
+    return float(accuracy[0]), float(low[0])
+
+
+def wilson(rate: float, n: int) -> float:
+    """Lower bound as Wilson (1927) gives it, of n users with one case each."""
+    z = t.ppf(0.95, n - 1)
+    half = z * (rate * (1 - rate) / n + z**2 / (4 * n**2)) ** 0.5
+    return (rate + z**2 / (2 * n) - half) / (1 + z**2 / n)
+
+
+def test_perfect_by_hand():
+    # Both rates are 1, worth as many cases as there are users: 16, not 160. Student's quantile at
+    # 15 degrees is z = 1.753, Wilson's bound 1 / (1 + z^2 / 16) = .839, and half of sqrt(2) times
+    # the gap of .161 is .114.
+    accuracy, low = bound([10] * 16, [10] * 16, [10] * 16, [10] * 16)
+    assert accuracy == 1
+    assert low == pytest.approx(0.886, abs=0.001)
+
+
+def test_independent_cases_count_as_cases():
+    """One case per user and both kinds in different users: two Wilson bounds, joined by MOVER."""
+    hits_pos = [1] * 90 + [0] * 10 + [0] * 200
+    n_pos = [1] * 100 + [0] * 200
+    hits_neg = [0] * 100 + [1] * 140 + [0] * 60
+    n_neg = [0] * 100 + [1] * 200
+    accuracy, low = bound(hits_pos, n_pos, hits_neg, n_neg)
+    assert accuracy == pytest.approx((0.9 + 0.7) / 2)
+    gaps = 0.9 - wilson(0.9, 100), 0.7 - wilson(0.7, 200)
+    assert low == pytest.approx(0.8 - np.hypot(*gaps) / 2, abs=0.001)
+
+
+def test_users_whose_positions_are_alike_count_once():
+    """Ten positions per user that are all right or all wrong say no more than one."""
+    once = bound([1] * 45 + [0] * 5, [1] * 50, [1] * 40 + [0] * 10, [1] * 50)
+    tenfold = bound([10] * 45 + [0] * 5, [10] * 50, [10] * 40 + [0] * 10, [10] * 50)
+    assert tenfold == pytest.approx(once, abs=1e-9)
+
+
+def test_errors_that_come_together_make_the_bound_lower():
+    wrong_first = [0] * 10 + [1] * 40
+    together = bound(wrong_first, [1] * 50, wrong_first, [1] * 50)
+    apart = bound(wrong_first, [1] * 50, wrong_first[::-1], [1] * 50)
+    assert together[0] == apart[0]
+    assert together[1] < apart[1] - 0.01
+
+
+@pytest.mark.parametrize("absent", ["pos", "neg"])
+def test_without_positives_or_negatives_there_is_no_figure(absent):
+    some, none = ([3] * 20, [5] * 20), ([0] * 20, [0] * 20)
+    pairs = (*none, *some) if absent == "pos" else (*some, *none)
+    accuracy, low = bound(*pairs)
+    assert np.isnan(accuracy)
+    assert np.isnan(low)
+
+
+COUNTS = st.lists(
+    st.tuples(st.integers(0, 6), st.integers(0, 6), st.floats(0, 1), st.floats(0, 1)),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(COUNTS)
+def test_bound_is_below_the_value_and_above_zero(users):
+    n_pos, n_neg = ([u[i] for u in users] for i in (0, 1))
+    hits_pos, hits_neg = ([round(u[i] * u[i + 2]) for u in users] for i in (0, 1))
+    accuracy, low = bound(hits_pos, n_pos, hits_neg, n_neg)
+    if sum(n_pos) and sum(n_neg):
+        assert 0 <= accuracy <= 1
+        assert -1e-9 <= low < accuracy or accuracy == low == 0
+    else:
+        assert np.isnan(low)
+
+
+@given(COUNTS, st.randoms(use_true_random=False))
+def test_order_of_users_and_users_without_cases_do_not_matter(users, random):
+    def of(rows):
+        return bound(
+            [round(u[0] * u[2]) for u in rows],
+            [u[0] for u in rows],
+            [round(u[1] * u[3]) for u in rows],
+            [u[1] for u in rows],
+        )
+
+    shuffled = [*users, (0, 0, 0.0, 0.0), (0, 0, 0.0, 0.0)]
+    random.shuffle(shuffled)
+    assert of(shuffled) == pytest.approx(of(users), nan_ok=True)
+
+
+def test_many_concepts_at_once_equal_one_by_one():
+    rng = np.random.default_rng(0)
+    n_pos, n_neg = rng.integers(0, 9, (30, 8)), rng.integers(0, 9, (30, 8))
+    hits = rng.binomial(n_pos, 0.7), rng.binomial(n_neg, 0.9)
+    accuracy, low = balanced_accuracy_bound(hits[0], n_pos, hits[1], n_neg)
+    for j in range(8):
+        alone = bound(hits[0][:, j], n_pos[:, j], hits[1][:, j], n_neg[:, j])
+        assert alone == pytest.approx((accuracy[j], low[j]))
+
+
+# how often it holds
+
+
+def simulate(rng, sensitivity: float, specificity: float, n_users: int, m: int, spread: float):
+    """m concepts of exactly these rates, on users who differ in both.
+
+    A user's rates are beta distributed about the true ones, with a correlation inside a user of
+    ``spread``; users have different numbers of positives, and most have none or few.
+    """
+
+    def rates(mean: float) -> np.ndarray:
+        if mean in (0.0, 1.0) or not spread:
+            return np.full((n_users, m), mean)
+        size = 1 / spread - 1
+        return rng.beta(mean * size, (1 - mean) * size, (n_users, m))
+
+    n_pos = rng.geometric(0.25, (n_users, m)) * (rng.random((n_users, m)) < 0.6)
+    n_neg = rng.integers(20, 60, (n_users, m))
+    return (
+        rng.binomial(n_pos, rates(sensitivity)).astype(float),
+        n_pos.astype(float),
+        rng.binomial(n_neg, rates(specificity)).astype(float),
+        n_neg.astype(float),
+    )
+
+
+@pytest.mark.parametrize("n_users", [60, 300])
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("sensitivity", "specificity"),
+    [(0.8, 0.8), (0.7, 0.9), (0.9, 0.7), (0.61, 0.99), (1.0, 0.6), (0.6, 1.0)],
+)
+def test_a_true_value_of_the_threshold_passes_at_most_one_time_in_twenty(
+    sensitivity, specificity, spread, n_users
+):
+    rng = np.random.default_rng([n_users, round(100 * sensitivity), round(100 * spread)])
+    m = 2000
+    accuracy, low = balanced_accuracy_bound(
+        *simulate(rng, sensitivity, specificity, n_users, m, spread)
+    )
+    assert accuracy.mean() == pytest.approx(0.8, abs=0.01)
+    # 5 %, and two and a half standard errors of 2,000 draws. With a normal quantile 60 users miss.
+    assert (low >= 0.8).mean() <= 0.05 + 2.5 * (0.05 * 0.95 / m) ** 0.5
+
+
+def test_the_bound_is_not_needlessly_low():
+    """A concept of 0.87 is verified more often than not on 300 users."""
+    rng = np.random.default_rng(0)
+    _, low = balanced_accuracy_bound(*simulate(rng, 0.85, 0.89, 300, 500, 0.3))
+    assert (low >= 0.8).mean() > 0.8
+
+
+def test_ignoring_users_would_not_hold():
+    """The same simulation with every position a user of its own passes far too often."""
+    rng = np.random.default_rng(0)
+    hits_pos, n_pos, hits_neg, n_neg = simulate(rng, 0.8, 0.8, 60, 400, 0.6)
+    passes = 0
+    for j in range(400):
+        right, wrong = hits_pos[:, j].sum(), (n_pos - hits_pos)[:, j].sum()
+        quiet, loud = hits_neg[:, j].sum(), (n_neg - hits_neg)[:, j].sum()
+        hits = [1] * int(right) + [0] * int(wrong), [1] * int(quiet) + [0] * int(loud)
+        zeros = [0] * len(hits[0]), [0] * len(hits[1])
+        low = bound(
+            hits[0] + zeros[1],
+            [1] * len(hits[0]) + zeros[1],
+            zeros[0] + hits[1],
+            zeros[0] + [1] * len(hits[1]),
+        )[1]
+        passes += low >= 0.8
+    assert passes / 400 > 0.1
+
+
+# ratios
+
+
+def test_ratio_by_hand():
+    # 3 / 6; residuals n - .5 d = -.5, .5, 0: error = sqrt(3 / 2 * .5) / 6
+    ratio, low, high = paired_ratio(np.array([0.0, 2.0, 1.0]), np.array([1.0, 3.0, 2.0]))
+    assert ratio == 0.5
+    assert high - ratio == pytest.approx(1.959964 * 0.75**0.5 / 6, rel=1e-5)
+    assert ratio - low == pytest.approx(high - ratio)
+
+
+def test_ratio_of_equal_figures_is_one_exactly():
+    values = np.random.default_rng(0).random(50)
+    assert paired_ratio(values, values) == (1, 1, 1)
+
+
+def test_ratio_of_nothing_is_not_a_number():
+    assert all(np.isnan(paired_ratio(np.zeros(3), np.zeros(3))))
+    assert all(np.isnan(paired_ratio(np.ones(1), np.ones(1))))
+
+
+def test_interval_of_a_ratio_holds():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(1000):
+        base = rng.gamma(1.0, size=150)
+        _, low, high = paired_ratio(base * rng.beta(9, 1, 150), base)
+        held += low <= 0.9 <= high
+    assert 0.92 <= held / 1000 <= 0.97
