@@ -55,7 +55,8 @@ def built_by_recbole(model, dataset, settings):
     from recbole.data import create_dataset
     from recbole.utils import get_model, init_seed
 
-    fixed = {"train_neg_sample_args": None} if model in ("SASRec", "GRU4Rec", "FEARec") else {}
+    by_cross_entropy = not hasattr(get_model(model), "input_type")
+    fixed = {"train_neg_sample_args": None} if by_cross_entropy else {}
     fixed |= {"use_gpu": False, "checkpoint_dir": str(FOLDER / "saved")} | settings
     config = Config(model=model, dataset=dataset, config_dict=fixed)
     init_seed(config["seed"], config["reproducibility"])

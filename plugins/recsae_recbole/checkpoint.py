@@ -170,7 +170,8 @@ def _check_shapes(model: Any, weights: Mapping[str, Any], data: Data, path: Path
     dataset = data.dataset
     for key, shape in known.items():
         for what, n in (("items", dataset.item_num), ("users", dataset.user_num)):
-            if shape and shape != built.get(key) and built.get(key, ())[:1] == (n,):
+            wanted = built.get(key, ())
+            if wanted[:1] == (n,) and shape[1:] == wanted[1:] and shape[:1] not in ((), (n,)):
                 raise CannotOpenModel(
                     f"The data set does not match the checkpoint: {path} was trained with "
                     f"{shape[0] - 1:,} {what}, the files in {data.files[0].parent} give "

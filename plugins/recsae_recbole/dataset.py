@@ -42,7 +42,7 @@ def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | 
 
     Where a folder is given (itself, or the one above), nowhere else is looked. Otherwise, in this
     order: the copy of ml-100k inside RecBole, which RecBole itself always takes; what the
-    checkpoint says; then below the working folder, the checkpoint's folder and the three above it:
+    checkpoint says; then below the working folder, the checkpoint's folder and the two above it:
     the same relative path, ``dataset/name``, ``data/name``, ``name`` and the folder itself.
 
     Raises
@@ -61,7 +61,7 @@ def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | 
             import recbole
 
             tried.insert(0, Path(recbole.__file__).parent / "dataset_example" / name)
-        bases = list(dict.fromkeys([Path.cwd(), *checkpoint.resolve().parents[:4]]))
+        bases = list(dict.fromkeys([Path.cwd(), *checkpoint.resolve().parents[:3]]))
         below = [Path(*told.parts[-2:]), *map(Path, (f"dataset/{name}", f"data/{name}", name, "."))]
         tried += [base / place for base in bases for place in (told, *below)]
         where += f", nor as dataset/{name}, data/{name} or {name} in {_enumerated(bases)}"

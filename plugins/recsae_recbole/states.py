@@ -60,7 +60,7 @@ def states_of(model: Any, interaction: Any) -> torch.Tensor:
     if not isinstance(states, torch.Tensor):
         raise refusal(model, f"gives a {type(states).__name__}")
     if states.dim() != 2 or len(states) != len(interaction):
-        raise refusal(model, f"gives {tuple(states.shape)} for {len(interaction)} sequences")
+        raise refusal(model, f"gives a tensor {tuple(states.shape)} for {len(interaction)} sequences")
     return states.cpu()
 
 
