@@ -169,6 +169,9 @@ def read_raw(config, read):
     return Raw(config)
 
 
+SINGLE = b"".join(b"%d\t%03d\t1\n" % (i, i) for i in range(30))
+
+
 @pytest.mark.parametrize(
     ("spoil", "match"),
     [
@@ -180,6 +183,7 @@ def read_raw(config, read):
         (lambda text: text.replace(b"timestamp", b"when"), "cannot build the data set"),
         (lambda text: text[:42], "cannot build the data set"),
         (lambda text: b"", "cannot build the data set"),
+        (lambda text: text.splitlines(True)[0] + SINGLE, r"shop\.inter has two interactions left"),
         (lambda text: text.replace(b"\t1\n", b"\tMonday\n"), "cannot build .*'Monday'"),
     ],
 )

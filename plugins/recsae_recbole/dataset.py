@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.errors import CannotOpenModel, InvalidInput
+from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.sequences import Sequences
 
 from .checkpoint import one_line
@@ -92,8 +92,8 @@ def open_data(config: Any, folder: Path) -> Data:
 
     Raises
     ------
-    CannotOpenModel
-        RecBole cannot read it.
+    CannotOpenModel, NotEnoughData
+        RecBole cannot read it; no user has two interactions.
     """
     name = config["dataset"]
     if config["benchmark_filename"] is not None:
@@ -112,6 +112,11 @@ def open_data(config: Any, folder: Path) -> Data:
             f"RecBole cannot build the data set {name!r} from {folder} ({one_line(error)}). If "
             "these are not the files that the model was trained on, give those with --data-path."
         ) from error
+    if not any(map(len, splits.values())):
+        raise NotEnoughData(
+            f"No user in {folder / name}.inter has two interactions left after the checkpoint's "
+            "filters: there is no sequence in it."
+        )
     sequences, first_row = _sequences(dataset)
     suffixes = ("inter", "item", "user", *(config["additional_feat_suffix"] or ()))
     files = [folder / f"{name}.{suffix}" for suffix in suffixes]

@@ -59,8 +59,9 @@ def states_of(model: Any, interaction: Any) -> torch.Tensor:
     states = found[0]
     if not isinstance(states, torch.Tensor):
         raise refusal(model, f"gives a {type(states).__name__}")
-    if states.dim() != 2 or len(states) != len(interaction):
-        raise refusal(model, f"gives a tensor {tuple(states.shape)} for {len(interaction)} sequences")
+    n = len(interaction)
+    if states.dim() != 2 or len(states) != n:
+        raise refusal(model, f"gives a tensor {tuple(states.shape)} for {n} sequences")
     return states.cpu()
 
 
