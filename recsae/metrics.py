@@ -20,7 +20,10 @@ BATCH = 1024
 
 
 def ranking_metrics(
-    hits: NDArray[np.bool_], n_relevant: NDArray[np.int64], metrics: tuple[str, ...], ks: tuple[int, ...]
+    hits: NDArray[np.bool_],
+    n_relevant: NDArray[np.int64],
+    metrics: tuple[str, ...],
+    ks: tuple[int, ...],
 ) -> dict[str, NDArray[np.float64]]:
     """Each metric at each k, per case.
 
@@ -51,8 +54,10 @@ def ranking_metrics(
                 value = first.any(1).astype(float)
             elif metric == "mrr":
                 value = np.where(first.any(1), 1 / (first.argmax(1) + 1), 0.0)
-            else:
+            elif metric == "ndcg":
                 value = gain[:, :top].sum(1) / ideal[np.minimum(n_relevant, top) - 1]
+            else:
+                raise ValueError(f"unknown metric {metric!r}")
             found[f"{metric}@{k}"] = np.asarray(value, dtype=np.float64)
     return found
 

@@ -90,7 +90,12 @@ def score_concepts(
             tested = np.flatnonzero(counts.active.sum(0) >= MIN_POSITIVES)
             hard = np.full(len(latents), np.nan)
             hard[tested] = _hard_specificity(
-                by_latent[:, latents[tested]], levels, column[tested], threshold[tested], cases
+                by_latent[:, latents[tested]],
+                levels,
+                column[tested],
+                threshold[tested],
+                shown[latents[tested]],
+                cases,
             )
             chunks[-1][C.HARD_SPECIFICITY] = hard
     return pd.concat(chunks).sort_values(C.LATENT, ignore_index=True)
@@ -169,7 +174,9 @@ def _tally(
     return flat.reshape(n_rows, n_columns).astype(np.float64)
 
 
-def _figures(counts: Counts, latents: NDArray[np.int64], threshold: NDArray[np.int64]) -> pd.DataFrame:
+def _figures(
+    counts: Counts, latents: NDArray[np.int64], threshold: NDArray[np.int64]
+) -> pd.DataFrame:
     n_neg = counts.n - counts.active
     true_neg = n_neg - (counts.predicted - counts.both)
     accuracy, low = balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, LEVEL)
@@ -243,13 +250,14 @@ def _hard_specificity(
     levels: NDArray[np.int8],
     column: NDArray[np.int64],
     threshold: NDArray[np.int64],
+    shown: scipy.sparse.csr_matrix,
     cases: Cases,
 ) -> NDArray[np.float64]:
     """Specificity on the inactive cases whose states are nearest, in cosine, to the positives.
 
     From a fixed pool of cases the 100 inactive ones with the highest cosine to any of 32 positives
     (evenly spread over the latent's active cases): the same procedure for every code, by hidden
-    states alone.
+    states alone. Cases whose recommendation was shown for the latent do not count here either.
     """
     import torch
 
@@ -257,7 +265,7 @@ def _hard_specificity(
         return torch.nn.functional.normalize(torch.from_numpy(cases.states[rows]), dim=-1)
 
     pool = np.unique(np.linspace(0, len(cases) - 1, N_POOL).astype(np.int64))
-    near = unit(pool)
+    near, top = unit(pool), cases.top_items[pool, 0]
     n_hard = min(N_HARD, len(pool))
     result = np.full(len(column), np.nan)
     for first in range(0, len(column), BLOCK):
@@ -265,8 +273,9 @@ def _hard_specificity(
         rows = [active.indices[active.indptr[i] : active.indptr[i + 1]] for i in labels]
         probes = np.stack([r[np.linspace(0, len(r) - 1, N_PROBES).astype(np.int64)] for r in rows])
         closeness = (unit(probes.ravel()) @ near.T).view(len(labels), N_PROBES, -1).amax(1)
-        positive = torch.from_numpy(active[:, labels][pool].T.toarray() > 0)
-        closeness[positive] = -2.0
+        positive = active[:, labels][pool].T.toarray() > 0
+        removed = shown[labels].toarray()[:, top] > 0
+        closeness[torch.from_numpy(positive | removed)] = -2.0
         nearest = top_k(closeness, n_hard)
         hard = pool[nearest.indices.numpy()]
         counted = nearest.values.numpy() > -2.0

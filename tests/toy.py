@@ -80,15 +80,19 @@ def cases(
     )
 
 
-def random_cases(rng: np.random.Generator, n: int, n_users: int, width: int = 4) -> Cases:
+def random_cases(
+    rng: np.random.Generator, n: int, n_users: int, width: int = 4, items: ItemCatalog | None = None
+) -> Cases:
     """Cases of random users, items and states."""
+    last = (items or catalog()).n_items - 1
     user = np.sort(np.r_[np.arange(n_users), rng.integers(0, n_users, n - n_users)]).tolist()
     return cases(
         user,
-        rng.integers(1, 9, (n, 5)),
-        np.array([rng.permutation(8)[:6] + 1 for _ in range(n)]),
-        targets=rng.integers(1, 9, n).tolist(),
+        rng.integers(1, last + 1, (n, 5)),
+        np.array([rng.permutation(last)[:6] + 1 for _ in range(n)]),
+        targets=rng.integers(1, last + 1, n).tolist(),
         states=rng.normal(size=(n, width)),
+        items=items,
     )
 
 
