@@ -24,13 +24,39 @@ def main() -> None:
     sys.exit(run_command(group, debug))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class InOrder(click.Group):
+    """Lists commands in the order of the data flow."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names as they were added."""
+        return list(self.commands)
+
+
+@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="recsae")
 def group() -> None:
     """Understand and correct recommender models through concepts.
 
     Every command takes --debug, which shows a traceback where something fails.
     """
+
+
+@group.command()
+@click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
+@click.option("--seed", type=int, default=2020, show_default=True)
+def demo(out: Path, seed: int) -> None:
+    """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
+    from recsae.run import RunConfig
+
+    checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
+    if not checkpoint.exists():
+        from recsae.plugin import get_plugin
+
+        click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
+        maker: Any = get_plugin("recbole")
+        maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
+    click.echo(f"Checkpoint: {checkpoint}")
+    _run(RunConfig(checkpoint=str(checkpoint)), out / "run", trust=True, device="cpu")
 
 
 @group.command()
@@ -94,9 +120,9 @@ def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
         return
     from recsae.pipeline import run_pipeline
     from recsae.plugin import load_recommender
-    from recsae.sae import make_config
 
-    make_config(n_latents=config.latents, k=config.k, n_samples=config.samples, seed=config.seed)
+    if sys.stderr.isatty():
+        click.echo(f"Opening {config.checkpoint} ...", err=True)
     recommender = load_recommender(
         config.checkpoint,
         trust=trust,
@@ -124,24 +150,6 @@ def _summary(out: Path) -> None:
     for line in headlines(report):
         click.echo(f"  {line.figure}  {line.says}")
     click.echo("")
-
-
-@group.command()
-@click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
-@click.option("--seed", type=int, default=2020, show_default=True)
-def demo(out: Path, seed: int) -> None:
-    """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
-    from recsae.run import RunConfig
-
-    checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
-    if not checkpoint.exists():
-        from recsae.plugin import get_plugin
-
-        click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
-        maker: Any = get_plugin("recbole")
-        maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
-    click.echo(f"Checkpoint: {checkpoint}")
-    _run(RunConfig(checkpoint=str(checkpoint)), out / "run", trust=True, device="cpu")
 
 
 @group.command()

@@ -105,6 +105,12 @@ def run_command(command: click.Command, debug: bool) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        if debug:
+            raise
+        what = f"{error.filename}: " if error.filename else ""
+        click.echo(f"Error: {what}{error.strerror or error}.", err=True)
+        return 3
     except Exception as error:  # the last resort: no traceback unless asked for
         if debug:
             raise

@@ -55,9 +55,10 @@ def named_share(
     code, cases = construction
     test_code, test = heldout
     metric = score_metric(head, cases.catalog.recommendable, cases.states.shape[1])
-    if not len(candidates):
+    limit = max(SIZES) if len(candidates) else 0
+    order = _choose(code[:, candidates], cases.states, metric, limit)
+    if not order:  # none was verified, or none of those is ever active on construction cases
         return Share(dict.fromkeys(SIZES, 0.0), 0.0, [])
-    order = _choose(code[:, candidates], cases.states, metric, max(SIZES))
     chosen = [int(candidates[i]) for i in order]
     shares, guess = {}, test.states
     for size in SIZES:

@@ -47,7 +47,12 @@ class Workspace:
         self.recommender = recommender
         self.progress = progress
         self.folder = run.folder
-        self.site = find_site(recommender, run.config.site).name
+        site = find_site(recommender, run.config.site)
+        self.site = site.name
+        config = run.config
+        self.sae_config = make_config(
+            n_latents=config.latents, k=config.k, n_samples=config.samples, seed=config.seed
+        ).resolved(site.width)
 
     @cached_property
     def heldout_users(self) -> NDArray[np.bool_]:
@@ -95,12 +100,8 @@ class Workspace:
     @cached_property
     def sae(self) -> SAE:
         """The trained SAE."""
-        config = self.config
-        settings = make_config(
-            n_latents=config.latents, k=config.k, n_samples=config.samples, seed=config.seed
-        ).resolved(self.construction_store.width)
         folder = self.folder / "sae"
-        return train_sae(self.construction_store, settings, folder, progress=self.progress)
+        return train_sae(self.construction_store, self.sae_config, folder, progress=self.progress)
 
     @cached_property
     def labeler(self) -> AttributeLabeler:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.errors import ArtifactMismatch
+from recsae.files import write_atomically
 
 if TYPE_CHECKING:
     from recsae.report.schema import Report
@@ -46,7 +47,6 @@ def write_report(
     ArtifactMismatch
         ``report.json`` is missing, or the report is not one that this version can show.
     """
-    from recsae.report.files import write_atomic
     from recsae.report.page import page
     from recsae.report.tables import card, concepts_csv, redacted
 
@@ -61,9 +61,8 @@ def write_report(
     texts["concepts.csv"] = concepts_csv(shown)
     texts["card.md"] = card(shown)
     texts["report.html"] = page(shown)
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        write_atomic(folder / name, text)
+        write_atomically(folder / name, lambda path, text=text: path.write_text(text, "utf-8"))
     return folder / "report.html"
 
 
