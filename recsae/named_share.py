@@ -27,7 +27,9 @@ class Share(NamedTuple):
     chosen: list[int]
 
 
-def score_metric(head: LinearHead | None, recommendable: NDArray[np.bool_], width: int) -> NDArray[np.float64]:
+def score_metric(
+    head: LinearHead | None, recommendable: NDArray[np.bool_], width: int
+) -> NDArray[np.float64]:
     """``(d, d)`` matrix G with ``||E_c v||^2 = v' G v``: what an error in the state does to scores.
 
     E_c is the item table centred over items, since adding the same to every score changes nothing;

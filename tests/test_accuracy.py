@@ -1,0 +1,200 @@
+"""Lists before and after, and the recommender's own evaluation, on a model of one table."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from toy import cases, catalog, head, sequences
+
+from recsae.accuracy import (
+    compare_lists,
+    evaluate,
+    heldout_accuracy,
+    heldout_from_cases,
+    insert_reconstruction,
+)
+from recsae.recommender import EvaluationCases
+from recsae.sae import SAE, make_config
+
+ALL = ("recall", "precision", "hit", "mrr", "ndcg")
+
+
+class Table:
+    """Scores of the next item after each item, at random; padding would always win."""
+
+    max_length = 3
+
+    def __init__(self, *histories: list[int]) -> None:
+        self.catalog = catalog()
+        self.table = torch.from_numpy(
+            np.random.default_rng(0).permutation(81).reshape(9, 9)
+        ).float()
+        self.table[:, 0] = 1000
+        self.histories = sequences(*histories)
+        self.batches = []
+
+    def sequences(self):
+        return self.histories
+
+    def score(self, batch):
+        self.batches.append(batch)
+        last = batch.items[torch.arange(len(batch.lengths)), batch.lengths - 1]
+        return self.table[last]
+
+
+def evaluation(rows, ends, targets, groups=None, candidates=None, topk=(2, 5)) -> EvaluationCases:
+    groups = np.arange(len(rows)) if groups is None else np.array(groups)
+    arrays = (np.array(x, dtype=np.int64) for x in (rows, ends, targets))
+    pairs = None if candidates is None else np.array(candidates)
+    return EvaluationCases(*arrays, groups, pairs, ALL, topk, "test")
+
+
+def rank_of(scores: torch.Tensor, target: int, among) -> int:
+    return 1 + sum(float(scores[i]) > float(scores[target]) for i in among)
+
+
+def one_target(rank: int, k: int) -> dict[str, float]:
+    inside = rank <= k
+    return {
+        "recall": float(inside),
+        "precision": inside / k,
+        "hit": float(inside),
+        "mrr": inside / rank,
+        "ndcg": inside / np.log2(rank + 1),
+    }
+
+
+HISTORIES = [[1, 2, 3, 4, 5], [6, 7], [8, 1, 2, 8]]
+
+
+def test_full_ranking(monkeypatch):
+    monkeypatch.setattr("recsae.accuracy.BATCH", 2)
+    model = Table(*HISTORIES)
+    rows, ends = [0, 1, 2, 0], [4, 1, 3, 2]
+    targets = [HISTORIES[r][e] for r, e in zip(rows, ends, strict=True)]
+    seen = []
+    found = evaluate(model, evaluation(rows, ends, targets), lambda *what: seen.append(what[:2]))
+    for case, (row, end, target) in enumerate(zip(rows, ends, targets, strict=True)):
+        rank = rank_of(model.table[HISTORIES[row][end - 1]], target, range(1, 9))
+        for k in (2, 5):
+            for name, value in one_target(rank, k).items():
+                assert found[f"{name}@{k}"][case] == pytest.approx(value)
+    assert seen == [(2, 4), (4, 4)]
+    assert model.batches[0].items.tolist() == [
+        [2, 3, 4],
+        [6, 0, 0],
+    ]  # the last three before the end
+
+
+def test_longer_lists_than_there_are_items():
+    model = Table([1, 2])
+    found = evaluate(model, evaluation([0], [1], [2], topk=(50,)))
+    assert found["recall@50"].tolist() == [1]
+    assert found["precision@50"] == pytest.approx([1 / 50])
+
+
+def test_sampled_candidates_are_ranked_among_themselves():
+    model = Table(*HISTORIES)
+    candidates = {0: [5, 1, 8], 1: [7, 2, 3, 4]}
+    pairs = [(case, item) for case, items in candidates.items() for item in items]
+    found = evaluate(model, evaluation([0, 1], [4, 1], [5, 7], candidates=pairs[::-1]))
+    for case, (last, target) in enumerate([(4, 5), (6, 7)]):
+        rank = rank_of(model.table[last], target, candidates[case])
+        assert found["ndcg@2"][case] == pytest.approx(one_target(rank, 2)["ndcg"])
+        assert found["recall@5"][case] == 1
+
+
+def test_sampled_candidates_of_one_user_are_ranked_together():
+    """Two test items of a user, each scored by its own case, in one list."""
+    model = Table([1, 2, 3, 4])
+    pairs = [(0, 3), (0, 6), (1, 4), (1, 7), (1, 8)]
+    found = evaluate(model, evaluation([0, 0], [2, 3], [3, 4], groups=[0, 0], candidates=pairs))
+    score = {item: float(model.table[2 if case == 0 else 3, item]) for case, item in pairs}
+    order = sorted(score, key=lambda i: -score[i])
+    gains = [1 / np.log2(r + 2) if item in (3, 4) else 0 for r, item in enumerate(order)]
+    assert found["ndcg@5"] == pytest.approx([sum(gains) / (1 + 1 / np.log2(3))])
+    assert found["recall@2"] == pytest.approx([len({3, 4} & set(order[:2])) / 2])
+    assert len(found["recall@2"]) == 1
+
+
+# at every held-out position
+
+
+def test_comparison_by_hand():
+    made = cases([0, 0, 1], [[1]] * 3, [[1]] * 3, targets=[1, 2, 3])
+    before = np.array([[1, 2], [3, 2], [3, 1]])  # ndcg 1, .63, 1
+    after = np.array([[1, 2], [2, 3], [1, 2]])  # ndcg 1, 1, 0
+    found = compare_lists(made, before, after)
+    second = 1 / np.log2(3)
+    assert found["base"]["ndcg@10"] == pytest.approx((2 + second) / 3)
+    assert found["base"]["recall@10"] == 1
+    assert found["base"]["mrr@10"] == pytest.approx(2.5 / 3)
+    assert found["reconstructed"]["recall@10"] == pytest.approx(2 / 3)
+    assert found["ndcg_kept"] == pytest.approx(2 / (2 + second))
+    assert found["last_item_ndcg_kept"] == pytest.approx(1 / (1 + second))
+    assert found["ndcg_kept_ci"][0] < found["ndcg_kept"] < found["ndcg_kept_ci"][1]
+    # overlap: the same list 1; swapped (0 + .9) / 1.9; {3, 1} and {1, 2}: (0 + .9 / 2) / 1.9
+    assert found["rbo"] == pytest.approx((1 + 0.9 / 1.9 + 0.45 / 1.9) / 3)
+    assert (found["n_users"], found["n_positions"]) == (2, 3)
+
+
+def lossless(width: int) -> SAE:
+    """Both signs of every axis, all of them allowed to be active."""
+    sae = SAE(make_config(n_latents=2 * width, k=2 * width), width)
+    both = torch.cat([torch.eye(width), -torch.eye(width)])
+    with torch.no_grad():
+        sae.W_enc.copy_(both)
+        sae.W_dec.copy_(both)
+    return sae
+
+
+@pytest.fixture
+def model():
+    """Forty cases whose lists are those of the head."""
+    rng = np.random.default_rng(0)
+    table, states = rng.normal(size=(9, 4)), rng.normal(size=(40, 4)).astype(np.float32)
+    scores = states @ table.astype(np.float32).T
+    scores[:, 0] = -np.inf
+    user = np.repeat(np.arange(8), 5).tolist()
+    made = cases(
+        user,
+        [[1]] * 40,
+        np.argsort(-scores, axis=1)[:, :8],
+        targets=rng.integers(1, 9, 40).tolist(),
+        states=states,
+    )
+    return SimpleNamespace(cases=made, head=head(table))
+
+
+def test_lossless_reconstruction_keeps_everything(model):
+    found = heldout_accuracy(model.cases, lossless(4), model.head)
+    assert found["ndcg_kept"] == 1
+    assert found["ndcg_kept_ci"] == [1, 1]
+    assert found["rbo"] == pytest.approx(1)
+    assert found["base"] == found["reconstructed"]
+
+
+def test_reconstruction_that_says_nothing_loses(model):
+    sae = lossless(4)
+    with torch.no_grad():
+        sae.b_enc.fill_(-100.0)
+        sae.b_dec.fill_(1.0)
+    found = heldout_accuracy(model.cases, sae, model.head)
+    assert found["rbo"] < 0.9
+    assert found["base"] != found["reconstructed"]
+
+
+def test_the_edit_that_inserts_the_reconstruction(model):
+    h = torch.from_numpy(model.cases.states)
+    torch.testing.assert_close(insert_reconstruction(lossless(4))(h), h)
+
+
+def test_figures_of_last_items_alone():
+    before = {"ndcg@10": np.array([1.0, 0.5, 0.5, 0.0])}
+    after = {"ndcg@10": np.array([0.5, 0.5, 0.0, 1.0])}
+    keep = np.array([True, True, True, False])
+    found = heldout_from_cases(before, after, keep)
+    assert found["ndcg_kept"] == found["last_item_ndcg_kept"] == 0.5
+    assert found["base"]["ndcg@10"] == pytest.approx(2 / 3)
+    assert (found["n_users"], found["n_positions"], found["rbo"]) == (3, 3, None)
