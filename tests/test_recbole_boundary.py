@@ -122,6 +122,12 @@ def fail_like_recbole(*_, **__):
     raise ZeroDivisionError
 
 
+def test_numpys_old_names_are_there_only_inside():
+    with recbole_boundary():
+        assert (np.float, np.bool) == (np.float64, np.bool_)  # noqa: NPY001
+    assert not {"float", "object"} & set(vars(np))
+
+
 def test_what_was_set_before_comes_back():
     torch.autograd.set_detect_anomaly(True)
     np.long = "theirs"
