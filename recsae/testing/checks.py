@@ -162,7 +162,7 @@ def _no_op(probe: Probe) -> None:
 
 def _shift(states: torch.Tensor) -> torch.Tensor:
     direction = torch.linspace(-1, 1, states.shape[-1], device=states.device, dtype=states.dtype)
-    return states + direction * states.abs().max().clamp_min(1e-3)
+    return states + direction * states.abs().amax(-1, keepdim=True).clamp_min(1e-3)
 
 
 def _edit_changes(probe: Probe) -> None:

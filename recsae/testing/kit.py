@@ -47,7 +47,8 @@ def check_recommender(recommender: Recommender, n: int = 32) -> list[str]:
     The commonest fault is an edit that the model's own scoring never sees:
 
     >>> from contextlib import nullcontext
-    >>> recommender.edit = lambda edit, site=None: nullcontext()
+    >>> from recsae.recommender import find_site
+    >>> recommender.edit = lambda edit, site=None: nullcontext(find_site(recommender, site))
     >>> check_recommender(recommender)
     Traceback (most recent call last):
         ...
