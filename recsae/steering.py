@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 
 BATCH = 512
+LIMIT = 1e9
+"""Activations beyond it would overflow in the scores."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def parse_intervention(
     what = match["what"].strip()
     if dictionary is not None:
         latents = tuple(dictionary.find(what, among))
-    elif what.isdigit():
+    elif what.isdecimal():
         latents = (int(what),)
     else:
         raise InvalidInput(f"{what!r} is a name, and there is no concept dictionary to look it up.")
@@ -94,11 +96,18 @@ def make_edit(
     Raises
     ------
     InvalidInput
-        A latent that the SAE does not have.
+        A latent that the SAE does not have, or a value (from the edit: an activation) beyond 1e9
+        in size.
     """
     import torch
 
     steps = list(interventions)
+    for step in steps:
+        if not abs(step.value) <= LIMIT:  # nor NaN
+            raise InvalidInput(
+                f"A latent cannot be turned by {step.value:g}: give a number between "
+                f"-{LIMIT:g} and {LIMIT:g}."
+            )
     latents = sorted({latent for step in steps for latent in step.latents})
     if latents and not 0 <= latents[0] <= latents[-1] < sae.n_latents:
         bad = latents[0] if latents[0] < 0 else latents[-1]
@@ -119,6 +128,11 @@ def make_edit(
         for step in steps:
             columns = [place[latent] for latent in step.latents]
             after[:, columns] = after[:, columns] * step.value if step.op == "scale" else step.value
+        if not bool((after.abs() <= LIMIT).all()):
+            raise InvalidInput(
+                f"That would make an activation larger than {LIMIT:g}: give smaller values "
+                f"(activations here reach {float(before.abs().max()):.3g})."
+            )
         change = after - before
         moved = (change != 0).any(1, keepdim=True)
         edited = torch.where(moved, flat + change @ directions.to(flat.device), flat)

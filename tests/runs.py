@@ -1,0 +1,84 @@
+"""Finished runs, made once per process: one on planted truth, one on a RecBole checkpoint."""
+
+import atexit
+import functools
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from recsae.cli import main
+from recsae.pipeline import run_pipeline
+from recsae.run import RunConfig
+from recsae.testing.planted import PlantedRecommender
+
+CONFIG = RunConfig(checkpoint="planted", k=3, latents=16, samples=150_000, chance_directions=60)
+RECBOLE = {"latents": 128, "samples": 150_000, "chance_directions": 50}
+_folder = tempfile.TemporaryDirectory(prefix="recsae-runs-")
+atexit.register(_folder.cleanup)
+FOLDER = Path(_folder.name)
+
+
+@functools.cache
+def planted():
+    """400 users, 240 items, 6 genres; little noise, so that the genres can be found."""
+    return PlantedRecommender(
+        n_users=400,
+        n_items=240,
+        n_concepts=6,
+        width=12,
+        length=24,
+        max_length=10,
+        noise=0.1,
+        seed=1,
+    )
+
+
+@functools.cache
+def planted_run():
+    """Folder of a finished run on :func:`planted`."""
+    run_pipeline(planted(), FOLDER / "planted", CONFIG)
+    return FOLDER / "planted"
+
+
+@functools.cache
+def checkpoint():
+    """A SASRec trained for a few seconds on a part of ml-100k: 202 users, 234 items."""
+    from recsae_recbole.pretrain import train_sasrec
+
+    few = {"user_inter_num_interval": "[20,40]", "item_inter_num_interval": "[5,inf)"}
+    train_sasrec(FOLDER / "sasrec.pth", max_epochs=6, config_overrides=few, seed=7)
+    return FOLDER / "sasrec.pth"
+
+
+@functools.cache
+def settings():
+    """A TOML file of settings small enough for tests."""
+    path = FOLDER / "settings.toml"
+    path.write_text("".join(f"{key} = {value}\n" for key, value in RECBOLE.items()))
+    return path
+
+
+@functools.cache
+def recbole_run():
+    """Folder of a run that the command line made of :func:`checkpoint`."""
+    folder = FOLDER / "recbole"
+    assert command("run", checkpoint(), "--trust", "--out", folder, "--config", settings()) == 0
+    return folder
+
+
+def command(*arguments):
+    """``recsae ARGUMENTS`` in this process, through ``main``; its exit code."""
+    before = sys.argv
+    sys.argv = ["recsae", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as stop:
+        return stop.code
+    finally:
+        sys.argv = before
+
+
+def copy_of(folder, to):
+    """A run's folder to tamper with."""
+    return Path(shutil.copytree(folder, to))
