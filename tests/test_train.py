@@ -160,7 +160,8 @@ def killed_at(step: int):
 
 @pytest.mark.parametrize("epoch", [1, 3, 4])
 def test_killed_and_resumed_gives_the_same_bits(states, tmp_path, epoch):
-    config = make_config(**SMALL)  # 4 epochs of 5 steps
+    # 4 epochs of 5 steps; latents die after more than an epoch, so that count must survive too
+    config = make_config(**SMALL | {"n_latents": 60, "k": 1, "dead_after": 350})
     straight = train_sae(states, config, tmp_path / "straight")
     with pytest.raises(Killed):
         train_sae(states, config, tmp_path / "killed", progress=killed_at(5 * epoch))
