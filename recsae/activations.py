@@ -153,9 +153,11 @@ def capture(
     )
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / MANIFEST).exists():
-        store = ActivationStore(folder)
-        if store.fingerprint == made_from:
-            return store
+        known = read_json(folder / MANIFEST)
+        whole = all((folder / name).exists() for name in known["shards"])
+        if whole and known["fingerprint"] == made_from:
+            return ActivationStore(folder)
+        (folder / MANIFEST).unlink()  # never beside shards that are not its own
     shards = _capture_shards(recommender, place.name, windows, folder, made_from, progress)
     write_json(
         folder / MANIFEST,
