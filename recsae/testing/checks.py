@@ -6,8 +6,6 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +15,9 @@ import torch
 from recsae.activations import capture
 from recsae.cases import read_cases
 from recsae.errors import RecSAEError, SiteNotFound
-from recsae.recommender import Recommender, find_site, is_causal, top_items, verify_head
+from recsae.recommender import find_site, is_causal, top_items, verify_head
 from recsae.sequences import Batch, Sequences
+from recsae.testing.probe import Probe, gap_between, need
 from recsae.windows import plan_windows
 
 if TYPE_CHECKING:
@@ -27,50 +26,6 @@ if TYPE_CHECKING:
 NO_SITE = "no such site"
 RTOL = 1e-4
 N_POSITIONS = 256
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A recommender and a batch of n of its own sequences, of different lengths."""
-
-    recommender: Recommender
-    rows: NDArray[np.int64]
-
-    @cached_property
-    def batch(self) -> Batch:
-        """The first items of the sequences, from two up to as many as the model reads."""
-        longest = self.recommender.max_length
-        room = np.minimum(self.recommender.sequences().lengths[self.rows], longest)
-        ends = np.maximum(2, room - np.arange(len(self.rows)) % longest)
-        return self.cut(self.rows, np.zeros_like(ends), ends)
-
-    def cut(
-        self, rows: NDArray[np.int64], starts: NDArray[np.int64], ends: NDArray[np.int64]
-    ) -> Batch:
-        """Items ``[start, end)`` of the sequences at ``rows``."""
-        sequences = self.recommender.sequences()
-        return sequences.batch(rows, starts, ends, self.recommender.max_length)
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Names of the sites."""
-        return [site.name for site in self.recommender.sites()]
-
-
-def need(true: bool, seen: str) -> None:
-    """Raise AssertionError with what was seen."""
-    if not true:
-        raise AssertionError(seen)
-
-
-def _gap(left: torch.Tensor, right: torch.Tensor) -> float:
-    """Largest difference, relative to the largest value."""
-    both = torch.isfinite(left) & torch.isfinite(right)
-    need(left.shape == right.shape, f"shapes {tuple(left.shape)} and {tuple(right.shape)} differ.")
-    need(bool((left[~both] == right[~both]).all()), "values are NaN or infinite in one only.")
-    if not bool(both.any()):
-        return 0.0
-    return float((left - right)[both].abs().max() / left[both].abs().max().clamp_min(1e-12))
 
 
 def _ids(probe: Probe) -> None:
@@ -147,9 +102,19 @@ def _alone(probe: Probe) -> None:
     together, scores = _represent(probe), probe.recommender.score(probe.batch)
     for row in (0, len(probe.rows) - 1):
         one = Batch(*(t[row : row + 1] for t in probe.batch))
-        gap = _gap(together[row : row + 1], probe.recommender.represent(one))
-        gap = max(gap, _gap(scores[row : row + 1], probe.recommender.score(one)))
+        gap = gap_between(together[row : row + 1], probe.recommender.represent(one))
+        gap = max(gap, gap_between(scores[row : row + 1], probe.recommender.score(one)))
         need(gap <= RTOL, f"sequence {row} differs by {gap:.2g} when it stands alone.")
+
+
+def _last_item(probe: Probe) -> None:
+    """A state that does not know the last item is one of padding, or of another position."""
+    items, last = probe.batch.items.clone(), probe.batch.lengths - 1
+    row = torch.arange(len(last))
+    items[row, last] = torch.where(items[row, last] == 1, 2, 1)
+    changed = probe.recommender.represent(probe.batch._replace(items=items))
+    share = float((changed != _represent(probe)).any(1).float().mean())
+    need(share >= 0.5, f"only {share:.0%} of the states change when the last item does.")
 
 
 def _no_op(probe: Probe) -> None:
@@ -157,7 +122,10 @@ def _no_op(probe: Probe) -> None:
     for site in probe.names:
         with probe.recommender.edit(lambda h: h, site):
             after = probe.recommender.score(probe.batch)
-        need(torch.equal(before, after), f"at {site!r} scores moved by {_gap(before, after):.2g}.")
+        need(
+            torch.equal(before, after),
+            f"at {site!r} scores moved by {gap_between(before, after):.2g}.",
+        )
 
 
 def _shift(states: torch.Tensor) -> torch.Tensor:
@@ -219,7 +187,7 @@ def _head(probe: Probe) -> None:
     with recommender.edit(_shift):
         scores = recommender.score(probe.batch)
     real = torch.from_numpy(recommender.catalog.recommendable)
-    gap = _gap(scores[:, real], head.score(_shift(_represent(probe)))[:, real])
+    gap = gap_between(scores[:, real], head.score(_shift(_represent(probe)))[:, real])
     need(gap <= RTOL, f"scores of edited states differ from the head's by {gap:.2g}.")
 
 
@@ -244,7 +212,7 @@ def _store(probe: Probe) -> None:
         some = np.unique(np.linspace(0, len(cases) - 1, N_POSITIONS).astype(np.int64))
         batch = probe.cut(sequence[some], starts[some], position[some] + 1)
         states = torch.from_numpy(np.array(cases.states[some]))
-        gap = _gap(recommender.represent(batch, site.name).float(), states)
+        gap = gap_between(recommender.represent(batch, site.name).float(), states)
         need(gap <= RTOL, f"stored states at {site.name!r} differ from single forwards: {gap:.2g}.")
         tops = top_items(recommender.score(batch), recommender.catalog, 1)[:, 0].numpy()
         agree = float((tops == cases.top_items[some, 0]).mean())
@@ -289,6 +257,7 @@ CHECKS: dict[str, Callable[[Probe], None]] = {
     "scores have a column per item": _scores,
     "two calls give the same": _repeats,
     "a sequence does not depend on the batch": _alone,
+    "states are those of the last item": _last_item,
     "no-op edit leaves scores bit-equal": _no_op,
     "edit changes scores": _edit_changes,
     "edits are gone afterwards": _edit_ends,

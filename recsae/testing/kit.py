@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from recsae.recommender import Recommender
-from recsae.testing.checks import CHECKS, Probe, need
+from recsae.testing.checks import CHECKS
+from recsae.testing.probe import Probe, need
 
 
 def check_recommender(recommender: Recommender, n: int = 32) -> list[str]:

@@ -1,0 +1,250 @@
+"""Does the score tell truth from chance? Four figures on a recommender with planted concepts."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+import pandas as pd
+import scipy.sparse
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from recsae import columns as C
+from recsae.activations import ActivationStore, capture
+from recsae.attributes import SITES, item_attributes
+from recsae.baselines import LinearCode, random_directions
+from recsae.cases import Cases, read_cases
+from recsae.concepts import build_concepts
+from recsae.labelers import AttributeLabeler
+from recsae.named_share import SIZES, named_share
+from recsae.sae import sparse_code
+from recsae.scoring import UNTESTED, VERIFIED, score_concepts
+from recsae.sequences import split_users
+from recsae.testing import PlantedRecommender
+
+Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
+K = 8
+N_PERMUTATIONS = 20
+FIRES = (0.08, 0.92)
+
+
+class World(NamedTuple):
+    """A planted recommender with its construction and held-out cases."""
+
+    planted: PlantedRecommender
+    stores: tuple[ActivationStore, ActivationStore]
+    sides: tuple[Cases, Cases]
+    labeler: AttributeLabeler
+
+    def true_code(self) -> Pair:
+        """True activations on both sides."""
+        return self.planted.true_code(self.sides[0]), self.planted.true_code(self.sides[1])
+
+    def encode(self, unit: LinearCode) -> Pair:
+        """Activations of a code on both sides."""
+        first, second = (
+            sparse_code(unit.encode_topk, c.states, unit.n_latents) for c in self.sides
+        )
+        return first, second
+
+    def scores(self, code: Pair) -> pd.DataFrame:
+        """Label on construction users, test on held-out users, as the pipeline does."""
+        dictionary = build_concepts(code[0], self.sides[0], self.labeler)
+        test, labeler = self.sides[1], self.labeler
+        return score_concepts(code[1], dictionary, test, labeler, hard_negatives=False)
+
+
+def make_world(folder: Path, seed: int, n_users: int = 1500) -> World:
+    """Plant, split users, capture states: as a run does."""
+    planted = PlantedRecommender(n_users=n_users, seed=seed)
+    sequences = planted.sequences()
+    held = split_users(sequences)
+    known = capture(planted, np.flatnonzero(~held), folder / "construction")
+    test = capture(planted, np.flatnonzero(held), folder / "heldout")
+    construction = read_cases(known, sequences, planted.catalog)
+    heldout = read_cases(test, sequences, planted.catalog)
+    labeler = AttributeLabeler(item_attributes(planted.catalog, construction))
+    return World(planted, (known, test), (construction, heldout), labeler)
+
+
+def validation_figures(
+    seed: int = 0, n_users: int = 1500, n_planted: int = 1000
+) -> dict[str, float]:
+    """All figures for one planted recommender; shares are of tested concepts."""
+    with tempfile.TemporaryDirectory() as folder:
+        world = make_world(Path(folder), seed, n_users)
+        rng = np.random.default_rng(seed)
+        return {
+            "heldout_users": world.sides[1].n_users,
+            "heldout_cases": len(world.sides[1]),
+            **_truth(world),
+            **_permuted(world, rng),
+            **_at_the_limit(world, n_planted, rng),
+            **_named_shares(world, seed),
+        }
+
+
+def _share_verified(scores: pd.DataFrame) -> float:
+    tested = scores[scores[C.STATUS] != UNTESTED]
+    return float((tested[C.STATUS] == VERIFIED).mean())
+
+
+# -- true concepts --------------------------------------------------------------------------------
+def true_directions(world: World) -> LinearCode:
+    """The planted directions read out of the states, top-k like every baseline."""
+    directions = torch.from_numpy(world.planted.directions.copy())
+    mean = torch.from_numpy(world.stores[0].mean()).float()
+    return LinearCode(directions, mean, K)
+
+
+def _truth(world: World) -> dict[str, float]:
+    return {
+        "true_codes_verified": _share_verified(world.scores(world.true_code())),
+        "true_directions_verified": _share_verified(
+            world.scores(world.encode(true_directions(world)))
+        ),
+    }
+
+
+# -- permuted activations -------------------------------------------------------------------------
+def _permuted(world: World, rng: np.random.Generator) -> dict[str, float]:
+    code = world.true_code()
+    figures: dict[str, float] = {}
+    for name, within in (("across", False), ("within_users", True)):
+        copies = [
+            scipy.sparse.hstack(
+                [c[_permutation(cases, rng, within)] for _ in range(N_PERMUTATIONS)], format="csr"
+            )
+            for c, cases in zip(code, world.sides, strict=True)
+        ]
+        scores = world.scores((copies[0], copies[1]))
+        figures[f"permuted_{name}_verified"] = int((scores[C.STATUS] == VERIFIED).sum())
+        figures[f"permuted_{name}_best_accuracy"] = float(scores[C.BALANCED_ACCURACY].max())
+        figures[f"permuted_{name}_concepts"] = len(scores)
+    return figures
+
+
+def _permutation(cases: Cases, rng: np.random.Generator, within: bool) -> NDArray[np.int64]:
+    """A shuffle of all cases, or of the cases of each user."""
+    noise = rng.random(len(cases))
+    return np.lexsort((noise, cases.user)) if within else np.argsort(noise)
+
+
+# -- concepts at and above the limit --------------------------------------------------------------
+# name: recall and specificity of the statement, how much the noise of one user correlates
+PLANTED = {
+    "accuracy_0.8": (0.8, 0.8, 0.0),
+    "accuracy_0.8_clustered": (0.8, 0.8, 0.5),
+    "accuracy_0.8_narrow_label": (0.62, 0.98, 0.0),
+    "accuracy_0.8_broad_label": (0.98, 0.62, 0.0),
+    "accuracy_0.9": (0.9, 0.9, 0.0),
+    "accuracy_0.9_clustered": (0.9, 0.9, 0.5),
+}
+
+
+def _at_the_limit(world: World, n: int, rng: np.random.Generator) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    for name, (recall, specificity, correlation) in PLANTED.items():
+        code = planted_at(world, recall, specificity, correlation, n, rng)
+        scores = world.scores(code)
+        figures[f"{name}_concepts"] = int((scores[C.STATUS] != UNTESTED).sum())
+        figures[f"{name}_measured"] = float(scores[C.BALANCED_ACCURACY].mean())
+        figures[f"{name}_verified"] = _share_verified(scores)
+    return figures
+
+
+def planted_at(
+    world: World,
+    recall: float,
+    specificity: float,
+    correlation: float,
+    n: int,
+    rng: np.random.Generator,
+) -> Pair:
+    """Concepts that a true statement predicts with exactly this recall and specificity.
+
+    With prevalence p of the statement y over all users, recall s and specificity t, activity a is
+    drawn with ``P(a | y) = s r / p`` and ``P(a | not y) = (1 - s) r / (1 - p)`` at the rate
+    ``r = (p - 1 + t) / (s + t - 1)``; then ``P(y | a) = s`` and ``P(not y | not a) = t``. Draws of
+    one user correlate through a Gaussian copula, which leaves every single probability as it is.
+    """
+    truth, prevalence = _statements(world)
+    rates = (prevalence - 1 + specificity) / (recall + specificity - 1)
+    usable = np.flatnonzero((rates > FIRES[0]) & (rates < FIRES[1]))
+    chosen = rng.choice(usable, n)
+    p, rate = prevalence[chosen], rates[chosen]
+    if_true, if_false = recall * rate / p, (1 - recall) * rate / (1 - p)
+    codes = []
+    for y, cases in zip(truth, world.sides, strict=True):
+        shared = rng.normal(size=(cases.n_users, n)).astype(np.float32)[cases.user]
+        own = rng.normal(size=(len(cases), n)).astype(np.float32)
+        drawn = np.sqrt(correlation) * shared + np.sqrt(1 - correlation) * own
+        limit = np.where(y[:, chosen], norm.ppf(if_true), norm.ppf(if_false))
+        codes.append(scipy.sparse.csr_matrix((drawn < limit).astype(np.float32)))
+    return codes[0], codes[1]
+
+
+def _statements(world: World) -> tuple[list[NDArray[np.bool_]], NDArray[np.float64]]:
+    """Truth of all statements on both sides, and their prevalence over all users."""
+    found: list[list[NDArray[np.bool_]]] = [[], []]
+    for site, most in SITES.items():
+        counts = [world.labeler.attributes.counts(c, site).toarray() for c in world.sides]
+        for level in range(1, most + 1):
+            for side, count in enumerate(counts):
+                found[side].append(count >= level)
+    truth = [np.concatenate(blocks, axis=1) for blocks in found]
+    return truth, np.concatenate(truth).mean(0)
+
+
+# -- named share ----------------------------------------------------------------------------------
+def _named_shares(world: World, seed: int) -> dict[str, float]:
+    width = world.stores[0].width
+    codes = {
+        "true_codes": world.true_code(),
+        "true_directions": world.encode(true_directions(world)),
+        "random": world.encode(random_directions(world.stores[0], K, 16 * width, seed)),
+    }
+    figures: dict[str, float] = {}
+    for name, code in codes.items():
+        shares = _share_of(world, code)
+        figures |= {f"named_share_{name}_{size}": value for size, value in shares.items()}
+    return figures
+
+
+def _share_of(world: World, code: Pair) -> dict[int, float]:
+    """Verify on one half of the held-out users, measure on the other."""
+    known, test = world.sides
+    half = test.user % 2 == 0
+    verify, measure = np.flatnonzero(half), np.flatnonzero(~half)
+    dictionary = build_concepts(code[0], known, world.labeler)
+    scores = score_concepts(code[1][verify], dictionary, test.take(verify), world.labeler)
+    candidates = scores.loc[scores[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
+    head = world.planted.linear_head()
+    shares = named_share(
+        (code[0], known), (code[1][measure], test.take(measure)), candidates, head
+    ).shares
+    return {size: shares[size] for size in SIZES}
+
+
+@click.command()
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
+@click.option("--users", default=1500, show_default=True, help="Users of each recommender.")
+def main(seeds: tuple[int, ...], users: int) -> None:
+    """Print the figures as a Markdown table, one column per planted recommender."""
+    columns = [validation_figures(seed, users) for seed in seeds]
+    click.echo(f"| figure | {' | '.join(f'seed {s}' for s in seeds)} |")
+    click.echo(f"|---|{'---|' * len(seeds)}")
+    for name in columns[0]:
+        cells = (
+            f"{c[name]:.3f}" if isinstance(c[name], float) else f"{c[name]:,}" for c in columns
+        )
+        click.echo(f"| {name.replace('_', ' ')} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
