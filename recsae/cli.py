@@ -230,8 +230,11 @@ def steer(folder: Path, settings: tuple[str, ...], user: str | None, sequence: s
 def report(folder: Path, redact_users: bool) -> None:
     """Rebuild report.html, card.md and concepts.csv from report.json."""
     from recsae.report import write_report
+    from recsae.run import RECORD, Run
 
     click.echo(f"Report: {write_report(None, folder, redact_users=redact_users)}")
+    if (folder / RECORD).exists():
+        Run(folder).keep("report")  # so that `recsae run` does not undo the redaction
 
 
 @group.command()

@@ -50,18 +50,29 @@ class Run:
 
     def __init__(self, folder: Path, config: RunConfig | None = None) -> None:
         self.folder = Path(folder)
-        path = self.folder / RECORD
-        self.record: dict[str, Any] = read_json(path) if path.exists() else {}
-        if self.record and self.record.get("version") != VERSION:
-            raise ArtifactMismatch(
-                f"{self.folder} holds a run of another version of recsae; choose another folder."
-            )
+        self.record: dict[str, Any] = self._read()
         if config is None and not self.record:
             raise ArtifactMismatch(
                 f"{self.folder} holds no run (there is no {RECORD}): make one with `recsae run "
                 f"CHECKPOINT --out {self.folder}`."
             )
         self.config = config or RunConfig(**self.record["config"])
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / RECORD
+        if not path.exists():
+            return {}
+        try:
+            record = read_json(path)
+        except ArtifactMismatch as error:
+            raise ArtifactMismatch(
+                f"{path} is damaged: delete {self.folder}, or choose another folder."
+            ) from error
+        if not isinstance(record, dict) or record.get("version") != VERSION:
+            raise ArtifactMismatch(
+                f"{self.folder} holds a run of another version of recsae; choose another folder."
+            )
+        return record
 
     def start(self, sources: list[str], model: str, versions: dict[str, str]) -> None:
         """Record what the run is made from.
@@ -78,7 +89,9 @@ class Run:
                 f"{self.folder} holds a run of another model or data set "
                 f"({self.record['config']['checkpoint']}): choose another folder with --out."
             )
-        if not self.record and self.folder.is_dir() and any(self.folder.iterdir()):
+        files = self.folder.iterdir() if self.folder.is_dir() else ()
+        unfinished = f".{RECORD}.*.part"  # killed while it wrote its first record
+        if not self.record and not all(file.match(unfinished) for file in files):
             raise InvalidInput(
                 f"{self.folder} is not empty and holds no run: choose another folder with --out."
             )
@@ -91,6 +104,8 @@ class Run:
             "stages": self.record.get("stages", {}),
         }
         write_json(self.folder / RECORD, self.record)
+        for left in self.folder.rglob(".*.part"):  # by a process that was killed
+            left.unlink(missing_ok=True)
 
     def is_finished(self) -> bool:
         """Whether every stage is done, from this configuration, and no file has changed since."""
@@ -115,6 +130,9 @@ class Run:
         done = self.record["stages"].get(name)
         if done and done["made_from"] == inputs and self._intact(done):
             return False
+        if done and not self._intact(done):  # a file was changed or cut short: all are made anew
+            for output in done["outputs"]:
+                (self.folder / output).unlink(missing_ok=True)
         started = time.perf_counter()
         with _PeakMemory() as memory:
             work()
@@ -126,6 +144,13 @@ class Run:
         }
         write_json(self.folder / RECORD, self.record)
         return True
+
+    def keep(self, name: str) -> None:
+        """Take a stage's files as they are now, because they were rebuilt on purpose."""
+        stage = self.record["stages"].get(name)
+        if stage:
+            stage["outputs"] = {o: digest_of_file(self.folder / o) for o in stage["outputs"]}
+            write_json(self.folder / RECORD, self.record)
 
     def _intact(self, stage: dict[str, Any]) -> bool:
         return all(

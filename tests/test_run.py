@@ -1,0 +1,221 @@
+"""The folder of a run: what is done again, what is refused, and what is left after a kill."""
+
+import pytest
+
+from recsae.errors import ArtifactMismatch, InvalidInput, RecSAEError
+from recsae.files import read_json
+from recsae.run import STAGES, Run, RunConfig
+
+CONFIG = RunConfig(checkpoint="x.pth")
+
+
+def started(folder, *sources, config=CONFIG, model="model"):
+    run = Run(folder, config)
+    run.start([str(s) for s in sources], model, {"torch": "2"})
+    return run
+
+
+def stage(run, name, made_from=1, text="content", output=None):
+    """Whether a stage that writes one file did something."""
+    output = output or f"{name}.txt"
+    return run.stage(name, made_from, [output], lambda: (run.folder / output).write_text(text))
+
+
+def finished(folder, *sources):
+    run = started(folder, *sources)
+    for name in STAGES:
+        stage(run, name)
+    return run
+
+
+# -- stages ----------------------------------------------------------------------------------------
+
+
+def test_a_stage_is_done_once(tmp_path):
+    run = started(tmp_path / "run")
+    assert stage(run, "capture")
+    assert not stage(run, "capture")
+    assert not stage(started(tmp_path / "run"), "capture")  # in a later process
+    assert stage(run, "train")
+    assert list(run.seconds()) == list(run.peak_mb()) == ["capture", "train"]
+    assert min(run.seconds().values()) >= 0
+    assert min(run.peak_mb().values()) > 10
+
+
+def test_a_stage_is_done_again_where_its_inputs_changed(tmp_path):
+    run = started(tmp_path)
+    stage(run, "capture", [1, {"b": 2, "a": None}])
+    assert not stage(run, "capture", [1, {"a": None, "b": 2}])
+    assert stage(run, "capture", [1, {"a": None, "b": 3}])
+
+
+@pytest.mark.parametrize("damage", ["altered", "cut", "gone"])
+def test_a_stage_is_done_again_where_its_files_changed(damage, tmp_path):
+    """All of them, so that nothing half-damaged is taken for a beginning."""
+    run = started(tmp_path)
+    seen = []
+
+    def work():
+        seen.append(sorted(p.name for p in tmp_path.glob("*.txt")))
+        (tmp_path / "a.txt").write_text("a")
+        (tmp_path / "b.txt").write_text("b")
+
+    run.stage("train", 1, ["a.txt", "b.txt"], work)
+    if damage == "gone":
+        (tmp_path / "b.txt").unlink()
+    else:
+        (tmp_path / "b.txt").write_text({"altered": "c", "cut": ""}[damage])
+    assert run.stage("train", 1, ["a.txt", "b.txt"], work)
+    assert seen == [[], []]
+    assert (tmp_path / "b.txt").read_text() == "b"
+
+
+def test_a_stage_that_fails_is_not_recorded(tmp_path):
+    run = started(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        run.stage("capture", 1, ["x"], lambda: 1 / 0)
+    assert read_json(tmp_path / "run.json")["stages"] == {}
+    assert stage(run, "capture")
+
+
+def test_a_stage_that_writes_nothing_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        started(tmp_path).stage("capture", 1, ["x"], lambda: None)
+
+
+# -- finished or not -------------------------------------------------------------------------------
+
+
+def test_finished(tmp_path):
+    source = tmp_path / "x.pth"
+    source.write_text("weights")
+    finished(tmp_path / "run", source)
+    assert Run(tmp_path / "run").is_finished()
+    assert Run(tmp_path / "run", CONFIG).is_finished()
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_not_finished_without_a_stage_or_with_an_altered_file(name, tmp_path):
+    run = finished(tmp_path)
+    (tmp_path / f"{name}.txt").write_text("Content")
+    assert not run.is_finished()
+    stage(run, name)
+    assert run.is_finished()
+    del run.record["stages"][name]
+    assert not run.is_finished()
+
+
+@pytest.mark.parametrize("change", ["altered", "gone", "a folder"])
+def test_not_finished_where_a_source_changed(change, tmp_path):
+    source = tmp_path / "x.pth"
+    source.write_text("weights")
+    run = finished(tmp_path / "run", source)
+    source.unlink()
+    if change == "altered":
+        source.write_text("Weights")
+    elif change == "a folder":
+        source.mkdir()
+    assert not run.is_finished()
+
+
+def test_not_finished_with_another_configuration(tmp_path):
+    finished(tmp_path)
+    assert not Run(tmp_path, RunConfig(checkpoint="x.pth", k=9)).is_finished()
+    assert not Run(tmp_path / "nothing", CONFIG).is_finished()
+
+
+def test_files_rebuilt_on_purpose_are_kept(tmp_path):
+    run = finished(tmp_path)
+    (tmp_path / "report.txt").write_text("without names")
+    run.keep("report")
+    assert Run(tmp_path).is_finished()
+    (tmp_path / "report.txt").write_text("content")
+    assert not Run(tmp_path).is_finished()
+    run.keep("no such stage")
+    assert set(Run(tmp_path).record["stages"]) == set(STAGES)
+
+
+# -- the folder ------------------------------------------------------------------------------------
+
+
+def test_the_record_is_complete_and_survives(tmp_path):
+    source = tmp_path / "x.pth"
+    source.write_text("weights")
+    run = started(tmp_path / "run", source)
+    stage(run, "capture")
+    record = read_json(tmp_path / "run" / "run.json")
+    assert set(record) == {"version", "config", "model", "sources", "versions", "stages"}
+    assert set(record["stages"]["capture"]) == {"made_from", "outputs", "seconds", "peak_mb"}
+    assert record["config"] == CONFIG.model_dump()
+    again = started(tmp_path / "run", source, config=RunConfig(checkpoint="x.pth", seed=5))
+    assert again.record["stages"] == record["stages"]
+    assert Run(tmp_path / "run").config.seed == 5
+
+
+def test_a_model_of_another_run_is_refused_and_nothing_changes(tmp_path):
+    stage(started(tmp_path), "capture")
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(ArtifactMismatch, match=r"another model or data set \(x\.pth\).*--out"):
+        started(tmp_path, model="other")
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_folder_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("five years of work")
+    (tmp_path / ".thesis.txt.7.part").write_text("more")
+    with pytest.raises(InvalidInput, match="is not empty and holds no run"):
+        started(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".thesis.txt.7.part", "thesis.txt"]
+
+
+def test_an_empty_folder_and_one_that_is_not_there(tmp_path):
+    assert stage(started(tmp_path), "capture")
+    assert stage(started(tmp_path / "a" / "b"), "capture")
+
+
+def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
+    folder = tmp_path / "run"
+    (folder).mkdir()
+    (folder / ".run.json.17.part").write_text("{")  # killed at the very first write
+    run = started(folder)
+    stage(run, "capture")
+    (folder / "sae").mkdir()
+    for left in (".run.json.18.part", "sae/.cfg.json.18.part"):
+        (folder / left).write_text("{")
+    started(folder)
+    assert sorted(p.name for p in folder.rglob("*")) == ["capture.txt", "run.json", "sae"]
+
+
+def test_no_run(tmp_path):
+    with pytest.raises(ArtifactMismatch, match=r"holds no run .* `recsae run CHECKPOINT --out"):
+        Run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ("", r"run\.json is damaged: delete .*, or choose another folder"),
+        ('{"version": 1', r"run\.json is damaged"),
+        ("[]", "another version of recsae; choose another folder"),
+        ('{"version": 99}', "another version of recsae; choose another folder"),
+        ("{}", "another version of recsae; choose another folder"),
+    ],
+)
+@pytest.mark.parametrize("config", [None, CONFIG])
+def test_a_record_that_cannot_be_used(content, match, config, tmp_path):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ArtifactMismatch, match=match):
+        Run(tmp_path, config)
+
+
+def test_the_configuration_knows_no_other_keys():
+    with pytest.raises(ValueError, match="layers"):
+        RunConfig(checkpoint="x", layers=2)
+    with pytest.raises(ValueError, match="k"):
+        RunConfig(checkpoint="x", k=0)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(RecSAEError, match=r"run\.json cannot be written"):
+        started(tmp_path / "run")
