@@ -61,11 +61,7 @@ when every state was shifted.
         f"{type(recommender).__name__} lacks a method or \
 attribute of the protocol: {_missing(recommender)}.",
     )
-    usable = np.flatnonzero(recommender.sequences().lengths >= 2)
-    need(len(usable) > 0, "the recommender has no sequence of two items or more.")
-    by_length = usable[np.argsort(recommender.sequences().lengths[usable], kind="stable")]
-    chosen = by_length[np.linspace(0, len(usable) - 1, min(n, len(usable))).astype(np.int64)]
-    probe = Probe(recommender, np.unique(chosen))
+    probe = _probe(recommender, n)
     before = _state(recommender)
     for name, check in CHECKS.items():
         try:
@@ -79,6 +75,14 @@ attribute of the protocol: {_missing(recommender)}.",
             seen = f"{type(error).__name__}: {error}"
             raise AssertionError(f"{recommender.name} fails {name!r}: raised {seen}") from error
     return [*CHECKS, "nothing is changed"]
+
+
+def _probe(recommender: Recommender, n: int) -> Probe:
+    usable = np.flatnonzero(recommender.sequences().lengths >= 2)
+    need(len(usable) > 0, "the recommender has no sequence of two items or more.")
+    by_length = usable[np.argsort(recommender.sequences().lengths[usable], kind="stable")]
+    chosen = by_length[np.linspace(0, len(usable) - 1, min(n, len(usable))).astype(np.int64)]
+    return Probe(recommender, np.unique(chosen))
 
 
 def _missing(candidate: object) -> list[str]:
