@@ -37,6 +37,12 @@ class ItemAttributes:
         Sites: ``last`` the last item, ``last5`` the five most recent, ``top1`` the model's first
         recommendation, ``top10`` its first ten.
         """
+        key = (id(self), site)
+        if key not in cases.counted:
+            cases.counted[key] = self._count(cases, site)
+        return cases.counted[key]
+
+    def _count(self, cases: Cases, site: str) -> scipy.sparse.csr_matrix:
         items = {
             "last": cases.last_items[:, :1],
             "last5": cases.last_items,
@@ -45,7 +51,7 @@ class ItemAttributes:
         }[site]
         n, k = items.shape
         bounds = np.arange(n + 1, dtype=np.int64) * k
-        ones = np.ones(n * k, dtype=np.int32)
+        ones = np.ones(n * k, dtype=np.int8)
         picked = scipy.sparse.csr_matrix((ones, items.ravel(), bounds), (n, self.matrix.shape[0]))
         counts = (picked @ self.matrix).tocsr()
         counts.sort_indices()
@@ -80,7 +86,7 @@ def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
         for item in np.argsort(-weight, kind="stable")[:MAX_ITEMS]:
             if weight[item] > 0:
                 add(ITEM_ITSELF, catalog.external_ids[item], np.arange(catalog.n_items) == item)
-    matrix = scipy.sparse.csr_matrix(np.array(columns).T, dtype=np.int32)
+    matrix = scipy.sparse.csr_matrix(np.array(columns).T, dtype=np.int8)
     return ItemAttributes(matrix, tuple(names))
 
 

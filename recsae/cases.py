@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,8 @@ class Cases:
     states: NDArray[np.float32]
     sequences: Sequences
     catalog: ItemCatalog
+    counted: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+    """Attribute counts that were already made for these cases."""
 
     def __len__(self) -> int:
         return len(self.sequence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ PATH = click.Path(path_type=Path)
 
 def main() -> None:
     """Entry point of the ``recsae`` command."""
+    # threads that wait for work sleep: on a shared machine spinning costs several times the work
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv
     sys.argv = [a for a in sys.argv if a != "--debug"]
     sys.exit(run_command(group, debug))

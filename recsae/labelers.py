@@ -62,8 +62,10 @@ class AttributeLabeler:
 
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
         """Choose and word a statement per latent; see the class."""
-        rows = spread(len(cases), MAX_CASES)
-        cases, active = cases.take(rows), _activity(code[rows])
+        if len(cases) > MAX_CASES:
+            rows = spread(len(cases), MAX_CASES)
+            cases, code = cases.take(rows), code[rows]
+        active = _activity(code)
         best = np.full(code.shape[1], -1.0)
         choice = np.zeros((code.shape[1], 3), dtype=np.int64)  # site, value, threshold
         positives = np.asarray(active.sum(0)).ravel().astype(float)

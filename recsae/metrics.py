@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from recsae.catalog import ItemCatalog
     from recsae.recommender import LinearHead
 
-BATCH = 1024
+BATCH = 512
 
 
 def ranking_metrics(

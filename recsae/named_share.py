@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.metrics import ndcg_of_states
+from recsae.metrics import ndcg_of_lists, ndcg_of_states
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -69,7 +69,8 @@ def named_share(
         shares[size] = _explained(test.states, guess, metric)
     if head is None:
         return Share(shares, float("nan"), chosen)
-    kept = ndcg_of_states(guess, test, head).mean() / ndcg_of_states(test.states, test, head).mean()
+    base = ndcg_of_lists(test.top_items, test.targets).mean()
+    kept = ndcg_of_states(guess, test, head).mean() / base if base else float("nan")
     return Share(shares, float(kept), chosen)
 
 

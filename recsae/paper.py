@@ -86,10 +86,13 @@ def _prepared(
 
 
 def _says(said: Predictions, latent: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    column = said.levels.getcol(int(said.column[latent]))
-    level = np.zeros(said.levels.shape[0], dtype=np.int64)
-    level[column.indices] = column.data
-    return (level[rows] >= said.threshold[latent]).astype(np.int64)
+    """Whether the label is true, for a few rows."""
+    part = slice(*said.levels.indptr[said.column[latent] : said.column[latent] + 2])
+    known, level = said.levels.indices[part], said.levels.data[part]
+    place = np.searchsorted(known, rows).clip(max=max(len(known) - 1, 0))
+    found = known[place] == rows if len(known) else np.zeros(len(rows), dtype=bool)
+    level = np.where(found, level[place], 0) if len(known) else np.zeros(len(rows), dtype=int)
+    return (level >= said.threshold[latent]).astype(np.int64)
 
 
 def _pick(
@@ -111,9 +114,10 @@ def _expected_levels(
     """Mean level of construction sequences where the label is false, and where it is true."""
     high, quiet = _pick(levels, latent, rng)
     part = slice(*levels.by_latent.indptr[latent : latent + 2])
-    level_of = dict(zip(levels.by_latent.indices[part].tolist(), levels.level[part].tolist(), strict=True))
+    known = levels.by_latent.indices[part]
     rows = np.concatenate([high, quiet])
-    level = np.array([level_of.get(int(r), 0) for r in rows], dtype=float)
+    level = np.zeros(len(rows))
+    level[: len(high)] = levels.level[part][np.searchsorted(known, high)]
     truth = _says(said, latent, rows)
     means = [level[truth == t].mean() if (truth == t).any() else 0.0 for t in (0, 1)]
     return np.array(means)

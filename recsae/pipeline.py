@@ -92,6 +92,13 @@ class Workspace:
         return read_cases(self.store("heldout"), recommender.sequences(), recommender.catalog)
 
     @cached_property
+    def halves(self) -> list[tuple[NDArray[np.int64], Cases]]:
+        """Rows and cases of every other held-out user, and of the rest."""
+        even = self.heldout.user % 2 == 0
+        rows = [np.flatnonzero(even), np.flatnonzero(~even)]
+        return [(r, self.heldout.take(r)) for r in rows]
+
+    @cached_property
     def head(self) -> LinearHead | None:
         """The linear head behind the run's site, if there is one."""
         default = self.recommender.sites()[0].name

@@ -82,7 +82,7 @@ def score_concepts(
     for chunk in _chunks(predictions.column[order]):
         latents = order[chunk]
         columns, column = np.unique(predictions.column[latents], return_inverse=True)
-        levels = predictions.levels[:, columns].toarray().clip(0, MAX_LEVEL).astype(np.int8)
+        levels = predictions.levels[:, columns].T.toarray().astype(np.int8)
         threshold = predictions.threshold[latents]
         counts = _count(by_latent[:, latents], levels, column, threshold, shown[latents], cases)
         chunks.append(_figures(counts, latents, threshold))
@@ -126,14 +126,16 @@ def _count(
     starts = np.flatnonzero(np.r_[True, np.diff(cases.user) > 0])
     size = np.diff(np.r_[starts, len(cases)])[:, None].astype(float)
 
-    statements, statement = np.unique(np.stack([column, threshold]), axis=1, return_inverse=True)
-    says = np.stack([levels[:, c] >= t for c, t in statements.T], axis=1)
-    predicted = np.add.reduceat(says, starts, axis=0, dtype=np.int32)[:, statement.ravel()]
-    level_all = np.stack([np.bincount(c, minlength=MAX_LEVEL + 1) for c in levels.T], axis=1)
+    statements, statement = np.unique(
+        np.stack([column, threshold]), axis=1, return_inverse=True
+    )
+    per_user = [np.add.reduceat(levels[c] >= t, starts, dtype=np.int32) for c, t in statements.T]
+    predicted = np.stack(per_user, axis=1)[:, statement.ravel()]
+    level_all = np.stack([np.bincount(row, minlength=MAX_LEVEL + 1) for row in levels], axis=1)
 
     out_row, out_label = _rows_with(shown, top)
     removed = _tally(cases.user[out_row], out_label, n_users, m)
-    out_level = levels[out_row, column[out_label]]
+    out_level = levels[column[out_label], out_row]
     says_out = out_level >= threshold[out_label]
     removed_says = _tally(cases.user[out_row[says_out]], out_label[says_out], n_users, m)
     removed_level = _tally(out_level, out_label, MAX_LEVEL + 1, m)
@@ -142,7 +144,7 @@ def _count(
     items = shown.indices + np.repeat(np.arange(m), np.diff(shown.indptr)) * shown.shape[1]
     kept = (active.data > 0) & ~np.isin(label * shown.shape[1] + top[row], items)
     row, label = row[kept], label[kept]
-    level = levels[row, column[label]]
+    level = levels[column[label], row]
     right = level >= threshold[label]
     return Counts(
         n=size - removed,
@@ -279,7 +281,7 @@ def _hard_specificity(
         nearest = top_k(closeness, n_hard)
         hard = pool[nearest.indices.numpy()]
         counted = nearest.values.numpy() > -2.0
-        quiet = levels[hard, column[labels][:, None]] < threshold[labels][:, None]
+        quiet = levels[column[labels][:, None], hard] < threshold[labels][:, None]
         with np.errstate(invalid="ignore"):
             result[labels] = (quiet & counted).sum(1) / counted.sum(1)
     return result

@@ -15,7 +15,8 @@ from recsae.accuracy import (
     insert_reconstruction,
 )
 from recsae.attributes import POPULARITY, TERM
-from recsae.baselines import random_directions
+from recsae.baselines import LinearCode, random_directions
+from recsae.cases import spread
 from recsae.concepts import AT_QUANTILE, ConceptDictionary, build_concepts
 from recsae.named_share import SIZES, named_share
 from recsae.paper import recsae_scores
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 TESTED = (VERIFIED, SUPPORTED, "unsupported")
 N_NEIGHBOURS = 200
+CHANCE_CASES, DENSE_CASES = 100_000, 20_000
 N_STEERED, MIN_STEERED_USERS = 6, 10
 
 
@@ -52,7 +54,7 @@ def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
     figures["attributes"] = _records(table)
     codes.clear()
     figures["baselines"]["dense"] = {
-        name: _counts(*_scored(work, work.encode(work.baseline(name, None))), best_of)
+        name: _counts(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
         for name in ("neurons", "pca")
     }
     scores[C.CHANCE_PERCENTILE] = _chance_percentiles(work, scores)
@@ -66,10 +68,18 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _scored(work: Workspace, codes: Codes) -> tuple[pd.DataFrame, ConceptDictionary]:
-    """Scores of a code that is only counted."""
-    dictionary = build_concepts(codes[0], work.construction, work.labeler)
-    scores = score_concepts(codes[1], dictionary, work.heldout, work.labeler, hard_negatives=False)
+def _scored(
+    work: Workspace, code: LinearCode, limit: int
+) -> tuple[pd.DataFrame, ConceptDictionary]:
+    """Scores of a code that is only counted, labelled on at most ``limit`` cases."""
+    known = work.construction.take(spread(len(work.construction), limit))
+    test = work.heldout
+    if code.k is None:
+        test = test.take(spread(len(test), limit))
+    n = code.n_latents
+    dictionary = build_concepts(sparse_code(code.encode_topk, known.states, n), known, work.labeler)
+    tested = sparse_code(code.encode_topk, test.states, n)
+    scores = score_concepts(tested, dictionary, test, work.labeler, hard_negatives=False)
     return scores, dictionary
 
 
@@ -84,16 +94,15 @@ def _measure(
     """Everything that is reported for the SAE and for each sparse baseline alike."""
     scores = score_concepts(codes[1], dictionary, work.heldout, work.labeler)
     figures["baselines"][name] = _counts(scores, dictionary, best_of)
-    first = work.heldout.user % 2 == 0
-    half, other = np.flatnonzero(first), np.flatnonzero(~first)
+    (half, trial_cases), (other, other_cases) = work.halves
     verified: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
     share = None
     if len(half) and len(other):
         trial = score_concepts(
-            codes[1][half], dictionary, work.heldout.take(half), work.labeler, hard_negatives=False
+            codes[1][half], dictionary, trial_cases, work.labeler, hard_negatives=False
         )
         verified = trial.loc[trial[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
-        test = codes[1][other], work.heldout.take(other)
+        test = codes[1][other], other_cases
         share = named_share((codes[0], work.construction), test, verified, work.head)
     figures["named_share"][name] = {
         **{str(n): share.shares[n] if share else None for n in SIZES},
@@ -146,10 +155,7 @@ def _chance_percentiles(work: Workspace, scores: pd.DataFrame) -> NDArray[np.flo
         return percentile
     k = max(1, round(work.config.k * n / work.sae.n_latents))
     code = random_directions(work.construction_store, k, n, work.config.seed + 2)
-    encoded = tuple(
-        sparse_code(code.encode_topk, cases.states, n) for cases in (work.construction, work.heldout)
-    )
-    chance, _ = _scored(work, encoded)  # type: ignore[arg-type]
+    chance, _ = _scored(work, code, CHANCE_CASES)
     chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
     rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.BALANCED_ACCURACY].to_numpy()
     rows = np.flatnonzero(scores[C.STATUS].isin(TESTED))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # an attribute is "there" at a site when at least so many of its items have it
 TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}
-MAX_CASES, MAX_ATTRIBUTES = 30_000, 60
+MAX_CASES, MAX_PROBE_CASES, MAX_ATTRIBUTES = 30_000, 12_000, 60
 MIN_CASES = 50
 
 
@@ -113,12 +113,14 @@ def supervised_aucs(
     scaler = StandardScaler().fit(states)
     x, test_x = scaler.transform(states), scaler.transform(test_states)
     aucs = []
+    rows = spread(len(states), MAX_PROBE_CASES)
+    x, truth = x[rows], truth[rows]
     for task in range(truth.shape[1]):
         y, test_y = truth[:, task], test_truth[:, task]
         if y.all() or not y.any() or test_y.all() or not test_y.any():
             aucs.append(float("nan"))
             continue
-        probe = LogisticRegression(C=1.0, max_iter=200, tol=1e-3).fit(x, y)
+        probe = LogisticRegression(solver="newton-cholesky", max_iter=50).fit(x, y)
         aucs.append(float(roc_auc_score(test_y, probe.decision_function(test_x))))
     return np.array(aucs)
 

@@ -36,10 +36,21 @@ class RecBolePlugin:
             return {"recbole": str(recbole.__version__)}
 
     def demo_checkpoint(self, path: Path, *, seed: int, progress: Any = None) -> Path:
-        """Train a small SASRec on the ml-100k that RecBole ships and save it at ``path``."""
+        """Train a small SASRec on the ml-100k that RecBole ships and save it at ``path``.
+
+        On one thread: the matrices are small, two threads gain nothing on an idle machine and lose
+        much on a busy one.
+        """
+        import torch
+
         from .pretrain import train_sasrec
 
-        train_sasrec(path, seed=seed, progress=progress)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            train_sasrec(path, seed=seed, progress=progress)
+        finally:
+            torch.set_num_threads(threads)
         return path
 
 
