@@ -160,11 +160,15 @@ class Run:
 
     def seconds(self) -> dict[str, float]:
         """Wall time of every stage done so far."""
-        return {name: s["seconds"] for name, s in self.record["stages"].items()}
+        return self._figure("seconds")
 
     def peak_mb(self) -> dict[str, float]:
         """Peak memory of the process in every stage done so far."""
-        return {name: s["peak_mb"] for name, s in self.record["stages"].items()}
+        return self._figure("peak_mb")
+
+    def _figure(self, key: str) -> dict[str, float]:
+        stages = self.record["stages"]
+        return {name: stages[name][key] for name in STAGES if name in stages}
 
 
 class _PeakMemory:

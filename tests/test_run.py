@@ -37,7 +37,9 @@ def test_a_stage_is_done_once(tmp_path):
     assert not stage(run, "capture")
     assert not stage(started(tmp_path / "run"), "capture")  # in a later process
     assert stage(run, "train")
-    assert list(run.seconds()) == list(run.peak_mb()) == ["capture", "train"]
+    assert stage(run, "accuracy")
+    run = started(tmp_path / "run")
+    assert list(run.seconds()) == list(run.peak_mb()) == ["capture", "train", "accuracy"]
     assert min(run.seconds().values()) >= 0
     assert min(run.peak_mb().values()) > 10
 
