@@ -59,7 +59,9 @@ def demo(out: Path, seed: int) -> None:
         maker: Any = get_plugin("recbole")
         maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
     click.echo(f"Checkpoint: {checkpoint}")
-    _run(RunConfig(checkpoint=str(checkpoint)), out / "run", trust=True, device="cpu")
+    # a small dictionary for a small data set: each latent needs cases enough to be tested
+    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000)
+    _run(config, out / "run", trust=True, device="cpu")
 
 
 @group.command()

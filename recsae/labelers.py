@@ -39,6 +39,8 @@ class Labeler(Protocol):
     """Turns a sparse code into labels on construction cases, and labels into predictions."""
 
     name: str
+    sees_examples: bool
+    """Whether labels are written after looking at single example sequences."""
 
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
         """One row per latent: name, label, attribute, value, predicate_site, threshold."""
@@ -56,6 +58,7 @@ class AttributeLabeler:
     """
 
     name = "attributes"
+    sees_examples = False
 
     def __init__(self, attributes: ItemAttributes) -> None:
         self.attributes = attributes

@@ -67,15 +67,22 @@ def score_concepts(
     DataFrame
         One row per latent: status, precision, recall, specificity, hard_specificity, f1,
         balanced_accuracy, ci_low (one-sided 95 %, users as the unit), auc, average_precision,
-        n_pos, n_neg, n_users_pos. Cases whose first recommendation is that of one of the examples
-        shown for the latent do not count.
+        n_pos, n_neg, n_users_pos.
+
+    Notes
+    -----
+    A labeler that was shown examples may have learned their items by heart. For such a labeler
+    (``sees_examples``) ``ci_low`` is the lower of two bounds: over all cases, and without those
+    whose first recommendation is that of an example. Removal alone would mislead: it takes many
+    more positives than negatives, and so passes broad labels that are exactly at the limit.
     """
     if not len(cases) or code.shape[0] != len(cases):
         raise NotEnoughData(f"{len(cases)} held-out cases for a code of {code.shape[0]} rows.")
     labels = dictionary.table
     m = len(labels)
     predictions = labeler.predict(labels, cases)
-    shown = _shown(dictionary, m, cases.catalog.n_items)
+    nothing = scipy.sparse.csr_matrix((m, cases.catalog.n_items), dtype=np.float32)
+    shown = _shown(dictionary, m, cases.catalog.n_items) if labeler.sees_examples else nothing
     order = np.argsort(predictions.column, kind="stable")
     by_latent = code.tocsc()
     chunks = []
@@ -84,8 +91,12 @@ def score_concepts(
         columns, column = np.unique(predictions.column[latents], return_inverse=True)
         levels = predictions.levels[:, columns].T.toarray().astype(np.int8)
         threshold = predictions.threshold[latents]
-        counts = _count(by_latent[:, latents], levels, column, threshold, shown[latents], cases)
-        chunks.append(_figures(counts, latents, threshold))
+        active = by_latent[:, latents]
+        counts = _count(active, levels, column, threshold, nothing[latents], cases)
+        without = None
+        if labeler.sees_examples:
+            without = _count(active, levels, column, threshold, shown[latents], cases)
+        chunks.append(_figures(counts, latents, without))
         if hard_negatives:
             tested = np.flatnonzero(counts.active.sum(0) >= MIN_POSITIVES)
             hard = np.full(len(latents), np.nan)
@@ -176,12 +187,21 @@ def _tally(
     return flat.reshape(n_rows, n_columns).astype(np.float64)
 
 
-def _figures(
-    counts: Counts, latents: NDArray[np.int64], threshold: NDArray[np.int64]
-) -> pd.DataFrame:
+def _bound(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Balanced accuracy and its lower bound."""
     n_neg = counts.n - counts.active
     true_neg = n_neg - (counts.predicted - counts.both)
-    accuracy, low = balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, LEVEL)
+    return balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, LEVEL)
+
+
+def _figures(
+    counts: Counts, latents: NDArray[np.int64], without_shown: Counts | None
+) -> pd.DataFrame:
+    accuracy, low = _bound(counts)
+    if without_shown is not None:
+        low = np.fmin(low, _bound(without_shown)[1])
+    n_neg = counts.n - counts.active
+    true_neg = n_neg - (counts.predicted - counts.both)
     pos, neg = counts.active.sum(0), n_neg.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
         recall = counts.both.sum(0) / pos

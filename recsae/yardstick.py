@@ -43,7 +43,7 @@ def attribute_tasks(attributes: ItemAttributes, cases: Cases) -> list[Task]:
         truth = _truth(attributes, cases, site)
         usable = (truth[fit].sum(0) >= MIN_CASES) & (truth[~fit].sum(0) >= MIN_CASES)
         usable &= ((~truth[fit]).sum(0) >= MIN_CASES) & ((~truth[~fit]).sum(0) >= MIN_CASES)
-        usable &= np.array([name[0] != TERM for name in attributes.names])
+        usable &= np.array([name[0] != TERM for name in attributes.names], dtype=bool)
         columns = np.flatnonzero(usable)
         if not len(columns):
             continue
@@ -78,7 +78,7 @@ def best_unit_aucs(
 def unit_aucs(code: scipy.sparse.csr_matrix, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
     """``(n_units, n_tasks)`` ROC-AUC of every unit's activation for every task.
 
-    Mann-Whitney on ranks; the zeros of a sparse column share one rank and are never written out.
+    Mann-Whitney on ranks; the zeros of a sparse column share one rank and are never written out; ties count one half.
     """
     by_unit = code.tocsc()
     n, m = by_unit.shape
@@ -86,9 +86,12 @@ def unit_aucs(code: scipy.sparse.csr_matrix, truth: NDArray[np.bool_]) -> NDArra
     order = np.lexsort((by_unit.data, unit))
     active = np.diff(by_unit.indptr)
     zeros = n - active
-    rank = np.arange(1, len(unit) + 1) - np.repeat(by_unit.indptr[:-1], active)
+    rank = np.arange(1, len(unit) + 1) + np.repeat(zeros - by_unit.indptr[:-1], active)
+    value = by_unit.data[order]  # equal values of a unit share their mean rank
+    differs = (np.diff(value, prepend=np.nan) != 0) | (np.diff(unit, prepend=-1) != 0)
+    tied = np.cumsum(differs) - 1
     ranks = np.empty(len(unit))
-    ranks[order] = rank + np.repeat(zeros, active)
+    ranks[order] = (np.bincount(tied, rank) / np.bincount(tied))[tied]
     yes = truth.astype(np.float64)
     ranked = scipy.sparse.csc_matrix((ranks, by_unit.indices, by_unit.indptr), shape=(n, m))
     present = scipy.sparse.csc_matrix((np.ones(len(unit)), by_unit.indices, by_unit.indptr), (n, m))
