@@ -37,9 +37,7 @@ def evaluate(
     return _sampled_ranking(recommender, cases, progress)
 
 
-def _scores(
-    recommender: Recommender, cases: EvaluationCases, progress: Progress | None
-) -> Any:
+def _scores(recommender: Recommender, cases: EvaluationCases, progress: Progress | None) -> Any:
     length = recommender.max_length
     n = len(cases.rows)
     for first in range(0, n, BATCH):

@@ -35,7 +35,9 @@ class InOrder(click.Group):
         return list(self.commands)
 
 
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(package_name="recsae")
 def group() -> None:
     """Understand and correct recommender models through concepts.
@@ -66,19 +68,29 @@ def demo(out: Path, seed: int) -> None:
 
 @group.command()
 @click.argument("checkpoint", type=PATH)
-@click.option("--out", type=PATH, required=True, help="Folder of the run; goes on where it was stopped.")
-@click.option("--trust", is_flag=True, help="Allow unpickling: it can run code from the file's author.")
-@click.option("--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says.")
+@click.option(
+    "--out", type=PATH, required=True, help="Folder of the run; goes on where it was stopped."
+)
+@click.option(
+    "--trust", is_flag=True, help="Allow unpickling: it can run code from the file's author."
+)
+@click.option(
+    "--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says."
+)
 @click.option("--items", type=PATH, help="CSV of titles and attributes; first column the item id.")
 @click.option("--title-column", help="Column of the titles.")
 @click.option("--attribute-columns", help="Columns of attributes, separated by commas.")
 @click.option("--latents", type=int, help="Number of latents; default 16 per hidden dimension.")
 @click.option("--k", type=int, help="Active latents per sequence; default 8.")
 @click.option("--seed", type=int, help="Seed of everything random; default 0.")
-@click.option("--site", help="Where to read the hidden states; default the sequence representation.")
+@click.option(
+    "--site", help="Where to read the hidden states; default the sequence representation."
+)
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs.")
 @click.option("--config", "config_file", type=PATH, help="TOML file with any of these settings.")
-def run(checkpoint: Path, out: Path, trust: bool, device: str, config_file: Path | None, **options: Any) -> None:
+def run(
+    checkpoint: Path, out: Path, trust: bool, device: str, config_file: Path | None, **options: Any
+) -> None:
     """Open CHECKPOINT, train an SAE, build and test concepts, write the report."""
     config = _config(checkpoint, options, config_file)
     _run(config, out, trust=trust, device=device)
@@ -103,7 +115,9 @@ def _config(checkpoint: Path, options: dict[str, Any], config_file: Path | None)
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         hint = nearest(key, RunConfig.model_fields) if first["type"] == "extra_forbidden" else ""
-        raise InvalidInput(f"Setting {key!r}: {first['msg']} (seen: {first['input']!r}).{hint}") from error
+        raise InvalidInput(
+            f"Setting {key!r}: {first['msg']} (seen: {first['input']!r}).{hint}"
+        ) from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -141,7 +155,9 @@ def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
     _summary(out)
     seconds = finished.seconds()
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-    click.echo(f"Time: {sum(seconds.values()):.0f} s ({stages}); peak memory {max(finished.peak_mb().values()):.0f} MB")
+    click.echo(
+        f"Time: {sum(seconds.values()):.0f} s ({stages}); peak memory {max(finished.peak_mb().values()):.0f} MB"
+    )
     click.echo(f"Report: {page}")
 
 
@@ -163,7 +179,9 @@ def _summary(out: Path) -> None:
 @click.option("--data-path", type=PATH, help="Folder of the data set.")
 @click.option("--items", type=PATH, help="CSV of titles and attributes.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def inspect(checkpoint: Path, trust: bool, data_path: Path | None, items: Path | None, as_json: bool) -> None:
+def inspect(
+    checkpoint: Path, trust: bool, data_path: Path | None, items: Path | None, as_json: bool
+) -> None:
     """Say what CHECKPOINT is, where it can be read, and what would be done."""
     from recsae.plugin import load_recommender
 
@@ -180,7 +198,9 @@ def inspect(checkpoint: Path, trust: bool, data_path: Path | None, items: Path |
 @click.option("--latent", type=int, help="Everything about one latent.")
 @click.option("--status", help="Only concepts of this status, e.g. verified.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def concepts(folder: Path, search: str | None, latent: int | None, status: str | None, as_json: bool) -> None:
+def concepts(
+    folder: Path, search: str | None, latent: int | None, status: str | None, as_json: bool
+) -> None:
     """The concept dictionary of a run, best first."""
     from recsae.inspection import concept_rows, latent_facts
 
@@ -199,16 +219,34 @@ def concepts(folder: Path, search: str | None, latent: int | None, status: str |
 
 @group.command()
 @click.argument("folder", type=PATH)
-@click.option("--set", "settings", multiple=True, required=True, metavar="CONCEPT=VALUE",
-              help="'Horror=0' switches off, '203=x2' doubles, '203=1.5' sets. Repeatable.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    required=True,
+    metavar="CONCEPT=VALUE",
+    help="'Horror=0' switches off, '203=x2' doubles, '203=1.5' sets. Repeatable.",
+)
 @click.option("--user", help="One user's list before and after.")
-@click.option("--sequence", help="The same for item ids or titles, separated by commas, oldest first.")
-@click.option("--all", "everyone", is_flag=True, help="Metrics over all held-out users (the default).")
+@click.option(
+    "--sequence", help="The same for item ids or titles, separated by commas, oldest first."
+)
+@click.option(
+    "--all", "everyone", is_flag=True, help="Metrics over all held-out users (the default)."
+)
 @click.option("--mask-seen", is_flag=True, help="Leave out items of the history from lists.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
-def steer(folder: Path, settings: tuple[str, ...], user: str | None, sequence: str | None,
-          everyone: bool, mask_seen: bool, device: str, as_json: bool) -> None:
+def steer(
+    folder: Path,
+    settings: tuple[str, ...],
+    user: str | None,
+    sequence: str | None,
+    everyone: bool,
+    mask_seen: bool,
+    device: str,
+    as_json: bool,
+) -> None:
     """Turn concepts and see the recommendations change."""
     from recsae.whatif import lists_before_after, metrics_before_after, open_run
 

@@ -105,7 +105,9 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(min(size, path.stat().st_size)))
-        end = max((v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0)
+        end = max(
+            (v["data_offsets"][1] for k, v in header.items() if k != "__metadata__"), default=0
+        )
         if path.stat().st_size != 8 + size + end:
             raise ValueError("cut short")
         return {

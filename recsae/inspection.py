@@ -51,7 +51,9 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
             f"{windows.n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
         )
     facts = {"plugin": recommender.plugin, **recommender.describe()}
-    facts.setdefault("sites", [s._asdict() if hasattr(s, "_asdict") else vars(s) for s in recommender.sites()])
+    facts.setdefault(
+        "sites", [s._asdict() if hasattr(s, "_asdict") else vars(s) for s in recommender.sites()]
+    )
     return {
         **facts,
         "linear head": "verified" if recommender.linear_head() is not None else "none found",
@@ -65,7 +67,9 @@ def concept_rows(folder: Path, search: str | None, status: str | None) -> list[d
     table = load_run(folder).concepts
     if status is not None:
         if status not in STATUSES:
-            raise InvalidInput(f"There is no status {status!r}: it is one of {', '.join(STATUSES)}.")
+            raise InvalidInput(
+                f"There is no status {status!r}: it is one of {', '.join(STATUSES)}."
+            )
         table = table[table[C.STATUS] == status]
     if search is not None:
         hit = table[C.NAME].str.contains(search, case=False, regex=False)
@@ -126,7 +130,13 @@ def checks() -> list[dict[str, str]]:
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU: the CPU is used"
     rows.append(_row("threads", True, f"{torch.get_num_threads()} of {torch.get_num_threads()}"))
     rows[-1]["seen"] = str(torch.get_num_threads())
-    rows.append({"check": "cuda", "state": "works" if torch.cuda.is_available() else "missing", "seen": cuda})
+    rows.append(
+        {
+            "check": "cuda",
+            "state": "works" if torch.cuda.is_available() else "missing",
+            "seen": cuda,
+        }
+    )
     free = shutil.disk_usage(Path.cwd()).free / 2**30
     rows.append(_row("disk", free > 1, f"{free:.1f} GB free here"))
     try:
@@ -136,7 +146,9 @@ def checks() -> list[dict[str, str]]:
         rows.append(_row("parquet", False, str(error).splitlines()[0]))
     for state in installed():
         ready = state.state.startswith("ready")
-        rows.append(_row(f"plug-in {state.name}", ready, f"{state.package} {state.version}: {state.state}"))
+        rows.append(
+            _row(f"plug-in {state.name}", ready, f"{state.package} {state.version}: {state.state}")
+        )
     return rows
 
 

@@ -112,7 +112,9 @@ class AttributeLabeler:
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
         """Levels of the statements that the labels make."""
         index = {name: i for i, name in enumerate(self.attributes.names)}
-        keys = list(zip(labels[C.PREDICATE_SITE], labels[C.ATTRIBUTE], labels[C.VALUE], strict=True))
+        keys = list(
+            zip(labels[C.PREDICATE_SITE], labels[C.ATTRIBUTE], labels[C.VALUE], strict=True)
+        )
         different = sorted(set(keys))
         blocks = []
         for site in sorted({k[0] for k in different}):

@@ -100,7 +100,11 @@ def _pick(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The ten highest sequences of high level, and ten random inactive ones."""
     part = slice(*levels.by_latent.indptr[latent : latent + 2])
-    rows, value, level = levels.by_latent.indices[part], levels.by_latent.data[part], levels.level[part]
+    rows, value, level = (
+        levels.by_latent.indices[part],
+        levels.by_latent.data[part],
+        levels.level[part],
+    )
     order = np.argsort(-value, kind="stable")
     high = rows[order][level[order] >= HIGH][:N_HIGHEST]
     drawn = rng.integers(0, levels.by_latent.shape[0], 4 * N_HIGHEST)

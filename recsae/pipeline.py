@@ -260,4 +260,6 @@ def versions(recommender: Recommender) -> dict[str, str]:
 
 def finished_figures(folder: Path) -> dict[str, Any]:
     """What the stages left for the report."""
-    return {name: read_json(folder / f"{name}.json") for name in ("scoring", "accuracy", "steering")}
+    return {
+        name: read_json(folder / f"{name}.json") for name in ("scoring", "accuracy", "steering")
+    }

@@ -230,7 +230,9 @@ def sparse_code(
             indices.append(code.indices.numpy().astype(np.int32))
     data, columns = np.concatenate(values), np.concatenate(indices)
     bounds = np.arange(len(data) + 1, dtype=np.int64) * data.shape[1]
-    matrix = scipy.sparse.csr_matrix((data.ravel(), columns.ravel(), bounds), (len(data), n_latents))
+    matrix = scipy.sparse.csr_matrix(
+        (data.ravel(), columns.ravel(), bounds), (len(data), n_latents)
+    )
     matrix.eliminate_zeros()
     matrix.sort_indices()
     return matrix

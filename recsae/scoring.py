@@ -137,9 +137,7 @@ def _count(
     starts = np.flatnonzero(np.r_[True, np.diff(cases.user) > 0])
     size = np.diff(np.r_[starts, len(cases)])[:, None].astype(float)
 
-    statements, statement = np.unique(
-        np.stack([column, threshold]), axis=1, return_inverse=True
-    )
+    statements, statement = np.unique(np.stack([column, threshold]), axis=1, return_inverse=True)
     per_user = [np.add.reduceat(levels[c] >= t, starts, dtype=np.int32) for c, t in statements.T]
     predicted = np.stack(per_user, axis=1)[:, statement.ravel()]
     level_all = np.stack([np.bincount(row, minlength=MAX_LEVEL + 1) for row in levels], axis=1)

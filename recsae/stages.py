@@ -110,7 +110,11 @@ def _measure(
         "n_verified": len(verified),
     }
     paper = recsae_scores(
-        (codes[0], work.construction), (codes[1], work.heldout), dictionary, work.labeler, work.config.seed
+        (codes[0], work.construction),
+        (codes[1], work.heldout),
+        dictionary,
+        work.labeler,
+        work.config.seed,
     )
     figures["recsae_protocol"][name] = {
         "n": len(paper),
@@ -249,5 +253,3 @@ def _typical(work: Workspace, latent: int) -> float:
     examples = work.dictionary.examples
     mine = examples[(examples[C.LATENT] == latent) & (examples[C.KIND] == AT_QUANTILE)]
     return float(mine.loc[mine[C.QUANTILE] == 0.5, C.ACTIVATION].iloc[0])
-
-

@@ -42,11 +42,15 @@ class Intervention:
     name: str = ""
 
     def __str__(self) -> str:
-        what = "ablated" if self.value == 0 else f"{'x' if self.op == 'scale' else '= '}{self.value:g}"
+        what = (
+            "ablated" if self.value == 0 else f"{'x' if self.op == 'scale' else '= '}{self.value:g}"
+        )
         return f"{self.name or ', '.join(map(str, self.latents))} {what}"
 
 
-_SETTING = re.compile(r"^(?P<what>.+?)\s*=\s*(?P<op>[x*×]?)\s*(?P<value>[-+]?[\d.]+(e[-+]?\d+)?|off)$", re.I)
+_SETTING = re.compile(
+    r"^(?P<what>.+?)\s*=\s*(?P<op>[x*×]?)\s*(?P<value>[-+]?[\d.]+(e[-+]?\d+)?|off)$", re.I
+)
 
 
 def parse_intervention(

@@ -221,7 +221,9 @@ class Trainer:
         for index, state in self.optimiser.state_dict()["state"].items():
             for key, value in state.items():
                 tensors[f"adam.{names[index]}.{key}"] = torch.as_tensor(value).cpu().contiguous()
-        write_atomically(folder / STATE, lambda p: save_file(tensors, p, {"epoch": str(self.epoch)}))
+        write_atomically(
+            folder / STATE, lambda p: save_file(tensors, p, {"epoch": str(self.epoch)})
+        )
         meta = {"made_from": made_from, "epoch": self.epoch, "step": self.step}
         write_json(folder / STATE_META, {**meta, "seconds": seconds, "fvu": self.fvu})
 

@@ -105,7 +105,9 @@ def lists_before_after(
         history, user_row = recommender.catalog.parse_sequence(sequence), 0
     else:
         row = recommender.sequences().row_of(str(user))
-        history = [int(i) for i in recommender.sequences()[row][:-1]] or [int(recommender.sequences()[row][0])]
+        history = [int(i) for i in recommender.sequences()[row][:-1]] or [
+            int(recommender.sequences()[row][0])
+        ]
         user_row = int(recommender.sequences().user_rows[row])
     batch = pad([history], recommender.max_length, user_row)
     seen = np.array(history) if mask_seen else np.zeros(0, dtype=np.int64)

@@ -166,7 +166,9 @@ def _histograms(work: Workspace) -> dict[int, dict[str, list[float]]]:
     found = {}
     for latent in np.flatnonzero(np.diff(code.indptr)):
         values = code.data[code.indptr[latent] : code.indptr[latent + 1]]
-        counts, edges = np.histogram(values.astype(np.float64), bins=N_BINS, range=(0, float(values.max())))
+        counts, edges = np.histogram(
+            values.astype(np.float64), bins=N_BINS, range=(0, float(values.max()))
+        )
         found[int(latent)] = {
             "edges": [round(e, 4) for e in edges.tolist()],
             "counts": counts.tolist(),
