@@ -1,5 +1,8 @@
 """The whole pipeline on planted truth: what comes out, what is done again, and kill -9."""
 
+import copy
+import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -425,8 +428,6 @@ def test_nan_in_hidden_states(tmp_path):
 
 
 def test_a_full_disk(tmp_path, monkeypatch):
-    import errno
-
     real = os.fsync
 
     def full(file):
@@ -471,6 +472,22 @@ def test_without_a_linear_head_titles_or_attributes(tmp_path):
     assert report["accuracy"]["heldout"]["rbo"] is None
     assert 0.3 < report["accuracy"]["heldout"]["ndcg_kept"] < 1.7
     assert "item" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_categories_that_are_numbers_are_no_latents(tmp_path):
+    """A shop's category 7001 is steered by its name, though a number typed in means a latent."""
+    recommender = copy.copy(planted())
+    frame, names = recommender.catalog.frame.copy(), planted().concepts
+    codes = {name: str(i) for i, name in enumerate(names[:3])}
+    codes |= {name: str(7000 + i) for i, name in enumerate(names[3:])}
+    frame["genre"] = [tuple(codes[v] for v in values) for values in frame["genre"]]
+    recommender.catalog = dataclasses.replace(recommender.catalog, frame=frame)
+    config = CONFIG.model_copy(update={"chance_directions": 0})
+    run_pipeline(recommender, tmp_path / "run", config)
+    rows = read_json(tmp_path / "run" / "steering.json")
+    assert {row["name"] for row in rows} == set(codes.values())
+    ablated = [row for row in rows if row["intervention"].startswith("ablate")]
+    assert all(row["target_share_after"] < row["target_share_before"] for row in ablated)
 
 
 # -- read back -------------------------------------------------------------------------------------
