@@ -36,7 +36,7 @@ _HOME = {
     "write_report": "report",
     "load_run": "run",
 }
-__all__ = list(_HOME)  # noqa: PLE0605
+__all__ = list(_HOME)
 __version__ = "0.1.0"
 
 

@@ -154,7 +154,8 @@ def _ndcg_kept(
 ) -> tuple[float, float, float]:
     def per_user(lists: NDArray[np.int64]) -> NDArray[np.float64]:
         values = ndcg_of_lists(lists[rows], cases.targets[rows])
-        return np.bincount(cases.user[rows], values, minlength=cases.n_users)
+        total = np.bincount(cases.user[rows], values, minlength=cases.n_users)
+        return np.asarray(total, dtype=np.float64)
 
     return paired_ratio(per_user(after), per_user(before))
 

@@ -40,8 +40,8 @@ class ActivationStore:
         self._shards = [map_arrays(self.folder / name) for name in self.manifest["shards"]]
         if sum(len(s[STATES]) for s in self._shards) != self.manifest["n"]:
             raise ArtifactMismatch(
-                f"The shards in {self.folder} do not add up to the {self.manifest['n']:,} positions "
-                "of its manifest; delete the folder and run again."
+                f"The shards in {self.folder} do not add up to the "
+                f"{self.manifest['n']:,} positions of its manifest; delete it and run again."
             )
 
     def __len__(self) -> int:
@@ -81,7 +81,8 @@ class ActivationStore:
 
     def mean(self) -> NDArray[np.float64]:
         """Mean state ``(d,)``, one pass."""
-        return np.sum([s.sum(0, dtype=np.float64) for s in self.shards], axis=0) / len(self)
+        total = sum(s.sum(0, dtype=np.float64) for s in self.shards)
+        return np.asarray(total / len(self), dtype=np.float64)
 
     def variance(self) -> float:
         """Mean over positions of ``||h - mean||^2``."""

@@ -55,7 +55,7 @@ class Cases:
     def user(self) -> NDArray[np.int64]:
         """``(n,)`` users numbered 0, 1, ... in order of appearance."""
         starts = np.r_[True, self.sequence[1:] != self.sequence[:-1]]
-        return np.cumsum(starts) - 1
+        return np.asarray(np.cumsum(starts) - 1, dtype=np.int64)
 
     @property
     def n_users(self) -> int:

@@ -1,4 +1,4 @@
-"""Items as people know them: external ids, titles and attributes behind the model's internal ids."""
+"""Items as people know them: external ids, titles and attributes behind internal ids."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.console import progress_bar, run_command, show_facts, show_json, show_table
-from recsae.errors import InvalidInput, nearest
+from recsae.errors import InvalidInput
 
 if TYPE_CHECKING:
     from recsae.run import RunConfig
@@ -92,41 +92,10 @@ def run(
     checkpoint: Path, out: Path, trust: bool, device: str, config_file: Path | None, **options: Any
 ) -> None:
     """Open CHECKPOINT, train an SAE, build and test concepts, write the report."""
-    config = _config(checkpoint, options, config_file)
+    from recsae.settings import read_settings
+
+    config = read_settings(checkpoint, options, config_file)
     _run(config, out, trust=trust, device=device)
-
-
-def _config(checkpoint: Path, options: dict[str, Any], config_file: Path | None) -> RunConfig:
-    from pydantic import ValidationError
-
-    from recsae.run import RunConfig
-
-    given = _read_toml(config_file) if config_file else {}
-    typed = {key: value for key, value in options.items() if value is not None}
-    if "attribute_columns" in typed:
-        typed["attribute_columns"] = [c.strip() for c in typed["attribute_columns"].split(",")]
-    for key in ("data_path", "items"):
-        if key in typed:
-            typed[key] = str(typed[key].resolve())
-    values = {**given, **typed, "checkpoint": str(checkpoint.resolve())}
-    try:
-        return RunConfig(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        hint = nearest(key, RunConfig.model_fields) if first["type"] == "extra_forbidden" else ""
-        raise InvalidInput(
-            f"Setting {key!r}: {first['msg']} (seen: {first['input']!r}).{hint}"
-        ) from error
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"Cannot read the settings in {path}: {error}.") from error
 
 
 def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
@@ -155,9 +124,8 @@ def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
     _summary(out)
     seconds = finished.seconds()
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-    click.echo(
-        f"Time: {sum(seconds.values()):.0f} s ({stages}); peak memory {max(finished.peak_mb().values()):.0f} MB"
-    )
+    peak = max(finished.peak_mb().values())
+    click.echo(f"Time: {sum(seconds.values()):.0f} s ({stages}); peak memory {peak:.0f} MB")
     click.echo(f"Report: {page}")
 
 

@@ -1,4 +1,4 @@
-"""Names of the columns that recsae's tables share. Every table is read and written through these."""
+"""Names of the columns that recsae's tables share; every table is read and written with them."""
 
 from typing import Final
 

@@ -70,13 +70,17 @@ class ConceptDictionary:
                     f"There is no latent {text}: latents are numbered 0 to {len(self.table) - 1}."
                 )
             return [int(text)]
-        names = self.table[C.NAME].str.casefold()
-        found = self.table.loc[names == text.casefold(), C.LATENT].tolist()
+        found = self.named(text, among)
         if not found:
             hint = nearest(text, self.table[C.NAME].unique())
             raise InvalidInput(f"No concept is named {concept!r}.{hint}")
-        good = [x for x in found if among is None or x in among]
-        return good or found
+        return found
+
+    def named(self, name: str, among: NDArray[np.int64] | None = None) -> list[int]:
+        """Latents that carry a name (which may look like a number), as in :meth:`find`."""
+        names = self.table[C.NAME].str.casefold()
+        found: list[int] = self.table.loc[names == name.casefold(), C.LATENT].tolist()
+        return [x for x in found if among is None or x in among] or found
 
     def search(self, text: str) -> pd.DataFrame:
         """Rows whose name or label contains the text, whatever the case."""
@@ -104,7 +108,7 @@ def build_concepts(
     """
     if code.shape[0] != len(cases) or code.nnz == 0:
         raise NotEnoughData(
-            f"{code.nnz} activations on {len(cases)} cases: there is nothing to build concepts from."
+            f"{code.nnz} activations on {len(cases)} cases: nothing to build concepts from."
         )
     table = labeler.label(code, cases)
     fired = np.bincount(code.indices, minlength=code.shape[1])

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from recsae.errors import ArtifactMismatch, RecSAEError
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 

@@ -1,4 +1,4 @@
-"""Edits of a module that somebody else owns: put on for the length of a ``with``, always taken off."""
+"""Edits of a module that somebody else owns: put on within a ``with``, always taken off."""
 
 from __future__ import annotations
 

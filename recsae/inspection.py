@@ -48,7 +48,8 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
             seed=0,
         )
         planned[name] = (
-            f"{windows.n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
+            f"{windows.n_positions:,} positions of {int(users.sum()):,} users "
+            f"in {len(windows):,} forwards"
         )
     facts = {"plugin": recommender.plugin, **recommender.describe()}
     facts.setdefault(
@@ -58,7 +59,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
         **facts,
         "linear head": "verified" if recommender.linear_head() is not None else "none found",
         "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
-        "would train": f"TopK SAE, {16 * site.width:,} latents on {site.width} dimensions, k = {defaults.k}",
+        "would train": f"TopK SAE, {16 * site.width:,} latents, k = {defaults.k}",
     }
 
 
@@ -106,7 +107,7 @@ def latent_facts(folder: Path, latent: int) -> dict[str, Any]:
 
 
 def checks() -> list[dict[str, str]]:
-    """What works here: each a name, ``works``, ``missing`` (optional) or ``fails``, and what was seen."""
+    """What works here: a name, ``works``, ``missing`` (optional) or ``fails``, what was seen."""
     from importlib.metadata import PackageNotFoundError, version
 
     from recsae.plugin import installed

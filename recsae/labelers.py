@@ -1,4 +1,4 @@
-"""Labels without a language model: the statement about items that best tells when a latent is active."""
+"""Labels without a language model: what about the items best tells when a latent is active."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class AttributeLabeler:
         for latent, (site, value, threshold) in enumerate(choice.tolist()):
             attribute, name = self.attributes.names[value]
             words = phrase(attribute, name, titles)
-            known = titles.get(name, name) if attribute == ITEM_ITSELF else name
+            known = str(titles.get(name, name)) if attribute == ITEM_ITSELF else name
             records.append(
                 {
                     C.LATENT: latent,

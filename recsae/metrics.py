@@ -1,4 +1,4 @@
-"""Ranking metrics with RecBole's definitions and its treatment of ties (the order of torch.topk)."""
+"""Ranking metrics with RecBole's definitions."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def top_of_states(
         for part in torch.as_tensor(states).split(BATCH):
             scores = head.score(part).index_fill_(1, banned, float("-inf"))
             tops.append(top_k(scores, k).indices)
-    return torch.cat(tops).numpy()  # type: ignore[no-any-return]
+    return torch.cat(tops).numpy()
 
 
 def top_of_scores(

@@ -69,7 +69,7 @@ def named_share(
         shares[size] = _explained(test.states, guess, metric)
     if head is None:
         return Share(shares, float("nan"), chosen)
-    base = ndcg_of_lists(test.top_items, test.targets).mean()
+    base = ndcg_of_lists(test.top_items.astype(np.int64), test.targets).mean()
     kept = ndcg_of_states(guess, test, head).mean() / base if base else float("nan")
     return Share(shares, float(kept), chosen)
 

@@ -92,7 +92,7 @@ def _says(said: Predictions, latent: int, rows: NDArray[np.int64]) -> NDArray[np
     place = np.searchsorted(known, rows).clip(max=max(len(known) - 1, 0))
     found = known[place] == rows if len(known) else np.zeros(len(rows), dtype=bool)
     level = np.where(found, level[place], 0) if len(known) else np.zeros(len(rows), dtype=int)
-    return (level >= said.threshold[latent]).astype(np.int64)
+    return np.asarray(level >= said.threshold[latent], dtype=np.int64)
 
 
 def _pick(

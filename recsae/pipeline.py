@@ -20,18 +20,16 @@ from recsae.files import read_json, read_parquet, write_json, write_parquet
 from recsae.labelers import AttributeLabeler
 from recsae.recommender import find_site
 from recsae.run import Run, RunConfig
-from recsae.sae import SAE, make_config, sparse_code
+from recsae.sae import SAE, Codes, make_config, sparse_code
 from recsae.scoring import VERIFIED
 from recsae.sequences import split_users
 from recsae.train import quality, train_sae
 
 if TYPE_CHECKING:
-    import scipy.sparse
     from numpy.typing import NDArray
 
     from recsae.recommender import LinearHead, Recommender
 
-    Code = scipy.sparse.csr_matrix
 
 LABEL_CASES = 200_000
 BASELINES = ("neurons", "random", "pca")
@@ -126,15 +124,15 @@ class Workspace:
         return read_parquet(self.folder / "scores.parquet")
 
     @cached_property
-    def sae_codes(self) -> tuple[Code, Code]:
+    def sae_codes(self) -> Codes:
         """The SAE's activations on construction and held-out cases."""
         return self.encode(self.sae)
 
-    def encode(self, code: SAE | LinearCode) -> tuple[Code, Code]:
+    def encode(self, code: SAE | LinearCode) -> Codes:
         """A code's activations on construction and held-out cases."""
         encode = code.encode_topk
         n = code.n_latents
-        return (
+        return Codes(
             sparse_code(encode, self.construction.states, n),
             sparse_code(encode, self.heldout.states, n),
         )
@@ -151,7 +149,8 @@ class Workspace:
     def verified(self) -> NDArray[np.int64]:
         """Latents whose concepts are verified."""
         kept = self.scores[C.STATUS] == VERIFIED
-        return self.scores.loc[kept, C.LATENT].to_numpy(np.int64)
+        latents: NDArray[np.int64] = self.scores.loc[kept, C.LATENT].to_numpy(np.int64)
+        return latents
 
 
 def run_pipeline(
@@ -183,8 +182,8 @@ def run_pipeline(
     work = Workspace(run, recommender, progress)
     if work.heldout_users.sum() < 2:
         raise NotEnoughData(
-            f"Of {len(work.heldout_users)} users only {int(work.heldout_users.sum())} would be kept "
-            "for testing: too few for any figure. At least a few dozen users are needed."
+            f"Of {len(work.heldout_users)} users only {int(work.heldout_users.sum())} would be "
+            "kept for testing: too few for any figure. At least a few dozen users are needed."
         )
     sources = recommender.sources() + ([config.items] if config.items else [])
     run.start(sources, recommender.fingerprint(), versions(recommender))

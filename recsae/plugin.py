@@ -25,7 +25,7 @@ class Plugin(Protocol):
         of the source: a checkpoint is looked at, not unpickled."""
 
     def open(self, source: object, **options: Any) -> Recommender:
-        """Attach to it. Options: trust, data_path, items, title_column, attribute_columns, device."""
+        """Attach to it, with the options of ``load_recommender``."""
 
     def versions(self) -> dict[str, str]:
         """Versions of what the plug-in stands on; raises if it cannot work here."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,10 +178,8 @@ class _PeakMemory:
     peak_mb = 0.0
 
     def __enter__(self) -> _PeakMemory:
-        try:
+        with suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")
-        except OSError:
-            pass
         return self
 
     def __exit__(self, *_: object) -> None:

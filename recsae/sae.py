@@ -86,10 +86,17 @@ def make_config(**values: Any) -> SAEConfig:
 
 
 class Code(NamedTuple):
-    """The active latents of n states: ``values (n, k)``, 0 where fewer are active, and ``indices``."""
+    """The active latents of n states: ``values (n, k)``, 0 where fewer are, and ``indices``."""
 
     values: torch.Tensor
     indices: torch.Tensor
+
+
+class Codes(NamedTuple):
+    """A sparse code of construction and of held-out cases, ``(n, n_latents)`` each."""
+
+    construction: scipy.sparse.csr_matrix
+    heldout: scipy.sparse.csr_matrix
 
 
 class SAE(nn.Module):

@@ -14,8 +14,8 @@ import scipy.sparse
 
 from recsae import columns as C
 from recsae.errors import NotEnoughData
+from recsae.hard_negatives import hard_specificity
 from recsae.intervals import balanced_accuracy_bound
-from recsae.topk import top_k
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +100,7 @@ def score_concepts(
         if hard_negatives:
             tested = np.flatnonzero(counts.active.sum(0) >= MIN_POSITIVES)
             hard = np.full(len(latents), np.nan)
-            hard[tested] = _hard_specificity(
+            hard[tested] = hard_specificity(
                 by_latent[:, latents[tested]],
                 levels,
                 column[tested],
@@ -208,7 +208,7 @@ def _figures(
         specificity = true_neg.sum(0) / neg
     n_users = (counts.active > 0).sum(0)
     auc, average_precision = _ranking(counts)
-    table = pd.DataFrame(
+    return pd.DataFrame(
         {
             C.LATENT: latents,
             C.STATUS: _status(pos, n_users, accuracy, low),
@@ -226,7 +226,6 @@ def _figures(
             C.N_USERS_POS: n_users.astype(np.int64),
         }
     )
-    return table
 
 
 def _status(
@@ -260,49 +259,6 @@ def _ranking(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         said = found + np.cumsum(inactive, axis=0)
         precision = np.where(said > 0, found / np.maximum(said, 1), 0)
         return auc, (active * precision).sum(0) / pos
-
-
-N_POOL, N_PROBES, N_HARD, BLOCK = 10_000, 32, 100, 16
-
-
-def _hard_specificity(
-    active: scipy.sparse.csc_matrix,
-    levels: NDArray[np.int8],
-    column: NDArray[np.int64],
-    threshold: NDArray[np.int64],
-    shown: scipy.sparse.csr_matrix,
-    cases: Cases,
-) -> NDArray[np.float64]:
-    """Specificity on the inactive cases whose states are nearest, in cosine, to the positives.
-
-    From a fixed pool of cases the 100 inactive ones with the highest cosine to any of 32 positives
-    (evenly spread over the latent's active cases): the same procedure for every code, by hidden
-    states alone. Cases whose recommendation was shown for the latent do not count here either.
-    """
-    import torch
-
-    def unit(rows: NDArray[np.int64]) -> torch.Tensor:
-        return torch.nn.functional.normalize(torch.from_numpy(cases.states[rows]), dim=-1)
-
-    pool = np.unique(np.linspace(0, len(cases) - 1, N_POOL).astype(np.int64))
-    near, top = unit(pool), cases.top_items[pool, 0]
-    n_hard = min(N_HARD, len(pool))
-    result = np.full(len(column), np.nan)
-    for first in range(0, len(column), BLOCK):
-        labels = np.arange(first, min(first + BLOCK, len(column)))
-        rows = [active.indices[active.indptr[i] : active.indptr[i + 1]] for i in labels]
-        probes = np.stack([r[np.linspace(0, len(r) - 1, N_PROBES).astype(np.int64)] for r in rows])
-        closeness = (unit(probes.ravel()) @ near.T).view(len(labels), N_PROBES, -1).amax(1)
-        positive = active[:, labels][pool].T.toarray() > 0
-        removed = shown[labels].toarray()[:, top] > 0
-        closeness[torch.from_numpy(positive | removed)] = -2.0
-        nearest = top_k(closeness, n_hard)
-        hard = pool[nearest.indices.numpy()]
-        counted = nearest.values.numpy() > -2.0
-        quiet = levels[column[labels][:, None], hard] < threshold[labels][:, None]
-        with np.errstate(invalid="ignore"):
-            result[labels] = (quiet & counted).sum(1) / counted.sum(1)
-    return result
 
 
 def distinct(scores: pd.DataFrame, labels: pd.DataFrame) -> int:

@@ -1,4 +1,4 @@
-"""Users' time-ordered item sequences, held one after another so that long histories cost nothing."""
+"""Users' time-ordered item sequences, held one after another: long histories cost nothing."""
 
 from __future__ import annotations
 

@@ -21,18 +21,14 @@ from recsae.concepts import AT_QUANTILE, ConceptDictionary, build_concepts
 from recsae.named_share import SIZES, named_share
 from recsae.paper import recsae_scores
 from recsae.pipeline import BASELINES, Workspace
-from recsae.sae import sparse_code
+from recsae.sae import Codes, sparse_code
 from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts
 from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
 from recsae.yardstick import attribute_table
 
 if TYPE_CHECKING:
-    import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.recommender import EvaluationCases
-
-    Codes = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 
 TESTED = (VERIFIED, SUPPORTED, "unsupported")
 N_NEIGHBOURS = 200
@@ -209,7 +205,7 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for latent in _steered(work):
         row = work.dictionary.table.set_index(C.LATENT).loc[latent]
-        among = tuple(work.dictionary.find(row[C.NAME], work.verified()))
+        among = tuple(work.dictionary.named(row[C.NAME], work.verified()))
         name, value = str(row[C.NAME]), _typical(work, latent)
         column = work.labeler.attributes.names.index((row[C.ATTRIBUTE], row[C.VALUE]))
         target = work.labeler.attributes.matrix[:, [column]].toarray().ravel() > 0
@@ -245,7 +241,8 @@ def _steered(work: Workspace) -> list[int]:
     both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
     both = both.assign(derived=both[C.ATTRIBUTE].isin((POPULARITY, TERM)))
     best = both.sort_values(["derived", C.CI_LOW], ascending=[True, False])
-    return best.drop_duplicates([C.ATTRIBUTE, C.VALUE])[C.LATENT].head(N_STEERED).tolist()
+    different = best.drop_duplicates([C.ATTRIBUTE, C.VALUE])
+    return [int(latent) for latent in different[C.LATENT].head(N_STEERED)]
 
 
 def _typical(work: Workspace, latent: int) -> float:

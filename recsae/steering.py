@@ -92,7 +92,7 @@ def parse_intervention(
 def make_edit(
     sae: SAE, interventions: Iterable[Intervention]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The edit of raw states ``(..., d)``: ``h + (z' - z) W_dec``, and h itself where z is unchanged.
+    """The edit of raw states ``(..., d)``: ``h + (z' - z) W_dec``, h itself where z is unchanged.
 
     What the SAE does not reconstruct stays in the state, so an intervention that changes nothing
     leaves scores bit-equal. Later interventions on a latent act on the result of earlier ones.

@@ -49,7 +49,7 @@ def _kernel() -> Callable[[Any, Any, Any], None] | None:
     except ImportError:
         return None
 
-    @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    @numba.njit(cache=True, nogil=True)
     def row_top_k(matrix: Any, values: Any, indices: Any) -> None:
         n, m = matrix.shape
         k = values.shape[1]
@@ -69,4 +69,4 @@ def _kernel() -> Callable[[Any, Any, Any], None] | None:
                     indices[row, slot] = column
                     threshold = values[row, k - 1]
 
-    return row_top_k  # type: ignore[no-any-return]
+    return row_top_k

@@ -161,11 +161,13 @@ class Trainer:
         order = torch.argsort(flat, stable=True)
         starts = torch.bincount(flat, minlength=sae.n_latents).cumsum(0)
         starts = torch.cat([starts.new_zeros(1), starts[:-1]])
-        bag = {"offsets": starts, "mode": "sum"}
         states = torch.div(order, k, rounding_mode="floor")
         weights = values.flatten()[order], inner.flatten()[order]
-        decoder = F.embedding_bag(states, slope, per_sample_weights=weights[0], **bag)
-        encoder = F.embedding_bag(states, x - sae.b_dec, per_sample_weights=weights[1], **bag)
+        targets = slope, x - sae.b_dec
+        decoder, encoder = (
+            F.embedding_bag(states, target, offsets=starts, mode="sum", per_sample_weights=weight)
+            for target, weight in zip(targets, weights, strict=True)
+        )
         bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_latents).to(x.dtype)
         for parameter, gradient in (
             (sae.W_dec, decoder),

@@ -1,4 +1,4 @@
-"""How well single units know an attribute, beside what a supervised probe can read from the state."""
+"""How well single units know an attribute, beside what a supervised probe reads from the state."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from recsae.attributes import TERM, ItemAttributes
 from recsae.cases import spread
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
+    from recsae.sae import Codes
 
 # an attribute is "there" at a site when at least so many of its items have it
 TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}
@@ -69,7 +72,7 @@ def best_unit_aucs(
     test_code: scipy.sparse.csr_matrix,
     test_truth: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Per task the unit with the best ROC-AUC on construction cases, and its AUC on held-out ones."""
+    """Per task the unit with the best ROC-AUC on construction cases, and its held-out AUC."""
     best = unit_aucs(code, truth).argmax(0)
     tested = unit_aucs(test_code[:, best], test_truth)
     return best, tested[np.arange(len(best)), np.arange(len(best))]
@@ -78,7 +81,8 @@ def best_unit_aucs(
 def unit_aucs(code: scipy.sparse.csr_matrix, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
     """``(n_units, n_tasks)`` ROC-AUC of every unit's activation for every task.
 
-    Mann-Whitney on ranks; the zeros of a sparse column share one rank and are never written out; ties count one half.
+    Mann-Whitney on ranks; the zeros of a sparse column share one rank and are never written out;
+    ties count one half.
     """
     by_unit = code.tocsc()
     n, m = by_unit.shape
@@ -132,7 +136,7 @@ def attribute_table(
     attributes: ItemAttributes,
     construction: Cases,
     heldout: Cases,
-    codes: dict[str, tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]],
+    codes: Mapping[str, Codes],
 ) -> pd.DataFrame:
     """One row per attribute: site, prevalence, best unit and AUC of every code, supervised AUC."""
     tasks = attribute_tasks(attributes, construction)
@@ -162,7 +166,7 @@ def _linear_probes(states: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDA
     covariance = centred.T @ centred / len(states)
     covariance += 1e-3 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
     y = truth - truth.mean(0)
-    return np.linalg.solve(covariance, centred.T @ y / len(states)).T  # type: ignore[no-any-return]
+    return np.linalg.solve(covariance, centred.T @ y / len(states)).T
 
 
 def _aucs_of_values(values: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@
 it, ``page`` and ``tables`` write it out. Nothing heavy is imported until a report is written.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ def write_report(
     texts["card.md"] = card(shown)
     texts["report.html"] = page(shown)
     for name, text in texts.items():
-        write_atomically(folder / name, lambda path, text=text: path.write_text(text, "utf-8"))
+        write_atomically(folder / name, partial(_write_text, text))
     return folder / "report.html"
 
 
@@ -99,6 +100,10 @@ def read_report(directory: str | Path) -> "Report":
             "Run `recsae run` again to write it anew."
         ) from None
     return _validated(content, str(path))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
 
 
 def _validated(content: object, name: str) -> "Report":

@@ -1,0 +1,40 @@
+"""The settings of a run: from a TOML file and from options, which win."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from recsae.errors import InvalidInput, nearest
+from recsae.run import RunConfig
+
+
+def read_settings(checkpoint: Path, options: dict[str, Any], config_file: Path | None) -> RunConfig:
+    """Settings of a run; InvalidInput names the setting, what was seen and the nearest one."""
+    given = _read_toml(config_file) if config_file else {}
+    typed = {key: value for key, value in options.items() if value is not None}
+    if "attribute_columns" in typed:
+        typed["attribute_columns"] = [c.strip() for c in typed["attribute_columns"].split(",")]
+    for key in ("data_path", "items"):
+        if key in typed:
+            typed[key] = str(typed[key].resolve())
+    values = {**given, **typed, "checkpoint": str(checkpoint.resolve())}
+    try:
+        return RunConfig(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        hint = nearest(key, RunConfig.model_fields) if first["type"] == "extra_forbidden" else ""
+        raise InvalidInput(
+            f"Setting {key!r}: {first['msg']} (seen: {first['input']!r}).{hint}"
+        ) from error
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"Cannot read the settings in {path}: {error}.") from error
