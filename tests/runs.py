@@ -1,10 +1,12 @@
 """Finished runs, made once per process: one on planted truth, one on a RecBole checkpoint."""
 
 import atexit
+import contextlib
 import functools
 import shutil
 import sys
 import tempfile
+from io import StringIO
 from pathlib import Path
 
 from recsae.cli import main
@@ -63,8 +65,19 @@ def settings():
 def recbole_run():
     """Folder of a run that the command line made of :func:`checkpoint`."""
     folder = FOLDER / "recbole"
-    assert command("run", checkpoint(), "--trust", "--out", folder, "--config", settings()) == 0
+    said = StringIO(), StringIO()
+    with contextlib.redirect_stdout(said[0]), contextlib.redirect_stderr(said[1]):
+        done = command("run", checkpoint(), "--trust", "--out", folder, "--config", settings())
+    assert done == 0, said[1].getvalue()
+    for name, text in zip(("stdout", "stderr"), said, strict=True):
+        (FOLDER / name).write_text(text.getvalue())
     return folder
+
+
+def first_output():
+    """What the command that made :func:`recbole_run` said: stdout and stderr."""
+    recbole_run()
+    return (FOLDER / "stdout").read_text(), (FOLDER / "stderr").read_text()
 
 
 def command(*arguments):

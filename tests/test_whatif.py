@@ -1,0 +1,202 @@
+"""A run opened again and its concepts turned: lists and metrics before and after."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from runs import CONFIG, checkpoint, copy_of, planted, planted_run, recbole_run
+
+from recsae import columns as C
+from recsae.concepts import ConceptDictionary
+from recsae.errors import ArtifactMismatch, InvalidInput
+from recsae.files import read_json, read_parquet, write_json
+from recsae.run import Run
+from recsae.sae import SAE
+from recsae.sequences import pad, split_users
+from recsae.steering import Intervention, make_edit
+from recsae.whatif import OpenRun, lists_before_after, metrics_before_after, open_run
+
+GENRE = "Comedy"
+
+
+@pytest.fixture
+def opened():
+    """The planted run, attached to the planted recommender itself."""
+    folder = planted_run()
+    scores = read_parquet(folder / "scores.parquet")
+    verified = scores.loc[scores[C.STATUS] == "verified", C.LATENT].to_numpy(np.int64)
+    dictionary = ConceptDictionary.load(folder)
+    return OpenRun(planted(), SAE.load(folder / "sae"), dictionary, verified, CONFIG.site)
+
+
+def top(history, edit=None, without=()):
+    """Ids of the ten best items, from the scores themselves."""
+    recommender = planted()
+    state = recommender.represent(pad([history], recommender.max_length))
+    scores = ((edit(state) if edit else state) @ recommender.model.items.T)[0]
+    scores[[0, *without]] = -torch.inf
+    return scores.sort(descending=True, stable=True).indices[:10].tolist()
+
+
+def shown(items):
+    catalog = planted().catalog
+    return [f"{catalog.titles[i]} ({catalog.external_ids[i]})" for i in items]
+
+
+# -- one list --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_a_users_list_before_and_after(opened, mask):
+    steps = opened.interventions((f"{GENRE}=4",))
+    found = lists_before_after(opened, steps, "u17", None, mask_seen=mask)
+    history = planted().sequences()[17][:-1].tolist()
+    seen = history if mask else []
+    before, after = top(history, None, seen), top(history, make_edit(opened.sae, steps), seen)
+    assert [row["before"] for row in found["table"]] == shown(before)
+    assert [row["after"] for row in found["table"]] == shown(after)
+    assert [row["place"] for row in found["table"]] == list(range(1, 11))
+    expected = [before.index(i) + 1 if i in before else None for i in after]
+    assert [row["was"] for row in found["table"]] == expected
+    assert found["history"] == [planted().catalog.titles[i] for i in history[-9:]]
+    assert found["changed"] == [f"{GENRE} = 4"]
+    assert before != after
+    assert bool(set(before) & set(history)) is not mask
+
+
+def test_a_sequence_typed_in(opened):
+    catalog = planted().catalog
+    text = f"i5, {catalog.titles[9]}, i230"
+    found = lists_before_after(opened, opened.interventions(("3=off",)), None, text, mask_seen=True)
+    assert found["history"] == [catalog.titles[i] for i in (5, 9, 230)]
+    assert [row["before"] for row in found["table"]] == shown(top([5, 9, 230], None, (5, 9, 230)))
+
+
+def test_the_same_for_a_user_and_for_what_the_user_saw(opened):
+    """The user's last item is what the model's own test asks for, so it is left out."""
+    steps = opened.interventions((f"{GENRE}=0",))
+    ids = ",".join(f"i{i}" for i in planted().sequences()[3][:-1])
+    by_user = lists_before_after(opened, steps, "u3", None, mask_seen=False)
+    assert by_user == lists_before_after(opened, steps, None, ids, mask_seen=False)
+
+
+def test_afterwards_the_model_is_as_before(opened):
+    batch = pad([[1, 2, 3]], 10)
+    before = planted().score(batch)
+    lists_before_after(opened, opened.interventions(("2=9",)), "u1", None, mask_seen=False)
+    metrics_before_after(opened, opened.interventions(("2=9",)))
+    assert torch.equal(planted().score(batch), before)
+
+
+def test_unknown_users_items_and_concepts(opened):
+    with pytest.raises(InvalidInput, match=r"No user has the id 'u4oo'\. Did you mean"):
+        lists_before_after(opened, [], "u4oo", None, mask_seen=False)
+    with pytest.raises(InvalidInput, match="No item has the id or title 'i999'"):
+        lists_before_after(opened, [], None, "i1,i999", mask_seen=False)
+    with pytest.raises(InvalidInput, match=f"named 'Comdy'. Did you mean '{GENRE}'"):
+        opened.interventions(("Comdy=0",))
+
+
+# -- everybody -------------------------------------------------------------------------------------
+
+
+def test_metrics_worked_out_again(opened):
+    steps = opened.interventions((f"{GENRE}=3",))
+    found = metrics_before_after(opened, steps)
+    rows = np.flatnonzero(split_users(planted().sequences()))
+    histories = [planted().sequences()[row].tolist() for row in rows]
+    genre = list(planted().catalog.frame["genre"])
+    edit = make_edit(opened.sae, steps)
+    lists = {
+        "before": [top(h[:-1]) for h in histories],
+        "after": [top(h[:-1], edit) for h in histories],
+    }
+    table = {row["measure"]: row for row in found["table"]}
+    assert list(table) == [
+        *("recall@10", "ndcg@10", "mrr@10"),
+        f"share of genre: {GENRE} in the top 10",
+    ]
+    for side, tops in lists.items():
+        hits = np.array([[i == h[-1] for i in t] for t, h in zip(tops, histories, strict=True)])
+        share = np.mean([[GENRE in genre[i] for i in t] for t in tops])
+        expected = [
+            hits.any(1).mean(),
+            (hits / np.log2(np.arange(2, 12))).sum(1).mean(),
+            (hits / np.arange(1, 11)).sum(1).mean(),
+            share,
+        ]
+        assert [row[side] for row in table.values()] == pytest.approx(expected, abs=1e-9)
+    assert found["held-out users"] == len(rows)
+    changed = np.mean([a != b for a, b in zip(lists["before"], lists["after"], strict=True)])
+    assert found["lists that changed"] == f"{100 * changed:.1f} %"
+    assert found["latents"] == list(steps[0].latents)
+    assert table[f"share of genre: {GENRE} in the top 10"]["after"] > 0.5
+
+
+def test_nothing_turned_nothing_changes(opened):
+    found = metrics_before_after(opened, [Intervention((1, 2), "scale", 1.0)])
+    assert found["lists that changed"] == "0.0 %"
+    assert all(row["before"] == row["after"] for row in found["table"])
+
+
+def test_a_concept_about_no_attribute_has_no_target(opened):
+    table = opened.dictionary.table.copy()
+    table[C.ATTRIBUTE] = "title term"
+    other = dataclasses.replace(
+        opened, dictionary=ConceptDictionary(table, opened.dictionary.examples)
+    )
+    found = metrics_before_after(other, [Intervention((1,), "set", 0.0)])
+    assert [row["measure"] for row in found["table"]] == ["recall@10", "ndcg@10", "mrr@10"]
+
+
+def test_a_name_stands_for_its_verified_latents(opened):
+    (step,) = opened.interventions((f"{GENRE}=0",))
+    table = opened.dictionary.table
+    named = set(table.loc[table[C.NAME] == GENRE, C.LATENT])
+    assert set(step.latents) == named & set(opened.verified.tolist())
+
+
+# -- opening a run again ---------------------------------------------------------------------------
+
+
+def test_opened_again_it_is_the_model_of_the_run():
+    pytest.importorskip("recbole")
+    run = open_run(recbole_run())
+    assert run.recommender.fingerprint() == Run(recbole_run()).record["model"]
+    assert run.sae.n_latents == 128
+    assert len(run.dictionary.table) == 128
+    assert set(run.verified) <= set(range(128))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "match"),
+    [
+        ("unfinished", "is not finished: run the same command again"),
+        ("source changed", "is gone or has changed since the run"),
+        ("source gone", "is gone or has changed since the run"),
+        ("model", "is not the one of the run"),
+        ("sae", "The SAE in .* is damaged"),
+        ("scores", r"scores\.parquet is missing or damaged"),
+        ("concepts", r"concepts\.parquet is missing or damaged"),
+    ],
+)
+def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path):
+    pytest.importorskip("recbole")
+    folder = copy_of(recbole_run(), tmp_path / "run")
+    record = read_json(folder / "run.json")
+    if spoil == "unfinished":
+        del record["stages"]["scoring"]
+    elif spoil == "source changed":
+        record["sources"][str(checkpoint())] = "0" * 64
+    elif spoil == "source gone":
+        record["sources"][str(tmp_path / "gone.csv")] = "0" * 64
+    elif spoil == "model":
+        record["model"] = "0" * 64
+    elif spoil == "sae":
+        (folder / "sae/sae.safetensors").write_bytes(b"")
+    else:
+        (folder / f"{spoil}.parquet").write_bytes(b"PAR1")
+    write_json(folder / "run.json", record)
+    with pytest.raises(ArtifactMismatch, match=match):
+        open_run(folder)
