@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from recsae.catalog import ItemCatalog
 
 POPULARITY, TERM, ITEM_ITSELF = "popularity", "title term", "item"
-BANDS = ("most popular", "popular", "less popular", "niche")
+# quarters of all interactions, and how a person says it
+BANDS = {
+    "most popular": "among the most popular",
+    "popular": "fairly popular",
+    "less popular": "less popular",
+    "niche": "niche",
+}
 SITES = {"last": 1, "last5": 5, "top1": 1, "top10": 10}
 MAX_VALUES, MIN_ITEMS, MIN_SHARE = 300, 3, 0.002
 MAX_TERMS, MAX_ITEMS = 150, 500
@@ -125,12 +131,14 @@ def phrase(attribute: str, value: str, titles: dict[str, str] | None = None) -> 
     """How a person says that an item has the value, after "is" or "are".
 
     >>> phrase("genres", "Horror"), phrase("decade", "1990s"), phrase("popularity", "niche")
-    ('Horror', 'from the 1990s', 'niche by popularity')
+    ('Horror', 'from the 1990s', 'niche')
     """
     if attribute == "decade":
         return f"from the {value}"
     if attribute == POPULARITY:
-        return f"{value} by popularity"
+        return BANDS[value]
+    if attribute == "mpaa":
+        return f"rated {value}"
     if attribute == TERM:
         return f"titled with “{value}”"
     if attribute == ITEM_ITSELF:

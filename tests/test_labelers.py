@@ -159,7 +159,7 @@ def test_labels_of_items_without_titles_and_attributes():
     labels = labeler.label(sparse(np.array([[1, 0, 0, 0, 0, 0, 0, 0], [1] * 2 + [0] * 6]).T), made)
     assert labels[C.LABEL].tolist() == [
         "The last item is “m1”.",
-        "The last item is most popular by popularity.",
+        "The last item is among the most popular.",
     ]
     assert labels[C.NAME].tolist() == ["item: m1", "most popular items"]
     assert labeler.predict(labels, made).levels.toarray().sum(0).tolist() == [1, 2]

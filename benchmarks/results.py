@@ -1,0 +1,162 @@
+"""Write RESULTS.md from finished runs: nothing in it is typed by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+CODES = ("sae", "random", "neurons", "pca")
+HEAD = """# Results
+
+Written by `python benchmarks/results.py`; every figure is what a run printed. Machine: {machine}.
+Times are of that machine with whatever else ran on it; compare only within a table.
+"""
+
+
+@click.command()
+@click.option("--run", "runs", multiple=True, metavar="TITLE=FOLDER", help="A finished run.")
+@click.option(
+    "--text", "texts", multiple=True, metavar="TITLE=FILE", help="What another benchmark printed."
+)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/RESULTS.md"))
+def main(runs: tuple[str, ...], texts: tuple[str, ...], out: Path) -> None:
+    """Collect runs and the output of other benchmarks into one page."""
+    parts = [HEAD.format(machine=_machine())]
+    for entry in runs:
+        title, _, folder = entry.partition("=")
+        report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
+        parts.append(f"## {title}\n\n{_run_section(report)}")
+    for entry in texts:
+        title, _, file = entry.partition("=")
+        parts.append(f"## {title}\n\n{Path(file).read_text(encoding='utf-8').strip()}\n")
+    out.write_text("\n".join(parts), encoding="utf-8")
+    click.echo(f"Wrote {out}")
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    names = list(header)
+    lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
+    lines += [f"| {' | '.join(_cell(v) for v in row)} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _run_section(r: dict[str, Any]) -> str:
+    return "\n".join(
+        [_facts(r), _stages(r), _accuracy(r), _codes(r), _paper(r), _attributes(r), _steering(r)]
+    )
+
+
+def _facts(r: dict[str, Any]) -> str:
+    data, sae = r["data"], r["sae"]
+    return (
+        f"{r['model']['name']}, {r['model']['hidden_size']} dimensions, {r['model']['n_items']:,} "
+        f"items; {data['n_users']:,} users ({data['n_heldout_users']:,} held out), "
+        f"{data['n_construction_positions']:,} and {data['n_heldout_positions']:,} positions. "
+        f"SAE: {sae['n_latents']:,} latents, k = {sae['k']}, {sae['n_activations_seen']:,} states "
+        f"in {sae['seconds']:.0f} s, seed {r['seed']}; held-out FVU {sae['fvu']:.3f}, "
+        f"L0 {sae['l0']:.2f}, dead {100 * sae['dead_fraction']:.1f} %, "
+        f"dense {100 * sae['dense_fraction']:.1f} %. Threads: {r['versions']['threads']}.\n"
+    )
+
+
+def _stages(r: dict[str, Any]) -> str:
+    rows = [(name, r["timings"][name], r["memory"][name]) for name in r["timings"]]
+    total = sum(float(row[1]) for row in rows), max(float(row[2]) for row in rows)
+    return _table(("stage", "seconds", "peak MB"), [*rows, ("all", *total)])
+
+
+def _accuracy(r: dict[str, Any]) -> str:
+    everyone, held = r["accuracy"]["all_users"], r["accuracy"]["heldout"]
+    names = list(everyone["base"])
+    table = _table(
+        ("", *names),
+        [
+            ("all users, base", *(everyone["base"][n] for n in names)),
+            ("all users, reconstructed", *(everyone["reconstructed"][n] for n in names)),
+            ("held-out positions, base", *(held["base"].get(n) for n in names)),
+            ("held-out positions, reconstructed", *(held["reconstructed"].get(n) for n in names)),
+        ],
+    )
+    low, high = held["ndcg_kept_ci"]
+    last = held["last_item_ndcg_kept_ci"]
+    return (
+        f"{table}\nNDCG@10 kept at {held['n_positions']:,} positions of {held['n_users']:,} held-out "
+        f"users: **{held['ndcg_kept']:.3f}** ({low:.3f} to {high:.3f}); at their last items "
+        f"{held['last_item_ndcg_kept']:.3f} ({last[0]:.3f} to {last[1]:.3f}); RBO {_cell(held['rbo'])}.\n"
+    )
+
+
+def _codes(r: dict[str, Any]) -> str:
+    keys = ("n_units", "tested", "verified", "supported", "distinct_verified")
+    rows = []
+    for code in CODES:
+        share, counts = r["named_share"][code], r["baselines"][code]
+        shares = [share[n] for n in ("8", "16", "32", "ndcg_kept_32")]
+        equal = counts["distinct_verified_equal_units"]
+        rows.append((code, *shares, *(counts[k] for k in keys), equal))
+    header = (
+        "code",
+        "share 8",
+        "16",
+        "32",
+        "NDCG kept 32",
+        "units",
+        "tested",
+        "verified",
+        "supported",
+        "distinct verified",
+        "distinct, best 2d units",
+    )
+    return _table(header, rows)
+
+
+def _paper(r: dict[str, Any]) -> str:
+    keys = ("n", "at_0_8", "at_0_9", "mean_recall", "mean_specificity", "mean_confidence")
+    rows = [(code, *(r["recsae_protocol"][code][k] for k in keys)) for code in CODES]
+    header = (
+        "RecSAE's protocol",
+        "latents",
+        ">= 0.8",
+        ">= 0.9",
+        "recall",
+        "specificity",
+        "confidence",
+    )
+    return _table(header, rows)
+
+
+def _attributes(r: dict[str, Any]) -> str:
+    rows = r["attributes"]
+    if not rows:
+        return "No attribute has cases enough for a probe.\n"
+    names = [*(f"auc_{code}" for code in CODES), "auc_supervised"]
+    means = [sum(row[n] or 0.0 for row in rows) / len(rows) for n in names]
+    header = (f"mean AUC of the best unit, {len(rows)} attributes", *CODES, "supervised")
+    return _table(header, [("", *means)])
+
+
+def _steering(r: dict[str, Any]) -> str:
+    keys = ("target_share_before", "target_share_after", "ndcg_before", "ndcg_after", "n_users")
+    rows = [(s["target"], s["intervention"], *(s[k] for k in keys)) for s in r["steering"]]
+    header = ("concept", "intervention", "target share", "after", "NDCG@10", "after", "users")
+    return _table(header, rows)
+
+
+if __name__ == "__main__":
+    main()
