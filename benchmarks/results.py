@@ -96,9 +96,10 @@ def _accuracy(r: dict[str, Any]) -> str:
     low, high = held["ndcg_kept_ci"]
     last = held["last_item_ndcg_kept_ci"]
     return (
-        f"{table}\nNDCG@10 kept at {held['n_positions']:,} positions of {held['n_users']:,} held-out "
-        f"users: **{held['ndcg_kept']:.3f}** ({low:.3f} to {high:.3f}); at their last items "
-        f"{held['last_item_ndcg_kept']:.3f} ({last[0]:.3f} to {last[1]:.3f}); RBO {_cell(held['rbo'])}.\n"
+        f"{table}\nNDCG@10 kept at {held['n_positions']:,} positions of {held['n_users']:,} "
+        f"held-out users: **{held['ndcg_kept']:.3f}** ({low:.3f} to {high:.3f}); at their last items "
+        f"{held['last_item_ndcg_kept']:.3f} ({last[0]:.3f} to {last[1]:.3f}); "
+        f"RBO {_cell(held['rbo'])}.\n"
     )
 
 
