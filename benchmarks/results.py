@@ -97,8 +97,8 @@ def _accuracy(r: dict[str, Any]) -> str:
     last = held["last_item_ndcg_kept_ci"]
     return (
         f"{table}\nNDCG@10 kept at {held['n_positions']:,} positions of {held['n_users']:,} "
-        f"held-out users: **{held['ndcg_kept']:.3f}** ({low:.3f} to {high:.3f}); at their last items "
-        f"{held['last_item_ndcg_kept']:.3f} ({last[0]:.3f} to {last[1]:.3f}); "
+        f"held-out users: **{held['ndcg_kept']:.3f}** ({low:.3f} to {high:.3f}); at their last "
+        f"items {held['last_item_ndcg_kept']:.3f} ({last[0]:.3f} to {last[1]:.3f}); "
         f"RBO {_cell(held['rbo'])}.\n"
     )
 

@@ -90,11 +90,11 @@ class Workspace:
         return read_cases(self.store("heldout"), recommender.sequences(), recommender.catalog)
 
     @cached_property
-    def halves(self) -> list[tuple[NDArray[np.int64], Cases]]:
+    def halves(self) -> tuple[tuple[NDArray[np.int64], Cases], tuple[NDArray[np.int64], Cases]]:
         """Rows and cases of every other held-out user, and of the rest."""
         even = self.heldout.user % 2 == 0
-        rows = [np.flatnonzero(even), np.flatnonzero(~even)]
-        return [(r, self.heldout.take(r)) for r in rows]
+        first, second = np.flatnonzero(even), np.flatnonzero(~even)
+        return (first, self.heldout.take(first)), (second, self.heldout.take(second))
 
     @cached_property
     def head(self) -> LinearHead | None:
