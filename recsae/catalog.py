@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,17 +170,25 @@ def read_items_csv(path: Path) -> tuple[pd.DataFrame, str]:
     """
     try:
         sample = path.read_text(encoding="utf-8", errors="strict")[:65536]
-        dialect = csv.Sniffer().sniff(sample.splitlines()[0], delimiters=",\t;")
-        table = pd.read_csv(path, sep=dialect.delimiter, dtype=str, keep_default_na=False)
-    except (OSError, UnicodeDecodeError, csv.Error, IndexError, pd.errors.ParserError) as error:
-        raise InvalidInput(f"Cannot read the item table {path}: {error}.") from error
+        delimiter = max(",\t;", key=sample.partition("\n")[0].count)
+        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            table = pd.read_csv(
+                path, sep=delimiter, dtype=str, keep_default_na=False, index_col=False
+            )
+    except pd.errors.ParserWarning as error:
+        raise InvalidInput(
+            f"The item table {path} has rows with more cells than its header line; titles that "
+            "hold the separator must stand in quotes."
+        ) from error
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise InvalidInput(f"Cannot read the item table {path}: {str(error).strip()}.") from error
     if table.shape[1] < 2 or table.empty:
         raise InvalidInput(
             f"The item table {path} has {len(table)} rows and {table.shape[1]} columns; it needs a "
             "header line, the item id in the first column and titles or attributes beside it."
         )
     body = sample.split("\n", 1)[-1]
-    separator = next((s for s in "|;" if s in body and s != dialect.delimiter), " ")
+    separator = next((s for s in "|;" if s in body and s != delimiter), " ")
     return table, separator
 
 
