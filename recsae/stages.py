@@ -129,7 +129,9 @@ def _share(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> dict
 
 
 def _mean_share(shares: list[dict[str, Any]]) -> dict[str, Any]:
-    mean = {key: _known(float(np.mean([s[key] for s in shares]))) for key in shares[0]}
+    unknown = float("nan")  # no NDCG where scores are not linear in the state
+    table = {key: [unknown if s[key] is None else s[key] for s in shares] for key in shares[0]}
+    mean = {key: _known(float(np.mean(values))) for key, values in table.items()}
     return {**mean, "n_verified": round(mean["n_verified"] or 0)}
 
 

@@ -15,18 +15,17 @@ import traceback
 from pathlib import Path
 
 import torch
-from runs import CONFIG, planted
 
 from recsae import activations
 from recsae.pipeline import run_pipeline
 from recsae.topk import top_k
+from runs import CONFIG, planted
 
 WHEN_NEEDED = ("torch._dynamo", "pyarrow.parquet", "matplotlib.figure", "matplotlib.ticker")
 for name in (*WHEN_NEEDED, "sklearn.linear_model", "sklearn.feature_extraction.text"):
     importlib.import_module(name)
 for name in ("recsae.stages", "recsae.report.build", "recsae.report.page"):
     importlib.import_module(name)
-activations.SHARD = 2000
 FEWER = CONFIG.model_copy(update={"samples": 45_000, "chance_directions": 20})
 
 
@@ -74,6 +73,7 @@ def run(folder, write=None):
 
 def main(folder):
     """A run without a death, one with a death at later and later writes, one at random moments."""
+    activations.SHARD = 2000  # not on import: pytest imports every file here
     planted()
     top_k(torch.ones(1, 2), 1)  # compiled
     started = time.monotonic()

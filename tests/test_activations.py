@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 import torch
-import toy
-from runs import planted
 
 import recsae.activations as activations
+import toy
 from recsae.activations import POSITION, SEQUENCE, STATES, TOP, ActivationStore, capture
 from recsae.catalog import build_catalog
 from recsae.errors import ArtifactMismatch, NotEnoughData, RecSAEError
 from recsae.recommender import top_items
 from recsae.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
+from runs import planted
 
 
 @pytest.fixture(autouse=True)

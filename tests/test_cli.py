@@ -14,13 +14,12 @@ import pytest
 pytest.importorskip("recbole")
 
 import recbole_kit
-from runs import RECBOLE, checkpoint, command, copy_of, first_output, recbole_run, settings
-from test_report_browser import CHROMIUM, browse, requests
-
 import recsae
 from recsae.plugin import load_recommender
 from recsae.report import read_report
 from recsae.run import Run
+from runs import RECBOLE, checkpoint, command, copy_of, first_output, recbole_run, settings
+from test_report_browser import CHROMIUM, browse, requests
 
 QUICK = "latents = 64\nsamples = 20000\nchance_directions = 0\n"
 
@@ -684,3 +683,33 @@ def test_stopped_by_the_user(recsae_says, monkeypatch, tmp_path):
     code, out, err = recsae_says("run", checkpoint(), "--out", tmp_path / "run")
     assert (code, out) == (130, "")
     assert err.strip() == "Stopped. The same command goes on from here."
+
+
+# -- demo ------------------------------------------------------------------------------------------
+
+
+def test_the_demo_trains_once_and_goes_the_way_of_any_checkpoint(
+    recsae_says, monkeypatch, tmp_path
+):
+    trained, ran = [], []
+
+    def train(_, path, *, seed, progress):
+        trained.append((path, seed, progress))
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"weights")
+
+    monkeypatch.setattr("recsae_recbole.RecBolePlugin.demo_checkpoint", train)
+    monkeypatch.setattr("recsae.cli._run", lambda *given, **how: ran.append((*given, how)))
+    for _ in range(2):
+        code, out, err = recsae_says("demo", "--out", tmp_path / "demo", "--seed", 5)
+        assert code == 0
+        assert out == f"Checkpoint: {tmp_path / 'demo' / 'SASRec-ml-100k-5.pth'}\n"
+        assert ("Training SASRec" in err) is (len(ran) == 1)
+    path = tmp_path / "demo" / "SASRec-ml-100k-5.pth"
+    assert trained == [(path, 5, None)]
+    assert ran[0] == ran[1]
+    config, folder, how = ran[0]
+    assert config.checkpoint == str(path)
+    assert config.seed == 0
+    assert folder == tmp_path / "demo" / "run"
+    assert how == {"trust": True, "device": "cpu"}

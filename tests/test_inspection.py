@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from runs import planted, planted_run
 
 from recsae import inspection as module
 from recsae import topk
@@ -14,6 +13,7 @@ from recsae.inspection import STATUSES, checks, concept_rows, inspection, latent
 from recsae.plugin import PluginState
 from recsae.report.schema import Report
 from recsae.sequences import split_users
+from runs import planted, planted_run
 
 
 @pytest.fixture(scope="module")

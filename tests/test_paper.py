@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-import toy
 
+import toy
 from recsae import columns as C
 from recsae.concepts import ConceptDictionary
 from recsae.labelers import Predictions

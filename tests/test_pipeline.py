@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from runs import CONFIG, copy_of, planted, planted_run
 from safetensors.numpy import load_file
 
 from recsae.accuracy import insert_reconstruction
@@ -29,6 +28,7 @@ from recsae.run import STAGES, Run, load_run
 from recsae.sae import SAE
 from recsae.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
+from runs import CONFIG, copy_of, planted, planted_run
 
 FILES = {
     *("run.json", "report.json", "report.html", "card.md", "concepts.csv"),

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-from runs import planted, planted_run
 from safetensors.numpy import load_file
 
 from recsae import columns as C
@@ -13,6 +12,7 @@ from recsae.files import read_json, read_parquet
 from recsae.pipeline import Workspace
 from recsae.run import Run
 from recsae.sequences import pad, split_users
+from runs import planted, planted_run
 
 CODES = ("sae", "neurons", "random", "pca")
 
@@ -117,12 +117,16 @@ def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(w
     monkeypatch.setattr(stages, "named_share", share)
     scores, figures = stages.scoring_stage(work)
     held = set(np.flatnonzero(split_users(planted().sequences())).tolist())
-    assert len(shared) == len(CODES)
     for measured, verified_on, _ in shared:
         assert measured | verified_on == held
         assert not measured & verified_on
         assert abs(len(measured) - len(verified_on)) <= 1
-    assert figures["named_share"]["sae"]["n_verified"] == len(shared[0][2])
+    # four codes and two more draws of random directions, each both ways round
+    assert len(shared) == 2 * (len(CODES) + 2)
+    for one, other in zip(shared[::2], shared[1::2], strict=True):
+        assert one[0] == other[1]
+    mean = np.mean([len(verified) for _, _, verified in shared[:2]])
+    assert figures["named_share"]["sae"]["n_verified"] == round(mean)
     pd.testing.assert_frame_equal(scores, read_parquet(planted_run() / "scores.parquet"))
 
 
@@ -135,6 +139,17 @@ def test_chance_percentiles(report):
     worst = min(tested, key=lambda c: c["balanced_accuracy"])
     assert best["chance_percentile"] > 80
     assert worst["chance_percentile"] < best["chance_percentile"]
+
+
+def test_shares_are_averaged():
+    one = {"8": 0.5, "ndcg_kept_32": 0.9, "n_verified": 3}
+    other = {"8": 0.7, "ndcg_kept_32": 0.8, "n_verified": 4}
+    assert stages._mean_share([one, other]) == {
+        "8": pytest.approx(0.6),
+        "ndcg_kept_32": pytest.approx(0.85),
+        "n_verified": 4,
+    }
+    assert stages._mean_share([one, {**other, "ndcg_kept_32": None}])["ndcg_kept_32"] is None
 
 
 # -- steering --------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from runs import planted
 
 from recsae import columns as C
 from recsae.concepts import ConceptDictionary
@@ -26,6 +25,7 @@ from recsae.steering import (
     steer,
     top_lists,
 )
+from runs import planted
 
 
 def dictionary(*names):

@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from runs import CONFIG, checkpoint, copy_of, planted, planted_run, recbole_run
 
 from recsae import columns as C
 from recsae.concepts import ConceptDictionary
@@ -16,6 +15,7 @@ from recsae.sae import SAE
 from recsae.sequences import pad, split_users
 from recsae.steering import Intervention, make_edit
 from recsae.whatif import OpenRun, lists_before_after, metrics_before_after, open_run
+from runs import CONFIG, checkpoint, copy_of, planted, planted_run, recbole_run
 
 GENRE = "Comedy"
 

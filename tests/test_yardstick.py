@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import scipy.sparse
-import toy
-from runs import planted, planted_run
 from sklearn.metrics import roc_auc_score
 
 import recsae.yardstick as yardstick
+import toy
 from recsae.activations import ActivationStore
 from recsae.attributes import ItemAttributes, item_attributes
 from recsae.cases import read_cases
@@ -19,6 +18,7 @@ from recsae.yardstick import (
     task_truth,
     unit_aucs,
 )
+from runs import planted, planted_run
 
 
 def random_code(rng, n, m, density):
