@@ -5,7 +5,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from toy import cases, catalog, head, sequences
 
 from recsae.accuracy import (
     compare_lists,
@@ -16,6 +15,7 @@ from recsae.accuracy import (
 )
 from recsae.recommender import EvaluationCases
 from recsae.sae import SAE, make_config
+from toy import cases, catalog, head, sequences
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from toy import ITEMS, cases, catalog
 
 from recsae import attributes
 from recsae.attributes import BANDS, POPULARITY, TERM, concept_name, item_attributes, phrase
 from recsae.catalog import build_catalog
+from toy import ITEMS, cases, catalog
 
 EACH_ONCE = cases(list(range(8)), [[i] for i in range(1, 9)], [[1, 2, 3]] * 8)
 

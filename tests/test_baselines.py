@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from toy import store
 
 from recsae.baselines import neurons, pca, random_directions
 from recsae.sae import sparse_code
+from toy import store
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import cases, catalog, sequences, store
 
 from recsae.cases import Cases, read_cases, spread
+from toy import cases, catalog, sequences, store
 
 HISTORIES = sequences([1, 2, 3, 4, 5, 6, 7, 8], [5], [6, 7, 8])
 SEQUENCE = np.array([2, 0, 0, 2, 0])

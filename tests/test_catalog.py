@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import ITEMS, catalog
 
 from recsae.catalog import build_catalog, read_items_csv
 from recsae.errors import InvalidInput
+from toy import ITEMS, catalog
 
 IDS = ["[PAD]", *ITEMS["item_id"]]
 

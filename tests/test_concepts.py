@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_labelers import LABELER
-from toy import cases, catalog, head, random_cases, sparse
 
 from recsae import columns as C
 from recsae.concepts import AT_QUANTILE, TOP, ConceptDictionary, build_concepts, item_effects
 from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
+from test_labelers import LABELER
+from toy import cases, catalog, head, random_cases, sparse
 
 
 def examples_of(dictionary: ConceptDictionary, latent: int, kind: str) -> pd.DataFrame:

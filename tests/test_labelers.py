@@ -6,13 +6,13 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import cases, catalog, random_cases, sparse
 
 from recsae import columns as C
 from recsae import labelers
 from recsae.attributes import SITES, ItemAttributes, item_attributes
 from recsae.catalog import build_catalog
 from recsae.labelers import AttributeLabeler, sentence
+from toy import cases, catalog, random_cases, sparse
 
 # items 1-3 are red, 3-6 are old, 7 and 8 neither
 RED, OLD = [1, 2, 3], [3, 4, 5, 6]

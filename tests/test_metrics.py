@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import catalog, head
 
 from recsae.metrics import (
     ndcg_of_lists,
@@ -15,6 +14,7 @@ from recsae.metrics import (
     top_of_scores,
     top_of_states,
 )
+from toy import catalog, head
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")
 

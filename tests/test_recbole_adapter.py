@@ -11,7 +11,6 @@ import torch
 pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, TINY, opened, run_by_recbole, small_checkpoint, tiny
-
 from recsae.activations import capture
 from recsae.errors import CannotOpenModel, RecSAEError, SiteNotFound
 from recsae.recommender import Recommender, is_causal

@@ -15,8 +15,8 @@ import torch
 pytest.importorskip("recbole")
 
 import yaml
-from recbole_kit import FOLDER, small_checkpoint, tiny
 
+from recbole_kit import FOLDER, small_checkpoint, tiny
 from recsae.errors import CannotOpenModel
 from recsae_recbole import boundary
 from recsae_recbole.boundary import recbole_boundary

@@ -10,7 +10,6 @@ import torch
 pytest.importorskip("recbole")
 
 from recbole_kit import small_checkpoint, small_data, tiny, write_data
-
 from recsae.errors import CannotOpenModel, RecSAEError
 from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary

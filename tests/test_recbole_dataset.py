@@ -11,7 +11,6 @@ import pytest
 pytest.importorskip("recbole")
 
 from recbole_kit import TINY, opened, small_checkpoint, small_data, tiny, write_data
-
 from recsae.errors import CannotOpenModel, InvalidInput, RecSAEError
 from recsae_recbole import dataset as module
 from recsae_recbole.boundary import recbole_boundary

@@ -7,7 +7,6 @@ import pytest
 pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, TINY, opened, run_by_recbole, save_checkpoint
-
 from recsae.accuracy import evaluate
 from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae_recbole.boundary import recbole_boundary

@@ -8,11 +8,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from toy import store
 
 from recsae import topk
 from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.sae import CONFIG, SAE, WEIGHTS, Code, SAEConfig, make_config, sparse_code
+from toy import store
 
 
 def by_hand() -> SAE:

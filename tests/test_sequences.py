@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import sequences
 
 from recsae.errors import InvalidInput, NotEnoughData
 from recsae.sequences import is_heldout, pad, split_users
+from toy import sequences
 
 
 def test_rows_and_lengths():

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from toy import store
 
 from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.sae import CONFIG, SAE, WEIGHTS, make_config
 from recsae.train import STATE, STATE_META, Trainer, quality, train_sae
+from toy import store
 
 SMALL = {"n_latents": 12, "k": 2, "batch_size": 64, "n_samples": 1200, "dead_after": 100}
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import sequences
 
 from recsae.windows import Windows, plan_windows
+from toy import sequences
 
 HISTORIES = st.lists(st.integers(1, 60), min_size=1, max_size=6)  # their lengths
 LENGTHS = st.integers(1, 12)
