@@ -1,0 +1,77 @@
+"""Codes of which some latents follow what items are, their labels, and their scores."""
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from recsae import columns as C
+from recsae.attributes import ItemAttributes
+from recsae.cases import Cases
+from recsae.catalog import build_catalog
+from recsae.concepts import ConceptDictionary, build_concepts
+from recsae.labelers import AttributeLabeler
+from recsae.scoring import score_concepts
+from toy import random_cases, sparse
+
+
+class Witness(AttributeLabeler):
+    """The same labels, as if written after looking at the examples."""
+
+    sees_examples = True
+
+
+N_ITEMS = 80
+ITEMS = build_catalog([str(i) for i in range(N_ITEMS + 1)], None)
+HAS = np.random.default_rng(0).random((N_ITEMS + 1, 5)) < 0.3
+HAS[0] = False
+NAMES = tuple(("kind", str(v)) for v in range(5))
+ATTRIBUTES = ItemAttributes(scipy.sparse.csr_matrix(HAS.astype(np.int32)), NAMES)
+LABELERS = (BLIND, WITNESS) = (AttributeLabeler(ATTRIBUTES), Witness(ATTRIBUTES))
+
+
+def random_code(rng: np.random.Generator, made: Cases, noise: float = 0.1) -> np.ndarray:
+    """Latents 0 to 4 follow the last items' kinds, 5 to 7 nothing; 8 is never active."""
+    dense = np.zeros((len(made), 9))
+    dense[:, :5] = HAS[made.last_items].sum(1) >= 2
+    dense[:, 5:8] = rng.random((len(made), 3)) < 0.3
+    flipped = rng.random((len(made), 8)) < noise
+    dense[:, :8] = np.where(flipped, 1 - dense[:, :8], dense[:, :8])
+    return dense * rng.uniform(0.1, 3, dense.shape)
+
+
+def scored(
+    seed: int,
+    labeler: AttributeLabeler = BLIND,
+    n: int = 250,
+    n_users: int = 25,
+    noise: float = 0.1,
+    **options: bool,
+) -> tuple[ConceptDictionary, Cases, np.ndarray, pd.DataFrame]:
+    """A dictionary of some cases, and its scores on others."""
+    rng = np.random.default_rng(seed)
+    construction = random_cases(rng, 200, 20, items=ITEMS)
+    heldout = random_cases(rng, n, n_users, items=ITEMS)
+    dictionary = build_concepts(sparse(random_code(rng, construction)), construction, labeler)
+    dense = random_code(rng, heldout, noise)
+    return (
+        dictionary,
+        heldout,
+        dense,
+        score_concepts(sparse(dense), dictionary, heldout, labeler, **options),
+    )
+
+
+def level_of(row: pd.Series, made: Cases) -> np.ndarray:
+    items = {
+        "last": made.last_items[:, :1],
+        "last5": made.last_items,
+        "top1": made.top_items[:, :1],
+        "top10": made.top_items,
+    }[row[C.PREDICATE_SITE]]
+    return HAS[items, int(row[C.VALUE])].sum(1)
+
+
+def kept_cases(dictionary: ConceptDictionary, latent: int, made: Cases) -> np.ndarray:
+    """Cases that are not like the examples of a latent."""
+    shown = dictionary.examples.loc[dictionary.examples[C.LATENT] == latent, C.TOP_ITEM]
+    return np.flatnonzero(~np.isin(made.top_items[:, 0], shown.to_numpy()))
