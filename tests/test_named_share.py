@@ -1,15 +1,15 @@
 """How much of the score variance a few concepts explain, chosen one after another."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from toy import catalog, head, random_cases, sparse
 
-from recsae.cases import Cases
-from recsae.metrics import ndcg_of_states
+from recsae.metrics import ndcg_of_lists, ndcg_of_states
 from recsae.named_share import RIDGE, SIZES, named_share, score_metric
+from toy import catalog, head, random_cases, sparse
 
 WIDTH = 5
 RECOMMENDABLE = catalog().recommendable
@@ -18,13 +18,13 @@ HEAD = head(RNG.normal(size=(9, WIDTH)))
 
 
 def codes_and_cases(n: int, m: int, mix: np.ndarray, noise: float, seed: int):
-    """Activations, and cases whose states are their mixture plus noise."""
+    """Activations, and cases whose states are their mixture plus noise, with the lists of those."""
     rng = np.random.default_rng(seed)
     code = rng.uniform(0.5, 2, (n, m)) * (rng.random((n, m)) < 0.3)
     states = code @ mix + 0.7 + noise * rng.normal(size=(n, mix.shape[1]))
     made = random_cases(rng, n, 10, width=mix.shape[1])
-    fields = {name: getattr(made, name) for name in Cases.__dataclass_fields__}
-    return sparse(code), Cases(**{**fields, "states": states.astype(np.float32)})
+    lists = np.argsort(-states @ HEAD.items.numpy()[1:].T, axis=1, kind="stable") + 1
+    return sparse(code), replace(made, states=states.astype(np.float32), top_items=lists)
 
 
 def explained(states: np.ndarray, guess: np.ndarray) -> float:
@@ -90,9 +90,8 @@ def test_one_concept_by_hand():
     # 2.5 -+ 1.5 / (1 + RIDGE), against a mean of 3.
     def both(states):
         made = random_cases(np.random.default_rng(0), 2, 1, width=1)
-        fields = {name: getattr(made, name) for name in Cases.__dataclass_fields__}
         array = np.array(states, dtype=np.float32)[:, None]
-        return sparse([[0.0], [2.0]]), Cases(**{**fields, "states": array})
+        return sparse([[0.0], [2.0]]), replace(made, states=array)
 
     w = 1.5 / (1 + RIDGE)
     lost = (1 - (2.5 - w)) ** 2 + (5 - (2.5 + w)) ** 2
@@ -119,6 +118,11 @@ def test_share_and_ndcg_equal_textbook_ridge_on_the_chosen_ones(candidates):
     before = ndcg_of_states(test[1].states, test[1], HEAD).mean()
     after = ndcg_of_states(guess.astype(np.float32), test[1], HEAD).mean()
     assert found.ndcg_kept == pytest.approx(after / before, abs=1e-3)
+    captured = replace(test[1], top_items=test[1].top_items[:, ::-1])
+    other = named_share(fit, (test[0], captured), np.array(candidates), HEAD)
+    before = ndcg_of_lists(captured.top_items, captured.targets).mean()
+    assert other.shares == found.shares
+    assert other.ndcg_kept == pytest.approx(after / before, abs=1e-3)
 
 
 def test_each_choice_is_the_one_that_explains_most():
