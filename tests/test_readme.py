@@ -1,0 +1,110 @@
+"""What the README tells people to type works, and what it names is there."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+pytest.importorskip("recbole")
+
+import recsae.pipeline
+from recsae.cli import group
+from recsae.run import RunConfig
+from runs import checkpoint, command, copy_of, recbole_run
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    shlex.split(part, comments=True)[1:]
+    for _, block in BLOCKS
+    for part in re.split(r"[\n;]\s*", block)
+    if part.startswith("recsae ")
+]
+PYTHON = [block for language, block in BLOCKS if language == "python"]
+
+
+def parsed(arguments):
+    """The command that these arguments call, after click has read and checked every option."""
+    name, *options = arguments
+    called = group.get_command(click.Context(group), name)
+    assert called is not None, name
+    return called.make_context(name, list(options)).params
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_commands_can_be_typed(arguments):
+    assert isinstance(parsed(arguments), dict)
+
+
+def test_every_command_is_shown():
+    assert {c[0] for c in COMMANDS} == set(group.list_commands(click.Context(group))) - {"demo"}
+    assert "make demo" in README
+
+
+def here(text):
+    """With the places and latents of the tests' own run."""
+    text = text.replace("saved/SASRec.pth", str(checkpoint())).replace("452", "45")
+    return text.replace("my-run", str(recbole_run()))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [c for c in COMMANDS if c[0] in ("concepts", "steer") and "--user" not in c],
+    ids=" ".join,
+)
+def test_commands_on_a_run_run(arguments, capsys):
+    """Names of concepts are those of the README's data set; here any verified one stands in."""
+    capsys.readouterr()
+    assert command("concepts", recbole_run(), "--status", "verified") == 0
+    known = capsys.readouterr().out.splitlines()[1].split()[0]
+    typed = [re.sub(r"^(Horror|Sci-Fi)=", f"{known}=", here(a)) for a in arguments]
+    typed = ["Star Wars, Scream" if a.startswith("Alien, ") else a for a in typed]
+    assert command(*typed) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_python_lines_run(tmp_path, monkeypatch):
+    (code,) = PYTHON
+    asked = []
+
+    def run_pipeline(recommender, folder, config):
+        asked.append((recommender.name, config))
+        copy_of(recbole_run(), folder)
+
+    monkeypatch.setattr(recsae.pipeline, "run_pipeline", run_pipeline)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    code = code.replace("saved/SASRec.pth", str(checkpoint())).replace("452", "45")
+    exec(compile(code, "README.md", "exec"), names)
+    assert asked == [("SASRec", RunConfig(checkpoint=str(checkpoint())))]
+    assert len(names["concepts"]) == 128
+
+
+def test_files_of_a_run_are_named():
+    named = set(re.findall(r"^\| .*$", README, flags=re.MULTILINE)[1:])
+    files = {name for row in named for name in re.findall(r"`([\w.]+/?)`", row.split("|")[1])}
+    assert {"report.html", "report.json", "card.md", "concepts.csv", "sae/"} <= files
+    for name in files:
+        assert (recbole_run() / name).exists(), name
+
+
+def test_make_targets_are_there():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links_within_the_repository(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = ROOT / path if path else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert anchor in slugs, link
