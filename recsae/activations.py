@@ -23,6 +23,7 @@ SHARD = 65_536
 BATCH = 256
 N_TOP = 10
 MANIFEST = "manifest.json"
+KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
 STATES, SEQUENCE, POSITION, TOP = "states", "sequence", "position", "top_items"
 Progress = Callable[[int, int, str], None]
 
@@ -36,7 +37,7 @@ class ActivationStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self.manifest: dict[str, Any] = read_json(self.folder / MANIFEST)
+        self.manifest = _read_manifest(self.folder)
         self._shards = [map_arrays(self.folder / name) for name in self.manifest["shards"]]
         if sum(len(s[STATES]) for s in self._shards) != self.manifest["n"]:
             raise ArtifactMismatch(
@@ -104,6 +105,15 @@ class ActivationStore:
             yield torch.from_numpy(block[rng.permutation(len(block))])
 
 
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not set(KEYS) <= set(manifest):
+        raise ArtifactMismatch(
+            f"{folder / MANIFEST} is not the manifest of a store; delete it and run again."
+        )
+    return manifest
+
+
 def capture(
     recommender: Recommender,
     rows: NDArray[np.int64],
@@ -154,7 +164,7 @@ def capture(
     )
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / MANIFEST).exists():
-        known = read_json(folder / MANIFEST)
+        known = _read_manifest(folder)
         whole = all((folder / name).exists() for name in known["shards"])
         if whole and known["fingerprint"] == made_from:
             return ActivationStore(folder)

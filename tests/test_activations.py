@@ -245,6 +245,14 @@ def test_shards_that_do_not_add_up(tmp_path):
         ActivationStore(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["{}", "[]", "3", '{"n": 25, "shards": []}'])
+def test_a_manifest_that_is_json_but_no_manifest(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    for opened in (ActivationStore, lambda folder: capture(planted(), rows()[:90], folder)):
+        with pytest.raises(ArtifactMismatch, match=r"manifest\.json is not the manifest of"):
+            opened(tmp_path)
+
+
 def test_no_store(tmp_path):
     with pytest.raises(ArtifactMismatch, match=r"manifest\.json is missing or damaged"):
         ActivationStore(tmp_path)
