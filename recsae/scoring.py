@@ -197,7 +197,7 @@ def _figures(
 ) -> pd.DataFrame:
     accuracy, low = _bound(counts)
     if without_shown is not None:
-        low = np.fmin(low, _bound(without_shown)[1])
+        low = np.minimum(low, _bound(without_shown)[1])
     n_neg = counts.n - counts.active
     true_neg = n_neg - (counts.predicted - counts.both)
     pos, neg = counts.active.sum(0), n_neg.sum(0)
