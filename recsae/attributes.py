@@ -119,10 +119,12 @@ def _bands(weight: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
 
 
 def _terms(catalog: ItemCatalog) -> list[tuple[str, ...]]:
-    """Words of each title, lower case, without English stop words, numbers and single letters."""
+    """Words of each title, lower case: no stop words, numbers (Roman ones too) or single letters."""
     from sklearn.feature_extraction.text import CountVectorizer
 
-    vectorizer = CountVectorizer(stop_words="english", token_pattern=r"(?u)\b[^\W\d_]{2,}\b")
+    vectorizer = CountVectorizer(
+        stop_words="english", token_pattern=r"(?u)\b(?![ivx]+\b)[^\W\d_]{2,}\b"
+    )
     analyse = vectorizer.build_analyzer()
     return [tuple(dict.fromkeys(analyse(title))) for title in catalog.titles]
 

@@ -77,6 +77,8 @@ def show_facts(facts: dict[str, Any]) -> None:
                 click.echo("  " + ", ".join(f"{k}: {_cell(v)}" for k, v in entry.items()))
         elif isinstance(value, list):
             click.echo(f"{name}: {', '.join(map(_cell, value)) or 'none'}")
+        elif isinstance(value, dict):
+            click.echo(f"{name}: {', '.join(f'{k} {_cell(v)}' for k, v in value.items())}")
         else:
             click.echo(f"{name}: {_cell(value)}")
 

@@ -89,7 +89,7 @@ def top_of_scores(
     masked[:, ~catalog.recommendable] = float("-inf")
     masked[:, seen] = float("-inf")
     k = min(k, int((masked > float("-inf")).sum()))
-    return [int(i) for i in top_k(masked, k).indices[0]]
+    return [int(i) for i in top_k(masked, k).indices[0]] if k else []
 
 
 def ndcg_of_lists(lists: NDArray[np.int64], targets: NDArray[np.int32]) -> NDArray[np.float64]:

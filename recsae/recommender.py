@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from recsae.errors import InvalidInput, SiteNotFound, nearest
+from recsae.errors import InvalidInput, NotEnoughData, SiteNotFound, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -119,6 +119,20 @@ def leave_one_out(sequences: Sequences, split: str = "test") -> EvaluationCases:
     groups, metrics = np.arange(len(rows)), ("recall", "ndcg", "mrr")
     description = f"leave one out ({split}), full ranking"
     return EvaluationCases(rows, ends, targets, groups, None, metrics, (10,), description)
+
+
+def evaluation_cases(recommender: Recommender) -> EvaluationCases:
+    """The recommender's own test cases, or its validation cases where it keeps no test part.
+
+    Recall and NDCG are always among the metrics.
+    """
+    from dataclasses import replace
+
+    try:
+        cases = recommender.evaluation("test")
+    except NotEnoughData:
+        cases = recommender.evaluation("valid")
+    return replace(cases, metrics=tuple(dict.fromkeys((*cases.metrics, "recall", "ndcg"))))
 
 
 def find_site(recommender: Recommender, name: str | None) -> Site:

@@ -18,10 +18,10 @@ def read_settings(checkpoint: Path, options: dict[str, Any], config_file: Path |
     typed = {key: value for key, value in options.items() if value is not None}
     if "attribute_columns" in typed:
         typed["attribute_columns"] = [c.strip() for c in typed["attribute_columns"].split(",")]
-    for key in ("data_path", "items"):
-        if key in typed:
-            typed[key] = str(typed[key].resolve())
     values = {**given, **typed, "checkpoint": str(checkpoint.resolve())}
+    for key in ("data_path", "items"):
+        if isinstance(values.get(key), str | Path):
+            values[key] = str(Path(values[key]).resolve())
     try:
         return RunConfig(**values)
     except ValidationError as error:

@@ -21,6 +21,7 @@ from recsae.concepts import AT_QUANTILE, ConceptDictionary, build_concepts
 from recsae.named_share import SIZES, named_share
 from recsae.paper import recsae_scores
 from recsae.pipeline import BASELINES, Workspace
+from recsae.recommender import evaluation_cases
 from recsae.sae import Codes, sparse_code
 from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts
 from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
@@ -192,7 +193,7 @@ def _chance_percentiles(work: Workspace, scores: pd.DataFrame) -> NDArray[np.flo
 
 def accuracy_stage(work: Workspace) -> dict[str, Any]:
     """The recommender's own evaluation before and after, and every held-out position."""
-    cases = work.recommender.evaluation("test")
+    cases = evaluation_cases(work.recommender)
     before = evaluate(work.recommender, cases, work.progress)
     with work.recommender.edit(insert_reconstruction(work.sae), work.site):
         after = evaluate(work.recommender, cases, work.progress)
@@ -221,7 +222,7 @@ def _plain(value: Any) -> Any:
 
 def steering_stage(work: Workspace) -> list[dict[str, Any]]:
     """Ablate, amplify and set some verified concepts; effects on held-out users' test cases."""
-    cases = work.recommender.evaluation("test")
+    cases = evaluation_cases(work.recommender)
     cases = restrict(cases, work.heldout_users[cases.rows])
     if not len(cases.rows):
         return []

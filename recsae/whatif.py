@@ -14,6 +14,7 @@ from recsae.errors import ArtifactMismatch
 from recsae.files import digest_of_file, read_parquet
 from recsae.metrics import top_of_scores
 from recsae.plugin import load_recommender
+from recsae.recommender import evaluation_cases
 from recsae.run import Run
 from recsae.sae import SAE
 from recsae.scoring import VERIFIED
@@ -139,7 +140,7 @@ def lists_before_after(
 def metrics_before_after(run: OpenRun, interventions: list[Intervention]) -> dict[str, Any]:
     """The recommender's own metrics and target shares on held-out users' test cases."""
     recommender = run.recommender
-    cases = recommender.evaluation("test")
+    cases = evaluation_cases(recommender)
     held = split_users(recommender.sequences())
     cases = restrict(cases, held[cases.rows])
     before = top_lists(recommender, cases)
