@@ -16,6 +16,7 @@ HEAD = """# Results
 
 Written by `python benchmarks/results.py`; every figure is what a run printed. Machine: {machine}.
 Times are of that machine with whatever else ran on it; compare only within a table.
+A model such as the one on ml-1m is trained by `python benchmarks/train_sasrec.py`.
 """
 
 
@@ -29,11 +30,11 @@ def main(runs: tuple[str, ...], texts: tuple[str, ...], out: Path) -> None:
     """Collect runs and the output of other benchmarks into one page."""
     parts = [HEAD.format(machine=_machine())]
     for entry in runs:
-        title, _, folder = entry.partition("=")
+        title, _, folder = entry.rpartition("=")
         report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
         parts.append(f"## {title}\n\n{_run_section(report)}")
     for entry in texts:
-        title, _, file = entry.partition("=")
+        title, _, file = entry.rpartition("=")
         parts.append(f"## {title}\n\n{Path(file).read_text(encoding='utf-8').strip()}\n")
     out.write_text("\n".join(parts), encoding="utf-8")
     click.echo(f"Wrote {out}")

@@ -119,7 +119,7 @@ def _bands(weight: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
 
 
 def _terms(catalog: ItemCatalog) -> list[tuple[str, ...]]:
-    """Words of each title, lower case: no stop words, numbers (Roman ones too) or single letters."""
+    """Words of each title, lower case; no stop words, numbers (or Roman ones), single letters."""
     from sklearn.feature_extraction.text import CountVectorizer
 
     vectorizer = CountVectorizer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ SCALARS = (
 
 def build_report(work: Workspace) -> dict[str, Any]:
     """Everything that the report shows, as one dict that follows the schema."""
+    started = time.perf_counter()
     figures = finished_figures(work.folder)
     concepts = _concepts(work)
     attributes = figures["scoring"]["attributes"]
@@ -65,7 +67,7 @@ def build_report(work: Workspace) -> dict[str, Any]:
         "attributes": attributes,
         "skipped_attributes": _skipped(work, attributes),
         "steering": figures["steering"],
-        "timings": work.run.seconds(),
+        "timings": {**work.run.seconds(), "report": round(time.perf_counter() - started, 2)},
         "memory": work.run.peak_mb(),
         "versions": work.run.record["versions"],
         "seed": work.config.seed,
