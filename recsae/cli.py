@@ -107,19 +107,11 @@ def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
         click.echo(f"Report: {page}")
         return
     from recsae.pipeline import run_pipeline
-    from recsae.plugin import load_recommender
+    from recsae.settings import open_recommender
 
     if sys.stderr.isatty():
         click.echo(f"Opening {config.checkpoint} ...", err=True)
-    recommender = load_recommender(
-        config.checkpoint,
-        trust=trust,
-        data_path=config.data_path,
-        items=config.items,
-        title_column=config.title_column,
-        attribute_columns=config.attribute_columns,
-        device=device,
-    )
+    recommender = open_recommender(config, trust=trust, device=device)
     finished = run_pipeline(recommender, out, config, progress=progress_bar())
     _summary(out)
     seconds = finished.seconds()

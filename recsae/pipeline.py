@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Callable
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 LABEL_CASES = 200_000
 BASELINES = ("neurons", "random", "pca")
+STORES = ("activations", "heldout")
 TABLES = ("concepts.parquet", "examples.parquet")
 
 
@@ -176,8 +178,6 @@ def run_pipeline(
     RecSAEError
         Anything that is wrong with the input, in one sentence.
     """
-    from recsae.stages import accuracy_stage, scoring_stage, steering_stage
-
     run = Run(folder, config)
     work = Workspace(run, recommender, progress)
     if work.heldout_users.sum() < 2:
@@ -187,58 +187,75 @@ def run_pipeline(
         )
     sources = recommender.sources() + ([config.items] if config.items else [])
     run.start(sources, recommender.fingerprint(), versions(recommender))
-    base = [recommender.fingerprint(), work.site, config.seed, run.record["sources"]]
-
-    def captured() -> None:
-        for name in ("activations", "heldout"):
-            work.store(name)
-
-    limits = [config.construction_positions, config.heldout_positions]
-    manifests = ["activations/manifest.json", "heldout/manifest.json"]
-    run.stage("capture", [base, limits], manifests, captured)
-
-    def trained() -> None:
-        write_json(folder / "sae/quality.json", quality(work.sae, work.store("heldout")))
-
-    sae_config = [config.latents, config.k, config.samples]
-    outputs = [f"sae/{name}" for name in ("cfg.json", "sae.safetensors", "quality.json")]
-    run.stage("train", [base, limits, sae_config], outputs, trained)
-    made_from = [base, limits, sae_config, config.title_column, config.attribute_columns]
-
-    def built() -> None:
-        build_concepts(work.sae_codes[0], work.construction, work.labeler).save(folder)
-
-    run.stage("concepts", made_from, list(TABLES), built)
-
-    def scored() -> None:
-        scores, figures = scoring_stage(work)
-        write_parquet(folder / "scores.parquet", scores)
-        write_json(folder / "scoring.json", figures)
-
-    outputs = ["scores.parquet", "scoring.json"]
-    run.stage("scoring", [made_from, config.chance_directions], outputs, scored)
-    run.stage(
-        "accuracy",
-        [base, limits, sae_config],
-        ["accuracy.json"],
-        lambda: write_json(folder / "accuracy.json", accuracy_stage(work)),
-    )
-    run.stage(
-        "steering",
-        [made_from, config.chance_directions],
-        ["steering.json"],
-        lambda: write_json(folder / "steering.json", steering_stage(work)),
-    )
-
-    def reported() -> None:
-        from recsae.report import write_report
-        from recsae.report.build import build_report
-
-        write_report(build_report(work), folder)
-
-    pages = ["report.json", "report.html", "card.md", "concepts.csv"]
-    run.stage("report", [made_from, config.chance_directions], pages, reported)
+    for name, (made_from, outputs, do) in _plan(work).items():
+        run.stage(name, made_from, outputs, partial(do, work))
     return run
+
+
+Step = tuple[object, list[str], Callable[[Workspace], object]]
+
+
+def _plan(work: Workspace) -> dict[str, Step]:
+    """Every stage: what it is made from, the files it leaves, and what does it."""
+    config = work.config
+    states = [
+        *(work.recommender.fingerprint(), work.site, config.seed, work.run.record["sources"]),
+        *(config.construction_positions, config.heldout_positions),
+    ]
+    sae = [states, config.latents, config.k, config.samples]
+    labels = [sae, config.title_column, config.attribute_columns]
+    scores = [labels, config.chance_directions]
+    trained = [f"sae/{name}" for name in ("cfg.json", "sae.safetensors", "quality.json")]
+    pages = ["report.json", "report.html", "card.md", "concepts.csv"]
+    return {
+        "capture": (states, [f"{name}/manifest.json" for name in STORES], _capture),
+        "train": (sae, trained, _train),
+        "concepts": (labels, list(TABLES), _build),
+        "scoring": (scores, ["scores.parquet", "scoring.json"], _score),
+        "accuracy": (sae, ["accuracy.json"], _measure_accuracy),
+        "steering": (scores, ["steering.json"], _measure_steering),
+        "report": (scores, pages, _report),
+    }
+
+
+def _capture(work: Workspace) -> None:
+    for name in STORES:
+        work.store(name)
+
+
+def _train(work: Workspace) -> None:
+    write_json(work.folder / "sae/quality.json", quality(work.sae, work.store("heldout")))
+
+
+def _build(work: Workspace) -> None:
+    build_concepts(work.sae_codes[0], work.construction, work.labeler).save(work.folder)
+
+
+def _score(work: Workspace) -> None:
+    from recsae.stages import scoring_stage
+
+    scores, figures = scoring_stage(work)
+    write_parquet(work.folder / "scores.parquet", scores)
+    write_json(work.folder / "scoring.json", figures)
+
+
+def _measure_accuracy(work: Workspace) -> None:
+    from recsae.stages import accuracy_stage
+
+    write_json(work.folder / "accuracy.json", accuracy_stage(work))
+
+
+def _measure_steering(work: Workspace) -> None:
+    from recsae.stages import steering_stage
+
+    write_json(work.folder / "steering.json", steering_stage(work))
+
+
+def _report(work: Workspace) -> None:
+    from recsae.report import write_report
+    from recsae.report.build import build_report
+
+    write_report(build_report(work), work.folder)
 
 
 def versions(recommender: Recommender) -> dict[str, str]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from recsae.errors import InvalidInput, nearest
 from recsae.run import RunConfig
+
+if TYPE_CHECKING:
+    from recsae.recommender import Recommender
 
 
 def read_settings(checkpoint: Path, options: dict[str, Any], config_file: Path | None) -> RunConfig:
@@ -38,3 +41,18 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InvalidInput(f"Cannot read the settings in {path}: {error}.") from error
+
+
+def open_recommender(config: RunConfig, *, trust: bool, device: str) -> Recommender:
+    """Attach to the recommender that a run's settings name."""
+    from recsae.plugin import load_recommender
+
+    return load_recommender(
+        config.checkpoint,
+        trust=trust,
+        data_path=config.data_path,
+        items=config.items,
+        title_column=config.title_column,
+        attribute_columns=config.attribute_columns,
+        device=device,
+    )

@@ -13,12 +13,12 @@ from recsae.concepts import ConceptDictionary
 from recsae.errors import ArtifactMismatch
 from recsae.files import digest_of_file, read_parquet
 from recsae.metrics import top_of_scores
-from recsae.plugin import load_recommender
 from recsae.recommender import evaluation_cases
 from recsae.run import Run
 from recsae.sae import SAE
 from recsae.scoring import VERIFIED
 from recsae.sequences import pad, split_users
+from recsae.settings import open_recommender
 from recsae.steering import Intervention, effect_of, parse_intervention, restrict, steer, top_lists
 
 if TYPE_CHECKING:
@@ -73,15 +73,7 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
             raise ArtifactMismatch(
                 f"{path} is gone or has changed since the run in {folder} was made: make a new run."
             )
-    recommender = load_recommender(
-        config.checkpoint,
-        trust=True,
-        data_path=config.data_path,
-        items=config.items,
-        title_column=config.title_column,
-        attribute_columns=config.attribute_columns,
-        device=device,
-    )
+    recommender = open_recommender(config, trust=True, device=device)
     if recommender.fingerprint() != run.record["model"]:
         raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
     scores = read_parquet(folder / "scores.parquet")
