@@ -65,6 +65,8 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
 
 def concept_rows(folder: Path, search: str | None, status: str | None) -> list[dict[str, Any]]:
     """The dictionary of a run, best first."""
+    from recsae.concepts import ConceptDictionary
+
     table = load_run(folder).concepts
     if status is not None:
         if status not in STATUSES:
@@ -73,8 +75,8 @@ def concept_rows(folder: Path, search: str | None, status: str | None) -> list[d
             )
         table = table[table[C.STATUS] == status]
     if search is not None:
-        hit = table[C.NAME].str.contains(search, case=False, regex=False)
-        table = table[hit | table[C.LABEL].str.contains(search, case=False, regex=False)]
+        found = ConceptDictionary.load(folder).search(search)[C.LATENT]
+        table = table[table[C.LATENT].isin(found)]
     order = table[C.STATUS].map(STATUSES.index)
     table = table.assign(order=order).sort_values(["order", C.CI_LOW], ascending=[True, False])
     rows: list[dict[str, Any]] = table[list(SHOWN)].to_dict("records")
