@@ -94,8 +94,13 @@ def _sampled_ranking(
 
 
 def insert_reconstruction(sae: SAE) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The edit that replaces a state by its reconstruction."""
-    return sae.forward
+    """The edit that replaces a state by its reconstruction, computed where the SAE is."""
+
+    def rebuilt(states: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = sae(states.to(sae.W_dec.device)).to(states.device)
+        return found
+
+    return rebuilt
 
 
 def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]:

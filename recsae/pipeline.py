@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae import columns as C
 from recsae.activations import ActivationStore, Progress, capture
 from recsae.attributes import item_attributes
 from recsae.baselines import LinearCode, neurons, pca, random_directions
@@ -22,7 +21,7 @@ from recsae.labelers import AttributeLabeler
 from recsae.recommender import find_site
 from recsae.run import Run, RunConfig
 from recsae.sae import SAE, Codes, make_config, sparse_code
-from recsae.scoring import VERIFIED
+from recsae.scoring import verified_latents
 from recsae.sequences import split_users
 from recsae.train import quality, train_sae
 
@@ -150,9 +149,7 @@ class Workspace:
 
     def verified(self) -> NDArray[np.int64]:
         """Latents whose concepts are verified."""
-        kept = self.scores[C.STATUS] == VERIFIED
-        latents: NDArray[np.int64] = self.scores.loc[kept, C.LATENT].to_numpy(np.int64)
-        return latents
+        return verified_latents(self.scores)
 
 
 def run_pipeline(

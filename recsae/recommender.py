@@ -61,6 +61,15 @@ class EvaluationCases:
     topk: tuple[int, ...]
     description: str
 
+    @property
+    def group_rows(self) -> NDArray[np.int64]:
+        """``(n_groups,)`` the sequence that each group is about."""
+        import numpy as np
+
+        rows = np.zeros(int(self.groups.max()) + 1, dtype=np.int64)
+        rows[self.groups] = self.rows
+        return rows
+
 
 @runtime_checkable
 class Recommender(Protocol):

@@ -115,10 +115,15 @@ class Run:
         stages = self.record["stages"]
         if set(stages) != set(STAGES) or not all(self._intact(stages[s]) for s in STAGES):
             return False
-        return all(
-            Path(path).is_file() and digest_of_file(Path(path)) == digest
+        return not self.changed_sources()
+
+    def changed_sources(self) -> list[str]:
+        """Files that the run was made from and that are gone or have changed since."""
+        return [
+            path
             for path, digest in self.record["sources"].items()
-        )
+            if not Path(path).is_file() or digest_of_file(Path(path)) != digest
+        ]
 
     def stage(
         self, name: str, made_from: object, outputs: list[str], work: Callable[[], object]

@@ -261,6 +261,12 @@ def _ranking(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return auc, (active * precision).sum(0) / pos
 
 
+def verified_latents(scores: pd.DataFrame) -> NDArray[np.int64]:
+    """Latents whose concepts are verified."""
+    found: NDArray[np.int64] = scores.loc[scores[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
+    return found
+
+
 def distinct(scores: pd.DataFrame, labels: pd.DataFrame) -> int:
     """How many different (attribute, value) the verified concepts speak of."""
     kept = labels.loc[(scores[C.STATUS] == VERIFIED).to_numpy(), [C.ATTRIBUTE, C.VALUE]]

@@ -23,7 +23,7 @@ from recsae.paper import recsae_scores
 from recsae.pipeline import BASELINES, Workspace
 from recsae.recommender import evaluation_cases
 from recsae.sae import Codes, sparse_code
-from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts
+from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts, verified_latents
 from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
 from recsae.yardstick import attribute_table
 
@@ -121,7 +121,7 @@ def _share(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> dict
         trial = score_concepts(
             codes[1][trial_rows], dictionary, trial_cases, work.labeler, hard_negatives=False
         )
-        verified = trial.loc[trial[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
+        verified = verified_latents(trial)
         known, test = (codes[0], work.construction), (codes[1][rows], cases)
         share = named_share(known, test, verified, work.head)
         shares = {str(n): share.shares[n] for n in SIZES}
@@ -200,9 +200,7 @@ def accuracy_stage(work: Workspace) -> dict[str, Any]:
     if work.head is not None:
         heldout = heldout_accuracy(work.heldout, work.sae, work.head)
     else:
-        keep = work.heldout_users[cases.rows] if cases.candidates is None else None
-        everyone = np.ones(len(next(iter(before.values()))), dtype=bool)
-        heldout = heldout_from_cases(before, after, everyone if keep is None else keep)
+        heldout = heldout_from_cases(before, after, work.heldout_users[cases.group_rows])
     return {
         "metric_note": f"The recommender's own evaluation: {cases.description}.",
         "all_users": {
@@ -234,12 +232,12 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
         name, value = str(row[C.NAME]), _typical(work, latent)
         column = work.labeler.attributes.names.index((row[C.ATTRIBUTE], row[C.VALUE]))
         target = work.labeler.attributes.matrix[:, [column]].toarray().ravel() > 0
+        before = effect_of(lists, cases, target)
         for intervention, words in (
             (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
             (Intervention(among, "scale", 10.0, name), "x10 where active"),
             (Intervention((latent,), "set", value, name), f"latent {latent} = {value:.2f} for all"),
         ):
-            before = effect_of(lists, cases, target)
             with steer(work.recommender, work.sae, [intervention], site=work.site):
                 after = effect_of(top_lists(work.recommender, cases), cases, target)
             rows.append(

@@ -117,17 +117,17 @@ def make_edit(
         bad = latents[0] if latents[0] < 0 else latents[-1]
         raise InvalidInput(f"There is no latent {bad}: the SAE has {sae.n_latents}, from 0 on.")
     place = {latent: i for i, latent in enumerate(latents)}
-    slot = torch.full((sae.n_latents,), len(latents))
-    slot[latents] = torch.arange(len(latents))
-    directions = sae.directions()[latents]
+    directions = sae.directions()[latents]  # what an edit adds is worked out where the SAE is
+    slot = torch.full((sae.n_latents,), len(latents), device=directions.device)
+    slot[latents] = torch.arange(len(latents), device=directions.device)
 
     def edit(states: torch.Tensor) -> torch.Tensor:
         if not latents:
             return states
         flat = states.reshape(-1, states.shape[-1])
-        code = sae.encode_topk(flat.detach())
-        before = flat.new_zeros(len(flat), len(latents) + 1)
-        before = before.scatter_add(1, slot.to(flat.device)[code.indices], code.values)[:, :-1]
+        code = sae.encode_topk(flat.detach().to(directions.device))
+        before = code.values.new_zeros(len(flat), len(latents) + 1)
+        before = before.scatter_add(1, slot[code.indices], code.values)[:, :-1]
         after = before.clone()
         for step in steps:
             columns = [place[latent] for latent in step.latents]
@@ -138,8 +138,8 @@ def make_edit(
                 f"(activations here reach {float(before.abs().max()):.3g})."
             )
         change = after - before
-        moved = (change != 0).any(1, keepdim=True)
-        edited = torch.where(moved, flat + change @ directions.to(flat.device), flat)
+        moved = (change != 0).any(1, keepdim=True).to(flat.device)
+        edited = torch.where(moved, flat + (change @ directions).to(flat.device), flat)
         return edited.reshape(states.shape)
 
     return edit
@@ -169,8 +169,7 @@ def steer(
     """
     if isinstance(interventions, Mapping):
         interventions = [Intervention((j,), "set", float(v)) for j, v in interventions.items()]
-    device = getattr(recommender, "device", "cpu")
-    with recommender.edit(make_edit(sae.to(device), interventions), site):
+    with recommender.edit(make_edit(sae, interventions), site):
         yield recommender
 
 

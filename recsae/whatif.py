@@ -11,12 +11,12 @@ import numpy as np
 from recsae import columns as C
 from recsae.concepts import ConceptDictionary
 from recsae.errors import ArtifactMismatch
-from recsae.files import digest_of_file, read_parquet
+from recsae.files import read_parquet
 from recsae.metrics import top_of_scores
 from recsae.recommender import evaluation_cases
 from recsae.run import Run
 from recsae.sae import SAE
-from recsae.scoring import VERIFIED
+from recsae.scoring import verified_latents
 from recsae.sequences import pad, split_users
 from recsae.settings import open_recommender
 from recsae.steering import Intervention, effect_of, parse_intervention, restrict, steer, top_lists
@@ -68,16 +68,14 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
     config = run.config
     if "scoring" not in run.record["stages"]:
         raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")
-    for path, digest in run.record["sources"].items():
-        if not Path(path).is_file() or digest_of_file(Path(path)) != digest:
-            raise ArtifactMismatch(
-                f"{path} is gone or has changed since the run in {folder} was made: make a new run."
-            )
+    for path in run.changed_sources():
+        raise ArtifactMismatch(
+            f"{path} is gone or has changed since the run in {folder} was made: make a new run."
+        )
     recommender = open_recommender(config, trust=True, device=device)
     if recommender.fingerprint() != run.record["model"]:
         raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
-    scores = read_parquet(folder / "scores.parquet")
-    verified = scores.loc[scores[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
+    verified = verified_latents(read_parquet(folder / "scores.parquet"))
     return OpenRun(
         recommender, SAE.load(folder / "sae"), ConceptDictionary.load(folder), verified, config.site
     )

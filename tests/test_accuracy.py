@@ -198,3 +198,12 @@ def test_figures_of_last_items_alone():
     assert found["ndcg_kept"] == found["last_item_ndcg_kept"] == 0.5
     assert found["base"]["ndcg@10"] == pytest.approx(2 / 3)
     assert (found["n_users"], found["n_positions"], found["rbo"]) == (3, 3, None)
+
+
+def test_groups_know_their_users():
+    """Two cases of user 4 share a group of candidates; user 1 has one of its own."""
+    pairs = np.array([[0, 1], [1, 2], [2, 3]])
+    rows, ends, targets = np.array([4, 4, 1]), np.array([2, 3, 2]), np.array([1, 2, 3])
+    groups = np.array([0, 0, 1])
+    cases = EvaluationCases(rows, ends, targets, groups, pairs, ("ndcg",), (10,), "by hand")
+    assert cases.group_rows.tolist() == [4, 1]
