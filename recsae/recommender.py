@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -29,6 +29,11 @@ class Site:
     width: int
     every_position: bool
     """The states of all positions of a window come out of one forward (verified, see is_causal)."""
+    per_user: bool = False
+    """There is one state for each user, whatever part of the history is shown."""
+    share: float | None = None
+    """How much of the scores' variance follows a state that is moved to another sequence: 1 where
+    all scores are made from the state alone, None where it was not tried."""
 
 
 class LinearHead(NamedTuple):
@@ -49,7 +54,8 @@ class EvaluationCases:
 
     Case i asks for the item after the first ``ends[i]`` items of sequence ``rows[i]``; it is
     ranked in group ``groups[i]`` (a group of its own unless candidates are sampled per user).
-    ``candidates`` is ``(case, item)`` pairs, None for full ranking.
+    ``candidates`` is ``(case, item)`` pairs, None for full ranking. With ``hides_history`` the items
+    of a sequence before the first of its group's cases are taken out of the ranking.
     """
 
     rows: NDArray[np.int64]
@@ -60,6 +66,7 @@ class EvaluationCases:
     metrics: tuple[str, ...]
     topk: tuple[int, ...]
     description: str
+    hides_history: bool = False
 
     @property
     def group_rows(self) -> NDArray[np.int64]:
@@ -73,7 +80,12 @@ class EvaluationCases:
 
 @runtime_checkable
 class Recommender(Protocol):
-    """A trained recommender, attached. Adapters implement this; recsae uses nothing else."""
+    """A trained recommender, attached. Adapters implement this; recsae uses nothing else.
+
+    An adapter may also have ``hides_history = True``, if its recommendations leave out the items of
+    the history as its own evaluation does, and ``represent_sites``, the method behind
+    :func:`represent_sites`, if one forward gives the states of several sites.
+    """
 
     name: str
     plugin: str
@@ -156,6 +168,22 @@ def find_site(recommender: Recommender, name: str | None) -> Site:
     raise SiteNotFound(
         f"{recommender.name} has no site {name!r}.{nearest(name, known)} It has: {known}."
     )
+
+
+def hides_history(recommender: Recommender) -> bool:
+    """Whether the recommender's lists leave out the items of the history."""
+    return bool(getattr(recommender, "hides_history", False))
+
+
+def represent_sites(
+    recommender: Recommender, batch: Batch, sites: Sequence[str], *, positions: bool = False
+) -> dict[str, torch.Tensor]:
+    """States at several sites, in one forward where the adapter can; see ``represent``."""
+    together = getattr(recommender, "represent_sites", None)
+    if together is not None:
+        states: dict[str, torch.Tensor] = together(batch, sites, positions=positions)
+        return states
+    return {name: recommender.represent(batch, name, positions=positions) for name in sites}
 
 
 def top_items(scores: torch.Tensor, catalog: ItemCatalog, k: int = 10) -> torch.Tensor:

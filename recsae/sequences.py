@@ -40,12 +40,16 @@ class Sequences:
         ``(n,)`` external user ids.
     user_rows
         ``(n,)`` internal user ids of the model.
+    learned
+        ``(n,)`` how many of a sequence's first items are behind the one state that a model without
+        sequences keeps of the user; None for sequential models.
     """
 
     flat: NDArray[np.int32]
     offsets: NDArray[np.int64]
     users: NDArray[np.object_]
     user_rows: NDArray[np.int64]
+    learned: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.users)
