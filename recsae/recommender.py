@@ -54,8 +54,8 @@ class EvaluationCases:
 
     Case i asks for the item after the first ``ends[i]`` items of sequence ``rows[i]``; it is
     ranked in group ``groups[i]`` (a group of its own unless candidates are sampled per user).
-    ``candidates`` is ``(case, item)`` pairs, None for full ranking. With ``hides_history`` the items
-    of a sequence before the first of its group's cases are taken out of the ranking.
+    ``candidates`` is ``(case, item)`` pairs, None for full ranking. With ``hides_history`` the
+    items of a sequence before the first of its group's cases are taken out of the ranking.
     """
 
     rows: NDArray[np.int64]
