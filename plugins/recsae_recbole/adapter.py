@@ -1,11 +1,11 @@
-"""A RecBole sequential model as a :class:`recsae.recommender.Recommender`."""
+"""A RecBole model as a :class:`recsae.recommender.Recommender`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,34 +15,24 @@ import numpy as np
 from recsae.catalog import ItemCatalog
 from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.files import digest_of_file
-from recsae.hooks import edited_output
-from recsae.recommender import (
-    EvaluationCases,
-    LinearHead,
-    Site,
-    find_site,
-    is_causal,
-    verify_head,
-)
+from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, is_causal
 from recsae.sequences import Batch, Sequences
 
 from .boundary import recbole_boundary
 from .dataset import Data
 from .evaluation import evaluation_cases
-from .states import full_scores, gap, states_of, states_of_positions, verified_width
+from .heads import Head, facts, find_head
+from .inner import inner_sites
+from .places import Found, Look, find_default
+from .scoring import Scorer
+from .taps import Tap, at_last_item, read, watching_gathered
 
 if TYPE_CHECKING:
     import torch
 
 SITE = "sequence"
-MEANING = "what the model knows of a sequence: its scores are made from this vector alone"
+USER_SITE = "user"
 PROBES = 32
-
-
-class _Head(NamedTuple):
-    head: LinearHead
-    parameter: str
-    error: float  # largest difference from the model's scores, relative to the largest score
 
 
 class ItemSource(NamedTuple):
@@ -77,8 +67,17 @@ class RecBoleRecommender:
         self.items = items
         self.name = str(config["model"])
         self.dataset = str(config["dataset"])
-        self.max_length = int(config["MAX_ITEM_LIST_LENGTH"])
+        self.hides_history = not hasattr(model, "ITEM_SEQ")
+        self.max_length = self._longest()
         self.device = next(model.parameters()).device
+        self._scorer = Scorer(model, catalog.n_items, self.interaction(self._probe))
+        self._taps: dict[str, Tap] = {}
+
+    def _longest(self) -> int:
+        if not self.hides_history:
+            return int(self.config["MAX_ITEM_LIST_LENGTH"])
+        learned = self.data.sequences.learned
+        return int(self.data.sequences.lengths.max() if learned is None else learned.max())
 
     # -- data ------------------------------------------------------------------------------------
     def sequences(self) -> Sequences:
@@ -105,63 +104,125 @@ class RecBoleRecommender:
         with recbole_boundary():
             return evaluation_cases(self.config, self.data, split)
 
-    # -- model -----------------------------------------------------------------------------------
+    # -- sites -----------------------------------------------------------------------------------
     def sites(self) -> list[Site]:
-        """The sequence representation, which is what the model's ``forward`` gives."""
-        return [self._site]
+        """The sequence's (or user's) representation, then places inside the model."""
+        return self._sites
 
     @cached_property
-    def _site(self) -> Site:
-        width = verified_width(self, self.model, self._probe)
-        return Site(SITE, MEANING, width, self._gives_every_position())
+    def _look(self) -> Look:
+        import torch
 
-    def _gives_every_position(self) -> bool:
+        real = torch.from_numpy(self.catalog.recommendable)
+        return Look(self.model, self._scorer, self.interaction(self._probe), real)
+
+    @cached_property
+    def _default(self) -> Found:
+        return find_default(self._look, general=self.hides_history)
+
+    @cached_property
+    def _sites(self) -> list[Site]:
+        found, per_user = self._default, self.hides_history
+        first = USER_SITE if per_user else SITE
+        self._taps = {first: found.tap}
+        share = round(found.share, 4) if found.share == found.share else None
+        width = self._look.states(found.tap).shape[1]
+        sites = [
+            Site(first, found.meaning, width, self._gives_every_position(first), per_user, share)
+        ]
+        for inner in inner_sites(self._look):
+            name = inner.tap.call
+            if (name, inner.tap.layout) == (found.tap.call, found.tap.layout):
+                continue
+            self._taps[name] = inner.tap
+            width = self._look.states(inner.tap).shape[1]
+            sites.append(Site(name, inner.meaning, width, self._gives_every_position(name)))
+        return sites
+
+    def _gives_every_position(self, site: str) -> bool:
+        if self.hides_history or self._scorer.by_pairs:
+            return False
         try:
-            return is_causal(self, None, self._probe)
+            return is_causal(self, site, self._probe)
         except CannotOpenModel:
             return False
 
+    def _tap(self, site: str | None) -> Tap:
+        if site is None or site not in self._taps:
+            site = find_site(self, site).name
+        return self._taps[site]
+
+    # -- model -----------------------------------------------------------------------------------
     def represent(
         self, batch: Batch, site: str | None = None, *, positions: bool = False
     ) -> torch.Tensor:
-        """States at the last item, or at every item through what the model gathers from."""
-        if site not in (None, SITE):
-            find_site(self, site)
-        read = states_of_positions if positions else states_of
-        return read(self.model, self.interaction(batch))
+        """States at the last item, or at every item where one forward has them."""
+        name = site if site in self._taps else find_site(self, site).name
+        return self.represent_sites(batch, [name], positions=positions)[name]
+
+    def represent_sites(
+        self, batch: Batch, sites: Sequence[str], *, positions: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """States at several sites out of one scoring, which stops behind the last of them."""
+        taps = [self._tap(site) for site in sites]
+        interaction = self.interaction(batch)
+        gathered: list[torch.Tensor] = []
+        with ExitStack() as stack:
+            if positions and any(tap.layout == "rows" for tap in taps):
+                stack.enter_context(watching_gathered(self.model, gathered))
+            found = read(taps, lambda: self._scorer.until(interaction))
+        states = {}
+        for site, tap, seen in zip(sites, taps, found, strict=True):
+            if not seen:
+                raise CannotOpenModel(f"{tap.call} of {self.name} was not reached in its scoring.")
+            last = at_last_item(self.model, tap, seen[-1], interaction)
+            every = gathered[-1:] if tap.layout == "rows" else seen[-1:]
+            states[site] = self._every(every, last, batch) if positions else last
+        return states
+
+    def _every(self, outputs: list[torch.Tensor], last: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """States ``(n, length, d)``; whether they are what a forward gives, is_causal says."""
+        shape = (*batch.items.shape, last.shape[1])
+        if not outputs or outputs[0].shape != shape:
+            raise CannotOpenModel(f"{self.name} does not give the states of all positions there.")
+        return outputs[0].detach().cpu()
 
     def score(self, batch: Batch) -> torch.Tensor:
-        """Scores by the model's own ``full_sort_predict``."""
-        return full_scores(self.model, self.interaction(batch))
+        """Scores by the model's own ``full_sort_predict``, or ``predict`` over all items."""
+        return self._scorer(self.interaction(batch))
 
     def interaction(self, batch: Batch) -> Any:
         """The batch as RecBole's ``Interaction``."""
+        import torch
         from recbole.data.interaction import Interaction
 
-        names = (self.model.ITEM_SEQ, self.model.ITEM_SEQ_LEN, self.model.USER_ID)
-        return Interaction(dict(zip(names, batch, strict=True))).to(self.device)
+        model = self.model
+        if self.hides_history:
+            if not bool((batch.users > 0).all()):
+                raise InvalidInput(
+                    f"{self.name} knows users, not sequences: it can only be asked about users it "
+                    "was trained on."
+                )
+            return Interaction({model.USER_ID: batch.users}).to(self.device)
+        names = (model.ITEM_SEQ, model.ITEM_SEQ_LEN, model.USER_ID)
+        fields = dict(zip(names, batch, strict=True))
+        if hasattr(model, "NEG_ITEM_SEQ"):  # asked for by DIEN's loss, which no score depends on
+            fields[model.NEG_ITEM_SEQ] = torch.zeros_like(batch.items)
+        return Interaction(fields).to(self.device)
 
     @cached_property
-    def _head(self) -> _Head | None:
-        batch = self._probe
-        for name, table in self.model.named_parameters():
-            if table.shape == (self.catalog.n_items, self._site.width):
-                head = LinearHead(table.detach().cpu(), None)
-                if verify_head(self, head, batch):
-                    ours = head.score(self.represent(batch))
-                    return _Head(head, name, gap(self, self.score(batch), ours))
-        return None
+    def _head(self) -> Head | None:
+        return find_head(self._look, self._default.tap)
 
     def linear_head(self) -> LinearHead | None:
-        """The item table whose products with the states are the scores, found by trying."""
+        """The item table whose products with the default site's states are the scores."""
         return self._head.head if self._head else None
 
     def edit(
         self, edit: Callable[[torch.Tensor], torch.Tensor], site: str | None = None
     ) -> AbstractContextManager[None]:
-        """Put ``edit`` behind the model's ``forward``; RecBole's own evaluation sees it too."""
-        find_site(self, site)
-        return edited_output(self.model, edit)
+        """Put ``edit`` where the site is; RecBole's own evaluation sees it too."""
+        return self._tap(site).edit(edit)
 
     # -- identity --------------------------------------------------------------------------------
     @cached_property
@@ -190,8 +251,7 @@ class RecBoleRecommender:
         """Facts for ``recsae inspect``, fit for JSON."""
         import recbole
 
-        sequences, head = self.sequences(), self._head
-        found = {"parameter": head.parameter, "relative_error": head.error} if head else None
+        sequences = self.sequences()
         return {
             "model": self.name,
             "class": f"{type(self.model).__module__}.{type(self.model).__qualname__}",
@@ -204,8 +264,9 @@ class RecBoleRecommender:
             "interactions": len(sequences.flat),
             "max_length": self.max_length,
             "evaluation": self.config["eval_args"],
+            "scores_by": "pairs (predict)" if self._scorer.by_pairs else "full_sort_predict",
             "sites": [vars(site) for site in self.sites()],
-            "head": found,
+            "head": facts(self._head),
             "items_from": str(self.items.path) if self.items.path else None,
             "item_columns": list(self.items.columns),
             "title_column": self.catalog.title_column,

@@ -1,0 +1,100 @@
+"""The linear head behind a site: found by trying, verified on the model's own scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recsae.recommender import LinearHead
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+
+    from .places import Look
+    from .taps import Tap
+
+TOLERANCE = 1e-4
+
+
+class Head(NamedTuple):
+    """A head, and how it was found."""
+
+    head: LinearHead
+    parameter: str
+    error: float
+    """Largest difference from the model's scores, relative to the largest score."""
+
+
+def find_head(look: Look, tap: Tap) -> Head | None:
+    """The head whose products with the states are the scores; None if there is none.
+
+    An item table among the parameters is tried first. Otherwise the model is asked: its scores of
+    the zero vector are the bias, and those of each unit vector a column of the table. Either way
+    the result must give the model's own scores of real sequences.
+    """
+    states, scores = look.states(tap), look.scorer(look.interaction)
+
+    def error(head: LinearHead) -> float:
+        gap = (head.score(states) - scores)[:, look.real].abs().max()
+        found = float(gap / (scores[:, look.real].abs().max() + 1e-12))
+        return found if found == found else float("inf")
+
+    for name, table in look.model.named_parameters():
+        if table.shape == (len(look.real), states.shape[1]):
+            head = LinearHead(table.detach().cpu(), None)
+            if error(head) <= TOLERANCE:
+                return Head(head, name, error(head))
+    if look.scorer.by_pairs or tap.layout != "rows":
+        return None
+    head = _asked(look, tap, states)
+    if error(head) > TOLERANCE:
+        return None
+    return Head(head, _described(look, head), error(head))
+
+
+def _asked(look: Look, tap: Tap, states: torch.Tensor) -> LinearHead:
+    import torch
+
+    n, width = states.shape
+    size = float(states.abs().mean()) or 1.0  # of the states' own order, to lose few digits
+    wanted = torch.cat([torch.zeros(1, width), size * torch.eye(width)])
+    found = []
+    for part in wanted.split(n):
+        with tap.edit(lambda h, part=part: _instead(h, part)):  # type: ignore[misc]
+            found.append(look.scorer(look.interaction[: len(part)]))
+    answers = torch.cat(found)
+    bias = answers[0]
+    items = ((answers[1:] - bias) / size).T.contiguous()
+    return LinearHead(items, bias if bool(bias[look.real].any()) else None)
+
+
+def _instead(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    return wanted.to(states.device, states.dtype)
+
+
+def _described(look: Look, head: LinearHead) -> str:
+    """Which parameter the head is made of, if it can be told."""
+    with_bias = "" if head.bias is None else ", plus a bias"
+    items = head.items[look.real]
+    for name, table in look.model.named_parameters():
+        if table.dim() != 2 or table.shape[1] != items.shape[1] or len(table) < len(look.real):
+            continue
+        rows = table.detach().cpu()[: len(look.real)]
+        for what, made in _versions(rows[look.real]):
+            scale = float((items * made).sum() / (made * made).sum().clamp_min(1e-12))
+            if float((items - scale * made).abs().max()) <= TOLERANCE * float(items.abs().max()):
+                times = "" if abs(scale - 1) < TOLERANCE else f", times {scale:.4g}"
+                return f"{name}{what}{times}{with_bias}"
+    return f"asked of the model with unit vectors{with_bias}"
+
+
+def _versions(rows: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    yield "", rows
+    yield ", rows normalised", rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+    yield ", negative values cut off", rows.clamp_min(0)
+
+
+def facts(head: Head | None) -> dict[str, Any] | None:
+    """For ``inspect``."""
+    return {"parameter": head.parameter, "relative_error": head.error} if head else None

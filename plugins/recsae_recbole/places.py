@@ -1,0 +1,202 @@
+"""Where a model's default site is: known for RecBole's odd ones, tried out for all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recsae.errors import CannotOpenModel
+
+from .taps import JointTap, Layout, OutputTap, Tap, UserTableTap, at_last_item, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    import torch
+
+    from .scoring import Scorer
+
+ALL_OF_IT = 0.9999
+WHOLE = "what the model knows of a sequence: its scores are made from this vector alone"
+WHOLE_OF_USER = "what the model knows of a user: its scores are made from this vector alone"
+PADDED = (
+    "what stands in the last column of the window, from which the model scores; for histories "
+    "shorter than the window that is padding behind them; its pointer network also reads the rest"
+)
+PAIR = (
+    "what the last layer makes a score from, for one sequence and one candidate: there is no state "
+    "of a sequence alone; stored for each sequence with its own last item as the candidate, "
+    "edited for every candidate"
+)
+
+
+class Known(NamedTuple):
+    """A default site that cannot be found by trying."""
+
+    calls: tuple[str, ...]
+    layout: Layout
+    meaning: str
+
+
+KNOWN = {
+    "RepeatNet": Known(
+        ("gru",),
+        "positions",
+        "what the GRU knows after each item; how likely a repetition is, which one, and what is "
+        "new are decided from these vectors together",
+    ),
+    "GRU4RecCPR": Known(("forward",), "last column", PADDED),
+    "SASRecCPR": Known(("forward",), "last column", PADDED),
+    "FPMC": Known(
+        ("UI_emb", "LI_emb"),
+        "rows",
+        "the user's vector and the last item's side by side: scores are made from these alone",
+    ),
+    "DIN": Known(("dnn_mlp_layers",), "rows", PAIR),
+    "DIEN": Known(("dnn_mlp_layers",), "rows", PAIR),
+    "NeuMF": Known(
+        ("user_mf_embedding", "user_mlp_embedding"),
+        "rows",
+        "both of the user's vectors side by side: scores are made from these alone",
+    ),
+    "SimpleX": Known(("get_UI_aggregation",), "rows", WHOLE_OF_USER),
+    "MultiVAE": Known(("reparameterize",), "rows", WHOLE_OF_USER),
+    "RaCT": Known(("reparameterize",), "rows", WHOLE_OF_USER),
+    "RecVAE": Known(("reparameterize",), "rows", WHOLE_OF_USER),
+}
+
+
+class Found(NamedTuple):
+    """A default site."""
+
+    tap: Tap
+    meaning: str
+    share: float
+    """Share of the scores' variance that follows a state moved to another sequence."""
+
+
+class Look(NamedTuple):
+    """A model, how it scores, and sequences to try things on."""
+
+    model: Any
+    scorer: Scorer
+    interaction: Any
+    real: torch.Tensor
+    """``(n_items,)`` which rows of the item table are items."""
+
+    def states(self, tap: Tap) -> torch.Tensor:
+        """States ``(n, d)`` at a tap; CannotOpenModel if there are none."""
+        found = read([tap], lambda: self.scorer.until(self.interaction))[0]
+        if not found:
+            raise CannotOpenModel(f"{tap.call} takes no part in the model's scoring.")
+        return at_last_item(self.model, tap, found[-1], self.interaction)
+
+    def share(self, tap: Tap) -> float:
+        """Move each state to another sequence and see how far the scores follow.
+
+        ``1 - sum (moved - wanted)^2 / sum (before - wanted)^2``: 1 if they follow wholly, 0 or
+        less if not at all.
+        """
+
+        def moved(states: torch.Tensor) -> torch.Tensor:
+            return states.roll(1, 0)
+
+        before = self.scorer.trial(self.interaction, self.real)
+        with tap.edit(moved):
+            after = self.scorer.trial(self.interaction, self.real)
+        wanted = before.roll(1, 0)
+        room = float((before - wanted).square().sum())
+        missed = float((after - wanted).square().sum())
+        return 1 - missed / room if room > 0 and missed == missed else 0.0
+
+
+def find_default(look: Look, *, general: bool) -> Found:
+    """The place from which the model's scores are made.
+
+    Raises
+    ------
+    CannotOpenModel
+        No place was found; the message says what was tried.
+    """
+    model = look.model
+    for base in type(model).__mro__:
+        if base.__name__ in KNOWN:
+            return _known(look, KNOWN[base.__name__])
+    tries = list(_tries(look, general=general))
+    whole = WHOLE_OF_USER if general else WHOLE
+    seen, partly = [], []
+    for tap in tries:
+        try:
+            states = look.states(tap)
+        except CannotOpenModel as error:
+            seen.append(str(error).rstrip("."))
+            continue
+        if not bool(states.isfinite().all()):
+            raise CannotOpenModel(
+                f"{type(model).__name__} gives NaN or infinite states on its own data: the model "
+                "is broken, nothing can be learned from it."
+            )
+        share = 0.0 if _are_the_scores(look, states) else look.share(tap)
+        if share >= ALL_OF_IT:
+            return Found(tap, whole, share)
+        seen.append(f"{share:.0%} of its scores' variance follows {tap.call}")
+        partly.append(Found(tap, f"part of what scores are made from: {seen[-1]}", share))
+    if partly and max(found.share for found in partly) >= 0.5:
+        return max(partly, key=lambda found: found.share)
+    tried = "; ".join(seen) or "no submodule gives one vector for each user"
+    raise CannotOpenModel(
+        f"recsae cannot attach to {type(model).__name__}: it found no vector from which the scores "
+        f"are made ({tried}). A model attaches if its forward returns that vector."
+    )
+
+
+def _known(look: Look, known: Known) -> Found:
+    tap: Tap = (
+        OutputTap(look.model, known.calls[0], known.layout)
+        if len(known.calls) == 1
+        else JointTap(look.model, known.calls)
+    )
+    look.states(tap)
+    share = look.share(tap) if known.layout != "positions" else float("nan")
+    return Found(tap, known.meaning, share)
+
+
+def _tries(look: Look, *, general: bool) -> Iterable[Tap]:
+    model = look.model
+    if not general:
+        yield OutputTap(model, "forward")
+        yield OutputTap(model, "gather_indexes")
+        return
+    if hasattr(model, "restore_user_e"):
+        yield UserTableTap(model)
+        return
+    n = len(look.interaction)
+    vectors = [(call, shape) for call, shape in outputs(look) if len(shape) == 2 and shape[0] == n]
+    # of several places in a row the narrowest is the representation, the others lead there
+    for call, _ in sorted(vectors, key=lambda v: v[1][1]):
+        yield OutputTap(model, call)
+
+
+def _are_the_scores(look: Look, states: torch.Tensor) -> bool:
+    if states.shape[1] != len(look.real):
+        return False
+    scores = look.scorer(look.interaction)
+    gap = (scores - states)[:, look.real].abs().max()
+    return bool(gap <= 1e-4 * scores[:, look.real].abs().max())
+
+
+def outputs(look: Look) -> list[tuple[str, tuple[int, ...]]]:
+    """Path and shape of what each submodule gives, of those called once, in order of calls."""
+    calls: list[tuple[str, tuple[int, ...]]] = []
+
+    def noting(call: str) -> Callable[[torch.Tensor], None]:
+        return lambda output: calls.append((call, tuple(getattr(output, "shape", ()))))
+
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+        for call, _ in look.model.named_modules():
+            if call:
+                stack.enter_context(OutputTap(look.model, call).watch(noting(call)))
+        look.scorer.until(look.interaction)
+    names = [call for call, _ in calls]
+    return [(call, shape) for call, shape in calls if names.count(call) == 1]

@@ -1,0 +1,283 @@
+"""Places in a model where states pass, to be read and edited while the model scores.
+
+RecBole scores by ``full_sort_predict`` (or ``predict``), which calls ``forward`` and submodules
+with whatever arguments the model wants. That same call runs here and is listened to, so that no
+model's signature has to be known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from recsae.errors import CannotOpenModel
+from recsae.hooks import replaced_method
+
+from .scoring import Reached, around_scoring
+
+if TYPE_CHECKING:
+    import torch
+
+    Edit = Callable[[torch.Tensor], torch.Tensor]
+
+Layout = Literal["rows", "positions", "last column"]
+
+
+class Tap(Protocol):
+    """One place, read at the last item of each sequence and edited wherever it is a state."""
+
+    call: str
+    layout: Layout
+
+    def watch(self, see: Callable[[torch.Tensor], None]) -> AbstractContextManager[None]:
+        """Context in which ``see`` is given what passes, edits applied."""
+
+    def edit(self, edit: Edit) -> AbstractContextManager[None]:
+        """Context in which states ``(m, d)`` that pass become ``edit(states)``."""
+
+
+class OutputTap:
+    """What a method of the model, or a submodule, gives.
+
+    Parameters
+    ----------
+    call
+        Name of a method (``forward``, ``gather_indexes``) or path of a submodule (``gru_layers``).
+        Of a tuple the first is taken, as recurrent layers give them; of a list the last, as
+        encoders give one per layer.
+    layout
+        ``rows``: one state per sequence; ``positions``: one per item, edited at real items only;
+        ``last column``: one per item, of which the model uses the last column, padding or not.
+    """
+
+    def __init__(self, model: Any, call: str, layout: Layout = "rows") -> None:
+        self.model, self.call, self.layout = model, call, layout
+        modules = dict(model.named_modules())
+        self._owner, self._method = (
+            (modules[call], "forward") if call in modules and call else (model, call)
+        )
+
+    @contextmanager
+    def _replaced(self, change: Edit) -> Iterator[None]:
+        def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
+            def changed(*args: Any, **kwargs: Any) -> Any:
+                output = method(*args, **kwargs)
+                if isinstance(output, tuple):
+                    return (change(output[0]), *output[1:])
+                if isinstance(output, list):
+                    return [*output[:-1], change(output[-1])]
+                return change(output)
+
+            return changed
+
+        with replaced_method(self._owner, self._method, wrap):
+            yield
+
+    def watch(self, see: Callable[[torch.Tensor], None]) -> AbstractContextManager[None]:
+        def seen(output: torch.Tensor) -> torch.Tensor:
+            see(output)
+            return output
+
+        return self._replaced(seen)
+
+    def substituted(self, states: torch.Tensor) -> AbstractContextManager[None]:
+        """Context in which ``states`` stand in place of what passes."""
+        return self._replaced(lambda output: states.reshape(output.shape))
+
+    @contextmanager
+    def edit(self, edit: Edit) -> Iterator[None]:
+        lengths: list[torch.Tensor] = []
+
+        def noting(score: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            def noted(interaction: Any) -> Any:
+                lengths.append(interaction[self.model.ITEM_SEQ_LEN])
+                try:
+                    return score(interaction)
+                finally:
+                    lengths.pop()
+
+            return noted
+
+        def change(output: torch.Tensor) -> torch.Tensor:
+            if self.layout == "rows":
+                return edit(output.reshape(-1, output.shape[-1])).view(output.shape)
+            if self.layout == "last column":
+                real = (slice(None), -1)
+            else:
+                real = _real(output, lengths[-1] if lengths else None)
+            output = output.clone()
+            output[real] = edit(output[real])
+            return output
+
+        with ExitStack() as stack:
+            if self.layout == "positions":
+                stack.enter_context(around_scoring(self.model, noting))
+            stack.enter_context(self._replaced(change))
+            yield
+
+
+def _real(output: torch.Tensor, lengths: torch.Tensor | None) -> Any:
+    """Which positions are items; outside of the model's scoring all count."""
+    import torch
+
+    if lengths is None:
+        return torch.ones(output.shape[:2], dtype=torch.bool, device=output.device)
+    return torch.arange(output.shape[1], device=output.device) < lengths.view(-1, 1)
+
+
+class _Composed:
+    """A tap whose edit needs the whole call: several edits are put together into one."""
+
+    layout: Layout = "rows"
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self._edits: list[Edit] = []
+
+    @contextmanager
+    def edit(self, edit: Edit) -> Iterator[None]:
+        """Later edits act on the result of earlier ones, as they do where hooks are nested."""
+        with ExitStack() as stack:
+            if not self._edits:
+                stack.enter_context(around_scoring(self.model, self._edited))
+            self._edits.append(edit)
+            stack.callback(self._edits.pop)
+            yield
+
+    def watch(self, see: Callable[[torch.Tensor], None]) -> AbstractContextManager[None]:
+        def seen(rows: torch.Tensor) -> torch.Tensor:
+            see(rows)
+            return rows
+
+        return self.edit(seen)
+
+    def _apply(self, rows: torch.Tensor) -> torch.Tensor:
+        for edit in self._edits:
+            rows = edit(rows)
+        return rows
+
+    def _edited(self, score: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        raise NotImplementedError
+
+
+class JointTap(_Composed):
+    """Several outputs side by side as one state, such as a user's vector and the last item's.
+
+    They are listened to, edited together, and put in place of what a second call gives there.
+    """
+
+    def __init__(self, model: Any, calls: Sequence[str]) -> None:
+        super().__init__(model)
+        self.call = " + ".join(calls)
+        self.parts = [OutputTap(model, call) for call in calls]
+
+    def _edited(self, score: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        import torch
+
+        def look(interaction: Any) -> None:
+            with suppress(Reached):
+                score(interaction)
+
+        def scored(interaction: Any) -> Any:
+            parts = [part[-1] for part in read(self.parts, lambda: look(interaction))]
+            widths = [part.shape[-1] for part in parts]
+            rows = [p.reshape(-1, w) for p, w in zip(parts, widths, strict=True)]
+            edited = self._apply(torch.cat(rows, dim=1)).split(widths, dim=1)
+            with ExitStack() as stack:
+                for tap, piece in zip(self.parts, edited, strict=True):
+                    stack.enter_context(tap.substituted(piece))
+                return score(interaction)
+
+        return scored
+
+
+class UserTableTap(_Composed):
+    """Rows of the table of all users that a graph model's ``forward`` makes and the model keeps.
+
+    Within a call its users get numbers 0, 1, ... and a table of their own, the edited rows.
+    """
+
+    call = "forward"
+
+    def _edited(self, score: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        import torch
+
+        model = self.model
+
+        def scored(interaction: Any) -> Any:
+            users = interaction[model.USER_ID]
+            kept = model.restore_user_e, model.restore_item_e
+            if kept[0] is None:
+                type(model).full_sort_predict(model, interaction)  # makes the tables
+                kept = model.restore_user_e, model.restore_item_e
+            rows, items = self._apply(kept[0][users]), kept[1]
+            own = torch.arange(len(users), device=users.device)
+            fields = {**interaction.interaction, model.USER_ID: own}
+            model.restore_user_e, model.restore_item_e = rows, items
+            try:
+                with replaced_method(model, "forward", lambda _: lambda *a, **k: (rows, items)):
+                    return score(type(interaction)(fields))
+            finally:
+                model.restore_user_e, model.restore_item_e = kept
+
+        return scored
+
+
+def read(taps: Sequence[Tap], run: Callable[[], None]) -> list[list[torch.Tensor]]:
+    """What passes each tap while ``run`` runs, which is stopped when all were passed."""
+    found: list[list[torch.Tensor]] = [[] for _ in taps]
+    with ExitStack() as stack:
+        for mine, tap in zip(found, taps, strict=True):
+
+            def see(output: torch.Tensor, mine: list[torch.Tensor] = mine) -> None:
+                mine.append(output)
+                if all(found):
+                    raise Reached
+
+            stack.enter_context(tap.watch(see))
+        run()
+    return found
+
+
+@contextmanager
+def watching_gathered(model: Any, gathered: list[torch.Tensor]) -> Iterator[None]:
+    """Keep what the model takes the last position's state out of, ``(n, length, d)``."""
+
+    def wrap(gather: Callable[..., Any]) -> Callable[..., Any]:
+        def listening(output: torch.Tensor, index: torch.Tensor) -> Any:
+            gathered.append(output)
+            return gather(output, index)
+
+        return listening
+
+    with replaced_method(model, "gather_indexes", wrap):
+        yield
+
+
+def at_last_item(model: Any, tap: Tap, output: torch.Tensor, interaction: Any) -> torch.Tensor:
+    """States ``(n, d)`` out of what passed a tap.
+
+    Raises
+    ------
+    CannotOpenModel
+        There is not one state for each sequence in it.
+    """
+    import torch
+
+    n = len(interaction)
+    if not isinstance(output, torch.Tensor):
+        raise CannotOpenModel(f"{tap.call} of {type(model).__name__} gives no tensor.")
+    if tap.layout == "last column" and output.dim() == 3:
+        output = output[:, -1]
+    elif tap.layout == "positions" and output.dim() == 3:
+        row = torch.arange(n, device=output.device)
+        output = output[row, interaction[model.ITEM_SEQ_LEN] - 1]
+    elif tap.layout == "rows" and output.dim() == 3 and output.shape[1] == 1:
+        output = output[:, 0]
+    if output.dim() != 2 or len(output) != n:
+        raise CannotOpenModel(
+            f"{tap.call} of {type(model).__name__} gives a tensor {tuple(output.shape)} for {n} "
+            "sequences, where one vector for each is needed."
+        )
+    return output.detach().cpu()
