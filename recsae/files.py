@@ -15,6 +15,7 @@ from recsae.errors import ArtifactMismatch, RecSAEError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
     from numpy.typing import NDArray
 
 
@@ -140,3 +141,16 @@ def digest_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest_of_module(module: torch.nn.Module) -> str:
+    """SHA-256 of a module's parameters and buffers: names, types, shapes and bytes."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        if isinstance(value, torch.Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+            digest.update(raw.numpy())
+    return digest.hexdigest()

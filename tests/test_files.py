@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from recsae.errors import ArtifactMismatch, RecSAEError
 from recsae.files import (
     digest_of,
     digest_of_file,
+    digest_of_module,
     map_arrays,
     read_json,
     read_parquet,
@@ -226,3 +228,38 @@ def test_digests(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")  # the first vector of FIPS 180
     assert digest_of_file(tmp_path / "abc").startswith("ba7816bf8f01cfea")
     assert json.loads(json.dumps(digest_of([]))) == digest_of([])
+
+
+# -- digests of modules ---------------------------------------------------------------------------
+def module(**tensors):
+    made = torch.nn.Module()
+    for name, value in tensors.items():
+        made.register_buffer(name, value)
+    return made
+
+
+def test_module_digest_is_of_names_types_shapes_and_values():
+    zeros = torch.zeros(2, 3)
+    digests = [
+        digest_of_module(module(**tensors))
+        for tensors in (
+            {"a": zeros},
+            {"b": zeros},
+            {"a": zeros.T},
+            {"a": zeros.int()},
+            {"a": zeros.bfloat16()},
+            {"a": zeros + 1},
+            {"a": zeros, "b": torch.tensor(True)},
+            {"a": zeros, "b": torch.zeros(0)},
+            {},
+        )
+    ]
+    assert len(set(digests)) == len(digests)
+    assert all(len(digest) == 64 for digest in digests)
+
+
+def test_module_digest_is_not_of_memory_layout_or_order():
+    a = torch.arange(6.0).reshape(2, 3)
+    first = module(a=a, b=torch.ones(1))
+    second = module(b=torch.ones(1, requires_grad=True), a=a.T.contiguous().T)
+    assert digest_of_module(first) == digest_of_module(second)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 
 import numpy as np
 import torch
 
+from recsae.files import digest_of_module
 from recsae.recommender import Recommender
 from recsae.testing.checks import CHECKS
 from recsae.testing.probe import Probe, need
@@ -100,10 +100,7 @@ def _state(recommender: Recommender) -> dict[str, object]:
         "torch's grad mode": torch.is_grad_enabled(),
     }
     if isinstance(model, torch.nn.Module):
-        digest = hashlib.sha256()
-        for key, tensor in sorted(model.state_dict().items()):
-            digest.update(key.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-        seen["the model's parameters"] = digest.hexdigest()
+        seen["the model's parameters"] = digest_of_module(model)
         seen["the model's training mode"] = [m.training for m in model.modules()]
         seen["the model's methods"] = [_own_methods(m) for m in model.modules()]
         seen["the model's hooks"] = [

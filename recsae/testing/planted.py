@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from recsae.catalog import PAD, ItemCatalog, build_catalog
 from recsae.errors import InvalidInput
+from recsae.files import digest_of, digest_of_module
 from recsae.hooks import edited_output
 from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, leave_one_out
 from recsae.sequences import Batch, Sequences
@@ -198,11 +199,8 @@ class PlantedRecommender:
 
     @cached_property
     def _fingerprint(self) -> str:
-        digest = hashlib.sha256(f"planted/{self.max_length}".encode())
-        for tensor in self.model.state_dict().values():
-            digest.update(tensor.numpy().tobytes())
-        digest.update(self._sequences.flat.tobytes())
-        return digest.hexdigest()
+        flat = hashlib.sha256(self._sequences.flat.tobytes()).hexdigest()
+        return digest_of(["planted", self.max_length, digest_of_module(self.model), flat])
 
     def fingerprint(self) -> str:
         """SHA-256 over weights, maximum length and sequences."""
