@@ -15,15 +15,23 @@ class RecBolePlugin:
     name = "recbole"
 
     def recognises(self, source: object) -> bool:
-        """Whether a path is a torch archive with RecBole's Config in it."""
+        """Whether a path is a torch archive with RecBole's Config in it, or an object a trainer of
+        RecBole's or a pair ``(config, model)``."""
+        if not isinstance(source, Path):
+            from .opening import live_parts
+
+            return live_parts(source) is not None
         from .checkpoint import is_recbole
 
-        return isinstance(source, Path) and is_recbole(source)
+        return is_recbole(source)
 
     def open(self, source: object, **options: Any) -> Recommender:
-        """Open a checkpoint; see :func:`recsae.load_recommender`."""
-        from .opening import open_checkpoint
+        """Open a checkpoint or a model in memory; see :func:`recsae.load_recommender`."""
+        from .opening import live_parts, open_checkpoint, open_live
 
+        parts = live_parts(source)
+        if parts is not None:
+            return open_live(*parts, **options)
         return open_checkpoint(Path(str(source)), **options)
 
     def versions(self) -> dict[str, str]:

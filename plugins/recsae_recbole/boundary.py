@@ -1,9 +1,10 @@
 """The one door to RecBole: whatever it does to the process on the way is undone on the way out.
 
 RecBole 1.2.1 turns on autograd's anomaly mode when a sequential model is imported, reads
-``sys.argv`` as settings, relies on NumPy aliases that were removed in NumPy 1.24, writes to
-``CUDA_VISIBLE_DEVICES``, extends PyYAML's loader, seeds every generator and talks on the root
-logger. The plug-in runs RecBole only inside :func:`recbole_boundary`.
+``sys.argv`` as settings, relies on NumPy aliases that were removed in NumPy 1.24 and on a method of
+SciPy's that went in 1.13, writes to ``CUDA_VISIBLE_DEVICES``, extends PyYAML's loader, seeds every
+generator and talks on the root logger. The plug-in runs RecBole only inside
+:func:`recbole_boundary`.
 """
 
 import logging
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import dok_matrix
 
 from recsae.errors import CannotOpenModel
 
@@ -39,21 +41,36 @@ _ALIASES: dict[str, Any] = {
 
 @contextmanager
 def recbole_boundary() -> Iterator[None]:
-    """Run RecBole inside; leave NumPy, torch, logging, argv and the random state as they were.
+    """Run RecBole inside; NumPy, SciPy, torch, logging, argv, random state stay as they were.
 
     Raises
     ------
     CannotOpenModel
         RecBole cannot be imported, or pandas is too new for it; the message has the cure.
     """
+    keeps = (
+        *(_numpy_aliases, _scipy_method, _argv, _environment),
+        *(_random_state, _torch_switches, _logging),
+    )
     with ExitStack() as stack:
-        for keep in (_numpy_aliases, _argv, _environment, _random_state, _torch_switches, _logging):
+        for keep in keeps:
             stack.enter_context(keep())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         with _yaml_loader():
             _require_recbole()
             yield
+
+
+def seed_generators(seed: int) -> None:
+    """Seed what RecBole draws from, as its ``init_seed`` does, inside the boundary.
+
+    Left out is CUDA, which nothing here draws from: seeding it before its first use is remembered
+    by torch, and could not be undone.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (RecBole draws from it)
+    torch.default_generator.manual_seed(seed)
 
 
 def _require_recbole() -> None:
@@ -86,6 +103,23 @@ def _numpy_aliases() -> Iterator[None]:
                 setattr(np, name, value)
             elif name in np.__dict__:
                 delattr(np, name)
+
+
+@contextmanager
+def _scipy_method() -> Iterator[None]:
+    """``dok_matrix._update``, by which RecBole's graph models fill their adjacency matrices."""
+    if hasattr(dok_matrix, "_update"):
+        yield
+        return
+
+    def update(matrix: Any, entries: dict[tuple[int, int], float]) -> None:
+        matrix._dict.update(entries)
+
+    dok_matrix._update = update
+    try:
+        yield
+    finally:
+        del dok_matrix._update
 
 
 @contextmanager

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pickletools
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.errors import CannotOpenModel, nearest
+
+from .boundary import seed_generators
 
 if TYPE_CHECKING:
     from .dataset import Data
@@ -84,7 +87,8 @@ def read_checkpoint(path: Path, *, trust: bool, device: str) -> dict[str, Any]:
         ) from error
     found = checkpoint if isinstance(checkpoint, dict) else {}
     config, weights = found.get("config"), found.get("state_dict")
-    if not hasattr(config, "final_config_dict") or not isinstance(weights, Mapping):
+    settings = getattr(config, "final_config_dict", None)
+    if settings is None or not (isinstance(weights, Mapping) or _is_tree(config)):
         has = sorted(map(str, found)) if found else f"a {type(checkpoint).__name__}"
         raise CannotOpenModel(
             f"{path} is no checkpoint of a RecBole trainer: that has the model's settings as "
@@ -94,16 +98,18 @@ def read_checkpoint(path: Path, *, trust: bool, device: str) -> dict[str, Any]:
 
 
 def model_class(config: Any, path: Path) -> Any:
-    """Class of the checkpoint's model: a sequential one of RecBole's, or the user's own.
+    """Class of the checkpoint's model: RecBole's or the user's own, sequential or general.
 
     Raises
     ------
     CannotOpenModel
-        No such class, or no sequential model.
+        No such class, or a model of another kind.
     """
     from recbole.utils import ModelType, get_model
 
     name = str(config["model"])
+    if _is_tree(config):  # to import the class needs a library of its own
+        raise _other_kind(path, name, config["MODEL_TYPE"])
     found = vars(config).get("model_class")
     if getattr(found, "__name__", None) != name:
         try:
@@ -111,28 +117,52 @@ def model_class(config: Any, path: Path) -> Any:
         except (ValueError, AttributeError, ImportError) as error:
             raise CannotOpenModel(
                 f"{path} holds a {name!r}, which is no model of RecBole's."
-                f"{nearest(name, _sequential_models())} If it is your own class, save the "
+                f"{nearest(name, _model_names())} If it is your own class, save the "
                 "checkpoint with a Config that was made from the class: Config(model=TheClass)."
             ) from error
-    if getattr(found, "type", None) != ModelType.SEQUENTIAL:
-        raise CannotOpenModel(
-            f"{path} holds a {name}, which is no sequential model: recsae_recbole attaches to "
-            "RecBole's sequential recommenders."
-        )
+    kind = getattr(found, "type", None)
+    if kind not in (ModelType.SEQUENTIAL, ModelType.GENERAL):
+        raise _other_kind(path, name, kind)
     return found
 
 
-def _sequential_models() -> list[str]:
+def _is_tree(config: Any) -> bool:
+    return getattr(config["MODEL_TYPE"], "name", None) == "DECISIONTREE"
+
+
+def _other_kind(path: Path, name: str, kind: Any) -> CannotOpenModel:
+    called = str(getattr(kind, "name", kind))
+    if called == "TRADITIONAL":
+        return CannotOpenModel(
+            f"{path} holds a {name}, which has no user representation: its scores come from item "
+            "statistics alone, there are no hidden states to read. Give a model that learns "
+            "embeddings, sequential or general."
+        )
+    names = {"CONTEXT": "context-aware", "KNOWLEDGE": "knowledge-aware", "DECISIONTREE": "decision-tree"}
+    return CannotOpenModel(
+        f"{path} holds a {name}, a model of the kind {names.get(called, called)!r}: "
+        "recsae_recbole attaches to RecBole's sequential and general recommenders."
+    )
+
+
+def _model_names() -> list[str]:
     """Names as RecBole spells them, from its files of settings."""
     import recbole
 
     root = Path(recbole.__file__).parent
-    modules = {p.stem for p in (root / "model" / "sequential_recommender").glob("*.py")}
+    modules = {
+        p.stem
+        for folder in ("sequential_recommender", "general_recommender")
+        for p in (root / "model" / folder).glob("*.py")
+    }
     return [p.stem for p in (root / "properties/model").glob("*.yaml") if p.stem.lower() in modules]
 
 
 def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
     """The checkpoint's model with its weights, ready to recommend (inside the boundary).
+
+    What the constructor draws at random and the checkpoint does not hold (a model's sample of
+    neighbours or of the history) is drawn as RecBole draws it when it loads the checkpoint.
 
     Raises
     ------
@@ -140,18 +170,17 @@ def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
         RecBole cannot build it, the data set has other items, or weights are not finite.
     """
     config, weights = checkpoint["config"], checkpoint["state_dict"]
+    found = model_class(config, path)
     try:
-        with redirect_stdout(StringIO()):  # FEARec prints
-            model = model_class(config, path)(config, data.splits["train"])
-    except CannotOpenModel:
-        raise
+        with redirect_stdout(StringIO()):  # FEARec, SHAN and S3Rec print
+            model = _constructed(found, config, data.splits["train"])
     except Exception as error:  # RecBole raises whatever it meets
         raise CannotOpenModel(
             f"RecBole cannot build the model {config['model']!r} of {path} ({one_line(error)})."
         ) from error
     _check_shapes(model, weights, data, path)
     model.load_state_dict(weights)
-    model.load_other_parameter(checkpoint.get("other_parameter"))
+    _load_other(model, checkpoint.get("other_parameter"), data)
     broken = [name for name, value in model.named_parameters() if not value.isfinite().all()]
     if broken:
         raise CannotOpenModel(
@@ -162,26 +191,69 @@ def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
     return model.to(config["device"]).eval()
 
 
+# What keeps a constructor from reading an earlier stage's weights, whose file is seldom still
+# there: the checkpoint holds all weights.
+_WITHOUT_EARLIER_STAGE: dict[str, dict[str, Any]] = {
+    "S3Rec": {"train_stage": "pretrain"},
+    "RaCT": {"train_stage": "actor_pretrain"},
+    "ConvNCF": {"train_method": "no_pretrain"},
+    "NAIS": {"pretrain_path": None},
+    "NeuMF": {"use_pretrain": False},
+}
+
+
+def _constructed(found: Any, config: Any, train: Any) -> Any:
+    known = (_WITHOUT_EARLIER_STAGE.get(base.__name__) for base in found.__mro__)
+    instead = next(filter(None, known), {})
+    settings = {key: config[key] for key in instead}
+    config.final_config_dict.update(instead)
+    try:
+        seed_generators(config["seed"])
+        model = found(config, train)
+    finally:
+        config.final_config_dict.update(settings)
+    for key, value in settings.items():
+        setattr(model, key, value)
+    if hasattr(model, "relation_Matrix"):  # KSR multiplies it with states in single precision
+        model.relation_Matrix = model.relation_Matrix.float()
+    return model
+
+
+def _load_other(model: Any, other: Any, data: Data) -> None:
+    """What RecBole saves beside the weights; embedding layers come with the data set in them."""
+    model.load_other_parameter(other)
+    for layer in (other or {}).values():
+        if hasattr(layer, "dataset"):
+            layer.dataset, layer.device = data.dataset, model.device
+
+
 def _check_shapes(model: Any, weights: Mapping[str, Any], data: Data, path: Path) -> None:
     known = {key: tuple(getattr(value, "shape", ())) for key, value in weights.items()}
     built = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     if built == known:
         return
-    dataset = data.dataset
     for key, shape in known.items():
-        for what, n in (("items", dataset.item_num), ("users", dataset.user_num)):
-            wanted = built.get(key, ())
-            if wanted[:1] == (n,) and shape[1:] == wanted[1:] and shape[:1] not in ((), (n,)):
-                raise CannotOpenModel(
-                    f"The data set does not match the checkpoint: {path} was trained with "
-                    f"{shape[0] - 1:,} {what}, the files in {data.files[0].parent} give "
-                    f"{n - 1:,}. Give the data it was trained on with --data-path."
-                )
+        pairs = zip(built.get(key, ()), shape, strict=False)
+        for what, n, found in _other_counts(data.dataset, [p for p in pairs if p[0] != p[1]]):
+            raise CannotOpenModel(
+                f"The data set does not match the checkpoint: {path} was trained with {found:,} "
+                f"{what}, the files in {data.files[0].parent} give {n:,}. Give the data it was "
+                "trained on with --data-path."
+            )
     odd = min(k for k in built.keys() | known.keys() if built.get(k) != known.get(k))
     raise CannotOpenModel(
         f"The weights in {path} do not fit the model that its settings describe: {odd} is "
         f"{known.get(odd, 'missing')} in the file and {built.get(odd, 'missing')} in the model."
     )
+
+
+def _other_counts(dataset: Any, sizes: list[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
+    """Of sizes built and saved that differ: items or users, how many there are and there were."""
+    for (built, saved), (what, rows) in product(
+        sizes, (("items", dataset.item_num), ("users", dataset.user_num))
+    ):
+        if built - rows in (0, 1):  # one row more: an item that masks others
+            yield what, rows - 1, saved - (built - rows) - 1
 
 
 def one_line(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 RecBole turns every prefix of every history into a padded row. Here the data set is built by
 RecBole's own classes with that one step replaced: a row keeps the position of its target in the
-history, so RecBole's own splitting says which positions are train, valid and test.
+history, so RecBole's own splitting says which positions are train, valid and test. Models without
+sequences have no such step; see :mod:`recsae_recbole.general_data`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,12 @@ import pandas as pd
 from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.sequences import Sequences
 
+from .boundary import seed_generators
 from .checkpoint import one_line
+from .general_data import POSITION, general_class, general_sequences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-POSITION = "recsae_position"
-
 
 class Data(NamedTuple):
     """A data set opened for one checkpoint (RecBole's objects stay inside the plug-in)."""
@@ -95,17 +95,22 @@ def open_data(config: Any, folder: Path) -> Data:
     CannotOpenModel, NotEnoughData
         RecBole cannot read it; no user has two interactions.
     """
-    name = config["dataset"]
-    if config["benchmark_filename"] is not None:
+    from recbole.utils import ModelType
+
+    name, general = config["dataset"], config["MODEL_TYPE"] == ModelType.GENERAL
+    split_before = config["benchmark_filename"]
+    if split_before is not None and not general:
         raise CannotOpenModel(
             "The checkpoint was trained on files that were split beforehand (benchmark_filename="
-            f"{config['benchmark_filename']}); only data sets that RecBole splits are supported."
+            f"{split_before}); for sequential models only data sets that RecBole splits are "
+            "supported."
         )
     config["data_path"] = str(folder)
     config.final_config_dict.update(save_dataset=False, save_dataloaders=False, worker=0)
     try:
+        seed_generators(config["seed"])
         with _fast_csv():
-            dataset = _light_class(config)(config)
+            dataset = (general_class if general else _light_class)(config)(config)
         splits = dict(zip(("train", "valid", "test"), dataset.build(), strict=True))
     except Exception as error:  # RecBole raises whatever it meets
         raise CannotOpenModel(
@@ -117,10 +122,18 @@ def open_data(config: Any, folder: Path) -> Data:
             f"No user in {folder / name}.inter has two interactions left after the checkpoint's "
             "filters: there is no sequence in it."
         )
-    sequences, first_row = _sequences(dataset)
-    suffixes = ("inter", "item", "user", *(config["additional_feat_suffix"] or ()))
-    files = [folder / f"{name}.{suffix}" for suffix in suffixes]
-    return Data(dataset, splits, sequences, first_row, [f for f in files if f.is_file()])
+    sequences = general_sequences(dataset, splits) if general else _sequences(dataset)
+    first_row = np.full(dataset.user_num, -1, dtype=np.int64)
+    first_row[sequences.user_rows] = np.arange(len(sequences))
+    return Data(dataset, splits, sequences, first_row, _files(config, folder, dataset))
+
+
+def _files(config: Any, folder: Path, dataset: Any) -> list[Path]:
+    parts = [f"{part}.inter" for part in config["benchmark_filename"] or ()] or ["inter"]
+    knowledge = ("kg", "link") if hasattr(dataset, "kg_feat") else ()
+    suffixes = (*parts, "item", "user", *knowledge, *(config["additional_feat_suffix"] or ()))
+    files = [folder / f"{config['dataset']}.{suffix}" for suffix in suffixes]
+    return [f for f in files if f.is_file()]
 
 
 @contextmanager
@@ -144,8 +157,9 @@ def _light_class(config: Any) -> type:
     import recbole.data.dataset as datasets
     from recbole.data.interaction import Interaction
 
-    own = getattr(datasets, f"{config['model']}Dataset", None)
-    base: Any = own or datasets.SequentialDataset
+    base: Any = getattr(datasets, f"{config['model']}Dataset", datasets.SequentialDataset)
+    if base is datasets.DIENDataset:  # it draws negative items for training
+        base = datasets.SequentialDataset
 
     class Light(base):  # type: ignore[misc]
         inter_feat: Any
@@ -170,19 +184,16 @@ def _light_class(config: Any) -> type:
     return Light
 
 
-def _sequences(dataset: Any) -> tuple[Sequences, NDArray[np.int64]]:
+def _sequences(dataset: Any) -> Sequences:
     users, items, starts = dataset.recsae_history
     rows = users[starts].astype(np.int64)
     external = dataset.field2id_token[dataset.uid_field]
-    first_row = np.full(dataset.user_num, -1, dtype=np.int64)
-    first_row[rows] = np.arange(len(rows))
-    sequences = Sequences(
+    return Sequences(
         flat=items.astype(np.int32),
         offsets=np.r_[starts, len(items)].astype(np.int64),
         users=np.array([str(external[r]) for r in rows], dtype=object),
         user_rows=rows,
     )
-    return sequences, first_row
 
 
 def read_item_file(folder: Path, config: Any) -> pd.DataFrame | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +9,9 @@ import numpy as np
 from recsae.errors import CannotOpenModel
 from recsae.recommender import EvaluationCases
 
-from .dataset import POSITION, Data
+from .boundary import seed_generators
+from .dataset import Data
+from .general_data import POSITION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +24,9 @@ RANKING = ("recall", "mrr", "ndcg", "hit", "precision")
 def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     """Cases of ``split`` under the checkpoint's settings (inside the boundary).
 
+    A sequential model is asked for one item at a time. A general one is asked for all items that a
+    user has in the part: these are a group, whose lists leave out what the user had before.
+
     Sampled candidates come from RecBole's own loader, seeded with the checkpoint's seed just
     before the loader runs: they are those of RecBole's evaluation if that is seeded there too.
     """
@@ -32,9 +36,13 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     ends = feat[POSITION].numpy().astype(np.int64)
     targets = feat[part.iid_field].numpy().astype(np.int64)
     mode = config["eval_args"]["mode"][split]
+    general = data.sequences.learned is not None
     groups, candidates = np.arange(len(rows)), None
     if mode != "full" and len(rows):
         rows, ends, targets, groups, candidates = _sampled(config, data, split)
+    elif general:
+        rows, ends, targets = _each_item_once(rows, ends, targets)
+        _, groups = np.unique(rows, return_inverse=True)
     metrics = tuple(m.lower() for m in config["metrics"] if m.lower() in RANKING) or ("ndcg",)
     shape = ", ".join(f"{k} {v}" for k, v in config["eval_args"]["split"].items())
     return EvaluationCases(
@@ -46,7 +54,17 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
         metrics,
         tuple(sorted({*map(int, config["topk"]), 10})),
         f"split {shape}, {'full ranking' if mode == 'full' else mode + ' candidates'}",
+        hides_history=general and mode == "full",
     )
+
+
+def _each_item_once(rows: Ints, ends: Ints, targets: Ints) -> tuple[Ints, Ints, Ints]:
+    """Cases by sequence and position; of an item that comes twice in a part, the first."""
+    order = np.lexsort((ends, rows))
+    rows, ends, targets = rows[order], ends[order], targets[order]
+    _, first = np.unique(np.stack([rows, targets]), axis=1, return_index=True)
+    first.sort()
+    return rows[first], ends[first], targets[first]
 
 
 def _sampled(config: Any, data: Data, split: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
@@ -70,8 +88,7 @@ def _drawn(config: Any, data: Data, split: str) -> tuple[Ints, Ints, Ints, Ints]
     samplers = create_samplers(config, data.dataset, list(data.splits.values()))
     sampler = dict(zip(data.splits, samplers, strict=True))[split]
     loader = get_dataloader(config, split)(config, part, sampler, shuffle=False)
-    random.seed(config["seed"])
-    np.random.seed(config["seed"])  # noqa: NPY002 (RecBole draws from it)
+    seed_generators(config["seed"])
     columns: list[list[Ints]] = [[], [], [], []]
     offset = 0
     for interaction, row, positive_u, _ in loader:

@@ -1,17 +1,18 @@
-"""From a checkpoint on disk to an attached recommender."""
+"""From a checkpoint on disk, or a model in memory, to an attached recommender."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.catalog import ItemCatalog, build_catalog, read_items_csv
-from recsae.errors import InvalidInput
+from recsae.errors import CannotOpenModel, InvalidInput
 
 from .adapter import ItemSource, RecBoleRecommender
 from .boundary import recbole_boundary
 from .checkpoint import build_model, model_class, read_checkpoint
-from .dataset import find_data, open_data, read_item_file
+from .dataset import Data, find_data, open_data, read_item_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,12 +38,68 @@ def open_checkpoint(
         table, source, separator = _item_table(config, folder, items)
         data = open_data(config, folder)
         model = build_model(checkpoint, data, path)
-        external = [str(t) for t in data.dataset.field2id_token[data.dataset.iid_field]]
         options = {"title_column": title_column, "attribute_columns": attribute_columns}
-        catalog = _catalog(external, table, source, separator=separator, **options)
-        recommender = RecBoleRecommender(model, config, data, catalog, path, source)
-        recommender.sites()  # verifies the site, or refuses the model
-        return recommender
+        catalog = _catalog(_external_ids(data), table, source, separator=separator, **options)
+        return _attached(RecBoleRecommender(model, config, data, catalog, path, source))
+
+
+def live_parts(source: object) -> tuple[Any, Any] | None:
+    """Config and model of a RecBole ``Trainer``, or of a pair ``(config, model)``; else None."""
+    import torch
+
+    if isinstance(source, tuple) and len(source) == 2:
+        config, model = source
+    else:
+        config, model = getattr(source, "config", None), getattr(source, "model", None)
+    known = hasattr(config, "final_config_dict") and isinstance(model, torch.nn.Module)
+    return (config, model) if known else None
+
+
+def open_live(
+    config: Any,
+    model: Any,
+    *,
+    data_path: str | Path | None = None,
+    items: str | Path | None = None,
+    title_column: str | None = None,
+    attribute_columns: list[str] | None = None,
+    **_: Any,
+) -> RecBoleRecommender:
+    """Attach to a model in memory, where it is; it is put into evaluation mode.
+
+    The data set is opened anew by a copy of ``config``, so the model's own objects stay as they
+    are. See :func:`recsae.load_recommender` for the parameters.
+
+    Raises
+    ------
+    CannotOpenModel
+        The data set has another number of items than the model.
+    """
+    with recbole_boundary():
+        config = copy.deepcopy(config)
+        here = Path.cwd() / "model"
+        folder = find_data(str(config["dataset"]), str(config["data_path"]), here, data_path)
+        table, source, separator = _item_table(config, folder, items)
+        data = open_data(config, folder)
+        has, wanted = int(model.n_items), int(data.dataset.item_num)
+        if has not in (wanted, wanted + 1):  # S3Rec counts its mask
+            raise CannotOpenModel(
+                f"The data set does not match the model: {type(model).__name__} knows {has - 1:,} "
+                f"items, the files in {folder} give {wanted - 1:,}. Give the data it was trained "
+                "on as data_path."
+            )
+        options = {"title_column": title_column, "attribute_columns": attribute_columns}
+        catalog = _catalog(_external_ids(data), table, source, separator=separator, **options)
+        return _attached(RecBoleRecommender(model.eval(), config, data, catalog, None, source))
+
+
+def _attached(recommender: RecBoleRecommender) -> RecBoleRecommender:
+    recommender.sites()  # finds them inside the boundary, or refuses the model
+    return recommender
+
+
+def _external_ids(data: Data) -> list[str]:
+    return [str(token) for token in data.dataset.field2id_token[data.dataset.iid_field]]
 
 
 def _usable(device: str) -> str:
