@@ -24,6 +24,51 @@ SMALL = {  # for the data set of write_data
     "inner_size": 16,
     "embedding_size": 8,
 }
+COLUMNS = ["user_id", "item_id", "timestamp"]
+GENRES = {
+    "load_col": {"inter": COLUMNS, "item": ["item_id", "genres"]},
+    "selected_features": ["genres"],
+    "item_attribute": "genres",
+}
+PAIRS = {
+    "load_col": {"inter": COLUMNS, "item": ["item_id", "genres"], "user": ["user_id", "age"]},
+    "mlp_hidden_size": [8],
+}
+KNOWLEDGE = {
+    "load_col": {
+        "inter": COLUMNS,
+        "kg": ["head_id", "relation_id", "tail_id"],
+        "link": ["item_id", "entity_id"],
+        "ent": ["ent_id", "ent_emb"],
+        "rel": ["rel_id", "rel_emb"],
+    },
+    "additional_feat_suffix": ["ent", "rel"],
+    "alias_of_entity_id": ["ent_id"],
+    "alias_of_relation_id": ["rel_id"],
+    "preload_weight": {"ent_id": "ent_emb", "rel_id": "rel_emb"},
+    "kg_embedding_size": 8,
+    "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"},
+}
+NOTHING = {}
+FEW = {"user_inter_num_interval": "[0,20]"}  # no user has all items: RecBole could draw none else
+CANDIDATES = {"reranker_CAN_NUM": 5, "reduction_ratio": 1}
+SEQUENTIAL = {  # every sequential model, with what it needs beyond SMALL
+    **dict.fromkeys(("BERT4Rec", "CORE", "Caser", "FEARec", "FOSSIL", "FPMC", "GCSAN"), NOTHING),
+    **dict.fromkeys(("GRU4Rec", "HGN", "HRM", "LightSANs", "NARM", "NPE"), NOTHING),
+    **dict.fromkeys(("NextItNet", "RepeatNet", "SASRec", "SHAN", "SINE", "SRGNN"), NOTHING),
+    **dict.fromkeys(("STAMP", "TransRec"), NOTHING),
+    **dict.fromkeys(("FDSA", "GRU4RecF", "S3Rec", "SASRecF"), GENRES),
+    **dict.fromkeys(("DIEN", "DIN"), PAIRS),
+    **dict.fromkeys(("GRU4RecKG", "KSR"), KNOWLEDGE),
+    **dict.fromkeys(("GRU4RecCPR", "SASRecCPR"), CANDIDATES),
+}
+GENERAL = {  # every general model that is trained
+    **dict.fromkeys(("BPR", "CDAE", "DGCF", "DMF", "DiffRec", "ENMF", "FISM"), FEW),
+    **dict.fromkeys(("GCMC", "LDiffRec", "LINE", "LightGCN", "MacridVAE", "MultiDAE"), FEW),
+    **dict.fromkeys(("MultiVAE", "NAIS", "NCEPLRec", "NCL", "NGCF", "NNCF", "NeuMF"), FEW),
+    **dict.fromkeys(("RaCT", "RecVAE", "SGL", "SimpleX", "SpectralCF"), FEW),
+    "ConvNCF": FEW | {"cnn_channels": [1, 4, 4], "cnn_kernels": [4, 2], "cnn_strides": [4, 2]},
+}
 TITLES = ["Alien", "Star_Wars", "The Thing", "Grease", 'He said "no"', "<script>alert(1)</script>"]
 _folder = tempfile.TemporaryDirectory(prefix="recsae-tests-")
 atexit.register(_folder.cleanup)
@@ -53,14 +98,18 @@ def built_by_recbole(model, dataset, settings):
     """RecBole's Config and its newly initialised model."""
     from recbole.config import Config
     from recbole.data import create_dataset
+    from recbole.data.transform import construct_transform
     from recbole.utils import get_model, init_seed
 
-    by_cross_entropy = not hasattr(get_model(model), "input_type")
-    fixed = {"train_neg_sample_args": None} if by_cross_entropy else {}
+    found = get_model(model) if isinstance(model, str) else model
+    fixed = {} if hasattr(found, "input_type") else {"train_neg_sample_args": None}
     fixed |= {"use_gpu": False, "checkpoint_dir": str(FOLDER / "saved")} | settings
     config = Config(model=model, dataset=dataset, config_dict=fixed)
+    construct_transform(config)  # RecBole's loaders do it, and it adds to the settings
     init_seed(config["seed"], config["reproducibility"])
-    return config, get_model(model)(config, create_dataset(config).build()[0])
+    train = create_dataset(config).build()[0]
+    init_seed(config["seed"], config["reproducibility"])
+    return config, found(config, train)
 
 
 @functools.cache
@@ -98,22 +147,66 @@ def write_data(folder, name, n_items=30, n_users=20):
     return folder
 
 
+def write_more_data(folder, name, n_items=30, n_users=20):
+    """Users' ages, and for items a graph of knowledge with vectors of entities and relations."""
+    rng = np.random.default_rng(1)
+
+    def vectors(names):
+        return [f"{name}\t{' '.join(f'{x:.3f}' for x in rng.normal(size=8))}" for name in names]
+
+    entities = [f"e{item}" for item in range(n_items)]
+    tables = {
+        "user": ["user_id:token\tage:token", *(f"{u:03d}\t{20 + u % 3}" for u in range(n_users))],
+        "link": ["item_id:token\tentity_id:token"],
+        "kg": ["head_id:token\trelation_id:token\ttail_id:token"],
+        "ent": ["ent_id:token\tent_emb:float_seq", *vectors([*entities, "t0", "t1", "t2"])],
+        "rel": ["rel_id:token\trel_emb:float_seq", *vectors(["r0", "r1"])],
+    }
+    tables["link"] += [f"{item:03d}\te{item}" for item in range(n_items)]
+    tables["kg"] += [f"{entity}\tr{i % 2}\tt{i % 3}" for i, entity in enumerate(entities)]
+    for suffix, rows in tables.items():
+        (folder / f"{name}.{suffix}").write_text("\n".join(rows) + "\n")
+    return folder
+
+
 def small_checkpoint(path, model="SASRec", *, change=None, **settings):
-    """A checkpoint on :func:`small_data`."""
-    options = {"data_path": str(small_data().parent), **SMALL, **settings}
+    """A checkpoint on :func:`small_data`, of any model of the tables or of an own class."""
+    needs = {**SEQUENTIAL, **GENERAL}.get(model, {})
+    folder = more_data() if needs else small_data()
+    options = {"data_path": str(folder.parent), **SMALL, **needs, **settings}
     return save_checkpoint(path, model, "shop", change=change, **options)
+
+
+@functools.cache
+def more_data():
+    """Folder ``more`` with the data set ``shop`` and all that some models need besides."""
+    return write_more_data(write_data(FOLDER / "more" / "shop", "shop"), "shop")
+
+
+def loaded_by_recbole(path, **changed):
+    """RecBole's own loaders and model for a checkpoint, as its ``load_data_and_model`` makes them.
+
+    ``changed`` settings are changed in the checkpoint's.
+    """
+    from recbole.data import create_dataset, data_preparation
+    from recbole.utils import init_seed
+
+    checkpoint = torch.load(path, weights_only=False)
+    config = checkpoint["config"]
+    config.final_config_dict.update(changed)
+    init_seed(config["seed"], config["reproducibility"])
+    train, valid, test = data_preparation(config, create_dataset(config))
+    init_seed(config["seed"], config["reproducibility"])
+    model = config.model_class(config, train._dataset).to(config["device"])
+    model.load_state_dict(checkpoint["state_dict"])
+    model.load_other_parameter(checkpoint.get("other_parameter"))
+    return config, model, {"train": train, "valid": valid, "test": test}
 
 
 def run_by_recbole(path, folder):
     """RecBole's own trainer and loaders for a checkpoint, without any code of ours."""
-    from recbole.data import create_dataset, data_preparation
-    from recbole.utils import get_model, get_trainer
+    from recbole.utils import get_trainer
 
-    checkpoint = torch.load(path, weights_only=False)
-    config = checkpoint["config"]
-    config["checkpoint_dir"] = str(folder)
-    train, valid, test = data_preparation(config, create_dataset(config))
-    model = get_model(config["model"])(config, train._dataset).to(config["device"])
-    model.load_state_dict(checkpoint["state_dict"])
+    config, model, loaders = loaded_by_recbole(path, checkpoint_dir=str(folder))
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
-    return trainer, {"valid": valid, "test": test}
+    return trainer, loaders

@@ -138,7 +138,11 @@ def _other_kind(path: Path, name: str, kind: Any) -> CannotOpenModel:
             "statistics alone, there are no hidden states to read. Give a model that learns "
             "embeddings, sequential or general."
         )
-    names = {"CONTEXT": "context-aware", "KNOWLEDGE": "knowledge-aware", "DECISIONTREE": "decision-tree"}
+    names = {
+        "CONTEXT": "context-aware",
+        "KNOWLEDGE": "knowledge-aware",
+        "DECISIONTREE": "decision-tree",
+    }
     return CannotOpenModel(
         f"{path} holds a {name}, a model of the kind {names.get(called, called)!r}: "
         "recsae_recbole attaches to RecBole's sequential and general recommenders."

@@ -45,6 +45,8 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
         _, groups = np.unique(rows, return_inverse=True)
     metrics = tuple(m.lower() for m in config["metrics"] if m.lower() in RANKING) or ("ndcg",)
     shape = ", ".join(f"{k} {v}" for k, v in config["eval_args"]["split"].items())
+    if config["benchmark_filename"] is not None:
+        shape = "by files"
     return EvaluationCases(
         rows,
         ends,
