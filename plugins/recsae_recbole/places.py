@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from .scoring import Scorer
 
-ALL_OF_IT = 0.9999
+ALL_OF_IT, ENOUGH = 0.9999, 0.5
 WHOLE = "what the model knows of a sequence: its scores are made from this vector alone"
 WHOLE_OF_USER = "what the model knows of a user: its scores are made from this vector alone"
 PADDED = (
@@ -53,15 +53,25 @@ KNOWN = {
     ),
     "DIN": Known(("dnn_mlp_layers",), "rows", PAIR),
     "DIEN": Known(("dnn_mlp_layers",), "rows", PAIR),
-    "NeuMF": Known(
-        ("user_mf_embedding", "user_mlp_embedding"),
+    "NNCF": Known(
+        ("user_embedding", "user_conv"),
         "rows",
-        "both of the user's vectors side by side: scores are made from these alone",
+        "the user's vector and that of similar users side by side: all scores are made from them",
     ),
+    "GCMC": Known(("GcEncoder",), "users", WHOLE_OF_USER),
     "SimpleX": Known(("get_UI_aggregation",), "rows", WHOLE_OF_USER),
     "MultiVAE": Known(("reparameterize",), "rows", WHOLE_OF_USER),
     "RaCT": Known(("reparameterize",), "rows", WHOLE_OF_USER),
     "RecVAE": Known(("reparameterize",), "rows", WHOLE_OF_USER),
+}
+
+NO_VECTOR = {
+    "FISM": "its scores add up similarities of the candidate to each item of the history",
+    "NAIS": "its scores weigh each item of the history anew for every candidate",
+    "MacridVAE": "it keeps several vectors of a user, one for each group of items",
+    "DiffRec": "it denoises the whole history, item by item, without a narrower state",
+    "LDiffRec": "it denoises its states in several steps through the same layers",
+    "NCEPLRec": "its scores come from a closed form over the whole history",
 }
 
 
@@ -118,35 +128,43 @@ def find_default(look: Look, *, general: bool) -> Found:
         No place was found; the message says what was tried.
     """
     model = look.model
-    for base in type(model).__mro__:
-        if base.__name__ in KNOWN:
-            return _known(look, KNOWN[base.__name__])
-    tries = list(_tries(look, general=general))
+    for name in _names(model):
+        if name in KNOWN:
+            return _known(look, KNOWN[name])
     whole = WHOLE_OF_USER if general else WHOLE
     seen, partly = [], []
-    for tap in tries:
+    for tap in _tries(look, general=general):
         try:
             states = look.states(tap)
         except CannotOpenModel as error:
             seen.append(str(error).rstrip("."))
             continue
-        if not bool(states.isfinite().all()):
-            raise CannotOpenModel(
-                f"{type(model).__name__} gives NaN or infinite states on its own data: the model "
-                "is broken, nothing can be learned from it."
-            )
+        _check_finite(look, states)
         share = 0.0 if _are_the_scores(look, states) else look.share(tap)
         if share >= ALL_OF_IT:
             return Found(tap, whole, share)
         seen.append(f"{share:.0%} of its scores' variance follows {tap.call}")
         partly.append(Found(tap, f"part of what scores are made from: {seen[-1]}", share))
-    if partly and max(found.share for found in partly) >= 0.5:
+    if partly and max(found.share for found in partly) >= ENOUGH:
         return max(partly, key=lambda found: found.share)
-    tried = "; ".join(seen) or "no submodule gives one vector for each user"
+    reason = next((NO_VECTOR[n] for n in _names(model) if n in NO_VECTOR), "; ".join(seen))
     raise CannotOpenModel(
         f"recsae cannot attach to {type(model).__name__}: it found no vector from which the scores "
-        f"are made ({tried}). A model attaches if its forward returns that vector."
+        f"are made ({reason or 'no submodule gives one for each user'}). A model attaches if its "
+        "forward, or a submodule of a model of users, returns that vector."
     )
+
+
+def _names(model: Any) -> list[str]:
+    return [base.__name__ for base in type(model).__mro__]
+
+
+def _check_finite(look: Look, states: torch.Tensor) -> None:
+    if not bool(states.isfinite().all()):
+        raise CannotOpenModel(
+            f"{type(look.model).__name__} gives NaN or infinite states on its own data: the model "
+            "is broken, nothing can be learned from it."
+        )
 
 
 def _known(look: Look, known: Known) -> Found:
@@ -155,7 +173,7 @@ def _known(look: Look, known: Known) -> Found:
         if len(known.calls) == 1
         else JointTap(look.model, known.calls)
     )
-    look.states(tap)
+    _check_finite(look, look.states(tap))
     share = look.share(tap) if known.layout != "positions" else float("nan")
     return Found(tap, known.meaning, share)
 
@@ -169,11 +187,23 @@ def _tries(look: Look, *, general: bool) -> Iterable[Tap]:
     if hasattr(model, "restore_user_e"):
         yield UserTableTap(model)
         return
-    n = len(look.interaction)
-    vectors = [(call, shape) for call, shape in outputs(look) if len(shape) == 2 and shape[0] == n]
-    # of several places in a row the narrowest is the representation, the others lead there
-    for call, _ in sorted(vectors, key=lambda v: v[1][1]):
-        yield OutputTap(model, call)
+    n, n_items = len(look.interaction), len(look.real)
+    if not look.scorer.by_pairs:
+        vectors = [
+            (shape[1], call)
+            for call, shape in outputs(look)
+            if len(shape) == 2 and shape[0] == n and 1 < shape[1] < n_items
+        ]
+        # of several places in a row the narrowest is the representation, the others lead there
+        for _, call in sorted(vectors, key=lambda vector: vector[0]):
+            yield OutputTap(model, call)
+    tables = [call for call, module in model.named_modules() if _is_of_users(model, module)]
+    if tables:
+        yield JointTap(model, tables)
+
+
+def _is_of_users(model: Any, module: Any) -> bool:
+    return bool(getattr(module, "num_embeddings", None) == model.n_users)
 
 
 def _are_the_scores(look: Look, states: torch.Tensor) -> bool:

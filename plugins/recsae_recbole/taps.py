@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Edit = Callable[[torch.Tensor], torch.Tensor]
 
-Layout = Literal["rows", "positions", "last column"]
+Layout = Literal["rows", "positions", "last column", "users"]
 
 
 class Tap(Protocol):
@@ -48,7 +48,8 @@ class OutputTap:
         encoders give one per layer.
     layout
         ``rows``: one state per sequence; ``positions``: one per item, edited at real items only;
-        ``last column``: one per item, of which the model uses the last column, padding or not.
+        ``last column``: one per item, of which the model uses the last column, padding or not;
+        ``users``: a table of all users, of which the rows of a call's users are edited.
     """
 
     def __init__(self, model: Any, call: str, layout: Layout = "rows") -> None:
@@ -87,43 +88,45 @@ class OutputTap:
 
     @contextmanager
     def edit(self, edit: Edit) -> Iterator[None]:
-        lengths: list[torch.Tensor] = []
+        calls: list[Any] = []
 
         def noting(score: Callable[[Any], Any]) -> Callable[[Any], Any]:
             def noted(interaction: Any) -> Any:
-                lengths.append(interaction[self.model.ITEM_SEQ_LEN])
+                calls.append(interaction)
                 try:
                     return score(interaction)
                 finally:
-                    lengths.pop()
+                    calls.pop()
 
             return noted
 
         def change(output: torch.Tensor) -> torch.Tensor:
             if self.layout == "rows":
-                return edit(output.reshape(-1, output.shape[-1])).view(output.shape)
-            if self.layout == "last column":
-                real = (slice(None), -1)
-            else:
-                real = _real(output, lengths[-1] if lengths else None)
+                return edit(output.reshape(len(output), -1)).view(output.shape)
+            where = self._where(output, calls[-1] if calls else None)
             output = output.clone()
-            output[real] = edit(output[real])
+            output[where] = edit(output[where])
             return output
 
         with ExitStack() as stack:
-            if self.layout == "positions":
+            if self.layout in ("positions", "users"):
                 stack.enter_context(around_scoring(self.model, noting))
             stack.enter_context(self._replaced(change))
             yield
 
+    def _where(self, output: torch.Tensor, interaction: Any) -> Any:
+        """Which entries are states; outside of the model's scoring, where nothing is known of the
+        sequences, all of them."""
+        import torch
 
-def _real(output: torch.Tensor, lengths: torch.Tensor | None) -> Any:
-    """Which positions are items; outside of the model's scoring all count."""
-    import torch
-
-    if lengths is None:
-        return torch.ones(output.shape[:2], dtype=torch.bool, device=output.device)
-    return torch.arange(output.shape[1], device=output.device) < lengths.view(-1, 1)
+        if self.layout == "last column":
+            return slice(None), -1
+        if interaction is None:
+            return torch.ones(output.shape[:-1], dtype=torch.bool, device=output.device)
+        if self.layout == "users":
+            return interaction[self.model.USER_ID].unique()
+        lengths = interaction[self.model.ITEM_SEQ_LEN].view(-1, 1)
+        return torch.arange(output.shape[1], device=output.device) < lengths
 
 
 class _Composed:
@@ -181,8 +184,8 @@ class JointTap(_Composed):
 
         def scored(interaction: Any) -> Any:
             parts = [part[-1] for part in read(self.parts, lambda: look(interaction))]
-            widths = [part.shape[-1] for part in parts]
-            rows = [p.reshape(-1, w) for p, w in zip(parts, widths, strict=True)]
+            rows = [part.reshape(len(part), -1) for part in parts]
+            widths = [row.shape[1] for row in rows]
             edited = self._apply(torch.cat(rows, dim=1)).split(widths, dim=1)
             with ExitStack() as stack:
                 for tap, piece in zip(self.parts, edited, strict=True):
@@ -270,6 +273,8 @@ def at_last_item(model: Any, tap: Tap, output: torch.Tensor, interaction: Any) -
         raise CannotOpenModel(f"{tap.call} of {type(model).__name__} gives no tensor.")
     if tap.layout == "last column" and output.dim() == 3:
         output = output[:, -1]
+    elif tap.layout == "users":
+        output = output[interaction[model.USER_ID]]
     elif tap.layout == "positions" and output.dim() == 3:
         row = torch.arange(n, device=output.device)
         output = output[row, interaction[model.ITEM_SEQ_LEN] - 1]
