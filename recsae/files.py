@@ -152,5 +152,5 @@ def digest_of_module(module: torch.nn.Module) -> str:
         if isinstance(value, torch.Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
             raw = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-            digest.update(raw.numpy())
+            digest.update(raw.numpy().tobytes())
     return digest.hexdigest()
