@@ -43,13 +43,18 @@ class Scorer:
 
     def __init__(self, model: Any, n_items: int, probe: Any) -> None:
         self.model, self.n_items = model, n_items
-        self.by_pairs = False
+        self.by_pairs = self._reads_target = False
         try:
             try:
                 self(probe[:2])
             except NotImplementedError:
                 self.by_pairs = True
                 self(probe[:1])
+            except KeyError as error:
+                if error.args != (getattr(model, "POS_ITEM_ID", None),):
+                    raise
+                self._reads_target = True
+                self(probe[:2])
         except KeyError as error:
             raise CannotOpenModel(
                 f"{type(model).__name__} asks for the field {error} of each sequence, and recsae "
@@ -68,7 +73,7 @@ class Scorer:
         with torch.no_grad():
             if self.by_pairs:
                 return self._pairs(interaction)
-            scores: torch.Tensor = self.model.full_sort_predict(interaction)
+            scores: torch.Tensor = self.model.full_sort_predict(self._complete(interaction))
             return scores.detach().view(len(interaction), -1).cpu()
 
     def trial(self, interaction: Any, real: torch.Tensor) -> torch.Tensor:
@@ -96,7 +101,14 @@ class Scorer:
             if self.by_pairs:
                 self.model.predict(self._with_candidates(interaction, self._own(interaction)))
             else:
-                self.model.full_sort_predict(interaction)
+                self.model.full_sort_predict(self._complete(interaction))
+
+    def _complete(self, interaction: Any) -> Any:
+        """The CPR models work out their loss while they rank, and throw it away: any target
+        does."""
+        if not self._reads_target:
+            return interaction
+        return self._with_candidates(interaction, self._own(interaction))
 
     def _own(self, interaction: Any) -> torch.Tensor:
         """The last item of each sequence; of a user without a sequence, the first item."""

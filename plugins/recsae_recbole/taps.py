@@ -64,7 +64,7 @@ class OutputTap:
         def wrap(method: Callable[..., Any]) -> Callable[..., Any]:
             def changed(*args: Any, **kwargs: Any) -> Any:
                 output = method(*args, **kwargs)
-                if isinstance(output, tuple):
+                if type(output) is tuple:  # a packed sequence is one too, but a single value
                     return (change(output[0]), *output[1:])
                 if isinstance(output, list):
                     return [*output[:-1], change(output[-1])]
