@@ -114,7 +114,8 @@ class RecBoleRecommender:
         import torch
 
         real = torch.from_numpy(self.catalog.recommendable)
-        return Look(self.model, self._scorer, self.interaction(self._probe), real)
+        probe, even = (self.interaction(self._cut(even=e)) for e in (False, True))
+        return Look(self.model, self._scorer, probe, even, real)
 
     @cached_property
     def _default(self) -> Found:
@@ -125,19 +126,17 @@ class RecBoleRecommender:
         found, per_user = self._default, self.hides_history
         first = USER_SITE if per_user else SITE
         self._taps = {first: found.tap}
-        share = round(found.share, 4) if found.share == found.share else None
-        width = self._look.states(found.tap).shape[1]
-        sites = [
-            Site(first, found.meaning, width, self._gives_every_position(first), per_user, share)
-        ]
-        for inner in inner_sites(self._look):
-            name = inner.tap.call
-            if (name, inner.tap.layout) == (found.tap.call, found.tap.layout):
-                continue
-            self._taps[name] = inner.tap
-            width = self._look.states(inner.tap).shape[1]
-            sites.append(Site(name, inner.meaning, width, self._gives_every_position(name)))
+        sites = [self._site(first, found.meaning, found.share)]
+        for tap, meaning in inner_sites(self._look):
+            if (tap.call, tap.layout) != (found.tap.call, found.tap.layout):
+                self._taps[tap.call] = tap
+                sites.append(self._site(tap.call, meaning, self._look.share(tap)))
         return sites
+
+    def _site(self, name: str, meaning: str, share: float) -> Site:
+        width = self._look.states(self._taps[name]).shape[1]
+        every, share = self._gives_every_position(name), round(share, 4)
+        return Site(name, meaning, width, every, self.hides_history, share)
 
     def _gives_every_position(self, site: str) -> bool:
         if self.hides_history or self._scorer.by_pairs:
@@ -276,10 +275,17 @@ class RecBoleRecommender:
 
     @cached_property
     def _probe(self) -> Batch:
-        """Some real sequences of different lengths, for numerical checks."""
+        return self._cut(even=False)
+
+    def _cut(self, *, even: bool) -> Batch:
+        """Some real sequences for numerical checks, of different lengths or of the same."""
         sequences = self.sequences()
         rows = np.flatnonzero(sequences.lengths >= 2)
         rows = rows[np.linspace(0, len(rows) - 1, min(PROBES, len(rows))).astype(np.int64)]
         room = np.minimum(sequences.lengths[rows], self.max_length)
         ends = np.maximum(2, room - np.arange(len(rows)) % 7).clip(max=room)
+        if even:
+            length = int(np.median(room))
+            rows = rows[room >= length]
+            ends = np.full(len(rows), length)
         return sequences.batch(rows, np.zeros_like(rows), ends, self.max_length)

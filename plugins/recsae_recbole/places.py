@@ -19,8 +19,8 @@ ALL_OF_IT, ENOUGH = 0.9999, 0.5
 WHOLE = "what the model knows of a sequence: its scores are made from this vector alone"
 WHOLE_OF_USER = "what the model knows of a user: its scores are made from this vector alone"
 PADDED = (
-    "what stands in the last column of the window, from which the model scores; for histories "
-    "shorter than the window that is padding behind them; its pointer network also reads the rest"
+    "what stands in the last column of the window, from which the model scores, for short histories "
+    "padding behind them; it also reads earlier columns, so all of them are edited"
 )
 PAIR = (
     "what the last layer makes a score from, for one sequence and one candidate: there is no state "
@@ -90,6 +90,8 @@ class Look(NamedTuple):
     model: Any
     scorer: Scorer
     interaction: Any
+    even: Any
+    """The same sequences, all cut to one length."""
     real: torch.Tensor
     """``(n_items,)`` which rows of the item table are items."""
 
@@ -101,18 +103,14 @@ class Look(NamedTuple):
         return at_last_item(self.model, tap, found[-1], self.interaction)
 
     def share(self, tap: Tap) -> float:
-        """Move each state to another sequence and see how far the scores follow.
+        """Move the states of each sequence to another and see how far the scores follow.
 
         ``1 - sum (moved - wanted)^2 / sum (before - wanted)^2``: 1 if they follow wholly, 0 or
         less if not at all.
         """
-
-        def moved(states: torch.Tensor) -> torch.Tensor:
-            return states.roll(1, 0)
-
-        before = self.scorer.trial(self.interaction, self.real)
-        with tap.edit(moved):
-            after = self.scorer.trial(self.interaction, self.real)
+        before = self.scorer.trial(self.even, self.real)
+        with tap.swapped():
+            after = self.scorer.trial(self.even, self.real)
         wanted = before.roll(1, 0)
         room = float((before - wanted).square().sum())
         missed = float((after - wanted).square().sum())
@@ -174,8 +172,7 @@ def _known(look: Look, known: Known) -> Found:
         else JointTap(look.model, known.calls)
     )
     _check_finite(look, look.states(tap))
-    share = look.share(tap) if known.layout != "positions" else float("nan")
-    return Found(tap, known.meaning, share)
+    return Found(tap, known.meaning, look.share(tap))
 
 
 def _tries(look: Look, *, general: bool) -> Iterable[Tap]:

@@ -36,6 +36,9 @@ class Tap(Protocol):
     def edit(self, edit: Edit) -> AbstractContextManager[None]:
         """Context in which states ``(m, d)`` that pass become ``edit(states)``."""
 
+    def swapped(self) -> AbstractContextManager[None]:
+        """Context in which each sequence has the states of the one before it."""
+
 
 class OutputTap:
     """What a method of the model, or a submodule, gives.
@@ -48,7 +51,7 @@ class OutputTap:
         encoders give one per layer.
     layout
         ``rows``: one state per sequence; ``positions``: one per item, edited at real items only;
-        ``last column``: one per item, of which the model uses the last column, padding or not;
+        ``last column``: one per column, padding or not, read at the last and edited at all;
         ``users``: a table of all users, of which the rows of a call's users are edited.
     """
 
@@ -86,6 +89,9 @@ class OutputTap:
         """Context in which ``states`` stand in place of what passes."""
         return self._replaced(lambda output: states.reshape(output.shape))
 
+    def swapped(self) -> AbstractContextManager[None]:
+        return self.edit(_rolled) if self.layout == "users" else self._replaced(_rolled)
+
     @contextmanager
     def edit(self, edit: Edit) -> Iterator[None]:
         calls: list[Any] = []
@@ -119,14 +125,16 @@ class OutputTap:
         sequences, all of them."""
         import torch
 
-        if self.layout == "last column":
-            return slice(None), -1
-        if interaction is None:
+        if interaction is None or self.layout == "last column":
             return torch.ones(output.shape[:-1], dtype=torch.bool, device=output.device)
         if self.layout == "users":
             return interaction[self.model.USER_ID].unique()
         lengths = interaction[self.model.ITEM_SEQ_LEN].view(-1, 1)
         return torch.arange(output.shape[1], device=output.device) < lengths
+
+
+def _rolled(states: torch.Tensor) -> torch.Tensor:
+    return states.roll(1, 0)
 
 
 class _Composed:
@@ -147,6 +155,9 @@ class _Composed:
             self._edits.append(edit)
             stack.callback(self._edits.pop)
             yield
+
+    def swapped(self) -> AbstractContextManager[None]:
+        return self.edit(_rolled)
 
     def watch(self, see: Callable[[torch.Tensor], None]) -> AbstractContextManager[None]:
         def seen(rows: torch.Tensor) -> torch.Tensor:
