@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from recsae_recbole.boundary import recbole_boundary
+from recsae_recbole.checkpoint import build_model, read_checkpoint
+from recsae_recbole.dataset import open_data
 from recsae_recbole.opening import open_checkpoint
 
 TINY = {  # of ml-100k: 202 users, 234 items
@@ -66,7 +68,8 @@ GENERAL = {  # every general model that is trained
     **dict.fromkeys(("BPR", "CDAE", "DGCF", "DMF", "DiffRec", "ENMF", "FISM"), FEW),
     **dict.fromkeys(("GCMC", "LDiffRec", "LINE", "LightGCN", "MacridVAE", "MultiDAE"), FEW),
     **dict.fromkeys(("MultiVAE", "NAIS", "NCEPLRec", "NCL", "NGCF", "NNCF", "NeuMF"), FEW),
-    **dict.fromkeys(("RaCT", "RecVAE", "SGL", "SimpleX", "SpectralCF"), FEW),
+    **dict.fromkeys(("RaCT", "RecVAE", "SGL", "SpectralCF"), FEW),
+    "SimpleX": FEW | {"history_len": 3},
     "ConvNCF": FEW | {"cnn_channels": [1, 4, 4], "cnn_kernels": [4, 2], "cnn_strides": [4, 2]},
 }
 TITLES = ["Alien", "Star_Wars", "The Thing", "Grease", 'He said "no"', "<script>alert(1)</script>"]
@@ -181,6 +184,23 @@ def small_checkpoint(path, model="SASRec", *, change=None, **settings):
 def more_data():
     """Folder ``more`` with the data set ``shop`` and all that some models need besides."""
     return write_more_data(write_data(FOLDER / "more" / "shop", "shop"), "shop")
+
+
+def other_weights(checkpoint):
+    """A change for checkpoints: weights that no seed gives."""
+    generator = torch.Generator().manual_seed(5)
+    for value in checkpoint["state_dict"].values():
+        if value.is_floating_point():
+            value.add_(0.1 * torch.rand(value.shape, generator=generator))
+
+
+def parts_of(path):
+    """Settings, data and model of a checkpoint as the plug-in opens them."""
+    with recbole_boundary():
+        checkpoint = read_checkpoint(path, trust=True, device="cpu")
+        config = checkpoint["config"]
+        data = open_data(config, Path(config["data_path"]))
+        return config, data, build_model(checkpoint, data, path)
 
 
 def loaded_by_recbole(path, **changed):

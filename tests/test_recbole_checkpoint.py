@@ -1,7 +1,9 @@
 """What is no RecBole checkpoint, or none that can be opened: one sentence, and nothing was run."""
 
+import contextlib
 import os
 import pickle
+import sys
 import zipfile
 
 import pytest
@@ -9,11 +11,24 @@ import torch
 
 pytest.importorskip("recbole")
 
-from recbole_kit import small_checkpoint, small_data, tiny, write_data
+from recbole_kit import (
+    GENERAL,
+    GENRES,
+    KNOWLEDGE,
+    SEQUENTIAL,
+    loaded_by_recbole,
+    more_data,
+    other_weights,
+    parts_of,
+    small_checkpoint,
+    small_data,
+    tiny,
+    write_data,
+)
 from recsae.errors import CannotOpenModel, RecSAEError
 from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.checkpoint import pickled_names
+from recsae_recbole.checkpoint import _model_names, pickled_names
 from recsae_recbole.opening import open_checkpoint
 
 
@@ -130,68 +145,156 @@ def test_broken_checkpoints(change, match, tmp_path):
     refused(path, match)
 
 
-def test_a_class_that_cannot_be_imported(tmp_path, monkeypatch):
-    module = tmp_path / "my_models.py"
-    module.write_text(
-        "from recbole.model.sequential_recommender.sasrec import SASRec\n"
-        "class MySASRec(SASRec):\n    pass\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
+# -- models ----------------------------------------------------------------------------------------
+
+NO_FULL_SORT = ("DIN", "DIEN", "ConvNCF", "NNCF", "NeuMF")
+TRADITIONAL = ("ADMMSLIM", "AsymKNN", "EASE", "ItemKNN", "Pop", "SLIMElastic")
+
+
+def test_the_tables_of_models_are_complete():
     with recbole_boundary():
-        from my_models import MySASRec
-
-    def own_class(checkpoint):
-        checkpoint["config"]["model"] = "MySASRec"
-        checkpoint["config"].model_class = MySASRec
-
-    path = small_checkpoint(tmp_path / "x.pth", change=own_class)
-    assert open_checkpoint(path, trust=True).describe()["class"] == "my_models.MySASRec"
-    module.unlink()
-    monkeypatch.delitem(__import__("sys").modules, "my_models")
-    refused(path, r"needs the module 'my_models'.*PYTHONPATH")
+        assert {*SEQUENTIAL, *GENERAL, *TRADITIONAL} == set(_model_names())
 
 
-def test_a_general_model(tmp_path):
-    settings = {"eval_args": {"order": "RO"}, "repeatable": False}
-    path = small_checkpoint(tmp_path / "x.pth", "BPR", **settings)
-    refused(path, "BPR, which is no sequential model")
+def scores_of(model, batch):
+    """Scores of all items, or of one item where the model is asked for pairs."""
+    with recbole_boundary(), torch.no_grad():
+        if type(model).__name__ in NO_FULL_SORT:
+            return model.predict(batch)
+        return model.full_sort_predict(batch)
+
+
+@pytest.mark.parametrize("name", [*SEQUENTIAL, *GENERAL])
+def test_every_model_scores_as_the_one_recbole_loads(name, tmp_path, capfd):
+    path = small_checkpoint(tmp_path / "x.pth", name, change=other_weights)
+    config, data, ours = parts_of(path)
+    assert capfd.readouterr() == ("", "")
+    with recbole_boundary(), contextlib.redirect_stdout(None):
+        from recbole.data.interaction import Interaction
+
+        _, theirs, loaders = loaded_by_recbole(path)
+        batch = next(iter(loaders["test"]))[0]
+        if name in GENERAL:
+            batch.update(Interaction({"item_id": torch.arange(len(batch)) % 30 + 1}))
+    assert not ours.training
+    assert len(batch) > 15
+    if name == "KSR":  # as it is in RecBole 1.2.1 it cannot be used
+        with pytest.raises(RuntimeError, match="dtype"):
+            scores_of(theirs, batch)
+        theirs.relation_Matrix = theirs.relation_Matrix.float()
+    assert torch.equal(scores_of(ours, batch), scores_of(theirs.eval(), batch))
+    weights = torch.load(path, weights_only=False)["state_dict"]
+    assert all(torch.equal(value, weights[key]) for key, value in ours.state_dict().items())
+    assert len(data.sequences) == (19 if name in GENERAL else 20)
+    assert config["data_path"] == str(data.files[0].parent)
 
 
 @pytest.mark.parametrize(
-    ("model", "match"),
+    ("name", "stage"),
     [
-        ("BERT4Rec", r"BERT4Rec yet: its forward gives a tensor \(20, 6, 8\) for 20 sequences"),
-        ("RepeatNet", "RepeatNet yet: its forward gives the scores themselves"),
-        ("FPMC", "FPMC yet: its forward takes no part in its scoring"),
-        ("SASRecCPR", "SASRecCPR yet: its forward gives a list"),
-        ("DIN", "DIN yet: its forward is called for each pair"),
+        ("S3Rec", {"train_stage": "finetune", "pre_model_path": "gone.pth"}),
+        ("RaCT", {"train_stage": "critic_pretrain", "pre_model_path": "gone.pth"}),
+        ("RaCT", {"train_stage": "finetune", "pre_model_path": "gone.pth"}),
+        ("ConvNCF", {"train_method": "after_pretrain", "pre_model_path": "gone.pth"}),
+        ("NAIS", {"pretrain_path": "gone.pth"}),
+        ("NeuMF", {"use_pretrain": True, "mf_pretrain_path": "gone.pth"}),
     ],
 )
-def test_models_without_one_state_per_sequence(model, match, tmp_path):
-    path = small_checkpoint(tmp_path / "x.pth", model, mlp_hidden_size=[8], reduction_ratio=1)
-    refused(path, match)
+def test_weights_of_an_earlier_stage_are_not_needed(name, stage, tmp_path):
+    first = small_checkpoint(tmp_path / "first.pth", name, change=other_weights)
+    _, _, model = parts_of(first)
+
+    def later_stage(checkpoint):
+        other_weights(checkpoint)
+        checkpoint["config"].final_config_dict.update(stage)
+
+    later = small_checkpoint(tmp_path / "later.pth", name, change=later_stage)
+    with pytest.raises(FileNotFoundError), recbole_boundary():
+        loaded_by_recbole(later)
+    config, _, same = parts_of(later)
+    assert {key: config[key] for key in stage} == stage
+    key = next(iter(stage))
+    assert getattr(same, key) == stage[key]
+    weights = model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in same.state_dict().items())
 
 
-def test_scores_that_are_not_made_from_the_state(tmp_path, monkeypatch):
-    from recbole.model.sequential_recommender.sasrec import SASRec
-
-    def with_a_bias_per_sequence(model, interaction):
-        scores = original(model, interaction)
-        return scores + interaction["item_id_list"][:, :1] * torch.arange(scores.shape[1])
-
-    original = SASRec.full_sort_predict
-    path = small_checkpoint(tmp_path / "x.pth")
-    monkeypatch.setattr(SASRec, "full_sort_predict", with_a_bias_per_sequence)
-    refused(path, "does not give all that its scores are made from")
+@pytest.mark.parametrize("name", ["DIN", "SASRecF"])
+def test_embedding_layers_let_go_of_the_data_set_they_were_saved_with(name, tmp_path):
+    path = small_checkpoint(tmp_path / "x.pth", name)
+    _, data, model = parts_of(path)
+    layer = model.embedding_layer if name == "DIN" else model.feature_embed_layer
+    assert layer.dataset is data.dataset
+    assert layer.device == model.device
 
 
-def test_data_with_other_items(tmp_path):
-    path = small_checkpoint(tmp_path / "x.pth")
+OWN = "from recbole.model.{0}_recommender.{1} import {2}\nclass My{2}({2}):\n    pass\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "base", "settings"),
+    [("sequential", "SASRec", {}), ("general", "BPR", {}), ("sequential", "S3Rec", GENRES)],
+)
+def test_own_classes_in_own_files(kind, base, settings, tmp_path, monkeypatch):
+    (tmp_path / "my_models.py").write_text(OWN.format(kind, base.lower(), base))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_models", raising=False)
+    options = {"n_layers": 1, "n_heads": 2, "hidden_dropout_prob": 0.1, "attn_dropout_prob": 0.1}
+    options |= {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "initializer_range": 0.02}
+    options |= {"loss_type": "CE", "train_stage": "pretrain"} | settings
+    with recbole_boundary():
+        import my_models
+
+        found = getattr(my_models, f"My{base}")
+    change = lambda c: c["config"].__setitem__("train_stage", "finetune")  # noqa: E731
+    path = small_checkpoint(tmp_path / "x.pth", found, change=change, **options)
+    _, _, model = parts_of(path)
+    assert type(model) is found
+    (tmp_path / "my_models.py").unlink()
+    monkeypatch.delitem(sys.modules, "my_models")
+    refused(path, r"needs the module 'my_models'.*PYTHONPATH")
+
+
+@pytest.mark.parametrize("name", [*TRADITIONAL, "Random"])
+def test_models_of_item_statistics_are_refused(name, tmp_path):
+    path = small_checkpoint(tmp_path / "x.pth", name)
+    refused(path, f"holds a {name}, which has no user representation: .*item statistics alone")
+
+
+def test_models_of_other_kinds_are_refused(tmp_path):
+    path = small_checkpoint(tmp_path / "x.pth", "FM")
+    refused(path, "holds a FM, a model of the kind 'context-aware': .*sequential and general")
+    knowledge = KNOWLEDGE | {"data_path": str(more_data().parent)}
+    path = small_checkpoint(tmp_path / "x.pth", "CFKG", **knowledge)
+    refused(path, "holds a CFKG, a model of the kind 'knowledge-aware': ")
+
+    def tree(checkpoint):  # what RecBole's trainer of trees writes
+        from recbole.utils import ModelType
+
+        checkpoint["config"].final_config_dict.update(
+            model="LightGBM", MODEL_TYPE=ModelType.DECISIONTREE
+        )
+        checkpoint["state_dict"] = "saved/temp"
+
+    path = small_checkpoint(tmp_path / "x.pth", change=tree)
+    refused(path, "holds a LightGBM, a model of the kind 'decision-tree': ")
+
+
+@pytest.mark.parametrize("name", ["SASRec", "BERT4Rec", "BPR", "MultiVAE"])
+def test_data_with_other_items(name, tmp_path):
+    """BERT4Rec has a row more, for the item that masks; MultiVAE has items in columns."""
+    path = small_checkpoint(tmp_path / "x.pth", name)
     write_data(tmp_path / "shop", "shop", n_items=31)
     message = refused(path, "trained with 30 items", data_path=tmp_path)
     assert f"the files in {tmp_path / 'shop'} give 31" in message
     assert "--data-path" in message
     assert small_data() != tmp_path / "shop"
+
+
+def test_data_with_other_users(tmp_path):
+    path = small_checkpoint(tmp_path / "x.pth", "BPR")
+    write_data(tmp_path / "shop", "shop", n_users=25)
+    refused(path, "trained with 19 users, the files in .* give 24", data_path=tmp_path)
 
 
 def test_a_device_that_is_not_there():
