@@ -19,8 +19,8 @@ ALL_OF_IT, ENOUGH = 0.9999, 0.5
 WHOLE = "what the model knows of a sequence: its scores are made from this vector alone"
 WHOLE_OF_USER = "what the model knows of a user: its scores are made from this vector alone"
 PADDED = (
-    "what stands in the last column of the window, from which the model scores, for short histories "
-    "padding behind them; it also reads earlier columns, so all of them are edited"
+    "what stands in the last column of the window, from which the model scores (padding, behind "
+    "short histories); it also reads earlier columns, so all of them are edited"
 )
 PAIR = (
     "what the last layer makes a score from, for one sequence and one candidate: there is no state "
@@ -105,8 +105,8 @@ class Look(NamedTuple):
     def share(self, tap: Tap) -> float:
         """Move the states of each sequence to another and see how far the scores follow.
 
-        ``1 - sum (moved - wanted)^2 / sum (before - wanted)^2``: 1 if they follow wholly, 0 or
-        less if not at all.
+        ``1 - sum (moved - wanted)^2 / sum (before - wanted)^2``, at least 0: 1 if they follow
+        wholly.
         """
         before = self.scorer.trial(self.even, self.real)
         with tap.swapped():
@@ -114,7 +114,7 @@ class Look(NamedTuple):
         wanted = before.roll(1, 0)
         room = float((before - wanted).square().sum())
         missed = float((after - wanted).square().sum())
-        return 1 - missed / room if room > 0 and missed == missed else 0.0
+        return max(0.0, 1 - missed / room) if room > 0 and missed == missed else 0.0
 
 
 def find_default(look: Look, *, general: bool) -> Found:
