@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recsae.recommender import Recommender
 
-    from .adapter import TorchRecommender
+    from .attaching import attach
 
 
 class TorchPlugin:
@@ -16,23 +16,19 @@ class TorchPlugin:
     name = "torch"
 
     def recognises(self, source: object) -> bool:
-        """Whether it is a live :class:`TorchRecommender`; files say too little of the model."""
-        from .adapter import TorchRecommender
+        """Whether it is a live module; a file says too little of the model."""
+        import torch
 
-        return isinstance(source, TorchRecommender)
+        return isinstance(source, torch.nn.Module)
 
     def open(self, source: object, **options: Any) -> Recommender:
-        """Return it as it is: it was given its data and its items when it was made."""
+        """Say how: a module alone has no data."""
         from recsae.errors import CannotOpenModel
 
-        from .adapter import TorchRecommender
-
-        if not isinstance(source, TorchRecommender):
-            raise CannotOpenModel(
-                f"The torch plug-in takes a TorchRecommender, not a {type(source).__name__}: wrap "
-                "the module in recsae_torch.TorchRecommender first."
-            )
-        return source
+        raise CannotOpenModel(
+            f"{type(source).__name__} is a module without data: recsae_torch.attach(model, ...) "
+            "makes a recommender of it."
+        )
 
     def versions(self) -> dict[str, str]:
         """PyTorch's version."""
@@ -42,13 +38,13 @@ class TorchPlugin:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "TorchRecommender":
+    if name != "attach":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .adapter import TorchRecommender
+    from .attaching import attach
 
-    return TorchRecommender
+    return attach
 
 
 plugin = TorchPlugin()
 
-__all__ = ["TorchPlugin", "TorchRecommender", "plugin"]
+__all__ = ["TorchPlugin", "attach", "plugin"]

@@ -1,0 +1,236 @@
+"""Attach to a module: put its data in order, then try whether its states are where they should be.
+
+Nothing is believed that can be tried on real histories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from recsae.errors import CannotOpenModel, NotEnoughData
+from recsae.recommender import LinearHead, Site, is_causal, verify_head
+from recsae.sequences import Batch, Sequences
+
+from .adapter import TorchRecommender
+from .data import make_catalog, make_sequences
+from .places import Padding, Place, Span, find_place
+from .scorer import Scorer, call
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from .data import Histories, ItemTable
+    from .scorer import MakeBatch, Score
+
+N_PROBE = 64
+ALONE = 1e-3
+"""Largest difference between scores in a batch and alone, in parts of the largest score."""
+
+
+def attach(
+    model: torch.nn.Module,
+    *,
+    site: str,
+    histories: Histories,
+    item_ids: Mapping[Any, int],
+    make_batch: MakeBatch,
+    max_length: int,
+    score: Score = call,
+    padding: Padding = "right",
+    other_sites: Sequence[str] = (),
+    items: ItemTable = None,
+    title_column: str | None = None,
+    attribute_columns: Sequence[str] | None = None,
+    name: str | None = None,
+) -> TorchRecommender:
+    """Attach to a sequential recommender that is a ``torch.nn.Module``.
+
+    Parameters
+    ----------
+    model
+        The trained module; put into evaluation mode, otherwise left alone.
+    site
+        Path of the submodule (as in ``model.named_modules()``) whose output is the sequence
+        representation, or ``"PATH.input"`` for what that submodule is given. States are ``(n, d)``,
+        or ``(n, positions, d)``, or ``(positions, n, d)``, or packed; of a tuple, as a GRU returns
+        it, the first is taken.
+    histories
+        Items of each user, oldest first, as a dict; or a DataFrame with a row per interaction and
+        columns ``user``, ``item`` and, unless rows are in order, ``time``.
+    item_ids
+        Which number the model knows each item by: its row in the model's input and the column of
+        its score.
+    make_batch
+        ``make_batch(histories)`` makes what the model reads out of n lists of such numbers, each of
+        one to ``max_length``, oldest first. It is moved to the model's device. If padding matters
+        to the model, pad every batch to ``max_length``.
+    max_length
+        Number of most recent items that the model reads.
+    score
+        ``score(model, batch)`` gives scores ``(n, items)``, or ``(n, positions, items)`` of which
+        those at the last item count. By default the model is called: with the arguments in the
+        batch if it is a tuple, with keyword arguments if it is a dict.
+    padding
+        The side on which ``make_batch`` pads short histories, "right" or "left".
+    other_sites
+        Further places to read and edit, inside the model.
+    items
+        Titles and attributes: a CSV file or a DataFrame, first column the item.
+    title_column, attribute_columns
+        Columns of it to use instead of those found by name.
+    name
+        What to call the model; default its class.
+
+    Raises
+    ------
+    CannotOpenModel
+        The model cannot be asked like that, or a site has no states.
+    SiteNotFound
+        There is no such submodule.
+    InvalidInput
+        Data that do not fit together.
+
+    Examples
+    --------
+    >>> import torch, recsae_torch
+    >>> class Mean(torch.nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.items = torch.nn.EmbeddingBag(3, 4)
+    ...         self.scores = torch.nn.Linear(4, 3)
+    ...     def forward(self, histories):
+    ...         return self.scores(torch.cat([self.items(h[None]) for h in histories]))
+    >>> recommender = recsae_torch.attach(
+    ...     Mean(), site="scores.input", histories={"ann": ["a", "b"], "bob": ["c", "a", "b"]},
+    ...     item_ids={"a": 0, "b": 1, "c": 2}, max_length=10,
+    ...     make_batch=lambda histories: [torch.tensor(h) for h in histories])
+    >>> recommender.linear_head().items.shape  # padding is an item of recsae's
+    torch.Size([4, 4])
+    """
+    catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns)
+    sequences = make_sequences(histories, catalog)
+    batch = _probe(sequences, max_length)
+    scorer = Scorer(model, ids, make_batch, score, padding, name or type(model).__name__)
+    scorer.scores(batch)  # if that fails, it says why
+    places = [_laid_out(scorer, find_place(model, path), batch) for path in (site, *other_sites)]
+    sites = [_site(scorer, place, batch) for place in places]
+    sites[0] = replace(sites[0], meaning="the sequence representation")
+    files = [] if items is None or isinstance(items, pd.DataFrame) else [str(items)]
+    draft = TorchRecommender(scorer, places, sites, catalog, sequences, max_length, files)
+    _check_padding(scorer, places[0], batch)
+    _check_alone(scorer, batch)
+    return replace(
+        draft,
+        known_sites=[replace(s, every_position=_is_causal(draft, s, batch)) for s in sites],
+        head=_measured_head(draft, batch),
+    )
+
+
+def _probe(sequences: Sequences, max_length: int) -> Batch:
+    """Some histories of different lengths, for numerical checks."""
+    rows = np.flatnonzero(sequences.lengths >= 2)
+    if not len(rows):
+        raise NotEnoughData("No history has two items or more: there is nothing to look at.")
+    rows = rows[np.linspace(0, len(rows) - 1, min(N_PROBE, len(rows))).astype(np.int64)]
+    room = np.minimum(sequences.lengths[rows], max_length)
+    ends = np.maximum(2, room - np.arange(len(rows)) % 7).clip(max=room)
+    return sequences.batch(rows, np.zeros_like(rows), ends, max_length)
+
+
+def _check_alone(scorer: Scorer, batch: Batch) -> None:
+    """The shortest history has the same scores in a batch as alone, where it is not padded."""
+    row = int(batch.lengths.argmin())
+    together = scorer.scores(batch)[row]
+    alone = scorer.scores(Batch(*(t[row : row + 1] for t in batch)))[0]
+    if not torch.allclose(together, alone, rtol=0, atol=ALONE * float(alone.abs().max())):
+        raise CannotOpenModel(
+            f"Scores of {scorer.name} for a history depend on the others in its batch: let "
+            "make_batch pad every batch to max_length, or the model leave out what is padding."
+        )
+
+
+def _laid_out(scorer: Scorer, place: Place, batch: Batch) -> Place:
+    """The place, told which of its dimensions is that of histories."""
+    n = len(batch.lengths)
+    for size in (n, n - 1):  # where one shape is square the other is not
+        seen = scorer.passing([place], Batch(*(t[:size] for t in batch)))[place.name]
+        shape = tuple(seen[0].shape) if seen else ()
+        if len(shape) != 3 or shape[0] != shape[1] or n == 1:
+            break
+    return replace(place, batch_first=len(shape) != 3 or shape[0] == size or shape[1] != size)
+
+
+def _site(scorer: Scorer, place: Place, batch: Batch) -> Site:
+    """The site of a place; CannotOpenModel if scores do not come from its states."""
+    width = scorer.states([place], batch)[place.name].shape[-1]
+    shift = torch.linspace(-1, 1, width)
+
+    def moved(states: torch.Tensor) -> torch.Tensor:
+        return states + states.abs().max() * shift.to(states)
+
+    before = scorer.scores(batch)
+    with scorer.edited(place, moved):
+        same = torch.equal(before, scorer.scores(batch))
+    if same:
+        raise CannotOpenModel(
+            f"Scores of {scorer.name} stay the same when the states at {place.name!r} change: "
+            "choose a submodule that they come from (of a tuple, the first is taken)."
+        )
+    return Site(place.name, "inside the model", width, every_position=False)
+
+
+def _check_padding(scorer: Scorer, place: Place, batch: Batch) -> None:
+    """The first state to change when the last item does is that of the last item, unless the model
+    reads both ways; then at least it has to change too."""
+    states, last = scorer.states([place], batch)[place.name], batch.lengths - 1
+    if states.dim() != 3:
+        return
+    items, row = batch.items.clone(), torch.arange(len(last))
+    items[row, last] = torch.where(items[row, last] == 1, 2, 1)
+    after = scorer.states([place], batch._replace(items=items))[place.name]
+    moved = (after != states).any(2)
+    other: Padding = "left" if scorer.padding == "right" else "right"
+    ours, theirs = (
+        Span(batch.lengths, side).first(states.shape[1]) + last for side in (scorer.padding, other)
+    )
+    first = moved.int().argmax(1)
+    mistaken = torch.equal(first, theirs) and not torch.equal(first, ours)
+    if mistaken or float(moved[row, ours].float().mean()) < 0.5:
+        raise CannotOpenModel(
+            f"The states of the last items are not where padding={scorer.padding!r} puts them at "
+            f"{place.name!r}: say padding={other!r} if make_batch pads there, and let it add no "
+            "positions of its own."
+        )
+
+
+def _is_causal(recommender: TorchRecommender, site: Site, batch: Batch) -> bool:
+    place = recommender.places[recommender.known_sites.index(site)]
+    states = recommender.scorer.states([place], batch)[site.name]
+    return states.dim() == 3 and is_causal(recommender, site.name, batch)
+
+
+def _measured_head(recommender: TorchRecommender, batch: Batch) -> LinearHead | None:
+    """Scores of the states 0, e_1, ..., e_d: where scores are linear, that is the head."""
+    width = recommender.known_sites[0].width
+    one = Batch(*(t[:1] for t in batch))
+    size = float(recommender.represent(batch).abs().mean()) or 1.0
+    rows = []
+    for state in torch.cat([torch.zeros(1, width), size * torch.eye(width)]):
+        with recommender.edit(partial(_all_alike, state)):
+            rows.append(recommender.score(one)[0])
+    table = torch.stack(rows)
+    bias = table[0] if bool(table[0].any()) else None
+    head = LinearHead(((table[1:] - table[0]) / size).T.contiguous(), bias)
+    return head if verify_head(recommender, head, batch) else None
+
+
+def _all_alike(state: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    return state.to(states).expand_as(states)

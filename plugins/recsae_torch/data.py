@@ -1,0 +1,110 @@
+"""A user's own histories and item table as recsae keeps them: internal ids, 0 being padding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from recsae.catalog import PAD, ItemCatalog, build_catalog, read_items_csv
+from recsae.errors import InvalidInput, nearest
+from recsae.sequences import Sequences
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Histories: TypeAlias = Mapping[Any, Sequence[Any]] | pd.DataFrame
+    ItemTable: TypeAlias = pd.DataFrame | Path | str | None
+
+USER, ITEM, TIME = "user", "item", "time"
+
+
+def make_catalog(
+    item_ids: Mapping[Any, int],
+    items: ItemTable,
+    title_column: str | None,
+    attribute_columns: Sequence[str] | None,
+) -> tuple[ItemCatalog, NDArray[np.int64]]:
+    """The model's items in the order of its own ids, and those ids ``(n_items,)`` (padding: -1).
+
+    Raises
+    ------
+    InvalidInput
+        Two items have one id, or an item table that does not fit.
+    """
+    known = sorted(item_ids.items(), key=lambda pair: pair[1])
+    ids = np.array([-1, *(own for _, own in known)], dtype=np.int64)
+    twice = ids[2:][np.diff(ids[1:]) == 0]
+    if len(ids) == 1 or len(twice) or ids[1] < 0:
+        seen = f"{twice[0]} comes twice" if len(twice) else f"seen: {dict(known[:1])}"
+        raise InvalidInput(
+            f"item_ids says which number, from 0 on, the model knows each item by ({seen})."
+        )
+    table, separator = _item_table(items)
+    catalog = build_catalog(
+        [PAD, *(str(external) for external, _ in known)],
+        table,
+        title_column=title_column,
+        attribute_columns=attribute_columns,
+        separator=separator,
+    )
+    return catalog, ids
+
+
+def _item_table(items: ItemTable) -> tuple[pd.DataFrame | None, str]:
+    """The table as strings, and what separates the values of a cell."""
+    if items is None:
+        return None, " "
+    if not isinstance(items, pd.DataFrame):
+        return read_items_csv(Path(items))
+    table = items.astype(object).where(items.notna(), "").astype(str)
+    text = "\n".join(table.to_numpy().ravel())
+    return table, next((s for s in "|;" if s in text), " ")
+
+
+def make_sequences(histories: Histories, catalog: ItemCatalog) -> Sequences:
+    """Every user's history, oldest item first, in internal ids.
+
+    Raises
+    ------
+    InvalidInput
+        Columns are missing, or an item is none of the model's.
+    """
+    by_user = list(_by_user(histories))
+    internal = {external: i for i, external in enumerate(catalog.external_ids) if i}
+    flat = [str(item) for _, items in by_user for item in items]
+    unknown = [item for item in flat if item not in internal]
+    if unknown:
+        raise InvalidInput(
+            f"{len(unknown):,} of {len(flat):,} interactions are with items that item_ids does not "
+            f"have, {unknown[0]!r} among them.{nearest(unknown[0], internal)} Leave them out."
+        )
+    return Sequences(
+        np.array([internal[item] for item in flat], dtype=np.int32),
+        np.cumsum([0, *(len(items) for _, items in by_user)], dtype=np.int64),
+        np.array([str(user) for user, _ in by_user], dtype=object),
+        np.arange(1, len(by_user) + 1, dtype=np.int64),
+    )
+
+
+def _by_user(histories: Histories) -> Iterable[tuple[Any, Sequence[Any]]]:
+    if isinstance(histories, Mapping):
+        return histories.items()
+    if not isinstance(histories, pd.DataFrame):
+        raise InvalidInput(
+            "histories is a dict of lists of items by user, or a DataFrame with a row per "
+            f"interaction, not a {type(histories).__name__}."
+        )
+    missing = {USER, ITEM} - set(histories.columns)
+    if missing:
+        raise InvalidInput(
+            f"histories has the columns {list(histories.columns)}: it needs {USER!r}, {ITEM!r} "
+            f"and, if its rows are not in order, {TIME!r}."
+        )
+    if TIME in histories.columns:
+        histories = histories.sort_values(TIME, kind="stable")
+    groups = histories.groupby(USER, sort=False)[ITEM]
+    return ((user, items.tolist()) for user, items in groups)

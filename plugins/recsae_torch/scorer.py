@@ -1,0 +1,132 @@
+"""Somebody else's module, asked for scores in its own way; states are read and edited meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recsae.errors import CannotOpenModel
+
+from .places import Edit, Padding, Place, Span, every_submodule_called, the_one
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from recsae.sequences import Batch
+
+MakeBatch = Callable[[list[list[int]]], Any]
+Score = Callable[[Any, Any], torch.Tensor]
+
+
+class Scorer:
+    """A module and how it scores; the parameters are those of :func:`recsae_torch.attach`.
+
+    Parameters
+    ----------
+    ids
+        ``(n_items,)`` the module's own id of every internal id; of padding, the first, -1.
+    """
+
+    def __init__(
+        self,
+        module: torch.nn.Module,
+        ids: NDArray[np.int64],
+        make_batch: MakeBatch,
+        score: Score,
+        padding: Padding,
+        name: str,
+    ) -> None:
+        self.module, self.ids, self.padding, self.name = module.eval(), ids, padding, name
+        self._make_batch, self._score = make_batch, score
+        self._span: Span | None = None
+        first = next(iter(module.parameters()), None)
+        self._device = first.device if first is not None else torch.device("cpu")
+
+    def span(self, batch: Batch) -> Span:
+        """Where the module has the items of a batch."""
+        return Span(batch.lengths, self.padding)
+
+    def scores(self, batch: Batch) -> torch.Tensor:
+        """Scores ``(n, n_items)`` after each history; those of padding are 0.
+
+        Raises
+        ------
+        CannotOpenModel
+            What the module gives are no scores of its items.
+        """
+        found, n, last = self._ask(batch), len(batch.lengths), int(self.ids.max())
+        shape = tuple(found.shape) if isinstance(found, torch.Tensor) else ()
+        if len(shape) not in (2, 3) or shape[0] != n or shape[-1] <= last:
+            seen = shape or type(found).__name__
+            raise CannotOpenModel(
+                f"{self.name} gives {seen} for {n} histories, and item ids go up to {last}: let "
+                "`score` return (histories, items) or (histories, positions, items)."
+            )
+        if len(shape) == 3:
+            found = self.span(batch).last(found)
+        found = found.cpu()
+        items = found[:, torch.from_numpy(self.ids[1:])]
+        return torch.cat([found.new_zeros(n, 1), items], dim=1)
+
+    def states(self, places: Sequence[Place], batch: Batch) -> dict[str, torch.Tensor]:
+        """States ``(n, d)`` or ``(n, positions, d)`` at each place, out of one forward."""
+        seen, longest = self.passing(places, batch), int(batch.lengths.max())
+        return {p.name: the_one(p, seen[p.name], len(batch.lengths), longest) for p in places}
+
+    def passing(self, places: Sequence[Place], batch: Batch) -> dict[str, list[torch.Tensor]]:
+        """Copies of everything that passes each place while the batch is scored."""
+        seen: dict[str, list[torch.Tensor]] = {place.name: [] for place in places}
+
+        def keeping(place: Place) -> Callable[[Any], Any]:
+            def keep(value: Any) -> Any:
+                seen[place.name].append(place.read(value))
+                return value
+
+            return keep
+
+        with ExitStack() as stack:
+            for place in places:
+                stack.enter_context(place.through(keeping(place)))
+            self._ask(batch)
+        return seen
+
+    @contextmanager
+    def edited(self, place: Place, edit: Edit) -> Iterator[None]:
+        """States ``(m, d)`` at the place become ``edit(states)``.
+
+        Padding is left alone. Where somebody else calls the module, it is not known which positions
+        are padding, and every position is edited.
+        """
+        with place.through(lambda value: place.edited(value, edit, self._span)):
+            yield
+
+    def _ask(self, batch: Batch) -> Any:
+        rows = zip(batch.items.numpy(), batch.lengths.tolist(), strict=True)
+        histories = [self.ids[items[:length]].tolist() for items, length in rows]
+        before, self._span = self._span, self.span(batch)
+        try:
+            with torch.no_grad(), every_submodule_called():
+                return self._score(self.module, _moved(self._make_batch(histories), self._device))
+        finally:
+            self._span = before
+
+
+def call(module: Any, batch: Any) -> Any:
+    """The module called with a batch: a tuple is its arguments, a dict its keyword arguments."""
+    if isinstance(batch, tuple):
+        return module(*batch)
+    return module(**batch) if isinstance(batch, Mapping) else module(batch)
+
+
+def _moved(batch: Any, device: torch.device) -> Any:
+    if hasattr(batch, "to"):
+        return batch.to(device)
+    if isinstance(batch, tuple | list):
+        return type(batch)(_moved(part, device) for part in batch)
+    if isinstance(batch, Mapping):
+        return {key: _moved(part, device) for key, part in batch.items()}
+    return batch
