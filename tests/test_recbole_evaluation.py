@@ -1,12 +1,22 @@
 """The base model's own evaluation: ours and RecBole's Trainer.evaluate give the same digits."""
 
 import contextlib
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("recbole")
 
-from recbole_kit import FOLDER, TINY, opened, run_by_recbole, save_checkpoint
+from recbole_kit import (
+    FOLDER,
+    TINY,
+    opened,
+    run_by_recbole,
+    save_checkpoint,
+    small_checkpoint,
+    write_data,
+)
 from recsae.accuracy import evaluate
 from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae_recbole.boundary import recbole_boundary
@@ -80,6 +90,92 @@ def test_splits_are_recboles():
         assert cases.description == "split LS valid_and_test, full ranking"
     with pytest.raises(InvalidInput, match="tets"):
         recommender.evaluation("tets")
+
+
+# -- general models --------------------------------------------------------------------------------
+
+USERS = {  # order, split, group_by, mode
+    "ratio of each user": ("RO", BY_RATIO, "user", "full"),
+    "ratio of all": ("RO", BY_RATIO, None, "full"),
+    "ratio by time": ("TO", BY_RATIO, "user", "full"),
+    "one at random": ("RO", {"LS": "valid_and_test"}, "user", "full"),
+    "time": ("TO", {"TS": [0.8, 0.1, 0.1]}, "user", "full"),
+    "uniform candidates": ("RO", BY_RATIO, "user", "uni100"),
+    "popular candidates": ("TO", BY_RATIO, None, "pop100"),
+}
+
+
+def general_checkpoint(path, order, split, group_by, mode, **settings):
+    evaluation = {"order": order, "split": split, "group_by": group_by, "mode": mode}
+    columns = {"inter": ["user_id", "item_id", "timestamp"]}
+    options = {**TINY, **METRICS, "load_col": columns, "metric_decimal_place": 15, **settings}
+    return save_checkpoint(path, "BPR", **options, eval_args=evaluation)
+
+
+def trained_by_recbole(path, folder):
+    """One epoch of RecBole's own training, saved as a checkpoint."""
+    with recbole_boundary(), contextlib.chdir(folder):
+        trainer, loaders = run_by_recbole(path, folder)
+        trainer.epochs = 1
+        trainer.fit(loaders["train"], saved=True, verbose=False, show_progress=False)
+    return Path(folder / trainer.saved_model_file)
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+@pytest.mark.parametrize("name", USERS)
+def test_same_means_as_recbole_over_users(name, split, tmp_path):
+    path = general_checkpoint(tmp_path / "x.pth", *USERS[name])
+    theirs = by_recbole(path, tmp_path, split)
+    recommender = open_checkpoint(path, trust=True)
+    cases = recommender.evaluation(split)
+    ours = {key: value.mean() for key, value in evaluate(recommender, cases).items()}
+    assert len(ours) == 15
+    assert sum(ours.values()) > 0.1
+    assert ours == pytest.approx(dict(theirs), abs=1e-7)
+    assert cases.hides_history == (cases.candidates is None)
+
+
+def test_every_user_of_a_trained_model_as_recbole_has_them(tmp_path):
+    first = general_checkpoint(tmp_path / "x.pth", *USERS["ratio of each user"])
+    path = trained_by_recbole(first, tmp_path)
+    with recbole_boundary(), contextlib.chdir(tmp_path):
+        trainer, loaders = run_by_recbole(path, tmp_path)
+        trainer.evaluator.evaluate = lambda collected: collected
+        collected = trainer.evaluate(loaders["test"], load_best_model=False)
+        metrics = trainer.evaluator.metric_class
+        theirs = {
+            name: metrics[name].metric_info(*metrics[name].used_info(collected))[:, 9]
+            for name in ("recall", "ndcg")
+        }
+    recommender = open_checkpoint(path, trust=True)
+    cases = recommender.evaluation("test")
+    ours = evaluate(recommender, cases)
+    assert 150 < len(theirs["recall"]) < len(cases.rows)
+    for name, values in theirs.items():
+        np.testing.assert_allclose(ours[f"{name}@10"], values, atol=1e-7)
+    users = loaders["test"].uid_list
+    assert (recommender.sequences().user_rows[cases.group_rows] == users.numpy()).all()
+
+
+def test_items_that_come_again(tmp_path):
+    """RecBole counts a repeated item once, and does not leave it out where it is asked for."""
+    folder = write_data(tmp_path / "shop", "shop")
+    path = folder / "shop.inter"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *rows, *rows[::2], *rows[::3]]) + "\n")
+    settings = {"data_path": str(tmp_path), "user_inter_num_interval": "[0,25]", **METRICS}
+    checkpoint = small_checkpoint(tmp_path / "x.pth", "BPR", metric_decimal_place=15, **settings)
+    theirs = by_recbole(checkpoint, tmp_path, "test")
+    recommender = open_checkpoint(checkpoint, trust=True)
+    cases = recommender.evaluation("test")
+    sequences = recommender.sequences()
+    before = [
+        target in sequences[row][:end]
+        for row, end, target in zip(cases.rows, cases.ends, cases.targets, strict=True)
+    ]
+    assert any(before)
+    ours = {key: value.mean() for key, value in evaluate(recommender, cases).items()}
+    assert ours == pytest.approx(dict(theirs), abs=1e-7)
 
 
 def test_labels_are_no_ranking():

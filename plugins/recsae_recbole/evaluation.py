@@ -41,7 +41,6 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     if mode != "full" and len(rows):
         rows, ends, targets, groups, candidates = _sampled(config, data, split)
     elif general:
-        rows, ends, targets = _each_item_once(rows, ends, targets)
         _, groups = np.unique(rows, return_inverse=True)
     metrics = tuple(m.lower() for m in config["metrics"] if m.lower() in RANKING) or ("ndcg",)
     shape = ", ".join(f"{k} {v}" for k, v in config["eval_args"]["split"].items())
@@ -58,15 +57,6 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
         f"split {shape}, {'full ranking' if mode == 'full' else mode + ' candidates'}",
         hides_history=general and mode == "full",
     )
-
-
-def _each_item_once(rows: Ints, ends: Ints, targets: Ints) -> tuple[Ints, Ints, Ints]:
-    """Cases by sequence and position; of an item that comes twice in a part, the first."""
-    order = np.lexsort((ends, rows))
-    rows, ends, targets = rows[order], ends[order], targets[order]
-    _, first = np.unique(np.stack([rows, targets]), axis=1, return_index=True)
-    first.sort()
-    return rows[first], ends[first], targets[first]
 
 
 def _sampled(config: Any, data: Data, split: str) -> tuple[Ints, Ints, Ints, Ints, Ints]:
