@@ -70,7 +70,6 @@ NO_VECTOR = {
     "NAIS": "its scores weigh each item of the history anew for every candidate",
     "MacridVAE": "it keeps several vectors of a user, one for each group of items",
     "DiffRec": "it denoises the whole history, item by item, without a narrower state",
-    "LDiffRec": "it denoises its states in several steps through the same layers",
     "NCEPLRec": "its scores come from a closed form over the whole history",
 }
 
@@ -189,7 +188,7 @@ def _tries(look: Look, *, general: bool) -> Iterable[Tap]:
         vectors = [
             (shape[1], call)
             for call, shape in outputs(look)
-            if len(shape) == 2 and shape[0] == n and 1 < shape[1] < n_items
+            if len(shape) == 2 and shape[0] == n and shape[1] not in (1, n_items)
         ]
         # of several places in a row the narrowest is the representation, the others lead there
         for _, call in sorted(vectors, key=lambda vector: vector[0]):
