@@ -1,0 +1,113 @@
+"""What a checkpoint comes to in recsae: its site, a small run, a latent that is turned off."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+
+    from recsae.recommender import EvaluationCases, Recommender
+
+RUN: dict[str, Any] = {"latents": 128, "k": 4, "samples": 200_000, "chance_directions": 0}
+
+
+def measure(name: str, folder: Path) -> dict[str, Any]:
+    """Attach to the checkpoint, do a run, turn a latent; an error after attaching is a fact."""
+    from recsae import load_recommender
+    from recsae.files import read_json
+    from recsae.pipeline import run_pipeline
+    from recsae.run import RunConfig
+
+    path = folder / f"{name}.pth"
+    recommender = load_recommender(path, trust=True)
+    facts = attached(recommender)
+    shutil.rmtree(folder / "run", ignore_errors=True)
+    try:
+        run_pipeline(recommender, folder / "run", RunConfig(checkpoint=str(path), **RUN))
+        facts |= figures_of(read_json(folder / "run/report.json"))
+        facts |= steered(recommender, folder / "run")
+    except Exception as error:  # what was found before stays in the table
+        facts["error"] = one_line(error)
+    return facts
+
+
+def attached(recommender: Recommender) -> dict[str, Any]:
+    """What the recommender says of itself."""
+    site, head = recommender.sites()[0], recommender.linear_head()
+    facts: dict[str, Any] = {"site": site.name, "share": site.share, "head": "none"}
+    facts["positions"] = "user" if site.per_user else "all" if site.every_position else "one"
+    if head is not None:
+        facts["head"] = "dot" if head.bias is None else "dot and bias"
+    return facts
+
+
+def figures_of(report: dict[str, Any]) -> dict[str, Any]:
+    """What the table shows of a run's report."""
+    held, counts = report["accuracy"]["heldout"], report["baselines"]["sae"]
+    return {
+        "ndcg": held["base"].get("ndcg@10"),
+        "cases": held["n_positions"],
+        "kept": held["ndcg_kept"],
+        "interval": held["ndcg_kept_ci"],
+        "verified": counts["verified"],
+        "tested": counts["tested"],
+    }
+
+
+def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
+    """Turn the most often active verified latent off: does that do what it says, and no more?"""
+    import torch
+
+    from recsae import columns as C
+    from recsae.files import read_parquet
+    from recsae.recommender import evaluation_cases
+    from recsae.sae import SAE
+    from recsae.scoring import VERIFIED
+    from recsae.sequences import split_users
+    from recsae.steering import Intervention, restrict, steer, top_lists
+
+    sae, table = SAE.load(run / "sae"), read_parquet(run / "scores.parquet")
+    verified = table[table[C.STATUS] == VERIFIED]
+    table = verified if len(verified) else table
+    latent = int(table.loc[table[C.N_POS].idxmax(), C.LATENT])
+    cases = evaluation_cases(recommender)
+    cases = restrict(cases, split_users(recommender.sequences())[cases.rows])
+    before, lists = scores_of(recommender, cases), top_lists(recommender, cases)
+    with steer(recommender, sae, [Intervention((latent,), "scale", 1.0)]):
+        nothing = scores_of(recommender, cases)
+    with steer(recommender, sae, {latent: 0.0}):
+        turned, others = scores_of(recommender, cases), top_lists(recommender, cases)
+    after = scores_of(recommender, cases)
+    return {
+        "latent": latent,
+        "scores_change": not torch.equal(before, turned),
+        "nothing_is_nothing": torch.equal(before, nothing),
+        "as_before": torch.equal(before, after),
+        "lists_change": share_of_users((lists != others).any(1), cases.group_rows),
+    }
+
+
+def scores_of(recommender: Recommender, cases: EvaluationCases) -> torch.Tensor:
+    """Scores ``(n, n_items)`` of all cases, in one batch."""
+    length = recommender.max_length
+    starts = (cases.ends - length).clip(0)
+    batch = recommender.sequences().batch(cases.rows, starts, cases.ends, length)
+    return recommender.score(batch).clone()
+
+
+def share_of_users(true: NDArray[np.bool_], rows: NDArray[np.int64]) -> float:
+    """Share of users with a case ``(n,)`` for which something is true."""
+    return len(set(rows[true].tolist())) / len(set(rows.tolist()))
+
+
+def one_line(error: BaseException) -> str:
+    """A message of recsae's as it is; of others, with its kind."""
+    from recsae.errors import RecSAEError
+
+    text = " ".join(str(error).split())
+    return text if isinstance(error, RecSAEError) else f"{type(error).__name__}: {text}"
