@@ -31,13 +31,6 @@ from models_training import (
     TRAINING,
     train,
 )
-    GENERAL,
-    GENERAL_EPOCHS,
-    PRETRAIN_EPOCHS,
-    SEQUENTIAL,
-    TRAINING,
-    train,
-)
 
 Facts = dict[str, Any]
 STEPS: dict[str, Callable[[str, Path], Facts]] = {"train": train, "measure": measure}
@@ -81,7 +74,7 @@ def row(name: str, trained: Facts, measured: Facts) -> str:
         cells += [f"{m['verified']} of {m['tested']}"]
     else:
         cells += [""] * 3
-    cells += [steering_of(m), seconds(trained, measured), note.replace("|", "\\|")]
+    cells += [steering_of(m), times(trained, measured), note.replace("|", "\\|")]
     return f"| {' | '.join(cells)} |"
 
 
@@ -103,7 +96,7 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def seconds(trained: Facts, measured: Facts) -> str:
+def times(trained: Facts, measured: Facts) -> str:
     """Wall time of both steps, where they were done."""
     return " + ".join(f"{step['seconds']:.0f}" for step in (trained, measured) if step)
 
@@ -150,19 +143,25 @@ def do_here(step: str, name: str, folder: Path) -> Facts:
 
 
 def do_apart(step: str, name: str, work: Path, limit_s: int) -> Facts:
-    """Do a step in a process of its own, unless its result is there already."""
+    """Do a step in a process of its own, unless its result is there already.
+
+    A process that did not come to its end leaves no result, and is tried again next time.
+    """
     folder = work / name
     result, fresh = folder / f"{step}.json", folder / f"{step}.part"
-    if not result.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fresh.unlink(missing_ok=True)
-        click.echo(f"{step} {name}", err=True)
-        started = time.perf_counter()
-        ended = _process(step, name, work, limit_s)
-        found = json.loads(fresh.read_text()) if fresh.exists() else {"error": ended}
-        found["seconds"] = time.perf_counter() - started
-        result.write_text(json.dumps(found, indent=1))
-    return dict(json.loads(result.read_text()))
+    if result.exists():
+        return dict(json.loads(result.read_text()))
+    folder.mkdir(parents=True, exist_ok=True)
+    fresh.unlink(missing_ok=True)
+    click.echo(f"{step} {name}", err=True)
+    started = time.perf_counter()
+    ended = _process(step, name, work, limit_s)
+    seconds = time.perf_counter() - started
+    if not fresh.exists():
+        return {"error": ended, "seconds": seconds}
+    found = {**json.loads(fresh.read_text()), "seconds": seconds}
+    result.write_text(json.dumps(found, indent=1))
+    return found
 
 
 def _process(step: str, name: str, work: Path, limit_s: int) -> str:
