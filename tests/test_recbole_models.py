@@ -19,7 +19,6 @@ NO_HEAD = {
         "ConvNCF",
         "DMF",
         "GCMC",
-        "LDiffRec",
         "MultiDAE",
         "MultiVAE",
         "NNCF",
