@@ -15,6 +15,7 @@ import torch
 pytest.importorskip("recbole")
 
 import yaml
+from scipy.sparse import dok_matrix
 
 from recbole_kit import FOLDER, small_checkpoint, tiny
 from recsae.errors import CannotOpenModel
@@ -35,6 +36,7 @@ def everything():
             torch.get_default_dtype(),
             torch.get_num_threads(),
         ),
+        "scipy": sorted(vars(dok_matrix)),
         "python": random.getstate(),
         "numpy's generator": [np.asarray(p).tolist() for p in np.random.get_state()],  # noqa: NPY002
         "numpy errors": np.geterr(),
@@ -52,7 +54,9 @@ def everything():
 @pytest.fixture
 def outside(tmp_path, monkeypatch):
     """A process with opinions of its own, in an empty folder."""
-    checkpoints = tiny(), small_checkpoint(FOLDER / "fearec.pth", "FEARec")
+    talkative = ("FEARec", "SHAN", "S3Rec", "LightGCN", "SimpleX")
+    small = [small_checkpoint(FOLDER / f"outside-{name}.pth", name) for name in talkative]
+    checkpoints = tiny(), *small
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["recsae", "run", "x.pth", "--hidden_size=128", "--k=32"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
@@ -63,7 +67,7 @@ def outside(tmp_path, monkeypatch):
     logging.getLogger().setLevel(logging.WARNING)
 
 
-@pytest.mark.parametrize("number", [0, 1])
+@pytest.mark.parametrize("number", range(6))
 def test_opening_changes_nothing(outside, number, capfd, caplog):
     before = everything()
     recommender = open_checkpoint(outside[number], trust=True)
@@ -72,11 +76,12 @@ def test_opening_changes_nothing(outside, number, capfd, caplog):
     assert everything() == before
     assert capfd.readouterr() == ("", "")
     assert not caplog.records
-    assert recommender.config["hidden_size"] == (64, 8)[number]
+    assert recommender.config["hidden_size"] == (8 if number else 64)
     assert "k" not in recommender.config
 
 
-def test_nor_does_the_first_import(outside, tmp_path):
+@pytest.mark.parametrize("number", [0, 4])
+def test_nor_does_the_first_import(outside, number, tmp_path):
     """In a new process, where RecBole's modules have yet to be imported."""
     script = (
         f"import sys; sys.path[:0] = {sys.path!r}\n"
@@ -84,7 +89,7 @@ def test_nor_does_the_first_import(outside, tmp_path):
         "import test_recbole_boundary as test\n"
         "before = test.everything()\n"
         "assert 'recbole.config' not in sys.modules\n"
-        f"test.open_checkpoint(Path({str(outside[0])!r}), trust=True).evaluation('test')\n"
+        f"test.open_checkpoint(Path({str(outside[number])!r}), trust=True).evaluation('test')\n"
         "after = test.everything()\n"
         "sys.exit(str([key for key in before if before[key] != after[key]]))\n"
     )
@@ -126,6 +131,31 @@ def test_numpys_old_names_are_there_only_inside():
     with recbole_boundary():
         assert (np.float, np.bool) == (np.float64, np.bool_)  # noqa: NPY001
     assert not {"float", "object"} & set(vars(np))
+
+
+def test_generators_are_seeded_as_by_recbole_but_for_cuda(monkeypatch):
+    def draws(seed):
+        seed(3)
+        return random.random(), np.random.rand(), float(torch.rand(1))  # noqa: NPY002
+
+    with recbole_boundary():
+        from recbole.utils import init_seed
+
+        theirs = draws(lambda seed: init_seed(seed, True))
+        monkeypatch.setattr(torch.cuda, "manual_seed_all", None)
+        assert draws(boundary.seed_generators) == theirs
+
+
+def test_scipys_old_method_is_there_only_inside(monkeypatch):
+    with recbole_boundary():
+        matrix = dok_matrix((2, 2))
+        matrix._update({(0, 1): 3.0})
+        assert matrix.toarray().tolist() == [[0, 3], [0, 0]]
+    assert not hasattr(dok_matrix, "_update")
+    monkeypatch.setattr(dok_matrix, "_update", "theirs", raising=False)  # SciPy before 1.13
+    with recbole_boundary():
+        assert dok_matrix._update == "theirs"
+    assert dok_matrix._update == "theirs"
 
 
 def test_what_was_set_before_comes_back():

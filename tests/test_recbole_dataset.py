@@ -10,7 +10,16 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from recbole_kit import TINY, opened, small_checkpoint, small_data, tiny, write_data
+from recbole_kit import (
+    TINY,
+    more_data,
+    opened,
+    parts_of,
+    small_checkpoint,
+    small_data,
+    tiny,
+    write_data,
+)
 from recsae.errors import CannotOpenModel, InvalidInput, RecSAEError
 from recsae_recbole import dataset as module
 from recsae_recbole.boundary import recbole_boundary
@@ -141,6 +150,34 @@ def test_same_data_as_recboles_own(tmp_path):
         batch = ours.sequences().batch(rows, starts, ends, TINY["MAX_ITEM_LIST_LENGTH"])
         assert (batch.items == feat["item_id_list"]).all()
         assert (batch.lengths == feat["item_length"]).all()
+
+
+def test_side_files_are_among_the_sources(tmp_path):
+    path = small_checkpoint(tmp_path / "x.pth", "GRU4RecKG")
+    _, data, _ = parts_of(path)
+    suffixes = ("inter", "item", "user", "kg", "link", "ent", "rel")
+    assert data.files == [more_data() / f"shop.{suffix}" for suffix in suffixes]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "model"),
+    [("kg", "GRU4RecKG"), ("link", "KSR"), ("ent", "GRU4RecKG"), ("rel", "KSR")],
+)
+def test_missing_side_files(suffix, model, tmp_path):
+    path = small_checkpoint(tmp_path / "x.pth", model)
+    folder = Path(shutil.copytree(more_data(), tmp_path / "shop"))
+    (folder / f"shop.{suffix}").unlink()
+    refused(path, rf"cannot build the data set 'shop' .*shop\.{suffix}\]", data_path=folder)
+
+
+def test_no_negative_items_are_drawn_for_histories(tmp_path, monkeypatch):
+    from recbole.sampler import SeqSampler
+
+    path = small_checkpoint(tmp_path / "x.pth", "DIEN")
+    monkeypatch.delattr(SeqSampler, "sample_neg_sequence")
+    _, data, _ = parts_of(path)
+    lengths = data.sequences.lengths
+    assert list(lengths) == [30, *(5 + user % 9 for user in range(1, 20))]
 
 
 def test_interactions_are_read_as_recbole_reads_them(shop, data, monkeypatch):
