@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recsae.intervals import paired_ratio
+from recsae.lists import hits_in, scores_of_groups
 from recsae.metrics import ndcg_of_lists, rank_biased_overlap, ranking_metrics, top_of_states
 
 if TYPE_CHECKING:
@@ -21,57 +23,31 @@ if TYPE_CHECKING:
 
     Values = dict[str, NDArray[np.float64]]
 
-BATCH = 512
-
 
 def evaluate(
     recommender: Recommender, cases: EvaluationCases, progress: Progress | None = None
 ) -> Values:
-    """The recommender's own evaluation: every metric per case (or per group of candidates).
+    """The recommender's own evaluation: every metric per group of cases.
 
-    Under an edit the edited model is evaluated. Means equal what RecBole's ``Trainer.evaluate``
-    prints, before its rounding.
+    A group has one list and may have several targets. Under an edit the edited model is evaluated.
+    Means equal what RecBole's ``Trainer.evaluate`` prints, before its rounding.
     """
-    if cases.candidates is None:
-        return _full_ranking(recommender, cases, progress)
-    return _sampled_ranking(recommender, cases, progress)
-
-
-def _scores(recommender: Recommender, cases: EvaluationCases, progress: Progress | None) -> Any:
-    length = recommender.max_length
-    n = len(cases.rows)
-    for first in range(0, n, BATCH):
-        part = slice(first, first + BATCH)
-        ends = cases.ends[part]
-        starts = np.maximum(0, ends - length)
-        batch = recommender.sequences().batch(cases.rows[part], starts, ends, length)
-        scores = recommender.score(batch)
-        yield part, scores.masked_fill_(_banned(recommender), float("-inf"))
-        if progress:
-            progress(min(first + BATCH, n), n, "cases evaluated")
-
-
-def _banned(recommender: Recommender) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(~recommender.catalog.recommendable)
+    rank = _full_ranking if cases.candidates is None else _sampled_ranking
+    hits, n_relevant = hits_in(rank(recommender, cases, progress), cases)
+    return ranking_metrics(hits, n_relevant, cases.metrics, cases.topk)
 
 
 def _full_ranking(
     recommender: Recommender, cases: EvaluationCases, progress: Progress | None
-) -> Values:
+) -> NDArray[np.int64]:
     k = min(max(cases.topk), recommender.catalog.n_items)
-    hits = []
-    for part, scores in _scores(recommender, cases, progress):
-        lists = scores.topk(k, dim=1).indices.numpy()
-        hits.append(lists == cases.targets[part][:, None])
-    ones = np.ones(len(cases.rows), dtype=np.int64)
-    return ranking_metrics(np.concatenate(hits), ones, cases.metrics, cases.topk)
+    scored = scores_of_groups(recommender, cases, progress)
+    return np.concatenate([scores.topk(k, dim=1).indices.numpy() for _, scores in scored])
 
 
 def _sampled_ranking(
     recommender: Recommender, cases: EvaluationCases, progress: Progress | None
-) -> Values:
+) -> NDArray[np.int64]:
     """Only the sampled candidates of a group are ranked; each is scored by its own case."""
     import torch
 
@@ -82,15 +58,12 @@ def _sampled_ranking(
     bounds = np.searchsorted(by_case[:, 0], np.arange(len(cases.rows) + 1))
     n_groups = int(cases.groups.max()) + 1
     ranked = torch.full((n_groups, recommender.catalog.n_items), float("-inf"))
-    for part, scores in _scores(recommender, cases, progress):
-        mine = by_case[bounds[part.start] : bounds[min(part.stop, len(cases.rows))]]
+    alone = replace(cases, groups=np.arange(len(cases.rows)), hides_history=False)
+    for part, scores in scores_of_groups(recommender, alone, progress):
+        mine = by_case[bounds[part.start] : bounds[part.stop]]
         case, item = torch.from_numpy(mine[:, 0].copy()), torch.from_numpy(mine[:, 1].copy())
         ranked[torch.from_numpy(cases.groups)[case], item] = scores[case - part.start, item]
-    lists = ranked.topk(min(max(cases.topk), ranked.shape[1]), dim=1).indices.numpy()
-    relevant = np.zeros((n_groups, recommender.catalog.n_items), dtype=bool)
-    relevant[cases.groups, cases.targets] = True
-    hits = np.take_along_axis(relevant, lists, axis=1)
-    return ranking_metrics(hits, relevant.sum(1), cases.metrics, cases.topk)
+    return ranked.topk(min(max(cases.topk), ranked.shape[1]), dim=1).indices.numpy()
 
 
 def insert_reconstruction(sae: SAE) -> Callable[[torch.Tensor], torch.Tensor]:
@@ -114,7 +87,7 @@ def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]
     with torch.no_grad():
         rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(4096)])
     before = cases.top_items.astype(np.int64)
-    after = top_of_states(rebuilt, head, cases.catalog.recommendable)
+    after = top_of_states(rebuilt, head, cases.catalog, history=cases.hidden)
     return compare_lists(cases, before, after)
 
 

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.errors import ArtifactMismatch, NotEnoughData, RecSAEError
+from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import digest_of, map_arrays, read_json, write_arrays, write_json
-from recsae.recommender import find_site, top_items
+from recsae.forwards import forward, head_for
+from recsae.recommender import find_site, hides_history
 from recsae.windows import Windows, plan_windows
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.recommender import LinearHead, Recommender
+    from recsae.recommender import Recommender, Site
 
 SHARD = 65_536
 BATCH = 256
-N_TOP = 10
 MANIFEST = "manifest.json"
 KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
 STATES, SEQUENCE, POSITION, TOP = "states", "sequence", "position", "top_items"
+HIDES = "hides_history"
 Progress = Callable[[int, int, str], None]
 
 
@@ -32,7 +33,8 @@ class ActivationStore:
     """A folder of shards, each a safetensors file with, for m positions,
 
     ``states (m, d)``, the row of the ``sequence (m,)``, the ``position (m,)`` of its last item and
-    the model's ten ``top_items (m, 10)`` there. Everything is memory-mapped.
+    the model's ten ``top_items (m, 10)`` there, without those of the history where the manifest
+    says ``hides_history``. Everything is memory-mapped.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -126,151 +128,143 @@ def capture(
 ) -> ActivationStore:
     """Run the recommender over the histories of the users in ``rows`` and keep its states.
 
-    A folder that is partly filled by the same call is continued after its last whole shard.
+    The case of one site, by default the first, of :func:`capture_sites`.
+    """
+    name = find_site(recommender, site).name
+    stores = capture_sites(
+        recommender, rows, {name: folder}, limit=limit, seed=seed, progress=progress
+    )
+    return stores[name]
+
+
+def capture_sites(
+    recommender: Recommender,
+    rows: NDArray[np.int64],
+    folders: Mapping[str, Path],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, ActivationStore]:
+    """Run the recommender over the histories of the users in ``rows``; a store for each site.
+
+    Sites whose states come from the same windows share their forwards. A folder that is partly
+    filled by the same call is continued after its last whole shard.
 
     Parameters
     ----------
     rows
         Rows of ``recommender.sequences()``.
+    folders
+        The folder of each site's store.
     limit
         At most about this many positions; windows are drawn at random beyond it.
     progress
-        Called with (positions done, positions in all, what).
+        Called with (positions done, positions in all, what), for each set of windows.
 
     Raises
     ------
     RecSAEError
         The model gives NaN or infinite states.
+    SiteNotFound
+        There is no such site.
     """
-    place = find_site(recommender, site)
-    sequences = recommender.sequences()
-    windows = plan_windows(
-        sequences,
-        rows,
-        recommender.max_length,
-        every_position=place.every_position,
-        limit=limit,
-        seed=seed,
-    )
-    made_from = digest_of(
-        {
+    together: dict[tuple[bool, bool], list[Site]] = {}
+    for name in folders:
+        site = find_site(recommender, name)
+        together.setdefault((site.every_position, site.per_user), []).append(site)
+    hides = hides_history(recommender)
+    for (every_position, per_user), sites in together.items():
+        windows = plan_windows(
+            recommender.sequences(),
+            rows,
+            recommender.max_length,
+            every_position=every_position,
+            per_user=per_user,
+            limit=limit,
+            seed=seed,
+        )
+        made_from = {
             "model": recommender.fingerprint(),
-            "site": place.name,
             "rows": digest_of(rows.tolist()),
             "windows": [len(windows), windows.n_positions],
             "limit": limit,
             "seed": seed,
+            HIDES: hides,
         }
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / MANIFEST).exists():
-        known = _read_manifest(folder)
-        whole = all((folder / name).exists() for name in known["shards"])
-        if whole and known["fingerprint"] == made_from:
-            return ActivationStore(folder)
-        (folder / MANIFEST).unlink()  # never beside shards that are not its own
-    shards = _capture_shards(recommender, place.name, windows, folder, made_from, progress)
-    write_json(
-        folder / MANIFEST,
-        {
-            "fingerprint": made_from,
-            "model": recommender.fingerprint(),
-            "site": place.name,
-            "n": windows.n_positions,
-            "width": place.width,
-            "shards": shards,
-        },
-    )
-    return ActivationStore(folder)
+        manifests = {
+            site.name: {
+                "fingerprint": digest_of({**made_from, "site": site.name}),
+                "model": made_from["model"],
+                "site": site.name,
+                "n": windows.n_positions,
+                "width": site.width,
+                HIDES: hides,
+            }
+            for site in sites
+        }
+        _capture_plan(recommender, windows, manifests, folders, progress)
+    return {name: ActivationStore(folder) for name, folder in folders.items()}
 
 
-def _capture_shards(
+def _capture_plan(
     recommender: Recommender,
-    site: str,
     windows: Windows,
-    folder: Path,
-    made_from: str,
+    manifests: dict[str, dict[str, Any]],
+    folders: Mapping[str, Path],
     progress: Progress | None,
-) -> list[str]:
+) -> None:
     """Shards are whole windows, at most SHARD positions, named after what they are made from."""
-    sizes = windows.ends - windows.kept_from
-    shard_of = (np.cumsum(sizes) - 1) // SHARD
-    default = recommender.sites()[0].name
-    head = recommender.linear_head() if site == default else None
-    names, done = [], 0
-    for number in range(int(shard_of[-1]) + 1 if len(windows) else 0):
+    todo = {n: m for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])}
+    shard_of = (np.cumsum(windows.ends - windows.kept_from) - 1) // SHARD
+    shards: dict[str, list[str]] = {name: [] for name in todo}
+    done = 0
+    for number in range(int(shard_of[-1]) + 1 if todo and len(windows) else 0):
         mine = windows.take(np.flatnonzero(shard_of == number))
-        name = f"{made_from[:12]}-{number:05d}.safetensors"
-        if not (folder / name).exists():
-            write_arrays(folder / name, _capture_windows(recommender, site, mine, head))
-        names.append(name)
+        for name, manifest in todo.items():
+            shards[name].append(f"{manifest['fingerprint'][:12]}-{number:05d}.safetensors")
+        files = {name: folders[name] / shards[name][-1] for name in todo}
+        missing = [name for name, file in files.items() if not file.exists()]
+        if missing:
+            for name, arrays in _capture_windows(recommender, missing, mine).items():
+                write_arrays(files[name], arrays)
         done += mine.n_positions
         if progress:
             progress(done, windows.n_positions, "positions captured")
-    for old in set(folder.glob("*.safetensors")) - {folder / n for n in names}:
-        old.unlink()
-    return names
+    for name, manifest in todo.items():
+        kept = {folders[name] / shard for shard in shards[name]}
+        for old in set(folders[name].glob("*.safetensors")) - kept:
+            old.unlink()
+        write_json(folders[name] / MANIFEST, {**manifest, "shards": shards[name]})
+
+
+def _is_whole(folder: Path, fingerprint: str) -> bool:
+    """Whether the folder holds this very store; another store's manifest is taken away."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / MANIFEST).exists():
+        return False
+    known = _read_manifest(folder)
+    whole = all((folder / name).exists() for name in known["shards"])
+    if whole and known["fingerprint"] == fingerprint:
+        return True
+    (folder / MANIFEST).unlink()  # never beside shards that are not its own
+    return False
 
 
 def _capture_windows(
-    recommender: Recommender, site: str, windows: Windows, head: LinearHead | None
-) -> dict[str, NDArray[Any]]:
-    parts: list[dict[str, NDArray[Any]]] = []
+    recommender: Recommender, sites: list[str], windows: Windows
+) -> dict[str, dict[str, NDArray[Any]]]:
+    """The columns of a shard for each site; all but the states are the same."""
+    head = head_for(recommender, windows)
+    parts = []
     for first in range(0, len(windows), BATCH):
         index = np.arange(first, min(first + BATCH, len(windows)))
-        parts.append(_capture_batch(recommender, site, windows.take(index), head))
-    return {key: np.concatenate([p[key] for p in parts]) for key in parts[0]}
-
-
-def _capture_batch(
-    recommender: Recommender, site: str, windows: Windows, head: LinearHead | None
-) -> dict[str, NDArray[Any]]:
-    import torch
-
-    batch = recommender.sequences().batch(
-        windows.rows, windows.starts, windows.ends, recommender.max_length
-    )
-    offset = torch.arange(batch.items.shape[1])
-    first = torch.from_numpy(windows.kept_from - windows.starts)
-    kept = (offset >= first[:, None]) & (offset < batch.lengths[:, None])
-    last_only = bool((kept.sum(1) == 1).all())
-    if last_only:
-        states = recommender.represent(batch, site)
-    else:
-        states = recommender.represent(batch, site, positions=True)[kept]
-    if not bool(torch.isfinite(states).all()):
-        bad = int((~torch.isfinite(states)).any(1).sum())
-        raise RecSAEError(
-            f"{recommender.name} gives NaN or infinite states at {bad} of {len(states)} positions "
-            f"of site {site!r}: the model is broken there, nothing can be learned from it."
-        )
-    if head is not None:
-        scores = head.score(states)
-    elif last_only:
-        scores = recommender.score(batch)
-    else:
-        scores = _scores_of_prefixes(recommender, windows)
-    which, where = (t.numpy() for t in torch.nonzero(kept, as_tuple=True))
-    return {
-        STATES: states.float().numpy(),
-        SEQUENCE: windows.rows[which].astype(np.int32),
-        POSITION: (windows.starts[which] + where).astype(np.int32),
-        TOP: top_items(scores, recommender.catalog, N_TOP).to(torch.int32).numpy(),
+        parts.append(forward(recommender, sites, windows.take(index), head))
+    shared = {
+        SEQUENCE: np.concatenate([p.sequence for p in parts]),
+        POSITION: np.concatenate([p.position for p in parts]),
+        TOP: np.concatenate([p.top_items for p in parts]),
     }
-
-
-def _scores_of_prefixes(recommender: Recommender, windows: Windows) -> torch.Tensor:
-    """Where scores are not linear in the site, the model scores every kept prefix by itself."""
-    import torch
-
-    counts = windows.ends - windows.kept_from
-    index = np.repeat(np.arange(len(windows)), counts)
-    step = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
-    ends = windows.kept_from[index] + step + 1
-    parts = []
-    for first in range(0, len(ends), BATCH):
-        part = slice(first, first + BATCH)
-        rows, starts = windows.rows[index][part], windows.starts[index][part]
-        batch = recommender.sequences().batch(rows, starts, ends[part], recommender.max_length)
-        parts.append(recommender.score(batch))
-    return torch.cat(parts)
+    return {
+        site: {STATES: np.concatenate([p.states[site] for p in parts]), **shared} for site in sites
+    }

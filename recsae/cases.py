@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.activations import POSITION, SEQUENCE, STATES, TOP, ActivationStore
+from recsae.activations import HIDES, POSITION, SEQUENCE, STATES, TOP, ActivationStore
+from recsae.lists import History
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,11 +31,13 @@ class Cases:
     last_items
         ``(n, 5)`` most recent items, newest first, 0 where there are fewer.
     top_items
-        ``(n, 10)`` the model's recommendations, best first.
+        ``(n, 10)`` the model's recommendations, best first; 0 where no item is left to recommend.
     targets
         ``(n,)`` the item that really came next.
     states
         ``(n, d)`` hidden states.
+    hides_history
+        Whether the recommendations leave out the items up to each position.
     """
 
     sequence: NDArray[np.int32]
@@ -45,6 +48,7 @@ class Cases:
     states: NDArray[np.float32]
     sequences: Sequences
     catalog: ItemCatalog
+    hides_history: bool = False
     counted: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     """Attribute counts that were already made for these cases."""
 
@@ -62,6 +66,14 @@ class Cases:
         """Number of different users."""
         return int(self.user[-1]) + 1 if len(self) else 0
 
+    @property
+    def hidden(self) -> History | None:
+        """What lists for these cases leave out; None if they leave out nothing."""
+        if not self.hides_history:
+            return None
+        ends = self.position.astype(np.int64) + 1
+        return History(self.sequences, self.sequence.astype(np.int64), ends)
+
     def take(self, rows: NDArray[Any]) -> Cases:
         """The cases at ``rows`` (ascending, so that they stay sorted by user)."""
         return Cases(
@@ -73,6 +85,7 @@ class Cases:
             self.states[rows],
             self.sequences,
             self.catalog,
+            self.hides_history,
         )
 
     def history(self, row: int, n: int = 9) -> list[int]:
@@ -103,6 +116,7 @@ def read_cases(
         store.rows(STATES, order),
         sequences,
         catalog,
+        bool(store.manifest.get(HIDES, False)),
     )
 
 

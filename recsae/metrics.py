@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsae.lists import best_items
 from recsae.topk import top_k
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from recsae.cases import Cases
     from recsae.catalog import ItemCatalog
+    from recsae.lists import History
     from recsae.recommender import LinearHead
 
 BATCH = 512
@@ -65,19 +67,22 @@ def ranking_metrics(
 def top_of_states(
     states: NDArray[np.float32] | torch.Tensor,
     head: LinearHead,
-    recommendable: NDArray[np.bool_],
+    catalog: ItemCatalog,
     k: int = 10,
+    history: History | None = None,
 ) -> NDArray[np.int64]:
-    """``(n, k)`` best items of states ``(n, d)`` under a linear head, in batches."""
+    """``(n, k)`` best items of states ``(n, d)`` under a linear head, in batches.
+
+    Items of the histories are left out; see :func:`recsae.lists.best_items`.
+    """
     import torch
 
-    banned = torch.from_numpy(np.flatnonzero(~recommendable))
-    k = min(k, int(recommendable.sum()))
-    tops = []
+    tops, states = [], torch.as_tensor(states)
     with torch.no_grad():
-        for part in torch.as_tensor(states).split(BATCH):
-            scores = head.score(part).index_fill_(1, banned, float("-inf"))
-            tops.append(top_k(scores, k).indices)
+        for first in range(0, len(states), BATCH):
+            part = slice(first, first + BATCH)
+            mine = history.take(part) if history else None
+            tops.append(best_items(head.score(states[part]), catalog, k, mine))
     return torch.cat(tops).numpy()
 
 
@@ -102,7 +107,7 @@ def ndcg_of_states(
     states: NDArray[np.float32] | torch.Tensor, cases: Cases, head: LinearHead
 ) -> NDArray[np.float64]:
     """NDCG@10 per case of what a linear head makes of the states."""
-    lists = top_of_states(states, head, cases.catalog.recommendable)
+    lists = top_of_states(states, head, cases.catalog, history=cases.hidden)
     return ndcg_of_lists(lists, cases.targets)
 
 
@@ -115,6 +120,7 @@ def rank_biased_overlap(
     """
     k = left.shape[1]
     same = left[:, :, None] == right[:, None, :]
+    same &= (left > 0)[:, :, None] | np.eye(k, dtype=bool)  # 0, where a list has ended, is no item
     depth = np.maximum(np.arange(k)[:, None], np.arange(k)[None, :])
     new = np.stack([(same & (depth == d)).sum((1, 2)) for d in range(k)], axis=1)
     weights = p ** np.arange(k)

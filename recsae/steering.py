@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from recsae.errors import InvalidInput
+from recsae.lists import best_items, hits_in, scores_of_groups
 from recsae.metrics import ranking_metrics
-from recsae.recommender import top_items
 
 if TYPE_CHECKING:
     import torch
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from recsae.recommender import EvaluationCases, Recommender
     from recsae.sae import SAE
 
-
-BATCH = 512
 LIMIT = 1e9
 """Activations beyond it would overflow in the scores."""
 
@@ -175,7 +173,7 @@ def steer(
 
 @dataclass(frozen=True)
 class Effect:
-    """Metrics of the top-k lists of n cases, and the share of target items in their first ten."""
+    """Metrics of the lists of n groups of cases, and the share of target items in the top 10."""
 
     metrics: dict[str, float]
     target_share: float
@@ -183,13 +181,19 @@ class Effect:
 
 
 def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
-    """The cases of some users only, ranked in full."""
+    """The cases of some users only, ranked in full.
+
+    Groups stay together, but for cases that only shared a list of sampled candidates: in full,
+    each of them has a list of its own, unless lists are of users and leave out their histories.
+    """
+    together = cases.candidates is None or cases.hides_history
+    groups = cases.groups[keep] if together else np.arange(int(keep.sum()))
     return replace(
         cases,
         rows=cases.rows[keep],
         ends=cases.ends[keep],
         targets=cases.targets[keep],
-        groups=np.arange(int(keep.sum())),
+        groups=np.unique(groups, return_inverse=True)[1],
         candidates=None,
         metrics=tuple(dict.fromkeys((*cases.metrics, "ndcg"))),
     )
@@ -198,10 +202,11 @@ def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases
 def effect_of(
     lists: NDArray[np.int64], cases: EvaluationCases, target: NDArray[np.bool_]
 ) -> Effect:
-    """Measure lists ``(n, k)``; ``target (n_items,)`` says which items an intervention is about."""
-    hits = lists == cases.targets[:, None]
-    ones = np.ones(len(hits), dtype=np.int64)
-    values = ranking_metrics(hits, ones, cases.metrics, cases.topk)
+    """Measure lists ``(n_groups, k)``.
+
+    ``target (n_items,)`` says which items an intervention is about.
+    """
+    values = ranking_metrics(*hits_in(lists, cases), cases.metrics, cases.topk)
     return Effect(
         {name: float(v.mean()) for name, v in values.items()},
         float(target[lists[:, :10]].mean()),
@@ -210,14 +215,10 @@ def effect_of(
 
 
 def top_lists(recommender: Recommender, cases: EvaluationCases) -> NDArray[np.int64]:
-    """``(n, k)`` what the recommender puts on top for each case, edits applied."""
-    lists, k = [], max(cases.topk)
-    for first in range(0, len(cases.rows), BATCH):
-        part = slice(first, first + BATCH)
-        ends = cases.ends[part]
-        starts = np.maximum(0, ends - recommender.max_length)
-        batch = recommender.sequences().batch(
-            cases.rows[part], starts, ends, recommender.max_length
-        )
-        lists.append(top_items(recommender.score(batch), recommender.catalog, k).numpy())
-    return np.concatenate(lists)
+    """``(n_groups, k)`` what the recommender puts on top for each group, edits applied.
+
+    Items of the history are left out if the cases say so; see :func:`recsae.lists.best_items`.
+    """
+    k = max(cases.topk)
+    scored = scores_of_groups(recommender, cases)
+    return np.concatenate([best_items(s, recommender.catalog, k).numpy() for _, s in scored])

@@ -46,6 +46,7 @@ def plan_windows(
     max_length: int,
     *,
     every_position: bool,
+    per_user: bool = False,
     limit: int | None,
     seed: int,
 ) -> Windows:
@@ -53,12 +54,22 @@ def plan_windows(
 
     Where one forward gives the states of all positions, windows overlap so that each kept state
     has at least 80 % of the context that the model would use there; the last one always ends at
-    the end. Otherwise each window keeps only its last position. If that makes more than ``limit``
-    positions, windows are drawn at random (seeded), the last of each history first.
+    the end. Otherwise each window keeps only its last position. Where there is one state ``per
+    user``, so does the user's only window, which ends where the items end that the state was
+    learned from. If that makes more than ``limit`` positions, windows are drawn at random (seeded),
+    the last of each history first.
     """
-    n_positions = sequences.lengths[rows] - 1
-    rows, n_positions = rows[n_positions > 0], n_positions[n_positions > 0]
-    if every_position:
+    before_last = sequences.lengths[rows] - 1
+    n_positions = before_last
+    if per_user and sequences.learned is not None:
+        n_positions = sequences.learned[rows]
+    usable = (n_positions > 0) & (n_positions <= before_last)
+    rows, n_positions = rows[usable], n_positions[usable]
+    if per_user:
+        which, ends, back = rows, n_positions, np.zeros_like(rows)
+        starts = np.maximum(0, ends - max_length)
+        kept_from = ends - 1
+    elif every_position:
         stride = max_length - math.ceil(CONTEXT_SHARE * max_length) + 1
         beyond = np.maximum(0, -(-(n_positions - max_length) // stride))
         which, back = _repeat(rows, beyond + 1)

@@ -1,5 +1,6 @@
 """Lists before and after, and the recommender's own evaluation, on a model of one table."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +16,7 @@ from recsae.accuracy import (
 )
 from recsae.recommender import EvaluationCases
 from recsae.sae import SAE, make_config
-from toy import cases, catalog, head, sequences
+from toy import UserTable, cases, catalog, head, sequences
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")
 
@@ -69,7 +70,7 @@ HISTORIES = [[1, 2, 3, 4, 5], [6, 7], [8, 1, 2, 8]]
 
 
 def test_full_ranking(monkeypatch):
-    monkeypatch.setattr("recsae.accuracy.BATCH", 2)
+    monkeypatch.setattr("recsae.lists.BATCH", 2)
     model = Table(*HISTORIES)
     rows, ends = [0, 1, 2, 0], [4, 1, 3, 2]
     targets = [HISTORIES[r][e] for r, e in zip(rows, ends, strict=True)]
@@ -116,6 +117,52 @@ def test_sampled_candidates_of_one_user_are_ranked_together():
     assert found["ndcg@5"] == pytest.approx([sum(gains) / (1 + 1 / np.log2(3))])
     assert found["recall@2"] == pytest.approx([len({3, 4} & set(order[:2])) / 2])
     assert len(found["recall@2"]) == 1
+
+
+def user_table() -> UserTable:
+    """Two users who like high numbers and low numbers; a third of whom nothing is tested."""
+    table = [[9, 9], *([i, -i] for i in range(1, 9))]
+    histories = sequences([8, 7, 3, 6, 1], [2, 1, 2, 4], [5, 6])
+    return UserTable(histories, [3, 2, 2], [[0, 0], [1, 0], [0, 1], [1, 1]], table)
+
+
+@pytest.mark.parametrize("batch", [1, 512])
+def test_several_targets_of_a_user_and_a_hidden_history(batch, monkeypatch):
+    monkeypatch.setattr("recsae.lists.BATCH", batch)
+    found = evaluate(user_table(), user_table().evaluation())
+    # 8 7 3 are hidden: 6 5 4 2 1, targets 6 and 1. 1 is hidden, 2 is not: 2 3 4 5 .., targets 2, 4
+    assert found["recall@3"].tolist() == [0.5, 1.0]
+    assert found["recall@10"].tolist() == [1.0, 1.0]
+    assert found["precision@3"] == pytest.approx([1 / 3, 2 / 3])
+    assert found["mrr@3"].tolist() == [1.0, 1.0]
+    ideal = 1 + 1 / np.log2(3)
+    assert found["ndcg@3"] == pytest.approx([1 / ideal, 1.5 / ideal])
+    assert found["ndcg@10"] == pytest.approx([(1 + 1 / np.log2(6)) / ideal, 1.5 / ideal])
+
+
+def test_the_history_shown_is_hidden_only_where_the_cases_say_so():
+    model = user_table()
+    found = evaluate(model, replace(model.evaluation(), hides_history=False))
+    # 8 7 6 .. for targets 6 and 1; 1 2 3 4 .. for targets 2 and 4
+    assert found["mrr@3"] == pytest.approx([1 / 3, 1 / 2])
+    assert found["recall@3"].tolist() == [0.5, 0.5]
+
+
+def test_a_target_asked_for_twice_is_one_relevant_item():
+    model = user_table()
+    cases = replace(model.evaluation(), targets=np.array([6, 6, 2, 4]))
+    assert evaluate(model, cases)["recall@3"].tolist() == [1.0, 1.0]
+
+
+def test_groups_in_any_order():
+    model = user_table()
+    cases = model.evaluation()
+    order = np.array([3, 1, 0, 2])
+    mixed = [getattr(cases, name)[order] for name in ("rows", "ends", "targets", "groups")]
+    names = ("rows", "ends", "targets", "groups")
+    found = evaluate(model, replace(cases, **dict(zip(names, mixed, strict=True))))
+    for name, values in evaluate(model, cases).items():
+        assert found[name].tolist() == values.tolist()
 
 
 # at every held-out position
@@ -173,6 +220,16 @@ def test_lossless_reconstruction_keeps_everything(model):
     assert found["ndcg_kept_ci"] == [1, 1]
     assert found["rbo"] == pytest.approx(1)
     assert found["base"] == found["reconstructed"]
+
+
+def test_lists_of_reconstructions_leave_out_the_history_too(model):
+    seen = replace(model.cases, hides_history=True)  # of item 1 alone
+    lists = np.array([[*(i for i in row if i != 1), 0] for row in model.cases.top_items.tolist()])
+    seen = replace(seen, top_items=lists.astype(np.int32))
+    found = heldout_accuracy(seen, lossless(4), model.head)
+    assert found["ndcg_kept"] == 1
+    assert found["base"] == found["reconstructed"]
+    assert heldout_accuracy(model.cases, lossless(4), model.head)["base"] != found["base"]
 
 
 def test_reconstruction_that_says_nothing_loses(model):

@@ -1,14 +1,24 @@
 """Capture into a store: whose states, which positions, the same bits after a kill, and damage."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import recsae.activations as activations
 import toy
-from recsae.activations import POSITION, SEQUENCE, STATES, TOP, ActivationStore, capture
+from recsae.activations import (
+    POSITION,
+    SEQUENCE,
+    STATES,
+    TOP,
+    ActivationStore,
+    capture,
+    capture_sites,
+)
 from recsae.catalog import build_catalog
-from recsae.errors import ArtifactMismatch, NotEnoughData, RecSAEError
+from recsae.errors import ArtifactMismatch, NotEnoughData, RecSAEError, SiteNotFound
 from recsae.recommender import top_items
 from recsae.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
@@ -147,6 +157,139 @@ def test_an_empty_store_says_so(tmp_path):
     assert len(store) == 0
     with pytest.raises(NotEnoughData, match="is empty"):
         store.column(STATES)
+
+
+# -- lists that leave out the history --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("every_position", [True, False])
+def test_lists_leave_out_the_history_where_the_models_do(every_position, tmp_path):
+    recommender = Stub([[3, 3, 5], [2, 8, 8, 8, 6, 1]], every_position=every_position)
+    recommender.hides_history = True
+    store = capture(recommender, np.arange(2), tmp_path)
+    keys = zip(store.column(SEQUENCE).tolist(), store.column(POSITION).tolist(), strict=True)
+    lists = dict(zip(keys, store.column(TOP).tolist(), strict=True))
+    assert lists[(0, 1)] == [1, 2, 4, 5, 6, 7, 8, 0]  # the next item, 5, was not yet seen
+    assert lists[(1, 4)] == [1, 3, 4, 5, 7, 0, 0, 0]  # 2 is out of the window, but was seen
+    assert store.manifest["hides_history"]
+
+
+def test_one_state_per_user(tmp_path):
+    histories = toy.sequences([8, 7, 3, 6, 1], [2, 1, 2, 4], [5, 6])
+    table = [[9, 9], *([i, -i] for i in range(1, 9))]
+    states = [[0, 0], [1, 0], [0, 1], [1, 1]]
+    recommender = toy.UserTable(histories, [3, 2, 2], states, table)
+    store = capture(recommender, np.arange(3), tmp_path)
+    assert store.column(SEQUENCE).tolist() == [0, 1]  # nothing of the third is left to ask for
+    assert store.column(POSITION).tolist() == [2, 1]
+    assert store.column(STATES).tolist() == [[1, 0], [0, 1]]
+    assert store.column(TOP)[:, :5].tolist() == [[6, 5, 4, 2, 1], [3, 4, 5, 6, 7]]
+
+
+# -- several sites ---------------------------------------------------------------------------------
+
+
+class Places(PlantedRecommender):
+    """Half of the state is read before its place; one site takes a forward per position."""
+
+    def __init__(self, **sizes):
+        super().__init__(n_users=40, n_items=40, n_concepts=4, width=8, length=14, **sizes)
+        self.asked, self.scored = [], 0
+
+    def sites(self):
+        (last,) = super().sites()
+        names = {"before": True, "pooled": False}
+        return [last, *(replace(last, name=n, every_position=e) for n, e in names.items())]
+
+    def represent(self, batch, site=None, *, positions=False):
+        return self.represent_sites(batch, [site or "sequence"], positions=positions)[
+            site or "sequence"
+        ]
+
+    def represent_sites(self, batch, sites, *, positions=False):
+        self.asked.append((tuple(sites), positions))
+        states = super().represent(batch, positions=positions)
+        return {site: states if site == "sequence" else states / 2 for site in sites}
+
+    def score(self, batch):
+        self.scored += 1
+        return super().represent(batch) @ self.model.items.T
+
+
+NAMES = ("pooled", "before", "sequence")
+
+
+def test_sites_share_their_forwards(tmp_path):
+    recommender = Places(max_length=10)
+    stores = capture_sites(recommender, np.arange(40), {n: tmp_path / n for n in NAMES})
+    assert list(stores) == list(NAMES)
+    together = {asked for asked, positions in recommender.asked if positions}
+    assert together == {("before", "sequence")}
+    assert {asked for asked, positions in recommender.asked if not positions} == {
+        ("pooled", "sequence")
+    }
+    assert recommender.scored == 0
+    before, last = stores["before"], stores["sequence"]
+    assert np.array_equal(before.column(STATES), last.column(STATES) / 2)
+    for column in (SEQUENCE, POSITION, TOP):
+        assert np.array_equal(before.column(column), last.column(column))
+
+
+def test_one_site_is_a_case_of_several(tmp_path):
+    capture_sites(Places(), np.arange(40), {n: tmp_path / n for n in NAMES}, limit=300, seed=2)
+    for name in NAMES:
+        capture(Places(), np.arange(40), tmp_path / "one", site=name, limit=300, seed=2)
+        assert files(tmp_path / "one") == files(tmp_path / name)
+
+
+@pytest.mark.parametrize("site", ["before", "pooled"])
+def test_lists_at_inner_sites_are_those_of_scoring(site, tmp_path):
+    recommender, scoring = Places(), Places()
+    scoring.linear_head = lambda: None
+    found = capture(recommender, np.arange(40), tmp_path / "head", site=site)
+    wanted = capture(scoring, np.arange(40), tmp_path / "scores", site=site)
+    assert np.array_equal(found.column(TOP), wanted.column(TOP))
+    assert recommender.scored == 0 < scoring.scored
+
+
+def test_without_states_of_every_position_behind_the_head_prefixes_are_scored(tmp_path):
+    recommender = Places()
+    sites = recommender.sites()
+    recommender.sites = lambda: [replace(sites[0], every_position=False), *sites[1:]]
+    found = capture(recommender, np.arange(40), tmp_path / "inner", site="before")
+    assert recommender.scored > 0
+    wanted = capture(Places(), np.arange(40), tmp_path / "default")
+    assert np.array_equal(found.column(TOP), wanted.column(TOP))
+
+
+@pytest.mark.parametrize("after", [1, 3])
+def test_several_sites_stopped_go_on_where_each_was(after, tmp_path, monkeypatch):
+    monkeypatch.setattr(activations, "SHARD", 100)
+    names = NAMES[1:]
+    capture_sites(Places(), np.arange(40), {n: tmp_path / "whole" / n for n in names})
+
+    def stop(done, total, what):
+        seen.append(done)
+        if len(seen) == after:
+            raise KeyboardInterrupt
+
+    seen, folders = [], {n: tmp_path / "again" / n for n in names}
+    with pytest.raises(KeyboardInterrupt):
+        capture_sites(Places(), np.arange(40), folders, progress=stop)
+    next(folders["before"].glob("*-00000.safetensors")).unlink()
+    recommender = Places()
+    capture_sites(recommender, np.arange(40), folders)
+    assert {a for a, _ in recommender.asked} == {("before", "sequence")}  # lists need the second
+    for name in names:
+        assert files(folders[name]) == files(tmp_path / "whole" / name)
+    capture_sites(recommender := Places(), np.arange(40), folders)
+    assert recommender.asked == []
+
+
+def test_an_unknown_site_is_refused_before_anything_is_captured(tmp_path):
+    with pytest.raises(SiteNotFound, match=r"no site 'bevore'\. Did you mean 'before'"):
+        capture_sites(Places(), np.arange(40), {"sequence": tmp_path, "bevore": tmp_path})
+    assert files(tmp_path) == {}
 
 
 # -- killed, changed, damaged ----------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """The positions of a store as cases: who, what came last, what is next."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,6 +66,21 @@ def test_take_renumbers_the_users(read):
     assert part.targets.tolist() == [7, 8]
     assert part.history(1) == [6, 7]
     assert read.take(np.array([], dtype=int)).n_users == 0
+
+
+def test_what_lists_leave_out_is_the_history(read):
+    assert read.hidden is None
+    hiding = replace(read, hides_history=True)
+    assert hiding.hidden.rows.tolist() == [0, 0, 0, 2, 2]
+    assert hiding.hidden.ends.tolist() == [1, 3, 7, 1, 2]
+    assert hiding.take(np.array([1, 4])).hidden.ends.tolist() == [3, 2]
+
+
+def test_the_store_says_whether_its_lists_leave_out_the_history(tmp_path):
+    data = store(tmp_path, np.zeros((2, 2)), sequence=np.array([0, 0]), position=np.arange(2))
+    assert not read_cases(data, HISTORIES, catalog()).hides_history
+    data.manifest["hides_history"] = True
+    assert read_cases(data, HISTORIES, catalog()).hides_history
 
 
 def test_thinned(tmp_path):

@@ -1,11 +1,14 @@
 """Ranking metrics against their definitions, and lists from states."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsae.lists import History
 from recsae.metrics import (
     ndcg_of_lists,
     ndcg_of_states,
@@ -14,7 +17,7 @@ from recsae.metrics import (
     top_of_scores,
     top_of_states,
 )
-from toy import catalog, head
+from toy import catalog, head, sequences
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")
 
@@ -81,17 +84,26 @@ TABLE = np.array([[9.0, 9], *([i, -i] for i in range(1, 9))])  # padding would w
 def test_top_of_states(monkeypatch):
     monkeypatch.setattr("recsae.metrics.BATCH", 2)
     states = np.array([[1, 0], [0, 1], [-1, 0], [2, 1], [0, 2]], dtype=np.float32)
-    found = top_of_states(states, head(TABLE), catalog().recommendable, k=3)
+    found = top_of_states(states, head(TABLE), catalog(), k=3)
     assert found.tolist() == [[8, 7, 6], [1, 2, 3], [1, 2, 3], [8, 7, 6], [1, 2, 3]]
-    everything = top_of_states(states, head(TABLE), catalog().recommendable, k=99)
+    everything = top_of_states(states, head(TABLE), catalog(), k=99)
     assert everything.shape == (5, 8)  # as many as there are items
     assert 0 not in everything
+
+
+def test_top_of_states_without_what_was_seen(monkeypatch):
+    monkeypatch.setattr("recsae.metrics.BATCH", 2)
+    states = np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)
+    histories = sequences([1, 8, 6, 4], [2, 3, 3])
+    seen = History(histories, np.array([0, 1, 0]), np.array([3, 2, 0]))
+    found = top_of_states(states, head(TABLE), catalog(), k=3, history=seen)
+    assert found.tolist() == [[7, 5, 4], [1, 4, 5], [8, 7, 6]]
 
 
 def test_top_of_states_with_a_bias():
     biased = head(TABLE)._replace(bias=torch.tensor([0.0, 100, 0, 0, 0, 0, 0, 0, 0]))
     states = torch.tensor([[1.0, 0.0]])
-    assert top_of_states(states, biased, catalog().recommendable, k=2).tolist() == [[1, 8]]
+    assert top_of_states(states, biased, catalog(), k=2).tolist() == [[1, 8]]
 
 
 def test_ndcg_of_states():
@@ -101,6 +113,9 @@ def test_ndcg_of_states():
     states = np.array([[1, 0], [1, 0]], dtype=np.float32)  # lists 8 7 6 5 4 3 2 1
     expected = [1 / np.log2(3), 1 / np.log2(9)]
     assert ndcg_of_states(states, made, head(TABLE)) == pytest.approx(expected)
+    # without item 1, which both have seen: the first list loses its last, the second its target
+    hiding = replace(made, hides_history=True)
+    assert ndcg_of_states(states, hiding, head(TABLE)) == pytest.approx([expected[0], 0])
 
 
 def test_lists_for_people_leave_out_what_was_seen():
@@ -118,7 +133,13 @@ def test_rank_biased_overlap_by_hand():
     assert rank_biased_overlap(left, right, p=0.5) == pytest.approx([6 / 7])
 
 
-LISTS = st.permutations(range(7)).map(lambda p: p[:5])
+def test_where_lists_have_ended_they_agree_and_never_more_than_once():
+    short, other = np.array([[1, 0, 0]]), np.array([[2, 0, 0]])
+    assert rank_biased_overlap(short, short) == pytest.approx([1])
+    assert rank_biased_overlap(short, other, p=0.5) == pytest.approx([(0.25 + 1 / 6) / 1.75])
+
+
+LISTS = st.permutations(range(1, 8)).map(lambda p: p[:5])
 
 
 @given(LISTS, LISTS, st.floats(0.1, 0.99))

@@ -1,6 +1,7 @@
 """Turning latents: by hand on two of them, and on a model that must come back unchanged."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from recsae.steering import (
     top_lists,
 )
 from runs import planted
+from toy import UserTable, sequences
 
 
 def dictionary(*names):
@@ -319,7 +321,7 @@ def evaluation_cases(rows, targets, candidates=None, metrics=("recall",), topk=(
         np.array(rows),
         np.arange(1, n + 1),
         np.array(targets),
-        np.zeros(n, dtype=np.int64),
+        np.arange(n),
         candidates,
         metrics,
         topk,
@@ -360,6 +362,41 @@ def test_restrict_by_hand():
     assert kept.candidates is None
     assert kept.metrics == ("recall", "ndcg")
     assert restrict(kept, np.array([True, True])).metrics == ("recall", "ndcg")
+
+
+def test_a_list_of_several_targets_counts_once():
+    """User 0 has targets 1 and 2 (found: 2, second), user 7 has target 9 (not found)."""
+    lists = np.array([[4, 2], [2, 3]])
+    cases = replace(
+        evaluation_cases([0, 0, 7], [1, 2, 9], metrics=("recall", "ndcg", "mrr")),
+        groups=np.array([0, 0, 1]),
+    )
+    found = effect_of(lists, cases, np.isin(np.arange(10), [3, 4]))
+    gain = 1 / np.log2(3)
+    metrics = {"recall@2": 0.25, "ndcg@2": gain / (1 + gain) / 2, "mrr@2": 0.25}
+    assert found == Effect({k: pytest.approx(v) for k, v in metrics.items()}, 0.5, 2)
+
+
+def test_restricted_groups_stay_together():
+    cases = replace(evaluation_cases([3, 4, 4, 5], [1, 2, 5, 6]), groups=np.array([0, 1, 1, 2]))
+    kept = restrict(cases, np.array([False, True, True, True]))
+    assert kept.groups.tolist() == [0, 0, 1]
+    assert kept.group_rows.tolist() == [4, 5]
+    sampled = replace(cases, candidates=np.array([[0, 1]]))
+    keep = np.array([False, True, True, True])
+    assert restrict(sampled, keep).groups.tolist() == [0, 1, 2]  # each scored by its own prefix
+    of_users = replace(sampled, hides_history=True)
+    assert restrict(of_users, keep).groups.tolist() == [0, 0, 1]
+
+
+def test_lists_of_users_leave_out_the_history_but_not_the_targets():
+    table = [[9, 9], *([i, -i] for i in range(1, 9))]
+    histories = sequences([8, 7, 3, 6, 8], [2, 1, 2, 4])
+    model = UserTable(histories, [3, 2], [[0, 0], [1, 0], [0, 1]], table)
+    lists = top_lists(model, model.evaluation())
+    assert lists.tolist() == [[8, 6, 5, 4, 2, 1, 0, 0], [2, 3, 4, 5, 6, 7, 8, 0]]
+    with model.edit(lambda h: -h):
+        assert top_lists(model, model.evaluation())[0, :3].tolist() == [1, 2, 4]
 
 
 def test_top_lists_are_those_of_the_model():

@@ -1,12 +1,14 @@
 """Which positions are captured, and with how much context."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsae.sequences import Sequences
 from recsae.windows import Windows, plan_windows
 from toy import sequences
 
@@ -19,6 +21,12 @@ def plan(lengths: list[int], max_length: int, every_position: bool = True, **opt
     rows = np.arange(len(lengths))
     histories = sequences(*[[1] * n for n in lengths])
     return plan_windows(histories, rows, max_length, every_position=every_position, **options)
+
+
+def per_user(histories: Sequences, **options) -> Windows:
+    options = {"limit": None, "seed": 0, **options}
+    rows = np.arange(len(histories))
+    return plan_windows(histories, rows, 5, every_position=False, per_user=True, **options)
 
 
 def kept(windows: Windows) -> list[tuple[int, int, int]]:
@@ -48,6 +56,26 @@ def test_one_window_per_prefix_where_one_forward_gives_one_state():
     assert windows.ends.tolist() == [3, 2, 1, 2, 1]
     assert windows.starts.tolist() == [1, 0, 0, 0, 0]
     assert kept(windows) == [(0, 2, 2), (0, 1, 2), (0, 0, 1), (2, 1, 2), (2, 0, 1)]
+
+
+def test_one_window_per_user_ends_where_its_state_was_learned():
+    histories = replace(
+        sequences([1] * 9, [1] * 3, [1] * 4, [1] * 2), learned=np.array([7, 3, 1, 0])
+    )
+    windows = per_user(histories)
+    assert kept(windows) == [(0, 6, 5), (2, 0, 1)]  # 1 has no next item, of 3 nothing was learned
+    assert windows.starts.tolist() == [2, 0]
+
+
+def test_where_nobody_says_what_was_learned_it_is_all_but_the_last_item():
+    assert kept(per_user(sequences([1] * 9, [1], [1] * 2))) == [(0, 7, 5), (2, 0, 1)]
+
+
+def test_users_beyond_the_limit_are_left_out_at_random():
+    histories = sequences(*[[1] * 4] * 30)
+    drawn = [per_user(histories, limit=10, seed=s).rows.tolist() for s in (0, 1)]
+    assert [len(set(rows)) for rows in drawn] == [10, 10]
+    assert drawn[0] != drawn[1]
 
 
 def test_histories_without_a_next_item_make_no_window():

@@ -1,17 +1,22 @@
 """Data small enough to work out by hand, shared by the tests."""
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import scipy.sparse
+import torch
 
 from recsae.activations import ActivationStore
 from recsae.cases import Cases
 from recsae.catalog import ItemCatalog, build_catalog
 from recsae.files import write_arrays, write_json
-from recsae.recommender import LinearHead
+from recsae.hooks import edited_output
+from recsae.recommender import EvaluationCases, LinearHead, Site, find_site
 from recsae.sequences import Sequences
+from recsae.testing.planted import PlantedRecommender
 
 # internal ids 1 to 8; 0 is padding
 ITEMS = pd.DataFrame(
@@ -124,6 +129,78 @@ def store(
 
 def head(table: np.ndarray) -> LinearHead:
     """Scores are products with these item vectors; row 0 is padding."""
-    import torch
-
     return LinearHead(torch.from_numpy(table.astype(np.float32)), None)
+
+
+class UserTable:
+    """One state per user, times an item table; lists leave out the history.
+
+    ``states (n_users + 1, d)`` by internal user id, ``table (n_items, d)``; all items of a user
+    after the first ``learned`` ones are tested together.
+    """
+
+    name, plugin, dataset, max_length, hides_history = "UserTable", "testing", "toy", 6, True
+
+    def __init__(self, histories, learned, states, table, items=None):
+        self._sequences = replace(histories, learned=np.array(learned, dtype=np.int64))
+        self.catalog = items or catalog()
+        self.model = torch.nn.Embedding.from_pretrained(torch.tensor(states, dtype=torch.float32))
+        self.table = torch.tensor(table, dtype=torch.float32)
+
+    def sequences(self):
+        return self._sequences
+
+    def evaluation(self, split="test"):
+        histories = self._sequences
+        ends = np.concatenate(
+            [np.arange(a, b) for a, b in zip(histories.learned, histories.lengths, strict=True)]
+        )
+        rows = np.repeat(np.arange(len(histories)), histories.lengths - histories.learned)
+        targets = histories.flat[histories.offsets[rows] + ends].astype(np.int64)
+        groups = np.unique(rows, return_inverse=True)[1]
+        metrics = ("recall", "precision", "hit", "mrr", "ndcg")
+        return EvaluationCases(
+            rows, ends, targets, groups, None, metrics, (3, 10), "by user", hides_history=True
+        )
+
+    def sites(self):
+        width = self.model.embedding_dim
+        return [Site("user", "what the model knows of a user", width, False, per_user=True)]
+
+    def represent(self, batch, site=None, *, positions=False):
+        find_site(self, site)
+        assert not positions
+        return self.model(batch.users)
+
+    def score(self, batch):
+        return self.represent(batch) @ self.table.T
+
+    def linear_head(self):
+        return LinearHead(self.table, None)
+
+    def edit(self, edit, site=None):
+        find_site(self, site)
+        return edited_output(self.model, edit)
+
+    def fingerprint(self):
+        values = (self.model.weight, self.table)
+        return hashlib.sha256(b"".join(v.numpy().tobytes() for v in values)).hexdigest()
+
+    def sources(self):
+        return []
+
+    def describe(self):
+        return {"model": self.name, "users": len(self._sequences)}
+
+
+def user_table(n_users: int, width: int = 16, n_items: int = 200, seed: int = 0) -> UserTable:
+    """Users are the mean of the items that they had, but for the last three of each."""
+    planted = PlantedRecommender(
+        n_users=n_users, n_items=n_items, n_concepts=6, width=width, length=24, taste=0.2, seed=seed
+    )
+    histories, table = planted.sequences(), planted.model.items
+    learned = histories.lengths - 3
+    means = [table[histories[row][:n].tolist()].mean(0) for row, n in enumerate(learned)]
+    states = torch.stack([torch.zeros(width), *means])
+    noise = 0.02 * torch.randn(states.shape, generator=torch.Generator().manual_seed(seed))
+    return UserTable(histories, learned, (states + noise).tolist(), table.tolist(), planted.catalog)

@@ -1,0 +1,119 @@
+"""What one forward over some windows gives: states at several sites, and the lists made there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from recsae.errors import RecSAEError
+from recsae.lists import History, best_items
+from recsae.metrics import top_of_states
+from recsae.recommender import hides_history, represent_sites
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from recsae.recommender import LinearHead, Recommender
+    from recsae.windows import Windows
+
+BATCH = 256
+N_TOP = 10
+
+
+class Forward(NamedTuple):
+    """The m positions that n windows keep."""
+
+    states: dict[str, NDArray[np.float32]]  # (m, d) at each site
+    sequence: NDArray[np.int32]  # (m,) row of the sequence
+    position: NDArray[np.int32]  # (m,) place of the last item in it
+    top_items: NDArray[np.int32]  # (m, 10), best first
+
+
+def head_for(recommender: Recommender, windows: Windows) -> LinearHead | None:
+    """The head, where the states behind it come out of the same forwards as those of the windows.
+
+    Otherwise lists are made by scoring every position by itself, one forward each.
+    """
+    last_only = bool((windows.ends - windows.kept_from == 1).all())
+    if last_only or recommender.sites()[0].every_position:
+        return recommender.linear_head()
+    return None
+
+
+def forward(
+    recommender: Recommender, sites: list[str], windows: Windows, head: LinearHead | None
+) -> Forward:
+    """Read some windows once, for all the sites together.
+
+    Lists leave out the history up to each position if the recommender's do.
+
+    Parameters
+    ----------
+    sites
+        Names of sites whose states come from these windows.
+    head
+        See :func:`head_for`.
+
+    Raises
+    ------
+    RecSAEError
+        The model gives NaN or infinite states.
+    """
+    import torch
+
+    sequences, default = recommender.sequences(), recommender.sites()[0].name
+    batch = sequences.batch(windows.rows, windows.starts, windows.ends, recommender.max_length)
+    offset = torch.arange(batch.items.shape[1])
+    first = torch.from_numpy(windows.kept_from - windows.starts)
+    kept = (offset >= first[:, None]) & (offset < batch.lengths[:, None])
+    last_only = bool((kept.sum(1) == 1).all())
+    names = sites if head is None else list(dict.fromkeys([*sites, default]))
+    states = represent_sites(recommender, batch, names, positions=not last_only)
+    if not last_only:
+        states = {name: every[kept] for name, every in states.items()}
+    for site in sites:
+        _check_finite(states[site], site, recommender.name)
+    which, where = (t.numpy() for t in torch.nonzero(kept, as_tuple=True))
+    rows, starts = windows.rows[which], windows.starts[which]
+    history = History(sequences, rows, starts + where + 1)
+    hidden = history if hides_history(recommender) else None
+    if head is not None:
+        lists = top_of_states(states[default], head, recommender.catalog, N_TOP, hidden)
+    else:
+        lists = _lists_of_prefixes(recommender, starts, history, hidden)
+    return Forward(
+        {site: states[site].float().numpy() for site in sites},
+        rows.astype(np.int32),
+        (starts + where).astype(np.int32),
+        lists.astype(np.int32),
+    )
+
+
+def _check_finite(states: torch.Tensor, site: str, name: str) -> None:
+    import torch
+
+    bad = int((~torch.isfinite(states)).any(1).sum())
+    if bad:
+        raise RecSAEError(
+            f"{name} gives NaN or infinite states at {bad} of {len(states)} positions of site "
+            f"{site!r}: the model is broken there, nothing can be learned from it."
+        )
+
+
+def _lists_of_prefixes(
+    recommender: Recommender,
+    starts: NDArray[np.int64],
+    history: History,
+    hidden: History | None,
+) -> NDArray[np.int64]:
+    """The model scores every prefix ``[start, end)`` by itself."""
+    lists = []
+    for first in range(0, len(starts), BATCH):
+        part = slice(first, first + BATCH)
+        sequences, rows, ends = history.take(part)
+        batch = sequences.batch(rows, starts[part], ends, recommender.max_length)
+        scores, mine = recommender.score(batch), hidden.take(part) if hidden else None
+        lists.append(best_items(scores, recommender.catalog, N_TOP, mine).numpy())
+    return np.concatenate(lists)
