@@ -44,6 +44,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
             np.flatnonzero(users),
             recommender.max_length,
             every_position=site.every_position,
+            per_user=site.per_user,
             limit=limit,
             seed=0,
         )
@@ -61,6 +62,13 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
         "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
         "would train": f"TopK SAE, {16 * site.width:,} latents, k = {defaults.k}",
     }
+
+
+def states_of(site: dict[str, Any]) -> str:
+    """How many states one forward gives at a site."""
+    if site["per_user"]:
+        return "one per user"
+    return "every position" if site["every_position"] else "last item"
 
 
 def concept_rows(folder: Path, search: str | None, status: str | None) -> list[dict[str, Any]]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from recsae import columns as C
 from recsae.concepts import ConceptDictionary
-from recsae.errors import ArtifactMismatch
+from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import read_parquet
 from recsae.metrics import top_of_scores
-from recsae.recommender import evaluation_cases
+from recsae.recommender import evaluation_cases, hides_history
 from recsae.run import Run
 from recsae.sae import SAE
 from recsae.scoring import verified_latents
@@ -89,17 +89,23 @@ def lists_before_after(
     *,
     mask_seen: bool,
 ) -> dict[str, Any]:
-    """One list before and after: of a user's history but its last item (which the model's own test
-    asks for), or of a sequence typed in."""
+    """One list before and after: of a user's history but what the model's own test asks for, or of
+    a sequence typed in. Items of the history are left out if the model's own lists do, or if asked.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown user or item, or a sequence for a model that keeps a state per user.
+    """
     recommender = run.recommender
     if sequence is not None:
-        history, user_row = recommender.catalog.parse_sequence(sequence), 0
+        history, user_row = _typed_in(recommender, sequence), 0
     else:
-        row = recommender.sequences().row_of(str(user))
-        history = [int(i) for i in recommender.sequences()[row][:-1]] or [
-            int(recommender.sequences()[row][0])
-        ]
-        user_row = int(recommender.sequences().user_rows[row])
+        sequences = recommender.sequences()
+        row = sequences.row_of(str(user))
+        history = sequences[row][: max(1, _known_until(recommender, row))].tolist()
+        user_row = int(sequences.user_rows[row])
+    mask_seen = mask_seen or hides_history(recommender)
     batch = pad([history], recommender.max_length, user_row)
     seen = np.array(history) if mask_seen else np.zeros(0, dtype=np.int64)
 
@@ -125,6 +131,23 @@ def lists_before_after(
             for place, (old, new) in enumerate(zip(before, after, strict=True), start=1)
         ],
     }
+
+
+def _typed_in(recommender: Recommender, text: str) -> list[int]:
+    if recommender.sites()[0].per_user:
+        raise InvalidInput(
+            f"{recommender.name} keeps one state for each user and reads no sequence, so it has no "
+            "list for one that is typed in: give a user with --user instead."
+        )
+    return recommender.catalog.parse_sequence(text)
+
+
+def _known_until(recommender: Recommender, row: int) -> int:
+    """How many items of a history the model may know when its own test asks for the next."""
+    sequences = recommender.sequences()
+    if recommender.sites()[0].per_user and sequences.learned is not None:
+        return int(sequences.learned[row])
+    return int(sequences.lengths[row]) - 1
 
 
 def metrics_before_after(run: OpenRun, interventions: list[Intervention]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from recsae.plugin import PluginState
 from recsae.report.schema import Report
 from recsae.sequences import split_users
 from runs import planted, planted_run
+from toy import user_table
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,13 @@ def test_the_plan_is_what_a_run_captures(report):
     captured = report["data"]["n_construction_positions"], report["data"]["n_heldout_positions"]
     for plan, n in zip(facts["would capture"], captured, strict=True):
         assert f" {n:,} positions" in plan
+
+
+def test_a_state_per_user_is_one_position():
+    facts = inspection(user_table(30))
+    n = [plan.split(": ")[1] for plan in facts["would capture"]]
+    held = int(split_users(user_table(30).sequences()).sum())
+    assert n == [f"{k} positions of {k} users in {k} forwards" for k in (30 - held, held)]
 
 
 # -- the dictionary --------------------------------------------------------------------------------

@@ -11,11 +11,12 @@ from recsae.concepts import ConceptDictionary
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import read_json, read_parquet, write_json
 from recsae.run import Run
-from recsae.sae import SAE
+from recsae.sae import SAE, make_config
 from recsae.sequences import pad, split_users
 from recsae.steering import Intervention, make_edit
 from recsae.whatif import OpenRun, lists_before_after, metrics_before_after, open_run
 from runs import CONFIG, checkpoint, copy_of, planted, planted_run, recbole_run
+from toy import UserTable, catalog, sequences
 
 GENRE = "Comedy"
 
@@ -96,6 +97,45 @@ def test_unknown_users_items_and_concepts(opened):
         lists_before_after(opened, [], None, "i1,i999", mask_seen=False)
     with pytest.raises(InvalidInput, match=f"named 'Comdy'. Did you mean '{GENRE}'"):
         opened.interventions(("Comdy=0",))
+
+
+# -- a model that keeps a state per user -----------------------------------------------------------
+
+
+@pytest.fixture
+def of_users():
+    """Two users who like high numbers and low numbers, and two latents, one of each kind."""
+    table = [[9, 9], *([i, -i] for i in range(1, 9))]
+    histories = sequences([8, 7, 3, 6, 1], [2, 1, 2, 4])
+    model = UserTable(histories, [3, 2], [[0, 0], [1, 0], [0, 1]], table)
+    sae = SAE(make_config(n_latents=2, k=2), 2)
+    with torch.no_grad():
+        sae.W_enc.copy_(torch.eye(2))
+        sae.W_dec.copy_(torch.eye(2))
+    return OpenRun(model, sae, None, np.array([], dtype=np.int64), None)
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_a_users_list_is_made_of_what_was_learned_and_leaves_it_out(of_users, mask):
+    swap = [Intervention((0,), "set", 0.0), Intervention((1,), "set", 1.0)]
+    found = lists_before_after(of_users, swap, "u0", None, mask_seen=mask)
+    assert found["history"] == [catalog().titles[i] for i in (8, 7, 3)]
+    ids = [f"({catalog().external_ids[i]})" for i in (6, 5, 4, 2, 1)]
+    assert [row["before"].split()[-1] for row in found["table"]] == ids
+    assert [row["after"].split()[-1] for row in found["table"]] == ids[::-1]
+
+
+def test_a_model_of_users_reads_no_sequence(of_users):
+    with pytest.raises(InvalidInput, match="UserTable keeps one state for each user and reads no"):
+        lists_before_after(of_users, [], None, "m1,m2", mask_seen=False)
+
+
+def test_nothing_known_of_a_user_is_no_crash(of_users):
+    of_users.recommender._sequences = dataclasses.replace(
+        of_users.recommender.sequences(), learned=np.array([0, 2])
+    )
+    found = lists_before_after(of_users, [], "u0", None, mask_seen=False)
+    assert found["history"] == [catalog().titles[8]]
 
 
 # -- everybody -------------------------------------------------------------------------------------
