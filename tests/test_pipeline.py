@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from recsae.accuracy import insert_reconstruction
+from recsae.accuracy import evaluate, insert_reconstruction
 from recsae.activations import ActivationStore
 from recsae.catalog import build_catalog
 from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
@@ -24,11 +24,12 @@ from recsae.files import read_json
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report
 from recsae.report.schema import SCHEMA_FILE
-from recsae.run import STAGES, Run, load_run
+from recsae.run import STAGES, Run, RunConfig, load_run
 from recsae.sae import SAE
 from recsae.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
 from runs import CONFIG, copy_of, planted, planted_run
+from toy import user_table
 
 FILES = {
     *("run.json", "report.json", "report.html", "card.md", "concepts.csv"),
@@ -78,6 +79,37 @@ def heldout():
     columns = {c: store.column(c) for c in ("states", "sequence", "position", "top_items")}
     order = np.lexsort((columns["position"], columns["sequence"]))
     return {name: values[order] for name, values in columns.items()}
+
+
+# -- one state per user ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_model_of_users_goes_through_the_whole_pipeline(linear, tmp_path):
+    recommender = user_table(150)
+    if not linear:
+        recommender.linear_head = lambda: None
+    config = RunConfig(checkpoint="users", latents=32, k=2, chance_directions=20)
+    run = run_pipeline(recommender, tmp_path, config)
+    report = read_json(tmp_path / "report.json")
+    jsonschema.Draft202012Validator(read_json(SCHEMA_FILE)).validate(report)
+    assert run.is_finished()
+    held = int(split_users(recommender.sequences()).sum())
+    assert report["data"]["n_construction_positions"] == 150 - held
+    assert report["data"]["n_heldout_positions"] == report["accuracy"]["heldout"]["n_users"] == held
+    own = evaluate(recommender, recommender.evaluation())
+    assert len(own["ndcg@10"]) == 150
+    users = report["accuracy"]["all_users"]
+    assert users["base"] == {k: pytest.approx(v.mean()) for k, v in own.items()}
+    assert users["n_cases"] == 450
+    histories, learned = recommender.sequences(), recommender.sequences().learned
+    names = recommender.catalog.external_ids
+    for concept in report["concepts"]["list"]:
+        for example in concept["examples"]:
+            row = histories.row_of(example["user"])
+            known = [names[i] for i in histories[row][: learned[row]]]
+            assert example["items"] == known[-9:]
+            assert example["top_recommendation"] not in known
 
 
 # -- what comes out --------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from recsae.plugin import load_recommender
 from recsae.recommender import LinearHead, Recommender, Site, find_site, verify_head
 from recsae.sequences import Batch
 from recsae.testing import PlantedRecommender, check_recommender
+from toy import UserTable, user_table
 
 SMALL = {"n_users": 30, "n_items": 40, "n_concepts": 4, "width": 8}
 
@@ -38,7 +39,11 @@ def test_planted_is_a_recommender_and_passes_the_kit(planted: PlantedRecommender
     assert isinstance(planted, Recommender)
     names = check_recommender(planted)
     assert names == list(dict.fromkeys(names))
-    assert len(names) == 16
+    assert len(names) == 18
+
+
+def test_a_recommender_of_users_passes_the_kit():
+    assert "states are those of the last item or of the user" in check_recommender(user_table(30))
 
 
 def test_planted_loads_as_a_live_object(planted: PlantedRecommender) -> None:
@@ -197,6 +202,16 @@ def _targets_off_by_one(r: PlantedRecommender) -> None:
     r.evaluation = lambda split="test": replace(cases, ends=cases.ends - 1)
 
 
+def _other_states_together(r: PlantedRecommender) -> None:
+    r.represent_sites = lambda b, sites, positions=False: {
+        name: r.represent(b, name, positions=positions) + 1e-7 for name in sites
+    }
+
+
+def _learned_too_much(r: PlantedRecommender) -> None:
+    r._sequences = replace(r._sequences, learned=r._sequences.lengths + 1)
+
+
 FAULTS = {
     "ids round-trip": _ids_twice,
     "sites give states": lambda r: _break(r, "sites", lambda: [Site("sequence", "", 9, True)]),
@@ -204,7 +219,9 @@ FAULTS = {
     "scores have a column per item": lambda r: _break(r, "score", lambda b: torch.zeros(30, 40)),
     "two calls give the same": _noisy_score,
     "a sequence does not depend on the batch": _batch_statistics,
-    "states are those of the last item": _states_of_padding,
+    "states are those of the last item or of the user": _states_of_padding,
+    "several sites at once give the same": _other_states_together,
+    "sequences hold what was learned": _learned_too_much,
     "no-op edit leaves scores bit-equal": lambda r: _edit_that(
         r, lambda f, s, real=r.edit: real(lambda h: f(h) + 1e-7, s)
     ),
@@ -231,9 +248,50 @@ def test_kit_finds_a_store_that_is_not_what_single_forwards_give(
         cases = read_cases(*args, **kwargs)
         return replace(cases, states=np.roll(cases.states, 1, axis=0))
 
-    monkeypatch.setattr("recsae.testing.checks.read_cases", shifted)
+    monkeypatch.setattr("recsae.testing.data_checks.read_cases", shifted)
     with pytest.raises(AssertionError, match="stored states at 'sequence' differ"):
         check_recommender(planted)
+
+
+def _cases_with(**changed: object) -> Callable[[UserTable], None]:
+    def fault(r: UserTable) -> None:
+        cases = replace(r.evaluation(), **changed)
+        r.evaluation = lambda split="test": cases
+
+    return fault
+
+
+def _follows_items(r: UserTable) -> None:
+    represent = r.represent
+    r.represent = lambda b, s=None, positions=False: represent(b, s) + b.items.sum(1)[:, None]
+
+
+def _knows_no_user(r: UserTable) -> None:
+    with torch.no_grad():
+        r.model.weight.copy_(r.model.weight[:1] + 1)
+
+
+def _one_window_per_prefix(r: UserTable) -> None:
+    site = r.sites()[0]
+    r.sites = lambda: [replace(site, per_user=False)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "match"),
+    [
+        (_follows_items, "100% of the states at 'user' change when the last item does"),
+        (_knows_no_user, "only 0% of the states at 'user' change when the user does"),
+        (_one_window_per_prefix, "only 0% of the states at 'user' change when the last item does"),
+        (_cases_with(groups=np.repeat(np.arange(30), 3) * 2), "groups are not numbered 0, 1, 2"),
+        (_cases_with(groups=np.repeat(np.arange(10), 9)), "a group has two sequences"),
+        (_cases_with(hides_history=False), "hides_history is False in it and True in the recom"),
+    ],
+)
+def test_kit_knows_what_is_special_of_users(fault: Callable[[UserTable], None], match: str) -> None:
+    recommender = user_table(30)
+    fault(recommender)
+    with pytest.raises(AssertionError, match=match):
+        check_recommender(recommender)
 
 
 @pytest.mark.parametrize(

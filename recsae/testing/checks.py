@@ -1,31 +1,22 @@
-"""What the kit checks, one function each; AssertionError says what was seen."""
+"""What the kit checks of a model, one function each; AssertionError says what was seen."""
 
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from recsae.activations import capture
-from recsae.cases import read_cases
 from recsae.errors import RecSAEError, SiteNotFound
-from recsae.recommender import find_site, is_causal, top_items, verify_head
-from recsae.sequences import Batch, Sequences
-from recsae.testing.probe import Probe, gap_between, need
-from recsae.windows import plan_windows
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from recsae.recommender import find_site, is_causal, represent_sites, verify_head
+from recsae.sequences import Batch
+from recsae.testing.data_checks import evaluation, learned, store
+from recsae.testing.probe import RTOL, Probe, gap_between, need
 
 NO_SITE = "no such site"
-RTOL = 1e-4
-N_POSITIONS = 256
 
 
 def _ids(probe: Probe) -> None:
@@ -107,14 +98,38 @@ def _alone(probe: Probe) -> None:
         need(gap <= RTOL, f"sequence {row} differs by {gap:.2g} when it stands alone.")
 
 
-def _last_item(probe: Probe) -> None:
-    """A state that does not know the last item is one of padding, or of another position."""
+def _sites_together(probe: Probe) -> None:
+    for positions in (False, True):
+        names = [s.name for s in probe.recommender.sites() if s.every_position or not positions]
+        found = represent_sites(probe.recommender, probe.batch, names, positions=positions)
+        need(set(found) == set(names), f"asked for {names}, it gave {list(found)}.")
+        for name in names:
+            alone = probe.recommender.represent(probe.batch, name, positions=positions)
+            need(torch.equal(found[name], alone), f"states at {name!r} differ from represent's.")
+
+
+def _whose(probe: Probe) -> None:
+    """States know the last item, else they are of padding or of another position; those of users
+    know the user and nothing else."""
     items, last = probe.batch.items.clone(), probe.batch.lengths - 1
     row = torch.arange(len(last))
     items[row, last] = torch.where(items[row, last] == 1, 2, 1)
-    changed = probe.recommender.represent(probe.batch._replace(items=items))
-    share = float((changed != _represent(probe)).any(1).float().mean())
-    need(share >= 0.5, f"only {share:.0%} of the states change when the last item does.")
+    edited = probe.batch._replace(items=items)
+    others = probe.batch._replace(users=probe.batch.users.roll(1))
+    for site in probe.recommender.sites():
+        if not site.per_user and site.name != probe.names[0]:
+            continue
+        before = probe.recommender.represent(probe.batch, site.name)
+        changed, of_others = (
+            float((probe.recommender.represent(b, site.name) != before).any(1).float().mean())
+            for b in (edited, others)
+        )
+        at = f"of the states at {site.name!r} change when the"
+        if site.per_user:
+            need(changed == 0, f"{changed:.0%} {at} last item does, and they are per user.")
+            need(of_others >= 0.5, f"only {of_others:.0%} {at} user does.")
+        else:
+            need(changed >= 0.5, f"only {changed:.0%} {at} last item does.")
 
 
 def _no_op(probe: Probe) -> None:
@@ -197,49 +212,6 @@ def _causal(probe: Probe) -> None:
         need(true, f"{site.name!r} says every_position, but its states know later items.")
 
 
-def _store(probe: Probe) -> None:
-    """What is captured is the state of a real position, as a forward on its window alone has it."""
-    recommender, sequences = probe.recommender, probe.recommender.sequences()
-    rows = probe.rows[np.unique(np.linspace(0, len(probe.rows) - 1, 8).astype(np.int64))]
-    for site in recommender.sites():
-        with tempfile.TemporaryDirectory() as folder:
-            store = capture(recommender, rows, Path(folder), site=site.name)
-            cases = read_cases(store, sequences, recommender.catalog)
-        sequence, position, starts = _planned(probe, sequences, rows, site.every_position)
-        same = np.array_equal(cases.sequence, sequence) and np.array_equal(cases.position, position)
-        wanted = int((sequences.lengths[rows] - 1).sum())
-        need(same and len(cases) == wanted, f"{len(cases)} positions stored, {wanted} there.")
-        some = np.unique(np.linspace(0, len(cases) - 1, N_POSITIONS).astype(np.int64))
-        batch = probe.cut(sequence[some], starts[some], position[some] + 1)
-        states = torch.from_numpy(np.array(cases.states[some]))
-        gap = gap_between(recommender.represent(batch, site.name).float(), states)
-        need(gap <= RTOL, f"stored states at {site.name!r} differ from single forwards: {gap:.2g}.")
-        tops = top_items(recommender.score(batch), recommender.catalog, 1)[:, 0].numpy()
-        agree = float((tops == cases.top_items[some, 0]).mean())
-        need(agree >= 0.99, f"stored recommendations are the model's own for only {agree:.0%}.")
-
-
-def _planned(
-    probe: Probe, sequences: Sequences, rows: NDArray[np.int64], every_position: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Row, position and start of the window of every position that a store should hold."""
-    longest = probe.recommender.max_length
-    w = plan_windows(sequences, rows, longest, every_position=every_position, limit=None, seed=0)
-    spans = list(zip(w.rows, w.starts, w.kept_from, w.ends, strict=True))
-    triples = [(row, at, start) for row, start, first, end in spans for at in range(first, end)]
-    sequence, position, starts = np.array(sorted(triples), dtype=np.int64).T
-    return sequence, position, starts
-
-
-def _evaluation(probe: Probe) -> None:
-    sequences, cases = probe.recommender.sequences(), probe.recommender.evaluation()
-    need(len(cases.rows) > 0, "it has no case.")
-    inside = (cases.ends >= 1) & (cases.ends < sequences.lengths[cases.rows])
-    need(bool(inside.all()), "a case ends outside of its sequence.")
-    wanted = sequences.flat[sequences.offsets[cases.rows] + cases.ends]
-    need(np.array_equal(wanted, cases.targets), "a target is not the item that came next.")
-
-
 def _identity(probe: Probe) -> None:
     first = probe.recommender.fingerprint()
     need(len(first) == 64 and set(first) <= set("0123456789abcdef"), f"{first!r} is no SHA-256.")
@@ -257,13 +229,15 @@ CHECKS: dict[str, Callable[[Probe], None]] = {
     "scores have a column per item": _scores,
     "two calls give the same": _repeats,
     "a sequence does not depend on the batch": _alone,
-    "states are those of the last item": _last_item,
+    "several sites at once give the same": _sites_together,
+    "states are those of the last item or of the user": _whose,
+    "sequences hold what was learned": learned,
     "no-op edit leaves scores bit-equal": _no_op,
     "edit changes scores": _edit_changes,
     "edits are gone afterwards": _edit_ends,
     "linear head gives the scores": _head,
     "every_position is true": _causal,
-    "store holds states of real positions": _store,
-    "evaluation asks for what came next": _evaluation,
+    "store holds states of real positions": store,
+    "evaluation asks for what came next": evaluation,
     "fingerprint is stable": _identity,
 }

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from recsae.sequences import Batch
 
 
+RTOL = 1e-4
+
+
 @dataclass(frozen=True)
 class Probe:
     """A recommender and a batch of n of its own sequences, of different lengths."""
