@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from recsae.recommender import Recommender
 
 GROUP = "recsae.plugins"
+PARTS = ("name", "recognises", "open", "versions")
+FAILURES = (Exception, SystemExit)
+"""A third party's package may fail in any way, and some exit."""
+
+logger = logging.getLogger("recsae")
 
 
 class Plugin(Protocol):
@@ -47,25 +54,46 @@ def installed() -> list[PluginState]:
 
 
 def _state(point: EntryPoint) -> PluginState:
-    package = point.dist.name if point.dist else "?"
-    version = point.dist.version if point.dist else "?"
+    name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+
+    def state(words: str, plugin: Plugin | None = None) -> PluginState:
+        return PluginState(point.name, str(name or "?"), str(version or "?"), words, plugin)
+
     try:
         plugin: Plugin = point.load()
         if isinstance(plugin, type):
             plugin = plugin()
-    except Exception as error:  # a third party's package may fail in any way at import
-        return PluginState(point.name, package, version, f"broken: {_one_line(error)}", None)
+        lacking = [part for part in PARTS if not hasattr(plugin, part)]
+    except FAILURES as error:
+        return state(f"broken: {_one_line(error)}")
+    if lacking:
+        return state(f"broken: {point.value} has no {', '.join(lacking)}")
     try:
-        found = ", ".join(f"{k} {v}" for k, v in plugin.versions().items())
-        return PluginState(point.name, package, version, f"ready ({found})", plugin)
-    except Exception as error:
-        return PluginState(
-            point.name, package, version, f"cannot work here: {_one_line(error)}", plugin
-        )
+        found = ", ".join(f"{k} {v}" for k, v in dict(plugin.versions()).items())
+    except FAILURES as error:
+        return state(f"cannot work here: {_one_line(error)}", plugin)
+    try:
+        plugin.recognises(object())
+    except FAILURES as error:
+        return state(f"broken: {_blame(error)}")
+    return state(f"ready ({found})", plugin)
 
 
-def _one_line(error: Exception) -> str:
+def _blame(error: BaseException) -> str:
+    return f"recognises() raised {_one_line(error)}"
+
+
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+@cache
+def _warn(state: PluginState) -> None:
+    """Once for each; the others go on."""
+    logger.warning(
+        "The plug-in %r of the package %s %s is %s. It is left out; `recsae plugins` lists all.",
+        *state[:4],
+    )
 
 
 def get_plugin(name: str) -> Plugin:
@@ -109,6 +137,10 @@ def load_recommender(
     ------
     CannotOpenModel
         Nothing there, not a checkpoint, not trusted, or no plug-in knows it.
+
+    Notes
+    -----
+    A plug-in that is broken is left out, with a warning of the logger "recsae".
     """
     from pathlib import Path
 
@@ -124,13 +156,16 @@ def load_recommender(
             what = "is a folder" if source.is_dir() else "does not exist"
             raise CannotOpenModel(f"The checkpoint {source} {what}: give the path of a file.")
     states = installed()
+    for broken in (state for state in states if state.plugin is None):
+        _warn(broken)
     for number, state in enumerate(states):
         if state.plugin is None:
             continue
         try:
-            known = state.plugin.recognises(source)
-        except Exception as error:  # a third party's; the others may still know the source
-            states[number] = state._replace(state=f"failed: {_one_line(error)}")
+            known = bool(state.plugin.recognises(source))
+        except FAILURES as error:
+            states[number] = state._replace(state=f"broken: {_blame(error)}", plugin=None)
+            _warn(states[number])
             continue
         if known:
             return state.plugin.open(

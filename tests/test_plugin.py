@@ -44,6 +44,37 @@ class Raising(Toy):
         raise RuntimeError("not again")
 
 
+class RaisingLater(Toy):
+    name = "raising later"
+
+    def recognises(self, source):
+        if isinstance(source, int):
+            raise RuntimeError("not again")
+        return False
+
+
+class Exiting(Toy):
+    def versions(self):
+        raise SystemExit("a newer toybox is needed")
+
+
+class Nonsense(Toy):
+    def versions(self):
+        return ["1.2"]
+
+
+class Half:
+    name = "half"
+
+    def open(self, source, **options):
+        return source
+
+
+class NotMade(Toy):
+    def __init__(self):
+        raise KeyError("toy")
+
+
 toy = Toy()
 
 
@@ -81,10 +112,17 @@ def test_states(plugins):
         ("no_such_module:thing", "broken: ModuleNotFoundError: No module named 'no_such_module'"),
         ("test_plugin:gone", "broken: AttributeError: "),
         ("broken_at_import:thing", "broken: ZeroDivisionError: "),
+        ("exits_at_import:thing", "broken: SystemExit: no licence"),
+        ("not:::python", "broken: AttributeError: "),
+        ("test_plugin:NotMade", "broken: KeyError: 'toy'"),
+        ("test_plugin:Half", "broken: test_plugin:Half has no recognises, versions"),
+        ("test_plugin:pytest", "broken: test_plugin:pytest has no name, recognises, open, vers"),
+        ("test_plugin:Raising", "broken: recognises() raised RuntimeError: not again"),
     ],
 )
 def test_broken_plugin_is_listed_and_not_raised(plugins, monkeypatch, tmp_path, value, words):
     (tmp_path / "broken_at_import.py").write_text("1 / 0")
+    (tmp_path / "exits_at_import.py").write_text("raise SystemExit('no licence')")
     monkeypatch.syspath_prepend(tmp_path)
     plugins(bad=value, good="test_plugin:toy")
     bad, good = installed()
@@ -93,6 +131,41 @@ def test_broken_plugin_is_listed_and_not_raised(plugins, monkeypatch, tmp_path, 
     assert bad.plugin is None
     assert good.plugin is toy
     assert load_recommender(7)[0] == 7  # the others still work
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("test_plugin:Exiting", "cannot work here: SystemExit: a newer toybox is needed"),
+        ("test_plugin:Nonsense", "cannot work here: ValueError: "),
+    ],
+)
+def test_plugin_whose_versions_fail_cannot_work_here(plugins, caplog, value, words):
+    plugins(odd=value, toy="test_plugin:toy")
+    assert installed()[0].state.startswith(words)
+    assert load_recommender(7)[0] == 7
+    assert caplog.records == []  # such as RecBole's where there is no RecBole: nothing is broken
+
+
+def test_keyboard_interrupt_is_nobodys_fault(plugins, monkeypatch):
+    def stop(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Toy, "versions", stop)
+    plugins(toy="test_plugin:toy")
+    with pytest.raises(KeyboardInterrupt):
+        installed()
+
+
+def test_broken_plugin_is_warned_of_once(plugins, caplog):
+    plugins(absent="no_such_module:thing", later="test_plugin:RaisingLater", toy="test_plugin:toy")
+    plugin._warn.cache_clear()
+    for _ in range(2):
+        assert load_recommender(7)[0] == 7
+    assert [(r.name, r.levelname) for r in caplog.records] == [("recsae", "WARNING")] * 2
+    first, second = (r.getMessage() for r in caplog.records)
+    assert first.startswith("The plug-in 'absent' of the package ? ? is broken: ModuleNotFound")
+    assert "'later' of the package ? ? is broken: recognises() raised RuntimeError" in second
 
 
 def test_get_plugin(plugins):
@@ -157,7 +230,7 @@ def test_object_that_nobody_recognises(plugins):
 
 
 def test_plugin_that_fails_to_look_is_passed_over_and_named(plugins):
-    plugins(raising="test_plugin:Raising", toy="test_plugin:toy")
+    plugins(raising="test_plugin:RaisingLater", toy="test_plugin:toy")
     assert load_recommender(7)[0] == 7
-    with pytest.raises(CannotOpenModel, match=r"raising \(failed: RuntimeError: not again\)"):
+    with pytest.raises(CannotOpenModel, match=r"raising \(broken: recognises\(\) raised Runtime"):
         load_recommender(8)
