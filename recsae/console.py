@@ -64,7 +64,7 @@ def _cell(value: Any) -> str:
     if value is None or value != value:  # NaN
         return "-"
     if isinstance(value, float):
-        return f"{value:.3f}"
+        return f"{value:.3f}" if value == 0 or abs(value) >= 5e-4 else f"{value:.0e}"
     return "".join(c if c.isprintable() else " " for c in str(value))
 
 

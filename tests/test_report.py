@@ -23,7 +23,7 @@ from recsae.report.figures import figures
 from recsae.report.page import page
 from recsae.report.schema import SCHEMA_FILE, Report, schema_text
 from recsae.report.tables import COLUMNS, card, concepts_csv
-from recsae.report.words import best_distinct, headlines, verdict
+from recsae.report.words import accuracy_headline, best_distinct, headlines, verdict
 
 HOSTILE = [
     "<script>window.hacked = 1</script>",
@@ -125,6 +125,8 @@ def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0
             "plugin": "recbole",
             "site": "sequence",
             "site_meaning": "the vector that is multiplied with the item embeddings",
+            "site_share": 1.0,
+            "one_state_per_user": False,
             "hidden_size": 64,
             "n_items": 3416,
             "checkpoint_sha256": "9f2b" * 16,
@@ -478,3 +480,16 @@ def test_a_report_of_unknowns_still_renders(tmp_path: Path) -> None:
 
 if __name__ == "__main__":  # python tests/test_report.py DIR [N]: a report to look at
     write_report(make_report(int(sys.argv[2]) if len(sys.argv) > 2 else 12), sys.argv[1])
+
+
+def test_a_model_of_users_is_not_said_to_have_positions(tmp_path: Path) -> None:
+    plain = make_plain()
+    held = plain["accuracy"]["heldout"]
+    said = f"{held['n_positions']:,} positions of {held['n_users']:,} held-out users."
+    assert accuracy_headline(Report.model_validate(plain)).how.endswith(said)
+    plain["model"]["one_state_per_user"] = True
+    report = Report.model_validate(plain)
+    assert accuracy_headline(report).how.endswith(f" {held['n_users']:,} held-out users.")
+    write_report(report, tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "every position" not in page

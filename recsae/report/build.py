@@ -83,6 +83,8 @@ def _model(work: Workspace) -> dict[str, Any]:
         "plugin": recommender.plugin,
         "site": site.name,
         "site_meaning": site.meaning,
+        "site_share": site.share,
+        "one_state_per_user": site.per_user,
         "hidden_size": site.width,
         "n_items": int(recommender.catalog.recommendable.sum()),
         "checkpoint_sha256": recommender.describe().get("checkpoint_sha256")

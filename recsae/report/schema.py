@@ -31,6 +31,9 @@ class Model(Part):
     plugin: str
     site: str
     site_meaning: str
+    site_share: Figure | None
+    """How much of the scores' variance passes through the site; None where it was not tried."""
+    one_state_per_user: bool
     hidden_size: Count
     n_items: Count
     checkpoint_sha256: str

@@ -210,11 +210,12 @@ def accuracy_headline(report: Report) -> Headline:
         return Headline("–", "Accuracy kept: could not be computed", "No held-out cases.")
     low, high = held.ndcg_kept_ci
     interval = f"95% interval {percent(low)} to {percent(high)}; " if low is not None else ""
+    where = "" if report.model.one_state_per_user else f"{held.n_positions:,} positions of "
     return Headline(
         percent(held.ndcg_kept),
         "of the model’s ranking quality survives when it sees only what the concepts carry",
         f"NDCG kept with every state replaced by its reconstruction; {interval}"
-        f"{held.n_positions:,} positions of {held.n_users:,} held-out users.",
+        f"{where}{held.n_users:,} held-out users.",
     )
 
 
