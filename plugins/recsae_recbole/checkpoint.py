@@ -176,7 +176,7 @@ def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
     config, weights = checkpoint["config"], checkpoint["state_dict"]
     found = model_class(config, path)
     try:
-        with redirect_stdout(StringIO()):  # FEARec, SHAN and S3Rec print
+        with redirect_stdout(StringIO()):  # some print, such as FEARec
             model = _constructed(found, config, data.splits["train"])
     except Exception as error:  # RecBole raises whatever it meets
         raise CannotOpenModel(
