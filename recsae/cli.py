@@ -146,10 +146,19 @@ def inspect(
     from recsae.plugin import load_recommender
 
     recommender = load_recommender(checkpoint, trust=trust, data_path=data_path, items=items)
-    from recsae.inspection import inspection
+    from recsae.inspection import inspection, states_of
 
     facts = inspection(recommender)
-    show_json(facts) if as_json else show_facts(facts)
+    if as_json:
+        show_json(facts)
+        return
+    sites = facts.pop("sites")
+    show_facts(facts)
+    click.echo("\nSites, the first being the default:")
+    show_table(
+        ("site", "width", "states", "share of scores", "what it is"),
+        [(s["name"], s["width"], states_of(s), s["share"], s["meaning"]) for s in sites],
+    )
 
 
 @group.command()
