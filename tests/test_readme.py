@@ -5,13 +5,18 @@ import shlex
 from pathlib import Path
 
 import click
+import pandas as pd
 import pytest
+import torch
 
 pytest.importorskip("recbole")
 
 import recsae.pipeline
 from recsae.cli import group
+from recsae.pipeline import run_pipeline
+from recsae.report import read_report
 from recsae.run import RunConfig
+from recsae.testing import PlantedRecommender
 from runs import checkpoint, command, copy_of, recbole_run
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +28,7 @@ COMMANDS = [
     for part in re.split(r"[\n;]\s*", block)
     if part.startswith("recsae ")
 ]
-PYTHON = [block for language, block in BLOCKS if language == "python"]
+PYTHON, CLASS, ATTACH = (block for language, block in BLOCKS if language == "python")
 
 
 def parsed(arguments):
@@ -67,20 +72,66 @@ def test_commands_on_a_run_run(arguments, capsys):
 
 
 def test_the_python_lines_run(tmp_path, monkeypatch):
-    (code,) = PYTHON
-    asked = []
+    asked, finished = [], recbole_run()
 
     def run_pipeline(recommender, folder, config):
         asked.append((recommender.name, config))
-        copy_of(recbole_run(), folder)
+        copy_of(finished, folder)
 
     monkeypatch.setattr(recsae.pipeline, "run_pipeline", run_pipeline)
     monkeypatch.chdir(tmp_path)
     names = {}
-    code = code.replace("saved/SASRec.pth", str(checkpoint())).replace("452", "45")
+    code = PYTHON.replace("saved/SASRec.pth", str(checkpoint())).replace("452", "45")
     exec(compile(code, "README.md", "exec"), names)
     assert asked == [("SASRec", RunConfig(checkpoint=str(checkpoint())))]
     assert len(names["concepts"]) == 128
+
+
+@pytest.fixture
+def torch_names(tmp_path, monkeypatch):
+    """The README's own model, trained for a moment on planted data, and the files it speaks of."""
+    planted = PlantedRecommender(n_users=150, n_items=60, n_concepts=4, width=8, length=20)
+    ids, sequences = planted.catalog.external_ids, planted.sequences()
+    rows = [(u, ids[i], t) for u in range(150) for t, i in enumerate(sequences[u])]
+    pd.DataFrame(rows, columns=["user", "item", "time"]).to_csv(
+        tmp_path / "ratings.csv", index=False
+    )
+    table = planted.catalog.frame[1:].assign(genre=lambda t: t["genre"].map("|".join))
+    table.to_csv(tmp_path / "items.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    names = {"Path": Path, "RunConfig": RunConfig}
+    exec(compile(CLASS, "README.md", "exec"), names)
+    model = names["NextItem"](61)
+    order = {item: number for number, item in enumerate(sorted(ids[1:]), start=1)}
+    items = torch.zeros(150, 31, dtype=torch.int64)
+    for row in range(150):
+        history = [order[ids[i]] for i in sequences[row]]
+        items[row, : len(history)] = torch.tensor(history)
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(60):
+        scores = model(items[:, :-1]).flatten(0, 1)
+        loss = torch.nn.functional.cross_entropy(scores, items[:, 1:].flatten(), ignore_index=0)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    torch.save(model.state_dict(), "gru.pt")
+    return names
+
+
+def test_the_torch_lines_make_a_report(torch_names):
+    def quickly(recommender, folder, config):
+        few = {"samples": 20_000, "latents": 64, "chance_directions": 0}
+        return run_pipeline(recommender, folder, config.model_copy(update=few))
+
+    assert len(re.findall(r"^.+$", ATTACH, flags=re.MULTILINE)) == 10
+    exec(compile(ATTACH, "README.md", "exec"), {**torch_names, "run_pipeline": quickly})
+    report = read_report(Path("gru-run"))
+    assert (report.model.name, report.data.n_users) == ("NextItem", 150)
+    assert report.model.linear_head
+    assert report.data.attributes == ["genre"]
+    assert Path("gru-run/report.html").stat().st_size > 10_000
+    assert command("concepts", "gru-run") == command("report", "gru-run") == 0
 
 
 def test_files_of_a_run_are_named():
