@@ -208,6 +208,12 @@ def test_head_that_is_measured_is_the_models_own():
     assert attach(model, site="states").linear_head().bias is None
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_precision_is_the_models_own(dtype):
+    recommender = attach(GRU().to(dtype), site="states")
+    assert recommender.score(SHORT).dtype == recommender.represent(SHORT).dtype == dtype
+
+
 def test_scores_are_those_of_each_history_alone():
     model = Packed()
     ids = {item: 7 * i % (N - 1) for item, i in IDS.items()}  # in an order of the model's own
