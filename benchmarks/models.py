@@ -24,7 +24,7 @@ import click
 from models_measuring import RUN, measure, one_line
 from models_training import (
     GENERAL,
-    GENERAL_EPOCHS,
+    OF_GENERAL,
     PRETRAIN_EPOCHS,
     SEQUENTIAL,
     SMALLER,
@@ -40,19 +40,19 @@ HEAD = """# Every RecBole model
 Written by `python benchmarks/models.py`. {versions}.
 
 Each model is trained by RecBole's own trainer on a part of the ml-100k that RecBole ships, and its
-best epoch is kept: {training}. General models have {general} epochs. To save time: {smaller}. S3Rec
-and RaCT are pretrained for {pretrain} epochs first. GRU4RecKG and KSR read random embeddings of
-entities and relations. All else is as RecBole sets it. These models are there to be attached to,
-not to be good.
+best epoch is kept: {training}. General models: {general}. To save time: {smaller}. S3Rec and RaCT
+are pretrained for {pretrain} epochs first. GRU4RecKG and KSR read random embeddings of entities
+and relations. All else is as RecBole sets it. These models are there to be attached to, not to be
+good.
 
 Then recsae attaches to the checkpoint and does a run: {run}. NDCG@10 is of the cases in brackets,
 all of held-out users; kept is the share that is left with the SAE's reconstruction, with its 95 %
 interval. Concepts: verified of tested. Steering: the verified latent that is most often active (of
 all latents where none is verified) is turned off; "yes" if scores change, are bit-equal as long as
 nothing is turned and bit-equal again afterwards; then the share of held-out users whose list of
-ten changes. Seconds: training + measuring.
+ten changes. Seconds: training + measuring, CPU time of one thread.
 
-{minutes:.0f} minutes in all, {jobs} at a time.
+{minutes:.0f} minutes in all; {jobs} at a time.
 """
 COLUMNS = (
     "model", "attaches", "site", "positions per pass", "share", "head", "NDCG@10 (cases)",
@@ -66,7 +66,8 @@ def row(name: str, trained: Facts, measured: Facts) -> str:
     if "error" in trained:
         note = f"RecBole cannot train it: {note}"
     m, cells = measured, [name, "yes" if "site" in measured else "no"]
-    cells += [m.get("site", ""), m.get("positions", ""), number(m.get("share")), m.get("head", "")]
+    share = number(m["share"]) if "share" in m else ""
+    cells += [m.get("site", ""), m.get("positions", ""), share, m.get("head", "")]
     if "ndcg" in m:
         low, high = m["interval"]
         cells += [f"{number(m['ndcg'])} ({m['cases']:,})"]
@@ -97,7 +98,7 @@ def number(value: float | None) -> str:
 
 
 def times(trained: Facts, measured: Facts) -> str:
-    """Wall time of both steps, where they were done."""
+    """Seconds of both steps, where they were done."""
     return " + ".join(f"{step['seconds']:.0f}" for step in (trained, measured) if step)
 
 
@@ -110,7 +111,7 @@ def page(rows: dict[str, tuple[Facts, Facts]], jobs: int) -> str:
             versions=", ".join(f"{n} {version(n)}" for n in names),
             training=listed(TRAINING),
             run=listed(RUN),
-            general=GENERAL_EPOCHS,
+            general=listed(OF_GENERAL),
             smaller="; ".join(f"{name} {listed(own)}" for name, own in SMALLER.items()),
             pretrain=PRETRAIN_EPOCHS,
             minutes=total / 60,
@@ -156,12 +157,9 @@ def do_apart(step: str, name: str, work: Path, limit_s: int) -> Facts:
     click.echo(f"{step} {name}", err=True)
     started = time.perf_counter()
     ended = _process(step, name, work, limit_s)
-    seconds = time.perf_counter() - started
     if not fresh.exists():
-        return {"error": ended, "seconds": seconds}
-    found = {**json.loads(fresh.read_text()), "seconds": seconds}
-    result.write_text(json.dumps(found, indent=1))
-    return found
+        return {"error": ended, "seconds": time.perf_counter() - started}
+    return dict(json.loads(fresh.replace(result).read_text()))
 
 
 def _process(step: str, name: str, work: Path, limit_s: int) -> str:
@@ -214,6 +212,7 @@ def main(
         folder = (work or Path(scratch)).resolve()
         if step:
             found = do_here(step, names[0], folder / names[0])
+            found["seconds"] = time.process_time()  # whatever else the machine does meanwhile
             (folder / names[0] / f"{step}.part").write_text(json.dumps(found))
             return
         if remeasure:

@@ -29,7 +29,8 @@ TRAINING: dict[str, Any] = {
     "metrics": ["Recall", "MRR", "NDCG"],
     "valid_metric": "NDCG@10",
 }
-GENERAL_EPOCHS = 30  # they are quick
+# one state for each user: more users, and the time for more epochs
+OF_GENERAL = {"user_inter_num_interval": "[20,100]", "epochs": 20}
 PRETRAIN_EPOCHS = 2
 STAGES = {  # trained in steps, each from the checkpoint of the one before
     "S3Rec": ("pretrain", "finetune"),
@@ -61,9 +62,9 @@ PAIRWISE = {"mlp_hidden_size": [64, 32], "eval_step": 5}  # each pair of user an
 SMALLER: dict[str, dict[str, Any]] = {  # to save time
     "DIN": PAIRWISE,
     "DIEN": PAIRWISE,
-    "ConvNCF": {"epochs": 3},
-    "DGCF": {"epochs": 10},
-    "NNCF": {"epochs": 5},
+    "ConvNCF": {"user_inter_num_interval": "[20,40]", "epochs": 3},
+    "DGCF": {"epochs": 8},
+    "NNCF": {"epochs": 3},
 }
 OWN: dict[str, dict[str, Any]] = {  # what a model needs beyond TRAINING
     "DIN": FULL_RANKING,
@@ -80,7 +81,7 @@ def train(name: str, folder: Path) -> dict[str, Any]:
 
     settings = {**TRAINING, "checkpoint_dir": str(folder), "use_gpu": False, "show_progress": False}
     if name in GENERAL:
-        settings["epochs"] = GENERAL_EPOCHS
+        settings |= OF_GENERAL
     settings |= OWN.get(name, {}) | SMALLER.get(name, {})
     dataset, saved = "ml-100k", ""
     with recbole_boundary(), contextlib.chdir(folder):

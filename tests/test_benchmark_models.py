@@ -112,10 +112,10 @@ def test_a_user_counts_once_however_many_lists_change(models: ModuleType) -> Non
 def test_a_page_has_a_table_for_each_kind_that_was_asked_for(models: ModuleType) -> None:
     rows: dict[str, Any] = {"SASRec": ({"seconds": 80.0}, {**MEASURED, "seconds": 100.0})}
     text = models.page(rows, jobs=2)
-    assert "3 minutes in all, 2 at a time." in text
+    assert "3 minutes in all; 2 at a time." in text
     assert "## Sequential models" in text
     assert "## General models" not in text
-    assert "ConvNCF `epochs` 3" in text
+    assert "DGCF `epochs` 8;" in text
     rows["BPR"] = ({"seconds": 1.0}, {"error": "no", "seconds": 1.0})
     assert "| BPR | no |" in models.page(rows, jobs=2).partition("## General models")[2]
 
