@@ -188,7 +188,7 @@ def both(name: str, work: Path, limit_s: int) -> tuple[Facts, Facts]:
 @click.option("--work", type=click.Path(path_type=Path), help="Keep checkpoints and results here.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/MODELS.md"))
 @click.option("--jobs", default=1, show_default=True, help="Models at a time, one thread each.")
-@click.option("--limit", "limit_s", default=300, show_default=True, help="Seconds for a step.")
+@click.option("--limit", "limit_s", default=600, show_default=True, help="Seconds for a step.")
 @click.option("--remeasure", is_flag=True, help="Keep the checkpoints, measure anew.")
 @click.option("--step", type=click.Choice(list(STEPS)), hidden=True)
 def main(

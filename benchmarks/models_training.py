@@ -59,12 +59,13 @@ EMBEDDINGS: dict[str, Any] = {  # of entities and relations, read from made file
     "preload_weight": {"ent_id": "ent_emb", "rel_id": "rel_emb"},
 }
 PAIRWISE = {"mlp_hidden_size": [64, 32], "eval_step": 5}  # each pair of user and item is computed
+FEW_USERS = {"user_inter_num_interval": "[20,40]"}
 SMALLER: dict[str, dict[str, Any]] = {  # to save time
     "DIN": PAIRWISE,
     "DIEN": PAIRWISE,
-    "ConvNCF": {"user_inter_num_interval": "[20,40]", "epochs": 3},
-    "DGCF": {"epochs": 8},
-    "NNCF": {"epochs": 3},
+    "ConvNCF": {**FEW_USERS, "epochs": 3},
+    "DGCF": {**FEW_USERS, "epochs": 8},
+    "NNCF": {**FEW_USERS, "epochs": 3},
 }
 OWN: dict[str, dict[str, Any]] = {  # what a model needs beyond TRAINING
     "DIN": FULL_RANKING,

@@ -115,7 +115,7 @@ def test_a_page_has_a_table_for_each_kind_that_was_asked_for(models: ModuleType)
     assert "3 minutes in all; 2 at a time." in text
     assert "## Sequential models" in text
     assert "## General models" not in text
-    assert "DGCF `epochs` 8;" in text
+    assert "; DGCF `user_inter_num_interval` [20,40], `epochs` 8;" in text
     rows["BPR"] = ({"seconds": 1.0}, {"error": "no", "seconds": 1.0})
     assert "| BPR | no |" in models.page(rows, jobs=2).partition("## General models")[2]
 
