@@ -26,6 +26,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     """Facts about a recommender, its sites and what a run with the defaults would do."""
     import numpy as np
 
+    from recsae.pipeline import default_latents
     from recsae.run import RunConfig
     from recsae.sequences import split_users
     from recsae.windows import plan_windows
@@ -34,7 +35,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     sequences = recommender.sequences()
     held = split_users(sequences)
     defaults = RunConfig(checkpoint="")
-    planned = {}
+    planned, n_positions = {}, 0
     for name, users, limit in (
         ("construction", ~held, defaults.construction_positions),
         ("held-out", held, defaults.heldout_positions),
@@ -48,10 +49,12 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
             limit=limit,
             seed=0,
         )
+        n_positions = windows.n_positions  # in the end those of held-out users
         planned[name] = (
-            f"{windows.n_positions:,} positions of {int(users.sum()):,} users "
+            f"{n_positions:,} positions of {int(users.sum()):,} users "
             f"in {len(windows):,} forwards"
         )
+    n_latents = default_latents(site.width, defaults.k, n_positions)
     facts = {"plugin": recommender.plugin, **recommender.describe()}
     facts.setdefault(
         "sites", [s._asdict() if hasattr(s, "_asdict") else vars(s) for s in recommender.sites()]
@@ -60,7 +63,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
         **facts,
         "linear head": "verified" if recommender.linear_head() is not None else "none found",
         "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
-        "would train": f"TopK SAE, {16 * site.width:,} latents, k = {defaults.k}",
+        "would train": f"TopK SAE, {n_latents:,} latents, k = {defaults.k}",
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +15,12 @@ from recsae.baselines import LinearCode, neurons, pca, random_directions
 from recsae.cases import Cases, read_cases
 from recsae.concepts import ConceptDictionary, build_concepts
 from recsae.errors import NotEnoughData
-from recsae.files import read_json, read_parquet, write_json, write_parquet
+from recsae.files import read_parquet, write_json, write_parquet
 from recsae.labelers import AttributeLabeler
 from recsae.recommender import find_site
-from recsae.run import Run, RunConfig
-from recsae.sae import SAE, Codes, make_config, sparse_code
-from recsae.scoring import verified_latents
+from recsae.run import Run, RunConfig, versions
+from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
+from recsae.scoring import MIN_POSITIVES, verified_latents
 from recsae.sequences import split_users
 from recsae.train import quality, train_sae
 
@@ -49,9 +48,10 @@ class Workspace:
         site = find_site(recommender, run.config.site)
         self.site = site.name
         config = run.config
-        self.sae_config = make_config(
+        self._given = make_config(
             n_latents=config.latents, k=config.k, n_samples=config.samples, seed=config.seed
-        ).resolved(site.width)
+        )
+        self._given.resolved(site.width)  # refuses what cannot be before anything is written
 
     @cached_property
     def heldout_users(self) -> NDArray[np.bool_]:
@@ -104,6 +104,15 @@ class Workspace:
         return self.recommender.linear_head() if self.site == default else None
 
     @cached_property
+    def sae_config(self) -> SAEConfig:
+        """Settings of the SAE, all filled in."""
+        width = self.construction_store.width
+        n_latents = self._given.n_latents or default_latents(
+            width, self._given.k, len(self.store("heldout"))
+        )
+        return self._given.model_copy(update={"n_latents": n_latents}).resolved(width)
+
+    @cached_property
     def sae(self) -> SAE:
         """The trained SAE."""
         folder = self.folder / "sae"
@@ -152,10 +161,22 @@ class Workspace:
         return verified_latents(self.scores)
 
 
+def default_latents(width: int, k: int, n_heldout: int) -> int:
+    """RecSAE's 16 latents per dimension, or fewer where they could not be tested.
+
+    A latent needs 20 held-out cases on which it is active; on average k of the latents are active
+    on each of the ``n_heldout`` cases.
+
+    >>> default_latents(64, 8, 200_000), default_latents(64, 8, 190)
+    (1024, 76)
+    """
+    return min(16 * width, max(4 * k, n_heldout * k // MIN_POSITIVES))
+
+
 def run_pipeline(
     recommender: Recommender,
-    folder: Path,
-    config: RunConfig,
+    folder: Path | str,
+    config: RunConfig | None = None,
     *,
     progress: Progress | None = None,
 ) -> Run:
@@ -167,6 +188,9 @@ def run_pipeline(
         An attached recommender.
     folder
         The run's folder; the same call goes on where an earlier one was stopped.
+    config
+        What differs from the defaults; its ``checkpoint`` lets ``recsae steer`` open the model
+        again.
     progress
         Called with (done, in all, what).
 
@@ -175,7 +199,8 @@ def run_pipeline(
     RecSAEError
         Anything that is wrong with the input, in one sentence.
     """
-    run = Run(folder, config)
+    config = config or RunConfig()
+    run = Run(Path(folder), config)
     work = Workspace(run, recommender, progress)
     if work.heldout_users.sum() < 2:
         raise NotEnoughData(
@@ -253,26 +278,3 @@ def _report(work: Workspace) -> None:
     from recsae.report.build import build_report
 
     write_report(build_report(work), work.folder)
-
-
-def versions(recommender: Recommender) -> dict[str, str]:
-    """Versions and settings that the numbers depend on."""
-    import platform
-
-    import torch
-
-    names = ("recsae", "torch", "numpy", "pandas", "scipy", "scikit-learn")
-    found = {"python": platform.python_version(), "plugin": recommender.plugin}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except Exception:  # a source tree that is not installed has no metadata
-            found[name] = "unknown"
-    return {**found, "threads": str(torch.get_num_threads())}
-
-
-def finished_figures(folder: Path) -> dict[str, Any]:
-    """What the stages left for the report."""
-    return {
-        name: read_json(folder / f"{name}.json") for name in ("scoring", "accuracy", "steering")
-    }

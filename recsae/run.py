@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from recsae.files import digest_of, digest_of_file, read_json, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from recsae.recommender import Recommender
+
 RECORD = "run.json"
 VERSION = 1
 STAGES = ("capture", "train", "concepts", "scoring", "accuracy", "steering", "report")
@@ -29,7 +32,8 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    checkpoint: str
+    checkpoint: str | None = None
+    """None for a model that was not opened from a file."""
     data_path: str | None = None
     items: str | None = None
     title_column: str | None = None
@@ -88,7 +92,8 @@ class Run:
         if self.record and self.record["model"] != model:
             raise ArtifactMismatch(
                 f"{self.folder} holds a run of another model or data set "
-                f"({self.record['config']['checkpoint']}): choose another folder with --out."
+                f"({self.record['config']['checkpoint'] or 'a model in memory'}): choose another "
+                "folder with --out."
             )
         files = self.folder.iterdir() if self.folder.is_dir() else ()
         unfinished = f".{RECORD}.*.part"  # killed while it wrote its first record
@@ -175,6 +180,22 @@ class Run:
     def _figure(self, key: str) -> dict[str, float]:
         stages = self.record["stages"]
         return {name: stages[name][key] for name in STAGES if name in stages}
+
+
+def versions(recommender: Recommender) -> dict[str, str]:
+    """Versions and settings that the numbers depend on."""
+    import platform
+
+    import torch
+
+    names = ("recsae", "torch", "numpy", "pandas", "scipy", "scikit-learn")
+    found = {"python": platform.python_version(), "plugin": recommender.plugin}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except Exception:  # a source tree that is not installed has no metadata
+            found[name] = "unknown"
+    return {**found, "threads": str(torch.get_num_threads())}
 
 
 class _PeakMemory:

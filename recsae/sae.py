@@ -49,6 +49,7 @@ class SAEConfig(BaseModel):
     learning_rate: float = Field(5e-3, gt=0)
     """Peak learning rate at batch 1,024; scaled with the square root of the batch."""
     batch_size: int = Field(1024, ge=1)
+    """At most; small stores are read in smaller batches, down to 32."""
     n_samples: int = Field(4_000_000, ge=1)
     """States to train on, repeats counted; rounded to whole epochs, at most ``max_epochs``."""
     max_epochs: int = Field(50, ge=1)

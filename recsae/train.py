@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 STATE, STATE_META = "training.safetensors", "training.json"
 DENSE_SHARE = 0.1
+SMALL_BATCH, STEPS_PER_EPOCH = 32, 64
+"""Small stores are read in smaller batches, so that there are steps enough to learn from."""
 
 
 def train_sae(
@@ -101,7 +103,7 @@ class Trainer:
     def __init__(self, sae: SAE, n_states: int) -> None:
         config = sae.config
         self.sae = sae
-        self.batch_size = min(config.batch_size, n_states)
+        self.batch_size = min(config.batch_size, max(SMALL_BATCH, n_states // STEPS_PER_EPOCH))
         self.n_epochs = min(config.max_epochs, max(1, round(config.n_samples / n_states)))
         self.n_steps = self.n_epochs * math.ceil(n_states / self.batch_size)
         self.peak = config.learning_rate * math.sqrt(self.batch_size / 1024)

@@ -63,6 +63,8 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
     ------
     ArtifactMismatch
         No run, an unfinished one, or a model that has changed since.
+    InvalidInput
+        The run was made from a model in memory.
     """
     run = Run(folder)
     config = run.config
@@ -71,6 +73,11 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
     for path in run.changed_sources():
         raise ArtifactMismatch(
             f"{path} is gone or has changed since the run in {folder} was made: make a new run."
+        )
+    if config.checkpoint is None:
+        raise InvalidInput(
+            f"The run in {folder} was made from a model in memory, which cannot be opened from "
+            "here: in Python, use recsae.steer(recommender, SAE.load(folder / 'sae'), ...)."
         )
     recommender = open_recommender(config, trust=True, device=device)
     if recommender.fingerprint() != run.record["model"]:

@@ -14,7 +14,7 @@ from recsae.pipeline import run_pipeline
 from recsae.run import RunConfig
 from recsae.testing.planted import PlantedRecommender
 
-CONFIG = RunConfig(checkpoint="planted", k=3, latents=16, samples=150_000, chance_directions=60)
+CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
 RECBOLE = {"latents": 128, "samples": 150_000, "chance_directions": 50}
 _folder = tempfile.TemporaryDirectory(prefix="recsae-runs-")
 atexit.register(_folder.cleanup)

@@ -100,7 +100,7 @@ def torch_names(tmp_path, monkeypatch):
     table.to_csv(tmp_path / "items.csv", index=False)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    names = {"Path": Path, "RunConfig": RunConfig}
+    names = {}
     exec(compile(CLASS, "README.md", "exec"), names)
     model = names["NextItem"](61)
     order = {item: number for number, item in enumerate(sorted(ids[1:]), start=1)}
@@ -120,9 +120,9 @@ def torch_names(tmp_path, monkeypatch):
 
 
 def test_the_torch_lines_make_a_report(torch_names):
-    def quickly(recommender, folder, config):
-        few = {"samples": 20_000, "latents": 64, "chance_directions": 0}
-        return run_pipeline(recommender, folder, config.model_copy(update=few))
+    def quickly(recommender, folder):
+        config = RunConfig(samples=20_000, latents=64, chance_directions=0)
+        return run_pipeline(recommender, folder, config)
 
     assert len(re.findall(r"^.+$", ATTACH, flags=re.MULTILINE)) == 10
     exec(compile(ATTACH, "README.md", "exec"), {**torch_names, "run_pipeline": quickly})

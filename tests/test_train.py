@@ -11,7 +11,7 @@ from recsae.sae import CONFIG, SAE, WEIGHTS, make_config
 from recsae.train import STATE, STATE_META, Trainer, quality, train_sae
 from toy import store
 
-SMALL = {"n_latents": 12, "k": 2, "batch_size": 64, "n_samples": 1200, "dead_after": 100}
+SMALL = {"n_latents": 12, "k": 2, "batch_size": 32, "n_samples": 1200, "dead_after": 100}
 
 
 def planted(n: int = 300, width: int = 8, n_directions: int = 12, seed: int = 0) -> tuple:
@@ -164,13 +164,13 @@ def test_killed_and_resumed_gives_the_same_bits(states, tmp_path, epoch):
     config = make_config(**SMALL | {"n_latents": 60, "k": 1, "dead_after": 350})
     straight = train_sae(states, config, tmp_path / "straight")
     with pytest.raises(Killed):
-        train_sae(states, config, tmp_path / "killed", progress=killed_at(5 * epoch))
+        train_sae(states, config, tmp_path / "killed", progress=killed_at(10 * epoch))
     assert not (tmp_path / "killed" / CONFIG).exists()
     seen = []
     resumed = train_sae(
         states, config, tmp_path / "killed", progress=lambda done, *_: seen.append(done)
     )
-    assert seen[0] == 5 * min(epoch + 1, 4)  # it went on and did not begin again
+    assert seen[0] == 10 * min(epoch + 1, 4)  # it went on and did not begin again
     assert weights(resumed) == weights(straight)
     files = [tmp_path / name / WEIGHTS for name in ("killed", "straight")]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -179,7 +179,7 @@ def test_killed_and_resumed_gives_the_same_bits(states, tmp_path, epoch):
 
 def test_killed_twice(states, tmp_path):
     config = make_config(**SMALL)
-    for step in (5, 10):
+    for step in (10, 20):
         with pytest.raises(Killed):
             train_sae(states, config, tmp_path / "sae", progress=killed_at(step))
     assert weights(train_sae(states, config, tmp_path / "sae")) == weights(
@@ -191,14 +191,14 @@ def test_killed_twice(states, tmp_path):
 def test_damaged_training_state_means_starting_again(states, tmp_path, damage):
     config = make_config(**SMALL)
     with pytest.raises(Killed):
-        train_sae(states, config, tmp_path, progress=killed_at(10))
+        train_sae(states, config, tmp_path, progress=killed_at(20))
     if damage == "cut short":
         (tmp_path / STATE).write_bytes((tmp_path / STATE).read_bytes()[:-5])
     elif damage == "meta cut short":
         (tmp_path / STATE_META).write_text('{"made')
     elif damage == "of another epoch":  # killed between the two files
         meta = json.loads((tmp_path / STATE_META).read_text())
-        (tmp_path / STATE_META).write_text(json.dumps({**meta, "epoch": 1, "step": 5}))
+        (tmp_path / STATE_META).write_text(json.dumps({**meta, "epoch": 1, "step": 10}))
     else:
         (tmp_path / STATE).unlink()
     assert weights(train_sae(states, config, tmp_path)) == weights(train_sae(states, config))
@@ -206,7 +206,7 @@ def test_damaged_training_state_means_starting_again(states, tmp_path, damage):
 
 def test_state_of_another_training_is_not_resumed(states, tmp_path):
     with pytest.raises(Killed):
-        train_sae(states, make_config(**SMALL), tmp_path, progress=killed_at(10))
+        train_sae(states, make_config(**SMALL), tmp_path, progress=killed_at(20))
     other = make_config(**SMALL, seed=5)
     assert weights(train_sae(states, other, tmp_path)) == weights(train_sae(states, other))
 
@@ -328,3 +328,9 @@ def test_quality_by_hand(tmp_path):
     assert found["l0"] == pytest.approx(21 / 21)  # latent 0 on 20 rows, latent 1 on one
     assert found["dead_fraction"] == pytest.approx(1 / 3)
     assert found["dense_fraction"] == pytest.approx(1 / 3)  # latent 1 on 1 of 21 is not
+
+
+def test_small_stores_are_read_in_small_batches():
+    """At least 64 steps an epoch, until a batch would be smaller than 32."""
+    sae = SAE(make_config(n_latents=12, k=2), 8)
+    assert [Trainer(sae, n).batch_size for n in (100, 6400, 65_536, 10**6)] == [32, 100, 1024, 1024]

@@ -240,3 +240,8 @@ def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path):
     write_json(folder / "run.json", record)
     with pytest.raises(ArtifactMismatch, match=match):
         open_run(folder)
+
+
+def test_a_run_made_from_a_model_in_memory_cannot_be_opened_from_its_folder():
+    with pytest.raises(InvalidInput, match=r"a model in memory.* in Python, use recsae\.steer"):
+        open_run(planted_run())

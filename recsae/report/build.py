@@ -11,7 +11,6 @@ import numpy as np
 from recsae import columns as C
 from recsae.concepts import item_effects
 from recsae.files import read_json
-from recsae.pipeline import finished_figures
 from recsae.recommender import find_site
 from recsae.scoring import (
     LEVEL,
@@ -42,7 +41,10 @@ SCALARS = (
 def build_report(work: Workspace) -> dict[str, Any]:
     """Everything that the report shows, as one dict that follows the schema."""
     started = time.perf_counter()
-    figures = finished_figures(work.folder)
+    figures = {
+        name: read_json(work.folder / f"{name}.json")
+        for name in ("scoring", "accuracy", "steering")
+    }
     concepts = _concepts(work)
     attributes = figures["scoring"]["attributes"]
     return {

@@ -209,7 +209,7 @@ def _firing(report: Report) -> "Canvas | None":
     axes.set_xscale("log")
     ticks = [10.0**e for e in range(int(np.floor(low)), 1)]
     axes.set_xticks(ticks, [f"{100 * t:g}%" for t in ticks])
-    axes.set_xlabel("share of held-out positions on which the concept is active")
+    axes.set_xlabel("share of held-out cases on which the concept is active")
     axes.set_ylabel("concepts")
     axes.grid(axis="x", visible=False)
     axes.locator_params(axis="y", integer=True)

@@ -56,7 +56,7 @@ const COLUMNS = [
   { id: "cases", head: "active cases", value: (c) => c.n_pos, show: (c) => count(c.n_pos), first: -1, minor: true,
     tip: "Held-out cases on which the concept is active" },
   { id: "often", head: "active on", value: (c) => c.fire_rate, show: (c) => percent(c.fire_rate), first: -1, minor: true,
-    tip: "Share of held-out positions on which the concept is active" },
+    tip: "Share of held-out cases on which the concept is active" },
 ];
 const byTrust = (a, b) => rank(a) - rank(b) || (b.ci_low ?? -1) - (a.ci_low ?? -1)
   || (b.balanced_accuracy ?? -1) - (a.balanced_accuracy ?? -1) || a.latent - b.latent;
