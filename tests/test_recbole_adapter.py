@@ -1,6 +1,6 @@
 """States, scores and edits of RecBole models through the adapter."""
 
-import contextlib
+import functools
 import json
 from itertools import pairwise
 
@@ -10,22 +10,15 @@ import torch
 
 pytest.importorskip("recbole")
 
-from recbole_kit import FOLDER, TINY, opened, run_by_recbole, small_checkpoint, tiny
+from recbole_kit import FOLDER, TINY, opened, small_checkpoint, tiny
 from recsae.activations import capture
-from recsae.errors import CannotOpenModel, RecSAEError, SiteNotFound
+from recsae.errors import CannotOpenModel, InvalidInput, RecSAEError, SiteNotFound
 from recsae.recommender import Recommender, is_causal
 from recsae.sequences import pad
-from recsae.testing import check_recommender
 from recsae_recbole import plugin
-from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.opening import open_checkpoint
 
 CAUSAL = ("SASRec", "GRU4Rec")
-WITH_SITE = (  # RecBole's other sequential models that need nothing but interactions
-    *("LightSANs", "FEARec", "NARM", "SRGNN", "GCSAN", "Caser", "HRM", "FOSSIL", "SHAN", "SINE"),
-    *("STAMP", "NextItNet", "HGN", "CORE", "NPE", "TransRec"),
-)
-NO_LINEAR_HEAD = ("CORE", "NPE", "TransRec")
 
 
 def some_batch(recommender, n=40):
@@ -154,16 +147,10 @@ def test_edits(model):
     assert not {"forward", "gather_indexes"} & set(vars(recommender.model))
 
 
-def test_recboles_own_evaluation_sees_an_edit(tmp_path):
-    recommender = opened()
-    with recbole_boundary(), contextlib.chdir(tmp_path):
-        trainer, loaders = run_by_recbole(tiny(), tmp_path)
-        trainer.model = recommender.model
-        before = trainer.evaluate(loaders["test"], load_best_model=False)
-        with recommender.edit(lambda h: -h):
-            inside = trainer.evaluate(loaders["test"], load_best_model=False)
-        assert inside != before
-        assert trainer.evaluate(loaders["test"], load_best_model=False) == before
+def test_positions_that_a_model_does_not_give(tmp_path):
+    recommender = open_checkpoint(small_checkpoint(tmp_path / "x.pth", "HGN"), trust=True)
+    with pytest.raises(CannotOpenModel, match="HGN does not give the states of all positions"):
+        recommender.represent(some_batch(recommender), positions=True)
 
 
 def test_a_sequence_of_an_unknown_user():
@@ -183,23 +170,32 @@ def test_unknown_sites():
         recommender.edit(lambda h: h, "block 0")
 
 
-# -- other models --------------------------------------------------------------------------------
+# -- general recommenders ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", WITH_SITE)
-def test_other_sequential_models(model):
-    """Their default site is found and verified, whatever arguments their forward takes."""
-    settings = {"reg_weight": [1e-4] * 3} if model == "NARM" else {}
-    path = small_checkpoint(FOLDER / f"small-{model}.pth", model, **settings)
-    recommender = open_checkpoint(path, trust=True)
-    check_recommender(recommender)
-    assert not recommender.sites()[0].every_position
-    assert (recommender.linear_head() is None) == (model in NO_LINEAR_HEAD)
+@functools.cache
+def general():
+    return open_checkpoint(small_checkpoint(FOLDER / "adapter-BPR.pth", "BPR"), trust=True)
 
 
-@pytest.mark.parametrize("model", CAUSAL)
-def test_causal_models_pass_the_kit(model):
-    check_recommender(opened(model))
+def test_states_of_users():
+    """They are the model's own, whatever part of a user's history is shown."""
+    recommender = general()
+    model, sequences = recommender.model, recommender.sequences()
+    rows = np.arange(len(sequences))
+    assert recommender.max_length == sequences.learned.max()
+    batches = [sequences.batch(rows, 0 * rows, 0 * rows + n, 5) for n in (1, 4)]
+    wanted = model.user_embedding.weight.detach()[sequences.user_rows]
+    for batch in batches:
+        assert torch.equal(recommender.represent(batch), wanted)
+    with torch.no_grad():
+        own = model.full_sort_predict(recommender.interaction(batches[0])).view(len(rows), -1)
+    assert torch.equal(recommender.score(batches[1]), own)
+
+
+def test_general_recommenders_know_no_sequences_of_strangers():
+    with pytest.raises(InvalidInput, match=r"BPR knows users, not sequences: .* trained on"):
+        general().score(pad([[1, 2]], 5))
 
 
 # -- identity ------------------------------------------------------------------------------------
@@ -215,7 +211,11 @@ def test_describe():
         "meaning": "what the model knows of a sequence: its scores are made from this vector alone",
         "width": 64,
         "every_position": True,
+        "per_user": False,
+        "share": 1.0,
     }
+    assert [site["name"] for site in facts["sites"]] == [s.name for s in recommender.sites()]
+    assert facts["scores_by"] == "full_sort_predict"
     assert facts["head"]["parameter"] == "item_embedding.weight"
     assert facts["head"]["relative_error"] < 1e-6
     assert (facts["users"], facts["items"], facts["max_length"]) == (202, 234, 20)
@@ -224,6 +224,17 @@ def test_describe():
     assert facts["item_columns"] == ["item_id", "movie_title", "release_year", "class"]
     assert facts["items_from"] in facts["data_files"]
     assert opened("LightSANs").describe()["sites"][0]["every_position"] is False
+
+
+def test_describe_what_is_lacking(tmp_path):
+    path = small_checkpoint(tmp_path / "x.pth", "TransRec")
+    facts = open_checkpoint(path, trust=True).describe()
+    assert json.loads(json.dumps(facts)) == facts
+    assert facts["head"] is None
+    path = small_checkpoint(tmp_path / "x.pth", "NeuMF")
+    facts = open_checkpoint(path, trust=True).describe()
+    assert facts["scores_by"] == "pairs (predict)"
+    assert facts["sites"][0]["per_user"]
 
 
 def test_fingerprint_is_of_what_makes_the_scores(tmp_path):
