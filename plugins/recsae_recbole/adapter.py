@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
@@ -14,7 +12,7 @@ import numpy as np
 
 from recsae.catalog import ItemCatalog
 from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.files import digest_of_file
+from recsae.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, is_causal
 from recsae.sequences import Batch, Sequences
 
@@ -230,15 +228,15 @@ class RecBoleRecommender:
         settings = {k: v for k, v in self.config.final_config_dict.items() if k not in known}
         settings["device"] = None
         settings["length"] = self.max_length
-        digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
-        for name, tensor in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        digest.update("\n".join(self.catalog.external_ids).encode())
-        return digest.hexdigest()
+        learned = self.data.sequences.learned
+        if learned is not None:  # their scores also come from the histories they were trained on
+            settings["histories"] = [self.data.sequences.flat.tolist(), learned.tolist()]
+        ids = self.catalog.external_ids
+        return digest_of([settings, digest_of_module(self.model), ids])
 
     def fingerprint(self) -> str:
-        """SHA-256 over weights, the model's own settings, maximum length and item ids."""
+        """SHA-256 over weights, the model's own settings, maximum length and item ids, and over
+        the histories that a general model learned from."""
         return self._fingerprint
 
     def sources(self) -> list[str]:

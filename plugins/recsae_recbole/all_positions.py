@@ -10,7 +10,8 @@ import torch
 from recsae.errors import NotEnoughData
 from recsae.hooks import replaced_method
 
-from .dataset import POSITION, Data
+from .dataset import Data
+from .general_data import POSITION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
