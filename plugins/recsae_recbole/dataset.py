@@ -22,8 +22,7 @@ from recsae.sequences import Sequences
 
 from .boundary import seed_generators
 from .checkpoint import one_line
-from .general_data import POSITION
-from .general_data import general_class, general_sequences
+from .general_data import POSITION, general_class, general_sequences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
