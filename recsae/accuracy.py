@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.forwards import lists_of
 from recsae.intervals import paired_ratio
 from recsae.lists import hits_in, scores_of_groups
 from recsae.metrics import ndcg_of_lists, rank_biased_overlap, ranking_metrics, top_of_states
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from recsae.cases import Cases
     from recsae.recommender import EvaluationCases, LinearHead, Recommender
     from recsae.sae import SAE
+    from recsae.windows import Windows
 
     Values = dict[str, NDArray[np.float64]]
 
@@ -91,20 +93,21 @@ def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]
     return compare_lists(cases, before, after)
 
 
-def heldout_from_cases(before: Values, after: Values, keep: NDArray[np.bool_]) -> dict[str, Any]:
-    """The same block where scores are not linear in the site: last items of held-out users only."""
-    kept, low, high = paired_ratio(after["ndcg@10"][keep], before["ndcg@10"][keep])
-    return {
-        "base": {name: float(v[keep].mean()) for name, v in before.items()},
-        "reconstructed": {name: float(v[keep].mean()) for name, v in after.items()},
-        "ndcg_kept": kept,
-        "ndcg_kept_ci": [low, high],
-        "last_item_ndcg_kept": kept,
-        "last_item_ndcg_kept_ci": [low, high],
-        "rbo": None,
-        "n_users": int(keep.sum()),
-        "n_positions": int(keep.sum()),
-    }
+def heldout_by_running(
+    recommender: Recommender,
+    cases: Cases,
+    sae: SAE,
+    site: str,
+    windows: Windows,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The same where scores are not linear in the site: the model runs on from the reconstruction.
+
+    ``windows`` are those that the cases were captured from.
+    """
+    with recommender.edit(insert_reconstruction(sae), site):
+        after = lists_of(recommender, windows, progress)
+    return compare_lists(cases, cases.top_items.astype(np.int64), after)
 
 
 def compare_lists(

@@ -12,7 +12,7 @@ from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import digest_of, map_arrays, read_json, write_arrays, write_json
 from recsae.forwards import forward, head_for
 from recsae.recommender import find_site, hides_history
-from recsae.windows import Windows, plan_windows
+from recsae.windows import Windows, windows_of
 
 if TYPE_CHECKING:
     import torch
@@ -174,16 +174,8 @@ def capture_sites(
         site = find_site(recommender, name)
         together.setdefault((site.every_position, site.per_user), []).append(site)
     hides = hides_history(recommender)
-    for (every_position, per_user), sites in together.items():
-        windows = plan_windows(
-            recommender.sequences(),
-            rows,
-            recommender.max_length,
-            every_position=every_position,
-            per_user=per_user,
-            limit=limit,
-            seed=seed,
-        )
+    for sites in together.values():
+        windows = windows_of(recommender, sites[0], rows, limit, seed)
         made_from = {
             "model": recommender.fingerprint(),
             "rows": digest_of(rows.tolist()),

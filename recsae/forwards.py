@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from recsae.activations import Progress
     from recsae.recommender import LinearHead, Recommender
     from recsae.windows import Windows
 
@@ -70,7 +71,9 @@ def forward(
     kept = (offset >= first[:, None]) & (offset < batch.lengths[:, None])
     last_only = bool((kept.sum(1) == 1).all())
     names = sites if head is None else list(dict.fromkeys([*sites, default]))
-    states = represent_sites(recommender, batch, names, positions=not last_only)
+    states = {}
+    if names:
+        states = represent_sites(recommender, batch, names, positions=not last_only)
     if not last_only:
         states = {name: every[kept] for name, every in states.items()}
     for site in sites:
@@ -89,6 +92,27 @@ def forward(
         (starts + where).astype(np.int32),
         lists.astype(np.int32),
     )
+
+
+def lists_of(
+    recommender: Recommender, windows: Windows, progress: Progress | None = None
+) -> NDArray[np.int64]:
+    """``(m, 10)`` best items at the positions that windows keep, edits applied, sorted by sequence
+    and position."""
+    head, parts = head_for(recommender, windows), []
+    for first in range(0, len(windows), BATCH):
+        index = np.arange(first, min(first + BATCH, len(windows)))
+        parts.append(forward(recommender, [], windows.take(index), head))
+        if progress:
+            progress(int(index[-1]) + 1, len(windows), "windows ranked")
+    order = np.lexsort(
+        (
+            np.concatenate([p.position for p in parts]),
+            np.concatenate([p.sequence for p in parts]),
+        )
+    )
+    lists = np.concatenate([p.top_items for p in parts])[order]
+    return np.asarray(lists, dtype=np.int64)
 
 
 def _check_finite(states: torch.Tensor, site: str, name: str) -> None:

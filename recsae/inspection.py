@@ -29,30 +29,20 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     from recsae.pipeline import default_latents
     from recsae.run import RunConfig
     from recsae.sequences import split_users
-    from recsae.windows import plan_windows
+    from recsae.windows import windows_of
 
     site = recommender.sites()[0]
-    sequences = recommender.sequences()
-    held = split_users(sequences)
+    held = split_users(recommender.sequences())
     defaults = RunConfig(checkpoint="")
     planned, n_positions = {}, 0
     for name, users, limit in (
         ("construction", ~held, defaults.construction_positions),
         ("held-out", held, defaults.heldout_positions),
     ):
-        windows = plan_windows(
-            sequences,
-            np.flatnonzero(users),
-            recommender.max_length,
-            every_position=site.every_position,
-            per_user=site.per_user,
-            limit=limit,
-            seed=0,
-        )
+        windows = windows_of(recommender, site, np.flatnonzero(users), limit, seed=0)
         n_positions = windows.n_positions  # in the end those of held-out users
         planned[name] = (
-            f"{n_positions:,} positions of {int(users.sum()):,} users "
-            f"in {len(windows):,} forwards"
+            f"{n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
         )
     n_latents = default_latents(site.width, defaults.k, n_positions)
     facts = {"plugin": recommender.plugin, **recommender.describe()}

@@ -23,6 +23,7 @@ from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
 from recsae.scoring import MIN_POSITIVES, verified_latents
 from recsae.sequences import split_users
 from recsae.train import quality, train_sae
+from recsae.windows import Windows, windows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,19 +59,29 @@ class Workspace:
         """``(n_sequences,)`` True for users kept for testing."""
         return split_users(self.recommender.sequences())
 
+    def _captured(self, name: str) -> tuple[NDArray[np.int64], int]:
+        """Rows of the users of a store, and at most how many of their positions."""
+        held = name == "heldout"
+        limit = self.config.heldout_positions if held else self.config.construction_positions
+        return np.flatnonzero(self.heldout_users == held), limit
+
     def store(self, name: str) -> ActivationStore:
         """Capture (or open) the states of construction users, ``activations``, or ``heldout``."""
-        held = name == "heldout"
-        config = self.config
+        rows, limit = self._captured(name)
         return capture(
             self.recommender,
-            np.flatnonzero(self.heldout_users == held),
+            rows,
             self.folder / name,
             site=self.site,
-            limit=config.heldout_positions if held else config.construction_positions,
-            seed=config.seed,
+            limit=limit,
+            seed=self.config.seed,
             progress=self.progress,
         )
+
+    def windows(self, name: str) -> Windows:
+        """The windows that a store is captured from."""
+        site = find_site(self.recommender, self.site)
+        return windows_of(self.recommender, site, *self._captured(name), self.config.seed)
 
     @cached_property
     def construction_store(self) -> ActivationStore:

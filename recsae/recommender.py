@@ -83,7 +83,8 @@ class Recommender(Protocol):
     """A trained recommender, attached. Adapters implement this; recsae uses nothing else.
 
     An adapter may also have ``hides_history = True``, if its recommendations leave out the items of
-    the history as its own evaluation does, and ``represent_sites``, the method behind
+    the history as its own evaluation does, ``max_positions``, at how many positions it can be
+    captured in reasonable time, if it ranks slowly, and ``represent_sites``, the method behind
     :func:`represent_sites`, if one forward gives the states of several sites.
     """
 

@@ -11,7 +11,7 @@ from recsae import columns as C
 from recsae.accuracy import (
     evaluate,
     heldout_accuracy,
-    heldout_from_cases,
+    heldout_by_running,
     insert_reconstruction,
 )
 from recsae.attributes import POPULARITY, TERM
@@ -200,7 +200,10 @@ def accuracy_stage(work: Workspace) -> dict[str, Any]:
     if work.head is not None:
         heldout = heldout_accuracy(work.heldout, work.sae, work.head)
     else:
-        heldout = heldout_from_cases(before, after, work.heldout_users[cases.group_rows])
+        heldout = heldout_by_running(
+            *(work.recommender, work.heldout, work.sae, work.site, work.windows("heldout")),
+            work.progress,
+        )
     return {
         "metric_note": f"The recommender's own evaluation: {cases.description}.",
         "all_users": {

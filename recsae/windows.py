@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from recsae.recommender import Recommender, Site
     from recsae.sequences import Sequences
 
 CONTEXT_SHARE = 0.8
@@ -38,6 +39,25 @@ class Windows:
         return Windows(
             self.rows[index], self.starts[index], self.ends[index], self.kept_from[index]
         )
+
+
+def windows_of(
+    recommender: Recommender, site: Site, rows: NDArray[np.int64], limit: int | None, seed: int
+) -> Windows:
+    """The windows that give a site's states of the sequences ``rows``; see plan_windows.
+
+    A recommender's own ``max_positions`` is a limit too.
+    """
+    slow = getattr(recommender, "max_positions", None)
+    return plan_windows(
+        recommender.sequences(),
+        rows,
+        recommender.max_length,
+        every_position=site.every_position,
+        per_user=site.per_user,
+        limit=min((n for n in (limit, slow) if n is not None), default=None),
+        seed=seed,
+    )
 
 
 def plan_windows(

@@ -11,11 +11,15 @@ from recsae.accuracy import (
     compare_lists,
     evaluate,
     heldout_accuracy,
-    heldout_from_cases,
+    heldout_by_running,
     insert_reconstruction,
 )
+from recsae.activations import capture
+from recsae.cases import read_cases
 from recsae.recommender import EvaluationCases
 from recsae.sae import SAE, make_config
+from recsae.testing import PlantedRecommender
+from recsae.windows import windows_of
 from toy import UserTable, cases, catalog, head, sequences
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")
@@ -247,14 +251,26 @@ def test_the_edit_that_inserts_the_reconstruction(model):
     torch.testing.assert_close(insert_reconstruction(lossless(4))(h), h)
 
 
-def test_figures_of_last_items_alone():
-    before = {"ndcg@10": np.array([1.0, 0.5, 0.5, 0.0])}
-    after = {"ndcg@10": np.array([0.5, 0.5, 0.0, 1.0])}
-    keep = np.array([True, True, True, False])
-    found = heldout_from_cases(before, after, keep)
-    assert found["ndcg_kept"] == found["last_item_ndcg_kept"] == 0.5
-    assert found["base"]["ndcg@10"] == pytest.approx(2 / 3)
-    assert (found["n_users"], found["n_positions"], found["rbo"]) == (3, 3, None)
+def test_running_on_from_the_reconstruction_gives_what_the_head_gives(tmp_path):
+    """At every position, whether the model gives all of them in one forward or ranks each."""
+    model = PlantedRecommender(n_users=40, n_items=60, n_concepts=4, width=8, length=12)
+    sae = lossless(8)
+    with torch.no_grad():
+        sae.b_enc.fill_(-0.3)  # not lossless any more
+    rows, site = np.arange(40), model.sites()[0]
+    for every in (True, False):
+        place = replace(site, every_position=every)
+        model.sites = lambda place=place: [place]
+        store = capture(model, rows, tmp_path / str(every))
+        cases = read_cases(store, model.sequences(), model.catalog)
+        windows = windows_of(model, place, rows, None, seed=0)
+        by_head = heldout_accuracy(cases, sae, PlantedRecommender.linear_head(model))
+        model.linear_head = lambda: None
+        by_running = heldout_by_running(model, cases, sae, site.name, windows)
+        del model.linear_head
+        assert by_running == by_head
+        assert by_head["ndcg_kept"] != 1
+        assert by_head["n_positions"] == len(cases) > 40
 
 
 def test_groups_know_their_users():
