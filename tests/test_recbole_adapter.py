@@ -251,6 +251,8 @@ def test_fingerprint_is_of_what_makes_the_scores(tmp_path):
     ]
     prints = {r.fingerprint() for r in (*same, *others)}
     assert len(prints) == 5
+    lengths = [changed("g.pth", model="GRU4Rec", MAX_ITEM_LIST_LENGTH=n) for n in (5, 6)]
+    assert lengths[0].fingerprint() != lengths[1].fingerprint()  # with the same weights
 
 
 def test_the_plugin():

@@ -103,7 +103,15 @@ def test_titles_and_attributes_can_be_given(tmp_path):
 def test_what_is_no_model_of_recboles():
     config, model = live()
     assert live_parts((config, model)) == (config, model)
-    for other in ((model, config), (config,), (config, None), [config, model], config, model, None):
+    for other in (
+        (model, config),
+        (config,),
+        (config, "SASRec"),
+        [config, model],
+        config,
+        model,
+        None,
+    ):
         assert live_parts(other) is None
         assert not plugin.recognises(other)
     with pytest.raises(CannotOpenModel, match="No installed plug-in recognises an object of type"):
@@ -115,19 +123,22 @@ def test_what_is_no_model_of_recboles():
 
 def test_nothing_of_the_callers_changes(tmp_path, monkeypatch):
     config, model = live()
+    config["save_dataset"] = True  # which opening must not do
+    other, empty = write_data(tmp_path / "shop", "shop"), tmp_path / "empty"
+    empty.mkdir()
     monkeypatch.setattr(sys, "argv", ["train.py", "--learning_rate=7"])
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(empty)
     settings = copy.deepcopy(config.final_config_dict)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     attributes = [set(vars(module)) for module in model.modules()]
     np.random.seed(1)  # noqa: NPY002 (the generators that RecBole seeds)
     before = state_of_the_process()
-    open_live(config, model)
+    open_live(config, model, data_path=other)
     assert state_of_the_process() == before
     assert repr(config.final_config_dict) == repr(settings)
     assert [set(vars(module)) for module in model.modules()] == attributes
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    assert list(tmp_path.iterdir()) == []
+    assert list(empty.iterdir()) == []
 
 
 def state_of_the_process():

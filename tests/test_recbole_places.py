@@ -309,7 +309,7 @@ def test_own_general_models(name, call, own):
 
 def test_a_model_is_known_by_its_base_class(own):
     recommender = recsae.load_recommender(own("Repeating"), trust=True)
-    site = recommender.sites()[0]
+    (site,) = recommender.sites()
     assert site.meaning.startswith("what the GRU knows after each item; how likely a repetition")
     assert site.every_position
     assert site.share < 0.5  # most of the scores goes to items of the sequence itself

@@ -128,6 +128,20 @@ def test_positions_of_pairs():
         assert model.predict(pairs).tolist() == [3, 6, 4]
 
 
+def test_positions_of_a_model_that_ranks_by_pairs():
+    """The sequences of the inner call count: there each one comes once for every item."""
+
+    class ByPairs(SumToy):
+        def full_sort_predict(self, interaction):
+            pairs = interaction.repeat_interleave(4)
+            pairs.interaction[self.ITEM_ID] = torch.arange(4).repeat(len(interaction))
+            return self.predict(pairs).view(-1, 4)
+
+    model = ByPairs()
+    with OutputTap(model, "encoder", "positions").edit(plus_one):  # [3, 3] and [2, 2]
+        assert model.full_sort_predict(sequences(*TWO)).tolist() == [[0, 3, 3, 6], [0, 2, 2, 4]]
+
+
 def test_the_last_column_is_read_and_every_column_edited():
     model, edit = SumToy(), Noting()
     tap = OutputTap(model, "encoder", "last column")
