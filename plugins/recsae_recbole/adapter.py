@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SITE = "sequence"
 USER_SITE = "user"
-PROBES = 32
+PROBES, PAIRS = 32, 5_000_000
 
 
 class ItemSource(NamedTuple):
@@ -69,6 +69,8 @@ class RecBoleRecommender:
         self.max_length = self._longest()
         self.device = next(model.parameters()).device
         self._scorer = Scorer(model, catalog.n_items, self.interaction(self._probe))
+        # where a ranking takes one prediction for every item, minutes of them
+        self.max_positions = PAIRS // catalog.n_items + 1 if self._scorer.by_pairs else None
         self._taps: dict[str, Tap] = {}
 
     def _longest(self) -> int:
