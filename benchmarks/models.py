@@ -25,7 +25,7 @@ from models_measuring import RUN, measure, one_line
 from models_training import (
     GENERAL,
     OF_GENERAL,
-    PRETRAIN_EPOCHS,
+    PRETRAINING,
     SEQUENTIAL,
     SMALLER,
     TRAINING,
@@ -40,10 +40,9 @@ HEAD = """# Every RecBole model
 Written by `python benchmarks/models.py`. {versions}.
 
 Each model is trained by RecBole's own trainer on a part of the ml-100k that RecBole ships, and its
-best epoch is kept: {training}. General models: {general}. To save time: {smaller}. S3Rec and RaCT
-are pretrained for {pretrain} epochs first. GRU4RecKG and KSR read random embeddings of entities
-and relations. All else is as RecBole sets it. These models are there to be attached to, not to be
-good.
+best epoch is kept: {training}. General models: {general}. To save time: {smaller}. Epochs of each
+pretraining: {pretrained}. GRU4RecKG and KSR read random embeddings of entities and relations. All
+else is as RecBole sets it. These models are there to be attached to, not to be good.
 
 Then recsae attaches to the checkpoint and does a run: {run}. NDCG@10 is of the cases in brackets,
 all of held-out users; kept is the share that is left with the SAE's reconstruction, with its 95 %
@@ -113,7 +112,7 @@ def page(rows: dict[str, tuple[Facts, Facts]], jobs: int) -> str:
             run=listed(RUN),
             general=listed(OF_GENERAL),
             smaller="; ".join(f"{name} {listed(own)}" for name, own in SMALLER.items()),
-            pretrain=PRETRAIN_EPOCHS,
+            pretrained=listed(PRETRAINING),
             minutes=total / 60,
             jobs=jobs,
         )

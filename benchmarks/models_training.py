@@ -31,7 +31,7 @@ TRAINING: dict[str, Any] = {
 }
 # one state for each user: more users, and the time for more epochs
 OF_GENERAL = {"user_inter_num_interval": "[20,100]", "epochs": 20}
-PRETRAIN_EPOCHS = 2
+PRETRAINING = {"S3Rec": 2, "RaCT": 20}  # epochs
 STAGES = {  # trained in steps, each from the checkpoint of the one before
     "S3Rec": ("pretrain", "finetune"),
     "RaCT": ("actor_pretrain", "critic_pretrain", "finetune"),
@@ -65,6 +65,7 @@ SMALLER: dict[str, dict[str, Any]] = {  # to save time
     "DIEN": PAIRWISE,
     "ConvNCF": {**FEW_USERS, "epochs": 3},
     "DGCF": {**FEW_USERS, "epochs": 8},
+    "NAIS": {**FEW_USERS, "epochs": 8},
     "NNCF": {**FEW_USERS, "epochs": 3},
 }
 OWN: dict[str, dict[str, Any]] = {  # what a model needs beyond TRAINING
@@ -92,7 +93,7 @@ def train(name: str, folder: Path) -> dict[str, Any]:
         for stage in STAGES.get(name, ("",)):
             if stage:
                 settings |= {"train_stage": stage, "pre_model_path": saved}
-                settings |= {"pretrain_epochs": PRETRAIN_EPOCHS, "save_step": PRETRAIN_EPOCHS}
+                settings |= dict.fromkeys(("pretrain_epochs", "save_step"), PRETRAINING[name])
             trainer = _trained(name, dataset, settings)
             saved = str(Path(trainer.saved_model_file).replace(folder / f"{stage or name}.pth"))
     Path(saved).replace(folder / f"{name}.pth")
