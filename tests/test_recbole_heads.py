@@ -57,12 +57,12 @@ def test_a_model_is_asked_for_scale_and_bias():
     model = Affine()
     found = head_of(model)
     torch.testing.assert_close(found.head.items, model.items.detach() / 2)
-    torch.testing.assert_close(found.head.bias, torch.arange(5.0, 9))
+    torch.testing.assert_close(found.head.bias, torch.tensor([0.0, 6, 7, 8]))  # padding has none
     assert found.parameter == "items, times 0.5, plus a bias"
     assert 0 <= found.error < 1e-6
     torch.testing.assert_close(  # states [0, 1] and [1, 1]
         found.head.score(torch.tensor([[0.0, 1], [1, 1]])),
-        torch.tensor([[5, 6, 7.5, 8.5], [5, 6.5, 7.5, 9]]),
+        torch.tensor([[0, 6, 7.5, 8.5], [0, 6.5, 7.5, 9]]),
     )
     assert "forward" not in vars(model)
 

@@ -59,9 +59,9 @@ def meanings_of(encoder):
         ("FEARec", names_of("item_encoder", "hybrid_attention"), meanings_of("item_encoder")),
         (
             "FDSA",
-            names_of("feature_trm_encoder", "multi_head_attention")
-            + names_of("item_trm_encoder", "multi_head_attention"),
-            meanings_of("feature_trm_encoder") + meanings_of("item_trm_encoder"),
+            names_of("item_trm_encoder", "multi_head_attention")
+            + names_of("feature_trm_encoder", "multi_head_attention"),
+            meanings_of("item_trm_encoder") + meanings_of("feature_trm_encoder"),
         ),
         ("STAMP", [], []),
         ("BPR", [], []),

@@ -182,8 +182,11 @@ def test_data_with_other_items(tmp_path):
 def test_data_that_is_not_there(tmp_path):
     config, model = live(folder=write_data(tmp_path / "here" / "shop", "shop"))
     (tmp_path / "here").rename(tmp_path / "elsewhere")
-    with pytest.raises(CannotOpenModel, match="The data set 'shop' of the checkpoint was not fo"):
+    with pytest.raises(
+        CannotOpenModel, match="The data set 'shop' of the model is not in"
+    ) as caught:
         recsae.load_recommender((config, model))
+    assert "--data-path" not in str(caught.value)
     recommender = recsae.load_recommender((config, model), data_path=tmp_path / "elsewhere")
     assert len(recommender.sequences()) == 20
 

@@ -17,7 +17,7 @@ from recsae.cli import group
 from recsae.errors import CannotOpenModel
 from recsae.testing import check_recommender
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.places import WHOLE, WHOLE_OF_USER, Look, find_default, outputs
+from recsae_recbole.places import UNIT, WHOLE, WHOLE_OF_USER, Look, find_default, outputs
 from recsae_recbole.scoring import Scorer
 from recsae_recbole.taps import OutputTap
 
@@ -77,7 +77,8 @@ def test_sequences_with_the_same_scores_have_no_share():
 
 def test_the_vector_that_makes_all_scores():
     found = find_default(looking(TwoParts(3, 0), *THREE), general=False)
-    assert (found.tap.call, found.tap.layout, found.meaning) == ("forward", "rows", WHOLE)
+    assert (found.tap.call, found.tap.layout) == ("forward", "rows")
+    assert found.meaning == f"{WHOLE}{UNIT}"  # of [1, 0] and [0, 1]
     assert found.share == pytest.approx(1)
 
 

@@ -163,6 +163,8 @@ class RecBoleRecommender:
         self, batch: Batch, sites: Sequence[str], *, positions: bool = False
     ) -> dict[str, torch.Tensor]:
         """States at several sites out of one scoring, which stops behind the last of them."""
+        if positions and sites and self.hides_history:
+            raise CannotOpenModel(f"{self.name} does not give the states of all positions there.")
         taps = [self._tap(site) for site in sites]
         interaction = self.interaction(batch)
         gathered: list[torch.Tensor] = []
@@ -281,11 +283,16 @@ class RecBoleRecommender:
         """Some real sequences for numerical checks, of different lengths or of the same."""
         sequences = self.sequences()
         rows = np.flatnonzero(sequences.lengths >= 2)
+        if len(rows) < 2:
+            raise NotEnoughData(
+                f"The data has {len(rows)} histories of two items or more, too few to try anything "
+                "on. At least a few dozen are needed."
+            )
         rows = rows[np.linspace(0, len(rows) - 1, min(PROBES, len(rows))).astype(np.int64)]
         room = np.minimum(sequences.lengths[rows], self.max_length)
         ends = np.maximum(2, room - np.arange(len(rows)) % 7).clip(max=room)
         if even:
-            length = int(np.median(room))
+            length = int(np.sort(room)[(len(room) - 1) // 2])
             rows = rows[room >= length]
             ends = np.full(len(rows), length)
         return sequences.batch(rows, np.zeros_like(rows), ends, self.max_length)

@@ -66,7 +66,8 @@ def _asked(look: Look, tap: Tap, states: torch.Tensor) -> LinearHead:
     answers = torch.cat(found)
     bias = answers[0]
     items = ((answers[1:] - bias) / size).T.contiguous()
-    return LinearHead(items, bias if bool(bias[look.real].any()) else None)
+    items[~look.real], bias[~look.real] = 0, 0  # some models score padding -inf
+    return LinearHead(items, bias if bool(bias.any()) else None)
 
 
 def _instead(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

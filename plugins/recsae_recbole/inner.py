@@ -35,7 +35,10 @@ def inner_sites(look: Look) -> list[Inner]:
     seen = [call for call, shape in outputs(look) if len(shape) == 3 and shape[:2] == (n, length)]
     blocks = [call for call in seen if _is_block(call, modules)]
     found = []
-    for call in sorted(seen, key=lambda c: (_block_of(c, blocks), c not in blocks, seen.index(c))):
+    order = {block: number for number, block in enumerate(blocks)}
+    for call in sorted(
+        seen, key=lambda c: (order.get(_block_of(c, blocks), -1), c not in blocks, seen.index(c))
+    ):
         module = modules[call]
         if call in blocks:
             found.append((call, f"output of {_title(call)}"))

@@ -63,34 +63,51 @@ def open_live(
     items: str | Path | None = None,
     title_column: str | None = None,
     attribute_columns: list[str] | None = None,
-    **_: Any,
+    trust: bool = False,
+    device: str | None = None,
 ) -> RecBoleRecommender:
-    """Attach to a model in memory, where it is; it is put into evaluation mode.
+    """Attach to a model in memory; it is put into evaluation mode and stays on its device.
 
     The data set is opened anew by a copy of ``config``, so the model's own objects stay as they
-    are. See :func:`recsae.load_recommender` for the parameters.
+    are. See :func:`recsae.load_recommender` for the parameters; nothing is unpickled, and no device
+    is chosen here.
 
     Raises
     ------
     CannotOpenModel
-        The data set has another number of items than the model.
+        The data set is not found, or has other numbers of users or items than the model.
     """
     with recbole_boundary():
         config = copy.deepcopy(config)
-        here = Path.cwd() / "model"
-        folder = find_data(str(config["dataset"]), str(config["data_path"]), here, data_path)
+        name, told = str(config["dataset"]), str(config["data_path"])
+        try:
+            folder = find_data(name, told, Path.cwd() / "model", data_path)
+        except CannotOpenModel:
+            raise CannotOpenModel(
+                f"The data set {name!r} of the model is not in {data_path or told}, nor near the "
+                "working folder: give its folder as data_path."
+            ) from None
         table, source, separator = _item_table(config, folder, items)
         data = open_data(config, folder)
-        has, wanted = int(model.n_items), int(data.dataset.item_num)
-        if has not in (wanted, wanted + 1):  # S3Rec counts its mask
-            raise CannotOpenModel(
-                f"The data set does not match the model: {type(model).__name__} knows {has - 1:,} "
-                f"items, the files in {folder} give {wanted - 1:,}. Give the data it was trained "
-                "on as data_path."
-            )
+        _check_numbers(model, data)
         options = {"title_column": title_column, "attribute_columns": attribute_columns}
         catalog = _catalog(_external_ids(data), table, source, separator=separator, **options)
         return _attached(RecBoleRecommender(model.eval(), config, data, catalog, None, source))
+
+
+def _check_numbers(model: Any, data: Data) -> None:
+    """The data set must be the model's: RecBole's numbers of users and items mean nothing else."""
+    masks = any(base.__name__ == "S3Rec" for base in type(model).__mro__)  # it counts its mask
+    for what, has, gives in (
+        ("items", int(model.n_items) - masks, int(data.dataset.item_num)),
+        ("users", getattr(model, "n_users", None), int(data.dataset.user_num)),
+    ):
+        if has not in (None, gives):
+            raise CannotOpenModel(
+                f"The data set does not match the model: {type(model).__name__} knows "
+                f"{int(has) - 1:,} {what}, the files in {data.files[0].parent} give "
+                f"{gives - 1:,}. Give the data it was trained on as data_path."
+            )
 
 
 def _attached(recommender: RecBoleRecommender) -> RecBoleRecommender:

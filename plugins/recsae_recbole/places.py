@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsae.errors import CannotOpenModel
 
+from .checkpoint import one_line
 from .taps import JointTap, Layout, OutputTap, Tap, UserTableTap, at_last_item, read
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 ALL_OF_IT, ENOUGH = 0.9999, 0.5
 WHOLE = "what the model knows of a sequence: its scores are made from this vector alone"
 WHOLE_OF_USER = "what the model knows of a user: its scores are made from this vector alone"
+UNIT = "; it has length 1, and edits are not normalised again, which changes no ranking"
 PADDED = (
     "what stands in the last column of the window, from which the model scores (padding, behind "
     "short histories); it also reads earlier columns, so all of them are edited"
@@ -125,21 +127,28 @@ def find_default(look: Look, *, general: bool) -> Found:
         No place was found; the message says what was tried.
     """
     model = look.model
+    seen: list[str] = []
     for name in _names(model):
         if name in KNOWN:
-            return _known(look, KNOWN[name])
+            try:
+                return _known(look, KNOWN[name])
+            except CannotOpenModel as error:  # another model of that name
+                seen.append(str(error).rstrip("."))
     whole = WHOLE_OF_USER if general else WHOLE
-    seen, partly = [], []
+    partly = []
     for tap in _tries(look, general=general):
         try:
             states = look.states(tap)
         except CannotOpenModel as error:
             seen.append(str(error).rstrip("."))
             continue
+        except Exception as error:  # the model's own code, used in a way that it may not stand
+            seen.append(f"{tap.call} cannot be read: {one_line(error)}")
+            continue
         _check_finite(look, states)
         share = 0.0 if _are_the_scores(look, states) else look.share(tap)
         if share >= ALL_OF_IT:
-            return Found(tap, whole, share)
+            return Found(tap, whole + (UNIT if _is_unit(states) else ""), share)
         seen.append(f"{share:.0%} of its scores' variance follows {tap.call}")
         partly.append(Found(tap, f"part of what scores are made from: {seen[-1]}", share))
     if partly and max(found.share for found in partly) >= ENOUGH:
@@ -150,6 +159,10 @@ def find_default(look: Look, *, general: bool) -> Found:
         f"are made ({reason or 'no submodule gives one for each user'}). A model attaches if its "
         "forward, or a submodule of a model of users, returns that vector."
     )
+
+
+def _is_unit(states: torch.Tensor) -> bool:
+    return bool(((states.norm(dim=1) - 1).abs() < 1e-3).all())
 
 
 def _names(model: Any) -> list[str]:
@@ -165,6 +178,10 @@ def _check_finite(look: Look, states: torch.Tensor) -> None:
 
 
 def _known(look: Look, known: Known) -> Found:
+    modules = dict(look.model.named_modules())
+    for call in known.calls:
+        if call not in modules and not hasattr(look.model, call):
+            raise CannotOpenModel(f"{type(look.model).__name__} has no {call}.")
     tap: Tap = (
         OutputTap(look.model, known.calls[0], known.layout)
         if len(known.calls) == 1
@@ -180,7 +197,7 @@ def _tries(look: Look, *, general: bool) -> Iterable[Tap]:
         yield OutputTap(model, "forward")
         yield OutputTap(model, "gather_indexes")
         return
-    if hasattr(model, "restore_user_e"):
+    if _keeps_tables(model):
         yield UserTableTap(model)
         return
     n, n_items = len(look.interaction), len(look.real)
@@ -198,16 +215,26 @@ def _tries(look: Look, *, general: bool) -> Iterable[Tap]:
         yield JointTap(model, tables)
 
 
+def _keeps_tables(model: Any) -> bool:
+    """Whether ranking, which was tried before, has left tables of all users and items."""
+    import torch
+
+    kept = [getattr(model, name, None) for name in ("restore_user_e", "restore_item_e")]
+    plain = all(isinstance(t, torch.Tensor) and not isinstance(t, torch.nn.Parameter) for t in kept)
+    return plain and len(kept[0]) == model.n_users  # type: ignore[arg-type]
+
+
 def _is_of_users(model: Any, module: Any) -> bool:
     return bool(getattr(module, "num_embeddings", None) == model.n_users)
 
 
 def _are_the_scores(look: Look, states: torch.Tensor) -> bool:
+    """Whether they rank items as the scores do, like what goes into a last softmax."""
     if states.shape[1] != len(look.real):
         return False
-    scores = look.scorer(look.interaction)
-    gap = (scores - states)[:, look.real].abs().max()
-    return bool(gap <= 1e-4 * scores[:, look.real].abs().max())
+    states, scores = states[:, look.real], look.scorer(look.interaction)[:, look.real]
+    ranked = scores.gather(1, states.argsort(1))
+    return bool((ranked.diff(dim=1) >= -1e-4 * scores.abs().max()).all())
 
 
 def outputs(look: Look) -> list[tuple[str, tuple[int, ...]]]:

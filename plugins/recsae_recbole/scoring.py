@@ -50,10 +50,8 @@ class Scorer:
             except NotImplementedError:
                 self.by_pairs = True
                 self(probe[:1])
-            except KeyError as error:
-                if error.args != (getattr(model, "POS_ITEM_ID", None),):
-                    raise
-                self._reads_target = True
+            except KeyError:
+                self._reads_target = hasattr(model, "ITEM_SEQ")
                 self(probe[:2])
         except KeyError as error:
             raise CannotOpenModel(

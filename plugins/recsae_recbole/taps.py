@@ -69,7 +69,7 @@ class OutputTap:
                 output = method(*args, **kwargs)
                 if type(output) is tuple:  # a packed sequence is one too, but a single value
                     return (change(output[0]), *output[1:])
-                if isinstance(output, list):
+                if isinstance(output, list) and output:
                     return [*output[:-1], change(output[-1])]
                 return change(output)
 
@@ -121,11 +121,11 @@ class OutputTap:
             yield
 
     def _where(self, output: torch.Tensor, interaction: Any) -> Any:
-        """Which entries are states; outside of the model's scoring, where nothing is known of the
-        sequences, all of them."""
+        """Which entries are states; all of them in the last-column layout, and outside of the
+        model's scoring, where nothing is known of the sequences."""
         import torch
 
-        if interaction is None or self.layout == "last column":
+        if interaction is None:
             return torch.ones(output.shape[:-1], dtype=torch.bool, device=output.device)
         if self.layout == "users":
             return interaction[self.model.USER_ID].unique()
@@ -145,16 +145,32 @@ class _Composed:
     def __init__(self, model: Any) -> None:
         self.model = model
         self._edits: list[Edit] = []
+        self._inside = False
 
     @contextmanager
     def edit(self, edit: Edit) -> Iterator[None]:
         """Later edits act on the result of earlier ones, as they do where hooks are nested."""
         with ExitStack() as stack:
             if not self._edits:
-                stack.enter_context(around_scoring(self.model, self._edited))
+                stack.enter_context(around_scoring(self.model, self._once))
             self._edits.append(edit)
             stack.callback(self._edits.pop)
             yield
+
+    def _once(self, score: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Edit in the outermost call alone: some models rank by calling their own ``predict``."""
+        edited = self._edited(score)
+
+        def scored(interaction: Any) -> Any:
+            if self._inside:
+                return score(interaction)
+            self._inside = True
+            try:
+                return edited(interaction)
+            finally:
+                self._inside = False
+
+        return scored
 
     def swapped(self) -> AbstractContextManager[None]:
         return self.edit(_rolled)
@@ -194,7 +210,11 @@ class JointTap(_Composed):
                 score(interaction)
 
         def scored(interaction: Any) -> Any:
-            parts = [part[-1] for part in read(self.parts, lambda: look(interaction))]
+            found = read(self.parts, lambda: look(interaction))
+            for tap, seen in zip(self.parts, found, strict=True):
+                if not seen:
+                    raise CannotOpenModel(f"{tap.call} takes no part in the model's scoring.")
+            parts = [seen[-1] for seen in found]
             rows = [part.reshape(len(part), -1) for part in parts]
             widths = [row.shape[1] for row in rows]
             edited = self._apply(torch.cat(rows, dim=1)).split(widths, dim=1)
@@ -223,14 +243,18 @@ class UserTableTap(_Composed):
             users = interaction[model.USER_ID]
             kept = model.restore_user_e, model.restore_item_e
             if kept[0] is None:
-                type(model).full_sort_predict(model, interaction)  # makes the tables
+                type(model).full_sort_predict(model, interaction[:1])  # makes the tables
                 kept = model.restore_user_e, model.restore_item_e
             rows, items = self._apply(kept[0][users]), kept[1]
             own = torch.arange(len(users), device=users.device)
             fields = {**interaction.interaction, model.USER_ID: own}
             model.restore_user_e, model.restore_item_e = rows, items
+
+            def instead(forward: Callable[..., Any]) -> Callable[..., Any]:
+                return lambda *args, **kwargs: (rows, items, *forward(*args, **kwargs)[2:])
+
             try:
-                with replaced_method(model, "forward", lambda _: lambda *a, **k: (rows, items)):
+                with replaced_method(model, "forward", instead):
                     return score(type(interaction)(fields))
             finally:
                 model.restore_user_e, model.restore_item_e = kept
@@ -279,7 +303,7 @@ def at_last_item(model: Any, tap: Tap, output: torch.Tensor, interaction: Any) -
     """
     import torch
 
-    n = len(interaction)
+    n, given = len(interaction), output
     if not isinstance(output, torch.Tensor):
         raise CannotOpenModel(f"{tap.call} of {type(model).__name__} gives no tensor.")
     if tap.layout == "last column" and output.dim() == 3:
@@ -293,7 +317,7 @@ def at_last_item(model: Any, tap: Tap, output: torch.Tensor, interaction: Any) -
         output = output[:, 0]
     if output.dim() != 2 or len(output) != n:
         raise CannotOpenModel(
-            f"{tap.call} of {type(model).__name__} gives a tensor {tuple(output.shape)} for {n} "
+            f"{tap.call} of {type(model).__name__} gives a tensor {tuple(given.shape)} for {n} "
             "sequences, where one vector for each is needed."
         )
     return output.detach().cpu()
