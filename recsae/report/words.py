@@ -21,6 +21,9 @@ CODE_NAMES: dict[str, str] = {
 TIE = 0.01
 """Differences up to this are called a tie: one point is within what another seed gives."""
 
+FEW_USERS = 200
+"""Held-out users under which a concept of one in ten is seldom active often enough to verify."""
+
 Outcome = Literal["wins", "ties", "loses"]
 
 
@@ -166,9 +169,11 @@ def _verdict_by_auc(report: Report, aucs: dict[Code, Outcome]) -> Verdict:
 def _shares(report: Report) -> str:
     shares = report.named_share
     theirs = [f"{CODE_NAMES[c]} {percent(explained(shares[c]))}" for c in BASELINES if c in shares]
+    n = report.data.n_heldout_users
+    few = f" With only {n:,} held-out users few concepts can be verified." if n < FEW_USERS else ""
     return (
         f"Share explained by up to 32 verified concepts: SAE {percent(explained(shares['sae']))}, "
-        f"{', '.join(theirs)}."
+        f"{', '.join(theirs)}.{few}"
     )
 
 
