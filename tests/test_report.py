@@ -444,9 +444,10 @@ def test_verdict_when_they_lose_or_tie() -> None:
 
 def test_verdict_on_few_users_says_so() -> None:
     plain = make_plain()
-    assert "held-out users few" not in verdict(Report.model_validate(plain)).detail
     plain["data"]["n_heldout_users"] = 79
-    assert "With only 79 held-out users few" in verdict(Report.model_validate(plain)).detail
+    assert "With only 79" not in verdict(Report.model_validate(plain)).detail
+    plain["model"]["one_state_per_user"] = True
+    assert "With only 79 held-out users, a" in verdict(Report.model_validate(plain)).detail
 
 
 def test_verdict_when_single_latents_fall_behind() -> None:

@@ -170,7 +170,9 @@ def _shares(report: Report) -> str:
     shares = report.named_share
     theirs = [f"{CODE_NAMES[c]} {percent(explained(shares[c]))}" for c in BASELINES if c in shares]
     n = report.data.n_heldout_users
-    few = f" With only {n:,} held-out users few concepts can be verified." if n < FEW_USERS else ""
+    few = ""
+    if report.model.one_state_per_user and n < FEW_USERS:
+        few = f" With only {n:,} held-out users, a state each, few concepts can be verified."
     return (
         f"Share explained by up to 32 verified concepts: SAE {percent(explained(shares['sae']))}, "
         f"{', '.join(theirs)}.{few}"
