@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from models_measuring import RUN, measure, one_line
+from models_measuring import BY_PAIRS, RUN, measure, one_line
 from models_training import (
     GENERAL,
     OF_GENERAL,
@@ -44,7 +44,8 @@ best epoch is kept: {training}. General models: {general}. To save time: {smalle
 pretraining: {pretrained}. GRU4RecKG and KSR read random embeddings of entities and relations. All
 else is as RecBole sets it. These models are there to be attached to, not to be good.
 
-Then recsae attaches to the checkpoint and does a run: {run}. NDCG@10 is of the cases in brackets,
+Then recsae attaches to the checkpoint and does a run: {run}, for models that rank pair by pair also
+{by_pairs}. NDCG@10 is of the cases in brackets,
 all of held-out users; kept is the share that is left with the SAE's reconstruction, with its 95 %
 interval. Concepts: verified of tested. Steering: the verified latent that is most often active (of
 all latents where none is verified) is turned off; "yes" if scores change, are bit-equal as long as
@@ -110,6 +111,7 @@ def page(rows: dict[str, tuple[Facts, Facts]], jobs: int) -> str:
             versions=", ".join(f"{n} {version(n)}" for n in names),
             training=listed(TRAINING),
             run=listed(RUN),
+            by_pairs=listed(BY_PAIRS),
             general=listed(OF_GENERAL),
             smaller="; ".join(f"{name} {listed(own)}" for name, own in SMALLER.items()),
             pretrained=listed(PRETRAINING),

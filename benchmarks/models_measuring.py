@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from recsae.recommender import EvaluationCases, Recommender
 
 RUN: dict[str, Any] = {"latents": 128, "k": 4, "samples": 200_000, "chance_directions": 0}
+BY_PAIRS = {"construction_positions": 2_000, "heldout_positions": 1_500}
+"""Where a ranking takes one prediction for every item."""
 
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
@@ -27,8 +29,9 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     recommender = load_recommender(path, trust=True)
     facts = attached(recommender)
     shutil.rmtree(folder / "run", ignore_errors=True)
+    fewer = BY_PAIRS if recommender.describe()["scores_by"].startswith("pairs") else {}
     try:
-        run_pipeline(recommender, folder / "run", RunConfig(checkpoint=str(path), **RUN))
+        run_pipeline(recommender, folder / "run", RunConfig(checkpoint=str(path), **RUN, **fewer))
         facts |= figures_of(read_json(folder / "run/report.json"))
         facts |= steered(recommender, folder / "run")
     except Exception as error:  # what was found before stays in the table

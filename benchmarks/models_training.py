@@ -116,6 +116,8 @@ def _trained(name: str, dataset: str, settings: dict[str, Any]) -> Any:
     loaders = data_preparation(config, create_dataset(config))
     init_seed(config["seed"], config["reproducibility"])
     model = get_model(name)(config, loaders[0]._dataset).to(config["device"])
+    if name == "KSR":  # read in double precision, which its own loss then refuses
+        model.relation_Matrix = model.relation_Matrix.float()
     torch.autograd.set_detect_anomaly(False)  # RecBole's import has switched it on
     trainer = get_trainer(config["MODEL_TYPE"], name)(config, model)
     trainer.fit(loaders[0], loaders[1], verbose=False)
