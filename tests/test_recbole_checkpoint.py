@@ -258,15 +258,15 @@ def test_own_classes_in_own_files(kind, base, settings, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", [*TRADITIONAL, "Random"])
 def test_models_of_item_statistics_are_refused(name, tmp_path):
     path = small_checkpoint(tmp_path / "x.pth", name)
-    refused(path, f"holds a {name}, which has no user representation: .*item statistics alone")
+    refused(path, f"holds the model {name}, which has no user representation: .*item statistics alone")
 
 
 def test_models_of_other_kinds_are_refused(tmp_path):
     path = small_checkpoint(tmp_path / "x.pth", "FM")
-    refused(path, "holds a FM, a model of the kind 'context-aware': .*sequential and general")
+    refused(path, "holds FM, a model of the kind 'context-aware': .*sequential and general")
     knowledge = KNOWLEDGE | {"data_path": str(more_data().parent)}
     path = small_checkpoint(tmp_path / "x.pth", "CFKG", **knowledge)
-    refused(path, "holds a CFKG, a model of the kind 'knowledge-aware': ")
+    refused(path, "holds CFKG, a model of the kind 'knowledge-aware': ")
 
     def tree(checkpoint):  # what RecBole's trainer of trees writes
         from recbole.utils import ModelType
@@ -277,7 +277,7 @@ def test_models_of_other_kinds_are_refused(tmp_path):
         checkpoint["state_dict"] = "saved/temp"
 
     path = small_checkpoint(tmp_path / "x.pth", change=tree)
-    refused(path, "holds a LightGBM, a model of the kind 'decision-tree': ")
+    refused(path, "holds LightGBM, a model of the kind 'decision-tree': ")
 
 
 @pytest.mark.parametrize("name", ["SASRec", "BERT4Rec", "BPR", "MultiVAE"])

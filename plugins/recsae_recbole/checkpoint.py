@@ -134,7 +134,7 @@ def _other_kind(path: Path, name: str, kind: Any) -> CannotOpenModel:
     called = str(getattr(kind, "name", kind))
     if called == "TRADITIONAL":
         return CannotOpenModel(
-            f"{path} holds a {name}, which has no user representation: its scores come from item "
+            f"{path} holds the model {name}, which has no user representation: its scores come from item "
             "statistics alone, there are no hidden states to read. Give a model that learns "
             "embeddings, sequential or general."
         )
@@ -144,7 +144,7 @@ def _other_kind(path: Path, name: str, kind: Any) -> CannotOpenModel:
         "DECISIONTREE": "decision-tree",
     }
     return CannotOpenModel(
-        f"{path} holds a {name}, a model of the kind {names.get(called, called)!r}: "
+        f"{path} holds {name}, a model of the kind {names.get(called, called)!r}: "
         "recsae_recbole attaches to RecBole's sequential and general recommenders."
     )
 
