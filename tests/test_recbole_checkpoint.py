@@ -258,7 +258,9 @@ def test_own_classes_in_own_files(kind, base, settings, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", [*TRADITIONAL, "Random"])
 def test_models_of_item_statistics_are_refused(name, tmp_path):
     path = small_checkpoint(tmp_path / "x.pth", name)
-    refused(path, f"holds the model {name}, which has no user representation: .*item statistics alone")
+    refused(
+        path, f"holds the model {name}, which has no user representation: .*item statistics alone"
+    )
 
 
 def test_models_of_other_kinds_are_refused(tmp_path):

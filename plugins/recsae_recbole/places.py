@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from recsae.errors import CannotOpenModel
 
 from .checkpoint import one_line
-from .taps import JointTap, Layout, OutputTap, Tap, UserTableTap, at_last_item, read
+from .composed import JointTap, UserTableTap
+from .taps import Layout, OutputTap, Tap, at_last_item, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
