@@ -41,16 +41,17 @@ Written by `python benchmarks/models.py`. {versions}.
 
 Each model is trained by RecBole's own trainer on a part of the ml-100k that RecBole ships, and its
 best epoch is kept: {training}. General models: {general}. To save time: {smaller}. Epochs of each
-pretraining: {pretrained}. GRU4RecKG and KSR read random embeddings of entities and relations (KSR's
-in single precision: RecBole cannot train it with what it reads); NCL needs faiss-cpu. All else is as
-RecBole sets it. These models are there to be attached to, not to be good.
+pretraining: {pretrained}. GRU4RecKG and KSR read random embeddings of entities and relations, KSR's
+in single precision, because RecBole cannot train it with what it reads; NCL needs faiss-cpu. All
+else is as RecBole sets it. These models are there to be attached to, not to be good.
 
 Then recsae attaches to the checkpoint and does a run: {run}, for models that rank pair by pair also
-{by_pairs}. NDCG@10 is of the cases in brackets, all of held-out users; kept is the share that is left with the SAE's reconstruction, with its 95 %
-interval. Concepts: verified of tested. Steering: the verified latent that is most often active (of
-all latents where none is verified) is turned off; "yes" if scores change, are bit-equal as long as
-nothing is turned and bit-equal again afterwards; then the share of held-out users whose list of
-ten changes. Seconds: training + measuring, CPU time of one thread.
+{by_pairs}. NDCG@10 is of the cases in brackets, all of held-out users; kept is the share that is
+left with the SAE's reconstruction, with its 95 % interval. Concepts: verified of tested. Steering:
+the verified latent that is most often active (of all latents where none is verified) is turned off;
+"yes" if scores change, are bit-equal as long as nothing is turned and bit-equal again afterwards;
+then the share of held-out users whose list of ten changes. Seconds: training + measuring, CPU time
+of one thread.
 
 {minutes:.0f} minutes in all; {jobs} at a time.
 """

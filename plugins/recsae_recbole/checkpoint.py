@@ -134,8 +134,8 @@ def _other_kind(path: Path, name: str, kind: Any) -> CannotOpenModel:
     called = str(getattr(kind, "name", kind))
     if called == "TRADITIONAL":
         return CannotOpenModel(
-            f"{path} holds the model {name}, which has no user representation: its scores come from "
-            "item statistics alone, there are no hidden states to read. Give a model that learns "
+            f"{path} holds the model {name}, which has no user representation: its scores come "
+            "from item statistics alone, there are no hidden states to read. Give a model that learns "
             "embeddings, sequential or general."
         )
     names = {
