@@ -135,8 +135,8 @@ def _other_kind(path: Path, name: str, kind: Any) -> CannotOpenModel:
     if called == "TRADITIONAL":
         return CannotOpenModel(
             f"{path} holds the model {name}, which has no user representation: its scores come "
-            "from item statistics alone, there are no hidden states to read. Give a model that learns "
-            "embeddings, sequential or general."
+            "from item statistics alone, there are no hidden states to read. Give a model that "
+            "learns embeddings, sequential or general."
         )
     names = {
         "CONTEXT": "context-aware",
