@@ -123,10 +123,10 @@ def checks() -> list[dict[str, str]]:
             rows.append(_row(package, False, "not installed"))
     import torch
 
-    from recsae.topk import _kernel
+    from recsae.topk import kernels
 
     try:
-        fast = _kernel() is not None
+        fast = kernels() is not None
         seen = "numba" if fast else "numba is not installed: top-k is several times slower"
     except Exception as error:  # an incompatible numba fails in its own ways
         fast, seen = False, f"numba fails: {error}".splitlines()[0]

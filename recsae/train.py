@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import digest_of, read_json, write_atomically, write_json
+from recsae.gradients import Gradients
 from recsae.sae import CONFIG, SAE, Code, SAEConfig
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Trainer:
         self.n_steps = self.n_epochs * math.ceil(n_states / self.batch_size)
         self.peak = config.learning_rate * math.sqrt(self.batch_size / 1024)
         self.optimiser = torch.optim.Adam(sae.parameters(), lr=self.peak, fused=True)
+        self._gradients = Gradients(sae)
         self.idle = torch.zeros(sae.n_latents, dtype=torch.int64, device=sae.W_dec.device)
         self.epoch = self.step = 0
         self.fvu = float("nan")
@@ -130,75 +132,31 @@ class Trainer:
         self.fvu = fvu if math.isnan(self.fvu) else 0.99 * self.fvu + 0.01 * fvu
 
     def gradients(self, x: torch.Tensor) -> float:
-        """Set the gradient of FVU plus the weighted auxiliary loss; return the FVU.
+        """Set the gradient of FVU plus the weighted auxiliary loss; return the FVU."""
+        code, fvu = self._gradients.reconstruct(x)
+        dead = self._track(self._gradients.fired, len(x))
+        if self.sae.config.aux_weight and len(dead):
+            self._add_auxiliary(code, dead, x)
+        return fvu
 
-        x is normalised, so the variance is 1 per dimension over the whole store and the FVU's
-        denominator does not depend on the batch. The gradients are written out because only k of
-        the latents take part per state: autograd would multiply whole matrices of zeros. They
-        equal autograd's (tested in double precision).
-        """
-        sae, config = self.sae, self.sae.config
-        for parameter in sae.parameters():
-            parameter.grad = None
-        pre = sae.preactivations(x)
-        code = sae._topk(pre)
-        error = sae._decode_topk(code) - x
-        slope = error * (2 / error.numel())
-        sae.b_dec.grad = slope.sum(0)
-        self._add_gradients(code, slope, x)
-        dead = self._track(code.indices[code.values > 0], len(x))
-        if config.aux_weight and len(dead):
-            self._add_auxiliary(pre, dead, error, x)
-        return float(error.detach().square().mean())
-
-    def _add_gradients(self, code: Code, slope: torch.Tensor, x: torch.Tensor) -> None:
-        """Backward through decode and encode at the active latents; ``slope`` is dL/dx_hat."""
-        sae, (values, indices) = self.sae, code
-        n, k = indices.shape
-        inner = torch.empty_like(values)
-        for rows in torch.arange(n, device=x.device).split(1024):
-            inner[rows] = torch.bmm(sae.W_dec[indices[rows]], slope[rows, :, None]).squeeze(2)
-        inner = inner * (values > 0)
-        flat = indices.flatten()
-        order = torch.argsort(flat, stable=True)
-        starts = torch.bincount(flat, minlength=sae.n_latents).cumsum(0)
-        starts = torch.cat([starts.new_zeros(1), starts[:-1]])
-        states = torch.div(order, k, rounding_mode="floor")
-        weights = values.flatten()[order], inner.flatten()[order]
-        targets = slope, x - sae.b_dec
-        decoder, encoder = (
-            F.embedding_bag(states, target, offsets=starts, mode="sum", per_sample_weights=weight)
-            for target, weight in zip(targets, weights, strict=True)
-        )
-        bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_latents).to(x.dtype)
-        for parameter, gradient in (
-            (sae.W_dec, decoder),
-            (sae.W_enc, encoder),
-            (sae.b_enc, bias),
-            (sae.b_dec, -(bias @ sae.W_enc)),
-        ):
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-
-    def _track(self, active: torch.Tensor, n: int) -> torch.Tensor:
-        """Indices of the latents that are dead after seeing this batch."""
+    def _track(self, fired: torch.Tensor, n: int) -> torch.Tensor:
+        """Indices of the latents that are dead after this batch, in which some have fired."""
         self.idle += n
-        self.idle[active] = 0
+        self.idle.masked_fill_(fired, 0)
         return torch.nonzero(self.idle > self.sae.config.dead_after).squeeze(1)
 
-    def _add_auxiliary(
-        self, pre: torch.Tensor, dead: torch.Tensor, error: torch.Tensor, x: torch.Tensor
-    ) -> None:
+    def _add_auxiliary(self, code: Code, dead: torch.Tensor, x: torch.Tensor) -> None:
         """Let the best dead latents reconstruct the residual ``x - x_hat`` (Gao et al. 2024)."""
-        config = self.sae.config
-        k = min(config.aux_k or 1, len(dead))
-        values, where = pre[:, dead].topk(k, dim=1)
-        code = Code(values.relu(), dead[where])
-        residual = -error
+        sae, config = self.sae, self.sae.config
+        residual = x - sae._decode_topk(Code(code.values.relu(), code.indices))
+        pre = F.linear(x - sae.b_dec, sae.W_enc[dead], sae.b_enc[dead])
+        values, where = pre.topk(min(config.aux_k or 1, len(dead)), dim=1)
+        revived = Code(values.relu(), dead[where])
         guess = F.embedding_bag(
-            code.indices, self.sae.W_dec, per_sample_weights=code.values, mode="sum"
+            revived.indices, sae.W_dec, per_sample_weights=revived.values, mode="sum"
         )
         scale = config.aux_weight * 2 / (residual.square().sum().clamp_min(1e-12))
-        self._add_gradients(code, (guess - residual) * scale, x)
+        self._gradients.add(revived, (guess - residual) * scale, x)
 
     def _schedule(self) -> float:
         """Linear warm-up, then linear decay to zero."""

@@ -159,7 +159,7 @@ def test_what_does_not_work_is_told(monkeypatch):
     gone = PluginState("shop", "shop-recs", "1.0", "broken: ImportError: no shop", None)
     monkeypatch.setattr("recsae.plugin.installed", lambda: [gone])
     monkeypatch.setattr(module, "_parquet_works", broken)
-    monkeypatch.setattr(topk, "_kernel", broken)
+    monkeypatch.setattr(topk, "kernels", broken)
     rows = {row["check"]: (row["state"], row["seen"]) for row in checks()}
     assert rows["parquet"] == ("fails", "numpy 1 expected")
     assert rows["plug-in shop"] == ("fails", "shop-recs 1.0: broken: ImportError: no shop")
@@ -167,7 +167,7 @@ def test_what_does_not_work_is_told(monkeypatch):
 
 
 def test_without_numba(monkeypatch):
-    monkeypatch.setattr(topk, "_kernel", lambda: None)
+    monkeypatch.setattr(topk, "kernels", lambda: None)
     rows = {row["check"]: row for row in checks()}
     assert rows["fast top-k"]["state"] == "missing"
     assert "not installed" in rows["fast top-k"]["seen"]

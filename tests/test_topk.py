@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from recsae import topk
 from recsae.topk import top_k
 
-COMPILED = topk._kernel() is not None
+COMPILED = topk.kernels() is not None
 MATRICES = arrays.arrays(
     np.float32,
     st.tuples(st.integers(1, 5), st.integers(1, 30)),
@@ -21,7 +21,7 @@ MATRICES = arrays.arrays(
 @pytest.fixture(params=["compiled", "torch"])
 def path(request, monkeypatch):
     if request.param == "torch":
-        monkeypatch.setattr(topk, "_kernel", lambda: None)
+        monkeypatch.setattr(topk, "kernels", lambda: None)
     elif not COMPILED:
         pytest.skip("Numba is not installed")
 

@@ -1,0 +1,223 @@
+"""Loops over rows that Numba compiles: the best entries of a row, and a training step's gradients.
+
+An SAE's time goes into finding the k largest of thousands of activations, and into sums over the k
+that are active; both are short loops over data that lies in the cache. Only imported where Numba
+is installed, see :func:`recsae.topk.kernels`; torch does the same elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+LANE = 16  # entries of a row that share a maximum
+BISECTIONS = 16
+NOTHING = -np.inf
+U = np.uintp  # of unsigned indices Numba knows that they do not count from the end
+
+
+@numba.njit(cache=True, nogil=True)
+def _fold(maxima: Any, block: Any) -> None:
+    for i in range(len(maxima)):
+        maxima[i] = block[i] if block[i] > maxima[i] else maxima[i]
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _span(values: Any, low: Any, high: Any) -> None:
+    smallest, largest = values[0], values[0]
+    for i in range(len(values)):
+        smallest = values[i] if values[i] < smallest else smallest
+        largest = values[i] if values[i] > largest else largest
+    low[0], high[0] = smallest, largest
+
+
+@numba.njit(cache=True, nogil=True)
+def _bound(values: Any, k: int, spare: int, guess: Any) -> int:
+    """Set ``guess[0]`` to what at least k values reach, ``k + spare`` if they differ enough.
+
+    Returns how many reach it. It begins with what it was, which is near for rows that are alike.
+    Arrays of one entry keep the type of the values.
+    """
+    low, high = np.empty_like(guess), np.empty_like(guess)
+    _span(values, low, high)
+    reach = len(values)
+    for _ in range(BISECTIONS):
+        if not low[0] < guess[0] < high[0]:
+            guess[0] = 0.5 * low[0] + 0.5 * high[0]
+            if not low[0] < guess[0] < high[0]:
+                break
+        bound, found = guess[0], 0
+        for i in range(len(values)):
+            found += values[i] >= bound
+        if found < k:
+            high[0] = bound
+        else:
+            low[0], reach = bound, found
+            if found <= k + spare:
+                break
+        guess[0] = 0.5 * low[0] + 0.5 * high[0]
+    guess[0] = low[0]
+    return reach
+
+
+@numba.njit(cache=True, nogil=True)
+def _collect(row: Any, maxima: Any, bound: Any, lanes: Any, found: Any, where: Any) -> Any:
+    """Values of the row that reach the bound, and their columns; how many there are."""
+    width, whole = U(len(maxima)), U(len(row) // len(maxima) * len(maxima))
+    n_lanes, count = U(0), U(0)
+    for i in range(width):
+        lanes[n_lanes] = i
+        n_lanes += U(maxima[i] >= bound)
+    for start in range(U(0), whole, width):
+        for i in range(n_lanes):
+            column = start + lanes[i]
+            value = row[column]
+            found[count], where[count] = value, column
+            count += U((value >= bound) & (value > NOTHING))
+    for column in range(whole, U(len(row))):
+        value = row[column]
+        found[count], where[count] = value, column
+        count += U((value >= bound) & (value > NOTHING))
+    return np.int64(count)
+
+
+@numba.njit(cache=True, nogil=True)
+def _keep(found: Any, where: Any, count: int, k: int, guess: Any) -> int:
+    """Move the k largest candidates to the front, of equal ones those with the lower column."""
+    if count <= k:
+        return count
+    guess[0] = NOTHING
+    reach = _bound(found[:count], k, 0, guess)
+    if reach < count:
+        bound, kept = guess[0], U(0)
+        for i in range(U(count)):
+            value, column = found[i], where[i]
+            found[kept], where[kept] = value, column
+            kept += U(value >= bound)
+        count = reach
+    while count > k:  # equal values are left
+        worst = 0
+        for i in range(1, count):
+            if _before(found[worst], where[worst], found[i], where[i]):
+                worst = i
+        count -= 1
+        found[worst], where[worst] = found[count], where[count]
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
+def row_top_k(matrix: Any, values: Any, indices: Any, in_order: bool) -> None:
+    """Fill ``values (n, k)`` and ``indices (n, k)`` with the k largest of each row of ``(n, m)``.
+
+    Of equal ones the lower index is taken. NaN and -inf never are: where fewer than k entries
+    remain, values are -inf and indices 0. If ``in_order``, the largest is first, and of equal ones
+    the lower index; otherwise the order within a row means nothing.
+
+    A row is cut into strided lanes. The k-th largest of the lanes' maxima is no larger than the
+    k-th largest entry, so only lanes that reach it, about k, are looked at one by one.
+    """
+    n, m = matrix.shape
+    k = values.shape[1]
+    width = max(m // LANE, min(m, 2 * k))
+    maxima = np.empty(width, matrix.dtype)
+    guess, second = np.zeros(1, matrix.dtype), np.zeros(1, matrix.dtype)
+    lanes = np.empty(width + 1, np.uintp)
+    found, where = np.empty(m + 1, matrix.dtype), np.empty(m + 1, np.uintp)
+    for row in range(n):
+        maxima[:] = NOTHING
+        for start in range(0, m // width * width, width):
+            _fold(maxima, matrix[row, start : start + width])
+        _bound(maxima, k, k // 8 + 2, guess)
+        count = _collect(matrix[row], maxima, guess[0], lanes, found, where)
+        count = _keep(found, where, count, k, second)
+        for slot in range(k):
+            values[row, slot] = found[slot] if slot < count else NOTHING
+            indices[row, slot] = where[slot] if slot < count else 0
+        if in_order:
+            _sort(values[row], indices[row], count)
+
+
+@numba.njit(cache=True, nogil=True)
+def _sort(values: Any, indices: Any, count: int) -> None:
+    for i in range(1, count):
+        value, column, slot = values[i], indices[i], i
+        while slot > 0 and _before(value, column, values[slot - 1], indices[slot - 1]):
+            values[slot], indices[slot] = values[slot - 1], indices[slot - 1]
+            slot -= 1
+        values[slot], indices[slot] = value, column
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _before(value: Any, column: int, other: Any, its_column: int) -> bool:
+    return value > other or (value == other and column < its_column)
+
+
+@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def backward(
+    x: Any,
+    W_dec: Any,
+    b_dec: Any,
+    values: Any,
+    indices: Any,
+    scale: Any,
+    grad_W_dec: Any,
+    grad_W_enc: Any,
+    grad_b_enc: Any,
+    grad_b_dec: Any,
+    fired: Any,
+) -> float:
+    """Decode active latents and add to the gradients of ``scale / 2 * ||x_hat - x||^2``.
+
+    Parameters
+    ----------
+    x, values, indices
+        Normalised states ``(n, d)`` and their active latents ``(n, k)``; values of 0 and below
+        are not active.
+    grad_W_dec, grad_W_enc, grad_b_enc
+        Added to.
+    grad_b_dec
+        The sum of dL/dx_hat is added to it; what goes back through the encoder is not.
+    fired
+        ``(n_latents,)`` set where a latent is active.
+
+    Returns
+    -------
+    float
+        Sum of ``||x_hat - x||^2``.
+    """
+    n, d = x.shape
+    k = values.shape[1]
+    centred, slope = np.empty(d, x.dtype), np.empty(d, x.dtype)
+    total = 0.0
+    for row in range(n):
+        for c in range(d):
+            centred[c] = x[row, c] - b_dec[c]
+            slope[c] = -centred[c]
+        for s in range(k):
+            value = values[row, s]
+            if value > 0:
+                latent = indices[row, s]
+                for c in range(d):
+                    slope[c] += value * W_dec[latent, c]
+        squared = x.dtype.type(0)
+        for c in range(d):
+            squared += slope[c] * slope[c]
+            slope[c] *= scale
+            grad_b_dec[c] += slope[c]
+        total += squared
+        for s in range(k):
+            value = values[row, s]
+            if value > 0:
+                latent = indices[row, s]
+                inner = x.dtype.type(0)
+                for c in range(d):
+                    inner += W_dec[latent, c] * slope[c]
+                for c in range(d):
+                    grad_W_dec[latent, c] += value * slope[c]
+                for c in range(d):
+                    grad_W_enc[latent, c] += inner * centred[c]
+                grad_b_enc[latent] += inner
+                fired[latent] = True
+    return total
