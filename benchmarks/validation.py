@@ -48,7 +48,7 @@ class World(NamedTuple):
     def encode(self, unit: LinearCode) -> Pair:
         """Activations of a code on both sides."""
         first, second = (
-            sparse_code(unit.encode_topk, c.states, unit.n_latents) for c in self.sides
+            sparse_code(unit.encode_sparse, c.states, unit.n_latents) for c in self.sides
         )
         return first, second
 

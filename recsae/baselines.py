@@ -1,6 +1,6 @@
 """What the SAE must beat: raw neurons, principal components and random directions, as sparse.
 
-Each has ``n_latents`` and ``encode_topk(states) -> Code`` like the SAE, with the same number k of
+Each has ``n_latents`` and ``encode_sparse(states) -> Code`` like the SAE, with the same number k of
 active units per state, so that they go through the same labeler and scorer.
 """
 
@@ -32,7 +32,7 @@ class LinearCode:
         """Number of units."""
         return len(self.directions)
 
-    def encode_topk(self, states: torch.Tensor) -> Code:
+    def encode_sparse(self, states: torch.Tensor) -> Code:
         """Active units of raw states ``(n, d)``."""
         values = (states - self.mean) @ self.directions.T
         values, indices = top_k(values, min(self.k or self.n_latents, self.n_latents))

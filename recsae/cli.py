@@ -82,6 +82,11 @@ def demo(out: Path, seed: int) -> None:
 @click.option("--attribute-columns", help="Columns of attributes, separated by commas.")
 @click.option("--latents", type=int, help="Number of latents; default 16 per hidden dimension.")
 @click.option("--k", type=int, help="Active latents per sequence; default 8.")
+@click.option(
+    "--activation",
+    help="How latents are chosen: topk (the default), batch_topk, feature_choice, jumprelu, "
+    "matryoshka or relu.",
+)
 @click.option("--seed", type=int, help="Seed of everything random; default 0.")
 @click.option(
     "--site", help="Where to read the hidden states; default the sequence representation."

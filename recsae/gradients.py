@@ -1,7 +1,7 @@
-"""Gradients of an SAE's loss, written out: only k of the latents take part in each state.
+"""Gradients of an SAE's loss; for TopK written out, as only k latents take part in each state.
 
 Autograd would multiply whole matrices of zeros. These equal autograd's (tested in double
-precision) whether the compiled loops run or torch.
+precision) whether the compiled loops run or torch. The other variants have autograd's.
 """
 
 from __future__ import annotations
@@ -39,32 +39,52 @@ class Gradients:
         self._pre = weight.new_empty(self._chunk, sae.n_latents)
         self._encoder = weight.new_empty(sae.n_latents, sae.width + 1)
         self._code = Code(weight.new_empty(0), torch.empty(0, dtype=torch.int64))
+        self._z = weight.new_empty(0)
 
-    def reconstruct(self, x: torch.Tensor) -> tuple[Code, float]:
-        """Set the gradients of the FVU at normalised states ``(n, d)``; its code and its value.
+    def reconstruct(self, x: torch.Tensor) -> float:
+        """Set the gradients of fit and penalty at normalised states ``(n, d)``; returns the FVU.
 
         x is normalised, so the variance is 1 per dimension over the whole store and the FVU's
-        denominator does not depend on the batch. The code is valid until the next call; values of
-        0 and below are not active.
+        denominator does not depend on the batch.
         """
         for gradient in self._grads.values():
             gradient.zero_()
         self.fired.zero_()
+        if self.sae.variant.by_autograd:
+            return self._by_autograd(x)
         if self._kernels is None:
             return self._by_torch(x)
         return self._by_loops(x, self._kernels)
 
-    def _by_torch(self, x: torch.Tensor) -> tuple[Code, float]:
+    def residual(self, x: torch.Tensor) -> torch.Tensor:
+        """``x - x_hat`` of the states last reconstructed."""
+        if self.sae.variant.by_autograd:
+            return x - self.sae.mix(self._z)
+        values, indices = self._code  # the loops leave values below 0 as they are
+        return x - self.sae._decode_sparse(Code(values.relu(), indices))
+
+    def _by_autograd(self, x: torch.Tensor) -> float:
+        sae, variant = self.sae, self.sae.variant
+        with torch.enable_grad():
+            pre = sae.preactivations(x)
+            z = variant.activate(sae, pre)
+            (variant.fit(sae, z, x) + variant.penalty(sae, pre, z)).backward()
+        self._z = z.detach()
+        self.fired = (self._z > 0).any(0)
+        variant.follow(sae, self._z)
+        return float(self.residual(x).square().mean())
+
+    def _by_torch(self, x: torch.Tensor) -> float:
         sae = self.sae
-        code = sae._topk(sae.preactivations(x))
-        error = sae._decode_topk(code) - x
+        code = self._code = sae.variant.select(sae, sae.preactivations(x))
+        error = sae._decode_sparse(code) - x
         slope = error * (2 / error.numel())
         self._grads["b_dec"] += slope.sum(0)
         self.add(code, slope, x)
         self.fired[code.indices[code.values > 0]] = True
-        return code, float(error.square().mean())
+        return float(error.square().mean())
 
-    def _by_loops(self, x: torch.Tensor, compiled: ModuleType) -> tuple[Code, float]:
+    def _by_loops(self, x: torch.Tensor, compiled: ModuleType) -> float:
         """Activations and the best of them chunk by chunk, then what these give.
 
         The bias is a column of the encoder and a 1 in each state: one product less to write.
@@ -88,7 +108,7 @@ class Gradients:
             x.numpy(), *weights, *(c.numpy() for c in self._code), scale, *into, self.fired.numpy()
         )
         grads["b_dec"] -= grads["b_enc"] @ sae.W_enc
-        return self._code, total / x.numel()
+        return float(total / x.numel())
 
     def add(self, code: Code, slope: torch.Tensor, x: torch.Tensor) -> None:
         """Add what goes back through decoder and encoder at active latents; ``slope (n, d)`` is

@@ -50,7 +50,11 @@ class Workspace:
         self.site = site.name
         config = run.config
         self._given = make_config(
-            n_latents=config.latents, k=config.k, n_samples=config.samples, seed=config.seed
+            n_latents=config.latents,
+            k=config.k,
+            activation=config.activation,
+            n_samples=config.samples,
+            seed=config.seed,
         )
         self._given.resolved(site.width)  # refuses what cannot be before anything is written
 
@@ -151,7 +155,7 @@ class Workspace:
 
     def encode(self, code: SAE | LinearCode) -> Codes:
         """A code's activations on construction and held-out cases."""
-        encode = code.encode_topk
+        encode = code.encode_sparse
         n = code.n_latents
         return Codes(
             sparse_code(encode, self.construction.states, n),
@@ -235,7 +239,7 @@ def _plan(work: Workspace) -> dict[str, Step]:
         *(work.recommender.fingerprint(), work.site, config.seed, work.run.record["sources"]),
         *(config.construction_positions, config.heldout_positions),
     ]
-    sae = [states, config.latents, config.k, config.samples]
+    sae = [states, config.latents, config.k, config.activation, config.samples]
     labels = [sae, config.title_column, config.attribute_columns]
     scores = [labels, config.chance_directions]
     trained = [f"sae/{name}" for name in ("cfg.json", "sae.safetensors", "quality.json")]

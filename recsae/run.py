@@ -41,6 +41,8 @@ class RunConfig(BaseModel):
     site: str | None = None
     latents: int | None = Field(None, ge=1)
     k: int = Field(8, ge=1)
+    activation: str = "topk"
+    """One of :data:`recsae.variants.VARIANTS`."""
     samples: int = Field(4_000_000, ge=1)
     """States that SAE training sees, repeats counted."""
     seed: int = Field(0, ge=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -13,7 +14,8 @@ from torch.nn import functional as F
 
 from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.files import read_json, write_atomically, write_json
-from recsae.topk import top_k
+from recsae.variants import VARIANTS
+from recsae.variants.code import Code as Code
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +26,13 @@ if TYPE_CHECKING:
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 BATCH = 2048
+Activation = Literal["topk", "batch_topk", "feature_choice", "jumprelu", "matryoshka", "relu"]
+OWN_SETTINGS = {
+    "sparsity_weight": ("relu", "jumprelu"),
+    "bandwidth": ("jumprelu",),
+    "prefixes": ("matryoshka",),
+}
+"""Settings that only some activations have."""
 
 
 class SAEConfig(BaseModel):
@@ -38,8 +47,17 @@ class SAEConfig(BaseModel):
     n_latents: int | None = Field(None, ge=1)
     """Number of latents; 16 times the hidden size if None."""
     k: int = Field(8, ge=1)
-    """Active latents per sequence."""
-    activation: Literal["topk"] = "topk"
+    """Active latents per state; their mean number where it varies."""
+    activation: Activation = "topk"
+    """How latents are chosen, see :mod:`recsae.variants`."""
+    sparsity_weight: float | None = Field(None, gt=0)
+    """Only relu and jumprelu: weight of the sparsity penalty; 1 if None, for relu 0.1, from which
+    it is adapted."""
+    bandwidth: float | None = Field(None, gt=0)
+    """Only jumprelu: pre-activations so near to a threshold teach it; 0.5 if None."""
+    prefixes: tuple[int, ...] | None = None
+    """Only matryoshka: sizes of the nested dictionaries, rising to ``n_latents``; if None a 16th,
+    an eighth, a quarter, a half and all."""
     aux_weight: float = Field(1 / 32, ge=0)
     """Weight of the auxiliary loss, in which dead latents reconstruct the residual."""
     aux_k: int | None = Field(None, ge=1)
@@ -66,11 +84,35 @@ class SAEConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _settings_are_the_activations_own(self) -> SAEConfig:
+        for name, owners in OWN_SETTINGS.items():
+            if getattr(self, name) is not None and self.activation not in owners:
+                raise ValueError(
+                    f"{name} is a setting of {' and '.join(owners)}, and activation is "
+                    f"{self.activation!r}: leave it out"
+                )
+        sizes = self.prefixes
+        if sizes is not None and self.n_latents is not None:
+            rising = all(a < b for a, b in pairwise((0, *sizes)))
+            if not rising or not sizes or sizes[-1] != self.n_latents:
+                raise ValueError(
+                    f"prefixes={sizes} must rise from 1 or more to the number of latents "
+                    f"({self.n_latents})"
+                )
+        return self
+
     def resolved(self, width: int) -> SAEConfig:
-        """The same with the defaults that depend on the hidden size filled in."""
+        """The same with the defaults that depend on hidden size and activation filled in."""
         values = self.model_dump()
-        values["n_latents"] = self.n_latents or 16 * width
+        n = values["n_latents"] = self.n_latents or 16 * width
         values["aux_k"] = self.aux_k or max(1, width // 2)
+        weight = 0.1 if self.activation == "relu" else 1.0
+        nested = tuple(sorted({max(1, n // part) for part in (16, 8, 4, 2, 1)}))
+        defaults = {"sparsity_weight": weight, "bandwidth": 0.5, "prefixes": nested}
+        for name, owners in OWN_SETTINGS.items():
+            if values[name] is None and self.activation in owners:
+                values[name] = defaults[name]
         return make_config(**values)
 
 
@@ -86,13 +128,6 @@ def make_config(**values: Any) -> SAEConfig:
         raise InvalidInput(f"SAE {where}: {message}{seen}.") from error
 
 
-class Code(NamedTuple):
-    """The active latents of n states: ``values (n, k)``, 0 where fewer are, and ``indices``."""
-
-    values: torch.Tensor
-    indices: torch.Tensor
-
-
 class Codes(NamedTuple):
     """A sparse code of construction and of held-out cases, ``(n, n_latents)`` each."""
 
@@ -101,11 +136,12 @@ class Codes(NamedTuple):
 
 
 class SAE(nn.Module):
-    """TopK sparse autoencoder on centred, scaled hidden states.
+    """Sparse autoencoder on centred, scaled hidden states.
 
     With ``x = (h - mean) / scale``: ``z = TopK(ReLU(W_enc (x - b_dec) + b_enc))`` and
-    ``x_hat = z W_dec + b_dec`` (RecSAE, section 3). ``mean (d,)`` and the scalar ``scale`` are
-    kept in the checkpoint, so every method takes and gives raw hidden states.
+    ``x_hat = z W_dec + b_dec`` (RecSAE, section 3); other activations than TopK are in
+    :mod:`recsae.variants`. ``mean (d,)`` and the scalar ``scale`` are kept in the checkpoint, so
+    every method takes and gives raw hidden states.
 
     >>> import torch
     >>> sae = SAE(make_config(n_latents=6, k=2), width=3)
@@ -115,6 +151,11 @@ class SAE(nn.Module):
 
     mean: torch.Tensor
     scale: torch.Tensor
+    # what some variants keep besides
+    threshold: torch.Tensor
+    log_threshold: torch.Tensor
+    density: torch.Tensor
+    penalty: torch.Tensor
 
     def __init__(self, config: SAEConfig, width: int) -> None:
         super().__init__()
@@ -128,6 +169,8 @@ class SAE(nn.Module):
         self.b_dec = nn.Parameter(torch.zeros(width))
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(()))
+        self.variant = VARIANTS[self.config.activation]
+        self.variant.prepare(self)
 
     @property
     def n_latents(self) -> int:
@@ -158,29 +201,29 @@ class SAE(nn.Module):
         """``W_enc (x - b_dec) + b_enc``, ``(n, n_latents)``."""
         return F.linear(x - self.b_dec, self.W_enc, self.b_enc)
 
-    def encode_topk(self, states: torch.Tensor) -> Code:
+    def encode_sparse(self, states: torch.Tensor) -> Code:
         """The active latents of raw states ``(n, d)``."""
-        return self._topk(self.preactivations(self.normalised(states)))
-
-    def _topk(self, pre: torch.Tensor) -> Code:
-        values, indices = top_k(pre, self.config.k)
-        return Code(values.relu(), indices)
+        return self.variant.select(self, self.preactivations(self.normalised(states)))
 
     def encode(self, states: torch.Tensor) -> torch.Tensor:
-        """Activations ``(n, n_latents)`` of raw states ``(n, d)``; at most k per row are not 0."""
-        code = self.encode_topk(states)
+        """Activations ``(n, n_latents)`` of raw states ``(n, d)``; most are 0."""
+        code = self.encode_sparse(states)
         dense = code.values.new_zeros(len(states), self.n_latents)
-        return dense.scatter(1, code.indices, code.values)
+        return dense.scatter_add(1, code.indices, code.values)
 
     def decode(self, activations: torch.Tensor) -> torch.Tensor:
         """Raw states ``(n, d)`` from activations ``(n, n_latents)``."""
-        return (activations @ self.W_dec + self.b_dec) * self.scale + self.mean
+        return self.mix(activations) * self.scale + self.mean
 
-    def decode_topk(self, code: Code) -> torch.Tensor:
+    def mix(self, activations: torch.Tensor) -> torch.Tensor:
+        """Normalised states ``(n, d)`` from activations ``(n, n_latents)``."""
+        return activations @ self.W_dec + self.b_dec
+
+    def decode_sparse(self, code: Code) -> torch.Tensor:
         """Raw states from active latents."""
-        return self._decode_topk(code) * self.scale + self.mean
+        return self._decode_sparse(code) * self.scale + self.mean
 
-    def _decode_topk(self, code: Code) -> torch.Tensor:
+    def _decode_sparse(self, code: Code) -> torch.Tensor:
         mixed = F.embedding_bag(
             code.indices, self.W_dec, per_sample_weights=code.values, mode="sum"
         )
@@ -188,7 +231,7 @@ class SAE(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Reconstruction of raw states ``(n, d)``."""
-        return self.decode_topk(self.encode_topk(states))
+        return self.decode_sparse(self.encode_sparse(states))
 
     def directions(self) -> torch.Tensor:
         """``(n_latents, d)`` what one unit of each latent adds to a raw state."""
@@ -226,21 +269,19 @@ class SAE(nn.Module):
 def sparse_code(
     encode: Callable[[torch.Tensor], Code], states: NDArray[np.float32], n_latents: int
 ) -> scipy.sparse.csr_matrix:
-    """Run an ``encode_topk`` over states ``(n, d)``: ``(n, n_latents)``, zeros not stored."""
+    """Run an ``encode_sparse`` over states ``(n, d)``: ``(n, n_latents)``, zeros not stored."""
     import numpy as np
     import scipy.sparse
 
-    values, indices = [], []
+    values, indices, counts = [], [], [np.zeros(1, dtype=np.int64)]
     with torch.no_grad():
         for part in torch.from_numpy(states).split(BATCH):
             code = encode(part)
-            values.append(code.values.numpy())
-            indices.append(code.indices.numpy().astype(np.int32))
-    data, columns = np.concatenate(values), np.concatenate(indices)
-    bounds = np.arange(len(data) + 1, dtype=np.int64) * data.shape[1]
-    matrix = scipy.sparse.csr_matrix(
-        (data.ravel(), columns.ravel(), bounds), (len(data), n_latents)
-    )
-    matrix.eliminate_zeros()
+            active = code.values > 0
+            values.append(code.values[active].numpy())
+            indices.append(code.indices[active].numpy().astype(np.int32))
+            counts.append(active.sum(1).numpy())
+    parts = np.concatenate(values), np.concatenate(indices), np.concatenate(counts).cumsum()
+    matrix = scipy.sparse.csr_matrix(parts, (len(states), n_latents))
     matrix.sort_indices()
     return matrix

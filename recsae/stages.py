@@ -75,8 +75,10 @@ def _scored(
     if code.k is None:
         test = test.take(spread(len(test), limit))
     n = code.n_latents
-    dictionary = build_concepts(sparse_code(code.encode_topk, known.states, n), known, work.labeler)
-    tested = sparse_code(code.encode_topk, test.states, n)
+    dictionary = build_concepts(
+        sparse_code(code.encode_sparse, known.states, n), known, work.labeler
+    )
+    tested = sparse_code(code.encode_sparse, test.states, n)
     scores = score_concepts(tested, dictionary, test, work.labeler, hard_negatives=False)
     return scores, dictionary
 

@@ -123,7 +123,7 @@ def make_edit(
         if not latents:
             return states
         flat = states.reshape(-1, states.shape[-1])
-        code = sae.encode_topk(flat.detach().to(directions.device))
+        code = sae.encode_sparse(flat.detach().to(directions.device))
         before = code.values.new_zeros(len(flat), len(latents) + 1)
         before = before.scatter_add(1, slot[code.indices], code.values)[:, :-1]
         after = before.clone()

@@ -132,11 +132,12 @@ class Trainer:
         self.fvu = fvu if math.isnan(self.fvu) else 0.99 * self.fvu + 0.01 * fvu
 
     def gradients(self, x: torch.Tensor) -> float:
-        """Set the gradient of FVU plus the weighted auxiliary loss; return the FVU."""
-        code, fvu = self._gradients.reconstruct(x)
+        """Set the gradient of the loss and the weighted auxiliary loss; return the FVU."""
+        fvu = self._gradients.reconstruct(x)
         dead = self._track(self._gradients.fired, len(x))
-        if self.sae.config.aux_weight and len(dead):
-            self._add_auxiliary(code, dead, x)
+        neglected = self.sae.variant.neglected(self.sae, dead)
+        if self.sae.config.aux_weight and len(neglected):
+            self._add_auxiliary(neglected, x)
         return fvu
 
     def _track(self, fired: torch.Tensor, n: int) -> torch.Tensor:
@@ -145,10 +146,10 @@ class Trainer:
         self.idle.masked_fill_(fired, 0)
         return torch.nonzero(self.idle > self.sae.config.dead_after).squeeze(1)
 
-    def _add_auxiliary(self, code: Code, dead: torch.Tensor, x: torch.Tensor) -> None:
+    def _add_auxiliary(self, dead: torch.Tensor, x: torch.Tensor) -> None:
         """Let the best dead latents reconstruct the residual ``x - x_hat`` (Gao et al. 2024)."""
         sae, config = self.sae, self.sae.config
-        residual = x - sae._decode_topk(Code(code.values.relu(), code.indices))
+        residual = self._gradients.residual(x)
         pre = F.linear(x - sae.b_dec, sae.W_enc[dead], sae.b_enc[dead])
         values, where = pre.topk(min(config.aux_k or 1, len(dead)), dim=1)
         revived = Code(values.relu(), dead[where])
@@ -232,8 +233,8 @@ def quality(sae: SAE, store: ActivationStore) -> dict[str, float]:
     with torch.no_grad():
         for shard in store.shards:
             for states in torch.from_numpy(shard[:].copy()).split(4096):
-                code = sae.encode_topk(states)
-                error += float((states - sae.decode_topk(code)).double().square().sum())
+                code = sae.encode_sparse(states)
+                error += float((states - sae.decode_sparse(code)).double().square().sum())
                 on = code.indices[code.values > 0]
                 active += len(on)
                 fired += torch.bincount(on, minlength=sae.n_latents)

@@ -28,7 +28,7 @@ def test_neurons_by_hand(tmp_path):
     data = store(tmp_path, np.array([[1, 4], [3, -4], [1, -4], [3, 4]]))
     code = neurons(data, k=1)
     assert code.n_latents == 4
-    found = code.encode_topk(torch.tensor([[5.0, 8.0], [2.5, -8.0], [-1.0, 0.0]]))
+    found = code.encode_sparse(torch.tensor([[5.0, 8.0], [2.5, -8.0], [-1.0, 0.0]]))
     # standardised: (3, 2), (.5, -2), (-3, 0)
     assert found.indices.tolist() == [[0], [3], [2]]
     torch.testing.assert_close(found.values, torch.tensor([[3.0], [2.0], [3.0]]))
@@ -44,8 +44,8 @@ def test_two_signs_of_every_dimension(states, name):
 def test_neurons_do_not_depend_on_the_scale_of_a_dimension(states, tmp_path):
     rows = states.column("states")
     scaled = store(tmp_path / "scaled", rows * np.array([7.0, 0.01, 3.0], dtype=np.float32))
-    one = neurons(states, 2).encode_topk(torch.from_numpy(rows))
-    other = neurons(scaled, 2).encode_topk(torch.from_numpy(scaled.column("states")))
+    one = neurons(states, 2).encode_sparse(torch.from_numpy(rows))
+    other = neurons(scaled, 2).encode_sparse(torch.from_numpy(scaled.column("states")))
     torch.testing.assert_close(one.values, other.values, rtol=1e-3, atol=1e-4)
 
 
@@ -53,7 +53,7 @@ def test_a_dimension_that_never_varies_gives_numbers(tmp_path):
     rows = np.random.default_rng(0).normal(size=(50, 3))
     rows[:, 1] = 4.0
     code = neurons(store(tmp_path, rows), 2)
-    assert bool(torch.isfinite(code.encode_topk(torch.from_numpy(rows).float()).values).all())
+    assert bool(torch.isfinite(code.encode_sparse(torch.from_numpy(rows).float()).values).all())
 
 
 def test_components_are_orthonormal_and_the_largest_comes_first(states):
@@ -80,7 +80,7 @@ def test_random_directions_are_seeded_unit_vectors(states):
 def test_at_most_k_are_active_and_they_are_the_largest(states, name, k):
     rows = states.column("states")
     code = ALL[name](states, k)
-    dense = sparse_code(code.encode_topk, rows, code.n_latents).toarray()
+    dense = sparse_code(code.encode_sparse, rows, code.n_latents).toarray()
     projected = (rows - rows.mean(0)) @ code.directions.numpy().T
     for z, p in zip(dense, projected, strict=True):
         expected = np.where(p >= np.sort(p)[-k], np.maximum(p, 0), 0)
@@ -91,12 +91,12 @@ def test_at_most_k_are_active_and_they_are_the_largest(states, name, k):
 def test_dense_codes_keep_every_positive_unit(states, name):
     rows = states.column("states")
     code = ALL[name](states, None)
-    dense = sparse_code(code.encode_topk, rows, code.n_latents).toarray()
+    dense = sparse_code(code.encode_sparse, rows, code.n_latents).toarray()
     projected = (rows - rows.mean(0)) @ code.directions.numpy().T
     np.testing.assert_allclose(dense, np.maximum(projected, 0), atol=1e-4)
     assert ((dense > 0).sum(1) == 3).mean() > 0.99  # one sign of each
 
 
 def test_more_active_units_than_there_are(states):
-    code = neurons(states, 50).encode_topk(torch.zeros(2, 3))
+    code = neurons(states, 50).encode_sparse(torch.zeros(2, 3))
     assert code.indices.shape == (2, 6)

@@ -295,6 +295,7 @@ LATER = ["concepts", "scoring", "steering", "report"]
         ({"title_column": "title"}, LATER),
         ({"attribute_columns": ["genre"]}, LATER),
         ({"k": 4}, list(STAGES[1:])),
+        ({"activation": "jumprelu"}, list(STAGES[1:])),
         ({"latents": 17}, list(STAGES[1:])),
         ({"samples": 160_000}, list(STAGES[1:])),
         ({"seed": 1}, list(STAGES)),
@@ -307,6 +308,13 @@ def test_what_a_changed_setting_makes_again(change, stages, redone, folder):
     run_pipeline(planted(), folder, config)
     assert redone.names == stages
     assert Run(folder, config).is_finished()
+
+
+def test_an_unknown_activation_is_refused_before_anything_is_done(tmp_path):
+    config = CONFIG.model_copy(update={"activation": "gelu"})
+    with pytest.raises(InvalidInput, match=r"SAE activation: .*'gelu'"):
+        run_pipeline(planted(), tmp_path / "run", config)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def test_a_second_run_touches_nothing_but_the_record(folder):

@@ -49,7 +49,7 @@ def test_by_hand():
     # x_hat = 3.5 (.6, .8) + 2.5 (1, 0) + (.5, 0) = (5.1, 2.8); h_hat = 2 x_hat + 1 = (11.2, 6.6)
     sae, h = by_hand(), torch.tensor([[7.0, 5.0]])
     assert sae.encode(h).tolist() == [[2.5, 0.0, 3.5]]
-    assert sae.encode_topk(h).indices.tolist() == [[2, 0]]
+    assert sae.encode_sparse(h).indices.tolist() == [[2, 0]]
     torch.testing.assert_close(sae(h), torch.tensor([[11.2, 6.6]]))
 
 
@@ -71,7 +71,7 @@ def test_dense_and_topk_forms_agree(monkeypatch, compiled):
     if not compiled:
         monkeypatch.setattr(topk, "kernels", lambda: None)
     sae, h = drawn(), states(500)
-    code, dense = sae.encode_topk(h), sae.encode(h)
+    code, dense = sae.encode_sparse(h), sae.encode(h)
     again = torch.zeros_like(dense)
     for row in range(len(h)):
         for index, value in zip(code.indices[row], code.values[row], strict=True):
@@ -79,7 +79,7 @@ def test_dense_and_topk_forms_agree(monkeypatch, compiled):
     assert torch.equal(dense, again)
     assert int((dense > 0).sum(1).max()) == sae.config.k
     assert bool((dense >= 0).all())
-    torch.testing.assert_close(sae.decode_topk(code), sae.decode(dense))
+    torch.testing.assert_close(sae.decode_sparse(code), sae.decode(dense))
     torch.testing.assert_close(sae(h), sae.decode(dense))
 
 
@@ -208,7 +208,17 @@ def test_k_larger_than_the_latents_is_one_sentence(values):
         ({"kk": 8}, "SAE kk: Extra inputs are not permitted"),
         ({"learning_rate": -1.0}, "SAE learning_rate: .*greater than 0"),
         ({"n_latents": "many"}, "SAE n_latents: .*'many'"),
-        ({"activation": "relu"}, "SAE activation: .*'topk'"),
+        ({"activation": "gelu"}, "SAE activation: .*'topk'"),
+        ({"bandwidth": 0.1}, "SAE configuration: bandwidth is a setting of jumprelu, .*'topk'"),
+        (
+            {"activation": "batch_topk", "sparsity_weight": 1.0},
+            "of relu and jumprelu, .*'batch_topk'",
+        ),
+        (
+            {"activation": "matryoshka", "n_latents": 8, "k": 2, "prefixes": (4, 2, 8)},
+            r"prefixes=\(4, 2, 8\) must rise from 1 or more to the number of latents \(8\)",
+        ),
+        ({"activation": "matryoshka", "n_latents": 8, "k": 2, "prefixes": (4,)}, "latents .8."),
     ],
 )
 def test_config_errors_are_one_sentence(values, words):
@@ -255,7 +265,7 @@ def test_states_that_are_no_numbers_are_refused(tmp_path, bad):
 def test_sparse_code_equals_the_dense_one(monkeypatch):
     monkeypatch.setattr("recsae.sae.BATCH", 37)
     sae, h = drawn(), states(100)
-    code = sparse_code(sae.encode_topk, h.numpy(), sae.n_latents)
+    code = sparse_code(sae.encode_sparse, h.numpy(), sae.n_latents)
     assert code.shape == (100, 20)
     assert code.has_sorted_indices
     assert (code.data > 0).all()  # zeros are not stored

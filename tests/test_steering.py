@@ -187,7 +187,7 @@ def test_setting_to_the_value_that_is_there_is_bit_equal():
     """The states of one row come out as they went in, those of the others do not."""
     states = torch.randn(20, 8, generator=torch.Generator().manual_seed(0)) * 3
     sae = SAE(make_config(n_latents=6, k=2), width=8).eval()
-    code = sae.encode_topk(states)
+    code = sae.encode_sparse(states)
     latent, value = int(code.indices[4, 0]), float(code.values[4, 0])
     after = make_edit(sae, [Intervention((latent,), "set", value)])(states)
     assert torch.equal(after[4], states[4])

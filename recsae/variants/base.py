@@ -1,0 +1,60 @@
+"""What a variant is asked, and the answers most of them share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+
+from recsae.variants.code import Code, above
+
+if TYPE_CHECKING:
+    from recsae.sae import SAE
+
+SMOOTHING = 0.05
+"""What one batch counts in a running mean: the last 20 batches matter most."""
+
+
+class Variant:
+    """A way of choosing latents. It keeps nothing: what it learns and counts lies in the SAE.
+
+    ``pre`` is ``(n, n_latents)`` pre-activations, ``x (n, d)`` normalised states, ``z
+    (n, n_latents)`` activations in training. The loss is ``fit + penalty`` plus the weighted
+    auxiliary loss.
+    """
+
+    by_autograd: ClassVar[bool] = True
+
+    def prepare(self, sae: SAE) -> None:
+        """Give a new SAE the parameters and buffers that the variant needs besides weights."""
+
+    def select(self, sae: SAE, pre: torch.Tensor) -> Code:
+        """The active latents once trained; no state's depend on the other states."""
+        return above(pre, sae.threshold)
+
+    def activate(self, sae: SAE, pre: torch.Tensor) -> torch.Tensor:
+        """Activations z in training, to be differentiated."""
+        raise NotImplementedError
+
+    def fit(self, sae: SAE, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """The FVU: ``mean (x_hat - x)^2``, x having a variance of 1 per dimension."""
+        return (sae.mix(z) - x).square().mean()
+
+    def penalty(self, sae: SAE, pre: torch.Tensor, z: torch.Tensor) -> torch.Tensor | float:
+        """What is added to the loss so that few latents are active."""
+        return 0.0
+
+    def follow(self, sae: SAE, z: torch.Tensor) -> None:
+        """Bring running means and controllers up to date after a batch."""
+
+    def neglected(self, sae: SAE, dead: torch.Tensor) -> torch.Tensor:
+        """Indices of the latents that the auxiliary loss trains; ``dead`` are the dead ones."""
+        return dead
+
+
+def quantile(share: float) -> float:
+    """What a standard normal number exceeds with this probability; above 0.45 as at 0.45.
+
+    The pre-activations of a new SAE are roughly that, so it is where few latents are active.
+    """
+    return float(torch.special.ndtri(torch.tensor(1 - min(0.45, share))))

@@ -1,0 +1,30 @@
+"""TopK: the k largest of each state (Gao et al. 2024, arXiv 2406.04093; RecSAE, section 3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from recsae.topk import top_k
+from recsae.variants.base import Variant
+from recsae.variants.code import Code
+
+if TYPE_CHECKING:
+    from recsae.sae import SAE
+
+
+class TopK(Variant):
+    """``z = TopK(ReLU(pre))``, trained with the gradients of :mod:`recsae.gradients`."""
+
+    by_autograd = False
+
+    def select(self, sae: SAE, pre: torch.Tensor) -> Code:
+        """The k largest of each row, those that are positive."""
+        values, indices = top_k(pre, sae.config.k)
+        return Code(values.relu(), indices)
+
+    def activate(self, sae: SAE, pre: torch.Tensor) -> torch.Tensor:
+        """The same, dense."""
+        _, indices = top_k(pre, sae.config.k)
+        return torch.zeros_like(pre).scatter(1, indices, pre.gather(1, indices).relu())
