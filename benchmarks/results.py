@@ -77,7 +77,7 @@ def _facts(r: dict[str, Any]) -> str:
 
 
 def _stages(r: dict[str, Any]) -> str:
-    rows = [(name, r["timings"][name], r["memory"][name]) for name in r["timings"]]
+    rows = [(name, r["timings"][name], r["memory"][name]) for name in r["memory"]]
     total = sum(float(row[1]) for row in rows), max(float(row[2]) for row in rows)
     return _table(("stage", "seconds", "peak MB"), [*rows, ("all", *total)])
 

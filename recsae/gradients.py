@@ -75,21 +75,16 @@ class Gradients:
         return float(self.residual(x).square().mean())
 
     def _by_torch(self, x: torch.Tensor) -> float:
-        sae = self.sae
-        code = self._code = sae.variant.select(sae, sae.preactivations(x))
-        error = sae._decode_sparse(code) - x
-        slope = error * (2 / error.numel())
-        self._grads["b_dec"] += slope.sum(0)
-        self.add(code, slope, x)
-        self.fired[code.indices[code.values > 0]] = True
-        return float(error.square().mean())
+        self._code = self.sae.variant.select(self.sae, self.sae.preactivations(x))
+        self.fired[self._code.indices[self._code.values > 0]] = True
+        return self._main(self._code, x)
 
     def _by_loops(self, x: torch.Tensor, compiled: ModuleType) -> float:
         """Activations and the best of them chunk by chunk, then what these give.
 
         The bias is a column of the encoder and a 1 in each state: one product less to write.
         """
-        sae, grads, n = self.sae, self._grads, len(x)
+        sae, n = self.sae, len(x)
         if len(self._code.values) != n:
             self._code = Code(
                 x.new_empty(n, sae.config.k), torch.empty(n, sae.config.k, dtype=torch.int64)
@@ -97,26 +92,53 @@ class Gradients:
         self._encoder[:, :-1] = sae.W_enc
         torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1, out=self._encoder[:, -1])
         extended = F.pad(x, (0, 1), value=1.0)
-        weights = sae.W_dec.detach().numpy(), sae.b_dec.detach().numpy()
-        into = [grads[name].numpy() for name in ("W_dec", "W_enc", "b_enc", "b_dec")]
-        scale = x.numpy().dtype.type(2 / x.numel())
         for first in range(0, n, self._chunk):
             part = slice(first, min(first + self._chunk, n))
             pre = torch.mm(extended[part], self._encoder.T, out=self._pre[: part.stop - first])
             compiled.row_top_k(pre.numpy(), *(c[part].numpy() for c in self._code), False)
-        total = compiled.backward(
-            x.numpy(), *weights, *(c.numpy() for c in self._code), scale, *into, self.fired.numpy()
-        )
-        grads["b_dec"] -= grads["b_enc"] @ sae.W_enc
-        return float(total / x.numel())
+        return self._main(self._code, x)
 
-    def add(self, code: Code, slope: torch.Tensor, x: torch.Tensor) -> None:
-        """Add what goes back through decoder and encoder at active latents; ``slope (n, d)`` is
-        dL/dx_hat."""
+    def _main(self, code: Code, x: torch.Tensor) -> float:
+        centred = x - self.sae.b_dec
+        slope_sum, squared = self._add(code, centred, centred, 2 / x.numel())
+        self._grads["b_dec"] += slope_sum
+        return squared / x.numel()
+
+    def add_auxiliary(self, code: Code, residual: torch.Tensor, x: torch.Tensor) -> None:
+        """Add the gradients of the share of a residual ``(n, d)`` that other latents leave."""
+        scale = 2 * self.sae.config.aux_weight / float(residual.square().sum().clamp_min(1e-12))
+        self._add(code, residual, x - self.sae.b_dec, scale)
+
+    def _add(
+        self, code: Code, target: torch.Tensor, centred: torch.Tensor, scale: float
+    ) -> tuple[torch.Tensor, float]:
+        """Add the gradients of ``scale / 2 * ||z W_dec - target||^2`` through decoder and encoder.
+
+        Returns the sum over states of its slope ``(d,)``, and ``||z W_dec - target||^2``.
+        """
+        if self._kernels is None:
+            return self._add_by_torch(code, target, centred, scale)
+        slope_sum = torch.zeros_like(target[0])
+        bias = torch.zeros_like(self._grads["b_enc"])
+        into = self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
+        squared = self._kernels.backward(
+            *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code)),
+            target.numpy().dtype.type(scale),
+            *(t.numpy() for t in into),
+        )
+        self._grads["b_enc"] += bias
+        self._grads["b_dec"] -= bias @ self.sae.W_enc
+        return slope_sum, squared
+
+    def _add_by_torch(
+        self, code: Code, target: torch.Tensor, centred: torch.Tensor, scale: float
+    ) -> tuple[torch.Tensor, float]:
         sae, (values, indices) = self.sae, code
         n, k = indices.shape
+        error = sae._decode_sparse(code) - sae.b_dec - target
+        slope = error * scale
         inner = torch.empty_like(values)
-        for rows in torch.arange(n, device=x.device).split(1024):
+        for rows in torch.arange(n, device=target.device).split(1024):
             inner[rows] = torch.bmm(sae.W_dec[indices[rows]], slope[rows, :, None]).squeeze(2)
         inner = inner * (values > 0)
         flat = indices.flatten()
@@ -126,11 +148,12 @@ class Gradients:
         states = torch.div(order, k, rounding_mode="floor")
         weights = values.flatten()[order], inner.flatten()[order]
         decoder, encoder = (
-            F.embedding_bag(states, target, offsets=starts, mode="sum", per_sample_weights=weight)
-            for target, weight in zip((slope, x - sae.b_dec), weights, strict=True)
+            F.embedding_bag(states, table, offsets=starts, mode="sum", per_sample_weights=weight)
+            for table, weight in zip((slope, centred), weights, strict=True)
         )
-        bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_latents).to(x.dtype)
+        bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_latents).to(target.dtype)
         self._grads["W_dec"] += decoder
         self._grads["W_enc"] += encoder
         self._grads["b_enc"] += bias
         self._grads["b_dec"] -= bias @ sae.W_enc
+        return slope.sum(0), float(error.square().sum())

@@ -156,68 +156,66 @@ def _before(value: Any, column: int, other: Any, its_column: int) -> bool:
 
 @numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def backward(
-    x: Any,
+    centred: Any,
+    target: Any,
     W_dec: Any,
-    b_dec: Any,
     values: Any,
     indices: Any,
     scale: Any,
     grad_W_dec: Any,
     grad_W_enc: Any,
     grad_b_enc: Any,
-    grad_b_dec: Any,
+    slope_sum: Any,
     fired: Any,
 ) -> float:
-    """Decode active latents and add to the gradients of ``scale / 2 * ||x_hat - x||^2``.
+    """Add to the gradients of ``scale / 2 * ||z W_dec - target||^2`` at active latents.
 
     Parameters
     ----------
-    x, values, indices
-        Normalised states ``(n, d)`` and their active latents ``(n, k)``; values of 0 and below
-        are not active.
-    grad_W_dec, grad_W_enc, grad_b_enc
-        Added to.
-    grad_b_dec
-        The sum of dL/dx_hat is added to it; what goes back through the encoder is not.
+    centred, target
+        What the encoder was given, less b_dec, and what is to be reconstructed ``(n, d)``.
+    values, indices
+        Active latents ``(n, k)``; values of 0 and below are not active.
+    grad_W_dec, grad_W_enc, grad_b_enc, slope_sum
+        Added to; the last is ``(d,)``, the sum over states of the loss's slope at z W_dec.
     fired
         ``(n_latents,)`` set where a latent is active.
 
     Returns
     -------
     float
-        Sum of ``||x_hat - x||^2``.
+        Sum of ``||z W_dec - target||^2``.
     """
-    n, d = x.shape
+    n, d = centred.shape
     k = values.shape[1]
-    centred, slope = np.empty(d, x.dtype), np.empty(d, x.dtype)
+    slope = np.empty(d, centred.dtype)
     total = 0.0
     for row in range(n):
         for c in range(d):
-            centred[c] = x[row, c] - b_dec[c]
-            slope[c] = -centred[c]
+            slope[c] = -target[row, c]
         for s in range(k):
             value = values[row, s]
             if value > 0:
                 latent = indices[row, s]
                 for c in range(d):
                     slope[c] += value * W_dec[latent, c]
-        squared = x.dtype.type(0)
+        squared = centred.dtype.type(0)
         for c in range(d):
             squared += slope[c] * slope[c]
             slope[c] *= scale
-            grad_b_dec[c] += slope[c]
+            slope_sum[c] += slope[c]
         total += squared
         for s in range(k):
             value = values[row, s]
             if value > 0:
                 latent = indices[row, s]
-                inner = x.dtype.type(0)
+                inner = centred.dtype.type(0)
                 for c in range(d):
                     inner += W_dec[latent, c] * slope[c]
                 for c in range(d):
                     grad_W_dec[latent, c] += value * slope[c]
                 for c in range(d):
-                    grad_W_enc[latent, c] += inner * centred[c]
+                    grad_W_enc[latent, c] += inner * centred[row, c]
                 grad_b_enc[latent] += inner
                 fired[latent] = True
     return total

@@ -77,13 +77,16 @@ def top_of_states(
     """
     import torch
 
-    tops, states = [], torch.as_tensor(states)
+    states = torch.as_tensor(states)
+    k = min(k, int(catalog.recommendable.sum()))
+    # one block: kept among the scores that come and go, small lists would hold on to their memory
+    lists = np.empty((len(states), k), dtype=np.int64)
     with torch.no_grad():
         for first in range(0, len(states), BATCH):
             part = slice(first, first + BATCH)
             mine = history.take(part) if history else None
-            tops.append(best_items(head.score(states[part]), catalog, k, mine))
-    return torch.cat(tops).numpy()
+            lists[part] = best_items(head.score(states[part]), catalog, k, mine).numpy()
+    return lists
 
 
 def top_of_scores(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +16,14 @@ from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import digest_of, read_json, write_atomically, write_json
 from recsae.gradients import Gradients
 from recsae.sae import CONFIG, SAE, Code, SAEConfig
+from recsae.topk import top_k
 
 if TYPE_CHECKING:
     from recsae.activations import ActivationStore, Progress
 
 STATE, STATE_META = "training.safetensors", "training.json"
 DENSE_SHARE = 0.1
+SMALL_PRODUCT = 1 << 18
 SMALL_BATCH, STEPS_PER_EPOCH = 32, 64
 """Small stores are read in smaller batches, so that there are steps enough to learn from."""
 
@@ -69,8 +73,9 @@ def train_sae(
     if folder is not None:
         spent = trainer.resume(folder, made_from)
     for epoch in range(trainer.epoch, trainer.n_epochs):
-        for block in store.blocks(seed=_mix(config.seed, epoch)):
-            trainer.train_block(block.to(device))
+        with _threads_for(sae):
+            for block in store.blocks(seed=_mix(config.seed, epoch)):
+                trainer.train_block(block.to(device))
         trainer.epoch = epoch + 1
         if folder is not None and trainer.epoch < trainer.n_epochs:
             trainer.save(folder, made_from, spent + time.perf_counter() - started)
@@ -92,6 +97,17 @@ def train_sae(
         for name in (STATE, STATE_META):
             (folder / name).unlink(missing_ok=True)
     return sae
+
+
+@contextmanager
+def _threads_for(sae: SAE) -> Iterator[None]:
+    """One thread where products are small: more would gain little and wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if sae.n_latents * sae.width <= SMALL_PRODUCT else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _mix(seed: int, epoch: int) -> int:
@@ -151,13 +167,8 @@ class Trainer:
         sae, config = self.sae, self.sae.config
         residual = self._gradients.residual(x)
         pre = F.linear(x - sae.b_dec, sae.W_enc[dead], sae.b_enc[dead])
-        values, where = pre.topk(min(config.aux_k or 1, len(dead)), dim=1)
-        revived = Code(values.relu(), dead[where])
-        guess = F.embedding_bag(
-            revived.indices, sae.W_dec, per_sample_weights=revived.values, mode="sum"
-        )
-        scale = config.aux_weight * 2 / (residual.square().sum().clamp_min(1e-12))
-        self._gradients.add(revived, (guess - residual) * scale, x)
+        values, where = top_k(pre, min(config.aux_k or 1, len(dead)))
+        self._gradients.add_auxiliary(Code(values.relu(), dead[where]), residual, x)
 
     def _schedule(self) -> float:
         """Linear warm-up, then linear decay to zero."""
