@@ -10,7 +10,7 @@ import numpy as np
 
 from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import digest_of, map_arrays, read_json, write_arrays, write_json
-from recsae.forwards import forward, head_for
+from recsae.forwards import forward_all
 from recsae.recommender import find_site, hides_history
 from recsae.windows import Windows, windows_of
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from recsae.recommender import Recommender, Site
 
 SHARD = 65_536
-BATCH = 256
 MANIFEST = "manifest.json"
 KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
 STATES, SEQUENCE, POSITION, TOP = "states", "sequence", "position", "top_items"
@@ -247,16 +246,6 @@ def _capture_windows(
     recommender: Recommender, sites: list[str], windows: Windows
 ) -> dict[str, dict[str, NDArray[Any]]]:
     """The columns of a shard for each site; all but the states are the same."""
-    head = head_for(recommender, windows)
-    parts = []
-    for first in range(0, len(windows), BATCH):
-        index = np.arange(first, min(first + BATCH, len(windows)))
-        parts.append(forward(recommender, sites, windows.take(index), head))
-    shared = {
-        SEQUENCE: np.concatenate([p.sequence for p in parts]),
-        POSITION: np.concatenate([p.position for p in parts]),
-        TOP: np.concatenate([p.top_items for p in parts]),
-    }
-    return {
-        site: {STATES: np.concatenate([p.states[site] for p in parts]), **shared} for site in sites
-    }
+    found = forward_all(recommender, sites, windows)
+    shared = {SEQUENCE: found.sequence, POSITION: found.position, TOP: found.top_items}
+    return {site: {STATES: found.states[site], **shared} for site in sites}

@@ -94,25 +94,35 @@ def forward(
     )
 
 
+def forward_all(
+    recommender: Recommender,
+    sites: list[str],
+    windows: Windows,
+    progress: Progress | None = None,
+) -> Forward:
+    """Read all windows, a batch at a time; see :func:`forward`."""
+    head, parts = head_for(recommender, windows), []
+    for first in range(0, len(windows), BATCH):
+        index = np.arange(first, min(first + BATCH, len(windows)))
+        parts.append(forward(recommender, sites, windows.take(index), head))
+        if progress:
+            progress(int(index[-1]) + 1, len(windows), "windows ranked")
+    return Forward(
+        {site: np.concatenate([p.states[site] for p in parts]) for site in sites},
+        np.concatenate([p.sequence for p in parts]),
+        np.concatenate([p.position for p in parts]),
+        np.concatenate([p.top_items for p in parts]),
+    )
+
+
 def lists_of(
     recommender: Recommender, windows: Windows, progress: Progress | None = None
 ) -> NDArray[np.int64]:
     """``(m, 10)`` best items at the positions that windows keep, edits applied, sorted by sequence
     and position."""
-    head, parts = head_for(recommender, windows), []
-    for first in range(0, len(windows), BATCH):
-        index = np.arange(first, min(first + BATCH, len(windows)))
-        parts.append(forward(recommender, [], windows.take(index), head))
-        if progress:
-            progress(int(index[-1]) + 1, len(windows), "windows ranked")
-    order = np.lexsort(
-        (
-            np.concatenate([p.position for p in parts]),
-            np.concatenate([p.sequence for p in parts]),
-        )
-    )
-    lists = np.concatenate([p.top_items for p in parts])[order]
-    return np.asarray(lists, dtype=np.int64)
+    found = forward_all(recommender, [], windows, progress)
+    order = np.lexsort((found.position, found.sequence))
+    return np.asarray(found.top_items[order], dtype=np.int64)
 
 
 def _check_finite(states: torch.Tensor, site: str, name: str) -> None:

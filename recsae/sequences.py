@@ -59,6 +59,12 @@ class Sequences:
         """``(n,)`` number of items of each sequence."""
         return np.diff(self.offsets)
 
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """``(n,)`` how many first items a model may know of that is asked for the next: all but
+        the last, or those that it has learned from."""
+        return self.lengths - 1 if self.learned is None else self.learned
+
     def __getitem__(self, row: int) -> NDArray[np.int32]:
         return self.flat[self.offsets[row] : self.offsets[row + 1]]
 
@@ -94,6 +100,22 @@ class Sequences:
             torch.from_numpy(sizes.astype(np.int64)),
             torch.from_numpy(self.user_rows[rows].astype(np.int64)),
         )
+
+
+def to_try(sequences: Sequences, max_length: int, n: int, *, even: bool = False) -> Batch:
+    """The first items of up to ``n`` sequences of two and more, for numerical checks.
+
+    They end at different lengths; if ``even`` all at the same, which at least half of them have.
+    """
+    rows = np.flatnonzero(sequences.lengths >= 2)
+    rows = rows[np.linspace(0, len(rows) - 1, min(n, len(rows))).astype(np.int64)]
+    room = np.minimum(sequences.lengths[rows], max_length)
+    ends = np.maximum(2, room - np.arange(len(rows)) % 7).clip(max=room)
+    if even:
+        length = int(np.sort(room)[(len(room) - 1) // 2])
+        rows = rows[room >= length]
+        ends = np.full(len(rows), length)
+    return sequences.batch(rows, np.zeros_like(rows), ends, max_length)
 
 
 def pad(sequences: Sequence[Sequence[int]], length: int, user_row: int = 0) -> Batch:

@@ -110,7 +110,7 @@ def lists_before_after(
     else:
         sequences = recommender.sequences()
         row = sequences.row_of(str(user))
-        history = sequences[row][: max(1, _known_until(recommender, row))].tolist()
+        history = sequences[row][: max(1, sequences.known[row])].tolist()
         user_row = int(sequences.user_rows[row])
     mask_seen = mask_seen or hides_history(recommender)
     batch = pad([history], recommender.max_length, user_row)
@@ -147,14 +147,6 @@ def _typed_in(recommender: Recommender, text: str) -> list[int]:
             "list for one that is typed in: give a user with --user instead."
         )
     return recommender.catalog.parse_sequence(text)
-
-
-def _known_until(recommender: Recommender, row: int) -> int:
-    """How many items of a history the model may know when its own test asks for the next."""
-    sequences = recommender.sequences()
-    if recommender.sites()[0].per_user and sequences.learned is not None:
-        return int(sequences.learned[row])
-    return int(sequences.lengths[row]) - 1
 
 
 def metrics_before_after(run: OpenRun, interventions: list[Intervention]) -> dict[str, Any]:

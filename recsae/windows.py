@@ -80,9 +80,7 @@ def plan_windows(
     the last of each history first.
     """
     before_last = sequences.lengths[rows] - 1
-    n_positions = before_last
-    if per_user and sequences.learned is not None:
-        n_positions = sequences.learned[rows]
+    n_positions = sequences.known[rows] if per_user else before_last
     usable = (n_positions > 0) & (n_positions <= before_last)
     rows, n_positions = rows[usable], n_positions[usable]
     if per_user:

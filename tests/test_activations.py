@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import recsae.activations as activations
+import recsae.forwards as forwards
 import toy
 from recsae.activations import (
     POSITION,
@@ -28,7 +29,7 @@ from runs import planted
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(activations, "SHARD", 1000)
-    monkeypatch.setattr(activations, "BATCH", 64)
+    monkeypatch.setattr(forwards, "BATCH", 64)
 
 
 def rows(held=False):

@@ -8,13 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from recsae.catalog import ItemCatalog
 from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, is_causal
-from recsae.sequences import Batch, Sequences
+from recsae.sequences import Batch, Sequences, to_try
 
 from .boundary import recbole_boundary
 from .dataset import Data
@@ -114,8 +112,9 @@ class RecBoleRecommender:
         import torch
 
         real = torch.from_numpy(self.catalog.recommendable)
-        probe, even = (self.interaction(self._cut(even=e)) for e in (False, True))
-        return Look(self.model, self._scorer, probe, even, real)
+        even = to_try(self.sequences(), self.max_length, PROBES, even=True)
+        tried = self.interaction(self._probe), self.interaction(even)
+        return Look(self.model, self._scorer, *tried, real)
 
     @cached_property
     def _default(self) -> Found:
@@ -277,22 +276,11 @@ class RecBoleRecommender:
 
     @cached_property
     def _probe(self) -> Batch:
-        return self._cut(even=False)
-
-    def _cut(self, *, even: bool) -> Batch:
-        """Some real sequences for numerical checks, of different lengths or of the same."""
-        sequences = self.sequences()
-        rows = np.flatnonzero(sequences.lengths >= 2)
-        if len(rows) < 2:
+        """Some real sequences for numerical checks."""
+        batch = to_try(self.sequences(), self.max_length, PROBES)
+        if len(batch.lengths) < 2:
             raise NotEnoughData(
-                f"The data has {len(rows)} histories of two items or more, too few to try anything "
-                "on. At least a few dozen are needed."
+                f"The data has {len(batch.lengths)} histories of two items or more, too few to try "
+                "anything on. At least a few dozen are needed."
             )
-        rows = rows[np.linspace(0, len(rows) - 1, min(PROBES, len(rows))).astype(np.int64)]
-        room = np.minimum(sequences.lengths[rows], self.max_length)
-        ends = np.maximum(2, room - np.arange(len(rows)) % 7).clip(max=room)
-        if even:
-            length = int(np.sort(room)[(len(room) - 1) // 2])
-            rows = rows[room >= length]
-            ends = np.full(len(rows), length)
-        return sequences.batch(rows, np.zeros_like(rows), ends, self.max_length)
+        return batch

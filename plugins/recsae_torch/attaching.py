@@ -10,13 +10,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 
 from recsae.errors import CannotOpenModel, NotEnoughData
 from recsae.recommender import LinearHead, Site, is_causal, verify_head
-from recsae.sequences import Batch, Sequences
+from recsae.sequences import Batch, Sequences, to_try
 
 from .adapter import TorchRecommender
 from .data import make_catalog, make_sequences
@@ -135,14 +134,10 @@ def attach(
 
 
 def _probe(sequences: Sequences, max_length: int) -> Batch:
-    """Some histories of different lengths, for numerical checks."""
-    rows = np.flatnonzero(sequences.lengths >= 2)
-    if not len(rows):
+    batch = to_try(sequences, max_length, N_PROBE)
+    if not len(batch.lengths):
         raise NotEnoughData("No history has two items or more: there is nothing to look at.")
-    rows = rows[np.linspace(0, len(rows) - 1, min(N_PROBE, len(rows))).astype(np.int64)]
-    room = np.minimum(sequences.lengths[rows], max_length)
-    ends = np.maximum(2, room - np.arange(len(rows)) % 7).clip(max=room)
-    return sequences.batch(rows, np.zeros_like(rows), ends, max_length)
+    return batch
 
 
 def _check_alone(scorer: Scorer, batch: Batch) -> None:

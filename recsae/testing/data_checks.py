@@ -70,10 +70,10 @@ def _stored(probe: Probe, site: Site, rows: NDArray[np.int64], cases: Cases) -> 
 
 def _n_positions(probe: Probe, site: Site, rows: NDArray[np.int64]) -> int:
     sequences = probe.recommender.sequences()
-    lengths, learned = sequences.lengths[rows], sequences.learned
+    lengths = sequences.lengths[rows]
     if not site.per_user:
         return int((lengths - 1).sum())
-    until = lengths - 1 if learned is None else learned[rows]
+    until = sequences.known[rows]
     return int(((until >= 1) & (until < lengths)).sum())
 
 
