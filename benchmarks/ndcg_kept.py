@@ -23,8 +23,9 @@ def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     from recsae.accuracy import heldout_accuracy
     from recsae.activations import ActivationStore
     from recsae.cases import read_cases
+    from recsae.quality import quality
     from recsae.sae import make_config
-    from recsae.train import quality, train_sae
+    from recsae.train import train_sae
     from recsae.whatif import open_run
 
     recommender = open_run(run).recommender

@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from recsae.sae import SAE, make_config
-from recsae.train import Trainer
+from recsae.trainer import Trainer
 
 ENDLESS = 10**12  # states, so that the learning rate stays what it is
 AUX_WEIGHT = 1 / 32

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recsae.recommender import Recommender, Site
 
 SHARD = 65_536
+JURY = 20
 MANIFEST = "manifest.json"
 KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
 STATES, SEQUENCE, POSITION, TOP = "states", "sequence", "position", "top_items"
@@ -91,10 +92,35 @@ class ActivationStore:
         mean = self.mean()
         return float(sum(np.square(s - mean).sum() for s in self.shards) / len(self))
 
-    def blocks(self, seed: int, rows: int = 8 * SHARD) -> Iterator[torch.Tensor]:
+    def jury(self) -> NDArray[np.bool_]:
+        """True at the sequences of one user in twenty, who only tell when training should stop.
+
+        Which, depends on the sequences in the store alone; there is none among fewer than twenty.
+        """
+        found = [np.unique(shard[SEQUENCE]) for shard in self._shards]
+        users = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+        chosen = np.zeros(int(users[-1]) + 1 if len(users) else 0, dtype=bool)
+        chosen[np.random.default_rng(0).permutation(users)[: len(users) // JURY]] = True
+        return chosen
+
+    def states_of(self, sequences: NDArray[np.bool_], limit: int) -> NDArray[np.float32]:
+        """At most about ``limit`` states ``(m, d)`` of the sequences marked, evenly spread."""
+        rows = [np.flatnonzero(sequences[shard[SEQUENCE]]) for shard in self._shards]
+        step = max(1, sum(map(len, rows)) // limit)
+        parts = [s[STATES][r[::step]] for s, r in zip(self._shards, rows, strict=True)]
+        return np.concatenate(parts)
+
+    def count_of(self, sequences: NDArray[np.bool_]) -> int:
+        """How many states the sequences marked have."""
+        return sum(int(sequences[shard[SEQUENCE]].sum()) for shard in self._shards)
+
+    def blocks(
+        self, seed: int, rows: int = 8 * SHARD, without: NDArray[np.bool_] | None = None
+    ) -> Iterator[torch.Tensor]:
         """States in random order: shards shuffled, read a few at a time, rows shuffled within.
 
-        The order depends on ``seed`` alone; at most ``rows`` states are in memory at once.
+        The order depends on ``seed`` alone; at most ``rows`` states are in memory at once. Those of
+        the sequences marked in ``without`` are left out.
         """
         import torch
 
@@ -102,8 +128,13 @@ class ActivationStore:
         per_block = max(1, rows // SHARD)
         order = rng.permutation(len(self._shards))
         for first in range(0, len(order), per_block):
-            block = np.concatenate([self.shards[i] for i in order[first : first + per_block]])
-            yield torch.from_numpy(block[rng.permutation(len(block))])
+            parts = [self._shards[i] for i in order[first : first + per_block]]
+            block = np.concatenate([part[STATES] for part in parts])
+            kept = rng.permutation(len(block))
+            if without is not None:
+                sequence = np.concatenate([part[SEQUENCE] for part in parts])
+                kept = kept[~without[sequence[kept]]]
+            yield torch.from_numpy(block[kept])
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

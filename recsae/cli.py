@@ -280,7 +280,3 @@ def doctor(as_json: bool) -> int:
     else:
         show_table(["check", "state", "seen"], [[r["check"], r["state"], r["seen"]] for r in rows])
     return 3 if any(row["state"] == "fails" for row in rows) else 0
-
-
-if __name__ == "__main__":
-    main()

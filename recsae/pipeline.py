@@ -17,12 +17,13 @@ from recsae.concepts import ConceptDictionary, build_concepts
 from recsae.errors import NotEnoughData
 from recsae.files import read_parquet, write_json, write_parquet
 from recsae.labelers import AttributeLabeler
+from recsae.quality import quality
 from recsae.recommender import find_site
 from recsae.run import Run, RunConfig, versions
 from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
 from recsae.scoring import MIN_POSITIVES, verified_latents
 from recsae.sequences import split_users
-from recsae.train import quality, train_sae
+from recsae.train import train_sae
 from recsae.windows import Windows, windows_of
 
 if TYPE_CHECKING:

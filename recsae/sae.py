@@ -71,6 +71,9 @@ class SAEConfig(BaseModel):
     n_samples: int = Field(4_000_000, ge=1)
     """States to train on, repeats counted; rounded to whole epochs, at most ``max_epochs``."""
     max_epochs: int = Field(50, ge=1)
+    patience: int | None = Field(10, ge=1)
+    """Training ends after so many epochs without a lower FVU on states of construction users that
+    it does not see, and the best weights are kept; None: it sees all, and its last weights are."""
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
     seed: int = 0

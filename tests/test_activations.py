@@ -437,3 +437,19 @@ def test_moments(counted):
     np.testing.assert_allclose(counted.mean(), states.mean(0), rtol=1e-6)
     assert counted.variance() == pytest.approx(states.var(0).sum(), rel=1e-6)
     assert (len(counted), counted.width) == (25, 2)
+
+
+def test_the_jury_is_one_user_in_twenty_and_blocks_leave_it_out(tmp_path):
+    users = np.repeat(np.arange(3, 63), 4)
+    counted = toy.store(tmp_path, np.arange(240.0)[:, None], shard=50, sequence=users)
+    jury = counted.jury()
+    assert jury.sum() == 3
+    assert not jury[:3].any()
+    theirs = counted.states_of(jury, 1000)[:, 0].astype(int)
+    assert sorted(set(users[theirs])) == np.flatnonzero(jury).tolist()
+    assert len(theirs) == counted.count_of(jury) == 12
+    assert len(counted.states_of(jury, 6)) == 6
+    shown = torch.cat(list(counted.blocks(1, without=jury)))[:, 0].int().tolist()
+    assert sorted(shown) == sorted(set(range(240)) - set(theirs.tolist()))
+    whole = torch.cat(list(counted.blocks(1)))[:, 0].int().tolist()
+    assert shown == [row for row in whole if row not in theirs]  # in the same order

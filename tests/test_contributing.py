@@ -85,7 +85,7 @@ def test_third_party_plugins_are_listed_and_broken_ones_are_a_warning(site_packa
 
     def recsae(*arguments):
         path = [site_packages, tmp_path]
-        return python("-m", "recsae.cli", *arguments, path=path, cwd=tmp_path)
+        return python("-m", "recsae", *arguments, path=path, cwd=tmp_path)
 
     listed = recsae("plugins", "--json")
     rows = {row.pop("name"): row for row in json.loads(listed.stdout)}

@@ -8,11 +8,21 @@ import torch
 
 from recsae import gradients
 from recsae.errors import ArtifactMismatch, NotEnoughData
+from recsae.quality import fvu_beside_training, quality
 from recsae.sae import CONFIG, SAE, WEIGHTS, make_config
-from recsae.train import STATE, STATE_META, Trainer, quality, train_sae
+from recsae.train import train_sae
+from recsae.trainer import Trainer
+from recsae.training_state import STATE, STATE_META
 from toy import store
 
-SMALL = {"n_latents": 12, "k": 2, "batch_size": 32, "n_samples": 1200, "dead_after": 100}
+SMALL = {
+    "n_latents": 12,
+    "k": 2,
+    "batch_size": 32,
+    "n_samples": 1200,
+    "dead_after": 100,
+    "patience": None,
+}
 
 
 def planted(n: int = 300, width: int = 8, n_directions: int = 12, seed: int = 0) -> tuple:
@@ -214,6 +224,56 @@ def test_state_of_another_training_is_not_resumed(states, tmp_path):
         train_sae(states, make_config(**SMALL), tmp_path, progress=killed_at(20))
     other = make_config(**SMALL, seed=5)
     assert weights(train_sae(states, other, tmp_path)) == weights(train_sae(states, other))
+
+
+# when it stops
+
+
+def overfit(tmp_path) -> tuple:
+    """Twenty-five users whose states are noise: what is learned of some says nothing of others."""
+    rng = np.random.default_rng(3)
+    rows = rng.normal(size=(200, 16))
+    data = store(tmp_path / "noise", rows, sequence=np.repeat(np.arange(25), 8))
+    settings = {"n_latents": 64, "k": 4, "n_samples": 10**5, "learning_rate": 0.02}
+    return data, settings
+
+
+def test_training_stops_when_users_apart_gain_nothing_and_the_best_weights_stay(tmp_path):
+    data, settings = overfit(tmp_path)
+    jury = data.jury()
+    assert jury.sum() == 1  # one user in twenty
+    apart = torch.from_numpy(data.states_of(jury, 100))
+    assert len(apart) == data.count_of(jury) == 8
+    sae = train_sae(data, make_config(**settings, patience=3), tmp_path / "sae")
+    meta = json.loads((tmp_path / "sae" / CONFIG).read_text())
+    assert meta["n_activations_seen"] == (meta["epochs"] + 3) * 192  # three epochs no better
+    assert meta["epochs"] < 47
+    straight = make_config(**settings, patience=100, max_epochs=50)
+    later = train_sae(data, straight, tmp_path / "straight")
+    assert json.loads((tmp_path / "straight" / CONFIG).read_text())["n_activations_seen"] == 9600
+    # both kept the weights of the same epoch, or the longer one found better ones afterwards
+    assert fvu_beside_training(later, apart) <= fvu_beside_training(sae, apart)
+    assert fvu_beside_training(sae, apart) == pytest.approx(meta["validation_fvu"])
+
+
+def test_training_that_stops_early_resumes_to_the_same_bits(tmp_path):
+    data, settings = overfit(tmp_path)
+    config = make_config(**settings, patience=3)
+    straight = train_sae(data, config)
+    for step in (20, 30):
+        with pytest.raises(Killed):
+            train_sae(data, config, tmp_path / "sae", progress=killed_at(step))
+    assert weights(train_sae(data, config, tmp_path / "sae")) == weights(straight)
+
+
+def test_fewer_than_twenty_users_have_no_jury(tmp_path):
+    rows = planted(n=190)[0]
+    data = store(tmp_path / "few", rows, sequence=np.repeat(np.arange(19), 10))
+    assert not data.jury().any()
+    patient, not_at_all = (
+        train_sae(data, make_config(**SMALL | {"patience": p})) for p in (1, None)
+    )
+    assert weights(patient) == weights(not_at_all)
 
 
 # what is trained again

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from recsae.quality import quality
 from recsae.sae import CONFIG, SAE, WEIGHTS, make_config, sparse_code
 from recsae.steering import Intervention, make_edit
-from recsae.train import Trainer, quality, train_sae
+from recsae.train import train_sae
+from recsae.trainer import Trainer
 from recsae.variants import VARIANTS
 from recsae.variants.batch_topk import move
 from recsae.variants.code import above
@@ -16,7 +18,14 @@ from test_train import Killed, killed_at, planted, weights
 from toy import store
 
 NAMES = list(VARIANTS)
-SMALL = {"n_latents": 12, "k": 2, "batch_size": 32, "n_samples": 1200, "dead_after": 100}
+SMALL = {
+    "n_latents": 12,
+    "k": 2,
+    "batch_size": 32,
+    "n_samples": 1200,
+    "dead_after": 100,
+    "patience": None,
+}
 
 
 def small(name: str, **config):

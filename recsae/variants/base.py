@@ -24,6 +24,9 @@ class Variant:
     """
 
     by_autograd: ClassVar[bool] = True
+    approaches_k: ClassVar[bool] = False
+    """Whether k active latents are only reached in the course of training; FVUs along the way then
+    say nothing about when to stop."""
 
     def prepare(self, sae: SAE) -> None:
         """Give a new SAE the parameters and buffers that the variant needs besides weights."""

@@ -23,6 +23,8 @@ class JumpReLU(Variant):
     kernel K is the paper's, a rectangle of width 1.
     """
 
+    approaches_k = True
+
     def prepare(self, sae: SAE) -> None:
         """Thresholds at which k latents are active if pre-activations are standard normal."""
         start = math.log(quantile(sae.config.k / sae.n_latents))

@@ -28,6 +28,8 @@ class ReLU(Variant):
     pre-activations are negative.
     """
 
+    approaches_k = True
+
     def prepare(self, sae: SAE) -> None:
         """The weight's c, and biases at which about k latents are active from the start."""
         sae.register_buffer("penalty", torch.tensor(sae.config.sparsity_weight))

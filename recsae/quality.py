@@ -1,0 +1,56 @@
+"""How well an SAE reconstructs, and how often its latents are active."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from recsae.sae import Code
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recsae.activations import ActivationStore
+    from recsae.sae import SAE
+
+DENSE_SHARE = 0.1
+BATCH = 4096
+
+
+def quality(sae: SAE, store: ActivationStore) -> dict[str, float]:
+    """FVU in raw space, L0, dead share and share of dense latents on a (held-out) store.
+
+    FVU is ``sum ||h - h_hat||^2 / sum ||h - mean||^2`` with the store's own mean, over the whole
+    store at once: predicting the mean gives 1. Dead: never active here. Dense: active on more
+    than 10 % of the positions.
+    """
+    error, active = 0.0, 0
+    fired = torch.zeros(sae.n_latents, dtype=torch.int64)
+    for shard in store.shards:
+        for code, squared in _coded(sae, torch.from_numpy(shard[:].copy())):
+            error += squared
+            on = code.indices[code.values > 0]
+            active += len(on)
+            fired += torch.bincount(on, minlength=sae.n_latents)
+    n = len(store)
+    return {
+        "fvu": error / (store.variance() * n),
+        "l0": active / n,
+        "dead_fraction": float((fired == 0).float().mean()),
+        "dense_fraction": float((fired > DENSE_SHARE * n).float().mean()),
+    }
+
+
+def fvu_beside_training(sae: SAE, states: torch.Tensor) -> float:
+    """FVU of states ``(n, d)`` with the variance of the states that the SAE is trained on."""
+    error = sum(squared for _, squared in _coded(sae, states))
+    return error / (float(sae.scale) ** 2 * states.numel())
+
+
+def _coded(sae: SAE, states: torch.Tensor) -> Iterator[tuple[Code, float]]:
+    """Codes of states, some thousand at a time, and their summed squared error."""
+    with torch.no_grad():
+        for part in states.split(BATCH):
+            code = sae.encode_sparse(part)
+            yield code, float((part - sae.decode_sparse(code)).double().square().sum())

@@ -1,0 +1,91 @@
+"""One training step of an SAE after another: optimiser, schedule, dead latents."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn import functional as F
+
+from recsae.gradients import Gradients
+from recsae.sae import Code
+from recsae.topk import top_k
+
+if TYPE_CHECKING:
+    from recsae.sae import SAE
+
+SMALL_BATCH, STEPS_PER_EPOCH = 32, 64
+"""Small stores are read in smaller batches, so that there are steps enough to learn from."""
+
+
+class Trainer:
+    """Optimiser, schedule and dead-latent tracking of one SAE, to be shown ``n_states`` states."""
+
+    def __init__(self, sae: SAE, n_states: int) -> None:
+        config = sae.config
+        self.sae = sae
+        self.n_states = n_states
+        self.batch_size = min(config.batch_size, max(SMALL_BATCH, n_states // STEPS_PER_EPOCH))
+        self.n_epochs = min(config.max_epochs, max(1, round(config.n_samples / n_states)))
+        self.n_steps = self.n_epochs * math.ceil(n_states / self.batch_size)
+        self.peak = config.learning_rate * math.sqrt(self.batch_size / 1024)
+        self.optimiser = torch.optim.Adam(sae.parameters(), lr=self.peak, fused=True)
+        self._gradients = Gradients(sae)
+        self.idle = torch.zeros(sae.n_latents, dtype=torch.int64, device=sae.W_dec.device)
+        self.epoch = self.step = 0
+        self.fvu = float("nan")
+
+    def train_block(self, block: torch.Tensor) -> None:
+        """One pass over states ``(m, d)`` in the order given."""
+        for batch in block.split(self.batch_size):
+            self.train_step(self.sae.normalised(batch))
+
+    def train_step(self, x: torch.Tensor) -> None:
+        """One step on normalised states ``(n, d)``."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.peak * self._schedule()
+        with torch.no_grad():
+            fvu = self.gradients(x)
+            self._project_gradient()
+            self.optimiser.step()
+            self.sae.W_dec.copy_(F.normalize(self.sae.W_dec, dim=1))
+        self.step += 1
+        self.fvu = fvu if math.isnan(self.fvu) else 0.99 * self.fvu + 0.01 * fvu
+
+    def gradients(self, x: torch.Tensor) -> float:
+        """Set the gradient of the loss and the weighted auxiliary loss; return the FVU."""
+        fvu = self._gradients.reconstruct(x)
+        dead = self._track(self._gradients.fired, len(x))
+        neglected = self.sae.variant.neglected(self.sae, dead)
+        if self.sae.config.aux_weight and len(neglected):
+            self._add_auxiliary(neglected, x)
+        return fvu
+
+    def _track(self, fired: torch.Tensor, n: int) -> torch.Tensor:
+        """Indices of the latents that are dead after this batch, in which some have fired."""
+        self.idle += n
+        self.idle.masked_fill_(fired, 0)
+        return torch.nonzero(self.idle > self.sae.config.dead_after).squeeze(1)
+
+    def _add_auxiliary(self, dead: torch.Tensor, x: torch.Tensor) -> None:
+        """Let the best dead latents reconstruct the residual ``x - x_hat`` (Gao et al. 2024)."""
+        sae, config = self.sae, self.sae.config
+        residual = self._gradients.residual(x)
+        pre = F.linear(x - sae.b_dec, sae.W_enc[dead], sae.b_enc[dead])
+        values, where = top_k(pre, min(config.aux_k or 1, len(dead)))
+        self._gradients.add_auxiliary(Code(values.relu(), dead[where]), residual, x)
+
+    def _schedule(self) -> float:
+        """Linear warm-up, then linear decay to zero."""
+        done = (self.step + 1) / self.n_steps
+        warmup = self.sae.config.warmup
+        if done < warmup:
+            return done / warmup
+        return max(0.0, (1 - done) / (1 - warmup) + 1 / self.n_steps)  # blocks end in short batches
+
+    def _project_gradient(self) -> None:
+        """Drop the part of the decoder's gradient along each direction: its length stays 1."""
+        gradient, decoder = self.sae.W_dec.grad, self.sae.W_dec.detach()
+        if gradient is not None:
+            gradient -= (gradient * decoder).sum(1, keepdim=True) * decoder

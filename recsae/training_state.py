@@ -1,0 +1,108 @@
+"""What the next epoch of a training depends on, on disk after every epoch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from recsae.errors import ArtifactMismatch
+from recsae.files import read_json, write_atomically, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recsae.sae import SAE
+    from recsae.trainer import Trainer
+
+STATE, STATE_META = "training.safetensors", "training.json"
+SAE_PART, ADAM_PART, BEST_PART = "sae.", "adam.", "best."
+
+
+@dataclass
+class Best:
+    """The weights with the lowest FVU on states that training does not see."""
+
+    fvu: float = math.inf
+    epoch: int = 0
+    """After how many epochs."""
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    def follow(self, sae: SAE, fvu: float, epoch: int) -> None:
+        """Keep these weights if there were no better ones."""
+        if fvu < self.fvu or not self.weights:
+            self.fvu, self.epoch = fvu, epoch
+            self.weights = {name: value.clone() for name, value in sae.state_dict().items()}
+
+
+@dataclass
+class TrainingState:
+    """A training under way."""
+
+    trainer: Trainer
+    made_from: str
+    """Of what states with what settings; a state of another training is not taken up."""
+    best: Best = field(default_factory=Best)
+    seconds: float = 0.0
+
+    def save(self, folder: Path) -> None:
+        """Keep everything that the next epoch depends on."""
+        from safetensors.torch import save_file
+
+        trainer = self.trainer
+        tensors: dict[str, torch.Tensor] = {"idle": trainer.idle}
+        for name, value in trainer.sae.state_dict().items():
+            tensors[SAE_PART + name] = value.detach()
+        names = [n for n, _ in trainer.sae.named_parameters()]
+        for index, state in trainer.optimiser.state_dict()["state"].items():
+            for key, value in state.items():
+                tensors[f"{ADAM_PART}{names[index]}.{key}"] = torch.as_tensor(value)
+        for name, value in self.best.weights.items():
+            tensors[BEST_PART + name] = value
+        tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
+        epoch = {"epoch": str(trainer.epoch)}
+        write_atomically(folder / STATE, lambda p: save_file(tensors, p, epoch))
+        best = {"fvu": self.best.fvu, "epoch": self.best.epoch} if self.best.weights else None
+        meta = {
+            "made_from": self.made_from,
+            "epoch": trainer.epoch,
+            "step": trainer.step,
+            "seconds": self.seconds,
+            "fvu": trainer.fvu,
+            "best": best,
+        }
+        write_json(folder / STATE_META, meta)
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a saved state of the same training, if there is one.
+
+        A state that is damaged, or half of another one, is worth nothing: training begins again.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            meta: dict[str, Any] = read_json(folder / STATE_META)
+            with safe_open(folder / STATE, framework="pt") as file:
+                ours = meta["made_from"] == self.made_from
+                if not ours or file.metadata()["epoch"] != str(meta["epoch"]):
+                    return
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (ArtifactMismatch, SafetensorError, OSError):
+            return
+        trainer = self.trainer
+        trainer.idle.copy_(tensors["idle"])
+        trainer.sae.load_state_dict(_part(tensors, SAE_PART))
+        state = trainer.optimiser.state_dict()
+        for index, (name, _) in enumerate(trainer.sae.named_parameters()):
+            state["state"][index] = _part(tensors, f"{ADAM_PART}{name}.")
+        trainer.optimiser.load_state_dict(state)
+        trainer.epoch, trainer.step, trainer.fvu = meta["epoch"], meta["step"], meta["fvu"]
+        if meta["best"]:
+            self.best = Best(**meta["best"], weights=_part(tensors, BEST_PART))
+        self.seconds = float(meta["seconds"])
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
