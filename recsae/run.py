@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import digest_of, digest_of_file, read_json, write_json
 
@@ -133,30 +134,44 @@ class Run:
         ]
 
     def stage(
-        self, name: str, made_from: object, outputs: list[str], work: Callable[[], object]
+        self,
+        name: str,
+        made_from: object,
+        outputs: list[str],
+        work: Callable[[], object],
+        ranks: Ranks = ALONE,
     ) -> bool:
         """Do a stage unless it was done from the same inputs and its files are intact.
 
-        Returns whether it was done now. ``made_from`` is anything JSON can hold.
+        Returns whether it was done now. ``made_from`` is anything JSON can hold. Of processes that
+        share the run, the first one decides and records.
         """
         inputs = digest_of(made_from)
-        done = self.record["stages"].get(name)
-        if done and done["made_from"] == inputs and self._intact(done):
+        if not ranks.from_first(lambda: self._is_due(name, inputs)):
             return False
-        if done and not self._intact(done):  # a file was changed or cut short: all are made anew
-            for output in done["outputs"]:
-                (self.folder / output).unlink(missing_ok=True)
         started = time.perf_counter()
         with _PeakMemory() as memory:
             work()
-        self.record["stages"][name] = {
-            "made_from": inputs,
-            "outputs": {o: digest_of_file(self.folder / o) for o in outputs},
-            "seconds": round(time.perf_counter() - started, 2),
-            "peak_mb": memory.peak_mb,
-        }
-        write_json(self.folder / RECORD, self.record)
+
+        def record() -> None:
+            self.record["stages"][name] = {
+                "made_from": inputs,
+                "outputs": {o: digest_of_file(self.folder / o) for o in outputs},
+                "seconds": round(time.perf_counter() - started, 2),
+                "peak_mb": memory.peak_mb,
+            }
+            write_json(self.folder / RECORD, self.record)
+
+        ranks.from_first(record)
         return True
+
+    def _is_due(self, name: str, inputs: str) -> bool:
+        done = self.record["stages"].get(name)
+        if done and not self._intact(done):  # a file was changed or cut short: all are made anew
+            for output in done["outputs"]:
+                (self.folder / output).unlink(missing_ok=True)
+            return True
+        return not done or done["made_from"] != inputs
 
     def keep(self, name: str) -> None:
         """Take a stage's files as they are now, because they were rebuilt on purpose."""
