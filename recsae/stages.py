@@ -52,7 +52,7 @@ def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
     codes.clear()
     figures["named_share"]["random"] = _more_draws(work, figures["named_share"]["random"])
     figures["baselines"]["dense"] = {
-        name: _counts(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
+        name: count_statuses(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
         for name in ("neurons", "pca")
     }
     scores[C.CHANCE_PERCENTILE] = _chance_percentiles(work, scores)
@@ -93,8 +93,8 @@ def _measure(
 ) -> pd.DataFrame:
     """Everything that is reported for the SAE and for each sparse baseline alike."""
     scores = score_concepts(codes[1], dictionary, work.heldout, work.labeler)
-    figures["baselines"][name] = _counts(scores, dictionary, best_of)
-    figures["named_share"][name] = _share(work, codes, dictionary)
+    figures["baselines"][name] = count_statuses(scores, dictionary, best_of)
+    figures["named_share"][name] = share_on_halves(work, codes, dictionary)
     paper = recsae_scores(
         (codes[0], work.construction),
         (codes[1], work.heldout),
@@ -113,7 +113,7 @@ def _measure(
     return scores
 
 
-def _share(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> dict[str, Any]:
+def share_on_halves(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> dict[str, Any]:
     """Named share with concepts verified on one half of the held-out users and measured on the
     other, both ways round, averaged: choosing never flatters, and no user is wasted."""
     found = []
@@ -146,7 +146,7 @@ def _more_draws(work: Workspace, first: dict[str, Any]) -> dict[str, Any]:
         store, k = work.construction_store, work.config.k
         codes = work.encode(random_directions(store, k, work.sae.n_latents, seed))
         dictionary = build_concepts(codes[0], work.construction, work.labeler)
-        shares.append(_share(work, codes, dictionary))
+        shares.append(share_on_halves(work, codes, dictionary))
     return first if first["32"] is None else _mean_share(shares)
 
 
@@ -154,7 +154,9 @@ def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _counts(scores: pd.DataFrame, dictionary: ConceptDictionary, best_of: int) -> dict[str, Any]:
+def count_statuses(
+    scores: pd.DataFrame, dictionary: ConceptDictionary, best_of: int
+) -> dict[str, Any]:
     """Concepts of each status; distinct ones in all and among the best ``2d`` units."""
     tested = scores[scores[C.STATUS].isin(TESTED)]
     best = tested.nlargest(best_of, C.BALANCED_ACCURACY)[C.LATENT]
