@@ -159,4 +159,4 @@ def kendall_tau(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np
     alone = {name: ((rank == k) & known).sum(1) for name, (rank, known) in ranks.items()}
     apart += alone["left"] * alone["right"]
     most += ranks["left"][1].sum(1) * ranks["right"][1].sum(1)
-    return 1 - 2 * apart / np.maximum(most, 1)
+    return 1 - 2 * apart / np.maximum(most, 1)  # type: ignore[no-any-return]
