@@ -113,12 +113,18 @@ def fewest_latents(
     that are active together keep less.
     """
     import torch
+    from torch.nn import functional as F
 
     some = cases.take(spread(len(cases), limit))
     with torch.no_grad():
         parts = [sae.encode_sparse(s) for s in torch.from_numpy(some.states).split(4096)]
-    values, order = torch.cat([p.values for p in parts]).sort(dim=1, descending=True)
-    indices = torch.cat([p.indices for p in parts]).gather(1, order)
+    widest = max(p.values.shape[1] for p in parts)
+    values, indices = (  # where the number of active latents varies, parts are of different width
+        torch.cat([F.pad(part, (0, widest - part.shape[1])) for part in column])
+        for column in zip(*parts, strict=True)
+    )
+    values, order = values.sort(dim=1, descending=True)
+    indices = indices.gather(1, order)
     whole = ndcg_of_lists(some.top_items.astype(np.int64), some.targets).sum()
 
     def suffice(m: int) -> bool:

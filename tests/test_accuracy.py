@@ -259,6 +259,12 @@ def test_fewest_latents_that_keep_ndcg(model):
     assert heldout_accuracy(best, sae, model.head)["latents_for_99"] == 4
     assert fewest_latents(best, sae, model.head, share=(kept[1] + kept[2]) / 2) == 3
     assert fewest_latents(best, sae, model.head, share=kept[0]) == 1
+    varying = SAE(make_config(n_latents=8, k=4, activation="jumprelu"), 4)
+    with torch.no_grad():  # all positive pre-activations are active: more here, fewer there
+        varying.log_threshold.fill_(-20.0)
+        for name in ("W_enc", "W_dec"):
+            getattr(varying, name).copy_(getattr(sae, name))
+    assert fewest_latents(best, varying, model.head) == 4
     with torch.no_grad():
         sae.b_enc[0] = -100.0  # what points along the first axis is lost
     assert fewest_latents(best, sae, model.head) is None
