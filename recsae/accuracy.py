@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     Values = dict[str, NDArray[np.float64]]
 
+BATCH = 4096
+
 
 def evaluate(
     recommender: Recommender, cases: EvaluationCases, progress: Progress | None = None
@@ -96,7 +98,7 @@ def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]
     import torch
 
     with torch.no_grad():
-        rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(4096)])
+        rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(BATCH)])
     before = cases.top_items.astype(np.int64)
     after = top_of_states(rebuilt, head, cases.catalog, history=cases.hidden)
     found = compare_lists(cases, before, after)
@@ -117,7 +119,7 @@ def fewest_latents(
 
     some = cases.take(spread(len(cases), limit))
     with torch.no_grad():
-        parts = [sae.encode_sparse(s) for s in torch.from_numpy(some.states).split(4096)]
+        parts = [sae.encode_sparse(s) for s in torch.from_numpy(some.states).split(BATCH)]
     widest = max(p.values.shape[1] for p in parts)
     values, indices = (  # where the number of active latents varies, parts are of different width
         torch.cat([F.pad(part, (0, widest - part.shape[1])) for part in column])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsae import accuracy
 from recsae.accuracy import (
     compare_lists,
     evaluate,
@@ -241,7 +242,7 @@ def test_lists_of_reconstructions_leave_out_the_history_too(model):
     assert heldout_accuracy(model.cases, lossless(4), model.head)["base"] != found["base"]
 
 
-def test_fewest_latents_that_keep_ndcg(model):
+def test_fewest_latents_that_keep_ndcg(model, monkeypatch):
     """Both signs of each axis are latents, so m of them are the m largest entries of the state."""
     sae = lossless(4)
     best = replace(model.cases, targets=model.cases.top_items[:, 0])
@@ -264,6 +265,7 @@ def test_fewest_latents_that_keep_ndcg(model):
         varying.log_threshold.fill_(-20.0)
         for name in ("W_enc", "W_dec"):
             getattr(varying, name).copy_(getattr(sae, name))
+    monkeypatch.setattr(accuracy, "BATCH", 7)  # parts then differ in width
     assert fewest_latents(best, varying, model.head) == 4
     with torch.no_grad():
         sae.b_enc[0] = -100.0  # what points along the first axis is lost
