@@ -100,7 +100,7 @@ def _accuracy(r: dict[str, Any]) -> str:
         f"{table}\nNDCG@10 kept at {held['n_positions']:,} positions of {held['n_users']:,} "
         f"held-out users: **{held['ndcg_kept']:.3f}** ({low:.3f} to {high:.3f}); at their last "
         f"items {held['last_item_ndcg_kept']:.3f} ({last[0]:.3f} to {last[1]:.3f}); "
-        f"RBO {_cell(held['rbo'])}.\n"
+        f"RBO {_cell(held['rbo'])}, Kendall's tau {_cell(held['kendall'])}.\n"
     )
 
 

@@ -8,10 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.cases import spread
 from recsae.forwards import lists_of
 from recsae.intervals import paired_ratio
 from recsae.lists import hits_in, scores_of_groups
-from recsae.metrics import ndcg_of_lists, rank_biased_overlap, ranking_metrics, top_of_states
+from recsae.metrics import (
+    kendall_tau,
+    ndcg_of_lists,
+    ndcg_of_states,
+    rank_biased_overlap,
+    ranking_metrics,
+    top_of_states,
+)
+from recsae.sae import Code
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +33,8 @@ if TYPE_CHECKING:
     from recsae.windows import Windows
 
     Values = dict[str, NDArray[np.float64]]
+
+BATCH = 4096
 
 
 def evaluate(
@@ -87,10 +98,49 @@ def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]
     import torch
 
     with torch.no_grad():
-        rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(4096)])
+        rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(BATCH)])
     before = cases.top_items.astype(np.int64)
     after = top_of_states(rebuilt, head, cases.catalog, history=cases.hidden)
-    return compare_lists(cases, before, after)
+    found = compare_lists(cases, before, after)
+    return {**found, "latents_for_99": fewest_latents(cases, sae, head)}
+
+
+def fewest_latents(
+    cases: Cases, sae: SAE, head: LinearHead, share: float = 0.99, limit: int = 20_000
+) -> int | None:
+    """NDCG-99% sparsity: with how few latents per sequence NDCG@10 is kept to this share.
+
+    Of each sequence only the m most active latents are left; the smallest m is found by halving,
+    as more latents keep more. Measured on at most ``limit`` cases, evenly spread; None if all
+    that are active together keep less.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    some = cases.take(spread(len(cases), limit))
+    with torch.no_grad():
+        parts = [sae.encode_sparse(s) for s in torch.from_numpy(some.states).split(BATCH)]
+    widest = max(p.values.shape[1] for p in parts)
+    values, indices = (  # where the number of active latents varies, parts are of different width
+        torch.cat([F.pad(part, (0, widest - part.shape[1])) for part in column])
+        for column in zip(*parts, strict=True)
+    )
+    values, order = values.sort(dim=1, descending=True)
+    indices = indices.gather(1, order)
+    whole = ndcg_of_lists(some.top_items.astype(np.int64), some.targets).sum()
+
+    def suffice(m: int) -> bool:
+        with torch.no_grad():
+            rebuilt = sae.decode_sparse(Code(values[:, :m], indices[:, :m]))
+        return bool(ndcg_of_states(rebuilt, some, head).sum() >= share * whole)
+
+    few, enough = 0, values.shape[1]
+    if not suffice(enough):
+        return None
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if suffice(middle) else (middle, enough)
+    return enough
 
 
 def heldout_by_running(
@@ -107,7 +157,8 @@ def heldout_by_running(
     """
     with recommender.edit(insert_reconstruction(sae), site):
         after = lists_of(recommender, windows, progress)
-    return compare_lists(cases, cases.top_items.astype(np.int64), after)
+    found = compare_lists(cases, cases.top_items.astype(np.int64), after)
+    return {**found, "latents_for_99": None}
 
 
 def compare_lists(
@@ -125,6 +176,7 @@ def compare_lists(
         "last_item_ndcg_kept": last_kept,
         "last_item_ndcg_kept_ci": [last_low, last_high],
         "rbo": float(rank_biased_overlap(before, after).mean()),
+        "kendall": float(kendall_tau(before, after).mean()),
         "n_users": cases.n_users,
         "n_positions": len(cases),
     }

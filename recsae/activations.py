@@ -196,8 +196,7 @@ def capture_sites(
     progress
         Called with (positions done, positions in all, what), for each set of windows.
     ranks
-        The processes that share the work, each of which calls this with the same folders: shards
-        are dealt out in turn, and are the same files as those of one process.
+        The processes that share the work, each of which calls this: shards are dealt out.
 
     Raises
     ------
@@ -251,12 +250,8 @@ def _capture_plan(
     reached = np.cumsum(windows.ends - windows.kept_from)
     shard_of = (reached - 1) // SHARD
     n_shards = int(shard_of[-1]) + 1 if todo and len(windows) else 0
-    shards = {
-        name: [
-            f"{manifests[name]['fingerprint'][:12]}-{i:05d}.safetensors" for i in range(n_shards)
-        ]
-        for name in todo
-    }
+    names = {n: manifests[n]["fingerprint"][:12] + "-{:05d}.safetensors" for n in todo}
+    shards = {n: [name.format(i) for i in range(n_shards)] for n, name in names.items()}
 
     def fill(number: int) -> None:
         mine = np.flatnonzero(shard_of == number)

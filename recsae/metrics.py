@@ -129,3 +129,34 @@ def rank_biased_overlap(
     weights = p ** np.arange(k)
     agreement = np.cumsum(new, axis=1) / np.arange(1, k + 1)
     return (agreement * weights).sum(1) / weights.sum()  # type: ignore[no-any-return]
+
+
+def kendall_tau(left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Kendall's tau of two top lists per row, ``(n,)``: 1 if they are the same, -1 if disjoint.
+
+    Pairs that the lists order differently count 1, and so do pairs of which one item is missing
+    in a list that therefore ranks it last; pairs that are missing in the other list count 1/2
+    (Fagin, Kumar & Sivakumar 2003, "Comparing Top k Lists", p = 1/2). The sum is divided by what
+    disjoint lists have.
+    """
+    n, k = left.shape
+    apart, most = np.zeros(n), np.zeros(n)
+    ranks = {}
+    for name, one, other in (("left", left, right), ("right", right, left)):
+        same = (one[:, :, None] == other[:, None, :]) & (one > 0)[:, :, None]
+        ranks[name] = np.where(same.any(2), same.argmax(2), k), one > 0
+    for name, (rank, known) in ranks.items():
+        for first in range(k):
+            for second in range(first + 1, k):
+                earlier, later = rank[:, first], rank[:, second]
+                missing = (earlier == k) & (later == k)
+                turned = earlier > later
+                if name == "right":  # pairs that are in both lists are counted already
+                    turned &= earlier == k
+                pair = known[:, second]
+                apart += pair * (turned + 0.5 * missing)
+                most += 0.5 * pair
+    alone = {name: ((rank == k) & known).sum(1) for name, (rank, known) in ranks.items()}
+    apart += alone["left"] * alone["right"]
+    most += ranks["left"][1].sum(1) * ranks["right"][1].sum(1)
+    return 1 - 2 * apart / np.maximum(most, 1)  # type: ignore[no-any-return]

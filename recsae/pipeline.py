@@ -13,6 +13,7 @@ from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import write_json, write_parquet
 from recsae.quality import quality
 from recsae.run import Run, RunConfig, versions
+from recsae.workspace import BASELINES as BASELINES
 from recsae.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def run_pipeline(
         Anything that is wrong with the input, in one sentence.
     """
     config = config or RunConfig()
-    run = Run(Path(folder), config)
+    run = Run(Path(folder), config, ranks)
     work = Workspace(run, recommender, progress, ranks)
     if work.heldout_users.sum() < 2:
         raise NotEnoughData(
@@ -68,7 +69,7 @@ def run_pipeline(
         )
     run.record = ranks.from_first(lambda: _started(run, work))
     for name, (made_from, outputs, do) in _plan(work).items():
-        run.stage(name, made_from, outputs, partial(do, work), ranks)
+        run.stage(name, made_from, outputs, partial(do, work))
     return run
 
 

@@ -54,10 +54,11 @@ class RunConfig(BaseModel):
 
 
 class Run:
-    """The folder of a run and its record ``run.json``."""
+    """The folder of a run and its record ``run.json``, which the first of ``ranks`` keeps."""
 
-    def __init__(self, folder: Path, config: RunConfig | None = None) -> None:
+    def __init__(self, folder: Path, config: RunConfig | None = None, ranks: Ranks = ALONE) -> None:
         self.folder = Path(folder)
+        self._ranks = ranks
         self.record: dict[str, Any] = self._read()
         if config is None and not self.record:
             raise ArtifactMismatch(
@@ -134,20 +135,14 @@ class Run:
         ]
 
     def stage(
-        self,
-        name: str,
-        made_from: object,
-        outputs: list[str],
-        work: Callable[[], object],
-        ranks: Ranks = ALONE,
+        self, name: str, made_from: object, outputs: list[str], work: Callable[[], object]
     ) -> bool:
         """Do a stage unless it was done from the same inputs and its files are intact.
 
-        Returns whether it was done now. ``made_from`` is anything JSON can hold. Of processes that
-        share the run, the first one decides and records.
+        Returns whether it was done now. ``made_from`` is anything JSON can hold.
         """
         inputs = digest_of(made_from)
-        if not ranks.from_first(lambda: self._is_due(name, inputs)):
+        if not self._ranks.from_first(lambda: self._is_due(name, inputs)):
             return False
         started = time.perf_counter()
         with _PeakMemory() as memory:
@@ -162,16 +157,16 @@ class Run:
             }
             write_json(self.folder / RECORD, self.record)
 
-        ranks.from_first(record)
+        self._ranks.from_first(record)
         return True
 
     def _is_due(self, name: str, inputs: str) -> bool:
         done = self.record["stages"].get(name)
-        if done and not self._intact(done):  # a file was changed or cut short: all are made anew
-            for output in done["outputs"]:
-                (self.folder / output).unlink(missing_ok=True)
-            return True
-        return not done or done["made_from"] != inputs
+        if done and self._intact(done):
+            return bool(done["made_from"] != inputs)
+        for output in done["outputs"] if done else ():  # changed or cut short: all are made anew
+            (self.folder / output).unlink(missing_ok=True)
+        return True
 
     def keep(self, name: str) -> None:
         """Take a stage's files as they are now, because they were rebuilt on purpose."""

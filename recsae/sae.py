@@ -276,14 +276,11 @@ def sparse_code(
     n_latents: int,
     ranks: Ranks = ALONE,
 ) -> scipy.sparse.csr_matrix:
-    """Run an ``encode_sparse`` over states ``(n, d)``: ``(n, n_latents)``, zeros not stored.
-
-    Processes that share the work take whole batches of rows, so that bits do not depend on them.
-    """
+    """Run an ``encode_sparse`` over states ``(n, d)``: ``(n, n_latents)``, zeros not stored."""
     import numpy as np
     import scipy.sparse
 
-    rows = ranks.share(-(-len(states) // BATCH))
+    rows = ranks.share(-(-len(states) // BATCH))  # whole batches: all have the same bits
     parts = []
     with torch.no_grad():
         for part in torch.from_numpy(states[rows.start * BATCH : rows.stop * BATCH]).split(BATCH):

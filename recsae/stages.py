@@ -10,12 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recsae import columns as C
-from recsae.accuracy import (
-    evaluate,
-    heldout_accuracy,
-    heldout_by_running,
-    insert_reconstruction,
-)
+from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, insert_reconstruction
 from recsae.attributes import POPULARITY, TERM
 from recsae.baselines import LinearCode, random_directions
 from recsae.cases import spread
@@ -26,14 +21,14 @@ from recsae.recommender import evaluation_cases
 from recsae.sae import Codes, sparse_code
 from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts, verified_latents
 from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
-from recsae.workspace import Workspace
+from recsae.workspace import BASELINES, Workspace
 from recsae.yardstick import attribute_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-BASELINES = ("neurons", "random", "pca")
+DENSE = ("neurons", "pca")
 TESTED = (VERIFIED, SUPPORTED, "unsupported")
 N_NEIGHBOURS, RANDOM_DRAWS = 200, 3
 CHANCE_CASES, DENSE_CASES = 100_000, 20_000
@@ -41,27 +36,19 @@ N_STEERED, MIN_STEERED_USERS = 6, 10
 
 
 def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Test the SAE's concepts, every baseline and chance; the scores and all other figures.
-
-    Each measurement is done by one of the processes that share the run; long ones come first.
-    """
+    """Test the SAE's concepts, every baseline and chance; the scores and all other figures."""
     best_of = 2 * work.sae.width
     codes: dict[str, Codes] = {"sae": work.sae_codes}
     for name in BASELINES:
         codes[name] = work.encode(work.baseline(name, work.config.k), work.ranks)
+    attributes, sides = work.labeler.attributes, (work.construction, work.heldout)
     jobs: dict[str, Callable[[], Any]] = {
-        name: partial(_measure, work, name, codes[name], best_of)
-        for name in ("sae", "random", "neurons")
+        **{name: partial(_measure, work, name, codes[name], best_of) for name in codes},
+        **{f"draw {n}": partial(_draw, work, n) for n in range(1, RANDOM_DRAWS)},
+        "attributes": partial(attribute_table, attributes, *sides, codes),
+        "chance": partial(_chance, work),
+        **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
-    for draw in range(1, RANDOM_DRAWS):
-        jobs[f"draw {draw}"] = partial(_draw, work, draw)
-    jobs["attributes"] = partial(
-        attribute_table, work.labeler.attributes, work.construction, work.heldout, codes
-    )
-    jobs["chance"] = partial(_chance, work)
-    jobs["pca"] = partial(_measure, work, "pca", codes["pca"], best_of)
-    for name in ("neurons", "pca"):
-        jobs[f"dense {name}"] = partial(_dense, work, name, best_of)
     found = work.ranks.divide(jobs)
     figures: dict[str, Any] = {
         key: {name: found[name][1][key] for name in codes}
@@ -71,7 +58,7 @@ def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
     if shares["random"]["32"] is not None:  # one draw alone varies by several points
         draws = [found[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
         shares["random"] = _mean_share([shares["random"], *draws])
-    figures["baselines"]["dense"] = {name: found[f"dense {name}"] for name in ("neurons", "pca")}
+    figures["baselines"]["dense"] = {name: found[f"dense {name}"] for name in DENSE}
     figures["attributes"] = _records(found["attributes"])
     scores = found["sae"][0]
     scores[C.CHANCE_PERCENTILE] = _chance_percentiles(scores, found["chance"])
@@ -127,13 +114,13 @@ def _measure(
         "mean_confidence": _known(paper["confidence"].mean()),
     }
     return scores, {
-        "baselines": _counts(scores, dictionary, best_of),
-        "named_share": _share(work, codes, dictionary),
+        "baselines": count_statuses(scores, dictionary, best_of),
+        "named_share": share_on_halves(work, codes, dictionary),
         "recsae_protocol": protocol,
     }
 
 
-def _share(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> dict[str, Any]:
+def share_on_halves(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> dict[str, Any]:
     """Named share with concepts verified on one half of the held-out users and measured on the
     other, both ways round, averaged: choosing never flatters, and no user is wasted."""
     found = []
@@ -163,19 +150,21 @@ def _draw(work: Workspace, draw: int) -> dict[str, Any]:
     seed = work.config.seed + 10 + draw
     store, k = work.construction_store, work.config.k
     codes = work.encode(random_directions(store, k, work.sae.n_latents, seed))
-    return _share(work, codes, build_concepts(codes[0], work.construction, work.labeler))
+    return share_on_halves(work, codes, build_concepts(codes[0], work.construction, work.labeler))
 
 
 def _dense(work: Workspace, name: str, best_of: int) -> dict[str, Any]:
     """Counts of a baseline whose units are active everywhere."""
-    return _counts(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
+    return count_statuses(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
 
 
 def _known(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _counts(scores: pd.DataFrame, dictionary: ConceptDictionary, best_of: int) -> dict[str, Any]:
+def count_statuses(
+    scores: pd.DataFrame, dictionary: ConceptDictionary, best_of: int
+) -> dict[str, Any]:
     """Concepts of each status; distinct ones in all and among the best ``2d`` units."""
     tested = scores[scores[C.STATUS].isin(TESTED)]
     best = tested.nlargest(best_of, C.BALANCED_ACCURACY)[C.LATENT]

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from recsae.recommender import LinearHead, Recommender
 
 LABEL_CASES = 200_000
+BASELINES = ("neurons", "random", "pca")
 
 
 class Workspace:

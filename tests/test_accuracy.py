@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+from recsae import accuracy
 from recsae.accuracy import (
     compare_lists,
     evaluate,
+    fewest_latents,
     heldout_accuracy,
     heldout_by_running,
     insert_reconstruction,
 )
 from recsae.activations import capture
 from recsae.cases import read_cases
+from recsae.metrics import ndcg_of_lists, top_of_states
 from recsae.recommender import EvaluationCases
 from recsae.sae import SAE, make_config
 from recsae.testing import PlantedRecommender
@@ -187,6 +190,9 @@ def test_comparison_by_hand():
     assert found["ndcg_kept_ci"][0] < found["ndcg_kept"] < found["ndcg_kept_ci"][1]
     # overlap: the same list 1; swapped (0 + .9) / 1.9; {3, 1} and {1, 2}: (0 + .9 / 2) / 1.9
     assert found["rbo"] == pytest.approx((1 + 0.9 / 1.9 + 0.45 / 1.9) / 3)
+    # Kendall's tau: 1; one pair of 2 x 2 + 1 turned: 1 - 2 / 5; [3, 1] and [1, 2] have 1 in common,
+    # so that (3, 1) and (3, 2) are turned: 1 - 4 / 5
+    assert found["kendall"] == pytest.approx((1 + 0.6 + 0.2) / 3)
     assert (found["n_users"], found["n_positions"]) == (2, 3)
 
 
@@ -234,6 +240,36 @@ def test_lists_of_reconstructions_leave_out_the_history_too(model):
     assert found["ndcg_kept"] == 1
     assert found["base"] == found["reconstructed"]
     assert heldout_accuracy(model.cases, lossless(4), model.head)["base"] != found["base"]
+
+
+def test_fewest_latents_that_keep_ndcg(model, monkeypatch):
+    """Both signs of each axis are latents, so m of them are the m largest entries of the state."""
+    sae = lossless(4)
+    best = replace(model.cases, targets=model.cases.top_items[:, 0])
+    kept = []
+    for m in range(1, 5):
+        small = np.abs(best.states).argsort(1)[:, : 4 - m]
+        cut = best.states.copy()
+        np.put_along_axis(cut, small, 0.0, 1)
+        kept.append(
+            ndcg_of_lists(top_of_states(cut, model.head, best.catalog), best.targets).mean()
+        )
+    assert kept == sorted(kept)
+    assert kept[2] < 0.99 < kept[3] == 1
+    assert fewest_latents(best, sae, model.head) == 4
+    assert heldout_accuracy(best, sae, model.head)["latents_for_99"] == 4
+    assert fewest_latents(best, sae, model.head, share=(kept[1] + kept[2]) / 2) == 3
+    assert fewest_latents(best, sae, model.head, share=kept[0]) == 1
+    varying = SAE(make_config(n_latents=8, k=4, activation="jumprelu"), 4)
+    with torch.no_grad():  # all positive pre-activations are active: more here, fewer there
+        varying.log_threshold.fill_(-20.0)
+        for name in ("W_enc", "W_dec"):
+            getattr(varying, name).copy_(getattr(sae, name))
+    monkeypatch.setattr(accuracy, "BATCH", 7)  # parts then differ in width
+    assert fewest_latents(best, varying, model.head) == 4
+    with torch.no_grad():
+        sae.b_enc[0] = -100.0  # what points along the first axis is lost
+    assert fewest_latents(best, sae, model.head) is None
 
 
 def test_reconstruction_that_says_nothing_loses(model):

@@ -1,6 +1,7 @@
 """Ranking metrics against their definitions, and lists from states."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from recsae.lists import History
 from recsae.metrics import (
+    kendall_tau,
     ndcg_of_lists,
     ndcg_of_states,
     rank_biased_overlap,
@@ -151,3 +153,35 @@ def test_rank_biased_overlap_equals_its_definition(left, right, p):
     assert found == pytest.approx([expected])
     assert rank_biased_overlap(np.array([right]), np.array([left]), p) == pytest.approx(found)
     assert rank_biased_overlap(np.array([left]), np.array([left]), p) == pytest.approx([1])
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "tau"),
+    [
+        ([1, 2, 3], [1, 2, 3], 1),
+        ([1, 2, 3], [4, 5, 6], -1),
+        ([1, 2, 3], [3, 2, 1], 1 - 2 * 3 / 12),  # three of three pairs turned; disjoint: 9 + 3
+        ([1, 2], [2, 3], 1 - 2 * 2 / 5),  # (1, 2) and (1, 3) turned; disjoint: 4 + 1
+        ([1, 0], [1, 0], 1),  # both have ended
+        ([1, 2], [1, 0], 1),  # 2 comes after 1 in both
+    ],
+)
+def test_kendalls_tau_by_hand(left, right, tau):
+    assert kendall_tau(np.array([left]), np.array([right])) == pytest.approx([tau])
+
+
+@given(LISTS, LISTS)
+def test_kendalls_tau_equals_its_definition(left, right):
+    def order(items: list[int], one: int, other: int) -> int | None:
+        ranks = [items.index(i) if i in items else 99 for i in (one, other)]
+        return None if ranks[0] == ranks[1] else int(np.sign(ranks[0] - ranks[1]))
+
+    pairs = combinations(sorted({*left, *right}), 2)
+    apart = 0.0
+    for one, other in pairs:
+        orders = order(left, one, other), order(right, one, other)
+        apart += 0.5 if None in orders else orders[0] != orders[1]
+    expected = 1 - 2 * apart / (25 + 10)
+    found = kendall_tau(np.array([left]), np.array([right]))
+    assert found == pytest.approx([expected])
+    assert kendall_tau(np.array([right]), np.array([left])) == pytest.approx(found)

@@ -148,7 +148,7 @@ def test_the_report_has_the_keys_of_the_design(report):
     for users in ("all_users", "heldout"):
         for model in ("base", "reconstructed"):
             assert {"recall@10", "ndcg@10"} <= set(report["accuracy"][users][model])
-    kept = {"ndcg_kept", "ndcg_kept_ci", "rbo", "n_users", "n_positions"}
+    kept = {"ndcg_kept", "ndcg_kept_ci", "rbo", "kendall", "latents_for_99", "n_users"}
     assert kept <= set(report["accuracy"]["heldout"])
     assert {"neurons", "pca"} <= set(report["baselines"]["dense"])
 

@@ -172,6 +172,8 @@ def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0
                 "last_item_ndcg_kept": 0.961,
                 "last_item_ndcg_kept_ci": [0.914, 1.01],
                 "rbo": 0.741,
+                "kendall": 0.683,
+                "latents_for_99": None,
                 "n_users": 1208,
                 "n_positions": 198_000,
             },
@@ -470,7 +472,7 @@ def test_a_report_of_unknowns_still_renders(tmp_path: Path) -> None:
     plain = make_plain(0)
     held = plain["accuracy"]["heldout"]
     held["base"] = held["reconstructed"] = {}
-    held["ndcg_kept"] = held["rbo"] = None
+    held["ndcg_kept"] = held["rbo"] = held["kendall"] = None
     held["ndcg_kept_ci"] = held["last_item_ndcg_kept_ci"] = [None, None]
     plain["accuracy"]["all_users"]["base"] = {"ndcg@10": None}
     plain["accuracy"]["all_users"]["reconstructed"] = {}

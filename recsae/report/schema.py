@@ -89,6 +89,8 @@ class HeldoutAccuracy(Part):
     last_item_ndcg_kept: Figure
     last_item_ndcg_kept_ci: Interval
     rbo: Figure
+    kendall: Figure
+    latents_for_99: Count | None
     n_users: Count
     n_positions: Count
 
