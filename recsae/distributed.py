@@ -7,6 +7,7 @@ divided, and what comes of them is put together in the order that one process wo
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -149,9 +150,9 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
         backend = "cpu:gloo,cuda:nccl" if both else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     yield Ranks(rank, size, store)
-    # after an error the end of the process tells the others more than an orderly goodbye
-    dist.destroy_process_group()
-    signal.signal(signal.SIGTERM, before)
+    if signal.getsignal(signal.SIGTERM) is _stop:  # nobody was lost
+        dist.destroy_process_group()
+        signal.signal(signal.SIGTERM, before)
 
 
 def _stop(*_: object) -> None:
@@ -171,7 +172,7 @@ def _translated() -> Iterator[None]:
         yield
     except RuntimeError as error:
         _stop_listening()
-        why = str(error).partition("\n")[0].rpartition("] ")[2].rstrip(".")
+        why = re.sub(r"^\[\S+\] ", "", str(error)).splitlines()[0].split(". ")[0]
         raise ProcessLost(
             f"Another process of this run has ended or cannot be reached ({why}), so this one ends "
             f"too. {AGAIN}"

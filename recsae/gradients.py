@@ -144,7 +144,7 @@ class Gradients:
         """
         if self._kernels is None:
             return self._add_by_torch(code, target, centred, scale)
-        slope_sum = torch.zeros_like(target[0])
+        slope_sum = target.new_zeros(target.shape[1])
         bias = torch.zeros_like(self._grads["b_enc"])
         into = self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
         squared = self._kernels.backward(
