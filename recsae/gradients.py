@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from recsae.sae import SAE
 
-CHUNK_BYTES = 1 << 21  # of activations: few enough to stay in the cache until they are ranked
+CHUNK_BYTES = 1 << 20  # of activations: few enough to stay in the cache until they are ranked
 
 
 class Gradients:
@@ -37,7 +37,7 @@ class Gradients:
         self._kernels = kernels() if known else None
         self._chunk = max(16, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
         self._pre = weight.new_empty(self._chunk, sae.n_latents)
-        self._encoder = weight.new_empty(sae.n_latents, sae.width + 1)
+        self._encoder = weight.new_empty(sae.width + 1, sae.n_latents)
         self._code = Code(weight.new_empty(0), torch.empty(0, dtype=torch.int64))
         self._z = weight.new_empty(0)
 
@@ -82,19 +82,20 @@ class Gradients:
     def _by_loops(self, x: torch.Tensor, compiled: ModuleType) -> float:
         """Activations and the best of them chunk by chunk, then what these give.
 
-        The bias is a column of the encoder and a 1 in each state: one product less to write.
+        The bias is a row of the transposed encoder and a 1 in each state: one pass less over the
+        activations.
         """
         sae, n = self.sae, len(x)
         if len(self._code.values) != n:
             self._code = Code(
                 x.new_empty(n, sae.config.k), torch.empty(n, sae.config.k, dtype=torch.int64)
             )
-        self._encoder[:, :-1] = sae.W_enc
-        torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1, out=self._encoder[:, -1])
+        self._encoder[:-1] = sae.W_enc.T
+        torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1, out=self._encoder[-1])
         extended = F.pad(x, (0, 1), value=1.0)
         for first in range(0, n, self._chunk):
             part = slice(first, min(first + self._chunk, n))
-            pre = torch.mm(extended[part], self._encoder.T, out=self._pre[: part.stop - first])
+            pre = torch.mm(extended[part], self._encoder, out=self._pre[: part.stop - first])
             compiled.row_top_k(pre.numpy(), *(c[part].numpy() for c in self._code), False)
         return self._main(self._code, x)
 

@@ -63,8 +63,8 @@ def _bound(values: Any, k: int, spare: int, guess: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _collect(row: Any, maxima: Any, bound: Any, lanes: Any, found: Any, where: Any) -> Any:
-    """Values of the row that reach the bound, and their columns; how many there are."""
+def _collect(row: Any, maxima: Any, bound: Any, lanes: Any, where: Any) -> Any:
+    """Set ``where`` to the columns whose values reach the bound; how many there are."""
     width, whole = U(len(maxima)), U(len(row) // len(maxima) * len(maxima))
     n_lanes, count = U(0), U(0)
     for i in range(width):
@@ -73,13 +73,11 @@ def _collect(row: Any, maxima: Any, bound: Any, lanes: Any, found: Any, where: A
     for start in range(U(0), whole, width):
         for i in range(n_lanes):
             column = start + lanes[i]
-            value = row[column]
-            found[count], where[count] = value, column
-            count += U((value >= bound) & (value > NOTHING))
+            where[count] = column
+            count += U(row[column] >= bound)
     for column in range(whole, U(len(row))):
-        value = row[column]
-        found[count], where[count] = value, column
-        count += U((value >= bound) & (value > NOTHING))
+        where[count] = column
+        count += U(row[column] >= bound)
     return np.int64(count)
 
 
@@ -120,17 +118,21 @@ def row_top_k(matrix: Any, values: Any, indices: Any, in_order: bool) -> None:
     """
     n, m = matrix.shape
     k = values.shape[1]
-    width = max(m // LANE, min(m, 2 * k))
+    width, zero = max(m // LANE, min(m, 2 * k)), matrix.dtype.type(0)
     maxima = np.empty(width, matrix.dtype)
     guess, second = np.zeros(1, matrix.dtype), np.zeros(1, matrix.dtype)
-    lanes = np.empty(width + 1, np.uintp)
-    found, where = np.empty(m + 1, matrix.dtype), np.empty(m + 1, np.uintp)
+    lanes, where = np.empty(width + 1, np.uint32), np.empty(m + 1, np.uint32)
+    found = np.empty(m, matrix.dtype)
     for row in range(n):
         maxima[:] = NOTHING
         for start in range(0, m // width * width, width):
             _fold(maxima, matrix[row, start : start + width])
         _bound(maxima, k, k // 8 + 2, guess)
-        count = _collect(matrix[row], maxima, guess[0], lanes, found, where)
+        if guess[0] == NOTHING:
+            guess[0] = np.nextafter(guess[0], zero)
+        count = _collect(matrix[row], maxima, guess[0], lanes, where)
+        for slot in range(U(count)):
+            found[slot] = matrix[row, where[slot]]
         count = _keep(found, where, count, k, second)
         for slot in range(k):
             values[row, slot] = found[slot] if slot < count else NOTHING
