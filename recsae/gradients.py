@@ -1,4 +1,4 @@
-"""Gradients of an SAE's loss; for TopK written out, as only k latents take part in each state.
+"""Gradients of an SAE's loss; for TopK and Matryoshka written out, as few latents are active.
 
 Autograd would multiply whole matrices of zeros. These equal autograd's (tested in double
 precision) whether the compiled loops run or torch. The other variants have autograd's.
@@ -33,6 +33,9 @@ class Gradients:
         weight = sae.W_dec
         self.fired = torch.zeros(sae.n_latents, dtype=torch.bool, device=weight.device)
         """Which latents were active on the last batch."""
+        self._alone = torch.zeros(sae.n_latents, dtype=torch.int64, device=weight.device)
+        nested = not sae.variant.by_autograd
+        self._levels = sae.variant.levels(sae).to(weight.device) if nested else self._alone
         known = weight.dtype in (torch.float32, torch.float64) and weight.device.type == "cpu"
         self._kernels = kernels() if known else None
         self._chunk = max(16, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
@@ -101,29 +104,35 @@ class Gradients:
 
     def _main(self, code: Code, x: torch.Tensor) -> float:
         centred = x - self.sae.b_dec
-        slope_sum, squared = self._add(code, centred, centred, 2 / x.numel())
+        slope_sum, squared = self._add(code, self._levels, centred, centred, 2 / x.numel())
         self._grads["b_dec"] += slope_sum
         return squared / x.numel()
 
     def add_auxiliary(self, code: Code, residual: torch.Tensor, x: torch.Tensor) -> None:
         """Add the gradients of the share of a residual ``(n, d)`` that other latents leave."""
         scale = 2 * self.sae.config.aux_weight / float(residual.square().sum().clamp_min(1e-12))
-        self._add(code, residual, x - self.sae.b_dec, scale)
+        self._add(code, self._alone, residual, x - self.sae.b_dec, scale)
 
     def _add(
-        self, code: Code, target: torch.Tensor, centred: torch.Tensor, scale: float
+        self,
+        code: Code,
+        levels: torch.Tensor,
+        target: torch.Tensor,
+        centred: torch.Tensor,
+        scale: float,
     ) -> tuple[torch.Tensor, float]:
-        """Add the gradients of ``scale / 2 * ||z W_dec - target||^2`` through decoder and encoder.
+        """Add the gradients of ``scale / 2 * sum over p of ||z_p W_dec - target||^2``.
 
-        Returns the sum over states of its slope ``(d,)``, and ``||z W_dec - target||^2``.
+        ``z_p`` are the latents of levels 0 to p. Returns the sum over states and p of the slope
+        at z_p W_dec ``(d,)``, and ``||z W_dec - target||^2``.
         """
         if self._kernels is None:
-            return self._add_by_torch(code, target, centred, scale)
+            return self._add_by_torch(code, levels, target, centred, scale)
         slope_sum = torch.zeros_like(target[0])
         bias = torch.zeros_like(self._grads["b_enc"])
         into = self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
         squared = self._kernels.backward(
-            *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code)),
+            *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code, levels)),
             target.numpy().dtype.type(scale),
             *(t.numpy() for t in into),
         )
@@ -132,29 +141,42 @@ class Gradients:
         return slope_sum, squared
 
     def _add_by_torch(
-        self, code: Code, target: torch.Tensor, centred: torch.Tensor, scale: float
+        self,
+        code: Code,
+        levels: torch.Tensor,
+        target: torch.Tensor,
+        centred: torch.Tensor,
+        scale: float,
     ) -> tuple[torch.Tensor, float]:
         sae, (values, indices) = self.sae, code
         n, k = indices.shape
-        error = sae._decode_sparse(code) - sae.b_dec - target
-        slope = error * scale
+        level = levels[indices]
+        parts = [
+            sae._decode_sparse(Code(values * (level == p), indices)) - sae.b_dec
+            for p in range(int(levels[-1]) + 1)
+        ]
+        errors = torch.stack(parts).cumsum(0) - target
+        slopes = (errors * scale).flip(0).cumsum(0).flip(0)  # from its level on a latent takes part
         inner = torch.empty_like(values)
         for rows in torch.arange(n, device=target.device).split(1024):
-            inner[rows] = torch.bmm(sae.W_dec[indices[rows]], slope[rows, :, None]).squeeze(2)
+            theirs = slopes[level[rows], rows[:, None]]
+            inner[rows] = (sae.W_dec[indices[rows]] * theirs).sum(2)
         inner = inner * (values > 0)
         flat = indices.flatten()
         order = torch.argsort(flat, stable=True)
         starts = torch.bincount(flat, minlength=sae.n_latents).cumsum(0)
         starts = torch.cat([starts.new_zeros(1), starts[:-1]])
         states = torch.div(order, k, rounding_mode="floor")
+        tables = slopes.flatten(0, 1), centred
+        rows_of = level.flatten()[order] * n + states, states
         weights = values.flatten()[order], inner.flatten()[order]
         decoder, encoder = (
-            F.embedding_bag(states, table, offsets=starts, mode="sum", per_sample_weights=weight)
-            for table, weight in zip((slope, centred), weights, strict=True)
+            F.embedding_bag(rows, table, offsets=starts, mode="sum", per_sample_weights=weight)
+            for rows, table, weight in zip(rows_of, tables, weights, strict=True)
         )
         bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_latents).to(target.dtype)
         self._grads["W_dec"] += decoder
         self._grads["W_enc"] += encoder
         self._grads["b_enc"] += bias
         self._grads["b_dec"] -= bias @ sae.W_enc
-        return slope.sum(0), float(error.square().sum())
+        return slopes[0].sum(0), float(errors[-1].square().sum())

@@ -156,13 +156,37 @@ def _before(value: Any, column: int, other: Any, its_column: int) -> bool:
     return value > other or (value == other and column < its_column)
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+FAST = {"reassoc", "contract", "nsz"}
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
+def _to_slopes(terms: Any, scale: Any) -> Any:
+    """Turn what each level adds to ``z_p W_dec - target`` into the loss's slope at each level.
+
+    A latent takes part in the terms from its level on. Returns the last term, squared.
+    """
+    n, d = terms.shape
+    for level in range(1, n):
+        for c in range(d):
+            terms[level, c] += terms[level - 1, c]
+    squared = terms.dtype.type(0)
+    for c in range(d):
+        squared += terms[n - 1, c] * terms[n - 1, c]
+        terms[n - 1, c] *= scale
+    for level in range(n - 1, 0, -1):
+        for c in range(d):
+            terms[level - 1, c] = terms[level - 1, c] * scale + terms[level, c]
+    return squared
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
 def backward(
     centred: Any,
     target: Any,
     W_dec: Any,
     values: Any,
     indices: Any,
+    levels: Any,
     scale: Any,
     grad_W_dec: Any,
     grad_W_enc: Any,
@@ -170,7 +194,9 @@ def backward(
     slope_sum: Any,
     fired: Any,
 ) -> float:
-    """Add to the gradients of ``scale / 2 * ||z W_dec - target||^2`` at active latents.
+    """Add to the gradients of ``scale / 2 * sum over p of ||z_p W_dec - target||^2``.
+
+    ``z_p`` are the active latents of levels 0 to p; where all have level 0 there is one term.
 
     Parameters
     ----------
@@ -178,44 +204,44 @@ def backward(
         What the encoder was given, less b_dec, and what is to be reconstructed ``(n, d)``.
     values, indices
         Active latents ``(n, k)``; values of 0 and below are not active.
+    levels
+        Of each latent ``(n_latents,)``, rising from 0.
     grad_W_dec, grad_W_enc, grad_b_enc, slope_sum
-        Added to; the last is ``(d,)``, the sum over states of the loss's slope at z W_dec.
+        Added to; the last is ``(d,)``, the sum over states and p of the loss's slope at z_p W_dec.
     fired
         ``(n_latents,)`` set where a latent is active.
 
     Returns
     -------
     float
-        Sum of ``||z W_dec - target||^2``.
+        Sum of ``||z W_dec - target||^2`` with all active latents.
     """
     n, d = centred.shape
     k = values.shape[1]
-    slope = np.empty(d, centred.dtype)
+    slopes = np.empty((levels[-1] + 1, d), centred.dtype)
     total = 0.0
     for row in range(n):
+        slopes[:] = 0
         for c in range(d):
-            slope[c] = -target[row, c]
+            slopes[0, c] = -target[row, c]
         for s in range(k):
             value = values[row, s]
             if value > 0:
-                latent = indices[row, s]
+                latent, level = indices[row, s], levels[indices[row, s]]
                 for c in range(d):
-                    slope[c] += value * W_dec[latent, c]
-        squared = centred.dtype.type(0)
+                    slopes[level, c] += value * W_dec[latent, c]
+        total += _to_slopes(slopes, scale)
         for c in range(d):
-            squared += slope[c] * slope[c]
-            slope[c] *= scale
-            slope_sum[c] += slope[c]
-        total += squared
+            slope_sum[c] += slopes[0, c]
         for s in range(k):
             value = values[row, s]
             if value > 0:
-                latent = indices[row, s]
+                latent, level = indices[row, s], levels[indices[row, s]]
                 inner = centred.dtype.type(0)
                 for c in range(d):
-                    inner += W_dec[latent, c] * slope[c]
+                    inner += W_dec[latent, c] * slopes[level, c]
                 for c in range(d):
-                    grad_W_dec[latent, c] += value * slope[c]
+                    grad_W_dec[latent, c] += value * slopes[level, c]
                 for c in range(d):
                     grad_W_enc[latent, c] += inner * centred[row, c]
                 grad_b_enc[latent] += inner
