@@ -37,7 +37,7 @@ def counts(*units, best_of=99):
     scores = {C.LATENT: latents, C.STATUS: status, C.BALANCED_ACCURACY: accuracy}
     table = {C.LATENT: latents, C.ATTRIBUTE: "genre", C.VALUE: value}
     dictionary = ConceptDictionary(pd.DataFrame(table), pd.DataFrame())
-    return stages._counts(pd.DataFrame(scores), dictionary, best_of)
+    return stages.count_statuses(pd.DataFrame(scores), dictionary, best_of)
 
 
 UNITS = [
