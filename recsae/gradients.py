@@ -1,4 +1,4 @@
-"""Gradients of an SAE's loss; for TopK written out, as only k latents take part in each state.
+"""Gradients of an SAE's loss; for TopK and Matryoshka written out, as few latents are active.
 
 Autograd would multiply whole matrices of zeros. These equal autograd's (tested in double
 precision) whether the compiled loops run or torch. The other variants have autograd's.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from recsae.sae import SAE
 
-CHUNK_BYTES = 1 << 21  # of activations: few enough to stay in the cache until they are ranked
+CHUNK_BYTES = 1 << 20  # of activations: few enough to stay in the cache until they are ranked
 
 
 class Gradients:
@@ -41,11 +41,14 @@ class Gradients:
             p.grad = self._grads[name] = part.view_as(p)
         self.fired = torch.zeros(sae.n_latents, dtype=torch.bool, device=weight.device)
         """Which latents were active on the last batch."""
+        self._alone = torch.zeros(sae.n_latents, dtype=torch.int64, device=weight.device)
+        nested = not sae.variant.by_autograd
+        self._levels = sae.variant.levels(sae).to(weight.device) if nested else self._alone
         known = weight.dtype in (torch.float32, torch.float64) and weight.device.type == "cpu"
         self._kernels = kernels() if known else None
         self._chunk = max(16, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
         self._pre = weight.new_empty(self._chunk, sae.n_latents)
-        self._encoder = weight.new_empty(sae.n_latents, sae.width + 1)
+        self._encoder = weight.new_empty(sae.width + 1, sae.n_latents)
         k = sae.config.k
         self._code = Code(weight.new_empty(0, k), torch.empty(0, k, dtype=torch.int64))
         self._z = weight.new_empty(0)
@@ -107,25 +110,27 @@ class Gradients:
     def _by_loops(self, x: torch.Tensor, n: int, compiled: ModuleType) -> float:
         """Activations and the best of them chunk by chunk, then what these give.
 
-        The bias is a column of the encoder and a 1 in each state: one product less to write.
+        The bias is a row of the transposed encoder and a 1 in each state: one pass less over the
+        activations.
         """
         sae, m = self.sae, len(x)
         if len(self._code.values) != m:
             self._code = Code(
                 x.new_empty(m, sae.config.k), torch.empty(m, sae.config.k, dtype=torch.int64)
             )
-        self._encoder[:, :-1] = sae.W_enc
-        torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1, out=self._encoder[:, -1])
+        self._encoder[:-1] = sae.W_enc.T
+        torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1, out=self._encoder[-1])
         extended = F.pad(x, (0, 1), value=1.0)
         for first in range(0, m, self._chunk):
             part = slice(first, min(first + self._chunk, m))
-            pre = torch.mm(extended[part], self._encoder.T, out=self._pre[: part.stop - first])
+            pre = torch.mm(extended[part], self._encoder, out=self._pre[: part.stop - first])
             compiled.row_top_k(pre.numpy(), *(c[part].numpy() for c in self._code), False)
         return self._main(self._code, x, n)
 
     def _main(self, code: Code, x: torch.Tensor, n: int) -> float:
         centred = x - self.sae.b_dec
-        slope_sum, squared = self._add(code, centred, centred, 2 / (n * self.sae.width))
+        scale = 2 / (n * self.sae.width)
+        slope_sum, squared = self._add(code, self._levels, centred, centred, scale)
         self._grads["b_dec"] += slope_sum
         return squared
 
@@ -133,22 +138,28 @@ class Gradients:
         """Add the gradients of the share of a residual ``(n, d)`` that other latents leave."""
         size = self._ranks.sum(residual.square().sum())
         scale = 2 * self.sae.config.aux_weight / float(size.clamp_min(1e-12))
-        self._add(code, residual, x - self.sae.b_dec, scale)
+        self._add(code, self._alone, residual, x - self.sae.b_dec, scale)
 
     def _add(
-        self, code: Code, target: torch.Tensor, centred: torch.Tensor, scale: float
+        self,
+        code: Code,
+        levels: torch.Tensor,
+        target: torch.Tensor,
+        centred: torch.Tensor,
+        scale: float,
     ) -> tuple[torch.Tensor, float]:
-        """Add the gradients of ``scale / 2 * ||z W_dec - target||^2`` through decoder and encoder.
+        """Add the gradients of ``scale / 2 * sum over p of ||z_p W_dec - target||^2``.
 
-        Returns the sum over states of its slope ``(d,)``, and ``||z W_dec - target||^2``.
+        ``z_p`` are the latents of levels 0 to p. Returns the sum over states and p of the slope
+        at z_p W_dec ``(d,)``, and ``||z W_dec - target||^2``.
         """
         if self._kernels is None:
-            return self._add_by_torch(code, target, centred, scale)
+            return self._add_by_torch(code, levels, target, centred, scale)
         slope_sum = target.new_zeros(target.shape[1])
         bias = torch.zeros_like(self._grads["b_enc"])
         into = self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
         squared = self._kernels.backward(
-            *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code)),
+            *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code, levels)),
             target.numpy().dtype.type(scale),
             *(t.numpy() for t in into),
         )
@@ -157,29 +168,42 @@ class Gradients:
         return slope_sum, squared
 
     def _add_by_torch(
-        self, code: Code, target: torch.Tensor, centred: torch.Tensor, scale: float
+        self,
+        code: Code,
+        levels: torch.Tensor,
+        target: torch.Tensor,
+        centred: torch.Tensor,
+        scale: float,
     ) -> tuple[torch.Tensor, float]:
         sae, (values, indices) = self.sae, code
         n, k = indices.shape
-        error = sae._decode_sparse(code) - sae.b_dec - target
-        slope = error * scale
+        level = levels[indices]
+        parts = [
+            sae._decode_sparse(Code(values * (level == p), indices)) - sae.b_dec
+            for p in range(int(levels[-1]) + 1)
+        ]
+        errors = torch.stack(parts).cumsum(0) - target
+        slopes = (errors * scale).flip(0).cumsum(0).flip(0)  # from its level on a latent takes part
         inner = torch.empty_like(values)
         for rows in torch.arange(n, device=target.device).split(1024):
-            inner[rows] = torch.bmm(sae.W_dec[indices[rows]], slope[rows, :, None]).squeeze(2)
+            theirs = slopes[level[rows], rows[:, None]]
+            inner[rows] = (sae.W_dec[indices[rows]] * theirs).sum(2)
         inner = inner * (values > 0)
         flat = indices.flatten()
         order = torch.argsort(flat, stable=True)
         starts = torch.bincount(flat, minlength=sae.n_latents).cumsum(0)
         starts = torch.cat([starts.new_zeros(1), starts[:-1]])
         states = torch.div(order, k, rounding_mode="floor")
+        tables = slopes.flatten(0, 1), centred
+        rows_of = level.flatten()[order] * n + states, states
         weights = values.flatten()[order], inner.flatten()[order]
         decoder, encoder = (
-            F.embedding_bag(states, table, offsets=starts, mode="sum", per_sample_weights=weight)
-            for table, weight in zip((slope, centred), weights, strict=True)
+            F.embedding_bag(rows, table, offsets=starts, mode="sum", per_sample_weights=weight)
+            for rows, table, weight in zip(rows_of, tables, weights, strict=True)
         )
         bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_latents).to(target.dtype)
         self._grads["W_dec"] += decoder
         self._grads["W_enc"] += encoder
         self._grads["b_enc"] += bias
         self._grads["b_dec"] -= bias @ sae.W_enc
-        return slope.sum(0), float(error.square().sum())
+        return slopes[0].sum(0), float(errors[-1].square().sum())

@@ -63,8 +63,8 @@ def _bound(values: Any, k: int, spare: int, guess: Any) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _collect(row: Any, maxima: Any, bound: Any, lanes: Any, found: Any, where: Any) -> Any:
-    """Values of the row that reach the bound, and their columns; how many there are."""
+def _collect(row: Any, maxima: Any, bound: Any, lanes: Any, where: Any) -> Any:
+    """Set ``where`` to the columns whose values reach the bound; how many there are."""
     width, whole = U(len(maxima)), U(len(row) // len(maxima) * len(maxima))
     n_lanes, count = U(0), U(0)
     for i in range(width):
@@ -73,13 +73,11 @@ def _collect(row: Any, maxima: Any, bound: Any, lanes: Any, found: Any, where: A
     for start in range(U(0), whole, width):
         for i in range(n_lanes):
             column = start + lanes[i]
-            value = row[column]
-            found[count], where[count] = value, column
-            count += U((value >= bound) & (value > NOTHING))
+            where[count] = column
+            count += U(row[column] >= bound)
     for column in range(whole, U(len(row))):
-        value = row[column]
-        found[count], where[count] = value, column
-        count += U((value >= bound) & (value > NOTHING))
+        where[count] = column
+        count += U(row[column] >= bound)
     return np.int64(count)
 
 
@@ -120,17 +118,21 @@ def row_top_k(matrix: Any, values: Any, indices: Any, in_order: bool) -> None:
     """
     n, m = matrix.shape
     k = values.shape[1]
-    width = max(m // LANE, min(m, 2 * k))
+    width, zero = max(m // LANE, min(m, 2 * k)), matrix.dtype.type(0)
     maxima = np.empty(width, matrix.dtype)
     guess, second = np.zeros(1, matrix.dtype), np.zeros(1, matrix.dtype)
-    lanes = np.empty(width + 1, np.uintp)
-    found, where = np.empty(m + 1, matrix.dtype), np.empty(m + 1, np.uintp)
+    lanes, where = np.empty(width + 1, np.uint32), np.empty(m + 1, np.uint32)
+    found = np.empty(m, matrix.dtype)
     for row in range(n):
         maxima[:] = NOTHING
         for start in range(0, m // width * width, width):
             _fold(maxima, matrix[row, start : start + width])
         _bound(maxima, k, k // 8 + 2, guess)
-        count = _collect(matrix[row], maxima, guess[0], lanes, found, where)
+        if guess[0] == NOTHING:
+            guess[0] = np.nextafter(guess[0], zero)
+        count = _collect(matrix[row], maxima, guess[0], lanes, where)
+        for slot in range(U(count)):
+            found[slot] = matrix[row, where[slot]]
         count = _keep(found, where, count, k, second)
         for slot in range(k):
             values[row, slot] = found[slot] if slot < count else NOTHING
@@ -154,13 +156,37 @@ def _before(value: Any, column: int, other: Any, its_column: int) -> bool:
     return value > other or (value == other and column < its_column)
 
 
-@numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+FAST = {"reassoc", "contract", "nsz"}
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
+def _to_slopes(terms: Any, scale: Any) -> Any:
+    """Turn what each level adds to ``z_p W_dec - target`` into the loss's slope at each level.
+
+    A latent takes part in the terms from its level on. Returns the last term, squared.
+    """
+    n, d = terms.shape
+    for level in range(1, n):
+        for c in range(d):
+            terms[level, c] += terms[level - 1, c]
+    squared = terms.dtype.type(0)
+    for c in range(d):
+        squared += terms[n - 1, c] * terms[n - 1, c]
+        terms[n - 1, c] *= scale
+    for level in range(n - 1, 0, -1):
+        for c in range(d):
+            terms[level - 1, c] = terms[level - 1, c] * scale + terms[level, c]
+    return squared
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
 def backward(
     centred: Any,
     target: Any,
     W_dec: Any,
     values: Any,
     indices: Any,
+    levels: Any,
     scale: Any,
     grad_W_dec: Any,
     grad_W_enc: Any,
@@ -168,7 +194,9 @@ def backward(
     slope_sum: Any,
     fired: Any,
 ) -> float:
-    """Add to the gradients of ``scale / 2 * ||z W_dec - target||^2`` at active latents.
+    """Add to the gradients of ``scale / 2 * sum over p of ||z_p W_dec - target||^2``.
+
+    ``z_p`` are the active latents of levels 0 to p; where all have level 0 there is one term.
 
     Parameters
     ----------
@@ -176,44 +204,44 @@ def backward(
         What the encoder was given, less b_dec, and what is to be reconstructed ``(n, d)``.
     values, indices
         Active latents ``(n, k)``; values of 0 and below are not active.
+    levels
+        Of each latent ``(n_latents,)``, rising from 0.
     grad_W_dec, grad_W_enc, grad_b_enc, slope_sum
-        Added to; the last is ``(d,)``, the sum over states of the loss's slope at z W_dec.
+        Added to; the last is ``(d,)``, the sum over states and p of the loss's slope at z_p W_dec.
     fired
         ``(n_latents,)`` set where a latent is active.
 
     Returns
     -------
     float
-        Sum of ``||z W_dec - target||^2``.
+        Sum of ``||z W_dec - target||^2`` with all active latents.
     """
     n, d = centred.shape
     k = values.shape[1]
-    slope = np.empty(d, centred.dtype)
+    slopes = np.empty((levels[-1] + 1, d), centred.dtype)
     total = 0.0
     for row in range(n):
+        slopes[:] = 0
         for c in range(d):
-            slope[c] = -target[row, c]
+            slopes[0, c] = -target[row, c]
         for s in range(k):
             value = values[row, s]
             if value > 0:
-                latent = indices[row, s]
+                latent, level = indices[row, s], levels[indices[row, s]]
                 for c in range(d):
-                    slope[c] += value * W_dec[latent, c]
-        squared = centred.dtype.type(0)
+                    slopes[level, c] += value * W_dec[latent, c]
+        total += _to_slopes(slopes, scale)
         for c in range(d):
-            squared += slope[c] * slope[c]
-            slope[c] *= scale
-            slope_sum[c] += slope[c]
-        total += squared
+            slope_sum[c] += slopes[0, c]
         for s in range(k):
             value = values[row, s]
             if value > 0:
-                latent = indices[row, s]
+                latent, level = indices[row, s], levels[indices[row, s]]
                 inner = centred.dtype.type(0)
                 for c in range(d):
-                    inner += W_dec[latent, c] * slope[c]
+                    inner += W_dec[latent, c] * slopes[level, c]
                 for c in range(d):
-                    grad_W_dec[latent, c] += value * slope[c]
+                    grad_W_dec[latent, c] += value * slopes[level, c]
                 for c in range(d):
                     grad_W_enc[latent, c] += inner * centred[row, c]
                 grad_b_enc[latent] += inner

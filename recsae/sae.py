@@ -63,7 +63,7 @@ class SAEConfig(BaseModel):
     """Weight of the auxiliary loss, in which dead latents reconstruct the residual."""
     aux_k: int | None = Field(None, ge=1)
     """Dead latents used by the auxiliary loss; half the hidden size if None."""
-    dead_after: int = Field(200_000, ge=1)
+    dead_after: int = Field(20_000, ge=1)
     """A latent that was not active on this many states in a row counts as dead in training."""
     learning_rate: float = Field(5e-3, gt=0)
     """Peak learning rate at batch 1,024; scaled with the square root of the batch."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from recsae import gradients
 from recsae.quality import quality
 from recsae.sae import CONFIG, SAE, WEIGHTS, make_config, sparse_code
 from recsae.steering import Intervention, make_edit
@@ -161,6 +162,30 @@ def test_matryoshkas_loss_by_hand():
     # x = (1, 2, 3): the first latent alone misses 4 + 9, all of them 9; a third of each
     loss = sae.variant.fit(sae, z, torch.tensor([[1.0, 2.0, 3.0]]))
     assert loss.item() == pytest.approx(13 / 3 + 9 / 3)
+
+
+@pytest.mark.parametrize("path", ["compiled", "torch"])
+@pytest.mark.parametrize("prefixes", [(12,), (3, 12), (1, 2, 5, 6, 12)])
+def test_matryoshkas_written_out_gradients_equal_autograds(path, prefixes, monkeypatch):
+    if path == "torch":
+        monkeypatch.setattr(gradients, "kernels", lambda: None)
+    sae, x = random_sae("matryoshka", prefixes=prefixes)
+    with torch.no_grad():
+        sae.b_enc -= 0.5  # some of the best three are negative
+        assert Trainer(sae, 100).gradients(x) == pytest.approx(
+            float((sae.mix(sae.variant.activate(sae, sae.preactivations(x))) - x).square().mean())
+        )
+    ours = {name: parameter.grad.clone() for name, parameter in sae.named_parameters()}
+    sae.zero_grad()
+    loss_of(sae, x).backward()
+    for name, parameter in sae.named_parameters():
+        torch.testing.assert_close(ours[name], parameter.grad, rtol=1e-9, atol=1e-12)
+        assert bool(parameter.grad.any())
+
+
+def test_levels_are_the_smallest_prefix_a_latent_is_in():
+    sae = axes("matryoshka", n_latents=6, k=2, prefixes=(1, 3, 6))
+    assert sae.variant.levels(sae).tolist() == [0, 1, 1, 2, 2, 2]
 
 
 def test_jumprelus_penalty_by_hand():

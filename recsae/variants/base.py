@@ -39,6 +39,14 @@ class Variant:
         """Activations z in training, to be differentiated."""
         raise NotImplementedError
 
+    def levels(self, sae: SAE) -> torch.Tensor:
+        """``(n_latents,)`` from which term of the fit on each latent takes part, rising from 0.
+
+        Only where gradients are written out: there the fit is the sum over p of the FVUs that the
+        latents of levels 0 to p leave.
+        """
+        raise NotImplementedError
+
     def fit(self, sae: SAE, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The FVU: ``mean (x_hat - x)^2``, x having a variance of 1 per dimension."""
         return (sae.mix(z) - x).square().mean()

@@ -23,7 +23,10 @@ class Matryoshka(TopK):
     the configuration.
     """
 
-    by_autograd = True
+    def levels(self, sae: SAE) -> torch.Tensor:
+        """``(n_latents,)`` the smallest prefix that each latent is in, from 0."""
+        prefixes = torch.tensor(sae.config.prefixes)
+        return torch.searchsorted(prefixes, torch.arange(sae.n_latents), right=True)
 
     def fit(self, sae: SAE, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Each prefix adds its latents to the reconstruction of the one before."""

@@ -19,6 +19,10 @@ class TopK(Variant):
 
     by_autograd = False
 
+    def levels(self, sae: SAE) -> torch.Tensor:
+        """``(n_latents,)`` from which term of the loss on each latent takes part: there is one."""
+        return torch.zeros(sae.n_latents, dtype=torch.int64)
+
     def select(self, sae: SAE, pre: torch.Tensor) -> Code:
         """The k largest of each row, those that are positive."""
         values, indices = top_k(pre, sae.config.k)
