@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recsae.sae import SAE
 
 CHUNK_BYTES = 1 << 20  # of activations: few enough to stay in the cache until they are ranked
+MIN_CHUNK = 64  # states; products of fewer rows are slow
 
 
 class Gradients:
@@ -46,7 +47,7 @@ class Gradients:
         self._levels = sae.variant.levels(sae).to(weight.device) if nested else self._alone
         known = weight.dtype in (torch.float32, torch.float64) and weight.device.type == "cpu"
         self._kernels = kernels() if known else None
-        self._chunk = max(16, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
+        self._chunk = max(MIN_CHUNK, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
         self._pre = weight.new_empty(self._chunk, sae.n_latents)
         self._encoder = weight.new_empty(sae.width + 1, sae.n_latents)
         k = sae.config.k
