@@ -43,12 +43,12 @@ def random_sae(**settings):
     return sae, generator
 
 
-def gradients_of(n, path, ranks):
+def gradients_of(n, path, ranks, activation="topk"):
     """FVU and gradients of a batch of n states, in which five latents are dead."""
     known = gradients.kernels
     gradients.kernels = known if path == "compiled" else lambda: None
     try:
-        sae, generator = random_sae(dead_after=2000)
+        sae, generator = random_sae(dead_after=2000, activation=activation)
         trainer = Trainer(sae, 100, ranks)
     finally:
         gradients.kernels = known
@@ -122,6 +122,7 @@ def everything(folder, ranks):
     results = {
         f"gradients {n} {path}": gradients_of(n, path, ranks) for n in SIZES for path in PATHS
     }
+    results["matryoshka"] = gradients_of(20, "compiled", ranks, "matryoshka")
     results["steps"] = after_steps(ranks)
     for activation in ("topk", "batch_topk") if ranks.size < 3 else ():
         results[activation] = trained(folder / activation, activation, ranks)

@@ -136,6 +136,12 @@ def test_gradients_are_those_of_the_whole_batch(size, path, n, one, shared):
 
 
 @pytest.mark.parametrize("n", [2, 3])
+def test_gradients_of_nested_dictionaries_are_those_of_the_whole_batch(n, one, shared):
+    for found in shared[n]:
+        assert_close(found["matryoshka"], one["matryoshka"], atol=1e-12, rtol=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 3])
 def test_parameters_after_twenty_steps(n, one, shared):
     for found in shared[n]:
         assert_close(found["steps"], one["steps"], atol=1e-5, rtol=0)
