@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import digest_of, map_arrays, read_json, write_arrays, write_json
 from recsae.forwards import forward_all
@@ -155,6 +157,7 @@ def capture(
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> ActivationStore:
     """Run the recommender over the histories of the users in ``rows`` and keep its states.
 
@@ -162,7 +165,7 @@ def capture(
     """
     name = find_site(recommender, site).name
     stores = capture_sites(
-        recommender, rows, {name: folder}, limit=limit, seed=seed, progress=progress
+        recommender, rows, {name: folder}, limit=limit, seed=seed, progress=progress, ranks=ranks
     )
     return stores[name]
 
@@ -175,6 +178,7 @@ def capture_sites(
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> dict[str, ActivationStore]:
     """Run the recommender over the histories of the users in ``rows``; a store for each site.
 
@@ -191,6 +195,8 @@ def capture_sites(
         At most about this many positions; windows are drawn at random beyond it.
     progress
         Called with (positions done, positions in all, what), for each set of windows.
+    ranks
+        The processes that share the work, each of which calls this: shards are dealt out.
 
     Raises
     ------
@@ -225,7 +231,7 @@ def capture_sites(
             }
             for site in sites
         }
-        _capture_plan(recommender, windows, manifests, folders, progress)
+        _capture_plan(recommender, windows, manifests, folders, progress, ranks)
     return {name: ActivationStore(folder) for name, folder in folders.items()}
 
 
@@ -235,29 +241,38 @@ def _capture_plan(
     manifests: dict[str, dict[str, Any]],
     folders: Mapping[str, Path],
     progress: Progress | None,
+    ranks: Ranks,
 ) -> None:
     """Shards are whole windows, at most SHARD positions, named after what they are made from."""
-    todo = {n: m for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])}
-    shard_of = (np.cumsum(windows.ends - windows.kept_from) - 1) // SHARD
-    shards: dict[str, list[str]] = {name: [] for name in todo}
-    done = 0
-    for number in range(int(shard_of[-1]) + 1 if todo and len(windows) else 0):
-        mine = windows.take(np.flatnonzero(shard_of == number))
-        for name, manifest in todo.items():
-            shards[name].append(f"{manifest['fingerprint'][:12]}-{number:05d}.safetensors")
-        files = {name: folders[name] / shards[name][-1] for name in todo}
+    todo = ranks.from_first(
+        lambda: [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
+    )
+    reached = np.cumsum(windows.ends - windows.kept_from)
+    shard_of = (reached - 1) // SHARD
+    n_shards = int(shard_of[-1]) + 1 if todo and len(windows) else 0
+    names = {n: manifests[n]["fingerprint"][:12] + "-{:05d}.safetensors" for n in todo}
+    shards = {n: [name.format(i) for i in range(n_shards)] for n, name in names.items()}
+
+    def fill(number: int) -> None:
+        mine = np.flatnonzero(shard_of == number)
+        files = {name: folders[name] / shards[name][number] for name in todo}
         missing = [name for name, file in files.items() if not file.exists()]
         if missing:
-            for name, arrays in _capture_windows(recommender, missing, mine).items():
+            found = _capture_windows(recommender, missing, windows.take(mine))
+            for name, arrays in found.items():
                 write_arrays(files[name], arrays)
-        done += mine.n_positions
         if progress:
-            progress(done, windows.n_positions, "positions captured")
-    for name, manifest in todo.items():
-        kept = {folders[name] / shard for shard in shards[name]}
-        for old in set(folders[name].glob("*.safetensors")) - kept:
-            old.unlink()
-        write_json(folders[name] / MANIFEST, {**manifest, "shards": shards[name]})
+            progress(int(reached[mine[-1]]), windows.n_positions, "positions captured")
+
+    def close() -> None:
+        for name in todo:
+            kept = {folders[name] / shard for shard in shards[name]}
+            for old in set(folders[name].glob("*.safetensors")) - kept:
+                old.unlink()
+            write_json(folders[name] / MANIFEST, {**manifests[name], "shards": shards[name]})
+
+    ranks.divide({number: partial(fill, number) for number in range(n_shards)})
+    ranks.from_first(close)
 
 
 def _is_whole(folder: Path, fingerprint: str) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.console import progress_bar, run_command, show_facts, show_json, show_table
+from recsae.distributed import ALONE, Ranks, ranks_of_torchrun
 from recsae.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv
     sys.argv = [a for a in sys.argv if a != "--debug"]
-    sys.exit(run_command(group, debug))
+    with ranks_of_torchrun() as ranks:
+        code = run_command(group, debug, ranks)
+    sys.exit(code)
 
 
 class InOrder(click.Group):
@@ -54,6 +57,13 @@ def demo(out: Path, seed: int) -> None:
     from recsae.run import RunConfig
 
     checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
+    _ranks().from_first(lambda: _demo_checkpoint(checkpoint, seed))
+    # a small dictionary for a small data set: each latent needs cases enough to be tested
+    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000)
+    _run(config, out / "run", trust=True, device="cpu")
+
+
+def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
     if not checkpoint.exists():
         from recsae.plugin import get_plugin
 
@@ -61,9 +71,6 @@ def demo(out: Path, seed: int) -> None:
         maker: Any = get_plugin("recbole")
         maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
     click.echo(f"Checkpoint: {checkpoint}")
-    # a small dictionary for a small data set: each latent needs cases enough to be tested
-    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000)
-    _run(config, out / "run", trust=True, device="cpu")
 
 
 @group.command()
@@ -103,21 +110,31 @@ def run(
     _run(config, out, trust=trust, device=device)
 
 
+def _ranks() -> Ranks:
+    """The processes that share the run, if torchrun started several."""
+    return click.get_current_context().obj or ALONE
+
+
 def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
     from recsae.run import Run
 
-    page = out / "report.html"
-    if (out / "run.json").exists() and Run(out, config).is_finished():
-        click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
-        click.echo(f"Report: {page}")
+    page, ranks = out / "report.html", _ranks()
+    known = (out / "run.json").exists
+    if ranks.from_first(lambda: known() and Run(out, config).is_finished()):
+        if ranks.is_first:
+            click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
+            click.echo(f"Report: {page}")
         return
     from recsae.pipeline import run_pipeline
     from recsae.settings import open_recommender
 
-    if sys.stderr.isatty():
+    if sys.stderr.isatty() and ranks.is_first:
         click.echo(f"Opening {config.checkpoint} ...", err=True)
-    recommender = open_recommender(config, trust=trust, device=device)
-    finished = run_pipeline(recommender, out, config, progress=progress_bar())
+    recommender = open_recommender(config, trust=trust, device=ranks.device(device))
+    progress = progress_bar() if ranks.is_first else None
+    finished = run_pipeline(recommender, out, config, progress=progress, ranks=ranks)
+    if not ranks.is_first:
+        return
     _summary(out)
     seconds = finished.seconds()
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
+from recsae.distributed import ALONE, Ranks, Stopped
 from recsae.errors import RecSAEError
 
 
@@ -83,26 +85,30 @@ def show_facts(facts: dict[str, Any]) -> None:
             click.echo(f"{name}: {_cell(value)}")
 
 
-def run_command(command: click.Command, debug: bool) -> int:
-    """Run a click command and turn every way of failing into one message and an exit code."""
+def run_command(command: click.Command, debug: bool, ranks: Ranks = ALONE) -> int:
+    """Run a click command and turn every way of failing into one message and an exit code.
+
+    The command finds the processes that share its work as ``obj``; one of them says why it failed.
+    """
+    complain = partial(_complain, ranks)
     try:
-        result = command.main(prog_name="recsae", standalone_mode=False)
+        result = command.main(prog_name="recsae", standalone_mode=False, obj=ranks)
         return int(result) if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 2
     except click.ClickException as error:
-        error.show()
+        complain(error)
         return 2
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("Stopped. The same command goes on from here.", err=True)
+        complain("Stopped. The same command goes on from here.")
         return 130
-    except RecSAEError as error:
+    except (RecSAEError, Stopped) as error:
         if debug:
             raise
-        click.echo(f"Error: {error}", err=True)
+        complain(f"Error: {error}")
         return error.exit_code
     except BrokenPipeError:
         sys.stderr.close()
@@ -111,14 +117,22 @@ def run_command(command: click.Command, debug: bool) -> int:
         if debug:
             raise
         what = f"{error.filename}: " if error.filename else ""
-        click.echo(f"Error: {what}{error.strerror or error}.", err=True)
+        complain(f"Error: {what}{error.strerror or error}.")
         return 3
     except Exception as error:  # the last resort: no traceback unless asked for
         if debug:
             raise
-        click.echo(
+        complain(
             f"Error: something unexpected happened ({type(error).__name__}: {error}). This is a "
-            "fault of recsae: --debug shows where.",
-            err=True,
+            "fault of recsae: --debug shows where."
         )
         return 3
+
+
+def _complain(ranks: Ranks, what: str | click.ClickException) -> None:
+    if not ranks.may_speak():
+        return
+    if isinstance(what, str):
+        click.echo(what, err=True)
+    else:
+        what.show()

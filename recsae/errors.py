@@ -32,6 +32,10 @@ class NotEnoughData(RecSAEError):
     """Too few users, sequences or activations for the question asked."""
 
 
+class ProcessLost(RecSAEError):
+    """Another one of the processes that share a run has ended."""
+
+
 class LabelerFailed(RecSAEError):
     """A labeler gave no usable answer."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from recsae.distributed import ALONE, Ranks
 from recsae.sae import Code
 from recsae.topk import kernels
 
@@ -24,14 +25,21 @@ MIN_CHUNK = 64  # states; products of fewer rows are slow
 
 
 class Gradients:
-    """Sets the gradients of an SAE's parameters, batch after batch, in buffers that stay."""
+    """Sets the gradients of an SAE's parameters, batch after batch, in buffers that stay.
 
-    def __init__(self, sae: SAE) -> None:
+    Where processes share a training, each is given its part of a batch, and :meth:`merge` adds
+    the parts of the gradient up.
+    """
+
+    def __init__(self, sae: SAE, ranks: Ranks = ALONE) -> None:
         self.sae = sae
-        self._grads = {name: torch.zeros_like(p) for name, p in sae.named_parameters()}
-        for name, parameter in sae.named_parameters():
-            parameter.grad = self._grads[name]
+        self._ranks = ranks
         weight = sae.W_dec
+        sizes = [p.numel() for p in sae.parameters()]
+        self._flat = weight.new_zeros(sum(sizes))
+        self._grads = {}
+        for (name, p), part in zip(sae.named_parameters(), self._flat.split(sizes), strict=True):
+            p.grad = self._grads[name] = part.view_as(p)
         self.fired = torch.zeros(sae.n_latents, dtype=torch.bool, device=weight.device)
         """Which latents were active on the last batch."""
         self._alone = torch.zeros(sae.n_latents, dtype=torch.int64, device=weight.device)
@@ -42,23 +50,40 @@ class Gradients:
         self._chunk = max(MIN_CHUNK, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
         self._pre = weight.new_empty(self._chunk, sae.n_latents)
         self._encoder = weight.new_empty(sae.width + 1, sae.n_latents)
-        self._code = Code(weight.new_empty(0), torch.empty(0, dtype=torch.int64))
+        k = sae.config.k
+        self._code = Code(weight.new_empty(0, k), torch.empty(0, k, dtype=torch.int64))
         self._z = weight.new_empty(0)
 
-    def reconstruct(self, x: torch.Tensor) -> float:
-        """Set the gradients of fit and penalty at normalised states ``(n, d)``; returns the FVU.
+    def reconstruct(self, x: torch.Tensor, n: int) -> float:
+        """Set the gradients of fit and penalty at normalised states; returns the batch's FVU.
 
-        x is normalised, so the variance is 1 per dimension over the whole store and the FVU's
-        denominator does not depend on the batch.
+        ``x (m, d)`` are this process's states of a batch of n. x is normalised, so the variance is
+        1 per dimension over the whole store and the FVU's denominator does not depend on the batch.
         """
-        for gradient in self._grads.values():
-            gradient.zero_()
+        self._flat.zero_()
         self.fired.zero_()
         if self.sae.variant.by_autograd:
             return self._by_autograd(x)
         if self._kernels is None:
-            return self._by_torch(x)
-        return self._by_loops(x, self._kernels)
+            squared = self._by_torch(x, n)
+        else:
+            squared = self._by_loops(x, n, self._kernels)
+        return self._whole(squared) / (n * self.sae.width)
+
+    def merge(self) -> None:
+        """Make the gradients those of the whole batch."""
+        self._ranks.sum(self._flat)
+
+    def _whole(self, squared: float) -> float:
+        """The squared error of the whole batch; afterwards what fired in it is known too."""
+        if self._ranks.size == 1:
+            return squared
+        seen = torch.cat(
+            [self.fired.double(), self.fired.new_tensor([squared], dtype=torch.double)]
+        )
+        self._ranks.sum(seen)
+        self.fired.copy_(seen[:-1] > 0)
+        return float(seen[-1])
 
     def residual(self, x: torch.Tensor) -> torch.Tensor:
         """``x - x_hat`` of the states last reconstructed."""
@@ -78,40 +103,42 @@ class Gradients:
         variant.follow(sae, self._z)
         return float(self.residual(x).square().mean())
 
-    def _by_torch(self, x: torch.Tensor) -> float:
+    def _by_torch(self, x: torch.Tensor, n: int) -> float:
         self._code = self.sae.variant.select(self.sae, self.sae.preactivations(x))
         self.fired[self._code.indices[self._code.values > 0]] = True
-        return self._main(self._code, x)
+        return self._main(self._code, x, n)
 
-    def _by_loops(self, x: torch.Tensor, compiled: ModuleType) -> float:
+    def _by_loops(self, x: torch.Tensor, n: int, compiled: ModuleType) -> float:
         """Activations and the best of them chunk by chunk, then what these give.
 
         The bias is a row of the transposed encoder and a 1 in each state: one pass less over the
         activations.
         """
-        sae, n = self.sae, len(x)
-        if len(self._code.values) != n:
+        sae, m = self.sae, len(x)
+        if len(self._code.values) != m:
             self._code = Code(
-                x.new_empty(n, sae.config.k), torch.empty(n, sae.config.k, dtype=torch.int64)
+                x.new_empty(m, sae.config.k), torch.empty(m, sae.config.k, dtype=torch.int64)
             )
         self._encoder[:-1] = sae.W_enc.T
         torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1, out=self._encoder[-1])
         extended = F.pad(x, (0, 1), value=1.0)
-        for first in range(0, n, self._chunk):
-            part = slice(first, min(first + self._chunk, n))
+        for first in range(0, m, self._chunk):
+            part = slice(first, min(first + self._chunk, m))
             pre = torch.mm(extended[part], self._encoder, out=self._pre[: part.stop - first])
             compiled.row_top_k(pre.numpy(), *(c[part].numpy() for c in self._code), False)
-        return self._main(self._code, x)
+        return self._main(self._code, x, n)
 
-    def _main(self, code: Code, x: torch.Tensor) -> float:
+    def _main(self, code: Code, x: torch.Tensor, n: int) -> float:
         centred = x - self.sae.b_dec
-        slope_sum, squared = self._add(code, self._levels, centred, centred, 2 / x.numel())
+        scale = 2 / (n * self.sae.width)
+        slope_sum, squared = self._add(code, self._levels, centred, centred, scale)
         self._grads["b_dec"] += slope_sum
-        return squared / x.numel()
+        return squared
 
     def add_auxiliary(self, code: Code, residual: torch.Tensor, x: torch.Tensor) -> None:
         """Add the gradients of the share of a residual ``(n, d)`` that other latents leave."""
-        scale = 2 * self.sae.config.aux_weight / float(residual.square().sum().clamp_min(1e-12))
+        size = self._ranks.sum(residual.square().sum())
+        scale = 2 * self.sae.config.aux_weight / float(size.clamp_min(1e-12))
         self._add(code, self._alone, residual, x - self.sae.b_dec, scale)
 
     def _add(
@@ -129,7 +156,7 @@ class Gradients:
         """
         if self._kernels is None:
             return self._add_by_torch(code, levels, target, centred, scale)
-        slope_sum = torch.zeros_like(target[0])
+        slope_sum = target.new_zeros(target.shape[1])
         bias = torch.zeros_like(self._grads["b_enc"])
         into = self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
         squared = self._kernels.backward(

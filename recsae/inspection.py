@@ -26,10 +26,10 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     """Facts about a recommender, its sites and what a run with the defaults would do."""
     import numpy as np
 
-    from recsae.pipeline import default_latents
     from recsae.run import RunConfig
     from recsae.sequences import split_users
     from recsae.windows import windows_of
+    from recsae.workspace import default_latents
 
     site = recommender.sites()[0]
     held = split_users(recommender.sequences())

@@ -3,190 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from recsae.activations import ActivationStore, Progress, capture
-from recsae.attributes import item_attributes
-from recsae.baselines import LinearCode, neurons, pca, random_directions
-from recsae.cases import Cases, read_cases
-from recsae.concepts import ConceptDictionary, build_concepts
-from recsae.errors import NotEnoughData
-from recsae.files import read_parquet, write_json, write_parquet
-from recsae.labelers import AttributeLabeler
+from recsae.concepts import build_concepts
+from recsae.distributed import ALONE, Ranks
+from recsae.errors import ArtifactMismatch, NotEnoughData
+from recsae.files import write_json, write_parquet
 from recsae.quality import quality
-from recsae.recommender import find_site
 from recsae.run import Run, RunConfig, versions
-from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
-from recsae.scoring import MIN_POSITIVES, verified_latents
-from recsae.sequences import split_users
-from recsae.train import train_sae
-from recsae.windows import Windows, windows_of
+from recsae.workspace import BASELINES as BASELINES
+from recsae.workspace import Workspace
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from recsae.activations import Progress
+    from recsae.recommender import Recommender
 
-    from recsae.recommender import LinearHead, Recommender
-
-
-LABEL_CASES = 200_000
-BASELINES = ("neurons", "random", "pca")
 STORES = ("activations", "heldout")
 TABLES = ("concepts.parquet", "examples.parquet")
-
-
-class Workspace:
-    """What the stages of one run share; everything is made when first asked for."""
-
-    def __init__(self, run: Run, recommender: Recommender, progress: Progress | None) -> None:
-        self.run = run
-        self.config: RunConfig = run.config
-        self.recommender = recommender
-        self.progress = progress
-        self.folder = run.folder
-        site = find_site(recommender, run.config.site)
-        self.site = site.name
-        config = run.config
-        self._given = make_config(
-            n_latents=config.latents,
-            k=config.k,
-            activation=config.activation,
-            n_samples=config.samples,
-            seed=config.seed,
-        )
-        self._given.resolved(site.width)  # refuses what cannot be before anything is written
-
-    @cached_property
-    def heldout_users(self) -> NDArray[np.bool_]:
-        """``(n_sequences,)`` True for users kept for testing."""
-        return split_users(self.recommender.sequences())
-
-    def _captured(self, name: str) -> tuple[NDArray[np.int64], int]:
-        """Rows of the users of a store, and at most how many of their positions."""
-        held = name == "heldout"
-        limit = self.config.heldout_positions if held else self.config.construction_positions
-        return np.flatnonzero(self.heldout_users == held), limit
-
-    def store(self, name: str) -> ActivationStore:
-        """Capture (or open) the states of construction users, ``activations``, or ``heldout``."""
-        rows, limit = self._captured(name)
-        return capture(
-            self.recommender,
-            rows,
-            self.folder / name,
-            site=self.site,
-            limit=limit,
-            seed=self.config.seed,
-            progress=self.progress,
-        )
-
-    def windows(self, name: str) -> Windows:
-        """The windows that a store is captured from."""
-        site = find_site(self.recommender, self.site)
-        return windows_of(self.recommender, site, *self._captured(name), self.config.seed)
-
-    @cached_property
-    def construction_store(self) -> ActivationStore:
-        """States that the SAE is trained on."""
-        return self.store("activations")
-
-    @cached_property
-    def construction(self) -> Cases:
-        """Cases that concepts are built on."""
-        recommender = self.recommender
-        sequences, catalog = recommender.sequences(), recommender.catalog
-        return read_cases(self.construction_store, sequences, catalog, LABEL_CASES)
-
-    @cached_property
-    def heldout(self) -> Cases:
-        """Cases that everything is tested on."""
-        recommender = self.recommender
-        return read_cases(self.store("heldout"), recommender.sequences(), recommender.catalog)
-
-    @cached_property
-    def halves(self) -> tuple[tuple[NDArray[np.int64], Cases], tuple[NDArray[np.int64], Cases]]:
-        """Rows and cases of every other held-out user, and of the rest."""
-        even = self.heldout.user % 2 == 0
-        first, second = np.flatnonzero(even), np.flatnonzero(~even)
-        return (first, self.heldout.take(first)), (second, self.heldout.take(second))
-
-    @cached_property
-    def head(self) -> LinearHead | None:
-        """The linear head behind the run's site, if there is one."""
-        default = self.recommender.sites()[0].name
-        return self.recommender.linear_head() if self.site == default else None
-
-    @cached_property
-    def sae_config(self) -> SAEConfig:
-        """Settings of the SAE, all filled in."""
-        width = self.construction_store.width
-        n_latents = self._given.n_latents or default_latents(
-            width, self._given.k, len(self.store("heldout"))
-        )
-        return self._given.model_copy(update={"n_latents": n_latents}).resolved(width)
-
-    @cached_property
-    def sae(self) -> SAE:
-        """The trained SAE."""
-        folder = self.folder / "sae"
-        return train_sae(self.construction_store, self.sae_config, folder, progress=self.progress)
-
-    @cached_property
-    def labeler(self) -> AttributeLabeler:
-        """Labels by item attributes, chosen on construction cases."""
-        return AttributeLabeler(item_attributes(self.recommender.catalog, self.construction))
-
-    @cached_property
-    def dictionary(self) -> ConceptDictionary:
-        """The SAE's concepts."""
-        return ConceptDictionary.load(self.folder)
-
-    @cached_property
-    def scores(self) -> Any:
-        """The SAE's concepts, tested: one row per latent."""
-        return read_parquet(self.folder / "scores.parquet")
-
-    @cached_property
-    def sae_codes(self) -> Codes:
-        """The SAE's activations on construction and held-out cases."""
-        return self.encode(self.sae)
-
-    def encode(self, code: SAE | LinearCode) -> Codes:
-        """A code's activations on construction and held-out cases."""
-        encode = code.encode_sparse
-        n = code.n_latents
-        return Codes(
-            sparse_code(encode, self.construction.states, n),
-            sparse_code(encode, self.heldout.states, n),
-        )
-
-    def baseline(self, name: str, k: int | None) -> LinearCode:
-        """A baseline code with k active units per state (None: dense)."""
-        store = self.construction_store
-        if name == "neurons":
-            return neurons(store, k)
-        if name == "pca":
-            return pca(store, k)
-        return random_directions(store, k or 1, self.sae.n_latents, self.config.seed + 1)
-
-    def verified(self) -> NDArray[np.int64]:
-        """Latents whose concepts are verified."""
-        return verified_latents(self.scores)
-
-
-def default_latents(width: int, k: int, n_heldout: int) -> int:
-    """RecSAE's 16 latents per dimension, or fewer where they could not be tested.
-
-    A latent needs 20 held-out cases on which it is active; on average k of the latents are active
-    on each of the ``n_heldout`` cases.
-
-    >>> default_latents(64, 8, 200_000), default_latents(64, 8, 190)
-    (1024, 76)
-    """
-    return min(16 * width, max(4 * k, n_heldout * k // MIN_POSITIVES))
 
 
 def run_pipeline(
@@ -195,6 +30,7 @@ def run_pipeline(
     config: RunConfig | None = None,
     *,
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> Run:
     """Do whatever is not done yet and write the report.
 
@@ -209,6 +45,9 @@ def run_pipeline(
         again.
     progress
         Called with (done, in all, what).
+    ranks
+        The processes that share the run and its folder, see
+        :func:`recsae.distributed.ranks_of_torchrun`; each calls this.
 
     Raises
     ------
@@ -216,18 +55,29 @@ def run_pipeline(
         Anything that is wrong with the input, in one sentence.
     """
     config = config or RunConfig()
-    run = Run(Path(folder), config)
-    work = Workspace(run, recommender, progress)
+    run = Run(Path(folder), config, ranks)
+    work = Workspace(run, recommender, progress, ranks)
     if work.heldout_users.sum() < 2:
         raise NotEnoughData(
             f"Of {len(work.heldout_users)} users only {int(work.heldout_users.sum())} would be "
             "kept for testing: too few for any figure. At least a few dozen users are needed."
         )
-    sources = recommender.sources() + ([config.items] if config.items else [])
-    run.start(sources, recommender.fingerprint(), versions(recommender))
+    if len(set(ranks.gather(recommender.fingerprint()))) > 1:
+        raise ArtifactMismatch(
+            "The processes that share this run opened different models or data: give all of them "
+            "the same files."
+        )
+    run.record = ranks.from_first(lambda: _started(run, work))
     for name, (made_from, outputs, do) in _plan(work).items():
         run.stage(name, made_from, outputs, partial(do, work))
     return run
+
+
+def _started(run: Run, work: Workspace) -> dict[str, Any]:
+    recommender, items = work.recommender, run.config.items
+    sources = recommender.sources() + ([items] if items else [])
+    run.start(sources, recommender.fingerprint(), versions(recommender))
+    return run.record
 
 
 Step = tuple[object, list[str], Callable[[Workspace], object]]
@@ -262,35 +112,43 @@ def _capture(work: Workspace) -> None:
 
 
 def _train(work: Workspace) -> None:
-    write_json(work.folder / "sae/quality.json", quality(work.sae, work.store("heldout")))
+    figures = quality(work.sae, work.heldout_store, work.ranks)
+    work.by_first(lambda: write_json(work.folder / "sae/quality.json", figures))
 
 
 def _build(work: Workspace) -> None:
-    build_concepts(work.sae_codes[0], work.construction, work.labeler).save(work.folder)
+    def build() -> None:
+        build_concepts(work.sae_codes[0], work.construction, work.labeler).save(work.folder)
+
+    work.by_first(build)
 
 
 def _score(work: Workspace) -> None:
     from recsae.stages import scoring_stage
 
     scores, figures = scoring_stage(work)
-    write_parquet(work.folder / "scores.parquet", scores)
-    write_json(work.folder / "scoring.json", figures)
+
+    def keep() -> None:
+        write_parquet(work.folder / "scores.parquet", scores)
+        write_json(work.folder / "scoring.json", figures)
+
+    work.by_first(keep)
 
 
 def _measure_accuracy(work: Workspace) -> None:
     from recsae.stages import accuracy_stage
 
-    write_json(work.folder / "accuracy.json", accuracy_stage(work))
+    work.by_first(lambda: write_json(work.folder / "accuracy.json", accuracy_stage(work)))
 
 
 def _measure_steering(work: Workspace) -> None:
     from recsae.stages import steering_stage
 
-    write_json(work.folder / "steering.json", steering_stage(work))
+    work.by_first(lambda: write_json(work.folder / "steering.json", steering_stage(work)))
 
 
 def _report(work: Workspace) -> None:
     from recsae.report import write_report
     from recsae.report.build import build_report
 
-    write_report(build_report(work), work.folder)
+    work.by_first(lambda: write_report(build_report(work), work.folder))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from recsae.distributed import ALONE, Ranks
 from recsae.sae import Code
 
 if TYPE_CHECKING:
@@ -18,25 +19,25 @@ DENSE_SHARE = 0.1
 BATCH = 4096
 
 
-def quality(sae: SAE, store: ActivationStore) -> dict[str, float]:
+def quality(sae: SAE, store: ActivationStore, ranks: Ranks = ALONE) -> dict[str, float]:
     """FVU in raw space, L0, dead share and share of dense latents on a (held-out) store.
 
     FVU is ``sum ||h - h_hat||^2 / sum ||h - mean||^2`` with the store's own mean, over the whole
     store at once: predicting the mean gives 1. Dead: never active here. Dense: active on more
-    than 10 % of the positions.
+    than 10 % of the positions. Processes that share the work take whole shards.
     """
-    error, active = 0.0, 0
+    error = torch.zeros((), dtype=torch.float64)
     fired = torch.zeros(sae.n_latents, dtype=torch.int64)
-    for shard in store.shards:
+    for shard in store.shards[ranks.rank :: ranks.size]:
         for code, squared in _coded(sae, torch.from_numpy(shard[:].copy())):
             error += squared
-            on = code.indices[code.values > 0]
-            active += len(on)
-            fired += torch.bincount(on, minlength=sae.n_latents)
+            fired += torch.bincount(code.indices[code.values > 0], minlength=sae.n_latents)
+    ranks.sum(error)
+    ranks.sum(fired)
     n = len(store)
     return {
-        "fvu": error / (store.variance() * n),
-        "l0": active / n,
+        "fvu": float(error) / (store.variance() * n),
+        "l0": int(fired.sum()) / n,
         "dead_fraction": float((fired == 0).float().mean()),
         "dense_fraction": float((fired > DENSE_SHARE * n).float().mean()),
     }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import digest_of, digest_of_file, read_json, write_json
 
@@ -53,10 +54,11 @@ class RunConfig(BaseModel):
 
 
 class Run:
-    """The folder of a run and its record ``run.json``."""
+    """The folder of a run and its record ``run.json``, which the first of ``ranks`` keeps."""
 
-    def __init__(self, folder: Path, config: RunConfig | None = None) -> None:
+    def __init__(self, folder: Path, config: RunConfig | None = None, ranks: Ranks = ALONE) -> None:
         self.folder = Path(folder)
+        self._ranks = ranks
         self.record: dict[str, Any] = self._read()
         if config is None and not self.record:
             raise ArtifactMismatch(
@@ -140,22 +142,30 @@ class Run:
         Returns whether it was done now. ``made_from`` is anything JSON can hold.
         """
         inputs = digest_of(made_from)
-        done = self.record["stages"].get(name)
-        if done and done["made_from"] == inputs and self._intact(done):
+        if not self._ranks.from_first(lambda: self._is_due(name, inputs)):
             return False
-        if done and not self._intact(done):  # a file was changed or cut short: all are made anew
-            for output in done["outputs"]:
-                (self.folder / output).unlink(missing_ok=True)
         started = time.perf_counter()
         with _PeakMemory() as memory:
             work()
-        self.record["stages"][name] = {
-            "made_from": inputs,
-            "outputs": {o: digest_of_file(self.folder / o) for o in outputs},
-            "seconds": round(time.perf_counter() - started, 2),
-            "peak_mb": memory.peak_mb,
-        }
-        write_json(self.folder / RECORD, self.record)
+
+        def record() -> None:
+            self.record["stages"][name] = {
+                "made_from": inputs,
+                "outputs": {o: digest_of_file(self.folder / o) for o in outputs},
+                "seconds": round(time.perf_counter() - started, 2),
+                "peak_mb": memory.peak_mb,
+            }
+            write_json(self.folder / RECORD, self.record)
+
+        self._ranks.from_first(record)
+        return True
+
+    def _is_due(self, name: str, inputs: str) -> bool:
+        done = self.record["stages"].get(name)
+        if done and self._intact(done):
+            return bool(done["made_from"] != inputs)
+        for output in done["outputs"] if done else ():  # changed or cut short: all are made anew
+            (self.folder / output).unlink(missing_ok=True)
         return True
 
     def keep(self, name: str) -> None:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import nn
 from torch.nn import functional as F
 
+from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.files import read_json, write_atomically, write_json
 from recsae.variants import VARIANTS
@@ -270,21 +271,28 @@ class SAE(nn.Module):
 
 
 def sparse_code(
-    encode: Callable[[torch.Tensor], Code], states: NDArray[np.float32], n_latents: int
+    encode: Callable[[torch.Tensor], Code],
+    states: NDArray[np.float32],
+    n_latents: int,
+    ranks: Ranks = ALONE,
 ) -> scipy.sparse.csr_matrix:
     """Run an ``encode_sparse`` over states ``(n, d)``: ``(n, n_latents)``, zeros not stored."""
     import numpy as np
     import scipy.sparse
 
-    values, indices, counts = [], [], [np.zeros(1, dtype=np.int64)]
+    rows = ranks.share(-(-len(states) // BATCH))  # whole batches: all have the same bits
+    parts = []
     with torch.no_grad():
-        for part in torch.from_numpy(states).split(BATCH):
+        for part in torch.from_numpy(states[rows.start * BATCH : rows.stop * BATCH]).split(BATCH):
             code = encode(part)
             active = code.values > 0
-            values.append(code.values[active].numpy())
-            indices.append(code.indices[active].numpy().astype(np.int32))
-            counts.append(active.sum(1).numpy())
-    parts = np.concatenate(values), np.concatenate(indices), np.concatenate(counts).cumsum()
-    matrix = scipy.sparse.csr_matrix(parts, (len(states), n_latents))
+            index = code.indices[active].numpy().astype(np.int32)
+            parts.append((code.values[active].numpy(), index, active.sum(1).numpy()))
+    values, indices, counts = (
+        np.concatenate(column)
+        for column in zip(*(part for own in ranks.gather(parts) for part in own), strict=True)
+    )
+    bounds = np.r_[0, counts.cumsum()]
+    matrix = scipy.sparse.csr_matrix((values, indices, bounds), (len(states), n_latents))
     matrix.sort_indices()
     return matrix

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from recsae import columns as C
-from recsae.accuracy import (
-    evaluate,
-    heldout_accuracy,
-    heldout_by_running,
-    insert_reconstruction,
-)
+from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, insert_reconstruction
 from recsae.attributes import POPULARITY, TERM
 from recsae.baselines import LinearCode, random_directions
 from recsae.cases import spread
 from recsae.concepts import AT_QUANTILE, ConceptDictionary, build_concepts
 from recsae.named_share import SIZES, named_share
 from recsae.paper import recsae_scores
-from recsae.pipeline import BASELINES, Workspace
 from recsae.recommender import evaluation_cases
 from recsae.sae import Codes, sparse_code
 from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts, verified_latents
 from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
+from recsae.workspace import BASELINES, Workspace
 from recsae.yardstick import attribute_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+DENSE = ("neurons", "pca")
 TESTED = (VERIFIED, SUPPORTED, "unsupported")
 N_NEIGHBOURS, RANDOM_DRAWS = 200, 3
 CHANCE_CASES, DENSE_CASES = 100_000, 20_000
@@ -39,23 +37,31 @@ N_STEERED, MIN_STEERED_USERS = 6, 10
 
 def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Test the SAE's concepts, every baseline and chance; the scores and all other figures."""
-    figures: dict[str, Any] = {"named_share": {}, "recsae_protocol": {}, "baselines": {}}
     best_of = 2 * work.sae.width
     codes: dict[str, Codes] = {"sae": work.sae_codes}
-    scores = _measure(work, "sae", work.sae_codes, work.dictionary, figures, best_of)
     for name in BASELINES:
-        codes[name] = work.encode(work.baseline(name, work.config.k))
-        dictionary = build_concepts(codes[name][0], work.construction, work.labeler)
-        _measure(work, name, codes[name], dictionary, figures, best_of)
-    table = attribute_table(work.labeler.attributes, work.construction, work.heldout, codes)
-    figures["attributes"] = _records(table)
-    codes.clear()
-    figures["named_share"]["random"] = _more_draws(work, figures["named_share"]["random"])
-    figures["baselines"]["dense"] = {
-        name: count_statuses(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
-        for name in ("neurons", "pca")
+        codes[name] = work.encode(work.baseline(name, work.config.k), work.ranks)
+    attributes, sides = work.labeler.attributes, (work.construction, work.heldout)
+    jobs: dict[str, Callable[[], Any]] = {
+        **{name: partial(_measure, work, name, codes[name], best_of) for name in codes},
+        **{f"draw {n}": partial(_draw, work, n) for n in range(1, RANDOM_DRAWS)},
+        "attributes": partial(attribute_table, attributes, *sides, codes),
+        "chance": partial(_chance, work),
+        **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
-    scores[C.CHANCE_PERCENTILE] = _chance_percentiles(work, scores)
+    found = work.ranks.divide(jobs)
+    figures: dict[str, Any] = {
+        key: {name: found[name][1][key] for name in codes}
+        for key in ("baselines", "named_share", "recsae_protocol")
+    }
+    shares = figures["named_share"]
+    if shares["random"]["32"] is not None:  # one draw alone varies by several points
+        draws = [found[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
+        shares["random"] = _mean_share([shares["random"], *draws])
+    figures["baselines"]["dense"] = {name: found[f"dense {name}"] for name in DENSE}
+    figures["attributes"] = _records(found["attributes"])
+    scores = found["sae"][0]
+    scores[C.CHANCE_PERCENTILE] = _chance_percentiles(scores, found["chance"])
     return scores, figures
 
 
@@ -84,17 +90,14 @@ def _scored(
 
 
 def _measure(
-    work: Workspace,
-    name: str,
-    codes: Codes,
-    dictionary: ConceptDictionary,
-    figures: dict[str, Any],
-    best_of: int,
-) -> pd.DataFrame:
-    """Everything that is reported for the SAE and for each sparse baseline alike."""
+    work: Workspace, name: str, codes: Codes, best_of: int
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Scores, and all that is reported for the SAE and for each sparse baseline alike."""
+    if name == "sae":
+        dictionary = work.dictionary
+    else:
+        dictionary = build_concepts(codes[0], work.construction, work.labeler)
     scores = score_concepts(codes[1], dictionary, work.heldout, work.labeler)
-    figures["baselines"][name] = count_statuses(scores, dictionary, best_of)
-    figures["named_share"][name] = share_on_halves(work, codes, dictionary)
     paper = recsae_scores(
         (codes[0], work.construction),
         (codes[1], work.heldout),
@@ -102,7 +105,7 @@ def _measure(
         work.labeler,
         work.config.seed,
     )
-    figures["recsae_protocol"][name] = {
+    protocol = {
         "n": len(paper),
         "at_0_8": int((paper["confidence"] >= 0.8).sum()),
         "at_0_9": int((paper["confidence"] >= 0.9).sum()),
@@ -110,7 +113,11 @@ def _measure(
         "mean_specificity": _known(paper[C.SPECIFICITY].mean()),
         "mean_confidence": _known(paper["confidence"].mean()),
     }
-    return scores
+    return scores, {
+        "baselines": count_statuses(scores, dictionary, best_of),
+        "named_share": share_on_halves(work, codes, dictionary),
+        "recsae_protocol": protocol,
+    }
 
 
 def share_on_halves(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> dict[str, Any]:
@@ -138,16 +145,17 @@ def _mean_share(shares: list[dict[str, Any]]) -> dict[str, Any]:
     return {**mean, "n_verified": round(mean["n_verified"] or 0)}
 
 
-def _more_draws(work: Workspace, first: dict[str, Any]) -> dict[str, Any]:
-    """Mean named share of three draws of random directions: one alone varies by several points."""
-    shares = [first]
-    for draw in range(1, RANDOM_DRAWS):
-        seed = work.config.seed + 10 + draw
-        store, k = work.construction_store, work.config.k
-        codes = work.encode(random_directions(store, k, work.sae.n_latents, seed))
-        dictionary = build_concepts(codes[0], work.construction, work.labeler)
-        shares.append(share_on_halves(work, codes, dictionary))
-    return first if first["32"] is None else _mean_share(shares)
+def _draw(work: Workspace, draw: int) -> dict[str, Any]:
+    """Named share of one more draw of random directions."""
+    seed = work.config.seed + 10 + draw
+    store, k = work.construction_store, work.config.k
+    codes = work.encode(random_directions(store, k, work.sae.n_latents, seed))
+    return share_on_halves(work, codes, build_concepts(codes[0], work.construction, work.labeler))
+
+
+def _dense(work: Workspace, name: str, best_of: int) -> dict[str, Any]:
+    """Counts of a baseline whose units are active everywhere."""
+    return count_statuses(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
 
 
 def _known(value: float) -> float | None:
@@ -172,19 +180,27 @@ def count_statuses(
     }
 
 
-def _chance_percentiles(work: Workspace, scores: pd.DataFrame) -> NDArray[np.float64]:
-    """Where each concept stands among random directions that fire about as often (0 to 100).
+def _chance(work: Workspace) -> pd.DataFrame | None:
+    """Scores of 2,000 random directions, drawn apart from the baseline.
 
-    2,000 directions, drawn apart from the baseline, with as many active units per state as give
-    them the SAE's mean rate; each concept is compared with the 200 nearest in rate.
+    As many of them are active per state as give them the SAE's mean rate.
     """
     n = work.config.chance_directions
-    percentile = np.full(len(scores), np.nan)
     if n == 0:
-        return percentile
+        return None
     k = max(1, round(work.config.k * n / work.sae.n_latents))
     code = random_directions(work.construction_store, k, n, work.config.seed + 2)
-    chance, _ = _scored(work, code, CHANCE_CASES)
+    return _scored(work, code, CHANCE_CASES)[0]
+
+
+def _chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> NDArray[np.float64]:
+    """Where each concept stands among random directions that fire about as often (0 to 100).
+
+    Each is compared with the 200 nearest in rate.
+    """
+    percentile = np.full(len(scores), np.nan)
+    if chance is None:
+        return percentile
     chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
     rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.BALANCED_ACCURACY].to_numpy()
     rows = np.flatnonzero(scores[C.STATUS].isin(TESTED))

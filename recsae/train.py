@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from recsae.distributed import ALONE, Ranks
 from recsae.errors import NotEnoughData
 from recsae.files import digest_of, read_json
 from recsae.quality import fvu_beside_training
@@ -34,6 +35,7 @@ def train_sae(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
+    ranks: Ranks = ALONE,
 ) -> SAE:
     """Train an SAE on the states of a store.
 
@@ -46,6 +48,9 @@ def train_sae(
     folder
         Where to save the SAE, and its training state after every epoch: called again after having
         been killed, training goes on from there and ends in the same bits.
+    ranks
+        The processes that share the training, each of which calls this; only the first one saves.
+        The parameters are those of one process but for rounding: sums have another order.
 
     Returns
     -------
@@ -62,38 +67,53 @@ def train_sae(
     if len(store) < 2 * config.k:
         raise NotEnoughData(f"{len(store)} hidden states are too few to train an SAE on.")
     made_from = digest_of({"store": store.fingerprint, "config": config.model_dump()})
-    if folder is not None and (folder / CONFIG).exists():
-        if read_json(folder / CONFIG).get("made_from") == made_from:
-            return SAE.load(folder)
-        (folder / CONFIG).unlink()
+    if folder is not None and ranks.from_first(lambda: _is_trained(folder, made_from)):
+        return SAE.load(folder)
     sae = SAE(config, store.width)
     sae.fit_input(store)
     jury = store.jury() if config.patience and not sae.variant.approaches_k else None
     n_states = len(store) - (0 if jury is None else store.count_of(jury))
-    state = TrainingState(Trainer(sae.to(device), n_states), made_from)
+    state = TrainingState(Trainer(sae.to(device), n_states, ranks), made_from)
     if folder is not None:
-        state.resume(folder)
-    _train(state, store, jury, folder, progress)
-    trainer, best = state.trainer, state.best
+        state.resume(folder, ranks)
+    _train(state, store, jury, folder, progress, ranks)
+    best = state.best
     if best.weights:
         sae.load_state_dict(best.weights)
     sae = sae.cpu().eval()
+    if ranks.size > 1:  # processors of different makes round differently
+        sae.load_state_dict(ranks.from_first(sae.state_dict))
     if folder is not None:
-        sae.save(
-            folder,
-            {
-                "made_from": made_from,
-                "model": store.manifest["model"],
-                "site": store.manifest["site"],
-                "epochs": best.epoch or trainer.epoch,
-                "validation_fvu": best.fvu if best.weights else None,
-                "n_activations_seen": trainer.epoch * trainer.n_states,
-                "seconds": round(state.seconds, 2),
-            },
-        )
-        for name in (STATE, STATE_META):
-            (folder / name).unlink(missing_ok=True)
+        ranks.from_first(lambda: _save(sae, state, store, folder))
     return sae
+
+
+def _is_trained(folder: Path, made_from: str) -> bool:
+    """Whether the folder holds this very SAE; another one's configuration is taken away."""
+    if not (folder / CONFIG).exists():
+        return False
+    if read_json(folder / CONFIG).get("made_from") == made_from:
+        return True
+    (folder / CONFIG).unlink()
+    return False
+
+
+def _save(sae: SAE, state: TrainingState, store: ActivationStore, folder: Path) -> None:
+    trainer, best = state.trainer, state.best
+    sae.save(
+        folder,
+        {
+            "made_from": state.made_from,
+            "model": store.manifest["model"],
+            "site": store.manifest["site"],
+            "epochs": best.epoch or trainer.epoch,
+            "validation_fvu": best.fvu if best.weights else None,
+            "n_activations_seen": trainer.epoch * trainer.n_states,
+            "seconds": round(state.seconds, 2),
+        },
+    )
+    for name in (STATE, STATE_META):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _train(
@@ -102,6 +122,7 @@ def _train(
     jury: NDArray[np.bool_] | None,
     folder: Path | None,
     progress: Progress | None,
+    ranks: Ranks,
 ) -> None:
     """All epochs that are left, or fewer where the last ones were no better on the jury."""
     trainer, sae = state.trainer, state.trainer.sae
@@ -113,13 +134,18 @@ def _train(
                 trainer.train_block(block.to(device))
             trainer.epoch += 1
             if jury is not None and jury.any():
-                judged = torch.from_numpy(store.states_of(jury, JURY_STATES)).to(device)
-                state.best.follow(sae, fvu_beside_training(sae, judged), trainer.epoch)
+                fvu = ranks.from_first(lambda: _judged(sae, store, jury))
+                state.best.follow(sae, fvu, trainer.epoch)
         state.seconds = time.perf_counter() - started
         if folder is not None and trainer.epoch < trainer.n_epochs:
-            state.save(folder)
+            ranks.from_first(lambda: state.save(folder))
         if progress:
             progress(trainer.step, trainer.n_steps, f"SAE steps, FVU {trainer.fvu:.3f}")
+
+
+def _judged(sae: SAE, store: ActivationStore, jury: NDArray[np.bool_]) -> float:
+    states = torch.from_numpy(store.states_of(jury, JURY_STATES))
+    return fvu_beside_training(sae, states.to(sae.W_dec.device))
 
 
 @contextmanager

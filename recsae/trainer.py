@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from recsae.distributed import ALONE, Ranks
 from recsae.gradients import Gradients
 from recsae.sae import Code
 from recsae.topk import top_k
@@ -20,18 +21,24 @@ SMALL_BATCH, STEPS_PER_EPOCH = 32, 64
 
 
 class Trainer:
-    """Optimiser, schedule and dead-latent tracking of one SAE, to be shown ``n_states`` states."""
+    """Optimiser, schedule and dead-latent tracking of one SAE, to be shown ``n_states`` states.
 
-    def __init__(self, sae: SAE, n_states: int) -> None:
+    Processes that share a training are shown the same batches. Each takes its share of a batch,
+    and all make the step of the whole one. Variants by autograd look at whole batches (the k n
+    largest activations, running means): every process does all, which is the same but no faster.
+    """
+
+    def __init__(self, sae: SAE, n_states: int, ranks: Ranks = ALONE) -> None:
         config = sae.config
         self.sae = sae
+        self._ranks = ALONE if sae.variant.by_autograd else ranks
         self.n_states = n_states
         self.batch_size = min(config.batch_size, max(SMALL_BATCH, n_states // STEPS_PER_EPOCH))
         self.n_epochs = min(config.max_epochs, max(1, round(config.n_samples / n_states)))
         self.n_steps = self.n_epochs * math.ceil(n_states / self.batch_size)
         self.peak = config.learning_rate * math.sqrt(self.batch_size / 1024)
         self.optimiser = torch.optim.Adam(sae.parameters(), lr=self.peak, fused=True)
-        self._gradients = Gradients(sae)
+        self._gradients = Gradients(sae, self._ranks)
         self.idle = torch.zeros(sae.n_latents, dtype=torch.int64, device=sae.W_dec.device)
         self.epoch = self.step = 0
         self.fvu = float("nan")
@@ -55,11 +62,13 @@ class Trainer:
 
     def gradients(self, x: torch.Tensor) -> float:
         """Set the gradient of the loss and the weighted auxiliary loss; return the FVU."""
-        fvu = self._gradients.reconstruct(x)
-        dead = self._track(self._gradients.fired, len(x))
+        n, x = len(x), x[self._ranks.share(len(x))]
+        fvu = self._gradients.reconstruct(x, n)
+        dead = self._track(self._gradients.fired, n)
         neglected = self.sae.variant.neglected(self.sae, dead)
         if self.sae.config.aux_weight and len(neglected):
             self._add_auxiliary(neglected, x)
+        self._gradients.merge()
         return fvu
 
     def _track(self, fired: torch.Tensor, n: int) -> torch.Tensor:

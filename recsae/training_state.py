@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch
 from recsae.files import read_json, write_atomically, write_json
 
@@ -75,22 +76,12 @@ class TrainingState:
         }
         write_json(folder / STATE_META, meta)
 
-    def resume(self, folder: Path) -> None:
-        """Go on from a saved state of the same training, if there is one.
-
-        A state that is damaged, or half of another one, is worth nothing: training begins again.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            meta: dict[str, Any] = read_json(folder / STATE_META)
-            with safe_open(folder / STATE, framework="pt") as file:
-                ours = meta["made_from"] == self.made_from
-                if not ours or file.metadata()["epoch"] != str(meta["epoch"]):
-                    return
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except (ArtifactMismatch, SafetensorError, OSError):
+    def resume(self, folder: Path, ranks: Ranks = ALONE) -> None:
+        """Go on from a saved state of the same training, if there is one."""
+        saved = ranks.from_first(lambda: self._read(folder))
+        if saved is None:
             return
+        meta, tensors = saved
         trainer = self.trainer
         trainer.idle.copy_(tensors["idle"])
         trainer.sae.load_state_dict(_part(tensors, SAE_PART))
@@ -102,6 +93,20 @@ class TrainingState:
         if meta["best"]:
             self.best = Best(**meta["best"], weights=_part(tensors, BEST_PART))
         self.seconds = float(meta["seconds"])
+
+    def _read(self, folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+        """A state that is damaged, or half of another one, is worth nothing."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            meta: dict[str, Any] = read_json(folder / STATE_META)
+            with safe_open(folder / STATE, framework="pt") as file:
+                ours = meta["made_from"] == self.made_from
+                if not ours or file.metadata()["epoch"] != str(meta["epoch"]):
+                    return None
+                return meta, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (ArtifactMismatch, SafetensorError, OSError):
+            return None
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

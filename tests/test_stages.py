@@ -9,9 +9,9 @@ from recsae import columns as C
 from recsae import stages
 from recsae.concepts import ConceptDictionary
 from recsae.files import read_json, read_parquet
-from recsae.pipeline import Workspace
 from recsae.run import Run
 from recsae.sequences import pad, split_users
+from recsae.workspace import Workspace
 from runs import planted, planted_run
 
 CODES = ("sae", "neurons", "random", "pca")

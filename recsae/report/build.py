@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recsae.catalog import ItemCatalog
-    from recsae.pipeline import Workspace
+    from recsae.workspace import Workspace
 
 N_BINS = 12
 SCALARS = (

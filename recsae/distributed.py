@@ -1,0 +1,193 @@
+"""Several processes that share one run, as torchrun starts them. Alone, all of this is free.
+
+What is made is the same as that of one process: shards, batches, rows and whole measurements are
+divided, and what comes of them is put together in the order that one process would make it in.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from recsae.errors import ProcessLost, RecSAEError
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+K = TypeVar("K")
+Outcome = tuple[T | None, RecSAEError | None]
+
+STARTED_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+PATIENCE = timedelta(days=1)
+"""So long the others wait for what one process does alone. A death they notice at once."""
+AGAIN = "Run the same command again: shards, epochs and stages that are finished are kept."
+
+
+class Stopped(BaseException):
+    """This process was told to end, as torchrun tells all when one has died."""
+
+    exit_code = ProcessLost.exit_code
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that share a run; this one is number ``rank`` of ``size``, the first is 0.
+
+    All of them call the same methods in the same order.
+
+    >>> ALONE.is_first, ALONE.gather("mine"), ALONE.from_first(lambda: 3)
+    (True, ['mine'], 3)
+    """
+
+    rank: int = 0
+    size: int = 1
+    store: Any = field(default=None, compare=False)
+    """Where processes leave word for each other outside of collectives; torch's."""
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this one writes and talks."""
+        return self.rank == 0
+
+    def share(self, n: int) -> slice:
+        """This one's contiguous share of n things.
+
+        >>> [Ranks(rank, 3).share(5) for rank in range(3)]
+        [slice(0, 1, None), slice(1, 3, None), slice(3, 5, None)]
+        """
+        return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Add up a tensor over all, in place; returns it."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            with _translated():
+                dist.all_reduce(tensor)
+        return tensor
+
+    def gather(self, value: T) -> list[T]:
+        """Everybody's value, in the order of ranks."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed as dist
+
+        found: list[Any] = [None] * self.size
+        with _translated():
+            dist.all_gather_object(found, value)
+        return found
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What the first makes, told to all; an error of recsae's that it meets is everybody's."""
+        if self.size == 1:
+            return make()
+        import torch.distributed as dist
+
+        sent: list[Any] = [_outcome(make) if self.is_first else None]
+        with _translated():
+            dist.broadcast_object_list(sent)
+        outcome: Outcome[T] = sent[0]
+        return _value(outcome)
+
+    def divide(self, jobs: Mapping[K, Callable[[], T]]) -> dict[K, T]:
+        """Do each job on one of the processes, dealt out in turn; all get all results.
+
+        Nobody goes on before all jobs are done, and an error of recsae's in one is everybody's.
+        """
+        mine = list(jobs)[self.rank :: self.size]
+        parts = self.gather(_outcome(lambda: {name: jobs[name]() for name in mine}))
+        done = {name: result for part in parts for name, result in _value(part).items()}
+        return {name: done[name] for name in jobs}
+
+    def may_speak(self) -> bool:
+        """Whether nobody has said yet why the job ends: one reason is said once."""
+        if self.store is None:
+            return True
+        try:
+            return int(self.store.add("recsae said why", 1)) == 1
+        except RuntimeError:  # whoever kept the store is gone
+            return True
+
+    def device(self, name: str) -> str:
+        """``cuda`` as the card of this process, where several run on one machine."""
+        if name != "cuda" or self.size == 1:
+            return name
+        import torch
+
+        local = int(os.environ.get("LOCAL_RANK", self.rank))
+        return f"cuda:{local % max(1, torch.cuda.device_count())}"
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def ranks_of_torchrun() -> Iterator[Ranks]:
+    """Join the processes that torchrun has started; :data:`ALONE` where it has not.
+
+    Sums of CPU tensors go through gloo, of CUDA tensors through nccl.
+    """
+    known = all(name in os.environ for name in STARTED_BY_TORCHRUN)
+    if not known or int(os.environ["WORLD_SIZE"]) == 1:
+        yield ALONE
+        return
+    import torch
+    import torch.distributed as dist
+    from torch.distributed.rendezvous import rendezvous
+
+    before = signal.signal(signal.SIGTERM, _stop)
+    with _translated():
+        store, rank, size = next(rendezvous("env://", timeout=timedelta(minutes=10)))
+        both = torch.cuda.is_available() and dist.is_nccl_available()
+        backend = "cpu:gloo,cuda:nccl" if both else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    yield Ranks(rank, size, store)
+    if signal.getsignal(signal.SIGTERM) is _stop:  # nobody was lost
+        dist.destroy_process_group()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(*_: object) -> None:
+    _stop_listening()
+    raise Stopped(f"This process was told to end, as all are when another one has ended. {AGAIN}")
+
+
+def _stop_listening() -> None:
+    """One end is enough: torchrun's signal may come while the reason is being said."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        _stop_listening()
+        why = re.sub(r"^\[\S+\] ", "", str(error)).splitlines()[0].split(". ")[0]
+        raise ProcessLost(
+            f"Another process of this run has ended or cannot be reached ({why}), so this one ends "
+            f"too. {AGAIN}"
+        ) from error
+
+
+def _outcome(make: Callable[[], T]) -> Outcome[T]:
+    try:
+        return make(), None
+    except RecSAEError as error:
+        return None, error
+
+
+def _value(outcome: Outcome[T]) -> T:
+    value, error = outcome
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]
