@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from recsae.pipeline import Workspace
+    from recsae.workspace import Workspace
     from recsae.sae import SAE, Codes, SAEConfig
 
 SAME = 0.9
@@ -101,7 +101,7 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
 
 def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Iterator[str]:
     """One row for each kind of SAE and each baseline."""
-    from recsae.pipeline import BASELINES, Workspace
+    from recsae.workspace import BASELINES, Workspace
     from recsae.run import Run
     from recsae.whatif import open_run
     from recsae.yardstick import attribute_table

@@ -13,7 +13,6 @@ from recsae.errors import ArtifactMismatch, NotEnoughData
 from recsae.files import write_json, write_parquet
 from recsae.quality import quality
 from recsae.run import Run, RunConfig, versions
-from recsae.workspace import BASELINES as BASELINES
 from recsae.workspace import Workspace
 
 if TYPE_CHECKING:
