@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
-    from recsae.workspace import Workspace
     from recsae.sae import SAE, Codes, SAEConfig
+    from recsae.workspace import Workspace
 
 SAME = 0.9
 PLANTED = {"n_users": 1500, "n_items": 600, "n_concepts": 24, "width": 32}
@@ -101,9 +101,9 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
 
 def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Iterator[str]:
     """One row for each kind of SAE and each baseline."""
-    from recsae.workspace import BASELINES, Workspace
     from recsae.run import Run
     from recsae.whatif import open_run
+    from recsae.workspace import BASELINES, Workspace
     from recsae.yardstick import attribute_table
 
     work = Workspace(Run(folder), open_run(folder).recommender, None)
