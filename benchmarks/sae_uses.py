@@ -123,7 +123,8 @@ def write_store(folder: Path, n: int, width: int) -> None:
         rows = min(SHARD, n - first)
         states = rng.standard_normal((rows, width), dtype=np.float32) @ mixing
         names.append(f"{len(names):05d}.safetensors")
-        write_arrays(folder / names[-1], {"states": states})
+        sequence = (first + np.arange(rows, dtype=np.int32)) // 100  # a hundred to a user
+        write_arrays(folder / names[-1], {"states": states, "sequence": sequence})
     made = {"fingerprint": f"made {n}", "model": "none", "site": "none"}
     write_json(folder / "manifest.json", {**made, "n": n, "width": width, "shards": names})
 

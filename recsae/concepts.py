@@ -124,7 +124,7 @@ def _examples(code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
     latent, row, value = latent[order], row[order], value[order]
     first = np.unique(latent * cases.n_users + cases.user[row], return_index=True)[1]
     first.sort()
-    top = first[_rank_within(latent[first]) < N_TOP_EXAMPLES]
+    top = first[rank_within(latent[first]) < N_TOP_EXAMPLES]
     n_active = np.bincount(latent, minlength=code.shape[1])
     start = np.cumsum(n_active) - n_active
     alive = np.flatnonzero(n_active)
@@ -148,8 +148,14 @@ def _examples(code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
     ).sort_values([C.LATENT, C.KIND, C.ACTIVATION], ascending=[True, False, False])
 
 
-def _rank_within(sorted_groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """0, 1, 2, ... within each run of equal values."""
+def rank_within(sorted_groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """0, 1, 2, ... within each run of equal values.
+
+    >>> rank_within(np.array([4, 4, 7])).tolist()
+    [0, 1, 0]
+    """
+    if not len(sorted_groups):
+        return sorted_groups
     starts = np.r_[True, sorted_groups[1:] != sorted_groups[:-1]]
     first = np.maximum.accumulate(np.where(starts, np.arange(len(sorted_groups)), 0))
     return np.arange(len(sorted_groups)) - first  # type: ignore[no-any-return]

@@ -7,12 +7,13 @@ It has eleven possible values and is passed by a coin on 5.5 % of latents, hence
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from recsae import columns as C
+from recsae.concepts import rank_within
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -55,26 +56,22 @@ def recsae_scores(
     rng = np.random.default_rng(seed)
     known, known_says = _prepared(construction, dictionary, labeler)
     test, test_says = _prepared(heldout, dictionary, labeler)
-    records = []
-    for latent in range(len(dictionary.table)):
-        high, quiet = _pick(test, latent, rng)
-        if not len(high):
-            continue
-        positives = rng.permutation(high)[: max(1, min(N_VERIFY, len(high)))]
-        negatives = quiet[:N_VERIFY]
-        expected = _expected_levels(known, known_says, latent, rng)
-        hit = expected[_says(test_says, latent, positives)] > PREDICTED_ACTIVE
-        clear = expected[_says(test_says, latent, negatives)] <= PREDICTED_ACTIVE
-        right = int(hit.sum() + clear.sum())
-        records.append(
-            {
-                C.LATENT: latent,
-                C.RECALL: float(hit.mean()),
-                C.SPECIFICITY: float(clear.mean()) if len(clear) else float("nan"),
-                "confidence": right / (len(hit) + len(clear)),
-            }
-        )
-    return pd.DataFrame(records, columns=[C.LATENT, C.RECALL, C.SPECIFICITY, "confidence"])
+    expected = _expected_levels(_pick(known, rng), known_says)
+    high, quiet = _pick(test, rng)
+    shuffled = high.take(np.lexsort((rng.random(len(high.latent)), high.latent)))
+    chosen = (side.first(N_VERIFY) for side in (shuffled, quiet))
+    m = len(dictionary.table)
+    asked, right = np.zeros((2, m)), np.zeros((2, m))
+    for side, picked in enumerate(chosen):
+        level = expected[picked.latent, _says(test_says, picked)]
+        predicted = level > PREDICTED_ACTIVE if side == 0 else level <= PREDICTED_ACTIVE
+        asked[side] = np.bincount(picked.latent, minlength=m)
+        right[side] = np.bincount(picked.latent, predicted, minlength=m)
+    with np.errstate(invalid="ignore"):
+        recall, specificity = right / asked
+        confidence = right.sum(0) / asked.sum(0)
+    table = {C.LATENT: np.arange(m), C.RECALL: recall, C.SPECIFICITY: specificity}
+    return pd.DataFrame({**table, "confidence": confidence})[asked[0] > 0]
 
 
 def _prepared(
@@ -85,43 +82,60 @@ def _prepared(
     return activation_levels(code), said
 
 
-def _says(said: Predictions, latent: int, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Whether the label is true, for a few rows."""
-    part = slice(*said.levels.indptr[said.column[latent] : said.column[latent] + 2])
-    known, level = said.levels.indices[part], said.levels.data[part]
-    place = np.searchsorted(known, rows).clip(max=max(len(known) - 1, 0))
-    found = known[place] == rows if len(known) else np.zeros(len(rows), dtype=bool)
-    level = np.where(found, level[place], 0) if len(known) else np.zeros(len(rows), dtype=int)
-    return np.asarray(level >= said.threshold[latent], dtype=np.int64)
+class Picked(NamedTuple):
+    """Sequences of latents, those of a latent together, and the latent's level on them."""
+
+    latent: NDArray[np.int64]
+    row: NDArray[np.int64]
+    level: NDArray[np.int64]
+
+    def take(self, where: NDArray[Any]) -> Picked:
+        """Some of them, or in another order."""
+        return Picked(*(column[where] for column in self))
+
+    def first(self, n: int) -> Picked:
+        """The first n of each latent."""
+        return self.take(rank_within(self.latent) < n)
 
 
-def _pick(
-    levels: Levels, latent: int, rng: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The ten highest sequences of high level, and ten random inactive ones."""
-    part = slice(*levels.by_latent.indptr[latent : latent + 2])
-    rows, value, level = (
-        levels.by_latent.indices[part],
-        levels.by_latent.data[part],
-        levels.level[part],
-    )
-    order = np.argsort(-value, kind="stable")
-    high = rows[order][level[order] >= HIGH][:N_HIGHEST]
-    drawn = rng.integers(0, levels.by_latent.shape[0], 4 * N_HIGHEST)
-    quiet = drawn[~np.isin(drawn, rows)][:N_HIGHEST]
-    return high.astype(np.int64), quiet
+def _pick(levels: Levels, rng: np.random.Generator) -> tuple[Picked, Picked]:
+    """Of each latent the ten highest sequences of high level, and ten random inactive ones."""
+    code = levels.by_latent
+    n, m = code.shape
+    latent = np.repeat(np.arange(m), np.diff(code.indptr))
+    order = np.lexsort((-code.data, latent))
+    order = order[levels.level[order] >= HIGH]
+    high = Picked(latent[order], code.indices[order].astype(np.int64), levels.level[order])
+    drawn = np.repeat(np.arange(m), 4 * N_HIGHEST)
+    row = rng.integers(0, n, len(drawn))
+    inactive = _values(code, drawn, row) == 0
+    quiet = Picked(drawn, row, np.zeros(len(drawn), dtype=np.int64)).take(inactive)
+    return high.first(N_HIGHEST), quiet.first(N_HIGHEST)
 
 
-def _expected_levels(
-    levels: Levels, said: Predictions, latent: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Mean level of construction sequences where the label is false, and where it is true."""
-    high, quiet = _pick(levels, latent, rng)
-    part = slice(*levels.by_latent.indptr[latent : latent + 2])
-    known = levels.by_latent.indices[part]
-    rows = np.concatenate([high, quiet])
-    level = np.zeros(len(rows))
-    level[: len(high)] = levels.level[part][np.searchsorted(known, high)]
-    truth = _says(said, latent, rows)
-    means = [level[truth == t].mean() if (truth == t).any() else 0.0 for t in (0, 1)]
-    return np.array(means)
+def _values(
+    matrix: scipy.sparse.csc_matrix, column: NDArray[np.int64], row: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Entries of a sparse matrix at many places, 0 where nothing is stored."""
+    n, m = matrix.shape
+    stored = np.repeat(np.arange(m), np.diff(matrix.indptr)) * n + matrix.indices
+    asked = column * n + row
+    if not len(stored):
+        return np.zeros(len(asked))
+    place = np.searchsorted(stored, asked).clip(max=len(stored) - 1)
+    return np.where(stored[place] == asked, matrix.data[place], 0)
+
+
+def _says(said: Predictions, picked: Picked) -> NDArray[np.int64]:
+    """Whether the labels are true, 0 or 1."""
+    level = _values(said.levels, said.column[picked.latent], picked.row)
+    return np.asarray(level >= said.threshold[picked.latent], dtype=np.int64)
+
+
+def _expected_levels(picked: tuple[Picked, Picked], said: Predictions) -> NDArray[np.float64]:
+    """``(n_latents, 2)`` mean level of sequences where the label is false, and where it is true."""
+    both = Picked(*(np.concatenate(columns) for columns in zip(*picked, strict=True)))
+    place, size = 2 * both.latent + _says(said, both), 2 * len(said.column)
+    number = np.bincount(place, minlength=size)
+    total = np.bincount(place, both.level, minlength=size)
+    return np.asarray(total / np.maximum(number, 1)).reshape(-1, 2)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 DENSE = ("neurons", "pca")
 TESTED = (VERIFIED, SUPPORTED, "unsupported")
-N_NEIGHBOURS, RANDOM_DRAWS = 200, 3
+N_NEIGHBOURS, N_BLOCKS, RANDOM_DRAWS = 200, 16, 3
 CHANCE_CASES, DENSE_CASES = 100_000, 20_000
 N_STEERED, MIN_STEERED_USERS = 6, 10
 
@@ -203,11 +203,12 @@ def _chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> ND
         return percentile
     chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
     rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.BALANCED_ACCURACY].to_numpy()
-    rows = np.flatnonzero(scores[C.STATUS].isin(TESTED))
-    for row in rows if len(chance) else ():
-        distance = np.abs(rate - np.log(scores[C.N_POS].iloc[row]))
-        near = np.argsort(distance, kind="stable")[:N_NEIGHBOURS]
-        percentile[row] = 100 * (value[near] < scores[C.BALANCED_ACCURACY].iloc[row]).mean()
+    for rows in np.array_split(np.flatnonzero(scores[C.STATUS].isin(TESTED)), N_BLOCKS):
+        ours = scores.iloc[rows]
+        distance = np.abs(rate - np.log(ours[C.N_POS].to_numpy()[:, None]))
+        near = np.argsort(distance, axis=1, kind="stable")[:, :N_NEIGHBOURS]
+        lower = value[near] < ours[C.BALANCED_ACCURACY].to_numpy()[:, None]
+        percentile[rows] = 100 * lower.mean(1) if len(chance) else np.nan
     return percentile
 
 
