@@ -157,9 +157,11 @@ def train_and_watch(folder: Path) -> dict[str, float]:
     before, started = memory("RssAnon"), time.perf_counter()
     watching = threading.Thread(target=watch)
     watching.start()
-    train_sae(store, make_config(n_samples=400_000))
-    ended.set()
-    watching.join()
+    try:
+        train_sae(store, make_config(n_samples=400_000))
+    finally:  # or the thread would keep a failed process
+        ended.set()
+        watching.join()
     seconds = time.perf_counter() - started
     return {"peak": memory("VmHWM"), "own": own, "before": before, "seconds": seconds}
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from recsae.sae import SAE
 
-CHUNK_BYTES = 1 << 20  # of activations: few enough to stay in the cache until they are ranked
+CHUNK_BYTES = 1 << 21  # of activations: few enough to stay in the cache until they are ranked
 MIN_CHUNK = 64  # states; products of fewer rows are slow
 
 
