@@ -50,9 +50,15 @@ class Gradients:
         self._chunk = max(MIN_CHUNK, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
         self._pre = weight.new_empty(self._chunk, sae.n_latents)
         self._encoder = weight.new_empty(sae.width + 1, sae.n_latents)
-        k = sae.config.k
-        self._code = Code(weight.new_empty(0, k), torch.empty(0, k, dtype=torch.int64))
+        self._sized_for(0)
         self._z = weight.new_empty(0)
+
+    def _sized_for(self, n: int) -> None:
+        """Buffers for n states: fresh ones for every batch would cost their page faults."""
+        k, weight = self.sae.config.k, self.sae.W_dec
+        self._code = Code(weight.new_empty(n, k), torch.empty(n, k, dtype=torch.int64))
+        self._extended = weight.new_ones(n, self.sae.width + 1)
+        self._centred = weight.new_empty(n, self.sae.width)
 
     def reconstruct(self, x: torch.Tensor, n: int) -> float:
         """Set the gradients of fit and penalty at normalised states; returns the batch's FVU.
@@ -106,7 +112,7 @@ class Gradients:
     def _by_torch(self, x: torch.Tensor, n: int) -> float:
         self._code = self.sae.variant.select(self.sae, self.sae.preactivations(x))
         self.fired[self._code.indices[self._code.values > 0]] = True
-        return self._main(self._code, x, n)
+        return self._main(self._code, x - self.sae.b_dec, n)
 
     def _by_loops(self, x: torch.Tensor, n: int, compiled: ModuleType) -> float:
         """Activations and the best of them chunk by chunk, then what these give.
@@ -115,21 +121,19 @@ class Gradients:
         activations.
         """
         sae, m = self.sae, len(x)
-        if len(self._code.values) != m:
-            self._code = Code(
-                x.new_empty(m, sae.config.k), torch.empty(m, sae.config.k, dtype=torch.int64)
-            )
+        if len(self._centred) != m:
+            self._sized_for(m)
         self._encoder[:-1] = sae.W_enc.T
         torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1, out=self._encoder[-1])
-        extended = F.pad(x, (0, 1), value=1.0)
+        self._extended[:, :-1] = x
         for first in range(0, m, self._chunk):
             part = slice(first, min(first + self._chunk, m))
-            pre = torch.mm(extended[part], self._encoder, out=self._pre[: part.stop - first])
+            pre = torch.mm(self._extended[part], self._encoder, out=self._pre[: part.stop - first])
             compiled.row_top_k(pre.numpy(), *(c[part].numpy() for c in self._code), False)
-        return self._main(self._code, x, n)
+        centred = torch.sub(x, sae.b_dec, out=self._centred)
+        return self._main(self._code, centred, n)
 
-    def _main(self, code: Code, x: torch.Tensor, n: int) -> float:
-        centred = x - self.sae.b_dec
+    def _main(self, code: Code, centred: torch.Tensor, n: int) -> float:
         scale = 2 / (n * self.sae.width)
         slope_sum, squared = self._add(code, self._levels, centred, centred, scale)
         self._grads["b_dec"] += slope_sum

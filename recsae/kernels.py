@@ -227,7 +227,8 @@ def backward(
         for s in range(k):
             value = values[row, s]
             if value > 0:
-                latent, level = indices[row, s], levels[indices[row, s]]
+                latent = U(indices[row, s])
+                level = U(levels[latent])
                 for c in range(d):
                     slopes[level, c] += value * W_dec[latent, c]
         total += _to_slopes(slopes, scale)
@@ -236,7 +237,8 @@ def backward(
         for s in range(k):
             value = values[row, s]
             if value > 0:
-                latent, level = indices[row, s], levels[indices[row, s]]
+                latent = U(indices[row, s])
+                level = U(levels[latent])
                 inner = centred.dtype.type(0)
                 for c in range(d):
                     inner += W_dec[latent, c] * slopes[level, c]
