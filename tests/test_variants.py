@@ -15,18 +15,10 @@ from recsae.variants.batch_topk import move
 from recsae.variants.code import above
 from recsae.variants.feature_choice import underused
 from recsae.variants.jumprelu import Jump, Step
-from test_train import Killed, killed_at, planted, weights
+from test_train import SMALL, Killed, killed_at, planted, weights
 from toy import store
 
 NAMES = list(VARIANTS)
-SMALL = {
-    "n_latents": 12,
-    "k": 2,
-    "batch_size": 32,
-    "n_samples": 1200,
-    "dead_after": 100,
-    "patience": None,
-}
 
 
 def small(name: str, **config):
