@@ -61,29 +61,30 @@ class OfScores(Squared):
 def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     """Train with each loss, measure on held-out users."""
     from recsae.accuracy import heldout_accuracy
-    from recsae.activations import ActivationStore
-    from recsae.cases import read_cases
     from recsae.named_share import score_metric
     from recsae.quality import quality
+    from recsae.run import Run
     from recsae.sae import make_config
     from recsae.whatif import open_run
+    from recsae.workspace import Workspace
 
     for run in runs:
-        recommender = open_run(run).recommender
-        head = recommender.linear_head()
-        if head is None:
+        work = Workspace(Run(run), open_run(run).recommender, None)
+        if work.head is None:
             raise click.ClickException(f"{run}: the scores are not linear in the states.")
-        store, heldout = (ActivationStore(run / name) for name in ("activations", "heldout"))
-        cases = read_cases(heldout, recommender.sequences(), recommender.catalog)
-        metric = score_metric(head, recommender.catalog.recommendable, store.width)
-        described = recommender.describe()
+        store, recommendable = work.construction_store, work.recommender.catalog.recommendable
+        metric = score_metric(work.head, recommendable, store.width)
+        described = work.recommender.describe()
         click.echo(f"\n{described['model']} on {described['dataset']}, 1,024 latents\n")
         click.echo("| k | loss | NDCG@10 kept | RBO | FVU | dead |\n|---:|---|---|---:|---:|---:|")
         for k in map(int, ks.split(",")):
             config = make_config(k=k, n_latents=1024, n_samples=samples)
             for loss in (Squared(), Cosine(), OfScores(metric)):
                 sae = trained(store, config, loss)
-                found = {**heldout_accuracy(cases, sae, head), **quality(sae, heldout)}
+                found = {
+                    **heldout_accuracy(work.heldout, sae, work.head),
+                    **quality(sae, work.heldout_store),
+                }
                 low, high = found["ndcg_kept_ci"]
                 click.echo(
                     f"| {k} | {loss.name} | {found['ndcg_kept']:.4f} ({low:.4f} to {high:.4f}) | "

@@ -22,19 +22,16 @@ import click
 def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     """Train on the run's construction states, measure on its held-out ones."""
     from recsae.accuracy import heldout_accuracy
-    from recsae.activations import ActivationStore
-    from recsae.cases import read_cases
     from recsae.quality import quality
+    from recsae.run import Run
     from recsae.sae import make_config
     from recsae.train import train_sae
     from recsae.whatif import open_run
+    from recsae.workspace import Workspace
 
-    recommender = open_run(run).recommender
-    head = recommender.linear_head()
-    if head is None:
+    work = Workspace(Run(run), open_run(run).recommender, None)
+    if work.head is None:
         raise click.ClickException("The scores of this model are not linear in its states.")
-    store, heldout = (ActivationStore(run / name) for name in ("activations", "heldout"))
-    cases = read_cases(heldout, recommender.sequences(), recommender.catalog)
     click.echo(
         "| k | NDCG@10 kept | all seeds | for 99 % | RBO | tau | FVU | dead | dense | seconds |"
     )
@@ -43,11 +40,11 @@ def main(run: Path, ks: str, latents: int, seeds: int) -> None:
         kept, first, seconds = [], {}, 0.0
         for seed in range(seeds):
             started = time.perf_counter()
-            sae = train_sae(store, make_config(k=k, n_latents=latents, seed=seed))
+            sae = train_sae(work.construction_store, make_config(k=k, n_latents=latents, seed=seed))
             seconds += time.perf_counter() - started
-            found = heldout_accuracy(cases, sae, head)
+            found = heldout_accuracy(work.heldout, sae, work.head)
             kept.append(found["ndcg_kept"])
-            first = first or {**found, **quality(sae, heldout)}
+            first = first or {**found, **quality(sae, work.heldout_store)}
         low, high = first["ndcg_kept_ci"]
         click.echo(
             f"| {k} | {kept[0]:.4f} ({low:.4f} to {high:.4f}) | "

@@ -157,7 +157,7 @@ def _trained(work: Workspace, config: SAEConfig) -> tuple[SAE, dict[str, Any]]:
     started = time.perf_counter()
     sae = train_sae(work.construction_store, config)
     row: dict[str, Any] = {"s": time.perf_counter() - started}
-    row |= quality(sae, work.store("heldout"))
+    row |= quality(sae, work.heldout_store)
     if work.head is not None:
         found = heldout_accuracy(work.heldout, sae, work.head)
         row |= {"kept": found["ndcg_kept"], "rbo": found["rbo"]}

@@ -158,19 +158,30 @@ class Gradients:
         ``z_p`` are the latents of levels 0 to p. Returns the sum over states and p of the slope
         at z_p W_dec ``(d,)``, and ``||z W_dec - target||^2``.
         """
-        if self._kernels is None:
-            return self._add_by_torch(code, levels, target, centred, scale)
+        add = self._add_by_torch if self._kernels is None else self._add_by_loops
+        bias, slope_sum, squared = add(code, levels, target, centred, scale)
+        self._grads["b_enc"] += bias
+        self._grads["b_dec"] -= bias @ self.sae.W_enc
+        return slope_sum, squared
+
+    def _add_by_loops(
+        self,
+        code: Code,
+        levels: torch.Tensor,
+        target: torch.Tensor,
+        centred: torch.Tensor,
+        scale: float,
+    ) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Add to the gradients of weights; the bias's, and what :meth:`_add` returns."""
         slope_sum = target.new_zeros(target.shape[1])
         bias = torch.zeros_like(self._grads["b_enc"])
         into = self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
-        squared = self._kernels.backward(
+        squared = self._kernels.backward(  # type: ignore[union-attr]
             *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code, levels)),
             target.numpy().dtype.type(scale),
             *(t.numpy() for t in into),
         )
-        self._grads["b_enc"] += bias
-        self._grads["b_dec"] -= bias @ self.sae.W_enc
-        return slope_sum, squared
+        return bias, slope_sum, squared
 
     def _add_by_torch(
         self,
@@ -179,7 +190,8 @@ class Gradients:
         target: torch.Tensor,
         centred: torch.Tensor,
         scale: float,
-    ) -> tuple[torch.Tensor, float]:
+    ) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """The same in torch."""
         sae, (values, indices) = self.sae, code
         n, k = indices.shape
         level = levels[indices]
@@ -209,6 +221,4 @@ class Gradients:
         bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_latents).to(target.dtype)
         self._grads["W_dec"] += decoder
         self._grads["W_enc"] += encoder
-        self._grads["b_enc"] += bias
-        self._grads["b_dec"] -= bias @ sae.W_enc
-        return slopes[0].sum(0), float(errors[-1].square().sum())
+        return bias, slopes[0].sum(0), float(errors[-1].square().sum())

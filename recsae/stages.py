@@ -199,7 +199,7 @@ def _chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> ND
     Each is compared with the 200 nearest in rate.
     """
     percentile = np.full(len(scores), np.nan)
-    if chance is None:
+    if chance is None or not chance[C.STATUS].isin(TESTED).any():
         return percentile
     chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
     rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.BALANCED_ACCURACY].to_numpy()
@@ -208,7 +208,7 @@ def _chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> ND
         distance = np.abs(rate - np.log(ours[C.N_POS].to_numpy()[:, None]))
         near = np.argsort(distance, axis=1, kind="stable")[:, :N_NEIGHBOURS]
         lower = value[near] < ours[C.BALANCED_ACCURACY].to_numpy()[:, None]
-        percentile[rows] = 100 * lower.mean(1) if len(chance) else np.nan
+        percentile[rows] = 100 * lower.mean(1)
     return percentile
 
 

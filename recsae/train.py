@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,6 @@ from recsae.trainer import Trainer
 from recsae.training_state import STATE, STATE_META, TrainingState
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from recsae.activations import ActivationStore, Progress
 
 SMALL_PRODUCT = 1 << 18
@@ -76,7 +74,10 @@ def train_sae(
     state = TrainingState(Trainer(sae.to(device), n_states, ranks), made_from)
     if folder is not None:
         state.resume(folder, ranks)
-    _train(state, store, jury, folder, progress, ranks)
+    judged = None
+    if jury is not None and jury.any():
+        judged = torch.from_numpy(store.states_of(jury, JURY_STATES)).to(device)
+    _train(state, partial(store.blocks, without=jury), judged, folder, progress, ranks)
     best = state.best
     if best.weights:
         sae.load_state_dict(best.weights)
@@ -118,34 +119,29 @@ def _save(sae: SAE, state: TrainingState, store: ActivationStore, folder: Path) 
 
 def _train(
     state: TrainingState,
-    store: ActivationStore,
-    jury: NDArray[np.bool_] | None,
+    blocks: Callable[[int], Iterator[torch.Tensor]],
+    judged: torch.Tensor | None,
     folder: Path | None,
     progress: Progress | None,
     ranks: Ranks,
 ) -> None:
-    """All epochs that are left, or fewer where the last ones were no better on the jury."""
+    """All epochs that are left, or fewer where the last ones judged no better."""
     trainer, sae = state.trainer, state.trainer.sae
     device = sae.W_dec.device
     started = time.perf_counter() - state.seconds
     while trainer.epoch < trainer.n_epochs and not _is_stale(state):
         with _threads_for(sae):
-            for block in store.blocks(_mix(sae.config.seed, trainer.epoch), without=jury):
+            for block in blocks(_mix(sae.config.seed, trainer.epoch)):
                 trainer.train_block(block.to(device))
             trainer.epoch += 1
-            if jury is not None and jury.any():
-                fvu = ranks.from_first(lambda: _judged(sae, store, jury))
+            if judged is not None:
+                fvu = ranks.from_first(lambda: fvu_beside_training(sae, judged))
                 state.best.follow(sae, fvu, trainer.epoch)
         state.seconds = time.perf_counter() - started
         if folder is not None and trainer.epoch < trainer.n_epochs:
             ranks.from_first(lambda: state.save(folder))
         if progress:
             progress(trainer.step, trainer.n_steps, f"SAE steps, FVU {trainer.fvu:.3f}")
-
-
-def _judged(sae: SAE, store: ActivationStore, jury: NDArray[np.bool_]) -> float:
-    states = torch.from_numpy(store.states_of(jury, JURY_STATES))
-    return fvu_beside_training(sae, states.to(sae.W_dec.device))
 
 
 @contextmanager
