@@ -6,12 +6,15 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
 
 from recsae.distributed import ALONE, Ranks, Stopped
 from recsae.errors import RecSAEError
+
+PATH = click.Path(path_type=Path)
 
 
 def progress_bar() -> Callable[[int, int, str], None] | None:

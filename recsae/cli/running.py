@@ -1,0 +1,121 @@
+"""Commands that make a run: ``demo`` and ``run``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recsae.console import PATH, progress_bar
+from recsae.distributed import ALONE, Ranks
+
+if TYPE_CHECKING:
+    from recsae.run import RunConfig
+
+
+@click.command()
+@click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
+@click.option("--seed", type=int, default=2020, show_default=True)
+def demo(out: Path, seed: int) -> None:
+    """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
+    from recsae.run import RunConfig
+
+    checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
+    _ranks().from_first(lambda: _demo_checkpoint(checkpoint, seed))
+    # a small dictionary for a small data set: each latent needs cases enough to be tested
+    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000)
+    _run(config, out / "run", trust=True, device="cpu")
+
+
+def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
+    if not checkpoint.exists():
+        from recsae.plugin import get_plugin
+
+        click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
+        maker: Any = get_plugin("recbole")
+        maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
+    click.echo(f"Checkpoint: {checkpoint}")
+
+
+@click.command()
+@click.argument("checkpoint", type=PATH)
+@click.option(
+    "--out", type=PATH, required=True, help="Folder of the run; goes on where it was stopped."
+)
+@click.option(
+    "--trust", is_flag=True, help="Allow unpickling: it can run code from the file's author."
+)
+@click.option(
+    "--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says."
+)
+@click.option("--items", type=PATH, help="CSV of titles and attributes; first column the item id.")
+@click.option("--title-column", help="Column of the titles.")
+@click.option("--attribute-columns", help="Columns of attributes, separated by commas.")
+@click.option("--latents", type=int, help="Number of latents; default 16 per hidden dimension.")
+@click.option("--k", type=int, help="Active latents per sequence; default 8.")
+@click.option(
+    "--activation",
+    help="How latents are chosen: topk (the default), batch_topk, feature_choice, jumprelu, "
+    "matryoshka or relu.",
+)
+@click.option("--seed", type=int, help="Seed of everything random; default 0.")
+@click.option(
+    "--site", help="Where to read the hidden states; default the sequence representation."
+)
+@click.option("--device", default="cpu", show_default=True, help="Where the model runs.")
+@click.option("--config", "config_file", type=PATH, help="TOML file with any of these settings.")
+def run(
+    checkpoint: Path, out: Path, trust: bool, device: str, config_file: Path | None, **options: Any
+) -> None:
+    """Open CHECKPOINT, train an SAE, build and test concepts, write the report."""
+    from recsae.settings import read_settings
+
+    config = read_settings(checkpoint, options, config_file)
+    _run(config, out, trust=trust, device=device)
+
+
+def _ranks() -> Ranks:
+    """The processes that share the run, if torchrun started several."""
+    return click.get_current_context().obj or ALONE
+
+
+def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
+    from recsae.run import Run
+
+    page, ranks = out / "report.html", _ranks()
+    known = (out / "run.json").exists
+    if ranks.from_first(lambda: known() and Run(out, config).is_finished()):
+        if ranks.is_first:
+            click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
+            click.echo(f"Report: {page}")
+        return
+    from recsae.pipeline import run_pipeline
+    from recsae.settings import open_recommender
+
+    if sys.stderr.isatty() and ranks.is_first:
+        click.echo(f"Opening {config.checkpoint} ...", err=True)
+    recommender = open_recommender(config, trust=trust, device=ranks.device(device))
+    progress = progress_bar() if ranks.is_first else None
+    finished = run_pipeline(recommender, out, config, progress=progress, ranks=ranks)
+    if not ranks.is_first:
+        return
+    _summary(out)
+    seconds = finished.seconds()
+    stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+    peak = max(finished.peak_mb().values())
+    click.echo(f"Time: {sum(seconds.values()):.0f} s ({stages}); peak memory {peak:.0f} MB")
+    click.echo(f"Report: {page}")
+
+
+def _summary(out: Path) -> None:
+    from recsae.report import read_report
+    from recsae.report.words import headlines, verdict
+
+    report = read_report(out)
+    judgement = verdict(report)
+    click.echo(f"\n{judgement.title}. {judgement.detail}\n")
+    for line in headlines(report):
+        click.echo(f"  {line.figure}  {line.says}")
+    click.echo("")
