@@ -396,7 +396,7 @@ def test_doctor(recsae_says):
 
 def test_doctor_fails_where_something_does(recsae_says, monkeypatch):
     fails = [{"check": "torch", "state": "fails", "seen": "not installed"}]
-    monkeypatch.setattr("recsae.inspection.checks", lambda: fails)
+    monkeypatch.setattr("recsae.doctor.checks", lambda: fails)
     assert recsae_says("doctor")[0] == 3
 
 

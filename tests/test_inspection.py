@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from recsae import inspection as module
-from recsae import topk
+from recsae import doctor, topk
+from recsae.doctor import checks
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import read_json
-from recsae.inspection import STATUSES, checks, concept_rows, inspection, latent_facts
+from recsae.inspection import STATUSES, concept_rows, inspection, latent_facts
 from recsae.plugin import PluginState
 from recsae.report.schema import Report
 from recsae.sequences import split_users
@@ -158,7 +158,7 @@ def test_what_does_not_work_is_told(monkeypatch):
 
     gone = PluginState("shop", "shop-recs", "1.0", "broken: ImportError: no shop", None)
     monkeypatch.setattr("recsae.plugin.installed", lambda: [gone])
-    monkeypatch.setattr(module, "_parquet_works", broken)
+    monkeypatch.setattr(doctor, "_parquet_works", broken)
     monkeypatch.setattr(topk, "kernels", broken)
     rows = {row["check"]: (row["state"], row["seen"]) for row in checks()}
     assert rows["parquet"] == ("fails", "numpy 1 expected")

@@ -55,7 +55,7 @@ def plugins(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> int:
     """Check the installation; exit code 3 if something does not work."""
-    from recsae.inspection import checks
+    from recsae.doctor import checks
 
     rows = checks()
     if as_json:
