@@ -32,54 +32,19 @@ class Levels(NamedTuple):
 
     by_latent: scipy.sparse.csc_matrix
     level: NDArray[np.int64]
+    edges: NDArray[np.float64]
+    """The nine deciles of all positive activations, pooled over latents; none without any."""
+
+    def of(self, activations: NDArray[Any]) -> NDArray[np.int64]:
+        """Levels of other positive activations of the same code."""
+        return np.searchsorted(self.edges, activations, side="right") + 1
 
 
 def activation_levels(code: scipy.sparse.csr_matrix) -> Levels:
     """Deciles of all positive activations, pooled over latents."""
     by_latent = code.tocsc()
-    edges = np.quantile(by_latent.data, np.arange(0.1, 1.0, 0.1)) if by_latent.nnz else []
-    return Levels(by_latent, np.searchsorted(edges, by_latent.data, side="right") + 1)
-
-
-def recsae_scores(
-    construction: tuple[scipy.sparse.csr_matrix, Cases],
-    heldout: tuple[scipy.sparse.csr_matrix, Cases],
-    dictionary: ConceptDictionary,
-    labeler: Labeler,
-    seed: int,
-) -> pd.DataFrame:
-    """Recall, specificity and confidence per latent that has a high sequence among the held-out.
-
-    The labeler's statement is turned into a level by the mean level of the latent's ten highest
-    and ten inactive construction sequences with the same truth value; above 5 means active.
-    """
-    rng = np.random.default_rng(seed)
-    known, known_says = _prepared(construction, dictionary, labeler)
-    test, test_says = _prepared(heldout, dictionary, labeler)
-    expected = _expected_levels(_pick(known, rng), known_says)
-    high, quiet = _pick(test, rng)
-    shuffled = high.take(np.lexsort((rng.random(len(high.latent)), high.latent)))
-    chosen = (side.first(N_VERIFY) for side in (shuffled, quiet))
-    m = len(dictionary.table)
-    asked, right = np.zeros((2, m)), np.zeros((2, m))
-    for side, picked in enumerate(chosen):
-        level = expected[picked.latent, _says(test_says, picked)]
-        predicted = level > PREDICTED_ACTIVE if side == 0 else level <= PREDICTED_ACTIVE
-        asked[side] = np.bincount(picked.latent, minlength=m)
-        right[side] = np.bincount(picked.latent, predicted, minlength=m)
-    with np.errstate(invalid="ignore"):
-        recall, specificity = right / asked
-        confidence = right.sum(0) / asked.sum(0)
-    table = {C.LATENT: np.arange(m), C.RECALL: recall, C.SPECIFICITY: specificity}
-    return pd.DataFrame({**table, "confidence": confidence})[asked[0] > 0]
-
-
-def _prepared(
-    side: tuple[scipy.sparse.csr_matrix, Cases], dictionary: ConceptDictionary, labeler: Labeler
-) -> tuple[Levels, Predictions]:
-    code, cases = side
-    said = labeler.predict(dictionary.table, cases)
-    return activation_levels(code), said
+    edges = np.quantile(by_latent.data, np.arange(0.1, 1.0, 0.1)) if by_latent.nnz else np.empty(0)
+    return Levels(by_latent, np.searchsorted(edges, by_latent.data, side="right") + 1, edges)
 
 
 class Picked(NamedTuple):
@@ -96,6 +61,70 @@ class Picked(NamedTuple):
     def first(self, n: int) -> Picked:
         """The first n of each latent."""
         return self.take(rank_within(self.latent) < n)
+
+
+class Drawn(NamedTuple):
+    """The sequences of the protocol, each pair of high and of inactive ones."""
+
+    known: tuple[Picked, Picked]
+    """Up to ten of both per latent, among construction sequences."""
+    asked: tuple[Picked, Picked]
+    """Up to five of both per latent, held out, whose level is to be predicted."""
+
+
+def draw_sequences(
+    construction: scipy.sparse.csr_matrix, heldout: scipy.sparse.csr_matrix, seed: int
+) -> Drawn:
+    """The sequences of each latent, the same whoever predicts their levels."""
+    rng = np.random.default_rng(seed)
+    known = _pick(activation_levels(construction), rng)
+    high, quiet = _pick(activation_levels(heldout), rng)
+    shuffled = high.take(np.lexsort((rng.random(len(high.latent)), high.latent)))
+    return Drawn(known, (shuffled.first(N_VERIFY), quiet.first(N_VERIFY)))
+
+
+def score_levels(
+    drawn: Drawn, levels: tuple[NDArray[np.float64], NDArray[np.float64]], n_latents: int
+) -> pd.DataFrame:
+    """Recall, specificity and confidence per latent that has a high sequence with a level.
+
+    Parameters
+    ----------
+    levels
+        Predicted for the two sides of ``drawn.asked``; above 5 means active. NaN where none was
+        predicted: such sequences count on no side.
+    """
+    asked, right = np.zeros((2, n_latents)), np.zeros((2, n_latents))
+    for side, (picked, level) in enumerate(zip(drawn.asked, levels, strict=True)):
+        answered = ~np.isnan(level)
+        predicted = level > PREDICTED_ACTIVE if side == 0 else level <= PREDICTED_ACTIVE
+        asked[side] = np.bincount(picked.latent, answered, minlength=n_latents)
+        right[side] = np.bincount(picked.latent, predicted & answered, minlength=n_latents)
+    with np.errstate(invalid="ignore"):
+        recall, specificity = right / asked
+        confidence = right.sum(0) / asked.sum(0)
+    table = {C.LATENT: np.arange(n_latents), C.RECALL: recall, C.SPECIFICITY: specificity}
+    return pd.DataFrame({**table, "confidence": confidence})[asked[0] > 0]
+
+
+def recsae_scores(
+    construction: tuple[scipy.sparse.csr_matrix, Cases],
+    heldout: tuple[scipy.sparse.csr_matrix, Cases],
+    dictionary: ConceptDictionary,
+    labeler: Labeler,
+    seed: int,
+) -> pd.DataFrame:
+    """Recall, specificity and confidence per latent that has a high sequence among the held-out.
+
+    The labeler's statement is turned into a level by the mean level of the latent's ten highest
+    and ten inactive construction sequences with the same truth value; above 5 means active.
+    """
+    table = dictionary.table
+    drawn = draw_sequences(construction[0], heldout[0], seed)
+    expected = _expected_levels(drawn.known, labeler.predict(table, construction[1]))
+    said = labeler.predict(table, heldout[1])
+    high, quiet = (expected[picked.latent, _says(said, picked)] for picked in drawn.asked)
+    return score_levels(drawn, (high, quiet), len(table))
 
 
 def _pick(levels: Levels, rng: np.random.Generator) -> tuple[Picked, Picked]:

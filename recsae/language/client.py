@@ -1,0 +1,149 @@
+"""Asks a language model many questions, a few at a time, and never the same one twice.
+
+Every answer is a small JSON file, so whatever stopped the last call, the next goes on from there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsae.errors import ArtifactMismatch, LabelerFailed
+from recsae.files import digest_of, read_json, write_json
+from recsae.language.prompts import VERSION
+from recsae.language.server import Answer, ask_one, messages, open_server
+
+if TYPE_CHECKING:
+    from recsae.activations import Progress
+    from recsae.language.settings import LanguageSettings
+
+GIVE_UP = 20
+
+
+class LanguageClient:
+    """A language model that remembers its answers in a folder.
+
+    Parameters
+    ----------
+    settings
+        Server, model, and how to ask.
+    cache
+        Folder of answers, by hash of messages, model, sampling parameters and the version of the
+        prompts. The server's address is no part of it: another server may go on.
+    """
+
+    def __init__(self, settings: LanguageSettings, cache: Path) -> None:
+        self.settings = settings
+        self.cache = cache
+        self.tokens = {"answers": 0, "prompt": 0, "completion": 0, "uncounted": 0}
+        """Behind all answers used so far, also those remembered from an earlier call; ``uncounted``
+        answers came without a count."""
+        self._answers: dict[str, Answer] = {}
+
+    def ask(
+        self, prompts: Sequence[str], what: str = "questions", progress: Progress | None = None
+    ) -> list[Answer]:
+        """Answers to prompts, in their order; the same prompt is asked once.
+
+        Raises
+        ------
+        LabelerFailed
+            The server cannot be reached, refuses the key or the model, or fails on everything.
+        """
+        keys = {prompt: self._key(prompt) for prompt in prompts}
+        for key in keys.values():
+            self._recall(key)
+        unknown = {prompt: key for prompt, key in keys.items() if key not in self._answers}
+
+        def tell(left: int) -> None:
+            if progress:
+                progress(len(keys) - left, len(keys), f"{what}, {self._spent()}")
+
+        tell(len(unknown))
+        if unknown:
+            _run(self._ask_all(unknown, tell))
+        return [self._answers[keys[prompt]] for prompt in prompts]
+
+    def cost(self) -> float | None:
+        """Price of the tokens; None if prices were not given or a count is missing."""
+        price_in, price_out = self.settings.price_in, self.settings.price_out
+        if price_in is None or price_out is None or self.tokens["uncounted"]:
+            return None
+        return (self.tokens["prompt"] * price_in + self.tokens["completion"] * price_out) / 1e6
+
+    def _spent(self) -> str:
+        cost = self.cost()
+        tokens = f"{self.tokens['prompt'] + self.tokens['completion']:,} tokens"
+        return tokens if cost is None else f"{tokens}, cost {cost:.2f}"
+
+    def _key(self, prompt: str) -> str:
+        settings = self.settings
+        return digest_of([settings.request(), settings.extra, messages(prompt), VERSION])
+
+    def _path(self, key: str) -> Path:
+        return self.cache / key[:2] / f"{key}.json"
+
+    def _recall(self, key: str) -> None:
+        """Look for an answer on disk; a damaged one is asked for again."""
+        if key in self._answers or not self._path(key).exists():
+            return
+        try:
+            kept = read_json(self._path(key))["answer"]
+            answer = Answer(**{name: kept[name] for name in Answer._fields})
+        except (ArtifactMismatch, KeyError, TypeError):
+            return
+        if isinstance(answer.text, str):
+            self._remember(key, answer)
+
+    def _remember(self, key: str, answer: Answer) -> None:
+        self._answers[key] = answer
+        if answer.text is None:
+            return
+        counts = (answer.prompt_tokens, answer.completion_tokens)
+        self.tokens["answers"] += 1
+        self.tokens["prompt"] += counts[0] or 0
+        self.tokens["completion"] += counts[1] or 0
+        self.tokens["uncounted"] += None in counts
+
+    async def _ask_all(self, unknown: dict[str, str], tell: Any) -> None:
+        left, problems = len(unknown), 0
+        places = asyncio.Semaphore(self.settings.concurrency)
+
+        async def one(prompt: str, key: str) -> None:
+            nonlocal left, problems
+            async with places:
+                answer = await ask_one(server, self.settings, prompt)
+            if answer.text is not None:
+                kept = {"answer": answer._asdict(), "prompt": prompt, "model": self.settings.model}
+                write_json(self._path(key), kept)
+            self._remember(key, answer)
+            left, problems = left - 1, problems + (answer.text is None)
+            if not self.tokens["answers"] and problems == min(len(unknown), GIVE_UP):
+                raise LabelerFailed(
+                    f"{self.settings.model!r} at {self.settings.base_url} answered none of "
+                    f"{problems} questions: {answer.problem}."
+                )
+            tell(left)
+
+        async with open_server(self.settings) as server:
+            tasks = [asyncio.create_task(one(*pair)) for pair in unknown.items()]
+            try:
+                await asyncio.gather(*tasks)
+            finally:  # where one failed, the others need not be asked
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, also inside a notebook, where a loop is running already."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()

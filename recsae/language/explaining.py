@@ -1,0 +1,87 @@
+"""Names for latents: a language model reads examples of each, beside sequences without it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from recsae import columns as C
+from recsae.language.prompts import ItemTexts, explaining_prompt
+from recsae.language.replies import Explanation, read_explanation
+
+if TYPE_CHECKING:
+    from recsae.activations import Progress
+    from recsae.concepts import ConceptDictionary
+    from recsae.language.client import LanguageClient
+    from recsae.language.sampling import CaseSampler
+    from recsae.paper import Levels
+
+N_CONTRAST = 10
+
+
+class Explained(NamedTuple):
+    """Names by latent, and why others have none."""
+
+    names: dict[int, Explanation]
+    failures: dict[int, str]
+
+
+def explain(
+    client: LanguageClient,
+    latents: list[int],
+    dictionary: ConceptDictionary,
+    sampler: CaseSampler,
+    levels: Levels,
+    progress: Progress | None = None,
+) -> Explained:
+    """Ask for a name and a sentence for each latent.
+
+    Parameters
+    ----------
+    latents
+        Such as have examples.
+    dictionary
+        Whose ``examples`` are shown: the highest, and some at quantiles.
+    sampler
+        Of the construction cases that the examples are of; gives the contrast, inactive cases, half
+        of them at random and half with the states nearest to the examples'.
+    levels
+        Of the code on the same cases: activations are shown as the paper's levels, 1 to 10.
+    """
+    texts = ItemTexts(sampler.cases.catalog)
+    prompts = [
+        explaining_prompt(
+            _shown(latent, dictionary, sampler, levels, texts, client.settings.recommendations)
+        )
+        for latent in latents
+    ]
+    answers = client.ask(prompts, "explaining concepts", progress)
+    names, failures = {}, {}
+    for latent, answer in zip(latents, answers, strict=True):
+        name = read_explanation(answer.text) if answer.text is not None else None
+        if name is not None:
+            names[latent] = name
+        else:
+            failures[latent] = answer.problem or "the reply has no name and explanation in it"
+    return Explained(names, failures)
+
+
+def _shown(
+    latent: int,
+    dictionary: ConceptDictionary,
+    sampler: CaseSampler,
+    levels: Levels,
+    texts: ItemTexts,
+    n_recommended: int,
+) -> list[dict[str, Any]]:
+    """Sequences of a prompt, the strongest first."""
+    examples = dictionary.examples[dictionary.examples[C.LATENT] == latent]
+    examples = examples.drop_duplicates(C.CASE).sort_values(C.ACTIVATION, ascending=False)
+    active = examples[C.CASE].to_numpy(np.int64)
+    quiet = sampler.inactive(latent, sampler.unit_states(active), N_CONTRAST)
+    reached = [*levels.of(examples[C.ACTIVATION].to_numpy()), *np.zeros(len(quiet), dtype=int)]
+    return [
+        {"level": int(level), **texts.sequence(sampler.cases, row, n_recommended)}
+        for level, row in zip(reached, [*active, *quiet], strict=True)
+    ]

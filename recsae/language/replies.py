@@ -1,0 +1,97 @@
+"""What a language model's reply says, if it says it in the form asked for; else nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from recsae.language.prompts import clean
+
+T = TypeVar("T")
+Pairs = list[tuple[str, Any]]
+
+THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
+WORDS = {"yes": True, "true": True, "no": False, "false": False}
+MAX_NAME_WORDS, MAX_NAME, MAX_EXPLANATION = 8, 60, 400
+
+
+class Explanation(NamedTuple):
+    """What a language model calls a latent."""
+
+    name: str
+    explanation: str
+
+
+def read_explanation(text: str) -> Explanation | None:
+    """The last object with a short name and a sentence.
+
+    >>> read_explanation('Sure! ```json\\n{"name": "Horror", "explanation": "Horror films."}```')
+    Explanation(name='Horror', explanation='Horror films.')
+    """
+    for pairs in reversed(_objects(text)):
+        said = dict(pairs)
+        name, explanation = said.get("name"), said.get("explanation")
+        if isinstance(name, str) and isinstance(explanation, str):
+            name, explanation = clean(name, 1000), clean(explanation, 1000)
+            fits = 0 < len(name) <= MAX_NAME and len(name.split()) <= MAX_NAME_WORDS
+            if fits and 0 < len(explanation) <= MAX_EXPLANATION:
+                return Explanation(name, explanation)
+    return None
+
+
+def read_verdicts(text: str, ids: Sequence[str]) -> list[bool | None]:
+    """Yes or no for each id; None where there is no answer, or two that differ.
+
+    >>> read_verdicts('{"BCDF": "yes", "GHJK": "no", "XXXX": "yes"}', ["GHJK", "BCDF", "LMNP"])
+    [False, True, None]
+    """
+    return _by_id(text, ids, _verdict)
+
+
+def read_levels(text: str, ids: Sequence[str]) -> list[float | None]:
+    """A number from 0 to 10 for each id, as in :func:`read_verdicts`."""
+    return _by_id(text, ids, _level)
+
+
+def _by_id(text: str, ids: Sequence[str], read: Callable[[Any], T | None]) -> list[T | None]:
+    said: dict[str, set[T | None]] = {}
+    for pairs in _objects(text):
+        for key, value in pairs:
+            said.setdefault(key.strip().upper(), set()).add(read(value))
+    answers = (said.get(name, set()) for name in ids)
+    return [next(iter(found)) if len(found) == 1 else None for found in answers]
+
+
+def _verdict(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    return WORDS.get(value.strip().casefold()) if isinstance(value, str) else None
+
+
+def _level(value: Any) -> float | None:
+    try:
+        level = float("nan" if isinstance(value, bool) else value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return level if 0 <= level <= 10 else None
+
+
+def _objects(text: str) -> list[Pairs]:
+    """Keys and values of every JSON object in a text, inner ones too, repeated keys kept."""
+    found: list[Pairs] = []
+
+    def keep(pairs: Pairs) -> dict[str, Any]:
+        found.append(pairs)
+        return dict(pairs)
+
+    decoder, text = json.JSONDecoder(object_pairs_hook=keep), THINKING.sub(" ", text)
+    start = text.find("{")
+    while start >= 0:
+        try:
+            end = decoder.raw_decode(text, start)[1]
+        except (ValueError, RecursionError):
+            end = start + 1
+        start = text.find("{", end)
+    return found
