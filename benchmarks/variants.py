@@ -18,11 +18,12 @@ import click
 import numpy as np
 import pandas as pd
 
+from recsae.matching import SAME, best_by_direction
+
 if TYPE_CHECKING:
     from recsae.sae import SAE, Codes, SAEConfig
     from recsae.workspace import Workspace
 
-SAME = 0.9
 PLANTED = {"n_users": 1500, "n_items": 600, "n_concepts": 24, "width": 32}
 HEAD = """# Kinds of SAE
 
@@ -89,8 +90,7 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
             for name in names:
                 config = make_config(activation=name, n_latents=n, k=k, seed=seed)
                 sae = train_sae(stores[0], config)
-                best = (planted.directions @ _unit(sae).T).max(1)
-                share = float((best > SAME).mean())
+                share = _share_found(planted.directions, sae)
                 found[name].append({"recovered": share, **quality(sae, stores[1])})
     for name, rows in found.items():
         table = pd.DataFrame(rows)
@@ -126,7 +126,7 @@ def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Itera
             rows[name].append({**row, **_concepts(work, codes[f"{name} {seed}"])})
             saes.append(sae)
         for row, (one, other) in zip(rows[name], pairwise(saes), strict=False):
-            row["stable"] = float(((_unit(one) @ _unit(other).T).max(1) > SAME).mean())
+            row["stable"] = _share_found(one.directions(), other)
     for name in BASELINES:
         codes[f"{name} 0"] = work.encode(work.baseline(name, base.k))
         rows[name] = [_concepts(work, codes[f"{name} 0"])]
@@ -178,9 +178,9 @@ def _concepts(work: Workspace, codes: Codes) -> dict[str, Any]:
     }
 
 
-def _unit(sae: SAE) -> Any:
-    directions = sae.directions().numpy()
-    return directions / np.linalg.norm(directions, axis=1, keepdims=True)
+def _share_found(directions: Any, sae: SAE) -> float:
+    """Share of directions that a latent of the SAE has."""
+    return float((best_by_direction(directions, sae.directions()).similarity > SAME).mean())
 
 
 def _run_row(name: str, table: pd.DataFrame) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,18 @@ class ActivationStore:
             found[mine] = self._shards[number][name][index[mine] - starts[number]]
         return found
 
+    def only(self, sequences: NDArray[np.bool_]) -> ActivationStore:
+        """The states of the sequences marked, as a store of their own that is held in memory."""
+        part = copy(self)
+        part._shards = []
+        for shard in self._shards:
+            rows = np.flatnonzero(sequences[shard[SEQUENCE]])
+            part._shards.append({name: column[rows] for name, column in shard.items()})
+        marked = digest_of([self.fingerprint, np.flatnonzero(sequences).tolist()])
+        n = sum(len(shard[STATES]) for shard in part._shards)
+        part.manifest = {**self.manifest, "n": n, "fingerprint": marked}
+        return part
+
     def mean(self) -> NDArray[np.float64]:
         """Mean state ``(d,)``, one pass."""
         total = sum(s.sum(0, dtype=np.float64) for s in self.shards)
@@ -95,10 +108,7 @@ class ActivationStore:
         return float(sum(np.square(s - mean).sum() for s in self.shards) / len(self))
 
     def jury(self) -> NDArray[np.bool_]:
-        """True at the sequences of one user in twenty, who only tell when training should stop.
-
-        Which, depends on the sequences in the store alone; there is none among fewer than twenty.
-        """
+        """True for one user in twenty (none of fewer), who only tells when training should stop."""
         found = [np.unique(shard[SEQUENCE]) for shard in self._shards]
         users = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
         chosen = np.zeros(int(users[-1]) + 1 if len(users) else 0, dtype=bool)
@@ -258,9 +268,10 @@ def _capture_plan(
         files = {name: folders[name] / shards[name][number] for name in todo}
         missing = [name for name, file in files.items() if not file.exists()]
         if missing:
-            found = _capture_windows(recommender, missing, windows.take(mine))
-            for name, arrays in found.items():
-                write_arrays(files[name], arrays)
+            found = forward_all(recommender, missing, windows.take(mine))
+            shared = {SEQUENCE: found.sequence, POSITION: found.position, TOP: found.top_items}
+            for name in missing:
+                write_arrays(files[name], {STATES: found.states[name], **shared})
         if progress:
             progress(int(reached[mine[-1]]), windows.n_positions, "positions captured")
 
@@ -286,12 +297,3 @@ def _is_whole(folder: Path, fingerprint: str) -> bool:
         return True
     (folder / MANIFEST).unlink()  # never beside shards that are not its own
     return False
-
-
-def _capture_windows(
-    recommender: Recommender, sites: list[str], windows: Windows
-) -> dict[str, dict[str, NDArray[Any]]]:
-    """The columns of a shard for each site; all but the states are the same."""
-    found = forward_all(recommender, sites, windows)
-    shared = {SEQUENCE: found.sequence, POSITION: found.position, TOP: found.top_items}
-    return {site: {STATES: found.states[site], **shared} for site in sites}
