@@ -1,0 +1,248 @@
+"""Evidence for and against each concept, on held-out users: how often its latent is active, with
+which others, and where its label is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse
+
+from recsae import columns as C
+from recsae.concepts import rank_within
+from recsae.files import read_parquet, write_parquet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+    from recsae.labelers import Predictions
+    from recsae.workspace import Workspace
+
+TABLES = ("firing.parquet", "together.parquet", "counterexamples.parquet")
+MISSED, UNEXPECTED = "missed", "unexpected"
+WITH, INSTEAD = "with", "instead"
+N_COUNTEREXAMPLES, N_TOGETHER = 3, 5
+MIN_TOGETHER = 20
+"""So many cases must two latents share, or be expected to share, to be named together."""
+CHUNK = 256
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What held-out cases say of every latent.
+
+    ``firing``: one row per latent (latent, n_active cases, fire_rate, n_users with any,
+    user_share, mean_activation where active).
+    ``together``: up to five latents that are active ``with`` it and one ``instead`` of it (latent,
+    other, kind, n_together, lift, phi), strongest first. ``lift`` is how many times as often as if
+    they were independent, ``phi`` the correlation of the two activities over cases.
+    ``counterexamples``: up to three cases of different users of each kind (latent, kind, case,
+    user, items, top_item, activation, level, threshold). ``missed``: the label says active and the
+    latent is not; ``unexpected``: the latent is active and the label says no. ``level`` is what
+    the label counts there; items are external ids, oldest first, so that showing them needs no
+    model.
+    """
+
+    firing: pd.DataFrame
+    together: pd.DataFrame
+    counterexamples: pd.DataFrame
+
+    def save(self, folder: Path) -> None:
+        """Write :data:`TABLES`."""
+        for name, table in zip(TABLES, self._tables, strict=True):
+            write_parquet(folder / name, table)
+
+    @property
+    def _tables(self) -> tuple[pd.DataFrame, ...]:
+        return self.firing, self.together, self.counterexamples
+
+    @classmethod
+    def load(cls, folder: Path) -> Evidence:
+        """Read what ``save`` wrote; ArtifactMismatch where it is missing or damaged."""
+        return cls(*(read_parquet(folder / name) for name in TABLES))
+
+    def by_latent(self) -> dict[int, dict[str, Any]]:
+        """For every latent ``firing`` (one row) and lists of rows: ``with``, ``instead``,
+        ``missed``, ``unexpected``."""
+        kinds = (WITH, INSTEAD, MISSED, UNEXPECTED)
+        found: dict[int, dict[str, Any]] = {
+            row.pop(C.LATENT): {"firing": row, **{kind: [] for kind in kinds}}
+            for row in self.firing.to_dict("records")
+        }
+        for table in (self.together, self.counterexamples):
+            for row in table.to_dict("records"):
+                found[row.pop(C.LATENT)][row.pop(C.KIND)].append(row)
+        return found
+
+
+def evidence_stage(work: Workspace) -> Evidence:
+    """The evidence of a run, from the SAE's activations on held-out cases."""
+    cases, code = work.heldout, work.sae_codes.heldout
+    predictions = work.labeler.predict(work.dictionary.table, cases)
+    return build_evidence(code, predictions, cases)
+
+
+def build_evidence(
+    code: scipy.sparse.csr_matrix, predictions: Predictions, cases: Cases
+) -> Evidence:
+    """Evidence on held-out cases.
+
+    Parameters
+    ----------
+    code
+        ``(n, n_latents)`` activations of the cases.
+    predictions
+        What the labels of the latents say of the same cases.
+    """
+    code = code.copy()
+    code.eliminate_zeros()
+    return Evidence(
+        firing(code, cases), fire_together(code), counterexamples(code, predictions, cases)
+    )
+
+
+def firing(code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
+    """How often each latent is active, among how many users, and how strongly."""
+    n, m = code.shape
+    n_active = np.bincount(code.indices, minlength=m)
+    user = np.repeat(cases.user, np.diff(code.indptr))
+    pairs = np.unique(code.indices.astype(np.int64) * cases.n_users + user)
+    n_users = np.bincount(pairs // cases.n_users, minlength=m)
+    total = np.bincount(code.indices, weights=code.data, minlength=m)
+    mean = np.divide(total, n_active, out=np.full(m, np.nan), where=n_active > 0)
+    return pd.DataFrame(
+        {
+            C.LATENT: np.arange(m),
+            "n_active": n_active,
+            C.FIRE_RATE: n_active / n,
+            "n_users": n_users,
+            "user_share": n_users / cases.n_users,
+            "mean_activation": mean,
+        }
+    )
+
+
+def fire_together(code: scipy.sparse.csr_matrix) -> pd.DataFrame:
+    """The latents most correlated with each, and the one most against it.
+
+    Ranked by correlation (phi), so that latents that are active everywhere do not always win.
+    """
+    n, m = code.shape
+    ones = scipy.sparse.csr_matrix(
+        (np.ones(code.nnz, dtype=np.float32), code.indices, code.indptr), (n, m)
+    )
+    by_latent, count = ones.tocsc(), np.bincount(code.indices, minlength=m).astype(float)
+    spread = np.sqrt(count * (n - count))
+    rows = []
+    for first in range(0, m, CHUNK):
+        part = np.arange(first, min(first + CHUNK, m))
+        both = (by_latent[:, part].T @ ones).toarray().astype(np.float64)
+        expected = count[part, None] * count / n
+        scale = spread[part, None] * spread
+        phi = np.divide(n * (both - expected), scale, out=np.zeros_like(both), where=scale > 0)
+        phi[np.arange(len(part)), part] = 0  # a latent is always active with itself
+        for kind, value in (
+            (WITH, np.where(both >= MIN_TOGETHER, phi, 0)),
+            (INSTEAD, np.where(expected >= MIN_TOGETHER, -phi, 0)),
+        ):
+            limit = N_TOGETHER if kind == WITH else 1
+            here, other = _largest(value, limit)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        C.LATENT: part[here],
+                        "other": other,
+                        C.KIND: kind,
+                        "n_together": both[here, other].astype(np.int64),
+                        "lift": both[here, other] / expected[here, other],
+                        "phi": phi[here, other],
+                    }
+                )
+            )
+    table = pd.concat(rows, ignore_index=True)
+    return table.sort_values(C.LATENT, kind="stable", ignore_index=True)
+
+
+def _largest(value: NDArray[np.float64], limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column of the largest values above 0 of each row, largest first."""
+    row, column = np.nonzero(value > 0)
+    order = np.lexsort((column, -value[row, column], row))
+    row, column = row[order], column[order]
+    first = rank_within(row) < limit
+    return row[first], column[first]
+
+
+def counterexamples(
+    code: scipy.sparse.csr_matrix, predictions: Predictions, cases: Cases
+) -> pd.DataFrame:
+    """Cases where a label is wrong: furthest above its threshold, or with the highest activation.
+
+    Cases that are equally far are shuffled once for all, so that they are not always those of the
+    first users.
+    """
+    n = code.shape[0]
+    by_latent, levels = code.tocsc(), predictions.levels.tocsc()
+    shuffled = np.random.default_rng(0).permutation(n)
+    level, fires = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+    order = np.lexsort((predictions.threshold, predictions.column))
+    before, said = None, np.arange(n)
+    found: list[tuple[int, str, int, float, int]] = []
+    for latent in order.tolist():
+        column, threshold = int(predictions.column[latent]), int(predictions.threshold[latent])
+        if before is None or before[0] != column:
+            level[:] = 0
+            span = slice(levels.indptr[column], levels.indptr[column + 1])
+            level[levels.indices[span]] = levels.data[span]
+        if before != (column, threshold):
+            said = np.flatnonzero(level >= threshold)
+            said = said[np.lexsort((shuffled[said], -level[said]))]
+            before = (column, threshold)
+        span = slice(by_latent.indptr[latent], by_latent.indptr[latent + 1])
+        active, value = by_latent.indices[span], by_latent.data[span]
+        if not len(active):
+            continue  # never active: no evidence either way
+        fires[active] = True
+        for case in _of_different_users(said, cases.user, fires):
+            found.append((latent, MISSED, case, 0.0, int(level[case])))
+        fires[active] = False
+        strength = dict(zip(active.tolist(), value.tolist(), strict=True))
+        wrong = active[level[active] < threshold]
+        wrong = wrong[np.lexsort((wrong, -value[level[active] < threshold]))]
+        for case in _of_different_users(wrong, cases.user, fires):
+            found.append((latent, UNEXPECTED, case, strength[case], int(level[case])))
+    return _described(found, predictions, cases)
+
+
+def _of_different_users(
+    ranked: NDArray[np.int64], user: NDArray[np.int64], leave_out: NDArray[np.bool_]
+) -> list[int]:
+    """The first three of ranked cases that are of different users and not left out."""
+    size = 64
+    while True:  # the first few nearly always do
+        block = ranked[:size]
+        block = block[~leave_out[block]]
+        first = np.sort(np.unique(user[block], return_index=True)[1])
+        if len(first) >= N_COUNTEREXAMPLES or size >= len(ranked):
+            return [int(case) for case in block[first[:N_COUNTEREXAMPLES]]]
+        size *= 8
+
+
+def _described(
+    found: list[tuple[int, str, int, float, int]], predictions: Predictions, cases: Cases
+) -> pd.DataFrame:
+    keys = [C.LATENT, C.KIND, C.CASE, C.ACTIVATION, "level"]
+    table = pd.DataFrame(found, columns=keys).sort_values(C.LATENT, kind="stable")
+    case = table[C.CASE].to_numpy(np.int64)
+    external = cases.catalog.external_ids
+    return table.assign(
+        **{
+            C.USER: cases.sequences.users[cases.sequence[case]],
+            C.ITEMS: [[external[i] for i in cases.history(row)] for row in case],
+            C.TOP_ITEM: [external[i] for i in cases.top_items[case, 0]],
+            C.THRESHOLD: predictions.threshold[table[C.LATENT].to_numpy(np.int64)],
+        }
+    ).reset_index(drop=True)
