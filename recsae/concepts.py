@@ -46,11 +46,14 @@ class ConceptDictionary:
         write_parquet(folder / "examples.parquet", self.examples)
 
     @classmethod
-    def load(cls, folder: Path) -> ConceptDictionary:
-        """Read what ``save`` wrote."""
-        return cls(
+    def load(cls, folder: Path, *, corrected: bool = True) -> ConceptDictionary:
+        """Read what ``save`` wrote, with the names that people gave unless told otherwise."""
+        from recsae.corrections import apply
+
+        read = cls(
             read_parquet(folder / "concepts.parquet"), read_parquet(folder / "examples.parquet")
         )
+        return apply(read, folder) if corrected else read
 
     def find(self, concept: str, among: NDArray[np.int64] | None = None) -> list[int]:
         """Latents of a concept given by its name, or by the number of its latent.
