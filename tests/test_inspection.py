@@ -8,12 +8,15 @@ import pytest
 from recsae import doctor, topk
 from recsae.doctor import checks
 from recsae.errors import ArtifactMismatch, InvalidInput
+from recsae.evidence import TABLES, evidence_stage
 from recsae.files import read_json
-from recsae.inspection import STATUSES, concept_rows, inspection, latent_facts
+from recsae.inspection import STATUSES, concept_rows, inspection, latent_facts, nearest_names
 from recsae.plugin import PluginState
 from recsae.report.schema import Report
+from recsae.run import Run
 from recsae.sequences import split_users
-from runs import planted, planted_run
+from recsae.workspace import Workspace
+from runs import copy_of, planted, planted_run
 from toy import user_table
 
 
@@ -115,6 +118,66 @@ def test_what_a_direction_promotes_has_the_genre():
     facts = latent_facts(planted_run(), best["latent"])
     assert all(best["name"] in genre[title] for title in facts["promotes"])
     assert not any(best["name"] in genre[title] for title in facts["demotes"])
+
+
+def test_the_nearest_names():
+    assert nearest_names(planted_run(), "comdy") == " Did you mean 'Comedy'?"
+    assert nearest_names(planted_run(), "zzz") == ""
+
+
+def test_corrections_are_shown(tmp_path):
+    folder = copy_of(planted_run(), tmp_path / "run")
+    best = [row["latent"] for row in concept_rows(folder, None, "verified")][:2]
+    assert "tested_as" not in concept_rows(folder, None, None)[0]
+    (folder / "corrections.toml").write_text(
+        f'rename.{best[0]} = "Mine"\nreject.{best[1]} = "no"', encoding="utf-8"
+    )
+    rows = {row["latent"]: row for row in concept_rows(folder, None, None)}
+    old = {row["latent"]: row for row in concept_rows(planted_run(), None, None)}
+    assert (rows[best[0]]["name"], rows[best[0]]["tested_as"]) == ("Mine", old[best[0]]["name"])
+    assert (rows[best[0]]["status"], rows[best[0]]["ci_low"]) == (
+        "verified",
+        old[best[0]]["ci_low"],
+    )
+    assert rows[best[1]]["status"] == "rejected"
+    assert list(rows)[-1] == best[1]
+    assert [row["latent"] for row in concept_rows(folder, None, "rejected")] == [best[1]]
+    assert [row["latent"] for row in concept_rows(folder, "mine", None)] == [best[0]]
+    facts = latent_facts(folder, best[0])
+    assert (facts["name"], facts["correction"]) == ("Mine", "renamed")
+    assert facts["tested_as"] == old[best[0]]["name"]
+    assert facts["label"] == old[best[0]]["label"]
+    assert "correction" not in latent_facts(folder, list(rows)[1])
+
+
+def test_evidence_is_shown_where_a_run_has_it(tmp_path):
+    folder = copy_of(planted_run(), tmp_path / "run")
+    for name in TABLES:
+        (folder / name).unlink(missing_ok=True)
+    latent = concept_rows(folder, None, None)[0]["latent"]
+    assert not {"firing", "missed", "fires_with"} & set(latent_facts(folder, latent))
+    evidence = evidence_stage(Workspace(Run(planted_run()), planted(), None))
+    evidence.save(folder)
+    every = {
+        row["latent"]: latent_facts(folder, row["latent"])
+        for row in concept_rows(folder, None, None)
+    }
+    json.dumps(every, allow_nan=False, default=str)
+    names = {latent: facts["name"] for latent, facts in every.items()}
+    mine = evidence.by_latent()
+    for latent, facts in every.items():
+        assert facts["firing"]["n_active"] == facts["n_pos"]
+        assert [x["latent"] for x in facts["fires_with"]] == [
+            x["other"] for x in mine[latent]["with"]
+        ]
+        for kind in ("fires_with", "fires_instead"):
+            assert all(x["name"] == names[x["latent"]] for x in facts[kind])
+        for kind in ("missed", "unexpected"):
+            assert [x["user"] for x in facts[kind]] == [x["user"] for x in mine[latent][kind]]
+    titles = set(planted().catalog.titles) | set(planted().catalog.external_ids)
+    case = next(x for facts in every.values() for x in facts["unexpected"])
+    assert set(case["items"].split(" | ")) <= titles
+    assert case["label counts"].endswith(")")
 
 
 @pytest.mark.parametrize("latent", [-1, 16])

@@ -8,6 +8,7 @@ import sys
 import click
 
 from recsae.cli.looking import doctor, inspect, plugins
+from recsae.cli.profiling import profile
 from recsae.cli.reading import concepts, report
 from recsae.cli.running import demo, run
 from recsae.cli.turning import steer
@@ -45,5 +46,5 @@ def group() -> None:
     """
 
 
-for _command in (demo, run, inspect, concepts, steer, report, plugins, doctor):
+for _command in (demo, run, inspect, concepts, profile, steer, report, plugins, doctor):
     group.add_command(_command)

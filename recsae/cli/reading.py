@@ -3,35 +3,133 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from recsae.console import PATH, show_facts, show_json, show_table
+from recsae.errors import InvalidInput
 
 
 @click.command()
 @click.argument("folder", type=PATH)
 @click.option("--search", help="Only concepts whose name or label contains this.")
-@click.option("--latent", type=int, help="Everything about one latent.")
 @click.option("--status", help="Only concepts of this status, e.g. verified.")
+@click.option("--latent", type=int, help="Everything about one latent, evidence against it too.")
+@click.option(
+    "--item", help="The latents that promote an item or are active after it: id or title."
+)
+@click.option("--edit", is_flag=True, help="Rename, merge or reject concepts in your editor.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def concepts(
-    folder: Path, search: str | None, latent: int | None, status: str | None, as_json: bool
+    folder: Path,
+    search: str | None,
+    status: str | None,
+    latent: int | None,
+    item: str | None,
+    edit: bool,
+    as_json: bool,
 ) -> None:
     """The concept dictionary of a run, best first."""
-    from recsae.inspection import concept_rows, latent_facts
+    from recsae.inspection import concept_rows, item_latents, latent_facts, nearest_names
 
-    if latent is not None:
+    filtered = search is not None or status is not None
+    if sum((latent is not None, item is not None, edit, filtered)) > 1:
+        raise InvalidInput("Give one of --latent, --item, --edit, or --search and --status.")
+    if edit:
+        _edit(folder, as_json)
+    elif latent is not None:
         facts = latent_facts(folder, latent)
-        show_json(facts) if as_json else show_facts(facts)
-        return
-    rows = concept_rows(folder, search, status)
+        show_json(facts) if as_json else _show_latent(facts)
+    elif item is not None:
+        found = item_latents(folder, item)
+        show_json(found) if as_json else _show_item(found)
+    else:
+        rows = concept_rows(folder, search, status)
+        if as_json:
+            show_json(rows)
+        elif rows:
+            show_table(list(rows[0]), [list(row.values()) for row in rows])
+        else:
+            click.echo(f"No concept fits.{nearest_names(folder, search) if search else ''}")
+        _warn_of_lost(folder)
+
+
+def _edit(folder: Path, as_json: bool) -> None:
+    from recsae.corrections import FILE
+    from recsae.corrections_file import changes, prepare
+    from recsae.run import load_run
+
+    load_run(folder)  # says so if there is none
+    remark = prepare(folder)
+    if remark:
+        click.echo(remark, err=True)
+    click.edit(filename=str(folder / FILE))
+    rows = changes(folder)
     if as_json:
         show_json(rows)
     elif rows:
         show_table(list(rows[0]), [list(row.values()) for row in rows])
+        click.echo(f"\nKept in {folder / FILE}; `recsae report {folder}` takes it into the report.")
     else:
-        click.echo("No concept fits.")
+        click.echo(f"No corrections. The file is {folder / FILE}.")
+
+
+def _warn_of_lost(folder: Path) -> None:
+    from recsae.corrections import FILE, lost
+
+    gone = ", ".join(str(p.entry.latent) for p in lost(folder))
+    if gone:
+        click.echo(
+            f"No latent has the direction of {gone} any more, since the SAE was trained anew: "
+            f"their corrections in {folder / FILE} are not applied.",
+            err=True,
+        )
+
+
+def _show_item(found: dict[str, list[dict[str, Any]]]) -> None:
+    for title, rows in found.items():
+        click.echo(f"{title}:" if rows else f"{title}: none")
+        if rows:
+            show_table(list(rows[0]), [list(row.values()) for row in rows])
+        click.echo("")
+
+
+def _show_latent(facts: dict[str, Any]) -> None:
+    """Figures first, then what it does, then sequences for and against."""
+    plain = {k: v for k, v in facts.items() if not isinstance(v, list | dict)}
+    show_facts({k: v for k, v in plain.items() if v is not None})
+    firing = facts.get("firing")
+    if firing:
+        click.echo(
+            f"active on held-out users: {100 * firing['fire_rate']:.2f} % of positions, "
+            f"{100 * firing['user_share']:.1f} % of users; mean activation where active "
+            f"{firing['mean_activation']:.2f}"
+        )
+    for key in ("promotes", "demotes"):
+        click.echo(f"{key}: {' | '.join(facts[key]) or 'unknown'}")
+    for key, words in (("fires_with", "active together with"), ("fires_instead", "rarely with")):
+        for other in facts.get(key, []):
+            click.echo(
+                f"{words}: {other['latent']} {other['name']} ({other['n_together']} times, "
+                f"{other['lift']:.2g} x chance, correlation {other['phi']:.2f})"
+            )
+    sections = {
+        "examples": "\nWhere it is active (the strongest, then at quantiles):",
+        "missed": "\nThe label says active, and it is not:",
+        "unexpected": "\nIt is active, and the label says no:",
+    }
+    for key, title in sections.items():
+        if facts.get(key):
+            click.echo(title)
+            for case in facts[key]:
+                _show_case(case)
+
+
+def _show_case(case: dict[str, Any]) -> None:
+    counts = f", label counts {case['label counts']}" if "label counts" in case else ""
+    click.echo(f"  {case['activation']:.2f}, user {case['user']}{counts}:")
+    click.echo(f"      {case['items']}  ->  {case['then']}")
 
 
 @click.command()
