@@ -6,7 +6,7 @@ Every answer is a small JSON file, so whatever stopped the last call, the next g
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,31 +108,31 @@ class LanguageClient:
         self.tokens["completion"] += counts[1] or 0
         self.tokens["uncounted"] += None in counts
 
-    async def _ask_all(self, unknown: dict[str, str], tell: Any) -> None:
+    async def _ask_all(self, unknown: dict[str, str], tell: Callable[[int], None]) -> None:
         left, problems = len(unknown), 0
-        places = asyncio.Semaphore(self.settings.concurrency)
+        waiting = iter(unknown.items())
 
-        async def one(prompt: str, key: str) -> None:
+        async def ask_on() -> None:
             nonlocal left, problems
-            async with places:
+            for prompt, key in waiting:
                 answer = await ask_one(server, self.settings, prompt)
-            if answer.text is not None:
-                kept = {"answer": answer._asdict(), "prompt": prompt, "model": self.settings.model}
-                write_json(self._path(key), kept)
-            self._remember(key, answer)
-            left, problems = left - 1, problems + (answer.text is None)
-            if not self.tokens["answers"] and problems == min(len(unknown), GIVE_UP):
-                raise LabelerFailed(
-                    f"{self.settings.model!r} at {self.settings.base_url} answered none of "
-                    f"{problems} questions: {answer.problem}."
-                )
-            tell(left)
+                if answer.text is not None:
+                    kept = {"answer": answer._asdict(), "prompt": prompt}
+                    write_json(self._path(key), {**kept, "model": self.settings.model})
+                self._remember(key, answer)
+                left, problems = left - 1, problems + (answer.text is None)
+                if not self.tokens["answers"] and problems == min(len(unknown), GIVE_UP):
+                    raise LabelerFailed(
+                        f"{self.settings.model!r} at {self.settings.base_url} answered none of "
+                        f"{problems} questions: {answer.problem}."
+                    )
+                tell(left)
 
         async with open_server(self.settings) as server:
-            tasks = [asyncio.create_task(one(*pair)) for pair in unknown.items()]
+            tasks = [asyncio.create_task(ask_on()) for _ in range(self.settings.concurrency)]
             try:
                 await asyncio.gather(*tasks)
-            finally:  # where one failed, the others need not be asked
+            finally:  # where one failed, the others need not go on
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)

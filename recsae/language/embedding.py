@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from recsae import columns as C
 from recsae.cases import spread
@@ -88,10 +87,14 @@ def embedding_scores(
     shown = _unit(vectors(_texts(cases)))
     rank_sum = np.zeros(len(latents))
     for first in range(0, len(sentences), BLOCK):
-        ranks = rankdata(said[first : first + BLOCK] @ shown.T, axis=1)
+        similarity = said[first : first + BLOCK] @ shown.T
+        ordered = np.sort(similarity, axis=1)
         for number in np.flatnonzero((sentence >= first) & (sentence < first + BLOCK)):
             mine = active.indices[active.indptr[number] : active.indptr[number + 1]]
-            rank_sum[number] = ranks[sentence[number] - first, mine].sum()
+            row = sentence[number] - first
+            near, all_near = similarity[row, mine], ordered[row]
+            below, up_to = (np.searchsorted(all_near, near, side) for side in ("left", "right"))
+            rank_sum[number] = ((below + up_to + 1) / 2).sum()
     n_neg = len(cases) - n_pos
     with np.errstate(invalid="ignore", divide="ignore"):
         auc = (rank_sum - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg)

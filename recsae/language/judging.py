@@ -38,9 +38,6 @@ class Trial(NamedTuple):
     truth: NDArray[np.bool_]
     marked: Rows
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
 
 def detection_trial(sampler: CaseSampler, latent: int, n: int) -> Trial:
     """At most n cases, as many active as not: actives of all strengths, inactives half hard."""
@@ -112,7 +109,7 @@ def judge(
             asked.append((number, part, prompt))
     answers = client.ask([prompt.text for _, _, prompt in asked], what, progress)
     read = read_levels if task == LEVEL else read_verdicts
-    found = [np.full(len(trial), np.nan) for _, trial in tried]
+    found = [np.full(len(trial.rows), np.nan) for _, trial in tried]
     for (number, part, prompt), answer in zip(asked, answers, strict=True):
         said = read(answer.text or "", prompt.ids)
         found[number][part] = [np.nan if value is None else float(value) for value in said]
@@ -164,7 +161,7 @@ def figures(
         without = _bound(truth[new], yes[new], cases.user[rows[new]])
         low = None if without is None else min(low, without)
     return {
-        "n_asked": len(trial),
+        "n_asked": len(trial.rows),
         "n_parsed": int(answered.sum()),
         "n_failed": int((~answered).sum()),
         "true_positives": true_pos,

@@ -105,8 +105,9 @@ def rises(activations: Floats, cases: Cases, rows: Rows, n: int) -> Rises:
     """By how much each of the last n items raised a latent when it was appended.
 
     ``raised`` is the activation after the item less the one before it (0 before the first item);
-    NaN where a position is not among the cases, or the sequence has no such item. ``counts`` is
-    true where the latent has been active ever since: what an item brought before is gone.
+    NaN from the first position on that is not among the cases, and where the sequence has no such
+    item. ``counts`` is true where the latent has been active ever since: what an item brought
+    before is gone.
     """
     back = np.arange(n + 1)
     index = np.maximum(rows[:, None] - back, 0)
