@@ -76,11 +76,9 @@ def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_mat
 
     Notes
     -----
-    Pearson's correlation over all cases. Only pairs that are ever active together are looked at:
-    for all others it is not above 0. A latent that is never active has no correlation.
+    Pearson's correlation over all cases; the codes stay sparse, and 512 latents are compared at a
+    time. A latent that is never active, or always the same, is like none.
     """
-    import scipy.sparse
-
     n_cases = ours.shape[0]
     if others.shape[0] != n_cases:
         raise InvalidInput(
@@ -92,9 +90,9 @@ def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_mat
     parts = []
     for first in range(0, ours.shape[1], CHUNK):
         chunk = slice(first, first + CHUNK)
-        together = scipy.sparse.coo_matrix(columns[:, chunk].T @ rows)
-        value = together.data - n_cases * one.mean[chunk][together.row] * two.mean[together.col]
-        parts.append(_best_of_pairs(together.row, together.col, value, columns[:, chunk].shape[1]))
+        together = (columns[:, chunk].T @ rows).toarray()
+        together -= np.outer(n_cases * one.mean[chunk], two.mean)
+        parts.append(_best_of(together))
     return _joined(parts)
 
 
@@ -157,18 +155,6 @@ def _best_of(similarity: NDArray[np.float64]) -> Best:
     other = similarity.argmax(1)
     value = similarity[np.arange(len(other)), other]
     return Best(np.where(value > 0, other, -1), np.where(value > 0, value, 0.0))
-
-
-def _best_of_pairs(
-    row: NDArray[np.int64], column: NDArray[np.int64], value: NDArray[np.float64], n: int
-) -> Best:
-    """The largest value of each of n rows, among pairs; of equal ones the first column."""
-    other, best = np.full(n, -1, dtype=np.int64), np.zeros(n)
-    order = np.lexsort((column, -value, row))
-    order = order[value[order] > 0]
-    rows, first = np.unique(row[order], return_index=True)
-    other[rows], best[rows] = column[order[first]], value[order[first]]
-    return Best(other, best)
 
 
 def _joined(parts: list[Best]) -> Best:
