@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from recsae.cli.comparing import compare
 from recsae.cli.looking import doctor, inspect, plugins
 from recsae.cli.profiling import profile
 from recsae.cli.reading import concepts, report
@@ -46,5 +47,5 @@ def group() -> None:
     """
 
 
-for _command in (demo, run, inspect, concepts, profile, steer, report, plugins, doctor):
+for _command in (demo, run, inspect, concepts, profile, steer, compare, report, plugins, doctor):
     group.add_command(_command)
