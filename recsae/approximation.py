@@ -1,0 +1,84 @@
+"""How much of the scores a few values explain: linear fits of hidden states, judged on others.
+
+Variance is that of the scores, through the matrix of :func:`recsae.named_share.score_metric`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsae.named_share import RIDGE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+
+def explained(
+    states: NDArray[np.float32], guess: NDArray[np.float32] | Floats, metric: Floats
+) -> float:
+    """Share of the score variance of states ``(n, d)`` that guesses ``(n, d)`` explain.
+
+    >>> states = np.array([[0.0, 1.0], [0.0, -1.0]], dtype=np.float32)
+    >>> explained(states, states / 2, np.eye(2))
+    0.75
+    """
+    error = states.astype(np.float64) - guess
+    own = states - states.mean(0, dtype=np.float64)
+    lost, total = (np.einsum("nd,de,ne->", v, metric, v, optimize=True) for v in (error, own))
+    return float(1 - lost / total)
+
+
+def linear_fit(values: Floats, states: NDArray[np.float32]) -> tuple[Floats, Floats]:
+    """Weights ``(m, d)`` and intercept ``(d,)`` of states ``(n, d)`` on values ``(n, m)``.
+
+    By ridge regression with one penalty for values of whatever size; a constant gets no weight.
+    """
+    mean, state_mean = values.mean(0), states.mean(0, dtype=np.float64)
+    size = values.std(0)
+    size[size < 1e-12] = np.inf
+    z = (values - mean) / size
+    gram = z.T @ z / len(z) + RIDGE * np.eye(z.shape[1])
+    weights = np.linalg.solve(gram, z.T @ (states - state_mean) / len(z)) / size[:, None]
+    return weights, state_mean - mean @ weights
+
+
+def explained_by_one(
+    known: tuple[Floats, NDArray[np.float32]],
+    test: tuple[Floats, NDArray[np.float32]],
+    metric: Floats,
+) -> Floats:
+    """``(m,)`` share of held-out score variance that each of m values alone explains.
+
+    States are fitted on one value at a time, by least squares on construction cases.
+
+    Parameters
+    ----------
+    known, test
+        Values ``(n, m)`` and states ``(n, d)`` of construction and of held-out cases.
+    """
+    z, states = known[0] - known[0].mean(0), known[1].astype(np.float64)
+    mean = states.mean(0)
+    spread_ = np.square(z).sum(0)
+    weights = (z.T @ (states - mean)) / np.where(spread_ > 0, spread_, np.inf)[:, None]
+    test_z, test_states = test[0] - known[0].mean(0), test[1].astype(np.float64)
+    own = test_states - test_states.mean(0)
+    error = test_states - mean
+    total = np.einsum("nd,de,ne->", own, metric, own, optimize=True)
+    unexplained = np.einsum("nd,de,ne->", error, metric, error, optimize=True)
+    both = np.einsum("md,de,me->m", weights, metric, test_z.T @ error)
+    squared = np.einsum("md,de,me->m", weights, metric, weights) * np.square(test_z).sum(0)
+    return np.asarray(1 - (unexplained - 2 * both + squared) / total, dtype=np.float64)
+
+
+def explained_by_all(
+    known: tuple[Floats, NDArray[np.float32]],
+    test: tuple[Floats, NDArray[np.float32]],
+    metric: Floats,
+) -> float:
+    """The same for all values together, see :func:`linear_fit`."""
+    weights, start = linear_fit(*known)
+    return explained(test[1], test[0] @ weights + start, metric)

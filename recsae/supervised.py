@@ -1,0 +1,275 @@
+"""The supervised yardstick: how near an SAE's latents come to directions made from the answers.
+
+After Makelov, Lange & Nanda 2024, "Towards principled evaluations of sparse autoencoders for
+interpretability and control": for every attribute a class-mean direction and a logistic probe
+stand beside the SAE's best latent, judged by interpretability (does its value tell the
+attribute?), approximation (how much of the scores does it explain?) and control (does editing
+along it change the lists as intended?). Two ways of failing are flagged: an attribute split over
+many latents, and an attribute hidden behind a stronger one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from recsae.approximation import explained_by_all, explained_by_one
+from recsae.cases import spread
+from recsae.control import Control, control
+from recsae.failings import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
+from recsae.named_share import score_metric
+from recsae.probes import (
+    balanced_accuracies,
+    best_thresholds,
+    class_means,
+    clustered_aucs,
+    logistic_probes,
+    probe_aucs,
+)
+from recsae.sae import sparse_code
+from recsae.workspace import BASELINES
+from recsae.yardstick import TARGETS, attribute_tasks, best_unit_aucs, task_truth, unit_aucs
+
+if TYPE_CHECKING:
+    import scipy.sparse
+    from numpy.typing import NDArray
+
+    from recsae.attributes import ItemAttributes
+    from recsae.cases import Cases
+    from recsae.workspace import Workspace
+    from recsae.yardstick import Task
+
+    Floats = NDArray[np.float64]
+    Truth = NDArray[np.bool_]
+
+MAX_CASES = 30_000
+LEARNABLE = 0.55
+METHODS = ("sae", "class_mean", "probe")
+
+
+class LeftOut(NamedTuple):
+    """An attribute that no probe can learn from the hidden states."""
+
+    attribute: str
+    site: str
+    auc: float
+    low: float
+
+
+def learnable(attributes: ItemAttributes, cases: Cases) -> tuple[list[Task], list[LeftOut]]:
+    """The attributes that can be read from the states, and those that cannot, with the evidence.
+
+    Decided on construction cases alone: a linear probe of the first half of the users is tried on
+    the other half, at the site where the attribute is known best. An attribute stays if the lower
+    bound of the probe's ROC-AUC exceeds .55: one-sided 95 %, users being the unit, divided by the
+    number of sites since the best one was picked on the same users.
+    """
+    tasks = attribute_tasks(attributes, cases)
+    if not tasks:
+        return [], []
+    some = cases.take(spread(len(cases), MAX_CASES))
+    found = probe_aucs(some.states, task_truth(attributes, tasks, some), some.user)
+    low = found.low(1 - 0.05 / len(TARGETS))
+    names = [_name(attributes, task) for task in tasks]
+    left_out = [
+        LeftOut(names[i], task.site, float(found.auc[i]), float(low[i]))
+        for i, task in enumerate(tasks)
+        if not low[i] > LEARNABLE
+    ]
+    return [t for t, bound in zip(tasks, low, strict=True) if bound > LEARNABLE], left_out
+
+
+class Side(NamedTuple):
+    """Construction or held-out cases with the answers and the SAE's activations."""
+
+    cases: Cases
+    truth: Truth
+    code: scipy.sparse.csr_matrix
+
+
+class Yardstick(NamedTuple):
+    """What every part of the comparison is made from."""
+
+    attributes: ItemAttributes
+    tasks: list[Task]
+    left_out: list[LeftOut]
+    known: Side
+    test: Side
+    latents: NDArray[np.int64]  # the best of each task, on construction cases
+    directions: dict[str, Floats]  # (n_tasks, d) for each method
+
+
+def yardstick_of(work: Workspace) -> Yardstick:
+    """Tasks, answers, latents and directions; all chosen and fitted on construction cases."""
+    attributes = work.labeler.attributes
+    tasks, left_out = learnable(attributes, work.construction)
+    sides = []
+    for cases in (work.construction, work.heldout):
+        some = cases.take(spread(len(cases), MAX_CASES))
+        code = sparse_code(work.sae.encode_sparse, some.states, work.sae.n_latents)
+        sides.append(Side(some, task_truth(attributes, tasks, some), code))
+    known, test = sides
+    latents = unit_aucs(known.code, known.truth).argmax(0)
+    directions = {
+        "sae": work.sae.directions().double().numpy()[latents],
+        "class_mean": class_means(known.cases.states, known.truth),
+        "probe": logistic_probes(known.cases.states, known.truth),
+    }
+    return Yardstick(attributes, tasks, left_out, known, test, latents, directions)
+
+
+def supervised_table(work: Workspace, yardstick: Yardstick | None = None) -> pd.DataFrame:
+    """One row per attribute; everything is measured on held-out cases.
+
+    Columns, where M is ``sae`` (the best latent), ``class_mean`` or ``probe``:
+
+    - ``attribute, site, prevalence, best_latent``;
+    - ``auc_M, auc_low_M, balanced_accuracy_M``: of the activation or projection, and of
+      ``auc_neurons, auc_random, auc_pca`` the best unit;
+    - ``explained_M``: share of score variance that this one value explains;
+    - ``lift_M, off_target_M, ndcg_kept_M``: change of the attribute's share in the top 10 after an
+      edit, mean absolute change of the other attributes, NDCG@10 kept; see :mod:`recsae.control`.
+      Missing where scores are not linear in the states. ``share_before`` is the unedited share;
+    - ``auc_latents_1`` to ``auc_latents_16, overlap, over_split``, and ``occluded_by,
+      told_apart_auc``: see :mod:`recsae.failings`.
+    """
+    yardstick = yardstick or yardstick_of(work)
+    return _table(work, yardstick, _control(work, yardstick))
+
+
+def supervised_stage(work: Workspace) -> dict[str, Any]:
+    """``{rows, summary}``: the table as records and what it says in all, ready for JSON.
+
+    In the summary ``explained_together`` is the share of score variance that all attributes
+    explain: by the activations of their best latents (``n_latents`` different ones), by the
+    projections on their directions, and by the ``answers`` themselves, the paper's supervised
+    dictionary. Projections are dense: as many as the state is wide (``width``) explain everything.
+    """
+    yardstick = yardstick_of(work)
+    turned = _control(work, yardstick)
+    table = _table(work, yardstick, turned)
+    return {
+        "rows": [{k: _plain(v) for k, v in row.items()} for row in table.to_dict("records")],
+        "summary": _summary(work, yardstick, table, turned),
+    }
+
+
+def _table(work: Workspace, y: Yardstick, turned: Control | None) -> pd.DataFrame:
+    names = [_name(y.attributes, task) for task in y.tasks]
+    table = pd.DataFrame({"attribute": names, "site": [task.site for task in y.tasks]})
+    if not y.tasks:
+        return table
+    table["prevalence"] = y.test.truth.mean(0)
+    table["best_latent"] = y.latents
+    for method in METHODS:
+        values, tested = _values(y, y.known, method), _values(y, y.test, method)
+        aucs = clustered_aucs(tested, y.test.truth, y.test.cases.user)
+        table[f"auc_{method}"], table[f"auc_low_{method}"] = aucs.auc, aucs.low()
+        thresholds = best_thresholds(values, y.known.truth)
+        table[f"balanced_accuracy_{method}"] = balanced_accuracies(tested, y.test.truth, thresholds)
+        known, test = (values, y.known.cases.states), (tested, y.test.cases.states)
+        table[f"explained_{method}"] = explained_by_one(known, test, _metric(work))
+    for name in BASELINES:
+        code = work.baseline(name, work.config.k)
+        codes = [
+            sparse_code(code.encode_sparse, side.cases.states, code.n_latents)
+            for side in (y.known, y.test)
+        ]
+        table[f"auc_{name}"] = best_unit_aucs(codes[0], y.known.truth, codes[1], y.test.truth)[1]
+    if turned is not None:
+        table = table.assign(**_control_columns(y, turned))
+    sides = _coded(y.known), _coded(y.test)
+    split, hidden = splitting(*sides), occlusion(*sides, y.latents)
+    hidden["occluded_by"] = [None if by is None else names[by] for by in hidden["occluded_by"]]
+    return table.assign(**split, **hidden)
+
+
+def _coded(side: Side) -> Coded:
+    return Coded(side.code, side.truth, side.cases.states)
+
+
+def _values(y: Yardstick, side: Side, method: str) -> Floats:
+    """``(n, n_tasks)`` activations of the best latents, or projections on directions."""
+    if method == "sae":
+        return np.asarray(side.code[:, y.latents].toarray(), dtype=np.float64)
+    return side.cases.states.astype(np.float64) @ y.directions[method].T
+
+
+def _control(work: Workspace, y: Yardstick) -> Control | None:
+    if work.head is None or not y.tasks:
+        return None
+    values = y.attributes.matrix[:, [task.column for task in y.tasks]].toarray()
+    directions = np.concatenate([y.directions[method] for method in METHODS])
+    return control(directions, values.astype(float), y.known.cases, y.test.cases, work.head)
+
+
+def _control_columns(y: Yardstick, turned: Control) -> dict[str, Floats]:
+    m = len(y.tasks)
+    own = np.arange(m)
+    found = {"share_before": turned.before}
+    for number, method in enumerate(METHODS):
+        part = slice(number * m, (number + 1) * m)
+        change = turned.after[part] - turned.before
+        found[f"lift_{method}"] = change[own, own]
+        others = np.abs(change).sum(1) - np.abs(change[own, own])
+        found[f"off_target_{method}"] = others / (m - 1) if m > 1 else np.full(m, np.nan)
+        found[f"ndcg_kept_{method}"] = turned.ndcg_kept[part]
+    return found
+
+
+def _metric(work: Workspace) -> Floats:
+    return score_metric(work.head, work.recommender.catalog.recommendable, work.sae.width)
+
+
+def _summary(
+    work: Workspace, y: Yardstick, table: pd.DataFrame, turned: Control | None
+) -> dict[str, Any]:
+    left_out = [entry._asdict() for entry in y.left_out]
+    found: dict[str, Any] = {"n_attributes": len(y.tasks), "left_out": left_out}
+    if not y.tasks:
+        return found
+    measures = ["auc", "balanced_accuracy", "explained"]
+    if turned is not None:
+        measures += ["lift", "off_target", "ndcg_kept"]
+    for measure in measures:
+        means = {m: _plain(table[f"{measure}_{m}"].mean()) for m in METHODS}
+        found[f"mean_{measure}"] = means
+    codes = ("sae", *BASELINES, "class_mean", "probe")
+    found["mean_auc"] = {name: _plain(table[f"auc_{name}"].mean()) for name in codes}
+    metric = _metric(work)
+    known, test = y.known.cases.states, y.test.cases.states
+    sources = {m: (_values(y, y.known, m), _values(y, y.test, m)) for m in METHODS}
+    sources["answers"] = (y.known.truth.astype(float), y.test.truth.astype(float))
+    found["explained_together"] = {
+        name: explained_by_all((values, known), (tested, test), metric)
+        for name, (values, tested) in sources.items()
+    }
+    found |= {"n_latents": len(set(y.latents.tolist())), "width": work.sae.width}
+    if turned is None:
+        found["control"] = {
+            "skipped": f"Scores are not linear in the states at {work.site!r}: an edit there has "
+            "no norm that could be made the same for every direction."
+        }
+    else:
+        found["control"] = {"dose": turned.dose, "n_cases": turned.n_cases}
+    found["over_split"] = table.loc[table["over_split"], "attribute"].tolist()
+    found["occluded"] = table.loc[table["occluded_by"].notna(), "attribute"].tolist()
+    found["rules"] = {
+        "over_split": f"{SPLIT_AT} latents together tell it by more than {SPLIT_GAIN} of AUC "
+        f"better than one, and share less than {OVERLAP} of their activity",
+        "occluded": "its best latent tells another attribute better, one that moves the states "
+        "more, while a probe tells the two apart",
+    }
+    return found
+
+
+def _name(attributes: ItemAttributes, task: Task) -> str:
+    return ": ".join(attributes.names[task.column])
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold; None for what is unknown."""
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not np.isfinite(value) else value
