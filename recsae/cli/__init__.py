@@ -12,6 +12,7 @@ from recsae.cli.looking import doctor, inspect, plugins
 from recsae.cli.profiling import profile
 from recsae.cli.reading import concepts, report
 from recsae.cli.running import demo, run
+from recsae.cli.scanning import sites
 from recsae.cli.turning import steer
 from recsae.console import run_command
 from recsae.distributed import ranks_of_torchrun
@@ -47,5 +48,5 @@ def group() -> None:
     """
 
 
-for _command in (demo, run, inspect, concepts, profile, steer, compare, report, plugins, doctor):
+for _command in (demo, run, inspect, sites, concepts, profile, steer, compare, report, plugins, doctor):
     group.add_command(_command)
