@@ -185,35 +185,34 @@ def counterexamples(
     first users.
     """
     n = code.shape[0]
-    by_latent, levels = code.tocsc(), predictions.levels.tocsc()
     shuffled = np.random.default_rng(0).permutation(n)
-    level, fires = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
-    order = np.lexsort((predictions.threshold, predictions.column))
-    before, said = None, np.arange(n)
+    levels, by_latent = predictions.levels.tocsc(), code.tocsc()
+    by_latent.sort_indices()
+    level, fires, before = np.zeros(n, dtype=np.int16), np.zeros(n, dtype=bool), -1
     found: list[tuple[int, str, int, float, int]] = []
-    for latent in order.tolist():
+    for latent in np.argsort(predictions.column, kind="stable").tolist():
         column, threshold = int(predictions.column[latent]), int(predictions.threshold[latent])
-        if before is None or before[0] != column:
-            level[:] = 0
+        if column != before:
             span = slice(levels.indptr[column], levels.indptr[column + 1])
+            level[:] = 0
             level[levels.indices[span]] = levels.data[span]
-        if before != (column, threshold):
-            said = np.flatnonzero(level >= threshold)
-            said = said[np.lexsort((shuffled[said], -level[said]))]
-            before = (column, threshold)
+            ranked = shuffled[np.argsort(-level[shuffled], kind="stable")]
+            below = -level[ranked]
+            before = column
         span = slice(by_latent.indptr[latent], by_latent.indptr[latent + 1])
         active, value = by_latent.indices[span], by_latent.data[span]
         if not len(active):
             continue  # never active: no evidence either way
+        n_said = np.searchsorted(below, -threshold, side="right")
         fires[active] = True
-        for case in _of_different_users(said, cases.user, fires):
+        for case in _of_different_users(ranked[:n_said], cases.user, fires):
             found.append((latent, MISSED, case, 0.0, int(level[case])))
         fires[active] = False
-        strength = dict(zip(active.tolist(), value.tolist(), strict=True))
-        wrong = active[level[active] < threshold]
-        wrong = wrong[np.lexsort((wrong, -value[level[active] < threshold]))]
+        wrong = np.flatnonzero(level[active] < threshold)
+        wrong = active[wrong[np.argsort(-value[wrong], kind="stable")]]
         for case in _of_different_users(wrong, cases.user, fires):
-            found.append((latent, UNEXPECTED, case, strength[case], int(level[case])))
+            strength = float(value[np.searchsorted(active, case)])
+            found.append((latent, UNEXPECTED, case, strength, int(level[case])))
     return _described(found, predictions, cases)
 
 
