@@ -92,7 +92,7 @@ def _show(found: dict[str, Any]) -> None:
     click.echo(
         f"\nLearned from {n_learned:,} positions and tested on {n_tested:,} of other users; the "
         f"states of all sites were captured in {found['capture_seconds']} s. A small SAE ranks "
-        "sites; the figures of a whole run are better. NDCG kept and the AUCs say little of a site "
+        "sites; the figures of a whole run differ. NDCG kept and the AUCs say little of a site "
         "that only a part of the scores goes through."
     )
     click.echo(f"\nRecommended: {best['site']}: {best['reason']}.")
