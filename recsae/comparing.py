@@ -166,7 +166,7 @@ def _headline(side: Side) -> dict[str, Any]:
         "NDCG kept": report["accuracy"]["heldout"]["ndcg_kept"],
         "concepts tested": counts["tested"],
         "concepts verified": counts["verified"],
-        "different names verified": counts["distinct_verified"],
+        "distinct ones verified": counts["distinct_verified"],
         **{f"named share, {n} concepts": share[n] for n in SHARES},
         "attribute AUC": float(np.mean(aucs)) if aucs else None,
     }

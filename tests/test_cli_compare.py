@@ -82,6 +82,20 @@ def test_the_same_folder_twice_is_fine(says):
     assert "\nlost " not in out
 
 
+def test_a_long_name_is_cut_in_the_table_and_whole_for_machines(says, renamed, tmp_path):
+    from recsae import columns as C
+    from recsae.concepts import ConceptDictionary
+
+    other, long = copy_of(renamed, tmp_path / "other"), "fans of " + "A, B and C, " * 9
+    dictionary = ConceptDictionary.load(other)
+    dictionary.table[C.NAME] = dictionary.table[C.NAME].replace("Jokes", long)
+    dictionary.save(other)
+    shown = says(planted_run(), other)[1]
+    assert long not in shown
+    assert f"{long[:43]}…" in shown
+    assert long in json.loads(says(planted_run(), other, "--json")[1])["names"]["new"]
+
+
 def test_by_name_counts_are_of_names(says, renamed, tmp_path):
     other = copy_of(renamed, tmp_path / "other")
     manifest = read_json(other / "heldout/manifest.json")

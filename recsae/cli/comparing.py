@@ -9,7 +9,7 @@ import click
 
 from recsae.console import PATH, show_json, show_table
 
-N_SHOWN, N_NAMES = 8, 20
+N_SHOWN, N_NAMES, WIDEST = 8, 20, 44
 KINDS = {
     "same name": "pairs with the same name",
     "another name": "pairs with another name",
@@ -59,7 +59,7 @@ def compare(before: Path, after: Path, everything: bool, as_json: bool) -> None:
     show_table(("", "before", "after"), figures)
     click.echo("")
     rows = every if everything else strongest(every, N_SHOWN)
-    show_table(list(COLUMNS.values()), [[row[key] for key in COLUMNS] for row in rows])
+    show_table(list(COLUMNS.values()), [[_short(row[key]) for key in COLUMNS] for row in rows])
     if not everything:
         click.echo(
             f"\nThe strongest changes, at most {N_SHOWN} of each kind, with a verified concept on "
@@ -80,5 +80,13 @@ def _show_counts(found: dict[str, Any], everything: bool) -> None:
     for key, words in (("both", "in both"), ("lost", "only before"), ("new", "only after")):
         names = found["names"][key]
         shown = names if everything else names[:N_NAMES]
-        more = f" and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
-        click.echo(f"names verified {words} ({len(names)}): {', '.join(shown) or '-'}{more}")
+        more = f"; and {len(names) - len(shown)} more" if len(shown) < len(names) else ""
+        click.echo(
+            f"names verified {words} ({len(names)}): {'; '.join(map(_short, shown)) or '-'}{more}"
+        )
+
+
+def _short(value: Any) -> Any:
+    """A name cut where it would make a table too wide; --json has all of it."""
+    long = isinstance(value, str) and len(value) > WIDEST
+    return f"{value[: WIDEST - 1]}…" if long else value
