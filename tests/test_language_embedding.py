@@ -1,6 +1,7 @@
 """The score of a label's words, on texts and codes worked out by hand."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -95,6 +96,16 @@ def test_nothing_is_said_where_nothing_is_known():
     found = scores(code, cases, labels("zzz of the", *["Horror"] * 4))
     assert np.isnan(found[:4]).all()
     assert np.isfinite(found[4])
+
+
+def test_counts_in_a_label_are_no_words():
+    """A title may be "10"; "At least 6 of the top 10 recommendations are popular" is untested."""
+    frame = ITEMS.frame.assign(**{C.TITLE: ["10"] * (N_ITEMS + 1)})
+    cases = toy.random_cases(np.random.default_rng(0), 400, 40, items=replace(ITEMS, frame=frame))
+    said = labels("At least 6 of the top 10 recommendations are popular.", "10 Horror")
+    found = scores(np.tile(shares(cases)[:, :1] >= 3, 2), cases, said)
+    assert np.isnan(found[0])
+    assert found[1] > 0.95
 
 
 def test_cases_are_thinned_to_a_limit():

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Vectors = Callable[[Sequence[str]], NDArray[Any]]
 
 EMBEDDING_AUC = "embedding_auc"
+COUNTED = "10"  # "of the top 10 recommendations" speaks of no item
 N_CASES, N_DIMENSIONS, MAX_ITEMS, BLOCK = 20_000, 200, 50_000, 64
 
 
@@ -35,12 +36,13 @@ def fit_vectors(cases: Cases, n_dimensions: int = N_DIMENSIONS, seed: int = 0) -
     Returns a function from texts to ``(n, n_dimensions)``; a text without a known word is zero.
     """
     from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, TfidfVectorizer
 
     texts = ItemTexts(cases.catalog)
     items = np.unique(np.concatenate([cases.last_items.ravel(), cases.top_items[:, 0]]))
     items = items[items > 0][spread(int((items > 0).sum()), MAX_ITEMS)]
-    words = TfidfVectorizer(stop_words="english", sublinear_tf=True, dtype=np.float32)
+    stop = [*ENGLISH_STOP_WORDS, COUNTED]
+    words = TfidfVectorizer(stop_words=stop, sublinear_tf=True, dtype=np.float32)
     try:
         matrix = words.fit_transform([texts[int(i)] for i in items])
     except ValueError:  # no item has any word
