@@ -84,8 +84,9 @@ class Recommender(Protocol):
 
     An adapter may also have ``hides_history = True``, if its recommendations leave out the items of
     the history as its own evaluation does, ``max_positions``, at how many positions it can be
-    captured in reasonable time, if it ranks slowly, and ``represent_sites``, the method behind
-    :func:`represent_sites`, if one forward gives the states of several sites.
+    captured in reasonable time, if it ranks slowly, ``represent_sites``, the method behind
+    :func:`represent_sites`, if one forward gives the states of several sites, and the two methods
+    of :class:`ReadsVectors`, if states can be differentiated by what the model reads.
     """
 
     name: str
@@ -126,6 +127,27 @@ class Recommender(Protocol):
 
     def describe(self) -> dict[str, Any]:
         """Facts for ``recsae inspect``: versions, settings, what was detected and how sure."""
+
+
+@runtime_checkable
+class ReadsVectors(Recommender, Protocol):
+    """An adapter whose model can be given vectors in place of items; gradients need it.
+
+    :class:`recsae.lookups.Lookups` does most of the work for a torch module. Both methods raise
+    CannotOpenModel, with the reason, where a model cannot be read like that.
+    """
+
+    def input_vectors(self, batch: Batch) -> torch.Tensor:
+        """What the model looks up for each item, ``(n, length, d_in)``; of padding anything."""
+
+    def represent_from(
+        self, batch: Batch, vectors: torch.Tensor, site: str | None = None
+    ) -> torch.Tensor:
+        """States ``(n, d)`` of the batch with these vectors as what was looked up.
+
+        With those of ``input_vectors`` the states are those of ``represent``. They can be
+        differentiated by the vectors; ``torch.autograd.grad`` leaves nothing in the model.
+        """
 
 
 def leave_one_out(sequences: Sequences, split: str = "test") -> EvaluationCases:

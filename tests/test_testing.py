@@ -39,7 +39,7 @@ def test_planted_is_a_recommender_and_passes_the_kit(planted: PlantedRecommender
     assert isinstance(planted, Recommender)
     names = check_recommender(planted)
     assert names == list(dict.fromkeys(names))
-    assert len(names) == 18
+    assert len(names) == 19
 
 
 def test_a_recommender_of_users_passes_the_kit():

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from recsae.catalog import ItemCatalog
 from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
@@ -15,30 +15,23 @@ from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, is_
 from recsae.sequences import Batch, Sequences, to_try
 
 from .boundary import recbole_boundary
-from .dataset import Data
+from .dataset import NO_ITEMS, Data, ItemSource
 from .evaluation import evaluation_cases
 from .heads import Head, facts, find_head
 from .inner import inner_sites
 from .places import Found, Look, find_default
 from .scoring import Scorer
 from .taps import Tap, at_last_item, read, watching_gathered
+from .vectors import differentiable_states, lookups_of
 
 if TYPE_CHECKING:
     import torch
 
+    from recsae.lookups import Lookups
+
 SITE = "sequence"
 USER_SITE = "user"
 PROBES, PAIRS = 32, 5_000_000
-
-
-class ItemSource(NamedTuple):
-    """Where titles and attributes of items were looked for."""
-
-    path: Path | None
-    columns: tuple[str, ...]
-
-
-NO_ITEMS = ItemSource(None, ())
 
 
 class RecBoleRecommender:
@@ -186,6 +179,22 @@ class RecBoleRecommender:
         if not outputs or outputs[0].shape != shape:
             raise CannotOpenModel(f"{self.name} does not give the states of all positions there.")
         return outputs[0].detach().cpu()
+
+    @cached_property
+    def _lookups(self) -> Lookups:
+        return lookups_of(self.model, self._scorer, self.interaction(self._probe), self._probe)
+
+    def input_vectors(self, batch: Batch) -> torch.Tensor:
+        """What the model's item table holds for each item."""
+        return self._lookups.vectors(batch.items)
+
+    def represent_from(
+        self, batch: Batch, vectors: torch.Tensor, site: str | None = None
+    ) -> torch.Tensor:
+        """States at the last item with these vectors looked up for the items."""
+        tap, asked = self._tap(site), self.interaction(batch)
+        with self._lookups.replaced(batch.items, batch.lengths, vectors):
+            return differentiable_states(self.model, tap, self._scorer, asked)
 
     def score(self, batch: Batch) -> torch.Tensor:
         """Scores by the model's own ``full_sort_predict``, or ``predict`` over all items."""

@@ -38,6 +38,16 @@ class Data(NamedTuple):
     files: list[Path]
 
 
+class ItemSource(NamedTuple):
+    """Where titles and attributes of items were looked for."""
+
+    path: Path | None
+    columns: tuple[str, ...]
+
+
+NO_ITEMS = ItemSource(None, ())
+
+
 def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | None) -> Path:
     """Folder that holds ``name.inter``.
 

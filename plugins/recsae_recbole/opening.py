@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from recsae.catalog import ItemCatalog, build_catalog, read_items_csv
 from recsae.errors import CannotOpenModel, InvalidInput
 
-from .adapter import ItemSource, RecBoleRecommender
+from .adapter import RecBoleRecommender
 from .boundary import recbole_boundary
 from .checkpoint import build_model, model_class, read_checkpoint
-from .dataset import Data, find_data, open_data, read_item_file
+from .dataset import Data, ItemSource, find_data, open_data, read_item_file
 
 if TYPE_CHECKING:
     import pandas as pd

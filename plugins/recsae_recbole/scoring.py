@@ -88,14 +88,14 @@ class Scorer:
             scores = [self.model.predict(pair).view(-1) for pair in pairs]
         return torch.stack(scores, dim=1).cpu()
 
-    def until(self, interaction: Any) -> None:
+    def until(self, interaction: Any, *, gradients: bool = False) -> None:
         """Run the scoring of the interaction until something raises :class:`Reached`.
 
         A model that scores pairs is shown each sequence with its own last item as the candidate.
         """
         import torch
 
-        with torch.no_grad(), suppress(Reached):
+        with torch.set_grad_enabled(gradients), suppress(Reached):
             if self.by_pairs:
                 self.model.predict(self._with_candidates(interaction, self._own(interaction)))
             else:

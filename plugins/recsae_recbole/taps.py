@@ -170,7 +170,14 @@ def watching_gathered(model: Any, gathered: list[torch.Tensor]) -> Iterator[None
 
 
 def at_last_item(model: Any, tap: Tap, output: torch.Tensor, interaction: Any) -> torch.Tensor:
-    """States ``(n, d)`` out of what passed a tap.
+    """States ``(n, d)`` out of what passed a tap, as plain values on the CPU."""
+    return differentiable_at_last_item(model, tap, output, interaction).detach().cpu()
+
+
+def differentiable_at_last_item(
+    model: Any, tap: Tap, output: torch.Tensor, interaction: Any
+) -> torch.Tensor:
+    """States ``(n, d)`` out of what passed a tap, where and as the model made them.
 
     Raises
     ------
@@ -196,4 +203,4 @@ def at_last_item(model: Any, tap: Tap, output: torch.Tensor, interaction: Any) -
             f"{tap.call} of {type(model).__name__} gives a tensor {tuple(given.shape)} for {n} "
             "sequences, where one vector for each is needed."
         )
-    return output.detach().cpu()
+    return output

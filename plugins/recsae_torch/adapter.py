@@ -14,13 +14,17 @@ import torch
 from recsae.errors import CannotOpenModel
 from recsae.files import digest_of, digest_of_module
 from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, leave_one_out
+from recsae.sequences import to_try
 
 if TYPE_CHECKING:
     from recsae.catalog import ItemCatalog
+    from recsae.lookups import Lookups
     from recsae.sequences import Batch, Sequences
 
     from .places import Edit, Place
     from .scorer import Scorer
+
+N_LISTENED = 32
 
 
 @dataclass(eq=False)
@@ -84,6 +88,21 @@ class TorchRecommender:
             elif positions:
                 raise CannotOpenModel(f"{self.name} gives one state for each history at {name!r}.")
         return found
+
+    @cached_property
+    def _lookups(self) -> Lookups:
+        return self.scorer.lookups(to_try(self.data, self.max_length, N_LISTENED))
+
+    def input_vectors(self, batch: Batch) -> torch.Tensor:
+        """What the model's item table holds for each item."""
+        return self._lookups.vectors(self.scorer.own_ids[batch.items].clamp_min(0))
+
+    def represent_from(
+        self, batch: Batch, vectors: torch.Tensor, site: str | None = None
+    ) -> torch.Tensor:
+        """States at the last item with these vectors looked up for the items."""
+        states = self.scorer.states_from(self._lookups, self._place(site), batch, vectors)
+        return self.scorer.span(batch).last(states) if states.dim() == 3 else states
 
     def score(self, batch: Batch) -> torch.Tensor:
         """Scores by the model itself."""

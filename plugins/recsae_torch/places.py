@@ -98,8 +98,7 @@ class Place:
             seen = f"a {value.dtype} tensor" if isinstance(value, torch.Tensor) else type(value)
             raise CannotOpenModel(f"{self.name!r} holds no states, but {seen}.")
         # a copy: what comes next in the model may work in place
-        states: torch.Tensor = value.detach().to("cpu", copy=True)
-        return states
+        return value.to("cpu", copy=True)
 
     def edited(self, value: Any, edit: Edit, span: Span | None) -> Any:
         """The states with ``edit (m, d)`` applied to each, padding left alone.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from recsae.errors import CannotOpenModel
+from recsae.lookups import Lookups, find_lookups
 
 from .places import Edit, Padding, Place, Span, every_submodule_called, the_one
 
@@ -72,12 +74,40 @@ class Scorer:
         items = found[:, torch.from_numpy(self.ids[1:])]
         return torch.cat([found.new_zeros(n, 1), items], dim=1)
 
-    def states(self, places: Sequence[Place], batch: Batch) -> dict[str, torch.Tensor]:
+    @cached_property
+    def own_ids(self) -> torch.Tensor:
+        """``(n_items,)`` the module's own id of every internal id; of padding -1."""
+        return torch.from_numpy(self.ids)
+
+    def lookups(self, batch: Batch) -> Lookups:
+        """The tables that the module asks for the items of histories, found by listening."""
+        return find_lookups(
+            self.module, self.own_ids[batch.items], batch.lengths, lambda: self._ask(batch)
+        )
+
+    def states_from(
+        self, lookups: Lookups, place: Place, batch: Batch, vectors: torch.Tensor
+    ) -> torch.Tensor:
+        """States at a place with these vectors looked up for the items, and how they were made."""
+        own = self.own_ids[batch.items]
+        # cuDNN's recurrent layers cannot be differentiated in evaluation mode
+        with (
+            lookups.replaced(own, batch.lengths, vectors),
+            torch.backends.cudnn.flags(enabled=False),
+        ):
+            return self.states([place], batch, gradients=True)[place.name]
+
+    def states(
+        self, places: Sequence[Place], batch: Batch, *, gradients: bool = False
+    ) -> dict[str, torch.Tensor]:
         """States ``(n, d)`` or ``(n, positions, d)`` at each place, out of one forward."""
-        seen, longest = self.passing(places, batch), int(batch.lengths.max())
+        seen = self.passing(places, batch, gradients=gradients)
+        longest = int(batch.lengths.max())
         return {p.name: the_one(p, seen[p.name], len(batch.lengths), longest) for p in places}
 
-    def passing(self, places: Sequence[Place], batch: Batch) -> dict[str, list[torch.Tensor]]:
+    def passing(
+        self, places: Sequence[Place], batch: Batch, *, gradients: bool = False
+    ) -> dict[str, list[torch.Tensor]]:
         """Copies of everything that passes each place while the batch is scored."""
         seen: dict[str, list[torch.Tensor]] = {place.name: [] for place in places}
 
@@ -91,7 +121,7 @@ class Scorer:
         with ExitStack() as stack:
             for place in places:
                 stack.enter_context(place.through(keeping(place)))
-            self._ask(batch)
+            self._ask(batch, gradients=gradients)
         return seen
 
     @contextmanager
@@ -104,12 +134,12 @@ class Scorer:
         with place.through(lambda value: place.edited(value, edit, self._span)):
             yield
 
-    def _ask(self, batch: Batch) -> Any:
+    def _ask(self, batch: Batch, *, gradients: bool = False) -> Any:
         rows = zip(batch.items.numpy(), batch.lengths.tolist(), strict=True)
         histories = [self.ids[items[:length]].tolist() for items, length in rows]
         before, self._span = self._span, self.span(batch)
         try:
-            with torch.no_grad(), every_submodule_called():
+            with torch.set_grad_enabled(gradients), every_submodule_called():
                 return self._score(self.module, _moved(self._make_batch(histories), self._device))
         finally:
             self._span = before

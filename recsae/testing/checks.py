@@ -10,13 +10,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsae.errors import RecSAEError, SiteNotFound
-from recsae.recommender import find_site, is_causal, represent_sites, verify_head
+from recsae.errors import CannotOpenModel, RecSAEError, SiteNotFound
+from recsae.recommender import (
+    ReadsVectors,
+    find_site,
+    is_causal,
+    represent_sites,
+    verify_head,
+)
 from recsae.sequences import Batch
 from recsae.testing.data_checks import evaluation, learned, store
 from recsae.testing.probe import RTOL, Probe, gap_between, need
 
 NO_SITE = "no such site"
+SAME = 1e-6
 
 
 def _ids(probe: Probe) -> None:
@@ -206,6 +213,36 @@ def _head(probe: Probe) -> None:
     need(gap <= RTOL, f"scores of edited states differ from the head's by {gap:.2g}.")
 
 
+def _vectors(probe: Probe) -> None:
+    """Only of adapters that offer it, for models of which they do not say that it cannot be."""
+    recommender, batch = probe.recommender, probe.batch
+    if not isinstance(recommender, ReadsVectors):
+        return
+    try:
+        vectors = recommender.input_vectors(batch)
+        recommender.represent_from(batch, vectors)
+    except CannotOpenModel:
+        return
+    shape = tuple(vectors.shape)
+    need(shape[:-1] == tuple(batch.items.shape), f"vectors of {tuple(batch.items.shape)}: {shape}.")
+    need(not vectors.requires_grad, "vectors of items carry gradients.")
+    for site in probe.names:
+        gap = gap_between(
+            recommender.represent(batch, site),
+            recommender.represent_from(batch, vectors, site).detach(),
+        )
+        need(gap <= SAME, f"states at {site!r} differ by {gap:.2g} with the items' own vectors.")
+        given = vectors.clone().requires_grad_()
+        states = recommender.represent_from(batch, given, site)
+        need(states.requires_grad, f"states at {site!r} cannot be differentiated by the vectors.")
+        weights = torch.linspace(-1, 2, states.shape[1])  # no constant: layers may take out a mean
+        total = (states * weights).sum()
+        (slope,) = torch.autograd.grad(total, given, materialize_grads=True)
+        need(bool(slope.isfinite().all()), f"gradients of states at {site!r} are not finite.")
+        unread = site == probe.names[0] and not bool(slope.any())  # others may read users alone
+        need(not unread, f"states at {site!r} do not depend on the vectors.")
+
+
 def _causal(probe: Probe) -> None:
     for site in probe.recommender.sites():
         true = not site.every_position or is_causal(probe.recommender, site.name, probe.batch)
@@ -236,6 +273,7 @@ CHECKS: dict[str, Callable[[Probe], None]] = {
     "edit changes scores": _edit_changes,
     "edits are gone afterwards": _edit_ends,
     "linear head gives the scores": _head,
+    "vectors given for items give the states": _vectors,
     "every_position is true": _causal,
     "store holds states of real positions": store,
     "evaluation asks for what came next": evaluation,

@@ -101,6 +101,9 @@ def _state(recommender: Recommender) -> dict[str, object]:
     }
     if isinstance(model, torch.nn.Module):
         seen["the model's parameters"] = digest_of_module(model)
+        seen["the model's gradients"] = [
+            (p.requires_grad, p.grad is None) for p in model.parameters()
+        ]
         seen["the model's training mode"] = [m.training for m in model.modules()]
         seen["the model's methods"] = [_own_methods(m) for m in model.modules()]
         seen["the model's hooks"] = [

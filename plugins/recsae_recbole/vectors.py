@@ -1,0 +1,60 @@
+"""A RecBole model given vectors in place of items, so that its states can be differentiated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recsae.errors import CannotOpenModel
+
+from .boundary import recbole_boundary
+from .checkpoint import one_line
+from .taps import Tap, differentiable_at_last_item, read
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsae.lookups import Lookups
+    from recsae.sequences import Batch
+
+    from .scoring import Scorer
+
+
+def lookups_of(model: Any, scorer: Scorer, interaction: Any, batch: Batch) -> Lookups:
+    """The tables that are asked for the items of sequences, found by listening.
+
+    Raises
+    ------
+    CannotOpenModel
+        There is none, because the model knows users and no sequences or reads items otherwise.
+    """
+    from recsae.lookups import find_lookups
+
+    if not hasattr(model, "ITEM_SEQ"):
+        raise CannotOpenModel(
+            f"{type(model).__name__} keeps one state for each user and reads no items, so there is "
+            "nothing to take gradients by."
+        )
+    return find_lookups(model, batch.items, batch.lengths, lambda: scorer.until(interaction))
+
+
+def differentiable_states(model: Any, tap: Tap, scorer: Scorer, interaction: Any) -> torch.Tensor:
+    """States ``(n, d)`` at a tap with the way they were made, on the CPU.
+
+    Raises
+    ------
+    CannotOpenModel
+        The model cannot be run with gradients; the message has its own error.
+    """
+    import torch
+
+    # cuDNN's recurrent layers cannot be differentiated in evaluation mode
+    with recbole_boundary(), torch.backends.cudnn.flags(enabled=False):
+        try:
+            found = read([tap], lambda: scorer.until(interaction, gradients=True))[0]
+        except RuntimeError as error:  # autograd's, where a model works in place
+            raise CannotOpenModel(
+                f"{type(model).__name__} cannot be run with gradients ({one_line(error)})."
+            ) from error
+        if not found:
+            raise CannotOpenModel(f"{tap.call} of {type(model).__name__} was not reached.")
+        return differentiable_at_last_item(model, tap, found[-1], interaction).cpu()
