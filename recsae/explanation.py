@@ -1,0 +1,252 @@
+"""A recommendation explained: the terms of its score, and the history items that drive them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from recsae.attribution import ScoreTerms, explain_score
+from recsae.drivers import (
+    Agreement,
+    LeftOut,
+    agreement,
+    integrate_latents,
+    integrate_score,
+    leave_out,
+)
+from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.integrated_gradients import Baseline, Integrated
+    from recsae.recommender import Recommender
+    from recsae.sae import SAE
+    from recsae.sequences import Batch
+
+Method = Literal["leave-one-out", "gradients", "both"]
+METHODS: tuple[Method, ...] = ("leave-one-out", "gradients", "both")
+N_LATENTS = 3
+
+
+@dataclass(frozen=True)
+class Path:
+    """Integrated gradients of one number: ``attributions (m,)`` add up to ``value -
+    baseline_value`` but for ``gap``, relative to the sum of their sizes."""
+
+    attributions: NDArray[np.float64]
+    value: float
+    baseline_value: float
+    gap: float
+    complete: bool
+    steps: int
+
+
+@dataclass(frozen=True)
+class Drivers:
+    """How much each of m history items drives a latent or, where ``latent`` is None, the score.
+
+    ``left_out (m,)`` is what is lost without an item: of a latent's pre-activation (and of its
+    activation, ``left_out_activation``), or of the score less the mean over items. ``gradients``
+    are of the same number. None where a way was not asked for or is not available.
+    """
+
+    latent: int | None
+    activation: float | None = None
+    left_out: NDArray[np.float64] | None = None
+    left_out_activation: NDArray[np.float64] | None = None
+    gradients: Path | None = None
+
+    @property
+    def agreement(self) -> Agreement | None:
+        """How much the two ways agree, where there are both."""
+        if self.left_out is None or self.gradients is None:
+            return None
+        return agreement(self.left_out, self.gradients.attributions)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why an item stands where it stands after a history.
+
+    ``history`` are internal ids of the m items that the model reads, oldest first; ``notes`` say
+    what is not available, and why.
+    """
+
+    history: tuple[int, ...]
+    score: ScoreTerms
+    drivers: tuple[Drivers, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def explain(
+    recommender: Recommender,
+    sae: SAE,
+    batch: Batch,
+    item: int | None = None,
+    *,
+    site: str | None = None,
+    seen: Sequence[int] | NDArray[np.int64] = (),
+    latents: Sequence[int] = (),
+    n_latents: int = N_LATENTS,
+    method: Method = "both",
+    baseline: Baseline = "sampled-users",
+) -> Explanation:
+    """Take an item's score apart and ask which history items drive it and its strongest latents.
+
+    Parameters
+    ----------
+    batch
+        One history.
+    item
+        Internal id; the top recommendation if None.
+    site
+        The site that the SAE was trained on; default the first.
+    seen
+        Items that the recommender's lists leave out.
+    latents
+        Latents to ask about besides the ``n_latents`` that add most to the score.
+    method, baseline
+        How to ask; see :mod:`recsae.drivers` and
+        :func:`recsae.integrated_gradients.baseline_vectors`.
+
+    Raises
+    ------
+    InvalidInput
+        There is no such item, latent, method or baseline.
+    CannotOpenModel, NotEnoughData
+        Only gradients were asked for, and they are not available.
+    RecSAEError
+        The terms do not add up to the model's own score.
+    """
+    if method not in METHODS:
+        raise InvalidInput(f"There is no method {method!r}: it is one of {', '.join(METHODS)}.")
+    for latent in latents:
+        if not 0 <= latent < sae.n_latents:
+            raise InvalidInput(
+                f"There is no latent {latent}: latents are numbered 0 to {sae.n_latents - 1}."
+            )
+    terms = explain_score(recommender, sae, batch, item, site=site, seen=seen)
+    strongest = [term.latent for term in terms.terms[:n_latents]]
+    asked = list(dict.fromkeys([*strongest, *latents]))
+    question = _Question(recommender, sae, batch, asked, terms.item, site, baseline)
+    left_out, of_latents, of_score, notes = question.answers(method)
+    history = tuple(batch.items[0, : int(batch.lengths[0])].tolist())
+    drivers = _drivers(asked, terms, left_out, of_latents, of_score)
+    return Explanation(history, terms, drivers, tuple(notes))
+
+
+class _Answers(NamedTuple):
+    left_out: LeftOut | None
+    of_latents: Integrated | None
+    of_score: Integrated | None
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Which items of one history drive some latents and the score of an item?"""
+
+    recommender: Recommender
+    sae: SAE
+    batch: Batch
+    latents: list[int]
+    item: int
+    site: str | None
+    baseline: Baseline
+
+    def answers(self, method: Method) -> _Answers:
+        """What can be had of what was asked for, and why the rest cannot."""
+        name, left_out = self.recommender.name, None
+        if self.recommender.sites()[0].per_user:
+            note = (
+                f"{name} keeps one state for each user, whatever of the history is shown, so that "
+                "no item of it can be said to drive a latent."
+            )
+            return _Answers(None, None, None, [note])
+        notes: list[str] = []
+        if method != "gradients":
+            left_out = self.left_out(notes)
+        if method == "leave-one-out":
+            return _Answers(left_out, None, None, notes)
+        try:
+            return _Answers(left_out, *self.gradients(notes), notes)
+        except (CannotOpenModel, NotEnoughData) as error:
+            if method == "gradients":
+                raise
+            notes.append(f"Gradients are not available: {error}")
+            return _Answers(left_out, None, None, notes)
+
+    def left_out(self, notes: list[str]) -> LeftOut | None:
+        if int(self.batch.lengths[0]) < 2:
+            notes.append("The history has one item, which cannot be left out.")
+            return None
+        return leave_out(
+            self.recommender, self.sae, self.batch, self.latents, self.item, site=self.site
+        )
+
+    def gradients(self, notes: list[str]) -> tuple[Integrated, Integrated | None]:
+        of_latents = integrate_latents(
+            self.recommender,
+            self.sae,
+            self.batch,
+            self.latents,
+            baseline=self.baseline,
+            site=self.site,
+        )
+        head = self.recommender.linear_head()
+        if head is None:
+            notes.append(
+                f"Scores of {self.recommender.name} are not linear in its states: gradients are of "
+                "latents alone."
+            )
+            return of_latents, None
+        of_score = integrate_score(
+            self.recommender, head, self.batch, self.item, baseline=self.baseline
+        )
+        return of_latents, of_score
+
+
+def _drivers(
+    latents: list[int],
+    terms: ScoreTerms,
+    left_out: LeftOut | None,
+    of_latents: Integrated | None,
+    of_score: Integrated | None,
+) -> tuple[Drivers, ...]:
+    """Those of the score, then of each latent; none where no way of asking is available."""
+    if left_out is None and of_latents is None:
+        return ()
+    active = {term.latent: term.activation for term in terms.terms}
+    found = [
+        Drivers(
+            None,
+            left_out=None if left_out is None else left_out.above_mean,
+            gradients=None if of_score is None else _path(of_score, 0),
+        )
+    ]
+    for place, latent in enumerate(latents):
+        found.append(
+            Drivers(
+                latent,
+                active.get(latent, 0.0),
+                None if left_out is None else left_out.preactivations[:, place],
+                None if left_out is None else left_out.activations[:, place],
+                None if of_latents is None else _path(of_latents, place),
+            )
+        )
+    return tuple(found)
+
+
+def _path(found: Integrated, place: int) -> Path:
+    return Path(
+        found.attributions[:, place],
+        float(found.value[place]),
+        float(found.baseline_value[place]),
+        float(found.gap[place]),
+        bool(found.complete[place]),
+        found.steps,
+    )
