@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.recommender import Recommender
+    from recsae.sequences import Batch
 
 N_SHOWN, N_HISTORY = 10, 9
 
@@ -88,6 +89,38 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
     )
 
 
+class Asked(NamedTuple):
+    """One history, as the model reads it, and what its list leaves out."""
+
+    history: list[int]
+    batch: Batch
+    seen: NDArray[np.int64]
+
+
+def ask(
+    recommender: Recommender, user: str | None, sequence: str | None, *, mask_seen: bool
+) -> Asked:
+    """A user's history but what the model's own test asks for, or a sequence typed in.
+
+    Items of the history are left out of lists if the model's own lists do that, or if asked.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown user or item, or a sequence for a model that keeps a state per user.
+    """
+    if sequence is not None:
+        history, user_row = _typed_in(recommender, sequence), 0
+    else:
+        sequences = recommender.sequences()
+        row = sequences.row_of(str(user))
+        history = sequences[row][: max(1, sequences.known[row])].tolist()
+        user_row = int(sequences.user_rows[row])
+    hidden = mask_seen or hides_history(recommender)
+    seen = np.array(history) if hidden else np.zeros(0, dtype=np.int64)
+    return Asked(history, pad([history], recommender.max_length, user_row), seen)
+
+
 def lists_before_after(
     run: OpenRun,
     interventions: list[Intervention],
@@ -96,25 +129,9 @@ def lists_before_after(
     *,
     mask_seen: bool,
 ) -> dict[str, Any]:
-    """One list before and after: of a user's history but what the model's own test asks for, or of
-    a sequence typed in. Items of the history are left out if the model's own lists do, or if asked.
-
-    Raises
-    ------
-    InvalidInput
-        An unknown user or item, or a sequence for a model that keeps a state per user.
-    """
+    """One list before and after; see :func:`ask` for the history that it is made of."""
     recommender = run.recommender
-    if sequence is not None:
-        history, user_row = _typed_in(recommender, sequence), 0
-    else:
-        sequences = recommender.sequences()
-        row = sequences.row_of(str(user))
-        history = sequences[row][: max(1, sequences.known[row])].tolist()
-        user_row = int(sequences.user_rows[row])
-    mask_seen = mask_seen or hides_history(recommender)
-    batch = pad([history], recommender.max_length, user_row)
-    seen = np.array(history) if mask_seen else np.zeros(0, dtype=np.int64)
+    history, batch, seen = ask(recommender, user, sequence, mask_seen=mask_seen)
 
     def top() -> list[int]:
         return top_of_scores(recommender.score(batch), recommender.catalog, N_SHOWN, seen)

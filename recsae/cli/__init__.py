@@ -8,6 +8,7 @@ import sys
 import click
 
 from recsae.cli.comparing import compare
+from recsae.cli.explaining import explain
 from recsae.cli.looking import doctor, inspect, plugins
 from recsae.cli.profiling import profile
 from recsae.cli.reading import concepts, report
@@ -48,5 +49,18 @@ def group() -> None:
     """
 
 
-for _command in (demo, run, inspect, sites, concepts, profile, steer, compare, report, plugins, doctor):
+for _command in (
+    demo,
+    run,
+    inspect,
+    sites,
+    concepts,
+    profile,
+    explain,
+    steer,
+    compare,
+    report,
+    plugins,
+    doctor,
+):
     group.add_command(_command)
