@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from recsae import columns as C
 from recsae.activations import ActivationStore, capture
-from recsae.attributes import SITES, item_attributes
+from recsae.attributes import SITES
 from recsae.baselines import LinearCode, random_directions
 from recsae.cases import Cases, read_cases
 from recsae.concepts import build_concepts
@@ -26,6 +26,7 @@ from recsae.sae import sparse_code
 from recsae.scoring import UNTESTED, VERIFIED, score_concepts
 from recsae.sequences import split_users
 from recsae.testing import PlantedRecommender
+from recsae.vocabulary import item_attributes
 
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8

@@ -88,6 +88,12 @@ class Cases:
             self.hides_history,
         )
 
+    def recent(self, k: int) -> NDArray[np.int32]:
+        """``(n, k)`` most recent items, newest first, 0 where there are fewer."""
+        if k <= self.last_items.shape[1]:
+            return self.last_items[:, :k]
+        return recent_items(self.sequences, self.sequence, self.position, k)
+
     def history(self, row: int, n: int = 9) -> list[int]:
         """Internal ids of the last ``n`` items of a case, oldest first."""
         end = int(self.position[row]) + 1
@@ -103,21 +109,28 @@ def read_cases(
     if limit is not None:
         order = order[spread(len(order), limit)]
     sequence, position = sequence[order], position[order]
-    last = sequences.offsets[sequence] + position
-    back = np.arange(N_LAST)
-    inside = position[:, None] >= back
-    last_items = np.where(inside, sequences.flat[np.where(inside, last[:, None] - back, 0)], 0)
     return Cases(
         sequence,
         position,
-        last_items.astype(np.int32),
+        recent_items(sequences, sequence, position, N_LAST),
         store.rows(TOP, order),
-        sequences.flat[last + 1],
+        sequences.flat[sequences.offsets[sequence] + position + 1],
         store.rows(STATES, order),
         sequences,
         catalog,
         bool(store.manifest.get(HIDES, False)),
     )
+
+
+def recent_items(
+    sequences: Sequences, sequence: NDArray[np.int32], position: NDArray[np.int32], k: int
+) -> NDArray[np.int32]:
+    """``(n, k)`` items up to a position of a sequence, newest first, 0 where there are fewer."""
+    last = sequences.offsets[sequence] + position
+    back = np.arange(k)
+    inside = position[:, None] >= back
+    items = np.where(inside, sequences.flat[np.where(inside, last[:, None] - back, 0)], 0)
+    return items.astype(np.int32)
 
 
 def spread(n: int, limit: int) -> NDArray[np.int64]:

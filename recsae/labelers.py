@@ -10,16 +10,25 @@ import pandas as pd
 import scipy.sparse
 
 from recsae import columns as C
-from recsae.attributes import ITEM_ITSELF, SITES, ItemAttributes, concept_name, phrase
+from recsae.attributes import DERIVED, ITEM_ITSELF, SITES, TERM, ItemAttributes
 from recsae.cases import spread
+from recsae.choosing import Choice, Side, choose
+from recsae.communities import FANS
+from recsae.statements import Statements, all_statements, levels_of
+from recsae.wording import Predicate, label_of, name_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
 
-MAX_CASES = 200_000
-CHUNK = 1024
+MAX_CASES = 120_000
+EVERYWHERE = 0.5
+"""A latent that is active on more than so many of the cases is general-purpose."""
+GENERAL = "general-purpose"
+PREDICATE = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
+AND_PREDICATE = (C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_SITE, C.AND_THRESHOLD, C.AND_NEGATED)
+LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, *AND_PREDICATE)
 
 
 @dataclass(frozen=True)
@@ -43,18 +52,20 @@ class Labeler(Protocol):
     """Whether labels are written after looking at single example sequences."""
 
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
-        """One row per latent: name, label, attribute, value, predicate_site, threshold."""
+        """One row per latent with the :data:`LABEL_COLUMNS`."""
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
         """What the labels say of other cases."""
 
 
 class AttributeLabeler:
-    """Labels from the attributes of items.
+    """Labels from the attributes of items, their communities, and facts of the history.
 
-    For each latent: of all statements "at least t of (the last item | the last 5 items | the top
-    recommendation | the top 10 recommendations) are V", the one with the best balanced accuracy
-    against the latent's activity.
+    For each latent one statement, or a conjunction of two: "at least t (or fewer than t) of (the
+    last item, the last 5, 20 or 50 items, the top recommendation, the top 10) are V". How one is
+    chosen: :mod:`recsae.choosing`. Attributes of the catalog are preferred; popularity, typical
+    place, repetition and length must be better by .01 of balanced accuracy, communities and, where
+    there are attributes, title terms by .02.
     """
 
     name = "attributes"
@@ -65,84 +76,148 @@ class AttributeLabeler:
 
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
         """Choose and word a statement per latent; see the class."""
-        if len(cases) > MAX_CASES:
-            rows = spread(len(cases), MAX_CASES)
-            cases, code = cases.take(rows), code[rows]
+        rows = spread(len(cases), MAX_CASES)
+        code = code[rows]
+        statements, user = self._statements(cases, rows)
         active = _activity(code)
-        best = np.full(code.shape[1], -1.0)
-        choice = np.zeros((code.shape[1], 3), dtype=np.int64)  # site, value, threshold
-        positives = np.asarray(active.sum(0)).ravel().astype(float)
-        for number, (site, n_levels) in enumerate(SITES.items()):
-            stacked = _stack_levels(self.attributes.counts(cases, site), n_levels)
-            for first in range(0, code.shape[1], CHUNK):
-                part = slice(first, first + CHUNK)
-                accuracy = _balanced_accuracy(stacked, active[:, part], positives[part], n_levels)
-                flat = accuracy.reshape(len(accuracy), -1)
-                where = flat.argmax(1)
-                value = flat[np.arange(len(flat)), where]
-                better = np.flatnonzero(value > best[part] + 1e-9)
-                best[first + better] = value[better]
-                choice[first + better, 0] = number
-                choice[first + better, 1] = where[better] // n_levels
-                choice[first + better, 2] = where[better] % n_levels + 1
-        return self._table(choice, cases)
+        fit, confirm = (
+            Side(statements.take(half), active[half], user[half])
+            for half in (np.flatnonzero(user % 2 == parity) for parity in (0, 1))
+        )
+        chosen = choose(fit, confirm, *self._kinds(statements))
+        everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
+        return self._table(chosen, statements, everywhere, cases)
 
-    def _table(self, choice: NDArray[np.int64], cases: Cases) -> pd.DataFrame:
-        sites = list(SITES)
+    def _statements(
+        self, cases: Cases, rows: NDArray[np.int64]
+    ) -> tuple[Statements, NDArray[np.int64]]:
+        """All statements on the sampled cases, and their users."""
+        key = (id(self.attributes), "statements")
+        if key not in cases.counted:
+            sample = cases.take(rows)
+            cases.counted[key] = all_statements(self.attributes, sample), sample.user
+        found: tuple[Statements, NDArray[np.int64]] = cases.counted[key]
+        return found
+
+    def _kinds(self, statements: Statements) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Kind of each column, plainest first, and by how much the kinds must be better."""
+        others = (*DERIVED, FANS, TERM, ITEM_ITSELF)
+        bare = all(name in others for name, _ in self.attributes.names)
+        group = {**dict.fromkeys(DERIVED, 1), FANS: 2, TERM: 3, ITEM_ITSELF: 3}
+        kinds = np.array([group.get(attribute, 0) for attribute, _ in self.attributes.names])
+        return kinds[statements.value], np.array([0.0, 0.01, 0.02, 0.0 if bare else 0.02])
+
+    def _table(
+        self,
+        chosen: Choice,
+        statements: Statements,
+        everywhere: NDArray[np.bool_],
+        cases: Cases,
+    ) -> pd.DataFrame:
         titles = dict(zip(cases.catalog.external_ids, cases.catalog.titles, strict=True))
+        sites = list(SITES)
+
+        def predicate(column: int, level: int, negated: int) -> Predicate | None:
+            if column < 0:
+                return None
+            site = sites[statements.site[column]]
+            attribute, value = self.attributes.names[statements.value[column]]
+            return Predicate(site, attribute, value, SITES[site][level - 1], bool(negated))
+
         records = []
-        for latent, (site, value, threshold) in enumerate(choice.tolist()):
-            attribute, name = self.attributes.names[value]
-            words = phrase(attribute, name, titles)
-            known = str(titles.get(name, name)) if attribute == ITEM_ITSELF else name
-            records.append(
-                {
-                    C.LATENT: latent,
-                    C.NAME: concept_name(attribute, known),
-                    C.LABEL: sentence(sites[site], threshold, words),
-                    C.LABELER: self.name,
-                    C.ATTRIBUTE: attribute,
-                    C.VALUE: name,
-                    C.PREDICATE_SITE: sites[site],
-                    C.THRESHOLD: threshold,
-                }
-            )
-        return pd.DataFrame(records)
+        for latent, (c, level, negated, c2, level2, negated2) in enumerate(
+            zip(*(column.tolist() for column in chosen), strict=True)
+        ):
+            first, second = predicate(c, level, negated), predicate(c2, level2, negated2)
+            if everywhere[latent] or first is None:
+                words, first, second = (GENERAL, "Active on most sequences."), None, None
+            else:
+                words = name_of(first, second, titles), label_of(first, second, titles)
+            records.append((latent, *words, self.name, *_cells(first), *_cells(second)))
+        return pd.DataFrame(records, columns=list(LABEL_COLUMNS))
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
         """Levels of the statements that the labels make."""
-        index = {name: i for i, name in enumerate(self.attributes.names)}
         keys = list(
-            zip(labels[C.PREDICATE_SITE], labels[C.ATTRIBUTE], labels[C.VALUE], strict=True)
+            zip(_predicates(labels, PREDICATE), _predicates(labels, AND_PREDICATE), strict=True)
         )
-        different = sorted(set(keys))
-        blocks = []
-        for site in sorted({k[0] for k in different}):
-            values = [index[k[1:]] for k in different if k[0] == site]
-            blocks.append(self.attributes.counts(cases, site).tocsc()[:, values])
-        where = {key: i for i, key in enumerate(different)}
-        return Predictions(
-            scipy.sparse.hstack(blocks, format="csc"),
-            np.array([where[k] for k in keys], dtype=np.int64),
-            labels[C.THRESHOLD].to_numpy(np.int64),
-        )
+        different = list(dict.fromkeys(keys))
+        levels = self._levels({p for key in different for p in key if p is not None}, cases)
+        made = [_combined(*key, levels, len(cases)) for key in different]
+        place = {key: i for i, key in enumerate(different)}
+        column = np.array([place[key] for key in keys], dtype=np.int64)
+        threshold = np.array([least for _, least in made], dtype=np.int64)
+        table = scipy.sparse.hstack([levels for levels, _ in made], format="csc")
+        return Predictions(table, column, threshold[column])
+
+    def _levels(
+        self, predicates: set[Predicate], cases: Cases
+    ) -> dict[tuple[str, str, str], scipy.sparse.csc_matrix]:
+        """``(n, 1)`` level of every site, attribute and value that is asked for."""
+        index = {name: i for i, name in enumerate(self.attributes.names)}
+        found = {}
+        for site, thresholds in SITES.items():
+            values = sorted({p[1:3] for p in predicates if p.site == site})
+            if not values:
+                continue
+            counts = self.attributes.counts(cases, site, [index[v] for v in values]).tocsc()
+            counts.data = levels_of(counts.data, thresholds).astype(np.int8)
+            for i, value in enumerate(values):
+                found[(site, *value)] = counts[:, [i]]
+        return found
 
 
-def sentence(site: str, threshold: int, words: str) -> str:
-    """A statement as a sentence.
+def _cells(predicate: Predicate | None) -> tuple[str | None, str | None, str | None, int, bool]:
+    if predicate is None:
+        return None, None, None, 0, False
+    return (
+        *(predicate.attribute, predicate.value, predicate.site),
+        *(predicate.threshold, predicate.negated),
+    )
 
-    >>> sentence("last5", 3, "Horror")
-    'At least 3 of the last 5 items are Horror.'
+
+def _predicates(labels: pd.DataFrame, columns: tuple[str, ...]) -> list[Predicate | None]:
+    rows = labels[list(columns)].itertuples(index=False)
+    return [
+        Predicate(site, attribute, value, int(threshold), bool(negated))
+        if isinstance(attribute, str)
+        else None
+        for attribute, value, site, threshold, negated in rows
+    ]
+
+
+def _combined(
+    first: Predicate | None,
+    second: Predicate | None,
+    levels: dict[tuple[str, str, str], scipy.sparse.csc_matrix],
+    n: int,
+) -> tuple[scipy.sparse.csc_matrix, int]:
+    """Levels ``(n, 1)`` of a label, and from which on it says "active".
+
+    A conjunction has level 1 where its first predicate alone holds and 2 where both do; what is
+    said of everything has level 1 everywhere.
     """
-    if site == "last":
-        return f"The last item is {words}."
-    if site == "top1":
-        return f"The top recommendation is {words}."
-    n = SITES[site]
-    what = "last 5 items" if site == "last5" else "top 10 recommendations"
-    if threshold == n:
-        return f"All of the {what} are {words}."
-    return f"At least {threshold} of the {what} {'is' if threshold == 1 else 'are'} {words}."
+    if first is None:
+        return scipy.sparse.csc_matrix(np.ones((n, 1), dtype=np.int8)), 1
+    alone, least = _single(first, levels, n)
+    if second is None:
+        return alone, least
+    one = alone.toarray()[:, 0] >= least
+    other, at_least = _single(second, levels, n)
+    both = one & (other.toarray()[:, 0] >= at_least)
+    return scipy.sparse.csc_matrix((one.astype(np.int8) + both)[:, None]), 2
+
+
+def _single(
+    predicate: Predicate, levels: dict[tuple[str, str, str], scipy.sparse.csc_matrix], n: int
+) -> tuple[scipy.sparse.csc_matrix, int]:
+    """Levels of one predicate; of a negated one how far below the threshold a case is."""
+    level = levels[predicate[:3]]
+    least = SITES[predicate.site].index(predicate.threshold) + 1
+    if not predicate.negated:
+        return level, least
+    below = (len(SITES[predicate.site]) - level.toarray()).astype(np.int8)
+    return scipy.sparse.csc_matrix(below), len(SITES[predicate.site]) - least + 1
 
 
 def _activity(code: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
@@ -150,30 +225,3 @@ def _activity(code: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:
     active.data = (active.data > 0).astype(np.float32)
     active.eliminate_zeros()
     return active
-
-
-def _stack_levels(counts: scipy.sparse.csr_matrix, n_levels: int) -> scipy.sparse.csr_matrix:
-    """``(n, V * n_levels)`` with a one at column ``v * n_levels + count - 1``."""
-    level = np.minimum(counts.data, n_levels) - 1
-    index = counts.indices.astype(np.int64) * n_levels + level
-    ones = np.ones(len(index), dtype=np.float32)
-    shape = (counts.shape[0], counts.shape[1] * n_levels)
-    return scipy.sparse.csr_matrix((ones, index, counts.indptr), shape=shape)
-
-
-def _balanced_accuracy(
-    stacked: scipy.sparse.csr_matrix,
-    active: scipy.sparse.csr_matrix,
-    positives: NDArray[np.float64],
-    n_levels: int,
-) -> NDArray[np.float64]:
-    """``(m, V, n_levels)`` balanced accuracy of "level >= t" for every latent, value and t."""
-    n = stacked.shape[0]
-    both = np.asarray((active.T @ stacked).todense()).reshape(active.shape[1], -1, n_levels)
-    total = np.asarray(stacked.sum(0)).reshape(1, -1, n_levels)
-    true_positive = both[:, :, ::-1].cumsum(2, dtype=np.float64)[:, :, ::-1]
-    predicted = total[:, :, ::-1].cumsum(2, dtype=np.float64)[:, :, ::-1]
-    p = positives[:, None, None]
-    sensitivity = true_positive / np.maximum(p, 1)
-    specificity = 1 - (predicted - true_positive) / np.maximum(n - p, 1)
-    return 0.5 * (sensitivity + specificity)  # type: ignore[no-any-return]

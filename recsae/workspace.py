@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.activations import ActivationStore, Progress, capture
-from recsae.attributes import item_attributes
 from recsae.baselines import LinearCode, neurons, pca, random_directions
 from recsae.cases import Cases, read_cases
 from recsae.concepts import ConceptDictionary
@@ -22,6 +21,7 @@ from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
 from recsae.scoring import MIN_POSITIVES, verified_latents
 from recsae.sequences import split_users
 from recsae.train import train_sae
+from recsae.vocabulary import item_attributes
 from recsae.windows import Windows, windows_of
 
 if TYPE_CHECKING:

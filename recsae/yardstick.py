@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae.attributes import TERM, ItemAttributes
+from recsae.attributes import ERA, HALF, PERIOD, TERM, ItemAttributes
 from recsae.cases import spread
+from recsae.communities import FANS
+from recsae.situations import LENGTH, REPEAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}
 MAX_CASES, MAX_PROBE_CASES, MAX_ATTRIBUTES = 30_000, 12_000, 60
 MIN_CASES = 50
+NOT_ASKED = (TERM, FANS, ERA, HALF, PERIOD, REPEAT, LENGTH)
 
 
 class Task(NamedTuple):
@@ -46,7 +49,7 @@ def attribute_tasks(attributes: ItemAttributes, cases: Cases) -> list[Task]:
         truth = _truth(attributes, cases, site)
         usable = (truth[fit].sum(0) >= MIN_CASES) & (truth[~fit].sum(0) >= MIN_CASES)
         usable &= ((~truth[fit]).sum(0) >= MIN_CASES) & ((~truth[~fit]).sum(0) >= MIN_CASES)
-        usable &= np.array([name[0] != TERM for name in attributes.names], dtype=bool)
+        usable &= np.array([name[0] not in NOT_ASKED for name in attributes.names], dtype=bool)
         columns = np.flatnonzero(usable)
         if not len(columns):
             continue

@@ -8,8 +8,9 @@ from sklearn.metrics import roc_auc_score
 import recsae.yardstick as yardstick
 import toy
 from recsae.activations import ActivationStore
-from recsae.attributes import ItemAttributes, item_attributes
+from recsae.attributes import ItemAttributes
 from recsae.cases import read_cases
+from recsae.vocabulary import item_attributes
 from recsae.yardstick import (
     attribute_table,
     attribute_tasks,

@@ -1,0 +1,107 @@
+"""Items that the same people consume close together: "fans of A, B and C"."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+
+FANS = "fans of"
+SIZES = (16, 32, 64, 128, 256)
+WINDOW, WIDTH = 10, 64
+MAX_POSITIONS, MAX_ITEMS = 1_000_000, 20_000
+MIN_MEMBERS, N_NAMED = 3, 3
+SEPARATOR = " | "
+
+
+def communities(cases: Cases, weight: NDArray[np.float64]) -> list[tuple[str, NDArray[np.int64]]]:
+    """Groups of items by who consumed them, from 16 large ones to 256 small ones.
+
+    Items are close if they stand within ten places of each other in many of the users' histories:
+    positive pointwise mutual information, its first 64 singular vectors, k-means.
+
+    Parameters
+    ----------
+    cases
+        Of construction users; the histories they come from are read.
+    weight
+        ``(n_items,)`` how often each item was consumed; items with 0 belong to no group.
+
+    Returns
+    -------
+    list of (name, items)
+        Names are external ids of the three most typical items, joined by `` | ``.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.preprocessing import normalize
+    from threadpoolctl import threadpool_limits
+
+    used = np.sort(np.argsort(-weight, kind="stable")[:MAX_ITEMS])
+    used = used[weight[used] > 0]
+    sizes = [k for k in SIZES if k * MIN_MEMBERS <= len(used)]
+    if not sizes:
+        return []
+    external = cases.catalog.external_ids
+    found: dict[str, NDArray[np.int64]] = {}
+    with threadpool_limits(1):  # sums of several threads differ in their last bits
+        vectors = _vectors(cases, used)
+        for k in sizes:
+            means = KMeans(k, n_init=1, random_state=0)
+            label = means.fit(vectors, sample_weight=np.sqrt(weight[used])).labels_
+            centres = normalize(means.cluster_centers_)
+            typical = (vectors * centres[label]).sum(1) * np.log1p(weight[used])
+            for group in range(k):
+                members = np.flatnonzero(label == group)
+                if len(members) < MIN_MEMBERS:
+                    continue
+                best = members[np.argsort(-typical[members], kind="stable")[:N_NAMED]]
+                name = SEPARATOR.join(external[i] for i in used[best])
+                found.setdefault(name, used[members])
+    return list(found.items())
+
+
+def _vectors(cases: Cases, used: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``(n_used, 64)`` unit vectors whose products say how alike the users of two items are."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.preprocessing import normalize
+
+    together = _together(cases, used)
+    rows = np.asarray(together.sum(1)).ravel()
+    columns = rows**0.75  # so that rare items are not close to everything
+    pairs = together.tocoo()
+    expected = rows[pairs.row] * columns[pairs.col] / max(columns.sum(), 1)
+    information = np.log(pairs.data / expected)
+    keep = information > 0
+    shape = together.shape
+    positive = scipy.sparse.csr_matrix(
+        (information[keep], (pairs.row[keep], pairs.col[keep])), shape=shape
+    )
+    width = min(WIDTH, len(used) - 1)
+    return np.asarray(normalize(TruncatedSVD(width, random_state=0).fit_transform(positive)))
+
+
+def _together(cases: Cases, used: NDArray[np.int64]) -> scipy.sparse.csr_matrix:
+    """``(n_used, n_used)`` how often two items stand within ten places in a history."""
+    sequences = cases.sequences
+    place = np.full(cases.catalog.n_items, -1, dtype=np.int64)
+    place[used] = np.arange(len(used))
+    users = np.unique(cases.sequence)
+    step = max(1, int(sequences.lengths[users].sum()) // MAX_POSITIONS)
+    total = scipy.sparse.csr_matrix((len(used), len(used)))
+    chosen = users[::step]
+    lengths = sequences.lengths[chosen] - 1  # the last item is the test's
+    start = np.repeat(sequences.offsets[chosen], lengths)
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    flat, owner = place[sequences.flat[start + within]], np.repeat(chosen, lengths)
+    for back in range(1, WINDOW + 1):
+        left, right = flat[:-back], flat[back:]
+        same = (owner[:-back] == owner[back:]) & (left >= 0) & (right >= 0) & (left != right)
+        ones = np.ones(int(same.sum()))
+        total = total + scipy.sparse.csr_matrix((ones, (left[same], right[same])), total.shape)
+    return (total + total.T).tocsr()

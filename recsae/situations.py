@@ -1,0 +1,55 @@
+"""What can be said of a case beside its items' attributes: length of the history, repetition."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+
+LENGTH, REPEAT = "length", "repetition"
+BEFORE = "consumed before"
+SHORTEST, LONGEST = (5, 10, 20, 50), (20, 50, 100, 200)
+LENGTHS = {
+    **{f"at most {n} items": (0, n) for n in SHORTEST},
+    **{f"more than {n} items": (n + 1, np.iinfo(np.int64).max) for n in LONGEST},
+}
+
+
+def history_length(cases: Cases, value: str) -> NDArray[np.bool_]:
+    """``(n,)`` whether a history, up to the case, is as long as one of :data:`LENGTHS` says."""
+    least, most = LENGTHS[value]
+    n = cases.position.astype(np.int64) + 1
+    return np.asarray((n >= least) & (n <= most))
+
+
+def consumed_before(cases: Cases, items: NDArray[np.int32], back: int | None) -> NDArray[np.bool_]:
+    """``(n, k)`` whether items stand in the history earlier than their own place.
+
+    Parameters
+    ----------
+    items
+        ``(n, k)`` the last k items of the histories, newest first, or recommendations.
+    back
+        None for recommendations, which come after the whole history; else 0: the newest item's
+        place is that of the case.
+    """
+    sequences = cases.sequences
+    rows = np.unique(cases.sequence)
+    starts, lengths = sequences.offsets[rows], sequences.lengths[rows]
+    position = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    flat = sequences.flat[np.repeat(starts, lengths) + position].astype(np.int64)
+    n_items = np.int64(cases.catalog.n_items)
+    keys = np.repeat(rows.astype(np.int64), lengths) * n_items + flat
+    known, first = np.unique(keys, return_index=True)
+    asked = cases.sequence.astype(np.int64)[:, None] * n_items + items
+    place = np.searchsorted(known, asked).clip(max=len(known) - 1)
+    found = (known[place] == asked) & (items > 0)
+    limit = cases.position.astype(np.int64)[:, None] + 1
+    if back is not None:
+        limit = limit - 1 - np.arange(items.shape[1])
+    return np.asarray(found & (position[first][place] < limit))

@@ -1,0 +1,175 @@
+"""The attributes of items worth testing, chosen on construction cases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse
+
+from recsae.attributes import (
+    BANDS,
+    DECADE,
+    ERA,
+    HALF,
+    ITEM_ITSELF,
+    PERIOD,
+    PERIODS,
+    POPULARITY,
+    TERM,
+    UPPER,
+    ItemAttributes,
+)
+from recsae.communities import FANS, communities
+from recsae.situations import BEFORE, LENGTH, LENGTHS, REPEAT
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+    from recsae.catalog import ItemCatalog
+
+    Has = tuple[str, str, NDArray[np.bool_]]
+    """Attribute, value, and which items have it ``(n_items,)``."""
+
+MAX_VALUES, MIN_ITEMS, MIN_SHARE, MAX_SHARE = 300, 3, 0.002, 0.95
+MAX_TERMS, MAX_ITEMS = 300, 500
+
+
+def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
+    """Attribute values worth testing, chosen on (construction) cases.
+
+    A value is kept if at least 3 items and 0.2 % of the cases' last items have it; the 300 most
+    frequent per attribute; of decades also all before one. Popularity bands, and how early in
+    their histories people consume an item, are quarters of all interactions; title terms are words
+    and pairs of words in titles, the 300 with most TF-IDF; communities are items of the same
+    people (:mod:`recsae.communities`); where a catalog has neither titles nor attributes, items
+    also stand for themselves. Repetition and length say something of the history.
+    """
+    weight = np.bincount(cases.last_items[:, 0], minlength=catalog.n_items).astype(float)
+    weight[~catalog.recommendable] = 0
+    found = [*_of_catalog(catalog, weight), *_derived(cases, weight), *_of_titles(catalog, weight)]
+    table = np.array([has & catalog.recommendable for _, _, has in found])
+    matrix = scipy.sparse.csr_matrix(table.T, dtype=np.int8)
+    return ItemAttributes(matrix, tuple((attribute, value) for attribute, value, _ in found))
+
+
+def _of_catalog(catalog: ItemCatalog, weight: NDArray[np.float64]) -> Iterator[Has]:
+    for attribute in catalog.attributes:
+        cells = list(catalog.frame[attribute])
+        for value, has in _values(cells, weight, MAX_VALUES):
+            yield attribute, value, has
+        if attribute == DECADE:
+            for value, has in _eras(cells, weight):
+                yield ERA, value, has
+
+
+def _derived(cases: Cases, weight: NDArray[np.float64]) -> Iterator[Has]:
+    bands = _quarters(-weight, weight)
+    for band, has in zip(BANDS, bands, strict=True):
+        yield POPULARITY, band, has
+    yield HALF, UPPER, bands[0] | bands[1]
+    for period, has in zip(PERIODS, _quarters(_places(cases), weight), strict=True):
+        yield PERIOD, period, has
+    nothing = np.zeros(len(weight), dtype=bool)  # is said of the history, not of items
+    yield REPEAT, BEFORE, nothing
+    for length in LENGTHS:
+        yield LENGTH, length, nothing
+    for name, items in communities(cases, weight):
+        yield FANS, name, np.isin(np.arange(len(weight)), items)
+
+
+def _of_titles(catalog: ItemCatalog, weight: NDArray[np.float64]) -> Iterator[Has]:
+    if catalog.title_column is not None:
+        for value, has in _terms(catalog, weight):
+            yield TERM, value, has
+    elif not catalog.attributes:
+        for item in np.argsort(-weight, kind="stable")[:MAX_ITEMS]:
+            if weight[item] > 0:
+                yield ITEM_ITSELF, catalog.external_ids[item], np.arange(len(weight)) == item
+
+
+def _values(
+    cells: list[tuple[str, ...]], weight: NDArray[np.float64], limit: int
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    items_of: dict[str, list[int]] = {}
+    for item, values in enumerate(cells):
+        for value in values:
+            items_of.setdefault(value, []).append(item)
+    shares = {v: weight[i].sum() / max(weight.sum(), 1) for v, i in items_of.items()}
+    kept = [
+        v for v, i in items_of.items() if len(i) >= MIN_ITEMS and MIN_SHARE <= shares[v] < MAX_SHARE
+    ]
+    kept = sorted(sorted(kept, key=lambda v: (-shares[v], v))[:limit])
+    return [(v, np.isin(np.arange(len(cells)), items_of[v])) for v in kept]
+
+
+def _eras(
+    cells: list[tuple[str, ...]], weight: NDArray[np.float64]
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    """All decades before one, for each that divides what was consumed."""
+    decades = sorted({value for values in cells for value in values})
+    found = []
+    for decade in decades[2:]:  # before the second is the first decade itself
+        has = np.array([any(value < decade for value in values) for values in cells])
+        if MIN_SHARE <= weight[has].sum() / max(weight.sum(), 1) < MAX_SHARE:
+            found.append((decade, has))
+    return found
+
+
+def _quarters(value: NDArray[np.float64], weight: NDArray[np.float64]) -> list[NDArray[np.bool_]]:
+    """Items in ascending order of a value, cut into quarters of all interactions."""
+    order = np.argsort(value, kind="stable")
+    reached = np.empty(len(weight))
+    cumulative = np.cumsum(weight[order])
+    reached[order] = (cumulative - weight[order]) / max(cumulative[-1], 1)
+    quarter = np.minimum((reached * 4).astype(int), 3)
+    return [quarter == q for q in range(4)]
+
+
+def _places(cases: Cases) -> NDArray[np.float64]:
+    """``(n_items,)`` mean logarithm of an item's place in histories; infinite where it has none."""
+    sequences = cases.sequences
+    users = np.unique(cases.sequence)
+    lengths = sequences.lengths[users] - 1  # the last item is the test's
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    items = sequences.flat[np.repeat(sequences.offsets[users], lengths) + within]
+    n_items = cases.catalog.n_items
+    number = np.bincount(items, minlength=n_items)
+    total = np.bincount(items, np.log1p(within), minlength=n_items)
+    return np.where(number > 0, total / np.maximum(number, 1), np.inf)
+
+
+def _terms(
+    catalog: ItemCatalog, weight: NDArray[np.float64]
+) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Words and pairs of words of titles, lower case, with most TF-IDF over what was consumed.
+
+    No stop words, numbers (or Roman ones) and single letters.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        stop_words="english",
+        token_pattern=r"(?u)\b(?![ivx]+\b)[^\W\d_]{2,}\b",
+        ngram_range=(1, 2),
+        min_df=MIN_ITEMS,
+        dtype=np.float32,
+    )
+    real = np.flatnonzero(catalog.recommendable)
+    try:
+        table = vectorizer.fit_transform([catalog.titles[i] for i in real]).tocsc()
+    except ValueError:  # no word is left
+        return []
+    terms = vectorizer.get_feature_names_out()
+    has = (table > 0).astype(np.float64)
+    share = np.asarray(weight[real] @ has).ravel() / max(weight.sum(), 1)
+    worth = np.asarray(weight[real] @ table).ravel()
+    usable = np.flatnonzero((share >= MIN_SHARE) & (share < MAX_SHARE))
+    best = usable[np.argsort(-worth[usable], kind="stable")[:MAX_TERMS]]
+    found = []
+    for column in sorted(best):
+        items = real[table.indices[table.indptr[column] : table.indptr[column + 1]]]
+        found.append((str(terms[column]), np.isin(np.arange(catalog.n_items), items)))
+    return found
