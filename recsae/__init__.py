@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recsae.activations import ActivationStore as ActivationStore
     from recsae.concepts import build_concepts as build_concepts
+    from recsae.loaded import load_run as load_run
     from recsae.plugin import load_recommender as load_recommender
     from recsae.recommender import Recommender as Recommender
     from recsae.report import write_report as write_report
-    from recsae.run import load_run as load_run
     from recsae.sae import SAE as SAE
     from recsae.sae import SAEConfig as SAEConfig
     from recsae.scoring import score_concepts as score_concepts
@@ -34,7 +34,7 @@ _HOME = {
     "score_concepts": "scoring",
     "steer": "steering",
     "write_report": "report",
-    "load_run": "run",
+    "load_run": "loaded",
 }
 __all__ = list(_HOME)
 __version__ = "0.1.0"

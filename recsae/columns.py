@@ -24,6 +24,8 @@ AND_THRESHOLD: Final = "and_threshold"
 AND_NEGATED: Final = "and_negated"
 STATUS: Final = "status"
 FIRE_RATE: Final = "fire_rate"
+CORRECTION: Final = "correction"
+TESTED_AS: Final = "tested_as"
 
 # scores of a concept on held-out users
 PRECISION: Final = "precision"
@@ -39,6 +41,7 @@ N_POS: Final = "n_pos"
 N_NEG: Final = "n_neg"
 N_USERS_POS: Final = "n_users_pos"
 CHANCE_PERCENTILE: Final = "chance_percentile"
+EMBEDDING_AUC: Final = "embedding_auc"
 
 # one row per example sequence of a latent
 KIND: Final = "kind"

@@ -15,8 +15,8 @@ from recsae.activations import STATES, ActivationStore
 from recsae.common_cases import common_rows
 from recsae.errors import ArtifactMismatch, RecSAEError
 from recsae.inspection import STATUSES
+from recsae.loaded import LoadedRun, load_run
 from recsae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one
-from recsae.run import LoadedRun, load_run
 from recsae.sae import SAE, sparse_code
 from recsae.scoring import VERIFIED
 from recsae.whatif import open_run

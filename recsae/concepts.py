@@ -80,10 +80,19 @@ class ConceptDictionary:
         return found
 
     def named(self, name: str, among: NDArray[np.int64] | None = None) -> list[int]:
-        """Latents that carry a name (which may look like a number), as in :meth:`find`."""
+        """Latents that carry a name (which may look like a number), as in :meth:`find`.
+
+        What people named or merged counts as it stands, tested or not.
+        """
         names = self.table[C.NAME].str.casefold()
-        found: list[int] = self.table.loc[names == name.casefold(), C.LATENT].tolist()
-        return [x for x in found if among is None or x in among] or found
+        found = self.table[names == name.casefold()]
+        if among is not None:
+            said = found.get(C.CORRECTION, pd.Series("", found.index)).fillna("") != ""
+            found = found[found[C.LATENT].isin(among) | said] if len(found) else found
+        latents: list[int] = found[C.LATENT].tolist()
+        if latents or among is None:
+            return latents
+        return self.named(name)
 
     def search(self, text: str) -> pd.DataFrame:
         """Rows whose name or label contains the text, whatever the case."""

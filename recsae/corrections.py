@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 FILE, DIRECTIONS = "corrections.toml", "corrections.safetensors"
 WEIGHTS = Path("sae") / "sae.safetensors"
-CORRECTION, TESTED_AS = "correction", "tested_as"
 RENAMED, MERGED, REJECTED = "renamed", "merged", "rejected"
 SAME = 0.9
 """Decoder cosine above which a latent of another SAE is the same one."""
@@ -251,8 +250,8 @@ def apply(dictionary: ConceptDictionary, folder: Path) -> ConceptDictionary:
         table=table.assign(
             **{
                 C.NAME: [shown_name(e) if e else n for e, n in zip(entries, old, strict=True)],
-                CORRECTION: [e.correction if e else "" for e in entries],
-                TESTED_AS: [n if e else None for e, n in zip(entries, old, strict=True)],
+                C.CORRECTION: [e.correction if e else "" for e in entries],
+                C.TESTED_AS: [n if e else None for e, n in zip(entries, old, strict=True)],
             }
         ),
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae import columns as C
-from recsae.corrections import CORRECTION, REJECTED, TESTED_AS
+from recsae.corrections import REJECTED
 from recsae.errors import InvalidInput, nearest
 from recsae.files import read_parquet
-from recsae.run import load_run
+from recsae.loaded import load_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,16 +77,16 @@ def concept_rows(folder: Path, search: str | None, status: str | None) -> list[d
             f"There is no status {status!r}: it is one of {', '.join((*STATUSES, REJECTED))}."
         )
     dictionary, table = _tested(folder)
-    corrected = CORRECTION in table
+    corrected = C.CORRECTION in table
     if corrected:
-        table.loc[table[CORRECTION] == REJECTED, C.STATUS] = REJECTED
+        table.loc[table[C.CORRECTION] == REJECTED, C.STATUS] = REJECTED
     if status is not None:
         table = table[table[C.STATUS] == status]
     if search is not None:
         table = table[table[C.LATENT].isin(dictionary.search(search)[C.LATENT])]
     order = table[C.STATUS].map([*STATUSES, REJECTED].index)
     table = table.assign(order=order).sort_values(["order", C.CI_LOW], ascending=[True, False])
-    shown = [*SHOWN, TESTED_AS] if corrected else list(SHOWN)
+    shown = [*SHOWN, C.TESTED_AS] if corrected else list(SHOWN)
     rows: list[dict[str, Any]] = table[shown].to_dict("records")
     return [{k: None if v != v else v for k, v in row.items()} for row in rows]
 
@@ -123,8 +123,8 @@ def latent_facts(folder: Path, latent: int) -> dict[str, Any]:
     facts = {k: v for k, v in concept.items() if not isinstance(v, list | dict)}
     table = _tested(folder)[1].set_index(C.LATENT)
     facts[C.NAME] = table.loc[latent, C.NAME]
-    if CORRECTION in table and table.loc[latent, CORRECTION]:
-        facts |= {key: table.loc[latent, key] for key in (CORRECTION, TESTED_AS)}
+    if C.CORRECTION in table and table.loc[latent, C.CORRECTION]:
+        facts |= {key: table.loc[latent, key] for key in (C.CORRECTION, C.TESTED_AS)}
     for key in ("promotes", "demotes"):
         facts[key] = [titles.get(entry["item"], entry["item"]) for entry in concept[key]]
     facts["examples"] = [

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsae import corrections, evidence
 from recsae.concepts import build_concepts
 from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch, NotEnoughData
@@ -75,6 +76,8 @@ def run_pipeline(
 def _started(run: Run, work: Workspace) -> dict[str, Any]:
     recommender, items = work.recommender, run.config.items
     sources = recommender.sources() + ([items] if items else [])
+    if run.record:
+        corrections.remember(run.folder)  # before another SAE takes the place of theirs
     run.start(sources, recommender.fingerprint(), versions(recommender))
     return run.record
 
@@ -92,6 +95,8 @@ def _plan(work: Workspace) -> dict[str, Step]:
     sae = [states, config.latents, config.k, config.activation, config.samples]
     labels = [sae, config.title_column, config.attribute_columns]
     scores = [labels, config.chance_directions]
+    asked = config.language
+    language = [scores, asked.made_from()] if asked else scores
     trained = [f"sae/{name}" for name in ("cfg.json", "sae.safetensors", "quality.json")]
     pages = ["report.json", "report.html", "card.md", "concepts.csv"]
     return {
@@ -99,9 +104,13 @@ def _plan(work: Workspace) -> dict[str, Step]:
         "train": (sae, trained, _train),
         "concepts": (labels, list(TABLES), _build),
         "scoring": (scores, ["scores.parquet", "scoring.json"], _score),
+        "evidence": (labels, list(evidence.TABLES), _gather_evidence),
+        "supervised": (labels, ["supervised.json"], _supervise),
+        "stability": ([labels, config.stability], ["stability.json"], _repeat),
+        "language": (language, ["language.json"], _ask),
         "accuracy": (sae, ["accuracy.json"], _measure_accuracy),
         "steering": (scores, ["steering.json"], _measure_steering),
-        "report": (scores, pages, _report),
+        "report": ([language, config.stability], pages, _report),
     }
 
 
@@ -134,14 +143,43 @@ def _score(work: Workspace) -> None:
     work.by_first(keep)
 
 
+def _gather_evidence(work: Workspace) -> None:
+    work.by_first(lambda: evidence.evidence_stage(work).save(work.folder))
+
+
+def _supervise(work: Workspace) -> None:
+    from recsae.supervised import supervised_stage
+
+    work.by_first(lambda: write_json(work.folder / "supervised.json", supervised_stage(work)))
+
+
+def _repeat(work: Workspace) -> None:
+    from recsae.stability import stability_stage
+
+    n_seeds = work.config.stability
+    found = stability_stage(work, n_seeds) if n_seeds else {}
+    work.by_first(lambda: write_json(work.folder / "stability.json", found))
+
+
+def _ask(work: Workspace) -> None:
+    from recsae.language.stage import language_stage
+
+    asked = work.config.language
+    work.by_first(
+        lambda: write_json(
+            work.folder / "language.json", language_stage(work, asked) if asked else {}
+        )
+    )
+
+
 def _measure_accuracy(work: Workspace) -> None:
-    from recsae.stages import accuracy_stage
+    from recsae.effects import accuracy_stage
 
     work.by_first(lambda: write_json(work.folder / "accuracy.json", accuracy_stage(work)))
 
 
 def _measure_steering(work: Workspace) -> None:
-    from recsae.stages import steering_stage
+    from recsae.effects import steering_stage
 
     work.by_first(lambda: write_json(work.folder / "steering.json", steering_stage(work)))
 

@@ -20,7 +20,7 @@ import scipy.sparse
 from recsae import columns as C
 from recsae.activations import POSITION, SEQUENCE
 from recsae.concepts import ConceptDictionary
-from recsae.corrections import CORRECTION, REJECTED
+from recsae.corrections import REJECTED
 from recsae.errors import InvalidInput, NotEnoughData
 from recsae.run import Run
 from recsae.sae import sparse_code
@@ -228,8 +228,8 @@ def concepts_of(
         latents = [(int(j),) for j in table[C.LATENT]]
         return pd.DataFrame({C.NAME: table[C.NAME], LATENTS: latents})
     kept = table[C.LATENT].isin(verified)
-    if CORRECTION in table:
-        kept = (kept | (table[CORRECTION] != "")) & (table[CORRECTION] != REJECTED)
+    if C.CORRECTION in table:
+        kept = (kept | (table[C.CORRECTION] != "")) & (table[C.CORRECTION] != REJECTED)
     names = table.loc[kept, C.NAME]
     names = names[~names.str.casefold().duplicated()]  # as names are looked up
     if names.empty:

@@ -17,15 +17,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import digest_of, digest_of_file, read_json, write_json
+from recsae.language.settings import LanguageSettings
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from recsae.recommender import Recommender
 
 RECORD = "run.json"
 VERSION = 1
-STAGES = ("capture", "train", "concepts", "scoring", "accuracy", "steering", "report")
+STAGES = (
+    *("capture", "train", "concepts", "scoring", "evidence", "supervised", "stability"),
+    *("language", "accuracy", "steering", "report"),
+)
 
 
 class RunConfig(BaseModel):
@@ -51,6 +53,10 @@ class RunConfig(BaseModel):
     """At most so many positions of construction users are captured."""
     heldout_positions: int = Field(200_000, ge=1)
     chance_directions: int = Field(2_000, ge=0)
+    stability: int = Field(0, ge=0)
+    """With how many further seeds, and on both halves of the users, the SAE is trained again."""
+    language: LanguageSettings | None = None
+    """The language model that names and judges concepts, if any."""
 
 
 class Run:
@@ -229,69 +235,3 @@ class _PeakMemory:
             import resource
 
             self.peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
-class LoadedRun:
-    """A finished run as tables: see :func:`load_run`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = Path(folder)
-        self.run = Run(self.folder)
-
-    def _table(self, key: str) -> pd.DataFrame:
-        import pandas as pd
-
-        return pd.DataFrame(self.report[key])
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """Everything in ``report.json``."""
-        return dict(read_json(self.folder / "report.json"))
-
-    @property
-    def concepts(self) -> pd.DataFrame:
-        """One row per latent: label, status and scores on held-out users."""
-        from recsae import columns as C
-        from recsae.files import read_parquet
-
-        labels = read_parquet(self.folder / "concepts.parquet")
-        return labels.merge(read_parquet(self.folder / "scores.parquet"), on=C.LATENT)
-
-    @property
-    def examples(self) -> pd.DataFrame:
-        """One row per example sequence of a latent, items as internal ids."""
-        from recsae.files import read_parquet
-
-        return read_parquet(self.folder / "examples.parquet")
-
-    @property
-    def attributes(self) -> pd.DataFrame:
-        """AUC per attribute: SAE, baselines, supervised."""
-        return self._table("attributes")
-
-    @property
-    def steering(self) -> pd.DataFrame:
-        """Measured effects of turning concepts."""
-        return self._table("steering")
-
-    @property
-    def named_share(self) -> pd.DataFrame:
-        """Share of score variance explained by 8, 16, 32 concepts, per code."""
-        return self._table("named_share").T
-
-
-def load_run(folder: str | Path) -> LoadedRun:
-    """Open a run's folder.
-
-    Returns
-    -------
-    LoadedRun
-        With the tables ``concepts``, ``examples``, ``attributes``, ``steering``, ``named_share``
-        as DataFrames, and ``report``, the content of ``report.json``.
-
-    Raises
-    ------
-    ArtifactMismatch
-        The folder holds no run.
-    """
-    return LoadedRun(Path(folder))

@@ -14,6 +14,9 @@ from recsae.run import RunConfig
 if TYPE_CHECKING:
     from recsae.recommender import Recommender
 
+LANGUAGE = {"llm_base_url": "base_url", "llm_model": "model"}
+"""Options of the command line and the settings in ``[language]`` that they are."""
+
 
 def read_settings(checkpoint: Path, options: dict[str, Any], config_file: Path | None) -> RunConfig:
     """Settings of a run; InvalidInput names the setting, what was seen and the nearest one."""
@@ -21,7 +24,11 @@ def read_settings(checkpoint: Path, options: dict[str, Any], config_file: Path |
     typed = {key: value for key, value in options.items() if value is not None}
     if "attribute_columns" in typed:
         typed["attribute_columns"] = [c.strip() for c in typed["attribute_columns"].split(",")]
+    asked = {field: typed.pop(key) for key, field in LANGUAGE.items() if key in typed}
     values = {**given, **typed, "checkpoint": str(checkpoint.resolve())}
+    known = given.get("language", {})
+    if asked and isinstance(known, dict):
+        values["language"] = {**known, **asked}
     for key in ("data_path", "items"):
         if isinstance(values.get(key), str | Path):
             values[key] = str(Path(values[key]).resolve())

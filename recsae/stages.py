@@ -1,4 +1,4 @@
-"""The stages that measure: concepts against baselines and chance, accuracy, steering."""
+"""The stage that tests: concepts against baselines and chance."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ import numpy as np
 import pandas as pd
 
 from recsae import columns as C
-from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, insert_reconstruction
-from recsae.attributes import POPULARITY, TERM
 from recsae.baselines import LinearCode, random_directions
 from recsae.cases import spread
-from recsae.concepts import AT_QUANTILE, ConceptDictionary, build_concepts
+from recsae.concepts import ConceptDictionary, build_concepts
+from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.named_share import SIZES, named_share
 from recsae.paper import recsae_scores
-from recsae.recommender import evaluation_cases
 from recsae.sae import Codes, sparse_code
 from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts, verified_latents
-from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
 from recsae.workspace import BASELINES, Workspace
 from recsae.yardstick import attribute_table
 
@@ -32,7 +29,6 @@ DENSE = ("neurons", "pca")
 TESTED = (VERIFIED, SUPPORTED, "unsupported")
 N_NEIGHBOURS, N_BLOCKS, RANDOM_DRAWS = 200, 16, 3
 CHANCE_CASES, DENSE_CASES = 100_000, 20_000
-N_STEERED, MIN_STEERED_USERS = 6, 10
 
 
 def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -47,6 +43,7 @@ def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
         **{f"draw {n}": partial(_draw, work, n) for n in range(1, RANDOM_DRAWS)},
         "attributes": partial(attribute_table, attributes, *sides, codes),
         "chance": partial(_chance, work),
+        "embedding": partial(_embedding, work, codes["sae"]),
         **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
     found = work.ranks.divide(jobs)
@@ -62,6 +59,7 @@ def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
     figures["attributes"] = _records(found["attributes"])
     scores = found["sae"][0]
     scores[C.CHANCE_PERCENTILE] = _chance_percentiles(scores, found["chance"])
+    scores[C.EMBEDDING_AUC] = found["embedding"]
     return scores, figures
 
 
@@ -109,9 +107,9 @@ def _measure(
         "n": len(paper),
         "at_0_8": int((paper["confidence"] >= 0.8).sum()),
         "at_0_9": int((paper["confidence"] >= 0.9).sum()),
-        "mean_recall": _known(paper[C.RECALL].mean()),
-        "mean_specificity": _known(paper[C.SPECIFICITY].mean()),
-        "mean_confidence": _known(paper["confidence"].mean()),
+        "mean_recall": finite(paper[C.RECALL].mean()),
+        "mean_specificity": finite(paper[C.SPECIFICITY].mean()),
+        "mean_confidence": finite(paper["confidence"].mean()),
     }
     return scores, {
         "baselines": count_statuses(scores, dictionary, best_of),
@@ -141,7 +139,7 @@ def share_on_halves(work: Workspace, codes: Codes, dictionary: ConceptDictionary
 def _mean_share(shares: list[dict[str, Any]]) -> dict[str, Any]:
     unknown = float("nan")  # no NDCG where scores are not linear in the state
     table = {key: [unknown if s[key] is None else s[key] for s in shares] for key in shares[0]}
-    mean = {key: _known(float(np.mean(values))) for key, values in table.items()}
+    mean = {key: finite(float(np.mean(values))) for key, values in table.items()}
     return {**mean, "n_verified": round(mean["n_verified"] or 0)}
 
 
@@ -158,7 +156,8 @@ def _dense(work: Workspace, name: str, best_of: int) -> dict[str, Any]:
     return count_statuses(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
 
 
-def _known(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The value, or None where there is none."""
     return float(value) if np.isfinite(value) else None
 
 
@@ -176,8 +175,16 @@ def count_statuses(
         "supported": int((scores[C.STATUS] == SUPPORTED).sum()),
         "distinct_verified": distinct(scores, dictionary.table),
         "distinct_verified_equal_units": distinct(scores[among], dictionary.table[among]),
-        "mean_balanced_accuracy": _known(tested[C.BALANCED_ACCURACY].mean()),
+        "mean_balanced_accuracy": finite(tested[C.BALANCED_ACCURACY].mean()),
     }
+
+
+def _embedding(work: Workspace, codes: Codes) -> NDArray[np.float64]:
+    """How well the words of each label tell the latent's sequences, ``(n_latents,)``."""
+    vectors = fit_vectors(work.construction)
+    found = embedding_scores(codes.heldout, work.heldout, work.dictionary.table, vectors)
+    by_latent = found.set_index(C.LATENT)[C.EMBEDDING_AUC]
+    return np.asarray(by_latent.reindex(range(work.sae.n_latents)))
 
 
 def _chance(work: Workspace) -> pd.DataFrame | None:
@@ -210,90 +217,3 @@ def _chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> ND
         lower = value[near] < ours[C.BALANCED_ACCURACY].to_numpy()[:, None]
         percentile[rows] = 100 * lower.mean(1)
     return percentile
-
-
-def accuracy_stage(work: Workspace) -> dict[str, Any]:
-    """The recommender's own evaluation before and after, and every held-out position."""
-    cases = evaluation_cases(work.recommender)
-    before = evaluate(work.recommender, cases, work.progress)
-    with work.recommender.edit(insert_reconstruction(work.sae), work.site):
-        after = evaluate(work.recommender, cases, work.progress)
-    if work.head is not None:
-        heldout = heldout_accuracy(work.heldout, work.sae, work.head)
-    else:
-        heldout = heldout_by_running(
-            *(work.recommender, work.heldout, work.sae, work.site, work.windows("heldout")),
-            work.progress,
-        )
-    return {
-        "metric_note": f"The recommender's own evaluation: {cases.description}.",
-        "all_users": {
-            "base": {name: float(v.mean()) for name, v in before.items()},
-            "reconstructed": {name: float(v.mean()) for name, v in after.items()},
-            "n_cases": len(cases.rows),
-        },
-        "heldout": {k: _plain(v) for k, v in heldout.items()},
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return _known(value) if isinstance(value, float) else value
-
-
-def steering_stage(work: Workspace) -> list[dict[str, Any]]:
-    """Ablate, amplify and set some verified concepts; effects on held-out users' test cases."""
-    cases = evaluation_cases(work.recommender)
-    cases = restrict(cases, work.heldout_users[cases.rows])
-    if not len(cases.rows):
-        return []
-    lists = top_lists(work.recommender, cases)
-    rows: list[dict[str, Any]] = []
-    for latent in _steered(work):
-        row = work.dictionary.table.set_index(C.LATENT).loc[latent]
-        among = tuple(work.dictionary.named(row[C.NAME], work.verified()))
-        name, value = str(row[C.NAME]), _typical(work, latent)
-        column = work.labeler.attributes.names.index((row[C.ATTRIBUTE], row[C.VALUE]))
-        target = work.labeler.attributes.matrix[:, [column]].toarray().ravel() > 0
-        before = effect_of(lists, cases, target)
-        for intervention, words in (
-            (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
-            (Intervention(among, "scale", 10.0, name), "x10 where active"),
-            (Intervention((latent,), "set", value, name), f"latent {latent} = {value:.2f} for all"),
-        ):
-            with steer(work.recommender, work.sae, [intervention], site=work.site):
-                after = effect_of(top_lists(work.recommender, cases), cases, target)
-            rows.append(
-                {
-                    "target": f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}",
-                    "latent": int(latent),
-                    "name": name,
-                    "intervention": words,
-                    "target_share_before": before.target_share,
-                    "target_share_after": after.target_share,
-                    "ndcg_before": before.metrics["ndcg@10"],
-                    "ndcg_after": after.metrics["ndcg@10"],
-                    "n_users": before.n_users,
-                }
-            )
-        if work.progress:
-            work.progress(len(rows), 3 * N_STEERED, "interventions measured")
-    return rows
-
-
-def _steered(work: Workspace) -> list[int]:
-    """The best verified latent of up to six different concepts, plain attributes first."""
-    both = work.dictionary.table.merge(work.scores, on=C.LATENT)
-    both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
-    both = both.assign(derived=both[C.ATTRIBUTE].isin((POPULARITY, TERM)))
-    best = both.sort_values(["derived", C.CI_LOW], ascending=[True, False])
-    different = best.drop_duplicates([C.ATTRIBUTE, C.VALUE])
-    return [int(latent) for latent in different[C.LATENT].head(N_STEERED)]
-
-
-def _typical(work: Workspace, latent: int) -> float:
-    """The latent's median activation where it is active."""
-    examples = work.dictionary.examples
-    mine = examples[(examples[C.LATENT] == latent) & (examples[C.KIND] == AT_QUANTILE)]
-    return float(mine.loc[mine[C.QUANTILE] == 0.5, C.ACTIVATION].iloc[0])

@@ -26,11 +26,10 @@ from recsae.probes import (
     class_means,
     clustered_aucs,
     logistic_probes,
-    probe_aucs,
 )
 from recsae.sae import sparse_code
 from recsae.workspace import BASELINES
-from recsae.yardstick import TARGETS, attribute_tasks, best_unit_aucs, task_truth, unit_aucs
+from recsae.yardstick import attribute_tasks, best_unit_aucs, task_truth, unit_aucs
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -45,40 +44,7 @@ if TYPE_CHECKING:
     Truth = NDArray[np.bool_]
 
 MAX_CASES = 30_000
-LEARNABLE = 0.55
 METHODS = ("sae", "class_mean", "probe")
-
-
-class LeftOut(NamedTuple):
-    """An attribute that no probe can learn from the hidden states."""
-
-    attribute: str
-    site: str
-    auc: float
-    low: float
-
-
-def learnable(attributes: ItemAttributes, cases: Cases) -> tuple[list[Task], list[LeftOut]]:
-    """The attributes that can be read from the states, and those that cannot, with the evidence.
-
-    Decided on construction cases alone: a linear probe of the first half of the users is tried on
-    the other half, at the site where the attribute is known best. An attribute stays if the lower
-    bound of the probe's ROC-AUC exceeds .55: one-sided 95 %, users being the unit, divided by the
-    number of sites since the best one was picked on the same users.
-    """
-    tasks = attribute_tasks(attributes, cases)
-    if not tasks:
-        return [], []
-    some = cases.take(spread(len(cases), MAX_CASES))
-    found = probe_aucs(some.states, task_truth(attributes, tasks, some), some.user)
-    low = found.low(1 - 0.05 / len(TARGETS))
-    names = [_name(attributes, task) for task in tasks]
-    left_out = [
-        LeftOut(names[i], task.site, float(found.auc[i]), float(low[i]))
-        for i, task in enumerate(tasks)
-        if not low[i] > LEARNABLE
-    ]
-    return [t for t, bound in zip(tasks, low, strict=True) if bound > LEARNABLE], left_out
 
 
 class Side(NamedTuple):
@@ -94,7 +60,6 @@ class Yardstick(NamedTuple):
 
     attributes: ItemAttributes
     tasks: list[Task]
-    left_out: list[LeftOut]
     known: Side
     test: Side
     latents: NDArray[np.int64]  # the best of each task, on construction cases
@@ -104,7 +69,7 @@ class Yardstick(NamedTuple):
 def yardstick_of(work: Workspace) -> Yardstick:
     """Tasks, answers, latents and directions; all chosen and fitted on construction cases."""
     attributes = work.labeler.attributes
-    tasks, left_out = learnable(attributes, work.construction)
+    tasks = attribute_tasks(attributes, work.construction)
     sides = []
     for cases in (work.construction, work.heldout):
         some = cases.take(spread(len(cases), MAX_CASES))
@@ -117,7 +82,7 @@ def yardstick_of(work: Workspace) -> Yardstick:
         "class_mean": class_means(known.cases.states, known.truth),
         "probe": logistic_probes(known.cases.states, known.truth),
     }
-    return Yardstick(attributes, tasks, left_out, known, test, latents, directions)
+    return Yardstick(attributes, tasks, known, test, latents, directions)
 
 
 def supervised_table(work: Workspace, yardstick: Yardstick | None = None) -> pd.DataFrame:
@@ -226,7 +191,7 @@ def _metric(work: Workspace) -> Floats:
 def _summary(
     work: Workspace, y: Yardstick, table: pd.DataFrame, turned: Control | None
 ) -> dict[str, Any]:
-    left_out = [entry._asdict() for entry in y.left_out]
+    left_out = [entry._asdict() for entry in work.left_out]
     found: dict[str, Any] = {"n_attributes": len(y.tasks), "left_out": left_out}
     if not y.tasks:
         return found

@@ -15,6 +15,7 @@ from recsae.concepts import ConceptDictionary
 from recsae.distributed import ALONE, Ranks
 from recsae.files import read_parquet
 from recsae.labelers import AttributeLabeler
+from recsae.readable import LeftOut, readable
 from recsae.recommender import find_site
 from recsae.run import Run, RunConfig
 from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
@@ -27,6 +28,7 @@ from recsae.windows import Windows, windows_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from recsae.attributes import ItemAttributes
     from recsae.recommender import LinearHead, Recommender
 
 LABEL_CASES = 200_000
@@ -147,14 +149,25 @@ class Workspace:
         return train_sae(store, self.sae_config, folder, progress=self.progress, ranks=self.ranks)
 
     @cached_property
+    def _attributes(self) -> tuple[ItemAttributes, list[LeftOut]]:
+        return readable(
+            item_attributes(self.recommender.catalog, self.construction), self.construction
+        )
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """Attributes that no probe can learn from the states: no label speaks of them."""
+        return self._attributes[1]
+
+    @cached_property
     def labeler(self) -> AttributeLabeler:
         """Labels by item attributes, chosen on construction cases."""
-        return AttributeLabeler(item_attributes(self.recommender.catalog, self.construction))
+        return AttributeLabeler(self._attributes[0])
 
     @cached_property
     def dictionary(self) -> ConceptDictionary:
-        """The SAE's concepts."""
-        return ConceptDictionary.load(self.folder)
+        """The SAE's concepts, as they were tested: without people's corrections."""
+        return ConceptDictionary.load(self.folder, corrected=False)
 
     @cached_property
     def scores(self) -> Any:

@@ -35,11 +35,17 @@ class Task(NamedTuple):
     site: str
 
 
-def attribute_tasks(attributes: ItemAttributes, cases: Cases) -> list[Task]:
+def attribute_tasks(
+    attributes: ItemAttributes,
+    cases: Cases,
+    limit: int | None = MAX_ATTRIBUTES,
+    skip: tuple[str, ...] = NOT_ASKED,
+) -> list[Task]:
     """The attributes to ask for, each at the site where the state knows it best.
 
     Chosen on construction cases: a closed-form linear probe is fitted on the first half of the
-    users and judged on the second. Title terms are left out; the 60 most frequent values are kept.
+    users and judged on the second. ``skip`` names attributes that are not asked for, title terms
+    and communities by default; of the values the ``limit`` most frequent are kept.
     """
     cases = cases.take(spread(len(cases), MAX_CASES))
     fit = cases.user < cases.n_users // 2
@@ -49,7 +55,7 @@ def attribute_tasks(attributes: ItemAttributes, cases: Cases) -> list[Task]:
         truth = _truth(attributes, cases, site)
         usable = (truth[fit].sum(0) >= MIN_CASES) & (truth[~fit].sum(0) >= MIN_CASES)
         usable &= ((~truth[fit]).sum(0) >= MIN_CASES) & ((~truth[~fit]).sum(0) >= MIN_CASES)
-        usable &= np.array([name[0] not in NOT_ASKED for name in attributes.names], dtype=bool)
+        usable &= np.array([name[0] not in skip for name in attributes.names], dtype=bool)
         columns = np.flatnonzero(usable)
         if not len(columns):
             continue
@@ -58,7 +64,7 @@ def attribute_tasks(attributes: ItemAttributes, cases: Cases) -> list[Task]:
         for column, auc in zip(columns.tolist(), aucs.tolist(), strict=True):
             if auc > best.get(column, (0.0,))[0]:
                 best[column] = (auc, site, float(truth[:, column].mean()))
-    frequent = sorted(best, key=lambda c: (-best[c][2], c))[:MAX_ATTRIBUTES]
+    frequent = sorted(best, key=lambda c: (-best[c][2], c))[:limit]
     return [Task(column, best[column][1]) for column in sorted(frequent)]
 
 

@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("recbole")
 
 from recsae.cli.explaining import _titled
+from recsae.loaded import load_run
 from recsae.plugin import load_recommender
-from recsae.run import load_run
 from recsae.sequences import pad
 from runs import checkpoint, command, recbole_run
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 import toy
 from recsae import columns as C
 from recsae.catalog import build_catalog
-from recsae.language.embedding import EMBEDDING_AUC, embedding_scores, fit_vectors
+from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.language.prompts import ItemTexts
 
 GENRES = ("Horror", "Western", "Musical", "Drama")
@@ -45,7 +45,7 @@ def labels(*sentences):
 
 def scores(code, cases, table, **options):
     found = embedding_scores(toy.sparse(code), cases, table, fit_vectors(cases), **options)
-    return found[EMBEDDING_AUC].to_numpy()
+    return found[C.EMBEDDING_AUC].to_numpy()
 
 
 def test_true_labels_score_high_and_swapped_ones_low():
@@ -79,7 +79,7 @@ def test_equals_sklearn_with_ties():
         label = vectors([sentence])[0].astype(np.float32)
         similarity = np.round([v @ (label / np.linalg.norm(label)) for v in near], 6)
         expected = roc_auc_score(code[:, j] > 0, similarity)
-        assert found[EMBEDDING_AUC][j] == pytest.approx(expected, abs=2e-3)
+        assert found[C.EMBEDDING_AUC][j] == pytest.approx(expected, abs=2e-3)
     assert found[C.N_POS].tolist() == (code > 0).sum(0).tolist()
     assert (found[C.N_POS] + found[C.N_NEG] == 400).all()
 

@@ -12,7 +12,6 @@ from llm_server import LLMServer, data_of, genres_of, truthful
 from recsae import columns as C
 from recsae.errors import LabelerFailed
 from recsae.language import stage
-from recsae.language.embedding import EMBEDDING_AUC
 from recsae.language.settings import LanguageSettings
 from recsae.language.stage import LABELER, best_latents, label_rows, language_stage
 from recsae.run import Run
@@ -48,7 +47,7 @@ def test_true_concepts_are_told_from_shuffled_names(folder, monkeypatch):
         assert accuracies(true).mean() > 0.85
         assert accuracies(true, "fuzzing").mean() > 0.7
         assert true["summary"]["paper"]["mean_confidence"] > 0.9
-        assert all(c[EMBEDDING_AUC] > 0.9 for c in true["concepts"])
+        assert all(c[C.EMBEDDING_AUC] > 0.9 for c in true["concepts"])
         honest = stage.explain
 
         def shuffled(*arguments):
@@ -251,4 +250,4 @@ def test_a_latent_without_an_active_heldout_case_is_named_but_not_judged(folder)
     assert concept[C.LATENT] == latent
     assert concept["detection"]["n_asked"] == concept["fuzzing"]["n_asked"] == 0
     assert concept["detection"]["balanced_accuracy"] is concept["paper"] is None
-    assert concept[EMBEDDING_AUC] is None
+    assert concept[C.EMBEDDING_AUC] is None

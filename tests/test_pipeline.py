@@ -21,10 +21,11 @@ from recsae.activations import ActivationStore
 from recsae.catalog import build_catalog
 from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
 from recsae.files import read_json
+from recsae.loaded import load_run
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report
 from recsae.report.schema import SCHEMA_FILE
-from recsae.run import STAGES, Run, RunConfig, load_run
+from recsae.run import STAGES, Run, RunConfig
 from recsae.sae import SAE
 from recsae.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender

@@ -58,7 +58,7 @@ def concepts(
 def _edit(folder: Path, as_json: bool) -> None:
     from recsae.corrections import FILE
     from recsae.corrections_file import changes, prepare
-    from recsae.run import load_run
+    from recsae.loaded import load_run
 
     load_run(folder)  # says so if there is none
     remark = prepare(folder)

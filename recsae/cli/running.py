@@ -25,7 +25,7 @@ def demo(out: Path, seed: int) -> None:
     checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
     _ranks().from_first(lambda: _demo_checkpoint(checkpoint, seed))
     # a small dictionary for a small data set: each latent needs cases enough to be tested
-    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000)
+    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000, stability=2)
     _run(config, out / "run", trust=True, device="cpu")
 
 
@@ -64,6 +64,14 @@ def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
 @click.option(
     "--site", help="Where to read the hidden states; default the sequence representation."
 )
+@click.option(
+    "--stability",
+    type=int,
+    metavar="N",
+    help="Train again with N more seeds and on both halves of the users; mark what comes back.",
+)
+@click.option("--llm-base-url", help="OpenAI-compatible server whose model names and judges too.")
+@click.option("--llm-model", help="Its model; the key is read from OPENAI_API_KEY.")
 @click.option("--device", default="cpu", show_default=True, help="Where the model runs.")
 @click.option("--config", "config_file", type=PATH, help="TOML file with any of these settings.")
 def run(

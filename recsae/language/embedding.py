@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     Vectors = Callable[[Sequence[str]], NDArray[Any]]
 
-EMBEDDING_AUC = "embedding_auc"
 COUNTED = "10"  # "of the top 10 recommendations" speaks of no item
 N_CASES, N_DIMENSIONS, MAX_ITEMS, BLOCK = 20_000, 200, 50_000, 64
 
@@ -102,7 +101,7 @@ def embedding_scores(
         auc = (rank_sum - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg)
     tested = (n_pos >= MIN_POSITIVES) & (n_users >= MIN_USERS) & (n_neg > 0)
     auc[~tested | ~said[sentence].any(1)] = np.nan
-    return pd.DataFrame({C.LATENT: latents, EMBEDDING_AUC: auc, C.N_POS: n_pos, C.N_NEG: n_neg})
+    return pd.DataFrame({C.LATENT: latents, C.EMBEDDING_AUC: auc, C.N_POS: n_pos, C.N_NEG: n_neg})
 
 
 def _users(active: scipy.sparse.csc_matrix, cases: Cases) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from recsae import columns as C
 from recsae.language.client import LanguageClient
-from recsae.language.embedding import EMBEDDING_AUC, embedding_scores, fit_vectors
+from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.language.explaining import Explained, explain
 from recsae.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
 from recsae.language.prompts import DETECT, FUZZ
@@ -121,11 +121,11 @@ def _concepts(
             "explanation": name.explanation,
             "detection": detected[j],
             "fuzzing": fuzzed[j],
-            EMBEDDING_AUC: near[j],
+            C.EMBEDDING_AUC: near[j],
             "attribute": {
                 C.LABEL: theirs[j],
                 "detection": rival[j],
-                EMBEDDING_AUC: rival_near[j],
+                C.EMBEDDING_AUC: rival_near[j],
             },
         }
         for j, name in names.items()
@@ -155,7 +155,7 @@ def _embedding_aucs(work: Workspace, said: dict[int, str], vectors: Vectors) -> 
         return {}
     labels = pd.DataFrame(said.items(), columns=[C.LATENT, C.LABEL])
     table = embedding_scores(work.sae_codes[1], work.heldout, labels, vectors)
-    pairs = zip(table[C.LATENT], table[EMBEDDING_AUC], strict=True)
+    pairs = zip(table[C.LATENT], table[C.EMBEDDING_AUC], strict=True)
     return {int(j): None if np.isnan(auc) else float(auc) for j, auc in pairs}
 
 

@@ -1,0 +1,110 @@
+"""The stages that run the recommender: with the reconstruction put in, and with concepts turned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from recsae import columns as C
+from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, insert_reconstruction
+from recsae.attributes import DERIVED, TERM
+from recsae.communities import FANS
+from recsae.concepts import AT_QUANTILE
+from recsae.recommender import evaluation_cases
+from recsae.scoring import VERIFIED
+from recsae.situations import LENGTH, REPEAT
+from recsae.stages import finite
+from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
+
+if TYPE_CHECKING:
+    from recsae.workspace import Workspace
+
+N_STEERED, MIN_STEERED_USERS = 6, 10
+
+
+def accuracy_stage(work: Workspace) -> dict[str, Any]:
+    """The recommender's own evaluation before and after, and every held-out position."""
+    cases = evaluation_cases(work.recommender)
+    before = evaluate(work.recommender, cases, work.progress)
+    with work.recommender.edit(insert_reconstruction(work.sae), work.site):
+        after = evaluate(work.recommender, cases, work.progress)
+    if work.head is not None:
+        heldout = heldout_accuracy(work.heldout, work.sae, work.head)
+    else:
+        heldout = heldout_by_running(
+            *(work.recommender, work.heldout, work.sae, work.site, work.windows("heldout")),
+            work.progress,
+        )
+    return {
+        "metric_note": f"The recommender's own evaluation: {cases.description}.",
+        "all_users": {
+            "base": {name: float(v.mean()) for name, v in before.items()},
+            "reconstructed": {name: float(v.mean()) for name, v in after.items()},
+            "n_cases": len(cases.rows),
+        },
+        "heldout": {k: _plain(v) for k, v in heldout.items()},
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return finite(value) if isinstance(value, float) else value
+
+
+def steering_stage(work: Workspace) -> list[dict[str, Any]]:
+    """Ablate, amplify and set some verified concepts; effects on held-out users' test cases."""
+    cases = evaluation_cases(work.recommender)
+    cases = restrict(cases, work.heldout_users[cases.rows])
+    if not len(cases.rows):
+        return []
+    lists = top_lists(work.recommender, cases)
+    rows: list[dict[str, Any]] = []
+    for latent in _steered(work):
+        row = work.dictionary.table.set_index(C.LATENT).loc[latent]
+        among = tuple(work.dictionary.named(row[C.NAME], work.verified()))
+        name, value = str(row[C.NAME]), _typical(work, latent)
+        column = work.labeler.attributes.names.index((row[C.ATTRIBUTE], row[C.VALUE]))
+        target = work.labeler.attributes.matrix[:, [column]].toarray().ravel() > 0
+        before = effect_of(lists, cases, target)
+        for intervention, words in (
+            (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
+            (Intervention(among, "scale", 10.0, name), "x10 where active"),
+            (Intervention((latent,), "set", value, name), f"latent {latent} = {value:.2f} for all"),
+        ):
+            with steer(work.recommender, work.sae, [intervention], site=work.site):
+                after = effect_of(top_lists(work.recommender, cases), cases, target)
+            rows.append(
+                {
+                    "target": f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}",
+                    "latent": int(latent),
+                    "name": name,
+                    "intervention": words,
+                    "target_share_before": before.target_share,
+                    "target_share_after": after.target_share,
+                    "ndcg_before": before.metrics["ndcg@10"],
+                    "ndcg_after": after.metrics["ndcg@10"],
+                    "n_users": before.n_users,
+                }
+            )
+        if work.progress:
+            work.progress(len(rows), 3 * N_STEERED, "interventions measured")
+    return rows
+
+
+def _steered(work: Workspace) -> list[int]:
+    """The best verified latent of up to six different concepts, plain attributes first."""
+    both = work.dictionary.table.merge(work.scores, on=C.LATENT)
+    both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
+    about_items = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
+    both = both[about_items & ~both[C.NEGATED]]
+    order = both[C.ATTRIBUTE].isin((*DERIVED, TERM, FANS)) + 2 * both[C.AND_ATTRIBUTE].notna()
+    best = both.assign(order=order).sort_values(["order", C.CI_LOW], ascending=[True, False])
+    different = best.drop_duplicates([C.ATTRIBUTE, C.VALUE])
+    return [int(latent) for latent in different[C.LATENT].head(N_STEERED)]
+
+
+def _typical(work: Workspace, latent: int) -> float:
+    """The latent's median activation where it is active."""
+    examples = work.dictionary.examples
+    mine = examples[(examples[C.LATENT] == latent) & (examples[C.KIND] == AT_QUANTILE)]
+    return float(mine.loc[mine[C.QUANTILE] == 0.5, C.ACTIVATION].iloc[0])

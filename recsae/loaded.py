@@ -1,0 +1,79 @@
+"""A finished run as tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsae.files import read_json
+from recsae.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class LoadedRun:
+    """A finished run as tables: see :func:`load_run`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.run = Run(self.folder)
+
+    def _table(self, key: str) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(self.report[key])
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """Everything in ``report.json``."""
+        return dict(read_json(self.folder / "report.json"))
+
+    @property
+    def concepts(self) -> pd.DataFrame:
+        """One row per latent: label (with people's corrections), status, held-out scores."""
+        from recsae import columns as C
+        from recsae.concepts import ConceptDictionary
+        from recsae.files import read_parquet
+
+        labels = ConceptDictionary.load(self.folder).table
+        return labels.merge(read_parquet(self.folder / "scores.parquet"), on=C.LATENT)
+
+    @property
+    def examples(self) -> pd.DataFrame:
+        """One row per example sequence of a latent, items as internal ids."""
+        from recsae.files import read_parquet
+
+        return read_parquet(self.folder / "examples.parquet")
+
+    @property
+    def attributes(self) -> pd.DataFrame:
+        """AUC per attribute: SAE, baselines, supervised."""
+        return self._table("attributes")
+
+    @property
+    def steering(self) -> pd.DataFrame:
+        """Measured effects of turning concepts."""
+        return self._table("steering")
+
+    @property
+    def named_share(self) -> pd.DataFrame:
+        """Share of score variance explained by 8, 16, 32 concepts, per code."""
+        return self._table("named_share").T
+
+
+def load_run(folder: str | Path) -> LoadedRun:
+    """Open a run's folder.
+
+    Returns
+    -------
+    LoadedRun
+        With the tables ``concepts``, ``examples``, ``attributes``, ``steering``, ``named_share``
+        as DataFrames, and ``report``, the content of ``report.json``.
+
+    Raises
+    ------
+    ArtifactMismatch
+        The folder holds no run.
+    """
+    return LoadedRun(Path(folder))
