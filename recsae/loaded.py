@@ -34,9 +34,11 @@ class LoadedRun:
         """One row per latent: label (with people's corrections), status, held-out scores."""
         from recsae import columns as C
         from recsae.concepts import ConceptDictionary
+        from recsae.corrections import apply
         from recsae.files import read_parquet
 
-        labels = ConceptDictionary.load(self.folder).table
+        tested = read_parquet(self.folder / "concepts.parquet")
+        labels = apply(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
         return labels.merge(read_parquet(self.folder / "scores.parquet"), on=C.LATENT)
 
     @property
