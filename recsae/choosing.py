@@ -12,29 +12,32 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy.sparse
 
-from recsae.statements import LEVELS, Statements, balanced_accuracy
+from recsae.cases import spread
+from recsae.statements import Columns, Statements, balanced_accuracy
 
 if TYPE_CHECKING:
+    import scipy.sparse
     from numpy.typing import NDArray
 
-CHUNK, N_FIRSTS = 256, 3
+N_FIRSTS = 3
 CONJUNCTION_COST, STANDARD_ERRORS = 0.02, 2.0
+MAX_COUNTED = 4_000
+"""Cases that are looked at for what else is true where the first statement of a pair is."""
 
 
 class Side(NamedTuple):
-    """Statements and activity on the cases of some users; ``user (n,)`` numbers them."""
+    """Statements on the cases of some users; ``user (n,)`` numbers them, ascending."""
 
     statements: Statements
-    active: scipy.sparse.csr_matrix
     user: NDArray[np.int64]
 
 
 class Choice(NamedTuple):
     """Per latent a statement: columns, levels from 1 on, whether negated; second column -1 if none.
 
-    Each ``(m,)``, or ``(m, F)`` for F finalists.
+    Each ``(m,)``, or ``(m, F)`` for F finalists. The first column is -1 for a latent that was never
+    active.
     """
 
     first: NDArray[np.int64]
@@ -49,164 +52,185 @@ class Choice(NamedTuple):
         return Choice(*(column[where] for column in self))  # type: ignore[call-overload]
 
 
-def choose(fit: Side, confirm: Side, kind: NDArray[np.int64], cost: NDArray[np.float64]) -> Choice:
+class Kinds(NamedTuple):
+    """``of (C,)`` kind of each column, numbered from 0, and what the kinds cost.
+
+    ``cost (n_kinds,)`` is by how much balanced accuracy a kind must beat the plainest, kind 0.
+    Seconds of conjunctions are of kinds that cost at most half of the dearest.
+    """
+
+    of: NDArray[np.int64]
+    cost: NDArray[np.float64]
+
+    @property
+    def seconds(self) -> NDArray[np.int64]:
+        """Columns that a conjunction may add."""
+        return np.flatnonzero(self.cost[self.of] <= self.cost.max() / 2)
+
+
+def choose(
+    sides: tuple[Side, Side], active: tuple[scipy.sparse.csc_matrix, ...], kinds: Kinds
+) -> Choice:
     """The statement for every latent.
 
     Parameters
     ----------
-    fit, confirm
-        Two sides of different users with the same columns.
-    kind
-        ``(C,)`` kind of each column, numbered from 0.
-    cost
-        ``(n_kinds,)`` by how much balanced accuracy a kind must beat the plainest, kind 0. Seconds
-        of conjunctions are of kinds that cost at most half of the dearest.
+    sides
+        Where statements are found and where they are confirmed: different users, same columns.
+    active
+        ``(n, m)`` of both sides, sorted: what is stored is active.
     """
-    singles, firsts = _singles(fit, kind, len(cost))
-    readable = np.flatnonzero(cost[kind] <= cost.max() / 2)
-    pairs = _pairs(fit, firsts, readable)
+    fit, confirm = sides
+    singles, firsts = _singles(fit.statements, active[0], kinds)
+    pairs = _pairs(fit.statements, active[0], firsts, kinds.seconds)
     finalists = Choice(*(np.column_stack(columns) for columns in zip(singles, pairs, strict=True)))
-    price = cost[kind[finalists.first]]
+    price = kinds.cost[kinds.of[finalists.first]]
     price = np.where(finalists.second >= 0, np.maximum(price, CONJUNCTION_COST), price)
-    best = np.concatenate(
-        [
-            _confirmed(confirm, finalists.at(part), price[part], part)
-            for part in _slices(len(price), CHUNK // 2)
-        ]
-    )
-    return finalists.at((np.arange(len(best)), best))
+    m = len(price)
+    best = [
+        _confirmed(confirm, finalists.at(latent), price[latent], _rows(active[1], latent))
+        for latent in range(m)
+    ]
+    chosen = finalists.at((np.arange(m), np.array(best, dtype=np.int64)))
+    seen = sum(np.diff(side.indptr) for side in active) > 0
+    return chosen._replace(first=np.where(seen, chosen.first, -1))
 
 
-def _slices(n: int, size: int) -> list[slice]:
-    return [slice(first, min(n, first + size)) for first in range(0, n, size)]
+def _rows(active: scipy.sparse.csc_matrix, latent: int) -> NDArray[np.int32]:
+    """Cases where a latent is active."""
+    rows: NDArray[np.int32] = active.indices[active.indptr[latent] : active.indptr[latent + 1]]
+    return rows
 
 
-def _singles(fit: Side, kind: NDArray[np.int64], n_kinds: int) -> tuple[Choice, Choice]:
-    """The best statement of each kind ``(m, n_kinds)``, and the best few to begin pairs with."""
-    n, m = fit.active.shape
-    positives = np.asarray(fit.active.sum(0), dtype=np.float32).ravel()
-    best, begin = [], []
-    for part in _slices(m, CHUNK):
-        both, said = fit.statements.counts(fit.active[:, part])
-        accuracy = balanced_accuracy(both, said, positives[part, None, None], n)
-        mine = []
-        for k in range(n_kinds):
-            columns = np.flatnonzero(kind == k)
-            if len(columns):
-                mine.append(_best(accuracy[:, columns], columns))
-        best.append([np.column_stack(x) for x in zip(*mine, strict=True)])
-        top = accuracy.max(2)
-        order = np.argsort(-top, axis=1, kind="stable")[:, :N_FIRSTS]
-        level = accuracy[np.arange(len(top))[:, None], order].argmax(2) + 1
-        begin.append((order, level))
-    column, level, negated = (np.concatenate(x) for x in zip(*best, strict=True))
-    none = np.full(column.shape, -1)
-    zero = np.zeros(column.shape, dtype=np.int64)
-    order, strict = (np.concatenate(x) for x in zip(*begin, strict=True))
+def _merit(
+    both: NDArray[np.int64], said: NDArray[np.float64], positives: int, n: int
+) -> NDArray[np.float64]:
+    """Twice balanced accuracy, less 1: sensitivity minus false alarms."""
+    right, wrong = 1 / max(positives, 1), 1 / max(n - positives, 1)
+    return both * (right + wrong) - said * wrong
+
+
+def _singles(
+    statements: Statements, active: scipy.sparse.csc_matrix, kinds: Kinds
+) -> tuple[Choice, Choice]:
+    """The best statement of each kind ``(m, n_kinds)``, and the best few to begin pairs with.
+
+    What is true of no case or of every one is no statement, unless there is nothing else.
+    """
+    n, m = active.shape
+    columns, said = statements.columns, statements.total()
+    tells = (said > 0) & (said < n)
+    of = kinds.of[columns.column]
+    groups = [np.flatnonzero(tells & (of == kind)) for kind in range(len(kinds.cost))]
+    groups = [group for group in groups if len(group)] or [np.arange(len(said))]
+    best = np.empty((m, len(groups)), dtype=np.int64)
+    negated = np.zeros((m, len(groups)), dtype=np.int64)
+    begin = np.empty((m, min(N_FIRSTS, len(columns.site))), dtype=np.int64)
+    for latent in range(m):
+        rows = _rows(active, latent)
+        merit = _merit(statements.among(rows), said, len(rows), n)
+        for number, group in enumerate(groups):
+            among = merit[group]
+            high, low = among.argmax(), among.argmin()
+            negated[latent, number] = -among[low] > among[high] + 1e-9
+            best[latent, number] = group[low if negated[latent, number] else high]
+        merit[~tells] = -1
+        begin[latent] = _best_of_columns(merit, columns, begin.shape[1])
+    none, zero = np.full(best.shape, -1), np.zeros(best.shape, dtype=np.int64)
+    singles = Choice(columns.column[best], columns.level[best], negated, none, zero, zero)
+    strict = columns.level[begin]
     wider = np.maximum(strict - 1, 1)  # lets more through, for the second to narrow down
-    firsts = np.column_stack([order, order]), np.column_stack([strict, wider])
-    blank = np.zeros(firsts[0].shape, dtype=np.int64)
-    singles = Choice(column, level, negated, none, zero, zero)
-    return singles, Choice(*firsts, blank, blank - 1, blank, blank)
+    first, level = np.tile(columns.column[begin], 2), np.column_stack([strict, wider])
+    blank = np.zeros(first.shape, dtype=np.int64)
+    return singles, Choice(first, level, blank, blank - 1, blank, blank)
 
 
-def _best(
-    accuracy: NDArray[np.float32], columns: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Column, level and negation of the best of ``(m, C, LEVELS)``; what is never true is worst."""
-    flat = accuracy.reshape(len(accuracy), -1)
-    high, low = flat.argmax(1), flat.argmin(1)
-    rows = np.arange(len(flat))
-    negated = 1 - flat[rows, low] > flat[rows, high] + 1e-6
-    where = np.where(negated, low, high)
-    return columns[where // LEVELS], where % LEVELS + 1, negated.astype(np.int64)
+def _best_of_columns(
+    merit: NDArray[np.float64], columns: Columns, number: int
+) -> NDArray[np.int64]:
+    """The best statement of each of the best columns, best first."""
+    found = np.empty(number, dtype=np.int64)
+    rest = merit.copy()
+    for place in range(number):
+        found[place] = best = int(rest.argmax())
+        rest[
+            columns.start[columns.column[best]] : columns.start[columns.column[best] + 1]
+        ] = -np.inf
+    return found
 
 
-def _pairs(fit: Side, firsts: Choice, seconds: NDArray[np.int64]) -> Choice:
-    """The best conjunction ``(m, 1)`` that begins with one of the firsts ``(m, F)``."""
-    n, m = fit.active.shape
-    positives = np.asarray(fit.active.sum(0), dtype=np.float32).ravel()
-    narrow = fit.statements.of_columns(seconds)
-    latent = np.repeat(np.arange(m), firsts.first.shape[1])
-    key = firsts.first.ravel() * LEVELS + firsts.level.ravel() - 1
+def _pairs(
+    statements: Statements,
+    active: scipy.sparse.csc_matrix,
+    firsts: Choice,
+    seconds: NDArray[np.int64],
+) -> Choice:
+    """The best conjunction ``(m, 1)`` that begins with one of the firsts ``(m, F)``.
+
+    What is true of the cases that a first statement lets through is counted on some of them.
+    """
+    n, m = active.shape
+    narrow = statements.of_columns(seconds)
+    latent, key = np.repeat(np.arange(m), firsts.first.shape[1]), firsts.first.ravel()
+    key = statements.columns.start[key] + firsts.level.ravel() - 1
     order = np.lexsort((latent, key))
     key, latent = key[order], latent[order]
     bounds = np.flatnonzero(np.r_[True, key[1:] != key[:-1], True])
-    value = np.full(m, -1.0, dtype=np.float32)
-    found = np.zeros((6, m), dtype=np.int64)
+    value, found = np.full(m, -np.inf), np.zeros((6, m), dtype=np.int64)
     found[3] = -1
-    by_column = fit.statements.reached.tocsc()
+    inside = np.zeros(n, dtype=bool)
     for start, stop in pairwise(bounds.tolist()):
-        column, level = key[start] // LEVELS, key[start] % LEVELS + 1
-        mine = np.unique(latent[start:stop])
-        rows = _rows_reaching(by_column, int(column), int(level))
-        active = fit.active[rows][:, mine]
-        both, said = narrow.take(rows).counts(active)
-        inside = np.asarray(active.sum(0), dtype=np.float32).ravel()[:, None, None]
-        p = positives[mine, None, None]
-        for negated in (0, 1):
-            if negated:
-                both, said = inside - both, len(rows) - said
-            accuracy = balanced_accuracy(both, said, p, n).reshape(len(mine), -1)
-            where = accuracy.argmax(1)
-            reached = accuracy[np.arange(len(mine)), where]
-            better = reached > value[mine] + 1e-6
-            who, where = mine[better], where[better]
-            value[who] = reached[better]
-            second, second_level = seconds[where // LEVELS], where % LEVELS + 1
-            ones = np.ones(len(who), dtype=np.int64)
-            found[:, who] = (
-                *(column * ones, level * ones, 0 * ones),
-                *(second, second_level, negated * ones),
-            )
+        column, level = (x[key[start]] for x in statements.columns[3:])
+        passed = np.sort(statements.rows(column, level))
+        inside[passed] = True
+        sample = passed[spread(len(passed), MAX_COUNTED)]
+        said = narrow.among(sample) * (len(passed) / max(len(sample), 1))
+        for who in np.unique(latent[start:stop]).tolist():
+            rows = _rows(active, who)
+            kept = rows[inside[rows]]
+            some = kept[spread(len(kept), MAX_COUNTED)]
+            both = narrow.among(some) * (len(kept) / max(len(some), 1))
+            merit = _merit(both, said, len(rows), n)
+            # that the second is not true: what the first alone reaches, less the same
+            alone = _merit(np.array(len(kept)), np.array(len(passed)), len(rows), n)
+            for negated, where, reached in (
+                (0, merit.argmax(), merit.max()),
+                (1, merit.argmin(), alone - merit.min()),
+            ):
+                if reached > value[who] + 1e-9:
+                    value[who] = reached
+                    second = seconds[narrow.columns.column[where]], narrow.columns.level[where]
+                    found[:, who] = column, level, 0, *second, negated
+        inside[passed] = False
     return Choice(*(row[:, None] for row in found))
 
 
-def _rows_reaching(
-    by_column: scipy.sparse.csc_matrix, column: int, level: int
-) -> NDArray[np.int64]:
-    """Rows whose level in a column is at least ``level``, ascending."""
-    first, last = by_column.indptr[[column * LEVELS + level - 1, (column + 1) * LEVELS]]
-    return np.sort(by_column.indices[first:last]).astype(np.int64)
-
-
-def truths(statements: Statements, chosen: Choice) -> NDArray[np.bool_]:
-    """``(n, m)`` whether each of m statements is true of each case."""
-    by_column = statements.reached.tocsc()
+def truth(statements: Statements, chosen: Choice) -> NDArray[np.bool_]:
+    """``(F, n)`` whether each of F statements is true of each case."""
     said = np.ones((len(chosen.first), statements.reached.shape[0]), dtype=bool)
     for number, (c, level, negated, c2, level2, negated2) in enumerate(zip(*chosen, strict=True)):
         for column, least, turned in ((c, level, negated), (c2, level2, negated2)):
             if column >= 0:
-                true = np.zeros(said.shape[1], dtype=bool)
-                true[_rows_reaching(by_column, int(column), int(least))] = True
-                said[number] &= true != bool(turned)
-    return said.T
+                true = np.full(said.shape[1], bool(turned))
+                true[statements.rows(column, least)] = not turned
+                said[number] &= true
+    return said
 
 
 def _confirmed(
-    confirm: Side, finalists: Choice, price: NDArray[np.float64], part: slice
-) -> NDArray[np.int64]:
-    """Which of its finalists ``(m, F)`` each latent takes."""
-    m, n_finalists = finalists.first.shape
-    n = confirm.active.shape[0]
-    active = confirm.active[:, part].tocsc()
-    best = np.zeros(m, dtype=np.int64)
-    said = truths(confirm.statements, Choice(*(column.ravel() for column in finalists)))
-    total = said.sum(0).reshape(m, n_finalists)
-    for latent in range(m):
-        rows = active.indices[active.indptr[latent] : active.indptr[latent + 1]]
-        mine = said[:, latent * n_finalists : (latent + 1) * n_finalists]
-        true = mine[rows]
-        accuracy = balanced_accuracy(true.sum(0), total[latent], np.array(len(rows)), n)
-        worth = accuracy - price[latent]
-        plain = finalists.second[latent] < 0
-        single = int(np.where(plain, worth, -np.inf).argmax())
-        best[latent] = single
-        pair = int(np.where(plain, -np.inf, worth).argmax())
-        if worth[pair] > worth[single] and len(rows):
-            n_users = len(np.unique(confirm.user[rows]))
-            gained = true[:, pair].astype(float) - true[:, single]
-            error = 0.5 * np.sqrt(np.var(gained) / n_users)
-            if accuracy[pair] - accuracy[single] > STANDARD_ERRORS * error:
-                best[latent] = pair
-    return best
+    confirm: Side, finalists: Choice, price: NDArray[np.float64], rows: NDArray[np.int32]
+) -> int:
+    """Which of its finalists ``(F,)`` a latent takes that is active in these cases."""
+    said = truth(confirm.statements, finalists)
+    true, n = said[:, rows], said.shape[1]
+    accuracy = balanced_accuracy(true.sum(1), said.sum(1), np.array(len(rows)), n)
+    worth = accuracy - price
+    plain = finalists.second < 0
+    single = int(np.where(plain, worth, -np.inf).argmax())
+    pair = int(np.where(plain, -np.inf, worth).argmax())
+    if plain.all() or worth[pair] <= worth[single] or not len(rows):
+        return single
+    n_users = 1 + int(np.count_nonzero(np.diff(confirm.user[rows])))
+    gained = true[pair].astype(float) - true[single]
+    error = 0.5 * np.sqrt(np.var(gained) / n_users)
+    return pair if accuracy[pair] - accuracy[single] > STANDARD_ERRORS * error else single

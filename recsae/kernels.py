@@ -1,4 +1,4 @@
-"""Loops over rows that Numba compiles: the best entries of a row, and a training step's gradients.
+"""Loops over rows that Numba compiles: the best of a row, a step's gradients, entries per column.
 
 An SAE's time goes into finding the k largest of thousands of activations, and into sums over the k
 that are active; both are short loops over data that lies in the cache. Only imported where Numba
@@ -249,3 +249,11 @@ def backward(
                 grad_b_enc[latent] += inner
                 fired[latent] = True
     return total
+
+
+@numba.njit(cache=True, nogil=True)
+def tally(indptr: Any, indices: Any, rows: Any, found: Any) -> None:
+    """Add to ``found (S,)`` how many of these rows of a sparse table have an entry in each column."""
+    for i in range(len(rows)):
+        for place in range(indptr[rows[i]], indptr[rows[i] + 1]):
+            found[U(indices[place])] += 1

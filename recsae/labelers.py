@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import scipy.sparse
 from recsae import columns as C
 from recsae.attributes import DERIVED, ITEM_ITSELF, SITES, TERM, ItemAttributes
 from recsae.cases import spread
-from recsae.choosing import Choice, Side, choose
+from recsae.choosing import Choice, Kinds, Side, choose
 from recsae.communities import FANS
 from recsae.statements import Statements, all_statements, levels_of
 from recsae.wording import Predicate, label_of, name_of
@@ -26,6 +26,7 @@ MAX_CASES = 120_000
 EVERYWHERE = 0.5
 """A latent that is active on more than so many of the cases is general-purpose."""
 GENERAL = "general-purpose"
+Sides: TypeAlias = "tuple[NDArray[np.int64], tuple[NDArray[np.int64], ...], tuple[Side, Side]]"
 PREDICATE = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
 AND_PREDICATE = (C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_SITE, C.AND_THRESHOLD, C.AND_NEGATED)
 LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, *AND_PREDICATE)
@@ -76,36 +77,32 @@ class AttributeLabeler:
 
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
         """Choose and word a statement per latent; see the class."""
-        rows = spread(len(cases), MAX_CASES)
-        code = code[rows]
-        statements, user = self._statements(cases, rows)
-        active = _activity(code)
-        fit, confirm = (
-            Side(statements.take(half), active[half], user[half])
-            for half in (np.flatnonzero(user % 2 == parity) for parity in (0, 1))
-        )
-        chosen = choose(fit, confirm, *self._kinds(statements))
+        rows, halves, sides = self._sides(cases)
+        active = _activity(code[rows])
+        chosen = choose(sides, tuple(active[half].tocsc() for half in halves), self._kinds())
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
-        return self._table(chosen, statements, everywhere, cases)
+        return self._table(chosen, sides[0].statements, everywhere, cases)
 
-    def _statements(
-        self, cases: Cases, rows: NDArray[np.int64]
-    ) -> tuple[Statements, NDArray[np.int64]]:
-        """All statements on the sampled cases, and their users."""
-        key = (id(self.attributes), "statements")
+    def _sides(self, cases: Cases) -> Sides:
+        """Sampled cases, their two halves by user, and what can be said of each."""
+        key = (id(self.attributes), "sides")
         if key not in cases.counted:
+            rows = spread(len(cases), MAX_CASES)
             sample = cases.take(rows)
-            cases.counted[key] = all_statements(self.attributes, sample), sample.user
-        found: tuple[Statements, NDArray[np.int64]] = cases.counted[key]
+            halves = tuple(np.flatnonzero(sample.user % 2 == parity) for parity in (0, 1))
+            parts = [sample.take(half) for half in halves]
+            sides = tuple(Side(all_statements(self.attributes, p), p.user) for p in parts)
+            cases.counted[key] = rows, halves, sides
+        found: Sides = cases.counted[key]
         return found
 
-    def _kinds(self, statements: Statements) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Kind of each column, plainest first, and by how much the kinds must be better."""
+    def _kinds(self) -> Kinds:
+        """Kinds of values, plainest first, and by how much they must be better."""
         others = (*DERIVED, FANS, TERM, ITEM_ITSELF)
         bare = all(name in others for name, _ in self.attributes.names)
         group = {**dict.fromkeys(DERIVED, 1), FANS: 2, TERM: 3, ITEM_ITSELF: 3}
         kinds = np.array([group.get(attribute, 0) for attribute, _ in self.attributes.names])
-        return kinds[statements.value], np.array([0.0, 0.01, 0.02, 0.0 if bare else 0.02])
+        return Kinds(np.tile(kinds, len(SITES)), np.array([0.0, 0.01, 0.02, 0.0 if bare else 0.02]))
 
     def _table(
         self,
@@ -120,8 +117,8 @@ class AttributeLabeler:
         def predicate(column: int, level: int, negated: int) -> Predicate | None:
             if column < 0:
                 return None
-            site = sites[statements.site[column]]
-            attribute, value = self.attributes.names[statements.value[column]]
+            site = sites[statements.columns.site[column]]
+            attribute, value = self.attributes.names[statements.columns.value[column]]
             return Predicate(site, attribute, value, SITES[site][level - 1], bool(negated))
 
         records = []
@@ -156,12 +153,12 @@ class AttributeLabeler:
         """``(n, 1)`` level of every site, attribute and value that is asked for."""
         index = {name: i for i, name in enumerate(self.attributes.names)}
         found = {}
-        for site, thresholds in SITES.items():
+        for site in SITES:
             values = sorted({p[1:3] for p in predicates if p.site == site})
             if not values:
                 continue
             counts = self.attributes.counts(cases, site, [index[v] for v in values]).tocsc()
-            counts.data = levels_of(counts.data, thresholds).astype(np.int8)
+            counts.data = levels_of(counts.data, site)
             for i, value in enumerate(values):
                 found[(site, *value)] = counts[:, [i]]
         return found

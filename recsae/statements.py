@@ -1,7 +1,8 @@
-"""All statements that can be made of cases, and how well each tells when a latent is active.
+"""All statements that can be made of cases, counted.
 
 A statement is a column (a value of an attribute at a site) and a level: "at least so many of the
-site's items have the value". Everything is counted through one sparse table of cases by statements.
+site's items have the value". A sparse table has the level that each case reaches; how many of any
+cases each statement is true of is one pass over their rows.
 """
 
 from __future__ import annotations
@@ -11,82 +12,113 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from recsae.attributes import SITES, ItemAttributes
+from recsae.attributes import N_ITEMS, SITES, ItemAttributes
+from recsae.topk import kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
 
-LEVELS = 10
+
+class Columns(NamedTuple):
+    """C columns and the S statements they make, the levels of a column one after another.
+
+    ``site`` and ``value (C,)`` are indices of :data:`recsae.attributes.SITES` and of the
+    attributes; ``start (C + 1,)`` the first statement of each; ``column`` and ``level (S,)``, from
+    1 on, say what each statement is.
+    """
+
+    site: NDArray[np.int64]
+    value: NDArray[np.int64]
+    start: NDArray[np.int64]
+    column: NDArray[np.int64]
+    level: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, site: NDArray[np.int64], value: NDArray[np.int64]) -> Columns:
+        """These columns with all their levels."""
+        n_levels = np.array([len(thresholds) for thresholds in SITES.values()])[site]
+        start = np.r_[0, np.cumsum(n_levels)]
+        column = np.repeat(np.arange(len(site)), n_levels)
+        return cls(site, value, start, column, np.arange(start[-1]) - start[column] + 1)
+
+    def or_more(self, reached: NDArray[np.int64]) -> NDArray[np.int64]:
+        """How often each statement is true, from how often each level is the one reached."""
+        above = np.r_[0, np.cumsum(reached[::-1])][::-1]
+        return np.asarray(above[:-1] - above[self.start[1:]][self.column])
 
 
 class Statements(NamedTuple):
-    """Levels of n cases in C columns.
+    """S statements on n cases: ``reached (n, S)`` has ones at the level of each column.
 
-    ``reached (n, C * LEVELS)`` has a one at ``column * LEVELS + level - 1`` for the level of each
-    case in each column, levels from 1 on; level 0 is not stored. ``site`` and ``value (C,)`` say
-    what the columns are: indices of :data:`recsae.attributes.SITES` and of the attributes.
+    Level 0 is not stored. ``by_column`` is the same, sorted by statement.
     """
 
+    columns: Columns
     reached: scipy.sparse.csr_matrix
-    site: NDArray[np.int64]
-    value: NDArray[np.int64]
+    by_column: scipy.sparse.csc_matrix
 
-    def take(self, rows: NDArray[np.int64]) -> Statements:
-        """The same of some cases."""
-        return self._replace(reached=self.reached[rows])
+    def among(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """``(S,)`` of how many of these cases each statement is true."""
+        return self.columns.or_more(tally(self.reached, rows))
 
-    def of_columns(self, columns: NDArray[np.int64]) -> Statements:
+    def total(self) -> NDArray[np.int64]:
+        """``(S,)`` of how many cases each statement is true."""
+        return self.columns.or_more(np.diff(self.by_column.indptr))
+
+    def rows(self, column: int, level: int) -> NDArray[np.int32]:
+        """The cases of which a statement is true, in no order."""
+        start = self.columns.start
+        first, last = self.by_column.indptr[[start[column] + level - 1, start[column + 1]]]
+        found: NDArray[np.int32] = self.by_column.indices[first:last]
+        return found
+
+    def of_columns(self, chosen: NDArray[np.int64]) -> Statements:
         """Some of the columns."""
-        wide = (columns[:, None] * LEVELS + np.arange(LEVELS)).ravel()
-        return Statements(self.reached[:, wide], self.site[columns], self.value[columns])
-
-    def counts(
-        self, active: scipy.sparse.csr_matrix
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """How often each statement is true: together with each of m latents, and at all.
-
-        ``(m, C, LEVELS)`` and ``(C, LEVELS)`` from activity ``(n, m)`` of ones.
-        """
-        shape = (-1, len(self.site), LEVELS)
-        both = (active.T.tocsr() @ self.reached).toarray().reshape(shape)
-        total = np.asarray(self.reached.sum(0), dtype=np.float32).reshape(shape[1:])
-        return _or_more(both), _or_more(total)
+        columns = Columns.of(self.columns.site[chosen], self.columns.value[chosen])
+        wide = self.columns.start[chosen][columns.column] + columns.level - 1
+        by_column = self.by_column[:, wide]
+        return Statements(columns, by_column.tocsr(), by_column)
 
 
-def _or_more(counts: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(counts[..., ::-1].cumsum(-1, dtype=np.float32)[..., ::-1])
+def tally(reached: scipy.sparse.csr_matrix, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(S,)`` how often each column of a table of ones has an entry in these rows."""
+    compiled = kernels()
+    if compiled is None:
+        return np.bincount(reached[rows].indices, minlength=reached.shape[1])
+    found = np.zeros(reached.shape[1], dtype=np.int64)
+    compiled.tally(reached.indptr, reached.indices, rows, found)
+    return found
 
 
 def all_statements(attributes: ItemAttributes, cases: Cases) -> Statements:
-    """Every column of every site that is ever reached."""
-    parts, sites, values = [], [], []
-    for number, (site, thresholds) in enumerate(SITES.items()):
-        counts = attributes.counts(cases, site)
-        used = np.flatnonzero(np.bincount(counts.indices, minlength=counts.shape[1]))
-        if not len(used):
-            continue
-        place = np.zeros(counts.shape[1], dtype=np.int64)
-        place[used] = np.arange(len(used))
-        level = levels_of(counts.data, thresholds)
-        index = place[counts.indices] * LEVELS + level - 1
-        ones = np.ones(len(index), dtype=np.float32)
-        shape = (counts.shape[0], len(used) * LEVELS)
+    """Every value at every site."""
+    n_values = len(attributes.names)
+    site, value = np.divmod(np.arange(len(SITES) * n_values), max(n_values, 1))
+    columns = Columns.of(site, value)
+    parts = []
+    for number, (name, thresholds) in enumerate(SITES.items()):
+        counts = attributes.counts(cases, name)
+        first = columns.start[number * n_values] if n_values else 0
+        index = levels_of(counts.data, name).astype(np.int32)
+        index += counts.indices.astype(np.int32) * len(thresholds) - 1
+        ones = np.ones(len(index), dtype=np.int8)
+        shape = (len(cases), len(thresholds) * n_values)
         parts.append(scipy.sparse.csr_matrix((ones, index, counts.indptr), shape=shape))
-        sites.append(np.full(len(used), number))
-        values.append(used)
     reached = scipy.sparse.hstack(parts, format="csr")
-    return Statements(reached, np.concatenate(sites), np.concatenate(values))
+    return Statements(columns, reached, reached.tocsc())
 
 
-def levels_of(counts: NDArray[np.int8], thresholds: tuple[int, ...]) -> NDArray[np.int64]:
+def levels_of(counts: NDArray[np.int8], site: str) -> NDArray[np.int8]:
     """How many of a site's thresholds each count reaches.
 
-    >>> levels_of(np.array([0, 1, 7, 60]), (1, 2, 8)).tolist()
-    [0, 1, 2, 3]
+    >>> levels_of(np.array([0, 1, 7, 50]), "last20").tolist()
+    [0, 1, 6, 10]
     """
-    return np.searchsorted(np.array(thresholds), counts, side="right")
+    possible = np.arange(N_ITEMS.get(site, 1) + 1)
+    reached = np.searchsorted(np.array(SITES[site]), possible, side="right").astype(np.int8)
+    return reached[counts]
 
 
 def balanced_accuracy(
