@@ -253,7 +253,7 @@ def backward(
 
 @numba.njit(cache=True, nogil=True)
 def tally(indptr: Any, indices: Any, rows: Any, found: Any) -> None:
-    """Add to ``found (S,)`` how many of these rows of a sparse table have an entry in each column."""
+    """Add to ``found (S,)`` how many of these rows of a table have an entry in each column."""
     for i in range(len(rows)):
         for place in range(indptr[rows[i]], indptr[rows[i] + 1]):
             found[U(indices[place])] += 1

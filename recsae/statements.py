@@ -98,9 +98,8 @@ def all_statements(attributes: ItemAttributes, cases: Cases) -> Statements:
     site, value = np.divmod(np.arange(len(SITES) * n_values), max(n_values, 1))
     columns = Columns.of(site, value)
     parts = []
-    for number, (name, thresholds) in enumerate(SITES.items()):
+    for name, thresholds in SITES.items():
         counts = attributes.counts(cases, name)
-        first = columns.start[number * n_values] if n_values else 0
         index = levels_of(counts.data, name).astype(np.int32)
         index += counts.indices.astype(np.int32) * len(thresholds) - 1
         ones = np.ones(len(index), dtype=np.int8)
