@@ -9,7 +9,7 @@ better. Held-out users have no part in it.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -102,9 +102,7 @@ def _rows(active: scipy.sparse.csc_matrix, latent: int) -> NDArray[np.int32]:
     return rows
 
 
-def _merit(
-    both: NDArray[np.int64], said: NDArray[np.float64], positives: int, n: int
-) -> NDArray[np.float64]:
+def _merit(both: NDArray[Any], said: NDArray[Any], positives: int, n: int) -> NDArray[np.float64]:
     """Twice balanced accuracy, less 1: sensitivity minus false alarms."""
     right, wrong = 1 / max(positives, 1), 1 / max(n - positives, 1)
     return both * (right + wrong) - said * wrong

@@ -59,7 +59,7 @@ class Statements(NamedTuple):
     reached: scipy.sparse.csr_matrix
     by_column: scipy.sparse.csc_matrix
 
-    def among(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    def among(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """``(S,)`` of how many of these cases each statement is true."""
         return self.columns.or_more(tally(self.reached, rows))
 
@@ -82,7 +82,7 @@ class Statements(NamedTuple):
         return Statements(columns, by_column.tocsr(), by_column)
 
 
-def tally(reached: scipy.sparse.csr_matrix, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+def tally(reached: scipy.sparse.csr_matrix, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """``(S,)`` how often each column of a table of ones has an entry in these rows."""
     compiled = kernels()
     if compiled is None:
