@@ -1,9 +1,9 @@
 """Which statement tells best when a latent is active: found on some users, confirmed on others.
 
 Thousands of statements are tried for each latent, so the best of them flatters itself. On the first
-half of the construction users the best of each kind is found, single statements and conjunctions of
-two; on the second half these few are compared, and plainer kinds win unless others are clearly
-better. Held-out users have no part in it.
+half of the construction users the best of each kind is found: single statements, and pairs of which
+both or either must be true. On the second half these few are compared, and plainer kinds win unless
+others are clearly better. Held-out users have no part in it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 N_FIRSTS = 3
-CONJUNCTION_COST, STANDARD_ERRORS = 0.02, 2.0
+PAIR_COST, STANDARD_ERRORS = 0.02, 2.0
 MAX_COUNTED = 4_000
 """Cases that are looked at for what else is true where the first statement of a pair is."""
 
@@ -36,8 +36,8 @@ class Side(NamedTuple):
 class Choice(NamedTuple):
     """Per latent a statement: columns, levels from 1 on, whether negated; second column -1 if none.
 
-    Each ``(m,)``, or ``(m, F)`` for F finalists. The first column is -1 for a latent that was never
-    active.
+    ``either`` is 1 where one of the two being true is enough. Each ``(m,)``, or ``(m, F)`` for F
+    finalists. The first column is -1 for a latent that was never active.
     """
 
     first: NDArray[np.int64]
@@ -46,6 +46,7 @@ class Choice(NamedTuple):
     second: NDArray[np.int64]
     second_level: NDArray[np.int64]
     second_negated: NDArray[np.int64]
+    either: NDArray[np.int64]
 
     def at(self, where: object) -> Choice:
         """Some of them."""
@@ -56,7 +57,7 @@ class Kinds(NamedTuple):
     """``of (C,)`` kind of each column, numbered from 0, and what the kinds cost.
 
     ``cost (n_kinds,)`` is by how much balanced accuracy a kind must beat the plainest, kind 0.
-    Seconds of conjunctions are of kinds that cost at most half of the dearest.
+    Seconds of pairs are of kinds that cost at most half of the dearest.
     """
 
     of: NDArray[np.int64]
@@ -64,7 +65,7 @@ class Kinds(NamedTuple):
 
     @property
     def seconds(self) -> NDArray[np.int64]:
-        """Columns that a conjunction may add."""
+        """Columns that may stand second in a pair."""
         return np.flatnonzero(self.cost[self.of] <= self.cost.max() / 2)
 
 
@@ -85,7 +86,7 @@ def choose(
     pairs = _pairs(fit.statements, active[0], firsts, kinds.seconds)
     finalists = Choice(*(np.column_stack(columns) for columns in zip(singles, pairs, strict=True)))
     price = kinds.cost[kinds.of[finalists.first]]
-    price = np.where(finalists.second >= 0, np.maximum(price, CONJUNCTION_COST), price)
+    price = np.where(finalists.second >= 0, np.maximum(price, PAIR_COST), price)
     m = len(price)
     best = [
         _confirmed(confirm, finalists.at(latent), price[latent], _rows(active[1], latent))
@@ -135,12 +136,12 @@ def _singles(
         merit[~tells] = -1
         begin[latent] = _best_of_columns(merit, columns, begin.shape[1])
     none, zero = np.full(best.shape, -1), np.zeros(best.shape, dtype=np.int64)
-    singles = Choice(columns.column[best], columns.level[best], negated, none, zero, zero)
+    singles = Choice(columns.column[best], columns.level[best], negated, none, zero, zero, zero)
     strict = columns.level[begin]
     wider = np.maximum(strict - 1, 1)  # lets more through, for the second to narrow down
     first, level = np.tile(columns.column[begin], 2), np.column_stack([strict, wider])
     blank = np.zeros(first.shape, dtype=np.int64)
-    return singles, Choice(first, level, blank, blank - 1, blank, blank)
+    return singles, Choice(first, level, blank, blank - 1, blank, blank, blank)
 
 
 def _best_of_columns(
@@ -163,7 +164,7 @@ def _pairs(
     firsts: Choice,
     seconds: NDArray[np.int64],
 ) -> Choice:
-    """The best conjunction ``(m, 1)`` that begins with one of the firsts ``(m, F)``.
+    """The best "both" and "either" ``(m, 2)`` that begin with one of the firsts ``(m, F)``.
 
     What is true of the cases that a first statement lets through is counted on some of them.
     """
@@ -174,8 +175,13 @@ def _pairs(
     order = np.lexsort((latent, key))
     key, latent = key[order], latent[order]
     bounds = np.flatnonzero(np.r_[True, key[1:] != key[:-1], True])
-    value, found = np.full(m, -np.inf), np.zeros((6, m), dtype=np.int64)
+    value, found = np.full((2, m), -np.inf), np.zeros((7, 2, m), dtype=np.int64)
     found[3] = -1
+    single = np.empty((m, len(narrow.columns.column)), dtype=np.float32)
+    total = narrow.total()
+    for who in range(m):
+        rows = _rows(active, who)
+        single[who] = _merit(narrow.among(rows), total, len(rows), n)
     inside = np.zeros(n, dtype=bool)
     for start, stop in pairwise(bounds.tolist()):
         column, level = (x[key[start]] for x in statements.columns[3:])
@@ -191,27 +197,34 @@ def _pairs(
             merit = _merit(both, said, len(rows), n)
             # that the second is not true: what the first alone reaches, less the same
             alone = _merit(np.array(len(kept)), np.array(len(passed)), len(rows), n)
-            for negated, where, reached in (
-                (0, merit.argmax(), merit.max()),
-                (1, merit.argmin(), alone - merit.min()),
+            either = alone + single[who] - merit
+            for kind, negated, where, reached in (
+                (0, 0, merit.argmax(), merit.max()),
+                (0, 1, merit.argmin(), alone - merit.min()),
+                (1, 0, either.argmax(), either.max()),
             ):
-                if reached > value[who] + 1e-9:
-                    value[who] = reached
+                if reached > value[kind, who] + 1e-9:
+                    value[kind, who] = reached
                     second = seconds[narrow.columns.column[where]], narrow.columns.level[where]
-                    found[:, who] = column, level, 0, *second, negated
+                    found[:, kind, who] = column, level, 0, *second, negated, kind
         inside[passed] = False
-    return Choice(*(row[:, None] for row in found))
+    return Choice(*(row.T for row in found))
 
 
 def truth(statements: Statements, chosen: Choice) -> NDArray[np.bool_]:
     """``(F, n)`` whether each of F statements is true of each case."""
+
+    def true_of(column: int, level: int, negated: int) -> NDArray[np.bool_]:
+        true = np.full(statements.reached.shape[0], bool(negated))
+        true[statements.rows(column, level)] = not negated
+        return true
+
     said = np.ones((len(chosen.first), statements.reached.shape[0]), dtype=bool)
-    for number, (c, level, negated, c2, level2, negated2) in enumerate(zip(*chosen, strict=True)):
-        for column, least, turned in ((c, level, negated), (c2, level2, negated2)):
-            if column >= 0:
-                true = np.full(said.shape[1], bool(turned))
-                true[statements.rows(column, least)] = not turned
-                said[number] &= true
+    for number, (*first, c2, level2, negated2, either) in enumerate(zip(*chosen, strict=True)):
+        said[number] = true_of(*first)
+        if c2 >= 0:
+            both_or_either = np.logical_or if either else np.logical_and
+            both_or_either(said[number], true_of(c2, level2, negated2), out=said[number])
     return said
 
 

@@ -29,7 +29,8 @@ GENERAL = "general-purpose"
 Sides: TypeAlias = "tuple[NDArray[np.int64], tuple[NDArray[np.int64], ...], tuple[Side, Side]]"
 PREDICATE = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
 AND_PREDICATE = (C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_SITE, C.AND_THRESHOLD, C.AND_NEGATED)
-LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, *AND_PREDICATE)
+LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, C.JOINT, *AND_PREDICATE)
+AND, OR = "and", "or"
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Labeler(Protocol):
 class AttributeLabeler:
     """Labels from the attributes of items, their communities, and facts of the history.
 
-    For each latent one statement, or a conjunction of two: "at least t (or fewer than t) of (the
+    For each latent one statement, or two of which both or either must be true: "at least t (or fewer than t) of (the
     last item, the last 5, 20 or 50 items, the top recommendation, the top 10) are V". How one is
     chosen: :mod:`recsae.choosing`. Attributes of the catalog are preferred; popularity, typical
     place, repetition and length must be better by .01 of balanced accuracy, communities and, where
@@ -122,24 +123,34 @@ class AttributeLabeler:
             return Predicate(site, attribute, value, SITES[site][level - 1], bool(negated))
 
         records = []
-        for latent, (c, level, negated, c2, level2, negated2) in enumerate(
+        for latent, (c, level, negated, c2, level2, negated2, either) in enumerate(
             zip(*(column.tolist() for column in chosen), strict=True)
         ):
             first, second = predicate(c, level, negated), predicate(c2, level2, negated2)
+            joint = None if second is None else OR if either else AND
             if everywhere[latent] or first is None:
                 words, first, second = (GENERAL, "Active on most sequences."), None, None
+                joint = None
             else:
-                words = name_of(first, second, titles), label_of(first, second, titles)
-            records.append((latent, *words, self.name, *_cells(first), *_cells(second)))
+                words = (
+                    name_of(first, second, titles, joint),
+                    label_of(first, second, titles, joint),
+                )
+            records.append((latent, *words, self.name, *_cells(first), joint, *_cells(second)))
         return pd.DataFrame(records, columns=list(LABEL_COLUMNS))
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
         """Levels of the statements that the labels make."""
         keys = list(
-            zip(_predicates(labels, PREDICATE), _predicates(labels, AND_PREDICATE), strict=True)
+            zip(
+                _predicates(labels, PREDICATE),
+                labels[C.JOINT],
+                _predicates(labels, AND_PREDICATE),
+                strict=True,
+            )
         )
         different = list(dict.fromkeys(keys))
-        levels = self._levels({p for key in different for p in key if p is not None}, cases)
+        levels = self._levels({p for key in different for p in key[::2] if p is not None}, cases)
         made = [_combined(*key, levels, len(cases)) for key in different]
         place = {key: i for i, key in enumerate(different)}
         column = np.array([place[key] for key in keys], dtype=np.int64)
@@ -185,14 +196,15 @@ def _predicates(labels: pd.DataFrame, columns: tuple[str, ...]) -> list[Predicat
 
 def _combined(
     first: Predicate | None,
+    joint: str | None,
     second: Predicate | None,
     levels: dict[tuple[str, str, str], scipy.sparse.csc_matrix],
     n: int,
 ) -> tuple[scipy.sparse.csc_matrix, int]:
     """Levels ``(n, 1)`` of a label, and from which on it says "active".
 
-    A conjunction has level 1 where its first predicate alone holds and 2 where both do; what is
-    said of everything has level 1 everywhere.
+    A pair has level 1 where one of its predicates holds (of "and", the first) and 2 where both do;
+    what is said of everything has level 1 everywhere.
     """
     if first is None:
         return scipy.sparse.csc_matrix(np.ones((n, 1), dtype=np.int8)), 1
@@ -200,9 +212,10 @@ def _combined(
     if second is None:
         return alone, least
     one = alone.toarray()[:, 0] >= least
-    other, at_least = _single(second, levels, n)
-    both = one & (other.toarray()[:, 0] >= at_least)
-    return scipy.sparse.csc_matrix((one.astype(np.int8) + both)[:, None]), 2
+    levels_of_other, at_least = _single(second, levels, n)
+    other = levels_of_other.toarray()[:, 0] >= at_least
+    level = one.astype(np.int8) + (other if joint == OR else one & other)
+    return scipy.sparse.csc_matrix(level[:, None]), 1 if joint == OR else 2
 
 
 def _single(

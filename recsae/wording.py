@@ -70,8 +70,10 @@ class Predicate(NamedTuple):
         return "not " * self.negated + concept_name(self.attribute, self.value, titles)
 
 
-def label_of(first: Predicate, second: Predicate | None, titles: Mapping[str, str]) -> str:
-    """One or two predicates as a sentence.
+def label_of(
+    first: Predicate, second: Predicate | None, titles: Mapping[str, str], joint: str | None = "and"
+) -> str:
+    """One or two predicates as a sentence; ``joint`` is "and" or "or".
 
     >>> drama = Predicate("last", "genres", "Drama", 1)
     >>> label_of(drama, Predicate("last5", "decade", "1990s", 2, negated=True), {})
@@ -81,21 +83,26 @@ def label_of(first: Predicate, second: Predicate | None, titles: Mapping[str, st
     if second is None:
         return sentence
     other = second.sentence(titles)
-    return f"{sentence[:-1]}, and {other[0].lower()}{other[1:]}"
+    return f"{sentence[:-1]}, {joint} {other[0].lower()}{other[1:]}"
 
 
-def name_of(first: Predicate, second: Predicate | None, titles: Mapping[str, str]) -> str:
+def name_of(
+    first: Predicate, second: Predicate | None, titles: Mapping[str, str], joint: str | None = "and"
+) -> str:
     """Short name of a label.
 
     >>> drama = Predicate("last", "genres", "Drama", 1)
     >>> name_of(drama, Predicate("last5", "decade", "1990s", 2, negated=True), {})
     'Drama, not 1990s'
+    >>> name_of(drama, Predicate("last", "genres", "War", 1), {}, "or")
+    'Drama or War'
     """
     name = first.name(titles)
     if second is None or second[1:3] == first[1:3]:
         return name
-    joint = ", " if second.negated else " + "
-    return f"{name}{joint}{second.name(titles)}"
+    if joint == "or":
+        return f"{name} or {second.name(titles)}"
+    return f"{name}{', ' if second.negated else ' + '}{second.name(titles)}"
 
 
 def phrase(attribute: str, value: str, titles: Mapping[str, str]) -> str:
