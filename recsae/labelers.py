@@ -63,11 +63,11 @@ class Labeler(Protocol):
 class AttributeLabeler:
     """Labels from the attributes of items, their communities, and facts of the history.
 
-    For each latent one statement, or two of which both or either must be true: "at least t (or fewer than t) of (the
-    last item, the last 5, 20 or 50 items, the top recommendation, the top 10) are V". How one is
-    chosen: :mod:`recsae.choosing`. Attributes of the catalog are preferred; popularity, typical
-    place, repetition and length must be better by .01 of balanced accuracy, communities and, where
-    there are attributes, title terms by .02.
+    For each latent one statement, or two of which both or either must be true: "at least t (or
+    fewer than t) of (the last item, the last 5, 20 or 50 items, the top recommendation, the top 10)
+    are V". How one is chosen: :mod:`recsae.choosing`. Attributes of the catalog are preferred;
+    popularity, typical place, repetition and length must be better by .01 of balanced accuracy,
+    communities and, where there are attributes, title terms by .02.
     """
 
     name = "attributes"

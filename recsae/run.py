@@ -44,7 +44,7 @@ class RunConfig(BaseModel):
     site: str | None = None
     latents: int | None = Field(None, ge=1)
     k: int = Field(8, ge=1)
-    activation: str = "topk"
+    activation: str = "matryoshka"
     """One of :data:`recsae.variants.VARIANTS`."""
     samples: int = Field(4_000_000, ge=1)
     """States that SAE training sees, repeats counted."""

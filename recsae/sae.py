@@ -49,7 +49,7 @@ class SAEConfig(BaseModel):
     """Number of latents; 16 times the hidden size if None."""
     k: int = Field(8, ge=1)
     """Active latents per state; their mean number where it varies."""
-    activation: Activation = "topk"
+    activation: Activation = "matryoshka"
     """How latents are chosen, see :mod:`recsae.variants`."""
     sparsity_weight: float | None = Field(None, gt=0)
     """Only relu and jumprelu: weight of the sparsity penalty; 1 if None, for relu 0.1, from which
@@ -58,7 +58,7 @@ class SAEConfig(BaseModel):
     """Only jumprelu: pre-activations so near to a threshold teach it; 0.5 if None."""
     prefixes: tuple[int, ...] | None = None
     """Only matryoshka: sizes of the nested dictionaries, rising to ``n_latents``; if None a 16th,
-    an eighth, a quarter, a half and all."""
+    a quarter and all, but none of fewer than 2 k latents, of which hardly any could be inactive."""
     aux_weight: float = Field(1 / 32, ge=0)
     """Weight of the auxiliary loss, in which dead latents reconstruct the residual."""
     aux_k: int | None = Field(None, ge=1)
@@ -112,7 +112,7 @@ class SAEConfig(BaseModel):
         n = values["n_latents"] = self.n_latents or 16 * width
         values["aux_k"] = self.aux_k or max(1, width // 2)
         weight = 0.1 if self.activation == "relu" else 1.0
-        nested = tuple(sorted({max(1, n // part) for part in (16, 8, 4, 2, 1)}))
+        nested = (*(n // part for part in (16, 4) if n // part >= 2 * self.k), n)
         defaults = {"sparsity_weight": weight, "bandwidth": 0.5, "prefixes": nested}
         for name, owners in OWN_SETTINGS.items():
             if values[name] is None and self.activation in owners:

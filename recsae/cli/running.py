@@ -57,8 +57,8 @@ def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
 @click.option("--k", type=int, help="Active latents per sequence; default 8.")
 @click.option(
     "--activation",
-    help="How latents are chosen: topk (the default), batch_topk, feature_choice, jumprelu, "
-    "matryoshka or relu.",
+    help="How latents are chosen: matryoshka (the default), topk, batch_topk, feature_choice, "
+    "jumprelu or relu.",
 )
 @click.option("--seed", type=int, help="Seed of everything random; default 0.")
 @click.option(
