@@ -167,7 +167,7 @@ def test_a_link_opens_its_concept(page: Path) -> None:
         f"""
         const row = document.getElementById("latent-{last}");
         out.open = row.querySelector("button").getAttribute("aria-expanded");
-        out.sentence = row.nextElementSibling.querySelector(".evidence p + p").textContent;
+        out.sentence = row.nextElementSibling.querySelector(".says-tested").textContent;
         out.bars = row.nextElementSibling.querySelectorAll(".histogram rect").length;
         out.examples = row.nextElementSibling.querySelectorAll("li.case").length;
         location.hash = "#latent-0";

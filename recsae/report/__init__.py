@@ -36,7 +36,8 @@ def write_report(
         The run's folder; made where it does not exist.
     redact_users
         Call users "user 1", "user 2", ... in the page, the card and the table.
-        ``report.json`` keeps their ids.
+        ``report.json`` keeps their ids, as it keeps the names that concepts were tested under:
+        what people corrected is read from the folder's ``corrections.toml``.
 
     Returns
     -------
@@ -49,7 +50,7 @@ def write_report(
         ``report.json`` is missing, or the report is not one that this version can show.
     """
     from recsae.report.page import page
-    from recsae.report.tables import card, concepts_csv, redacted
+    from recsae.report.tables import card, concepts_csv, corrected, redacted
 
     folder = Path(directory)
     texts: dict[str, str] = {}
@@ -58,7 +59,8 @@ def write_report(
     else:
         full = _validated(report, "The report")
         texts["report.json"] = full.to_json()
-    shown = redacted(full) if redact_users else full
+    shown = corrected(full, folder)
+    shown = redacted(shown) if redact_users else shown
     texts["concepts.csv"] = concepts_csv(shown)
     texts["card.md"] = card(shown)
     texts["report.html"] = page(shown)

@@ -6,46 +6,26 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from recsae import columns as C
-from recsae.concepts import item_effects
 from recsae.files import read_json
 from recsae.recommender import find_site
-from recsae.scoring import (
-    LEVEL,
-    MIN_POSITIVES,
-    MIN_USERS,
-    SUPPORTED,
-    THRESHOLD,
-    UNSUPPORTED,
-    VERIFIED,
-    distinct,
-)
+from recsae.report.concepts import concept_list, described, items_of, label_values
+from recsae.scoring import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
+from recsae.supervised import METHODS
+from recsae.yardstick import NOT_ASKED
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from recsae.catalog import ItemCatalog
     from recsae.workspace import Workspace
 
-N_BINS = 12
-SCALARS = (
-    *(C.LATENT, C.NAME, C.LABEL, C.LABELER, C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD),
-    *(C.STATUS, C.PRECISION, C.RECALL, C.SPECIFICITY, C.HARD_SPECIFICITY, C.F1),
-    *(C.BALANCED_ACCURACY, C.CI_LOW, C.AUC, C.AVERAGE_PRECISION, C.N_POS, C.N_NEG),
-    *(C.N_USERS_POS, C.CHANCE_PERCENTILE, C.FIRE_RATE),
-)
+FIGURES = ("scoring", "accuracy", "steering", "supervised", "stability", "language")
+MEASURES = ("auc", "auc_low", "balanced_accuracy", "explained", "lift", "off_target", "ndcg_kept")
+OF_LATENTS = "auc_latents_"
 
 
 def build_report(work: Workspace) -> dict[str, Any]:
     """Everything that the report shows, as one dict that follows the schema."""
     started = time.perf_counter()
-    figures = {
-        name: read_json(work.folder / f"{name}.json")
-        for name in ("scoring", "accuracy", "steering")
-    }
-    concepts = _concepts(work)
+    figures = {name: read_json(work.folder / f"{name}.json") for name in FIGURES}
+    concepts, values = concept_list(work), label_values(work)
     attributes = figures["scoring"]["attributes"]
     return {
         "model": _model(work),
@@ -53,7 +33,8 @@ def build_report(work: Workspace) -> dict[str, Any]:
         "sae": _sae(work),
         "accuracy": figures["accuracy"],
         "concepts": concepts,
-        "items": _items(concepts["list"], work.recommender.catalog),
+        "items": items_of(work, concepts["list"], values),
+        "label_values": described(values, work.recommender.catalog),
         "protocol": {
             "name": "held-out balanced accuracy",
             "min_positives": MIN_POSITIVES,
@@ -68,6 +49,10 @@ def build_report(work: Workspace) -> dict[str, Any]:
         "baselines": figures["scoring"]["baselines"],
         "attributes": attributes,
         "skipped_attributes": _skipped(work, attributes),
+        "left_out": figures["supervised"]["summary"]["left_out"],
+        "supervised": _supervised(figures["supervised"]),
+        "stability": _stability(figures["stability"]),
+        "language": _language(figures["language"]),
         "steering": figures["steering"],
         "timings": {**work.run.seconds(), "report": round(time.perf_counter() - started, 2)},
         "memory": work.run.peak_mb(),
@@ -123,105 +108,48 @@ def _sae(work: Workspace) -> dict[str, Any]:
     }
 
 
-def _concepts(work: Workspace) -> dict[str, Any]:
-    table = work.dictionary.table.merge(work.scores, on=C.LATENT, validate="one_to_one")
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    external = work.recommender.catalog.external_ids
-    examples = _examples(work.dictionary.examples, external)
-    histograms = _histograms(work)
-    effects = _effects(work, external)
-    status = table[C.STATUS].value_counts()
-    counts = {s: int(status.get(s, 0)) for s in (VERIFIED, SUPPORTED, UNSUPPORTED)}
+def _supervised(found: dict[str, Any]) -> dict[str, Any] | None:
+    """What ``supervised.json`` says, by measure and method; None without attributes."""
+    if not found["rows"]:
+        return None
+    summary = found["summary"]
+    kept = ("attribute", "site", "prevalence", "best_latent", "overlap", "over_split")
+    rows = [
+        {
+            **{key: row[key] for key in (*kept, "occluded_by", "told_apart_auc")},
+            "share_before": row.get("share_before"),
+            **{m: {by: row[f"{m}_{by}"] for by in METHODS if f"{m}_{by}" in row} for m in MEASURES},
+            "auc_of_latents": {
+                key.removeprefix(OF_LATENTS): value
+                for key, value in row.items()
+                if key.startswith(OF_LATENTS)
+            },
+        }
+        for row in found["rows"]
+    ]
     return {
-        "tested": sum(counts.values()),
-        "untested": len(table) - sum(counts.values()),
-        **counts,
-        "distinct_verified": distinct(work.scores, work.dictionary.table),
-        "list": [
-            {
-                **{key: row[key] for key in SCALARS},
-                "histogram": histograms.get(row[C.LATENT]),
-                **effects.get(row[C.LATENT], {"promotes": [], "demotes": []}),
-                "examples": examples.get(row[C.LATENT], []),
-            }
-            for row in rows
-        ],
+        "rows": rows,
+        "means": {
+            m: {by: value for by, value in summary[f"mean_{m}"].items() if by in METHODS}
+            for m in MEASURES
+            if f"mean_{m}" in summary
+        },
+        **{key: summary[key] for key in ("explained_together", "n_latents", "width", "rules")},
+        "dose": summary["control"].get("dose"),
+        "control_skipped": summary["control"].get("skipped"),
     }
 
 
-def _examples(examples: pd.DataFrame, external: list[str]) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = {}
-    for row in examples.to_dict("records"):
-        quantile = row[C.QUANTILE]
-        found.setdefault(row[C.LATENT], []).append(
-            {
-                "kind": row[C.KIND],
-                "quantile": None if np.isnan(quantile) else quantile,
-                "user": str(row[C.USER]),
-                "items": [external[i] for i in row[C.ITEMS]],
-                "top_recommendation": external[row[C.TOP_ITEM]],
-                "activation": row[C.ACTIVATION],
-            }
-        )
-    return found
+def _stability(found: dict[str, Any]) -> dict[str, Any] | None:
+    return {key: value for key, value in found.items() if key != "latents"} or None
 
 
-def _histograms(work: Workspace) -> dict[int, dict[str, list[float]]]:
-    """Counts of each latent's activations on held-out cases, where it is active."""
-    code = work.sae_codes[1].tocsc()
-    found = {}
-    for latent in np.flatnonzero(np.diff(code.indptr)):
-        values = code.data[code.indptr[latent] : code.indptr[latent + 1]]
-        counts, edges = np.histogram(
-            values.astype(np.float64), bins=N_BINS, range=(0, float(values.max()))
-        )
-        found[int(latent)] = {
-            "edges": [round(e, 4) for e in edges.tolist()],
-            "counts": counts.tolist(),
-        }
-    return found
-
-
-def _effects(work: Workspace, external: list[str]) -> dict[int, dict[str, Any]]:
-    if work.head is None:
-        return {}
-    catalog = work.recommender.catalog
-    up, gain, down, loss = item_effects(work.sae.directions(), work.head, catalog)
-
-    def listed(items: Any, weights: Any) -> list[dict[str, Any]]:
-        pairs = zip(items.tolist(), weights.tolist(), strict=True)
-        return [{"item": external[i], "weight": round(w, 4)} for i, w in pairs]
-
-    return {
-        latent: {
-            "promotes": listed(up[latent], gain[latent]),
-            "demotes": listed(down[latent], loss[latent]),
-        }
-        for latent in range(len(up))
-    }
-
-
-def _items(concepts: list[dict[str, Any]], catalog: ItemCatalog) -> dict[str, Any]:
-    mentioned: set[str] = set()
-    for concept in concepts:
-        mentioned.update(w["item"] for w in concept["promotes"] + concept["demotes"])
-        for example in concept["examples"]:
-            mentioned.update([*example["items"], example["top_recommendation"]])
-    rows = {x: i for i, x in enumerate(catalog.external_ids) if x in mentioned}
-    values = {name: list(catalog.frame[name]) for name in catalog.attributes}
-    return {
-        item: {
-            "title": catalog.titles[row],
-            "attributes": {name: list(v[row]) for name, v in values.items() if v[row]},
-        }
-        for item, row in sorted(rows.items())
-    }
+def _language(found: dict[str, Any]) -> dict[str, Any] | None:
+    return {key: value for key, value in found.items() if key != "concepts"} or None
 
 
 def _skipped(work: Workspace, attributes: list[dict[str, Any]]) -> list[str]:
-    """Values with too few cases for a probe on either side of the split."""
-    from recsae.attributes import TERM
-
+    """Values that are asked for, but have too few cases for a probe or are too many."""
     asked = {row["attribute"] for row in attributes}
-    names = [": ".join(n) for n in work.labeler.attributes.names if n[0] != TERM]
-    return [n for n in names if n not in asked]
+    names = [": ".join(n) for n in work.labeler.attributes.names if n[0] not in NOT_ASKED]
+    return [name for name in names if name not in asked]

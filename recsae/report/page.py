@@ -7,21 +7,15 @@ nodes, never markup. The page's own policy allows no other script and no request
 import base64
 import hashlib
 from pathlib import Path
-from typing import Any
 
-from recsae.report import words
+from recsae.report import findings, words
 from recsae.report.escape import script_json
 from recsae.report.figures import figures
-from recsae.report.parts import Concept, Example
+from recsae.report.page_data import page_data
 from recsae.report.schema import Report
 
 _HERE = Path(__file__).parent
-_PLAIN = (
-    "latent", "name", "label", "labeler", "attribute", "value", "predicate_site", "threshold",
-    "status", "precision", "recall", "specificity", "hard_specificity", "f1",
-    "balanced_accuracy", "ci_low", "auc", "average_precision", "n_pos", "n_neg", "n_users_pos",
-    "chance_percentile", "fire_rate",
-)  # fmt: skip
+_SCRIPTS = ("helpers.js", "evidence.js", "table.js", "page.js")
 
 
 def page(report: Report) -> str:
@@ -37,8 +31,14 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(pct=words.percent, num=words.number, count=lambda n: f"{n:,}")
-    script = _read("page.js")
+    environment.filters.update(
+        pct=words.percent,
+        num=words.number,
+        points=words.points,
+        short=words.short,
+        count=lambda n: f"{n:,}",
+    )
+    script = _script()
     return environment.get_template("page.html").render(
         r=report,
         verdict=words.verdict(report),
@@ -48,6 +48,12 @@ def page(report: Report) -> str:
         bars=_bars(report),
         code_names=words.CODE_NAMES,
         mean_auc=lambda code: words.mean_auc(report.attributes, code),
+        methods=findings.METHODS,
+        measures=findings.MEASURES,
+        has_lift=report.supervised is not None and "lift" in report.supervised.means,
+        again=findings.again(report),
+        cost=findings.cost(report),
+        corrections=findings.corrections(report),
         style=Markup(_read("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -56,17 +62,9 @@ def page(report: Report) -> str:
     )
 
 
-def page_data(report: Report) -> dict[str, Any]:
-    """Return what the page's script shows: concepts, and each item's title and attributes."""
-    items = {
-        key: [report.title(key), item.attributes] if item.attributes else [report.title(key)]
-        for key, item in report.items.items()
-    }
-    return {
-        "items": items,
-        "concepts": [_concept(c) for c in report.concepts.list],
-        "level": report.protocol.one_sided_level,
-    }
+def _script() -> str:
+    """Return the page's script: its files, as the data flows, in a scope of their own."""
+    return '(() => {\n"use strict";\n' + "\n".join(map(_read, _SCRIPTS)) + "\n})();"
 
 
 def _read(name: str) -> str:
@@ -81,33 +79,3 @@ def _bars(report: Report) -> list[tuple[str, str, float]]:
         for code, share in shares
         if share is not None and (value := words.explained(share)) is not None
     ]
-
-
-def _short(value: Any) -> Any:
-    """Round a float to what a page can show."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _concept(concept: Concept) -> dict[str, Any]:
-    shown = {name: _short(getattr(concept, name)) for name in _PLAIN}
-    shown["key"] = "\n".join(words.distinct_key(concept))
-    if concept.histogram:
-        shown["histogram"] = {
-            "edges": [_short(e) for e in concept.histogram.edges],
-            "counts": concept.histogram.counts,
-        }
-    for name in ("promotes", "demotes"):
-        shown[name] = [[w.item, _short(w.weight)] for w in getattr(concept, name)]
-    shown["examples"] = [_example(e) for e in concept.examples]
-    return {key: value for key, value in shown.items() if value is not None}
-
-
-def _example(example: Example) -> dict[str, Any]:
-    return {
-        "kind": example.kind,
-        "quantile": _short(example.quantile),
-        "user": example.user,
-        "items": example.items,
-        "top": example.top_recommendation,
-        "activation": _short(example.activation),
-    }

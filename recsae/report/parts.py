@@ -56,19 +56,100 @@ class ItemWeight(Part):
     weight: Figure
 
 
-class Example(Part):
-    """One sequence on which a concept is active; items are external ids, oldest first."""
+class Sequence(Part):
+    """A person's last items and what the model recommends; external ids, oldest first."""
 
-    kind: Literal["top", "quantile"]
-    quantile: Figure
     user: str
     items: list[str]
     top_recommendation: str
     activation: Figure
 
 
+class Example(Sequence):
+    """One sequence on which a concept is active."""
+
+    kind: Literal["top", "quantile"]
+    quantile: Figure
+
+
+class CounterExample(Sequence):
+    """A held-out sequence on which a label is wrong.
+
+    ``missed``: the label says active and the latent is not; ``unexpected``: the latent is active
+    and the label says no. ``level`` is what the label counts there, ``threshold`` from which on it
+    says active, ``why`` the same in words.
+    """
+
+    kind: Literal["missed", "unexpected"]
+    level: int
+    threshold: int
+    why: str
+
+
+class Together(Part):
+    """Another latent that is active with this one, or in its place, on held-out cases.
+
+    ``lift`` is how many times as often as by chance, ``phi`` the correlation of the activities.
+    """
+
+    kind: Literal["with", "instead"]
+    latent: Count
+    n_together: Count
+    lift: Figure
+    phi: Figure
+
+
+class Judged(Part):
+    """How well a language model that knows a sentence tells cases apart."""
+
+    n_asked: Count
+    n_parsed: Count
+    n_failed: Count
+    true_positives: Count
+    false_negatives: Count
+    true_negatives: Count
+    false_positives: Count
+    balanced_accuracy: Figure
+    ci_low: Figure
+
+
+class PaperJudged(Part):
+    """The RecSAE paper's score of one latent, with levels predicted by a language model."""
+
+    recall: Figure
+    specificity: Figure
+    confidence: Figure
+    n_asked: Count
+    n_failed: Count
+
+
+class Rival(Part):
+    """The label by attributes, judged like the language model's own."""
+
+    label: str
+    detection: Judged
+    embedding_auc: Figure
+
+
+class Explained(Part):
+    """What a language model calls a latent, and how well that stands the test."""
+
+    name: str
+    explanation: str
+    detection: Judged
+    fuzzing: Judged
+    embedding_auc: Figure
+    attribute: Rival
+    paper: PaperJudged | None
+
+
 class Concept(Part):
-    """A latent with its label and the evidence for it."""
+    """A latent with its label and the evidence for it; what a run lacks is empty.
+
+    The label says one predicate, two (``joint``: "and" or "or"), or none: a latent that is active
+    nearly everywhere. ``back`` is in which share of the dictionaries trained again it comes back,
+    by level; ``stable`` is whether its label does in all.
+    """
 
     latent: Count
     name: str
@@ -78,6 +159,13 @@ class Concept(Part):
     value: str | None
     predicate_site: str | None
     threshold: Figure
+    negated: bool | None = None
+    joint: Literal["and", "or"] | None = None
+    and_attribute: str | None = None
+    and_value: str | None = None
+    and_site: str | None = None
+    and_threshold: Figure = None
+    and_negated: bool | None = None
     status: Status
     precision: Figure
     recall: Figure
@@ -92,11 +180,23 @@ class Concept(Part):
     n_neg: Count
     n_users_pos: Count
     chance_percentile: Figure
+    embedding_auc: Figure = None
     fire_rate: Figure
+    user_share: Figure = None
+    mean_activation: Figure = None
+    stable: bool | None = None
+    correction: Literal["renamed", "merged", "rejected"] | None = None
+    tested_as: str | None = None
+    """Its name when it was tested, where people gave another one."""
+    rejected_because: str | None = None
     histogram: Histogram | None
     promotes: list[ItemWeight]
     demotes: list[ItemWeight]
     examples: list[Example]
+    counterexamples: list[CounterExample] = Field(default_factory=list)
+    together: list[Together] = Field(default_factory=list)
+    back: dict[str, Figure] | None = None
+    language: Explained | None = None
 
 
 ConceptList = list[Concept]
@@ -123,7 +223,19 @@ class Concepts(Part):
 
 
 class Item(Part):
-    """What is known of an item, so that each title is stored once."""
+    """What is known of an item, so that each title is stored once.
+
+    ``values`` are the places in the report's ``label_values`` of what labels say and is true of it.
+    """
 
     title: str
     attributes: dict[str, list[str]]
+    values: list[Count] = Field(default_factory=list)
+
+
+class LabelValue(Part):
+    """A value of an attribute that labels speak of, and how a person says that an item has it."""
+
+    attribute: str
+    value: str
+    phrase: str

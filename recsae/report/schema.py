@@ -1,6 +1,7 @@
 """Everything the report shows, as one validated object: ``report.json`` is ``Report`` written out.
 
-Unknown keys are errors. The pieces with the number types and the concepts are in ``parts``.
+Unknown keys are errors. The number types and the concepts are in ``parts``, what a run may lack is
+in ``sections``.
 """
 
 import json
@@ -16,9 +17,11 @@ from recsae.report.parts import (
     Figure,
     Interval,
     Item,
+    LabelValue,
     Metrics,
     Part,
 )
+from recsae.report.sections import LanguageModel, LeftOut, PaperScore, Stability, Supervised
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
@@ -127,17 +130,6 @@ class NamedShare(Part):
     n_verified: Count
 
 
-class PaperScore(Part):
-    """The RecSAE paper's own score; ``at_0_8`` and ``at_0_9`` count latents of that confidence."""
-
-    n: Count
-    at_0_8: Count
-    at_0_9: Count
-    mean_recall: Figure
-    mean_specificity: Figure
-    mean_confidence: Figure
-
-
 class CodeCounts(Part):
     """What one code (the SAE or a baseline) came to under the default protocol."""
 
@@ -189,7 +181,7 @@ class Steering(Part):
 
 
 class Report(Part):
-    """Everything the report shows: the content of ``report.json``."""
+    """Everything the report shows: the content of ``report.json``; newer fields may be missing."""
 
     schema_version: Literal["1.0"] = SCHEMA_VERSION
     model: Model
@@ -198,12 +190,17 @@ class Report(Part):
     accuracy: Accuracy
     concepts: Concepts
     items: dict[str, Item]
+    label_values: list[LabelValue] = Field(default_factory=list)
     protocol: Protocol
     named_share: dict[Code, NamedShare]
     recsae_protocol: dict[Code, PaperScore]
     baselines: Baselines
     attributes: list[AttributeScore]
     skipped_attributes: list[str]
+    left_out: list[LeftOut] = Field(default_factory=list)
+    supervised: Supervised | None = None
+    stability: Stability | None = None
+    language: LanguageModel | None = None
     steering: list[Steering]
     timings: dict[str, Figure]
     memory: dict[str, Figure]

@@ -3,14 +3,16 @@
 import csv
 from io import StringIO
 from pathlib import Path
+from typing import TypeVar
 
 from recsae.report import words
 from recsae.report.escape import cell, markdown
-from recsae.report.parts import Concept
+from recsae.report.page_data import PLAIN
+from recsae.report.parts import Concept, Sequence
 from recsae.report.schema import Report
 
-_NESTED = {"histogram", "promotes", "demotes", "examples"}
-COLUMNS = [name for name in Concept.model_fields if name not in _NESTED]
+AnySequence = TypeVar("AnySequence", bound=Sequence)
+COLUMNS = list(PLAIN)
 """The columns of ``concepts.csv``: every plain field of a concept."""
 
 
@@ -51,12 +53,46 @@ def card(report: Report) -> str:
 def redacted(report: Report) -> Report:
     """Return the report with users called "user 1", "user 2", ... in order of appearance."""
     names: dict[str, str] = {}
+
+    def hidden(sequences: list[AnySequence]) -> list[AnySequence]:
+        return [
+            s.model_copy(update={"user": names.setdefault(s.user, f"user {len(names) + 1}")})
+            for s in sequences
+        ]
+
+    return _with_concepts(
+        report,
+        [
+            c.model_copy(
+                update={
+                    "examples": hidden(c.examples),
+                    "counterexamples": hidden(c.counterexamples),
+                }
+            )
+            for c in report.concepts.list
+        ],
+    )
+
+
+def corrected(report: Report, folder: Path) -> Report:
+    """Return the report with the names that people gave; figures and counts are as measured."""
+    from recsae.corrections import REJECTED, names, shown_name
+
+    found = names(folder)
+    if not found:
+        return report
     concepts = []
     for concept in report.concepts.list:
-        examples = [
-            e.model_copy(update={"user": names.setdefault(e.user, f"user {len(names) + 1}")})
-            for e in concept.examples
-        ]
-        concepts.append(concept.model_copy(update={"examples": examples}))
+        entry = found.get(concept.latent)
+        if entry is not None:
+            change = {"correction": entry.correction, "tested_as": concept.name}
+            if entry.correction == REJECTED and entry.text:
+                change["rejected_because"] = entry.text
+            concept = concept.model_copy(update={"name": shown_name(entry), **change})
+        concepts.append(concept)
+    return _with_concepts(report, concepts)
+
+
+def _with_concepts(report: Report, concepts: list[Concept]) -> Report:
     listed = report.concepts.model_copy(update={"list": concepts})
     return report.model_copy(update={"concepts": listed})

@@ -45,6 +45,26 @@ def number(value: Figure, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def points(value: Figure) -> str:
+    """Return the change of a share in percentage points, with its sign.
+
+    >>> points(0.0312), points(-0.004)
+    ('+3.1', '−0.4')
+    """
+    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+
+
+def short(name: str, length: int = 48) -> str:
+    """Return a name that is not too long for a sentence.
+
+    >>> short("fans of Toy Story, Fargo, Return of the Jedi", 24)
+    'fans of Toy Story…'
+    """
+    if len(name) <= length:
+        return name
+    return name[: length - 1].rsplit(" ", 1)[0].rstrip(" ,+&–-") + "…"
+
+
 def listing(names: Iterable[str], last: str = "and") -> str:
     """Join names as in a sentence.
 
@@ -261,8 +281,10 @@ def distinct_key(concept: Concept) -> tuple[str, str]:
 
 
 def best_distinct(report: Report, n: int = 20) -> list[Concept]:
-    """Return the best verified concepts, each distinct one once."""
-    verified = [c for c in report.concepts.list if c.status == "verified"]
+    """Return the best verified concepts that nobody rejected, each distinct one once."""
+    verified = [
+        c for c in report.concepts.list if c.status == "verified" and c.correction != "rejected"
+    ]
     verified.sort(key=lambda c: (-(c.ci_low or 0.0), -(c.balanced_accuracy or 0.0), c.latent))
     first: dict[tuple[str, str], Concept] = {}
     for concept in verified:

@@ -1,0 +1,165 @@
+
+// ---- one concept's evidence, made when its card is opened ----
+const heading = (text) => el("h3", {}, text);
+function sentence(c) {
+  if (c.status === "dead") return "Never active on held-out users, so there is nothing to test.";
+  const cases = several(c.n_pos, "case", "cases") + " of " + several(c.n_users_pos, "user", "users");
+  if (c.status === "untested") return "Active on only " + cases + " among held-out users: too few to test. That is neither right nor wrong.";
+  const sure = known(c.ci_low) ? ", above " + score(c.ci_low) + SURE : "";
+  return "Among held-out users it was active on " + cases + " and silent on " + count(c.n_neg)
+    + ". When the label says that it is active, it is, " + percent(c.precision) + " of the time; the label finds "
+    + percent(c.recall) + " of the active cases. Balanced accuracy " + score(c.balanced_accuracy) + sure + ".";
+}
+function corrected(c) {
+  if (!c.correction) return null;
+  const was = "tested as “" + c.tested_as + "”";
+  if (c.correction !== "rejected") return "People " + c.correction + " it; " + was + ".";
+  return "People rejected it; " + was + (c.rejected_because ? ". Their reason: " + c.rejected_because : ".");
+}
+function pairs(rows) {
+  const list = el("dl", { class: "scores" });
+  for (const [name, value, tip] of rows) {
+    list.append(el("div", tip ? { title: tip } : {}, el("dt", {}, name), el("dd", {}, value)));
+  }
+  return list;
+}
+function scores(c) {
+  return pairs([["balanced accuracy", score(c.balanced_accuracy)], ["above" + SURE, score(c.ci_low)],
+    ["precision", percent(c.precision)], ["recall", percent(c.recall)], ["F1", score(c.f1)],
+    ["specificity", percent(c.specificity)], ["specificity, hard cases", percent(c.hard_specificity)],
+    ["ROC-AUC", score(c.auc)], ["average precision", score(c.average_precision)],
+    ["label’s words", score(c.embedding_auc), "ROC-AUC of how near the label’s words are to those of a sequence’s items: a score that nothing was chosen by"],
+    ["chance percentile", known(c.chance_percentile) ? c.chance_percentile.toFixed(0) : "–"],
+    ["label from", c.labeler]]);
+}
+function firing(c) {
+  const rows = [["active on", percent(c.fire_rate), "Share of held-out cases"]];
+  if (known(c.user_share)) rows.push(["users with any", percent(c.user_share), "Share of held-out users"]);
+  if (known(c.mean_activation)) rows.push(["mean where active", score(c.mean_activation)]);
+  return pairs(rows);
+}
+function predicates(c) {
+  const parts = [["", c.attribute, c.value, c.predicate_site, c.threshold, c.negated],
+    [" " + (c.joint || "and"), c.and_attribute, c.and_value, c.and_site, c.and_threshold, c.and_negated]];
+  const list = el("ul", { class: "predicates" });
+  for (const [joint, attribute, value, site, threshold, negated] of parts) {
+    if (!known(attribute)) continue;
+    const says = attribute + (known(value) ? " = " + value : "") + (known(site) ? ", site " + site : "")
+      + (known(threshold) ? (negated ? ", fewer than " : ", at least ") + threshold : "");
+    list.append(el("li", {}, joint ? joint.trim() + " " + says : says));
+  }
+  return list.children.length ? list : el("p", { class: "small" }, "Its label makes no statement about items, only that it is active nearly everywhere.");
+}
+function histogram(h) {
+  const width = 320, height = 90, n = h.counts.length, top = Math.max(1, ...h.counts);
+  const low = h.edges[0], span = h.edges[n] - low || 1;
+  const x = (edge) => width * (edge - low) / span;
+  const node = svg("svg", { viewBox: "0 0 320 112", class: "histogram", role: "img",
+    "aria-label": "How strong the activations are, from " + low + " to " + h.edges[n] });
+  h.counts.forEach((value, i) => {
+    if (!value) return;
+    const tall = Math.max(1, height * value / top);
+    node.append(svg("rect", { x: x(h.edges[i]), y: height - tall, width: Math.max(1, x(h.edges[i + 1]) - x(h.edges[i]) - 1), height: tall },
+      svg("title", {}, several(value, "case", "cases"))));
+  });
+  node.append(svg("line", { x1: 0, x2: width, y1: height + 0.5, y2: height + 0.5 }),
+    svg("text", { x: 0, y: 106 }, score(low)), svg("text", { x: width, y: 106, "text-anchor": "end" }, score(h.edges[n])));
+  return node;
+}
+function sequence(c, [userAt, n, last, top, activation], detail) {
+  const chips = el("ol", { class: "history" });
+  if (n > last.length) chips.append(el("li", { class: "more-items" }, "… " + (n - last.length) + " earlier"));
+  for (const item of last) chips.append(el("li", { class: "item" + matching(c, item), title: about(item) }, title(item)));
+  const then = el("b", { class: "top" + matching(c, top), title: about(top) }, title(top));
+  chips.append(el("li", { class: "to" }, el("span", {}, "→ recommends"), then));
+  const name = data.users[userAt];
+  return el("li", { class: "case" },
+    el("p", { class: "meta" }, el("span", {}, /^user /.test(name) ? name : "user " + name),
+      el("span", {}, (activation ? "activation " + score(activation) : "not active") + detail)), chips);
+}
+function folded(name, open, list) {
+  return el("details", open ? { open: "" } : {}, el("summary", {}, name), el("ol", { class: "examples" }, ...list));
+}
+function sequences(c) {
+  const parts = [], of = (list, kind) => list.filter((e) => e[0] === kind);
+  const quantile = (q) => (known(q) ? ", quantile " + score(q) : "");
+  for (const [kind, name, open] of [["top", "Where it is most active", true], ["quantile", "From strong to weak", false]]) {
+    const chosen = of(c.examples, kind).map(([, q, ...rest]) => sequence(c, rest, quantile(q)));
+    if (chosen.length) parts.push(folded(name, open, chosen));
+  }
+  const wrong = [["missed", "Should be active by its label, and is not"], ["unexpected", "Active, though its label says no"]];
+  for (const [kind, name] of wrong) {
+    const chosen = of(c.against, kind).map(([, why, ...rest]) => sequence(c, rest, "; the label: " + why));
+    if (chosen.length) parts.push(folded(name, true, chosen));
+  }
+  return parts;
+}
+function moves(c, list) {
+  const top = Math.max(...list.map((pair) => Math.abs(pair[1] || 0)), 1e-12);
+  const node = el("ol", { class: "moves" });
+  for (const [item, weight] of list) {
+    const bar = el("i", {});
+    bar.style.width = 100 * Math.abs(weight || 0) / top + "%";
+    node.append(el("li", { class: matching(c, item).trim() }, el("span", { class: "title", title: about(item) }, title(item)),
+      bar, el("span", { class: "weight" }, signed(weight))));
+  }
+  return node;
+}
+function together(c, kind) {
+  const node = el("ul", { class: "together" });
+  for (const [, latent, n, lift, phi] of c.together.filter((t) => t[0] === kind)) {
+    const name = byLatent.has(latent) ? byLatent.get(latent).name : "latent " + latent;
+    const often = lift >= 0.1 ? (lift < 10 ? lift.toPrecision(2) : lift.toFixed(0)) + " × chance" : "almost never";
+    node.append(el("li", {}, el("a", { href: "#latent-" + latent, title: name }, name),
+      el("span", { class: "weight", title: "both active on " + several(n, "case", "cases") + ", correlation " + score(phi) }, often)));
+  }
+  return node.children.length ? node : null;
+}
+const BACK = [["direction", "its direction"], ["label", "its direction, with the same name"], ["activity", "a latent active on the same cases"],
+  ["name", "a latent with its name"], ["verified_name", "a verified one with its name"]];
+function comesBack(c) {
+  const says = c.stable ? "Comes back with its name in every dictionary trained again." : "Does not come back with its name in every dictionary trained again.";
+  const rows = BACK.filter(([level]) => known(c.back[level])).map(([level, name]) => el("li", {}, el("span", {}, name),
+    el("span", { class: "weight" }, ofAgain(c.back[level]), known(data.again.chance[level]) ? el("span", {}, " (chance " + percent(data.again.chance[level]) + ")") : "")));
+  return [el("p", { class: "small" }, says), el("ul", { class: "together" }, ...rows)];
+}
+function judged(figures) {
+  if (!known(figures)) return "–";
+  const [value, low, , failed] = figures;
+  return score(value) + (known(low) ? ", above " + score(low) : "") + (failed ? ", " + several(failed, "answer", "answers") + " unreadable" : "");
+}
+function language(c) {
+  const table = el("table", { class: "judged" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "judged blind"),
+    el("th", { scope: "col" }, "its words"), el("th", { scope: "col" }, "the label"))));
+  const body = table.createTBody();
+  for (const [name, ours, theirs] of c.language.rows) {
+    if (ours || theirs) body.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, judged(ours)), el("td", {}, judged(theirs))));
+  }
+  return [el("p", {}, el("b", {}, c.language.name), ". " + c.language.text), table];
+}
+function legend(c, left, right) {
+  const shown = (kind) => left.querySelector("." + kind) || right.querySelector("." + kind);
+  const parts = [["match", 0, "Underlined: "], ["match2", 1, "Dotted: "]].filter(([kind]) => shown(kind));
+  return parts.map(([kind, place, name]) => el("span", {}, el("span", { class: kind }, name + data.values[c.says[place]][2]), ". "));
+}
+function evidence(c) {
+  const left = el("div", {}), right = el("div", {});
+  const link = el("a", { class: "link", href: "#latent-" + c.latent }, "latent " + c.latent);
+  left.append(el("p", { class: "says-label" }, c.label));
+  if (corrected(c)) left.append(el("p", { class: "corrected" }, corrected(c)));
+  left.append(el("p", { class: "says-tested" }, sentence(c), " ", link));
+  if (c.language) left.append(heading("What a language model says"), ...language(c));
+  left.append(...sequences(c));
+  right.append(heading("Scores of the label"), scores(c), heading("What the label reads"), predicates(c), heading("How often it is active"), firing(c));
+  if (c.histogram && c.histogram.counts.length) right.append(heading("How strong the activations are"), histogram(c.histogram));
+  if (c.promotes.length) right.append(heading("Items it promotes"), moves(c, c.promotes));
+  if (c.demotes.length) right.append(heading("Items it demotes"), moves(c, c.demotes));
+  for (const [kind, name] of [["with", "Active together with"], ["instead", "Active instead of it"]]) {
+    const others = together(c, kind);
+    if (others) right.append(heading(name), others);
+  }
+  if (c.back && data.again) right.append(heading("Does it come back?"), ...comesBack(c));
+  const marks = legend(c, left, right);
+  if (marks.length) left.append(el("p", { class: "small legend" }, ...marks));
+  return el("div", { class: "evidence" }, left, right);
+}

@@ -1,0 +1,154 @@
+"""What the page's script shows, as small as it gets: items and users by number, no key repeated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from recsae.report import words
+from recsae.report.parts import Concept, Explained, Judged, Sequence
+from recsae.report.schema import Report
+
+_NESTED = {
+    *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),
+    *("back", "language"),
+}
+PLAIN = tuple(name for name in Concept.model_fields if name not in _NESTED)
+"""Every field of a concept that is one figure or one text."""
+N_SHOWN = 6
+"""So many of a sequence's last items are shown."""
+
+
+def page_data(report: Report) -> dict[str, Any]:
+    """Return what the script shows.
+
+    ``items`` are (title, attributes, places in ``values``), ``values`` (attribute, value, phrase),
+    ``concepts`` what :func:`_concept` makes. Items, users and values are told by their place.
+    """
+    numbered = {item: place for place, item in enumerate(report.items)}
+    listed = _Numbers(numbered)
+    values, of_item = _values(report)
+    place = {(value[0], value[1]): n for n, value in enumerate(values)}
+    concepts = [_concept(concept, listed, place) for concept in report.concepts.list]
+    unknown = [[item, {}, []] for item in list(listed.items)[len(numbered) :]]
+    return {
+        "items": [
+            [report.title(key), item.attributes, of_item[key]] for key, item in report.items.items()
+        ]
+        + unknown,
+        "values": values,
+        "users": list(listed.users),
+        "concepts": concepts,
+        "level": report.protocol.one_sided_level,
+        "again": _again(report),
+    }
+
+
+class _Numbers:
+    """Items and users in order of appearance, each told by its number."""
+
+    def __init__(self, items: dict[str, int]) -> None:
+        self.items, self.users = dict(items), dict[str, int]()
+
+    def item(self, key: str) -> int:
+        return self.items.setdefault(key, len(self.items))
+
+    def user(self, key: str) -> int:
+        return self.users.setdefault(key, len(self.users))
+
+
+def _values(report: Report) -> tuple[list[list[str]], dict[str, list[int]]]:
+    """What labels speak of, and the places of the values of every item.
+
+    Reports from before these were kept say them with the items' attributes alone.
+    """
+    if report.label_values:
+        values = [[v.attribute, v.value, v.phrase] for v in report.label_values]
+        return values, {key: item.values for key, item in report.items.items()}
+    said = {(c.attribute, c.value) for c in report.concepts.list}
+    pairs = sorted((a, v) for a, v in said if a is not None and v is not None)
+    place = {pair: n for n, pair in enumerate(pairs)}
+    found = {
+        key: [
+            place[name, value]
+            for name, held in item.attributes.items()
+            for value in held
+            if (name, value) in place
+        ]
+        for key, item in report.items.items()
+    }
+    return [[a, v, f"{a} = {v}"] for a, v in pairs], found
+
+
+def _again(report: Report) -> dict[str, Any] | None:
+    """How many dictionaries were trained again, and how often chance comes back at each level."""
+    if report.stability is None:
+        return None
+    n = sum(other.kind != "chance" for other in report.stability.dictionaries)
+    rows = [row for row in report.stability.summary if row.among == "latents"]
+    return {"n": n, "chance": {row.level: _short(row.chance) for row in rows}} if n else None
+
+
+def _short(value: Any) -> Any:
+    """Round a float to what a page can show."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def _concept(
+    concept: Concept, numbers: _Numbers, place: dict[tuple[str, str], int]
+) -> dict[str, Any]:
+    shown = {name: _short(getattr(concept, name)) for name in PLAIN}
+    shown["key"] = "\n".join(words.distinct_key(concept))
+    pairs = ((concept.attribute, concept.value), (concept.and_attribute, concept.and_value))
+    shown["says"] = [place.get((a or "", v or "")) for a, v in pairs]
+    if concept.histogram:
+        shown["histogram"] = {
+            "edges": [_short(e) for e in concept.histogram.edges],
+            "counts": concept.histogram.counts,
+        }
+    for name in ("promotes", "demotes"):
+        shown[name] = [[numbers.item(w.item), _short(w.weight)] for w in getattr(concept, name)]
+    shown["examples"] = [
+        [e.kind, _short(e.quantile), *_sequence(e, numbers)] for e in concept.examples
+    ]
+    shown["against"] = [[e.kind, e.why, *_sequence(e, numbers)] for e in concept.counterexamples]
+    shown["together"] = [
+        [t.kind, t.latent, t.n_together, _short(t.lift), _short(t.phi)] for t in concept.together
+    ]
+    shown["back"] = concept.back
+    shown["language"] = _language(concept.language)
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def _sequence(sequence: Sequence, numbers: _Numbers) -> list[Any]:
+    """User, number of items, the last of them, the recommendation, the activation."""
+    last = [numbers.item(i) for i in sequence.items[-N_SHOWN:]]
+    top = numbers.item(sequence.top_recommendation)
+    user = numbers.user(sequence.user)
+    return [user, len(sequence.items), last, top, _short(sequence.activation)]
+
+
+def _language(explained: Explained | None) -> dict[str, Any] | None:
+    if explained is None:
+        return None
+    rival = explained.attribute
+    paper = explained.paper
+    return {
+        "name": explained.name,
+        "text": explained.explanation,
+        "rows": [
+            ["finds the active sequences", _judged(explained.detection), _judged(rival.detection)],
+            ["finds the item that matters", _judged(explained.fuzzing), None],
+            ["its words are near", *map(_alone, (explained.embedding_auc, rival.embedding_auc))],
+            ["the paper’s confidence", _alone(paper.confidence) if paper else None, None],
+        ],
+    }
+
+
+def _judged(judged: Judged) -> list[Any]:
+    """Balanced accuracy, its lower bound, cases answered, answers that could not be read."""
+    low = _short(judged.ci_low)
+    return [_short(judged.balanced_accuracy), low, judged.n_parsed, judged.n_failed]
+
+
+def _alone(figure: float | None) -> list[Any] | None:
+    return None if figure is None else [_short(figure)]

@@ -1,0 +1,152 @@
+"""Sections that a run may lack: the supervised yardstick, stability, a language model."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from recsae.report.parts import Count, Figure, Part
+
+Method = Literal["sae", "class_mean", "probe"]
+ByMethod = dict[Method, Figure]
+
+
+class LeftOut(Part):
+    """An attribute that no label speaks of, since no probe can learn it from the hidden states.
+
+    ``auc`` is the probe's, at the site where the attribute is known best; ``low`` its lower bound.
+    """
+
+    attribute: str
+    site: str
+    auc: Figure
+    low: Figure
+
+
+class AttributeBeside(Part):
+    """One attribute told and controlled by the best latent, by a class mean and by a probe.
+
+    ``lift`` is the change of the attribute's share in the top 10 (before: ``share_before``),
+    ``off_target`` the mean change of other attributes' shares, either way. ``auc_of_latents`` is by
+    how many latents tell the attribute together.
+    """
+
+    attribute: str
+    site: str
+    prevalence: Figure
+    best_latent: Count
+    auc: ByMethod
+    auc_low: ByMethod
+    balanced_accuracy: ByMethod
+    explained: ByMethod
+    share_before: Figure = None
+    lift: ByMethod = Field(default_factory=dict)
+    off_target: ByMethod = Field(default_factory=dict)
+    ndcg_kept: ByMethod = Field(default_factory=dict)
+    auc_of_latents: dict[int, Figure]
+    overlap: Figure
+    over_split: bool
+    occluded_by: str | None
+    told_apart_auc: Figure
+
+
+class Supervised(Part):
+    """The SAE's best latents beside directions that were fitted to the answers.
+
+    ``means`` are over attributes, by measure and method. ``explained_together`` is the share of
+    score variance that all attributes explain, by method and by the answers themselves.
+    """
+
+    rows: list[AttributeBeside]
+    means: dict[str, ByMethod]
+    explained_together: dict[str, Figure]
+    n_latents: Count
+    width: Count
+    dose: Figure = None
+    control_skipped: str | None = None
+    rules: dict[str, str]
+
+
+class Retrained(Part):
+    """A dictionary that the run's was compared with; medians of the best similarity."""
+
+    name: str
+    kind: Literal["seeds", "halves", "chance"]
+    median_cosine: Figure
+    median_correlation: Figure
+
+
+class ComesBack(Part):
+    """The share that comes back at one level, among all latents, verified ones or their names.
+
+    Means over seeds and over halves of the users, what random directions give, and the share that
+    comes back in ``every`` dictionary trained again.
+    """
+
+    among: Literal["latents", "verified", "names"]
+    n: Count
+    level: str
+    seeds: Figure
+    halves: Figure
+    chance: Figure
+    every: Figure
+
+
+class NameBack(Part):
+    """A verified name, its latents, and in which share of the dictionaries it comes back."""
+
+    name: str
+    n_latents: Count
+    back: dict[str, Figure]
+
+
+class Stability(Part):
+    """What comes back when the same SAE is trained again; see :mod:`recsae.stability`."""
+
+    thresholds: dict[str, Figure]
+    dictionaries: list[Retrained]
+    skipped: dict[str, str]
+    summary: list[ComesBack]
+    names: list[NameBack]
+
+
+class Failure(Part):
+    """A latent that the language model could not name, and why."""
+
+    latent: Count
+    reason: str
+
+
+class PaperScore(Part):
+    """The RecSAE paper's own score; ``at_0_8`` and ``at_0_9`` count latents of that confidence."""
+
+    n: Count
+    at_0_8: Count
+    at_0_9: Count
+    mean_recall: Figure
+    mean_specificity: Figure
+    mean_confidence: Figure
+
+
+class LanguageSummary(Part):
+    """Means over concepts where both the name and the attribute label have a figure."""
+
+    n_compared: Count
+    detection_names: Figure
+    detection_attribute_labels: Figure
+    names_better: Count
+    attribute_labels_better: Count
+    fuzzing_names: Figure
+    cases_failed: Count
+    paper: PaperScore | None = None
+
+
+class LanguageModel(Part):
+    """The language model that named and judged; what it said of a latent is with the concept."""
+
+    model: str
+    n_explained: Count
+    n_failed: Count
+    failures: list[Failure]
+    tokens: dict[str, int]
+    cost: Figure
+    summary: LanguageSummary

@@ -1,0 +1,109 @@
+
+// ---- the table's columns ----
+const rank = (c) => STATUSES.indexOf(standing(c));
+const COLUMNS = [
+  { id: "name", head: "concept", value: (c) => c.name.toLowerCase(), first: 1 },
+  { id: "status", head: "status", value: rank, first: 1 },
+  { id: "accuracy", head: "accuracy", value: (c) => c.balanced_accuracy, first: -1,
+    tip: "Balanced accuracy of the label on held-out users; 0.5 is a coin. Below it: the bound it is above with the confidence that verifying asks for." },
+  { id: "precision", head: "precision", value: (c) => c.precision, show: (c) => percent(c.precision), first: -1, minor: true,
+    tip: "How often the concept is active when the label says so" },
+  { id: "recall", head: "recall", value: (c) => c.recall, show: (c) => percent(c.recall), first: -1, minor: true,
+    tip: "How many of the active cases the label finds" },
+  { id: "cases", head: "active cases", value: (c) => c.n_pos, show: (c) => count(c.n_pos), first: -1, minor: true,
+    tip: "Held-out cases on which the concept is active" },
+  { id: "often", head: "active on", value: (c) => c.fire_rate, show: (c) => percent(c.fire_rate), first: -1, minor: true,
+    tip: "Share of held-out cases on which the concept is active" },
+];
+if (data.again) {
+  COLUMNS.push({ id: "back", head: "comes back", value: (c) => c.back && c.back.label, show: (c) => (c.back ? ofAgain(c.back.label) : "–"), first: -1, minor: true,
+    tip: "In how many of the dictionaries trained again, with other seeds and on half of the users, the same direction has the same name" });
+}
+const byTrust = (a, b) => rank(a) - rank(b) || (b.ci_low ?? -1) - (a.ci_low ?? -1)
+  || (b.balanced_accuracy ?? -1) - (a.balanced_accuracy ?? -1) || a.latent - b.latent;
+
+// ---- state ----
+const state = { text: "", status: null, once: false, sort: null, direction: 1, shown: STEP };
+const open = new Set();
+concepts.sort(byTrust);
+const haystack = new Map(concepts.map((c) => [c.latent,
+  [c.name, c.label, c.tested_as || "", ...(c.language ? [c.language.name, c.language.text] : []), ...c.promotes.map((p) => title(p[0]))].join("\n").toLowerCase()]));
+
+function selected() {
+  const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const number = /^\s*(?:latent|#)\s*(\d+)\s*$/i.exec(state.text);
+  const seen = new Set();
+  let list = concepts.filter((c) => {
+    if (state.status && standing(c) !== state.status) return false;
+    const text = haystack.get(c.latent);
+    if (number ? c.latent !== Number(number[1]) : !words.every((word) => text.includes(word))) return false;
+    if (!state.once) return true;
+    const fresh = !seen.has(c.key);
+    seen.add(c.key);
+    return fresh;
+  });
+  if (state.sort) {
+    const value = state.sort.value;
+    list = list.map((c) => [value(c), c]).sort(([a, x], [b, y]) => {
+      if (!known(a) || !known(b)) return known(b) - known(a) || byTrust(x, y);
+      return (a < b ? -1 : a > b ? 1 : 0) * state.direction || byTrust(x, y);
+    }).map((pair) => pair[1]);
+  }
+  return list;
+}
+
+// ---- drawing the table ----
+function marks(c) {
+  const found = [];
+  if (c.correction) found.push(el("span", { class: "mark corrected", title: "People " + c.correction + " it; tested as " + c.tested_as }, c.correction + ", tested as “" + c.tested_as + "”"));
+  if (c.stable) found.push(el("span", { class: "mark stable" }, "comes back"));
+  return found;
+}
+function row(c) {
+  const is = open.has(c.latent);
+  const button = el("button", { type: "button", "aria-expanded": is, "aria-controls": "evidence-" + c.latent }, el("span", { class: "clamp", title: c.name }, c.name));
+  const rejected = standing(c) === "rejected";
+  const node = el("tr", { id: "latent-" + c.latent, class: (is ? "row open" : "row") + (rejected ? " out" : "") },
+    el("td", { class: "name" }, button, el("p", { class: "clamp", title: c.label }, c.label), ...marks(c)),
+    el("td", { class: "status-cell" }, el("span", { class: "status " + standing(c) }, standing(c)), rejected ? el("span", { class: "bound" }, "tested: " + c.status) : ""),
+    el("td", { class: "accuracy" }, score(c.balanced_accuracy),
+      known(c.ci_low) ? el("span", { class: "bound" }, "above " + score(c.ci_low)) : ""));
+  for (const column of COLUMNS.slice(3)) node.append(el("td", { class: "minor" }, column.show(c)));
+  return node;
+}
+function evidenceRow(c) {
+  const cell = el("td", { colspan: COLUMNS.length }, evidence(c));
+  return el("tr", { class: "detail", id: "evidence-" + c.latent }, cell);
+}
+function draw() {
+  const list = selected();
+  const rows = document.createDocumentFragment();
+  for (const c of list.slice(0, state.shown)) {
+    rows.append(row(c));
+    if (open.has(c.latent)) rows.append(evidenceRow(c));
+  }
+  byId("table").tBodies[0].replaceChildren(rows);
+  const all = several(concepts.length, "concept", "concepts");
+  byId("found").textContent = list.length === concepts.length ? all
+    : list.length ? count(list.length) + " of " + all : "No concept matches. Try fewer words or another status.";
+  const more = byId("more");
+  more.replaceChildren();
+  if (list.length > state.shown) {
+    more.append(el("button", { type: "button", "data-show": state.shown + STEP }, "Show " + Math.min(STEP, list.length - state.shown) + " more"),
+      el("button", { type: "button", "data-show": list.length }, "Show all " + count(list.length)));
+  }
+  for (const head of byId("table").tHead.rows[0].cells) {
+    if (state.sort && head.dataset.sort === state.sort.id) head.setAttribute("aria-sort", state.direction > 0 ? "ascending" : "descending");
+    else head.removeAttribute("aria-sort");
+  }
+  for (const button of byId("filters").children) {
+    button.setAttribute("aria-pressed", (button.dataset.status || null) === state.status);
+  }
+}
+function toggle(c, node) {
+  const opening = !open.has(c.latent);
+  if (opening) { open.add(c.latent); node.after(evidenceRow(c)); } else { open.delete(c.latent); node.nextElementSibling.remove(); }
+  node.classList.toggle("open", opening);
+  node.querySelector("button").setAttribute("aria-expanded", opening);
+  if (opening) history.replaceState(null, "", "#latent-" + c.latent);
+}
