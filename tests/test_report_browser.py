@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from recsae.report import write_report
-from test_report import HOSTILE, make_report
+from report_kit import HOSTILE_NAME, full_report, full_run
+from runs import copy_of
+from test_report import HOSTILE, make_plain, make_report
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
@@ -218,3 +220,182 @@ def test_two_thousand_concepts_are_fast(tmp_path: Path) -> None:
     assert out["rows"] == 2000
     assert out["search"] < 500
     assert out["draw"] < 2000
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the page of a run with everything, one concept of it renamed and one rejected."""
+    folder = copy_of(full_run(), tmp_path_factory.mktemp("full") / "run")
+    renamed, rejected = [c.latent for c in full_report().concepts.list if c.language]
+    text = f'[rename]\n{renamed} = "My own name"\n[reject]\n{rejected} = "says nothing"\n'
+    (folder / "corrections.toml").write_text(text)
+    return write_report(None, folder)
+
+
+HEADINGS = """
+const card = (latent) => document.getElementById("evidence-" + latent);
+const heads = (latent) =>
+  [...card(latent).querySelectorAll("h3, summary")].map((h) => h.textContent);
+"""
+
+
+def test_a_card_shows_all_evidence(full: Path) -> None:
+    concept = next(c for c in full_report().concepts.list if c.language)
+    wrong = {
+        k: [e for e in concept.counterexamples if e.kind == k] for k in ("missed", "unexpected")
+    }
+    assert all(wrong.values())
+    out = play(
+        full,
+        HEADINGS
+        + f"""
+        const here = card({concept.latent});
+        out.heads = heads({concept.latent});
+        out.cases = here.querySelectorAll("li.case").length;
+        out.meta = [...here.querySelectorAll("li.case .meta")].map((m) => m.textContent);
+        out.others = [...here.querySelectorAll(".together a")].map((a) => a.getAttribute("href"));
+        out.says = here.querySelector(".predicates").textContent;
+        out.text = here.textContent;
+        out.markup = here.querySelectorAll("img").length;
+        out.hacked = String(window.hacked);
+        out.row = document.getElementById("latent-{concept.latent}").textContent;
+        out.rejected = all("#filters button").map((b) => b.textContent).pop();
+        """,
+        f"#latent-{concept.latent}",
+    )
+    assert out["heads"] == [
+        "What a language model says",
+        "Where it is most active",
+        "From strong to weak",
+        "Should be active by its label, and is not",
+        "Active, though its label says no",
+        "Scores of the label",
+        "What the label reads",
+        "How often it is active",
+        "How strong the activations are",
+        "Items it promotes",
+        "Items it demotes",
+        *(["Active together with"] if any(t.kind == "with" for t in concept.together) else []),
+        *(["Active instead of it"] if any(t.kind == "instead" for t in concept.together) else []),
+        "Does it come back?",
+    ]
+    assert out["cases"] == len(concept.examples) + len(concept.counterexamples)
+    for missed in wrong["missed"]:
+        assert f"user {missed.user}not active; the label: {missed.why}" in out["meta"]
+    assert out["others"] == [f"#latent-{t.latent}" for t in concept.together]
+    assert concept.attribute is not None
+    assert out["says"].startswith(f"{concept.attribute} = {concept.value}, site ")
+    assert HOSTILE_NAME in out["text"]
+    assert (out["markup"], out["hacked"]) == (0, "undefined")
+    assert "finds the active sequences" in out["text"]
+    assert concept.back is not None
+    assert f"its direction{round(3 * concept.back['direction'])} of 3" in out["text"]
+    assert "My own name" in out["row"]
+    assert f"renamed, tested as “{concept.name}”" in out["row"]
+    assert out["rejected"] == "rejected 1"
+
+
+def test_other_latents_are_a_click_away_and_old_names_are_found(full: Path) -> None:
+    first, second = [c for c in full_report().concepts.list if c.language]
+    linked = next(c for c in full_report().concepts.list if c.together)
+    other = linked.together[0].latent
+    out = play(
+        full,
+        f"""
+        const type = (text) => {{ const box = document.getElementById("search");
+          box.value = text; box.dispatchEvent(new Event("input")); }};
+        type("latent {linked.latent}");
+        document.getElementById("latent-{linked.latent}").querySelector("button").click();
+        document.querySelector("#evidence-{linked.latent} .together a").click();
+        await new Promise((done) => setTimeout(done, 50));
+        out.other = document.getElementById("latent-{other}").className;
+        type({json.dumps(first.name)}); out.old = all("tr.row").map((r) => r.id);
+        type("my own NAME"); out.mine = all("tr.row").map((r) => r.id);
+        type("says nothing"); out.reason = all("tr.row").length;
+        type("");
+        all("#filters button").pop().click();
+        out.rejected = all("tr.row").map((r) => [r.id, r.querySelector(".bound").textContent]);
+        all("tr.row td.name button")[0].click();
+        out.why = document.querySelector(".evidence .corrected").textContent;
+        """,
+    )
+    assert out["other"] == "row open"
+    assert f"latent-{first.latent}" in out["old"]
+    assert out["mine"] == [f"latent-{first.latent}"]
+    assert out["reason"] == 0
+    assert out["rejected"] == [[f"latent-{second.latent}", f"tested: {second.status}"]]
+    assert out["why"] == (
+        f"People rejected it; tested as “{second.name}”. Their reason: says nothing"
+    )
+
+
+def test_the_sections_are_there(full: Path) -> None:
+    report = full_report()
+    out = play(
+        full,
+        """
+        out.links = all("nav a").map((a) => a.textContent);
+        const text = (id) => document.getElementById(id).textContent;
+        out.stability = text("stability"); out.language = text("language");
+        out.captions = all("#attributes caption, #stability caption").map((c) => c.textContent);
+        out.flags = all("#attributes .flags .mark").map((m) => m.textContent);
+        out.heads = all("#table th").map((h) => h.textContent);
+        """,
+    )
+    assert {"Stability", "Language model", "Attributes"} <= set(out["links"])
+    assert "by chance, in one" in out["stability"]
+    assert "judge-7b" in out["language"]
+    assert "2 latents explained, 1 failed" in out["language"]
+    assert "tokens read" in out["language"]
+    assert "Best latent, class mean and probe, on held-out users" in out["captions"]
+    assert report.supervised is not None
+    assert out["flags"].count("over-split") == sum(r.over_split for r in report.supervised.rows)
+    assert out["heads"][-1] == "comes back"
+
+
+def test_what_a_run_lacks_is_absent(page: Path) -> None:
+    last = next(c.latent for c in make_report(60).concepts.list if c.status == "verified")
+    out = play(
+        page,
+        HEADINGS
+        + f"""
+        out.links = all("nav a").map((a) => a.textContent);
+        out.ids = all("main > section").map((s) => s.id);
+        out.card = heads({last});
+        out.marks = all(".mark").length;
+        out.heads = all("#table th").map((h) => h.textContent);
+        """,
+        f"#latent-{last}",
+    )
+    assert not {"Stability", "Language model"} & set(out["links"])
+    assert not {"stability", "language"} & set(out["ids"])
+    absent = ("language model", "come back", "label says no", "and is not", "together", "instead")
+    assert not [h for h in out["card"] if any(words in h for words in absent)]
+    assert out["marks"] == 0
+    assert "comes back" not in out["heads"]
+
+
+def test_long_names_are_cut_on_screen_and_whole_in_the_page(tmp_path: Path) -> None:
+    plain = make_plain()
+    name = "fans of " + ", ".join(f"A Rather Long Title, The, Part {n}" for n in range(9))
+    plain["concepts"]["list"][0] |= {"name": name, "attribute": None, "value": None}
+    out = play(
+        write_report(plain, tmp_path),
+        """
+        const box = document.getElementById("search");
+        box.value = "title, the, part 8"; box.dispatchEvent(new Event("input"));
+        const shown = document.querySelector("tr.row .clamp");
+        out.found = rows(); out.title = shown.title;
+        out.cut = shown.scrollHeight > shown.clientHeight; out.tall = shown.clientHeight;
+        document.querySelector("tr.row button").click();
+        out.whole = document.querySelector("tr.row .clamp").scrollHeight
+          === document.querySelector("tr.row .clamp").clientHeight;
+        out.says = document.querySelector("#evidence-0 .small").textContent;
+        """,
+    )
+    assert out["found"] == [name]
+    assert out["title"] == name
+    assert out["cut"] is True
+    assert out["tall"] < 60
+    assert out["whole"] is True
+    assert out["says"].startswith("Its label makes no statement about items")

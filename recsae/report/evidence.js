@@ -48,7 +48,7 @@ function predicates(c) {
       + (known(threshold) ? (negated ? ", fewer than " : ", at least ") + threshold : "");
     list.append(el("li", {}, joint ? joint.trim() + " " + says : says));
   }
-  return list.children.length ? list : el("p", { class: "small" }, "Its label makes no statement about items, only that it is active nearly everywhere.");
+  return list.children.length ? list : el("p", { class: "small" }, "Its label makes no statement about items, only that it is active on most histories.");
 }
 function histogram(h) {
   const width = 320, height = 90, n = h.counts.length, top = Math.max(1, ...h.counts);

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from recsae.report.schema import Report
 from recsae.report.sections import ComesBack, Retrained
+from recsae.report.words import number, percent
 
 METHODS = ("sae", "class_mean", "probe")
 MEASURES = {
@@ -73,6 +74,39 @@ def _trained(trained: list[Retrained], counts: dict[str, int]) -> str:
     if n := counts["halves"]:
         parts.append("on each half of the users" if n == 2 else "on one half of the users")
     return f"The same autoencoder was trained again {' and '.join(parts)}."
+
+
+def stability_line(report: Report) -> str:
+    """Say in one line what share of the verified concepts comes back; empty if nobody asked."""
+    found = again(report)
+    if found is None:
+        return ""
+    levels = [
+        row
+        for row in report.stability.summary  # type: ignore[union-attr]
+        if (row.among, row.level) == ("verified", "label")
+    ]
+    if not levels or levels[0].every is None:
+        return found.what
+    row = levels[0]
+    return (
+        f"{found.what} In every one, {percent(row.every)} of the verified concepts come back with "
+        f"the same direction and name; by chance, in one, {percent(row.chance)}."
+    )
+
+
+def language_line(report: Report) -> str:
+    """Say in one line how well the language model's sentences do; empty without one."""
+    found = report.language
+    if found is None:
+        return ""
+    summary = found.summary
+    latents = f"{found.n_failed:,} latent{'s' * (found.n_failed != 1)}"
+    return (
+        f"{found.model} explained {found.n_explained:,} latents and failed on {latents}. Told "
+        f"apart blind, balanced accuracy: its sentences {number(summary.detection_names)}, the "
+        f"labels {number(summary.detection_attribute_labels)}. {cost(report)}"
+    )
 
 
 def cost(report: Report) -> str:

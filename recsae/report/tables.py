@@ -5,7 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
-from recsae.report import words
+from recsae.report import findings, words
 from recsae.report.escape import cell, markdown
 from recsae.report.page_data import PLAIN
 from recsae.report.parts import Concept, Sequence
@@ -47,6 +47,9 @@ def card(report: Report) -> str:
         best=words.best_distinct(report),
         heldout_note=words.heldout_note(report),
         code_names=words.CODE_NAMES,
+        stability=findings.stability_line(report),
+        language=findings.language_line(report),
+        corrections=findings.corrections(report),
     )
 
 
