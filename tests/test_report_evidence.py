@@ -65,7 +65,7 @@ def test_evidence_is_what_the_stage_left():
     seen = 0
     for concept in full_report().concepts.list:
         mine = left[concept.latent]
-        assert concept.fire_rate == mine["firing"]["fire_rate"]  # of held-out users
+        assert concept.heldout_fire_rate == mine["firing"]["fire_rate"]
         for kind in ("missed", "unexpected"):
             found = [e for e in concept.counterexamples if e.kind == kind]
             assert [e.user for e in found] == [str(e["user"]) for e in mine[kind]]
@@ -175,6 +175,7 @@ def test_corrections_are_shown_and_figures_stay(tmp_path):
     before = (folder / "report.json").read_bytes()
     html = write_report(None, folder).read_text()
     assert (folder / "report.json").read_bytes() == before
+    assert b'"correction"' not in before
     assert "Corrected by people: 1 renamed, 2 merged, 1 rejected." in html
     rows = {
         int(r["latent"]): r

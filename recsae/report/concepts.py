@@ -28,15 +28,13 @@ SCORES = (
     *(C.BALANCED_ACCURACY, C.CI_LOW, C.AUC, C.AVERAGE_PRECISION, C.N_POS, C.N_NEG),
     *(C.N_USERS_POS, C.CHANCE_PERCENTILE, C.EMBEDDING_AUC),
 )
-LABELS = (C.LATENT, C.NAME, C.LABEL, C.LABELER)
-FIRING = (C.FIRE_RATE, "user_share", "mean_activation")
+LABELS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, C.FIRE_RATE)
+FIRING = ("user_share", "mean_activation")
 
 
 def concept_list(work: Workspace) -> dict[str, Any]:
     """Every concept with its evidence, and how many there are of each status."""
-    table = work.dictionary.table.merge(
-        work.scores, on=C.LATENT, suffixes=("_construction", ""), validate="one_to_one"
-    )
+    table = work.dictionary.table.merge(work.scores, on=C.LATENT, validate="one_to_one")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     external = work.recommender.catalog.external_ids
     evidence = Evidence.load(work.folder).by_latent()
@@ -52,6 +50,7 @@ def concept_list(work: Workspace) -> dict[str, Any]:
             {
                 **{key: row[key] for key in (*LABELS, *SCORES)},
                 **_predicates(row),
+                "heldout_fire_rate": mine["firing"][C.FIRE_RATE],
                 **{key: mine["firing"][key] for key in FIRING},
                 "histogram": histograms.get(latent),
                 **effects.get(latent, {"promotes": [], "demotes": []}),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.report.parts import Code
 from recsae.report.schema import Report
-from recsae.report.words import CODE_NAMES
+from recsae.report.words import CODE_NAMES, fire_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -198,7 +198,7 @@ def _share(report: Report) -> "Canvas | None":
 
 def _firing(report: Report) -> "Canvas | None":
     """How often concepts are active, on a logarithmic scale."""
-    rates = [r for c in report.concepts.list if (r := c.fire_rate) is not None and r > 0]
+    rates = [r for c in report.concepts.list if (r := fire_rate(c)) is not None and r > 0]
     if not rates:
         return None
     import numpy as np

@@ -120,7 +120,9 @@ def cost(report: Report) -> str:
     )
     if uncounted := tokens.get("uncounted", 0):
         said += f" ({uncounted:,} answers came without counts)"
-    return said + (f", cost {price:.2f}." if price is not None else "; prices were not given.")
+    if price is None:
+        return f"{said}; prices were not given."
+    return f"{said}, cost {f'{price:.2f}' if price >= 0.01 else 'below 0.01'}."
 
 
 def corrections(report: Report) -> str:

@@ -97,6 +97,8 @@ def _concept(
     concept: Concept, numbers: _Numbers, place: dict[tuple[str, str], int]
 ) -> dict[str, Any]:
     shown = {name: _short(getattr(concept, name)) for name in PLAIN}
+    shown["fire_rate"] = _short(words.fire_rate(concept))
+    del shown["heldout_fire_rate"]
     shown["key"] = "\n".join(words.distinct_key(concept))
     pairs = ((concept.attribute, concept.value), (concept.and_attribute, concept.and_value))
     shown["says"] = [place.get((a or "", v or "")) for a, v in pairs]

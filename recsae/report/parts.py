@@ -182,13 +182,18 @@ class Concept(Part):
     chance_percentile: Figure
     embedding_auc: Figure = None
     fire_rate: Figure
+    """Share of construction cases on which it is active."""
+    heldout_fire_rate: Figure = None
     user_share: Figure = None
+    """Share of held-out users with any active case."""
     mean_activation: Figure = None
     stable: bool | None = None
-    correction: Literal["renamed", "merged", "rejected"] | None = None
-    tested_as: str | None = None
+    correction: Literal["renamed", "merged", "rejected"] | None = Field(None, exclude=True)
+    """What people said of it; this and the next two are read anew from ``corrections.toml``
+    whenever a report is written, and never kept in ``report.json``."""
+    tested_as: str | None = Field(None, exclude=True)
     """Its name when it was tested, where people gave another one."""
-    rejected_because: str | None = None
+    rejected_because: str | None = Field(None, exclude=True)
     histogram: Histogram | None
     promotes: list[ItemWeight]
     demotes: list[ItemWeight]

@@ -273,6 +273,12 @@ def heldout_note(report: Report) -> str:
     )
 
 
+def fire_rate(concept: Concept) -> Figure:
+    """Return how often a concept is active, on held-out cases where that is known."""
+    known = concept.heldout_fire_rate
+    return concept.fire_rate if known is None else known
+
+
 def distinct_key(concept: Concept) -> tuple[str, str]:
     """Return what makes two concepts the same: attribute and value, else the name."""
     if concept.attribute is not None and concept.value is not None:
