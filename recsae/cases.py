@@ -50,7 +50,7 @@ class Cases:
     catalog: ItemCatalog
     hides_history: bool = False
     counted: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
-    """Attribute counts that were already made for these cases."""
+    """What was already counted of these cases, and samples of them that were taken."""
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -87,6 +87,16 @@ class Cases:
             self.catalog,
             self.hides_history,
         )
+
+    def sample(self, limit: int) -> Cases:
+        """At most ``limit`` of the cases, evenly spread; the same object each time."""
+        if limit >= len(self):
+            return self
+        key = ("sample", limit)
+        if key not in self.counted:
+            self.counted[key] = self.take(spread(len(self), limit))
+        found: Cases = self.counted[key]
+        return found
 
     def recent(self, k: int) -> NDArray[np.int32]:
         """``(n, k)`` most recent items, newest first, 0 where there are fewer."""

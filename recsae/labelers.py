@@ -26,7 +26,7 @@ MAX_CASES = 120_000
 EVERYWHERE = 0.5
 """A latent that is active on more than so many of the cases is general-purpose."""
 GENERAL = "general-purpose"
-Sides: TypeAlias = "tuple[NDArray[np.int64], tuple[NDArray[np.int64], ...], tuple[Side, Side]]"
+Halves: TypeAlias = "tuple[NDArray[np.int64], ...]"
 PREDICATE = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
 AND_PREDICATE = (C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_SITE, C.AND_THRESHOLD, C.AND_NEGATED)
 LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, C.JOINT, *AND_PREDICATE)
@@ -78,23 +78,22 @@ class AttributeLabeler:
 
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
         """Choose and word a statement per latent; see the class."""
-        rows, halves, sides = self._sides(cases)
-        active = _activity(code[rows])
+        sample = cases.sample(MAX_CASES)
+        halves, sides = self._sides(sample)
+        active = _activity(code[spread(len(cases), MAX_CASES)])
         chosen = choose(sides, tuple(active[half].tocsc() for half in halves), self._kinds())
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
         return self._table(chosen, sides[0].statements, everywhere, cases)
 
-    def _sides(self, cases: Cases) -> Sides:
-        """Sampled cases, their two halves by user, and what can be said of each."""
+    def _sides(self, sample: Cases) -> tuple[Halves, tuple[Side, Side]]:
+        """The cases' two halves by user, and what can be said of each; kept for the next code."""
         key = (id(self.attributes), "sides")
-        if key not in cases.counted:
-            rows = spread(len(cases), MAX_CASES)
-            sample = cases.take(rows)
+        if key not in sample.counted:
             halves = tuple(np.flatnonzero(sample.user % 2 == parity) for parity in (0, 1))
             parts = [sample.take(half) for half in halves]
             sides = tuple(Side(all_statements(self.attributes, p), p.user) for p in parts)
-            cases.counted[key] = rows, halves, sides
-        found: Sides = cases.counted[key]
+            sample.counted[key] = halves, sides
+        found: tuple[Halves, tuple[Side, Side]] = sample.counted[key]
         return found
 
     def _kinds(self) -> Kinds:

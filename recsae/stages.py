@@ -11,8 +11,8 @@ import pandas as pd
 
 from recsae import columns as C
 from recsae.baselines import LinearCode, random_directions
-from recsae.cases import spread
 from recsae.concepts import ConceptDictionary, build_concepts
+from recsae.labelers import MAX_CASES
 from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.named_share import SIZES, named_share
 from recsae.paper import recsae_scores
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DENSE = ("neurons", "pca")
 TESTED = (VERIFIED, SUPPORTED, "unsupported")
 N_NEIGHBOURS, N_BLOCKS, RANDOM_DRAWS = 200, 16, 3
-CHANCE_CASES, DENSE_CASES = 100_000, 20_000
+DENSE_CASES = 20_000
 
 
 def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -74,10 +74,8 @@ def _scored(
     work: Workspace, code: LinearCode, limit: int
 ) -> tuple[pd.DataFrame, ConceptDictionary]:
     """Scores of a code that is only counted, labelled on at most ``limit`` cases."""
-    known = work.construction.take(spread(len(work.construction), limit))
-    test = work.heldout
-    if code.k is None:
-        test = test.take(spread(len(test), limit))
+    known = work.construction.sample(limit)
+    test = work.heldout if code.k is not None else work.heldout.sample(limit)
     n = code.n_latents
     dictionary = build_concepts(
         sparse_code(code.encode_sparse, known.states, n), known, work.labeler
@@ -197,7 +195,7 @@ def _chance(work: Workspace) -> pd.DataFrame | None:
         return None
     k = max(1, round(work.config.k * n / work.sae.n_latents))
     code = random_directions(work.construction_store, k, n, work.config.seed + 2)
-    return _scored(work, code, CHANCE_CASES)[0]
+    return _scored(work, code, MAX_CASES)[0]
 
 
 def _chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> NDArray[np.float64]:
