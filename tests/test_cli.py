@@ -308,10 +308,9 @@ def test_user_ids_are_hidden_on_request_and_stay_hidden(says, folder, recommende
 
 
 def users_shown(page):
-    """Users of the examples in the data of a page."""
+    """Users in the data of a page."""
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
-    examples = [e for c in json.loads(data[1])["concepts"] for e in c["examples"]]
-    return [e["user"] for e in examples]
+    return json.loads(data[1])["users"]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install chromium to run this")
