@@ -106,7 +106,9 @@ def all_statements(attributes: ItemAttributes, cases: Cases) -> Statements:
         shape = (len(cases), len(thresholds) * n_values)
         parts.append(scipy.sparse.csr_matrix((ones, index, counts.indptr), shape=shape))
     reached = scipy.sparse.hstack(parts, format="csr")
-    return Statements(columns, reached, reached.tocsc())
+    by_column = reached.tocsc()
+    by_column.data = reached.data  # all ones: kept once
+    return Statements(columns, reached, by_column)
 
 
 def levels_of(counts: NDArray[np.int8], site: str) -> NDArray[np.int8]:
