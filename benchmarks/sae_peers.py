@@ -46,7 +46,8 @@ class Peer(Protocol):
 
 def initial(size: Size, **config: Any) -> SAE:
     """The SAE that everything starts from: tied, rows of length 1."""
-    return SAE(make_config(n_latents=size.n_latents, k=size.k, **config), size.d)
+    values = {"activation": "topk", "n_latents": size.n_latents, "k": size.k, **config}
+    return SAE(make_config(**values), size.d)
 
 
 class Recsae:

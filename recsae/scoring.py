@@ -42,6 +42,12 @@ class Counts(NamedTuple):
     level_all: NDArray[np.float64]
     level_active: NDArray[np.float64]
 
+MEANING = (
+    *(C.ATTRIBUTE, C.VALUE, C.NEGATED),
+    *(C.JOINT, C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_NEGATED),
+)
+"""Columns in which labels of different concepts differ."""
+
 
 def score_concepts(
     code: scipy.sparse.csr_matrix,
@@ -268,6 +274,6 @@ def verified_latents(scores: pd.DataFrame) -> NDArray[np.int64]:
 
 
 def distinct(scores: pd.DataFrame, labels: pd.DataFrame) -> int:
-    """How many different (attribute, value) the verified concepts speak of."""
-    kept = labels.loc[(scores[C.STATUS] == VERIFIED).to_numpy(), [C.ATTRIBUTE, C.VALUE]]
+    """How many different things the verified concepts speak of, wherever and however many."""
+    kept = labels.loc[(scores[C.STATUS] == VERIFIED).to_numpy(), list(MEANING)]
     return len(kept.drop_duplicates())

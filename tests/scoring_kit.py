@@ -5,7 +5,7 @@ import pandas as pd
 import scipy.sparse
 
 from recsae import columns as C
-from recsae.attributes import ItemAttributes
+from recsae.attributes import N_ITEMS, SITES, ItemAttributes
 from recsae.cases import Cases
 from recsae.catalog import build_catalog
 from recsae.concepts import ConceptDictionary, build_concepts
@@ -20,9 +20,9 @@ class Witness(AttributeLabeler):
     sees_examples = True
 
 
-N_ITEMS = 80
-ITEMS = build_catalog([str(i) for i in range(N_ITEMS + 1)], None)
-HAS = np.random.default_rng(0).random((N_ITEMS + 1, 5)) < 0.3
+N_TOY = 80
+ITEMS = build_catalog([str(i) for i in range(N_TOY + 1)], None)
+HAS = np.random.default_rng(0).random((N_TOY + 1, 5)) < 0.3
 HAS[0] = False
 NAMES = tuple(("kind", str(v)) for v in range(5))
 ATTRIBUTES = ItemAttributes(scipy.sparse.csr_matrix(HAS.astype(np.int32)), NAMES)
@@ -32,7 +32,7 @@ LABELERS = (BLIND, WITNESS) = (AttributeLabeler(ATTRIBUTES), Witness(ATTRIBUTES)
 def random_code(rng: np.random.Generator, made: Cases, noise: float = 0.1) -> np.ndarray:
     """Latents 0 to 4 follow the last items' kinds, 5 to 7 nothing; 8 is never active."""
     dense = np.zeros((len(made), 9))
-    dense[:, :5] = HAS[made.last_items].sum(1) >= 2
+    dense[:, :5] = HAS[made.last_items].sum(1) >= 3
     dense[:, 5:8] = rng.random((len(made), 3)) < 0.3
     flipped = rng.random((len(made), 8)) < noise
     dense[:, :8] = np.where(flipped, 1 - dense[:, :8], dense[:, :8])
@@ -61,14 +61,29 @@ def scored(
     )
 
 
-def level_of(row: pd.Series, made: Cases) -> np.ndarray:
-    items = {
-        "last": made.last_items[:, :1],
-        "last5": made.last_items,
-        "top1": made.top_items[:, :1],
-        "top10": made.top_items,
-    }[row[C.PREDICATE_SITE]]
-    return HAS[items, int(row[C.VALUE])].sum(1)
+def level_of(row: pd.Series, made: Cases) -> tuple[np.ndarray, int]:
+    """How far a label is true of each case, and from which level on it says "active"."""
+    first = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
+    second = (C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_SITE, C.AND_THRESHOLD, C.AND_NEGATED)
+    if not isinstance(row[C.ATTRIBUTE], str):
+        return np.ones(len(made), dtype=int), 1
+    level, least = _level(*row[list(first)], made)
+    if not isinstance(row[C.AND_ATTRIBUTE], str):
+        return level, least
+    other, other_least = _level(*row[list(second)], made)
+    one, two = level >= least, other >= other_least
+    return (one + 0 + two, 1) if row[C.JOINT] == "or" else (one + (one & two), 2)
+
+
+def _level(
+    _attribute: str, value: str, site: str, threshold: int, negated: bool, made: Cases
+) -> tuple[np.ndarray, int]:
+    k = N_ITEMS[site]
+    items = made.top_items[:, :k] if site.startswith("top") else made.recent(k)
+    count = HAS[items, int(value)].sum(1)
+    level = (count[:, None] >= np.array(SITES[site])).sum(1)
+    least = sum(threshold >= t for t in SITES[site])
+    return (len(SITES[site]) - level, len(SITES[site]) - least + 1) if negated else (level, least)
 
 
 def kept_cases(dictionary: ConceptDictionary, latent: int, made: Cases) -> np.ndarray:

@@ -15,7 +15,7 @@ from recsae.catalog import build_catalog
 from recsae.concepts import ConceptDictionary
 from recsae.errors import NotEnoughData
 from recsae.intervals import balanced_accuracy_bound
-from recsae.labelers import AttributeLabeler
+from recsae.labelers import AND_PREDICATE, AttributeLabeler
 from recsae.scoring import distinct, score_concepts
 from scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, level_of, scored
 from toy import cases, sparse
@@ -43,8 +43,8 @@ def test_figures_equal_scikit_learns(labeler, seed):
     assert table[C.LATENT].tolist() == list(range(9))
     for latent, row in table.iterrows():
         label = dictionary.table.loc[latent]
-        active, level = dense[:, latent] > 0, level_of(label, made)
-        said, user = level >= label[C.THRESHOLD], made.user
+        active, (level, least) = dense[:, latent] > 0, level_of(label, made)
+        said, user = level >= least, made.user
         assert (row[C.N_POS], row[C.N_NEG]) == (active.sum(), (~active).sum())
         assert row[C.N_USERS_POS] == len(set(user[active]))
         if not active.any():
@@ -105,6 +105,8 @@ def test_by_hand(shown_right, all_count):
             C.VALUE: ["one"],
             C.PREDICATE_SITE: ["last"],
             C.THRESHOLD: [1],
+            C.NEGATED: [False],
+            **{c: [None] for c in (C.JOINT, *AND_PREDICATE)},
         }
     )
     shown = pd.DataFrame({C.LATENT: [0], C.TOP_ITEM: [9]})

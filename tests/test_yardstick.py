@@ -126,10 +126,9 @@ def test_rare_values_are_not_asked_for(attributes, known):
     assert attribute_tasks(attributes, known.take(np.arange(80))) == []
 
 
-def test_the_most_frequent_are_asked_for(attributes, known, monkeypatch):
+def test_the_most_frequent_are_asked_for(attributes, known):
     everything = attribute_tasks(attributes, known)
-    monkeypatch.setattr(yardstick, "MAX_ATTRIBUTES", 3)
-    few = attribute_tasks(attributes, known)
+    few = attribute_tasks(attributes, known, limit=3)
     share = task_truth(attributes, everything, known).mean(0)
     chosen = [everything.index(task) for task in few]
     assert sorted(chosen) == sorted(np.argsort(-share, kind="stable")[:3])
