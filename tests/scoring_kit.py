@@ -72,7 +72,8 @@ def level_of(row: pd.Series, made: Cases) -> tuple[np.ndarray, int]:
         return level, least
     other, other_least = _level(*row[list(second)], made)
     one, two = level >= least, other >= other_least
-    return (one + 0 + two, 1) if row[C.JOINT] == "or" else (one + (one & two), 2)
+    either = row[C.JOINT] == "or"
+    return one.astype(int) + (two if either else one & two), 1 if either else 2
 
 
 def _level(

@@ -11,7 +11,6 @@ from recsae.probes import class_means
 from recsae.run import Run
 from recsae.supervised import (
     METHODS,
-    learnable,
     supervised_stage,
     supervised_table,
     yardstick_of,
@@ -38,19 +37,6 @@ def table(work):
 
 def genres(table):
     return table[table.index.str.startswith("genre: ")]
-
-
-def test_planted_genres_are_learnable_and_noise_is_not(work):
-    attributes, cases = work.labeler.attributes, work.construction
-    tasks, left_out = learnable(attributes, cases)
-    assert left_out == []
-    assert tasks == attribute_tasks(attributes, cases)
-    noise = np.random.default_rng(0).normal(size=cases.states.shape).astype(np.float32)
-    blind = dataclasses.replace(cases, states=noise)
-    kept, left_out = learnable(attributes, blind)
-    assert kept == []
-    assert {entry.attribute for entry in left_out} >= {f"genre: {g}" for g in planted().concepts}
-    assert all(entry.low < 0.55 and entry.auc < 0.6 for entry in left_out)
 
 
 def test_without_attributes_there_is_nothing_to_learn(work):
