@@ -49,7 +49,7 @@ def scored(
 ) -> tuple[ConceptDictionary, Cases, np.ndarray, pd.DataFrame]:
     """A dictionary of some cases, and its scores on others."""
     rng = np.random.default_rng(seed)
-    construction = random_cases(rng, 200, 20, items=ITEMS)
+    construction = random_cases(rng, 600, 40, items=ITEMS)
     heldout = random_cases(rng, n, n_users, items=ITEMS)
     dictionary = build_concepts(sparse(random_code(rng, construction)), construction, labeler)
     dense = random_code(rng, heldout, noise)

@@ -6,10 +6,11 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score
 
 from recsae import columns as C
 from recsae import labelers
-from recsae.attributes import SITES, ItemAttributes
+from recsae.attributes import ItemAttributes
 from recsae.catalog import build_catalog
 from recsae.labelers import AttributeLabeler
 from recsae.vocabulary import item_attributes
@@ -54,8 +55,10 @@ def test_by_hand():
     # recommendation is old, latent 2 on the first case alone, whose last item is red and old.
     last = [[3, 1], [1, 2, 7], [7, 1], [8], [2], [7, 7, 2, 1]]
     top = [[4, 7], [7, 4], [5, 1], [1, 2], [8, 4], [3, 8]]
-    code = sparse([[1, 2, 3], [2, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0], [0.5, 3, 0]])
-    labels = LABELER.label(code, cases(list(range(6)), last, top))
+    code = [[1, 2, 3], [2, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0], [0.5, 3, 0]]
+    # each case twice: of a user in whose half labels are found, and of one in the other
+    last, top, code = ([row for row in rows for _ in range(2)] for rows in (last, top, code))
+    labels = LABELER.label(sparse(code), cases(list(range(12)), last, top))
     assert labels[C.LATENT].tolist() == [0, 1, 2]
     assert labels[C.LABEL].tolist() == [
         "At least 2 of the last 5 items are red.",
@@ -136,16 +139,16 @@ def test_planted_pairs_are_found(kind):
     made = random_cases(rng, 1200, 60)
     active = PLANTED[kind](says(made, "last", "red", 1), says(made, "last5", "old", 3))
     (row,) = LABELER.label(sparse(active[:, None]), made).to_dict("records")
-    assert (true_of(row, made) == active).all()
+    assert balanced_accuracy_score(active, true_of(row, made)) > 0.97
     assert row[C.JOINT] == ("or" if kind == "or" else "and")
 
 
 def test_a_pair_that_is_no_better_is_not_taken():
     rng = np.random.default_rng(4)
     made = random_cases(rng, 1200, 60)
-    active = says(made, "last5", "old", 3) ^ (rng.random(1200) < 0.1)
+    active = says(made, "last5", "red", 3) ^ (rng.random(1200) < 0.1)
     (row,) = LABELER.label(sparse(active[:, None]), made).to_dict("records")
-    assert row[C.LABEL] == "At least 3 of the last 5 items are old."
+    assert row[C.LABEL] == "At least 3 of the last 5 items are red."
     assert row[C.JOINT] is None
 
 

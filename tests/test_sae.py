@@ -209,7 +209,10 @@ def test_k_larger_than_the_latents_is_one_sentence(values):
         ({"learning_rate": -1.0}, "SAE learning_rate: .*greater than 0"),
         ({"n_latents": "many"}, "SAE n_latents: .*'many'"),
         ({"activation": "gelu"}, "SAE activation: .*'topk'"),
-        ({"bandwidth": 0.1}, "SAE configuration: bandwidth is a setting of jumprelu, .*'matryoshka'"),
+        (
+            {"bandwidth": 0.1},
+            "SAE configuration: bandwidth is a setting of jumprelu, .*'matryoshka'",
+        ),
         (
             {"activation": "batch_topk", "sparsity_weight": 1.0},
             "of relu and jumprelu, .*'batch_topk'",

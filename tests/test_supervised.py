@@ -1,12 +1,10 @@
 """The supervised yardstick on planted truth: what is learnable, how the latents compare."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from recsae import supervised
 from recsae.probes import class_means
 from recsae.run import Run
 from recsae.supervised import (
@@ -16,7 +14,7 @@ from recsae.supervised import (
     yardstick_of,
 )
 from recsae.workspace import Workspace
-from recsae.yardstick import attribute_table, attribute_tasks
+from recsae.yardstick import attribute_table
 from runs import planted, planted_run
 
 
@@ -37,10 +35,6 @@ def table(work):
 
 def genres(table):
     return table[table.index.str.startswith("genre: ")]
-
-
-def test_without_attributes_there_is_nothing_to_learn(work):
-    assert learnable(work.labeler.attributes, work.construction.take(np.arange(20))) == ([], [])
 
 
 def test_one_row_per_attribute(work, table):
@@ -101,14 +95,3 @@ def test_without_a_linear_head_control_is_skipped_with_a_reason():
     assert "not linear" in found["summary"]["control"]["skipped"]
     assert "lift_sae" not in found["rows"][0]
     assert found["summary"]["mean_explained"]["class_mean"] > 0  # of the states' own variance
-
-
-def test_nothing_learnable_is_an_answer_too(work, monkeypatch):
-    nothing = ([], [supervised.LeftOut("genre: Drama", "last", 0.5, 0.4)])
-    monkeypatch.setattr(supervised, "learnable", lambda attributes, cases: nothing)
-    found = supervised_stage(work)
-    assert found["rows"] == []
-    assert found["summary"] == {
-        "n_attributes": 0,
-        "left_out": [{"attribute": "genre: Drama", "site": "last", "auc": 0.5, "low": 0.4}],
-    }

@@ -72,8 +72,12 @@ def test_gradients_equal_autograds(n, dead, aux_weight, path, monkeypatch):
         monkeypatch.setattr(gradients, "kernels", lambda: None)
     generator = torch.Generator().manual_seed(0)
     config = make_config(
-        **{"n_latents": 12, "k": 3, "aux_k": 2, "dead_after": 2000},
-        **{"aux_weight": aux_weight, "activation": "topk"},
+        n_latents=12,
+        k=3,
+        aux_k=2,
+        dead_after=2000,
+        aux_weight=aux_weight,
+        activation="topk",
     )
     sae = SAE(config, 6).double()
     with torch.no_grad():

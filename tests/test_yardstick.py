@@ -5,7 +5,6 @@ import pytest
 import scipy.sparse
 from sklearn.metrics import roc_auc_score
 
-import recsae.yardstick as yardstick
 import toy
 from recsae.activations import ActivationStore
 from recsae.attributes import ItemAttributes
