@@ -42,6 +42,7 @@ class Counts(NamedTuple):
     level_all: NDArray[np.float64]
     level_active: NDArray[np.float64]
 
+
 MEANING = (
     *(C.ATTRIBUTE, C.VALUE, C.NEGATED),
     *(C.JOINT, C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_NEGATED),

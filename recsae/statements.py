@@ -114,7 +114,7 @@ def all_statements(attributes: ItemAttributes, cases: Cases) -> Statements:
 def levels_of(counts: NDArray[np.int8], site: str) -> NDArray[np.int8]:
     """How many of a site's thresholds each count reaches.
 
-    >>> levels_of(np.array([0, 1, 7, 50]), "last20").tolist()
+    >>> levels_of(np.array([0, 1, 7, 20]), "last20").tolist()
     [0, 1, 6, 10]
     """
     possible = np.arange(N_ITEMS.get(site, 1) + 1)

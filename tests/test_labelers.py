@@ -126,7 +126,7 @@ def true_of(row, made) -> np.ndarray:
     return first | second if row[C.JOINT] == "or" else first & second
 
 
-PLANTED = {  # of the last item, the last five, the recommendations
+PLANTED = {
     "and": lambda red, old: red & old,
     "or": lambda red, old: red | old,
     "and not": lambda red, old: red & ~old,
@@ -137,7 +137,7 @@ PLANTED = {  # of the last item, the last five, the recommendations
 def test_planted_pairs_are_found(kind):
     rng = np.random.default_rng(3)
     made = random_cases(rng, 1200, 60)
-    active = PLANTED[kind](says(made, "last", "red", 1), says(made, "last5", "old", 3))
+    active = PLANTED[kind](says(made, "last5", "red", 3), says(made, "top10", "old", 4))
     (row,) = LABELER.label(sparse(active[:, None]), made).to_dict("records")
     assert balanced_accuracy_score(active, true_of(row, made)) > 0.97
     assert row[C.JOINT] == ("or" if kind == "or" else "and")

@@ -16,7 +16,7 @@ from recsae.concepts import ConceptDictionary
 from recsae.errors import NotEnoughData
 from recsae.intervals import balanced_accuracy_bound
 from recsae.labelers import AND_PREDICATE, AttributeLabeler
-from recsae.scoring import distinct, score_concepts
+from recsae.scoring import MEANING, distinct, score_concepts
 from scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, level_of, scored
 from toy import cases, sparse
 
@@ -192,6 +192,11 @@ def test_code_of_other_cases_is_refused(n):
 def test_distinct_counts_what_the_verified_concepts_speak_of():
     labels = pd.DataFrame(
         {C.ATTRIBUTE: ["g", "g", "g", "d", "g"], C.VALUE: ["war", "war", "art", "war", "pop"]}
-    )
+    ).assign(**dict.fromkeys(MEANING[3:]), **{C.NEGATED: False})
     status = ["verified", "verified", "supported", "verified", "untested"]
-    assert distinct(pd.DataFrame({C.STATUS: status}), labels) == 2
+    scores = pd.DataFrame({C.STATUS: status})
+    assert distinct(scores, labels) == 2
+    labels.loc[1, C.NEGATED] = True
+    assert distinct(scores, labels) == 3
+    labels.loc[1, [C.NEGATED, C.JOINT, C.AND_ATTRIBUTE, C.AND_VALUE]] = False, "or", "g", "pop"
+    assert distinct(scores, labels) == 3
