@@ -31,7 +31,7 @@ from recsae.vocabulary import item_attributes
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8
 N_PERMUTATIONS = 20
-FIRES = (0.08, 0.92)
+FIRES = (0.08, 0.48)  # what is active on more is general-purpose
 
 
 class World(NamedTuple):
@@ -193,11 +193,11 @@ def planted_at(
 def _statements(world: World) -> tuple[list[NDArray[np.bool_]], NDArray[np.float64]]:
     """Truth of all statements on both sides, and their prevalence over all users."""
     found: list[list[NDArray[np.bool_]]] = [[], []]
-    for site, most in SITES.items():
+    for site, thresholds in SITES.items():
         counts = [world.labeler.attributes.counts(c, site).toarray() for c in world.sides]
-        for level in range(1, most + 1):
+        for threshold in thresholds:
             for side, count in enumerate(counts):
-                found[side].append(count >= level)
+                found[side].append(count >= threshold)
     truth = [np.concatenate(blocks, axis=1) for blocks in found]
     return truth, np.concatenate(truth).mean(0)
 

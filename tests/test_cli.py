@@ -215,7 +215,7 @@ def concept(report):
     return next(
         c.name
         for c in report.concepts.list
-        if c.status == "verified" and c.attribute in ("class", "decade")
+        if c.status == "verified" and c.attribute is not None
     )
 
 
