@@ -10,6 +10,7 @@ from recsae import stages
 from recsae.concepts import ConceptDictionary
 from recsae.files import read_json, read_parquet
 from recsae.run import Run
+from recsae.scoring import MEANING
 from recsae.sequences import pad, split_users
 from recsae.workspace import Workspace
 from runs import planted, planted_run
@@ -31,13 +32,22 @@ def work():
 
 
 def counts(*units, best_of=99):
-    """Counts of units given as (status, balanced accuracy, value)."""
-    status, accuracy, value = zip(*units, strict=True)
+    """Counts of units given as (status, balanced accuracy, value, more of the label)."""
     latents = range(len(units))
-    scores = {C.LATENT: latents, C.STATUS: status, C.BALANCED_ACCURACY: accuracy}
-    table = {C.LATENT: latents, C.ATTRIBUTE: "genre", C.VALUE: value}
-    dictionary = ConceptDictionary(pd.DataFrame(table), pd.DataFrame())
-    return stages.count_statuses(pd.DataFrame(scores), dictionary, best_of)
+    scores = pd.DataFrame(
+        {
+            C.LATENT: latents,
+            C.STATUS: [unit[0] for unit in units],
+            C.BALANCED_ACCURACY: [unit[1] for unit in units],
+        }
+    )
+    labels = [
+        dict.fromkeys(MEANING) | {C.ATTRIBUTE: "genre", C.VALUE: value, C.NEGATED: False} | more
+        for _, _, value, more in (unit if len(unit) == 4 else (*unit, {}) for unit in units)
+    ]
+    table = pd.DataFrame(labels).assign(**{C.LATENT: latents})
+    dictionary = ConceptDictionary(table, pd.DataFrame())
+    return stages.count_statuses(scores, dictionary, best_of)
 
 
 UNITS = [
@@ -66,6 +76,20 @@ def test_counts_by_hand():
 def test_at_equal_numbers_only_the_best_units_count():
     assert counts(*UNITS, best_of=1)["distinct_verified_equal_units"] == 1
     assert counts(*UNITS, best_of=2)["distinct_verified_equal_units"] == 2
+
+
+def test_labels_that_say_different_things_count_apart():
+    """The same value, the other way round, or as half of a pair, is another concept."""
+    second = {C.AND_ATTRIBUTE: "genre", C.AND_VALUE: "Drama", C.AND_NEGATED: False}
+    meanings = (
+        {},
+        {C.NEGATED: True},
+        {C.JOINT: "and"} | second,
+        {C.JOINT: "or"} | second,
+        {C.JOINT: "or"} | second | {C.AND_NEGATED: True},
+    )
+    units = [("verified", 0.9, "Horror", more) for more in meanings]
+    assert counts(*units, *units)["distinct_verified"] == len(meanings)
 
 
 def test_counts_of_nothing_tested():
