@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 import scipy.sparse
 
+from recsae import columns as C
+from recsae.files import read_parquet, write_parquet
 from recsae.situations import BEFORE, LENGTH, REPEAT, consumed_before, history_length
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
@@ -46,6 +51,7 @@ SITES: dict[str, tuple[int, ...]] = {
 }
 N_ITEMS = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top10": 10}
 BLOCK = 2**24
+FILE = "attributes.parquet"
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,29 @@ class ItemAttributes:
 
     matrix: scipy.sparse.csr_matrix
     names: tuple[tuple[str, str], ...]
+
+    def save(self, folder: Path) -> None:
+        """Write ``attributes.parquet``: attribute, value, and the items that have it."""
+        columns = self.matrix.tocsc()
+        items = np.split(columns.indices, columns.indptr[1:-1])
+        table = pd.DataFrame(list(self.names), columns=[C.ATTRIBUTE, C.VALUE])
+        write_parquet(folder / FILE, table.assign(items=items))
+
+    @classmethod
+    def load(cls, folder: Path, n_items: int) -> ItemAttributes:
+        """Read what ``save`` wrote for a catalog of ``n_items``."""
+        table = read_parquet(folder / FILE)
+        items = [np.sort(has) for has in table["items"]]
+        bounds = np.cumsum([0, *map(len, items)])
+        indices = np.concatenate([np.zeros(0, dtype=np.int32), *items])
+        ones = np.ones(len(indices), dtype=np.int8)
+        matrix = scipy.sparse.csc_matrix((ones, indices, bounds), (n_items, len(items))).tocsr()
+        return cls(matrix, tuple(zip(table[C.ATTRIBUTE], table[C.VALUE], strict=True)))
+
+    def items_with(self, attribute: str, value: str) -> NDArray[np.bool_]:
+        """``(n_items,)`` which items have a value: none where it is said of the history."""
+        found: NDArray[np.bool_] = self.matrix[:, [self.names.index((attribute, value))]].toarray()
+        return found.ravel() > 0
 
     def counts(
         self, cases: Cases, site: str, columns: Sequence[int] | None = None

@@ -66,6 +66,11 @@ class ItemCatalog:
         return list(self.frame[C.TITLE])
 
     @cached_property
+    def title_of(self) -> dict[str, str]:
+        """Titles by external id."""
+        return dict(zip(self.external_ids, self.titles, strict=True))
+
+    @cached_property
     def _by_id(self) -> dict[str, int]:
         return {x: i for i, x in enumerate(self.external_ids) if self.recommendable[i]}
 

@@ -63,8 +63,7 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
         row = work.dictionary.table.set_index(C.LATENT).loc[latent]
         among = tuple(work.dictionary.named(row[C.NAME], work.verified()))
         name, value = str(row[C.NAME]), _typical(work, latent)
-        column = work.labeler.attributes.names.index((row[C.ATTRIBUTE], row[C.VALUE]))
-        target = work.labeler.attributes.matrix[:, [column]].toarray().ravel() > 0
+        target = work.labeler.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])
         before = effect_of(lists, cases, target)
         for intervention, words in (
             (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
@@ -97,7 +96,7 @@ def _steered(work: Workspace) -> list[int]:
     both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
     about_items = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
     both = both[about_items & ~both[C.NEGATED]]
-    order = both[C.ATTRIBUTE].isin((*DERIVED, TERM, FANS)) + 2 * both[C.AND_ATTRIBUTE].notna()
+    order = both[C.ATTRIBUTE].isin((*DERIVED, TERM, FANS)) + 2 * both[C.SECOND_ATTRIBUTE].notna()
     best = both.assign(order=order).sort_values(["order", C.CI_LOW], ascending=[True, False])
     different = best.drop_duplicates([C.ATTRIBUTE, C.VALUE])
     return [int(latent) for latent in different[C.LATENT].head(N_STEERED)]

@@ -28,8 +28,14 @@ EVERYWHERE = 0.5
 GENERAL = "general-purpose"
 Halves: TypeAlias = "tuple[NDArray[np.int64], ...]"
 PREDICATE = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
-AND_PREDICATE = (C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_SITE, C.AND_THRESHOLD, C.AND_NEGATED)
-LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, C.JOINT, *AND_PREDICATE)
+SECOND_PREDICATE = (
+    C.SECOND_ATTRIBUTE,
+    C.SECOND_VALUE,
+    C.SECOND_SITE,
+    C.SECOND_THRESHOLD,
+    C.SECOND_NEGATED,
+)
+LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, C.JOINT, *SECOND_PREDICATE)
 AND, OR = "and", "or"
 
 
@@ -111,7 +117,7 @@ class AttributeLabeler:
         everywhere: NDArray[np.bool_],
         cases: Cases,
     ) -> pd.DataFrame:
-        titles = dict(zip(cases.catalog.external_ids, cases.catalog.titles, strict=True))
+        titles = cases.catalog.title_of
         sites = list(SITES)
 
         def predicate(column: int, level: int, negated: int) -> Predicate | None:
@@ -144,7 +150,7 @@ class AttributeLabeler:
             zip(
                 _predicates(labels, PREDICATE),
                 labels[C.JOINT],
-                _predicates(labels, AND_PREDICATE),
+                _predicates(labels, SECOND_PREDICATE),
                 strict=True,
             )
         )

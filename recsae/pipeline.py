@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae import corrections, evidence
+from recsae import attributes, corrections, evidence
 from recsae.concepts import build_concepts
 from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch, NotEnoughData
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recsae.recommender import Recommender
 
 STORES = ("activations", "heldout")
-TABLES = ("concepts.parquet", "examples.parquet")
+TABLES = ("concepts.parquet", "examples.parquet", attributes.FILE)
 
 
 def run_pipeline(
@@ -127,6 +127,7 @@ def _train(work: Workspace) -> None:
 def _build(work: Workspace) -> None:
     def build() -> None:
         build_concepts(work.sae_codes[0], work.construction, work.labeler).save(work.folder)
+        work.labeler.attributes.save(work.folder)
 
     work.by_first(build)
 

@@ -45,7 +45,7 @@ class Counts(NamedTuple):
 
 MEANING = (
     *(C.ATTRIBUTE, C.VALUE, C.NEGATED),
-    *(C.JOINT, C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_NEGATED),
+    *(C.JOINT, C.SECOND_ATTRIBUTE, C.SECOND_VALUE, C.SECOND_NEGATED),
 )
 """Columns in which labels of different concepts differ."""
 

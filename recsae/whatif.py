@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae import columns as C
+from recsae.attributes import ItemAttributes
 from recsae.concepts import ConceptDictionary
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import read_parquet
@@ -20,6 +21,7 @@ from recsae.scoring import verified_latents
 from recsae.sequences import pad, split_users
 from recsae.settings import open_recommender
 from recsae.steering import Intervention, effect_of, parse_intervention, restrict, steer, top_lists
+from recsae.wording import concept_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,6 +39,7 @@ class OpenRun:
     recommender: Recommender
     sae: SAE
     dictionary: ConceptDictionary
+    attributes: ItemAttributes
     verified: NDArray[np.int64]
     site: str | None
 
@@ -44,14 +47,17 @@ class OpenRun:
         """Read settings such as ``Horror=0``."""
         return [parse_intervention(s, self.dictionary, self.verified) for s in settings]
 
-    def target(self, intervention: Intervention) -> tuple[str, NDArray[np.bool_]] | None:
-        """The attribute that the intervention's concept is about, and which items have it."""
+    def targets(self, intervention: Intervention) -> dict[str, NDArray[np.bool_]]:
+        """What the intervention's concept says of items, and which items ``(n_items,)`` it fits."""
         row = self.dictionary.table.set_index(C.LATENT).loc[intervention.latents[0]]
-        catalog = self.recommender.catalog
-        if row[C.ATTRIBUTE] not in catalog.attributes:
-            return None
-        has = [row[C.VALUE] in values for values in catalog.frame[row[C.ATTRIBUTE]]]
-        return f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}", np.array(has)
+        titles = self.recommender.catalog.title_of
+        said = (
+            (row[attribute], row[value])
+            for attribute, value in ((C.ATTRIBUTE, C.VALUE), (C.SECOND_ATTRIBUTE, C.SECOND_VALUE))
+            if isinstance(row[attribute], str)
+        )
+        found = {concept_name(*one, titles): self.attributes.items_with(*one) for one in said}
+        return {name: has for name, has in found.items() if has.any()}
 
 
 def open_run(folder: Path, device: str = "cpu") -> OpenRun:
@@ -85,7 +91,12 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
         raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
     verified = verified_latents(read_parquet(folder / "scores.parquet"))
     return OpenRun(
-        recommender, SAE.load(folder / "sae"), ConceptDictionary.load(folder), verified, config.site
+        recommender,
+        SAE.load(folder / "sae"),
+        ConceptDictionary.load(folder),
+        ItemAttributes.load(folder, recommender.catalog.n_items),
+        verified,
+        config.site,
     )
 
 
@@ -181,7 +192,7 @@ def metrics_before_after(run: OpenRun, interventions: list[Intervention]) -> dic
         {"measure": name, "before": old.metrics[name], "after": new.metrics[name]}
         for name in old.metrics
     ]
-    targets = dict(t for t in map(run.target, interventions) if t is not None)
+    targets = {k: v for one in interventions for k, v in run.targets(one).items()}
     for name, has in targets.items():
         table.append(
             {

@@ -64,11 +64,17 @@ def scored(
 def level_of(row: pd.Series, made: Cases) -> tuple[np.ndarray, int]:
     """How far a label is true of each case, and from which level on it says "active"."""
     first = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
-    second = (C.AND_ATTRIBUTE, C.AND_VALUE, C.AND_SITE, C.AND_THRESHOLD, C.AND_NEGATED)
+    second = (
+        C.SECOND_ATTRIBUTE,
+        C.SECOND_VALUE,
+        C.SECOND_SITE,
+        C.SECOND_THRESHOLD,
+        C.SECOND_NEGATED,
+    )
     if not isinstance(row[C.ATTRIBUTE], str):
         return np.ones(len(made), dtype=int), 1
     level, least = _level(*row[list(first)], made)
-    if not isinstance(row[C.AND_ATTRIBUTE], str):
+    if not isinstance(row[C.SECOND_ATTRIBUTE], str):
         return level, least
     other, other_least = _level(*row[list(second)], made)
     one, two = level >= least, other >= other_least

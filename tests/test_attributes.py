@@ -3,9 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recsae import vocabulary
-from recsae.attributes import BANDS, POPULARITY, TERM
+from recsae.attributes import BANDS, POPULARITY, TERM, ItemAttributes
 from recsae.catalog import build_catalog
 from recsae.vocabulary import item_attributes
 from recsae.wording import concept_name, phrase
@@ -109,6 +112,19 @@ def test_counts_are_sparse_sorted_and_without_zeros():
     assert (counts.data > 0).all()
     assert counts.has_sorted_indices
     assert counts.shape[0] == 8
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=6))
+def test_saved_and_read_again(tmp_path_factory, has):
+    folder = tmp_path_factory.mktemp("attributes")
+    matrix = scipy.sparse.csr_matrix(np.array(has, dtype=np.int8).reshape(len(has), 4).T)
+    names = tuple(("genre", str(n)) for n in range(len(has)))
+    ItemAttributes(matrix, names).save(folder)
+    again = ItemAttributes.load(folder, 4)
+    assert again.names == names
+    assert np.array_equal(again.matrix.toarray(), matrix.toarray())
+    for (attribute, value), items in zip(names, has, strict=True):
+        assert again.items_with(attribute, value).tolist() == items
 
 
 def test_words():

@@ -119,10 +119,10 @@ def true_of(row, made) -> np.ndarray:
         return np.ones(len(made), dtype=bool)
     where = row[C.PREDICATE_SITE], row[C.VALUE], row[C.THRESHOLD]
     first = says(made, *where) != row[C.NEGATED]
-    if not isinstance(row[C.AND_ATTRIBUTE], str):
+    if not isinstance(row[C.SECOND_ATTRIBUTE], str):
         return first
-    where = row[C.AND_SITE], row[C.AND_VALUE], row[C.AND_THRESHOLD]
-    second = says(made, *where) != row[C.AND_NEGATED]
+    where = row[C.SECOND_SITE], row[C.SECOND_VALUE], row[C.SECOND_THRESHOLD]
+    second = says(made, *where) != row[C.SECOND_NEGATED]
     return first | second if row[C.JOINT] == "or" else first & second
 
 

@@ -26,7 +26,7 @@ from test_report import make_plain, make_report
 
 
 def label(**given):
-    blank = {C.AND_ATTRIBUTE: None, C.JOINT: None, C.NEGATED: False, C.ATTRIBUTE: "genre"}
+    blank = {C.SECOND_ATTRIBUTE: None, C.JOINT: None, C.NEGATED: False, C.ATTRIBUTE: "genre"}
     return {**blank, **given}
 
 
@@ -42,11 +42,11 @@ def label(**given):
          "15 to 20 of the last 20 items match, 3 needed"),
         ({"predicate_site": "last5", "threshold": 3, "negated": True}, 5,
          "0 of the last 5 items match, fewer than 3 needed"),
-        ({"and_attribute": "decade", "joint": "and"}, 2, "both parts hold"),
-        ({"and_attribute": "decade", "joint": "and"}, 1,
+        ({"second_attribute": "decade", "joint": "and"}, 2, "both parts hold"),
+        ({"second_attribute": "decade", "joint": "and"}, 1,
          "its first part holds, its second does not"),
-        ({"and_attribute": "decade", "joint": "or"}, 1, "one of its two parts holds"),
-        ({"and_attribute": "decade", "joint": "or"}, 0, "neither part holds"),
+        ({"second_attribute": "decade", "joint": "or"}, 1, "one of its two parts holds"),
+        ({"second_attribute": "decade", "joint": "or"}, 0, "neither part holds"),
         ({"attribute": None}, 1, "says active everywhere"),
     ],
 )  # fmt: skip
@@ -84,9 +84,9 @@ def test_predicates_are_those_of_the_labels():
     for concept in full_report().concepts.list:
         row = table.loc[concept.latent]
         assert concept.attribute == row[C.ATTRIBUTE]
-        assert (concept.and_attribute is None) == pd.isna(row[C.AND_ATTRIBUTE])
-        if concept.and_attribute is None:
-            assert concept.and_threshold is concept.and_site is concept.joint is None
+        assert (concept.second_attribute is None) == pd.isna(row[C.SECOND_ATTRIBUTE])
+        if concept.second_attribute is None:
+            assert concept.second_threshold is concept.second_site is concept.joint is None
         assert concept.negated == row[C.NEGATED]
 
 
@@ -217,7 +217,7 @@ def test_the_card_says_what_comes_back_and_what_the_language_model_found():
 
 def test_csv_has_the_new_fields_and_nothing_nested():
     rows = list(csv.DictReader(io.StringIO(concepts_csv(full_report()))))
-    for name in ("negated", "joint", "and_value", "embedding_auc", "stable", "tested_as"):
+    for name in ("negated", "joint", "second_value", "embedding_auc", "stable", "tested_as"):
         assert name in rows[0]
     for name in ("back", "language", "together", "counterexamples"):
         assert name not in rows[0]

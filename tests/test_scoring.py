@@ -15,7 +15,7 @@ from recsae.catalog import build_catalog
 from recsae.concepts import ConceptDictionary
 from recsae.errors import NotEnoughData
 from recsae.intervals import balanced_accuracy_bound
-from recsae.labelers import AND_PREDICATE, AttributeLabeler
+from recsae.labelers import SECOND_PREDICATE, AttributeLabeler
 from recsae.scoring import MEANING, distinct, score_concepts
 from scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, level_of, scored
 from toy import cases, sparse
@@ -106,7 +106,7 @@ def test_by_hand(shown_right, all_count):
             C.PREDICATE_SITE: ["last"],
             C.THRESHOLD: [1],
             C.NEGATED: [False],
-            **{c: [None] for c in (C.JOINT, *AND_PREDICATE)},
+            **{c: [None] for c in (C.JOINT, *SECOND_PREDICATE)},
         }
     )
     shown = pd.DataFrame({C.LATENT: [0], C.TOP_ITEM: [9]})
@@ -198,5 +198,10 @@ def test_distinct_counts_what_the_verified_concepts_speak_of():
     assert distinct(scores, labels) == 2
     labels.loc[1, C.NEGATED] = True
     assert distinct(scores, labels) == 3
-    labels.loc[1, [C.NEGATED, C.JOINT, C.AND_ATTRIBUTE, C.AND_VALUE]] = False, "or", "g", "pop"
+    labels.loc[1, [C.NEGATED, C.JOINT, C.SECOND_ATTRIBUTE, C.SECOND_VALUE]] = (
+        False,
+        "or",
+        "g",
+        "pop",
+    )
     assert distinct(scores, labels) == 3

@@ -80,13 +80,13 @@ def test_at_equal_numbers_only_the_best_units_count():
 
 def test_labels_that_say_different_things_count_apart():
     """The same value, the other way round, or as half of a pair, is another concept."""
-    second = {C.AND_ATTRIBUTE: "genre", C.AND_VALUE: "Drama", C.AND_NEGATED: False}
+    second = {C.SECOND_ATTRIBUTE: "genre", C.SECOND_VALUE: "Drama", C.SECOND_NEGATED: False}
     meanings = (
         {},
         {C.NEGATED: True},
         {C.JOINT: "and"} | second,
         {C.JOINT: "or"} | second,
-        {C.JOINT: "or"} | second | {C.AND_NEGATED: True},
+        {C.JOINT: "or"} | second | {C.SECOND_NEGATED: True},
     )
     units = [("verified", 0.9, "Horror", more) for more in meanings]
     assert counts(*units, *units)["distinct_verified"] == len(meanings)

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from recsae import columns as C
+from recsae.attributes import HALF, UPPER, ItemAttributes
 from recsae.concepts import ConceptDictionary
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import read_json, read_parquet, write_json
 from recsae.run import Run
 from recsae.sae import SAE, make_config
 from recsae.sequences import pad, split_users
+from recsae.situations import LENGTH, LENGTHS
 from recsae.steering import Intervention, make_edit
 from recsae.whatif import OpenRun, lists_before_after, metrics_before_after, open_run
 from runs import CONFIG, checkpoint, copy_of, planted, planted_run, recbole_run
@@ -28,7 +30,9 @@ def opened():
     scores = read_parquet(folder / "scores.parquet")
     verified = scores.loc[scores[C.STATUS] == "verified", C.LATENT].to_numpy(np.int64)
     dictionary = ConceptDictionary.load(folder)
-    return OpenRun(planted(), SAE.load(folder / "sae"), dictionary, verified, CONFIG.site)
+    attributes = ItemAttributes.load(folder, planted().catalog.n_items)
+    sae = SAE.load(folder / "sae")
+    return OpenRun(planted(), sae, dictionary, attributes, verified, CONFIG.site)
 
 
 def top(history, edit=None, without=()):
@@ -112,7 +116,7 @@ def of_users():
     with torch.no_grad():
         sae.W_enc.copy_(torch.eye(2))
         sae.W_dec.copy_(torch.eye(2))
-    return OpenRun(model, sae, None, np.array([], dtype=np.int64), None)
+    return OpenRun(model, sae, None, None, np.array([], dtype=np.int64), None)
 
 
 @pytest.mark.parametrize("mask", [False, True])
@@ -155,7 +159,7 @@ def test_metrics_worked_out_again(opened):
     table = {row["measure"]: row for row in found["table"]}
     assert list(table) == [
         *("recall@10", "ndcg@10", "mrr@10"),
-        f"share of genre: {GENRE} in the top 10",
+        f"share of {GENRE} in the top 10",
     ]
     for side, tops in lists.items():
         hits = np.array([[i == h[-1] for i in t] for t, h in zip(tops, histories, strict=True)])
@@ -171,7 +175,7 @@ def test_metrics_worked_out_again(opened):
     changed = np.mean([a != b for a, b in zip(lists["before"], lists["after"], strict=True)])
     assert found["lists that changed"] == f"{100 * changed:.1f} %"
     assert found["latents"] == list(steps[0].latents)
-    assert table[f"share of genre: {GENRE} in the top 10"]["after"] > 0.5
+    assert table[f"share of {GENRE} in the top 10"]["after"] > 0.5
 
 
 def test_nothing_turned_nothing_changes(opened):
@@ -180,14 +184,26 @@ def test_nothing_turned_nothing_changes(opened):
     assert all(row["before"] == row["after"] for row in found["table"])
 
 
-def test_a_concept_about_no_attribute_has_no_target(opened):
-    table = opened.dictionary.table.copy()
-    table[C.ATTRIBUTE] = "title term"
-    other = dataclasses.replace(
-        opened, dictionary=ConceptDictionary(table, opened.dictionary.examples)
-    )
+def labelled(opened, **cells):
+    """The run opened, with every label replaced."""
+    table = opened.dictionary.table.assign(**{C.SECOND_ATTRIBUTE: None} | cells)
+    dictionary = ConceptDictionary(table, opened.dictionary.examples)
+    return dataclasses.replace(opened, dictionary=dictionary)
+
+
+def test_a_concept_about_histories_has_no_target(opened):
+    other = labelled(opened, **{C.ATTRIBUTE: LENGTH, C.VALUE: next(iter(LENGTHS))})
     found = metrics_before_after(other, [Intervention((1,), "set", 0.0)])
     assert [row["measure"] for row in found["table"]] == ["recall@10", "ndcg@10", "mrr@10"]
+
+
+def test_both_parts_of_a_pair_are_targets(opened):
+    popular = {C.SECOND_ATTRIBUTE: HALF, C.SECOND_VALUE: UPPER}
+    other = labelled(opened, **{C.ATTRIBUTE: "genre", C.VALUE: GENRE}, **popular)
+    targets = other.targets(Intervention((1,), "set", 0.0))
+    assert list(targets) == [GENRE, "more popular half"]
+    cells = planted().catalog.frame["genre"]
+    assert targets[GENRE].tolist() == [GENRE in values for values in cells]
 
 
 def test_a_name_stands_for_its_verified_latents(opened):

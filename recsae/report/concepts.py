@@ -10,7 +10,7 @@ from recsae import columns as C
 from recsae.concepts import item_effects
 from recsae.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
 from recsae.files import read_json
-from recsae.labelers import AND_PREDICATE, PREDICATE
+from recsae.labelers import PREDICATE, SECOND_PREDICATE
 from recsae.report.levels import why
 from recsae.scoring import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 from recsae.situations import LENGTH, REPEAT
@@ -72,7 +72,7 @@ def concept_list(work: Workspace) -> dict[str, Any]:
 def _predicates(row: dict[str, Any]) -> dict[str, Any]:
     """What the label says; nothing of a predicate that it does not have."""
     found = {C.JOINT: row[C.JOINT]}
-    for columns in (PREDICATE, AND_PREDICATE):
+    for columns in (PREDICATE, SECOND_PREDICATE):
         there = row[columns[0]] is not None
         found |= {key: row[key] if there else None for key in columns}
     return found
@@ -176,7 +176,7 @@ def label_values(work: Workspace) -> list[tuple[str, str]]:
     of_items = {n for n in work.labeler.attributes.names if n[0] not in (REPEAT, LENGTH)}
     pairs = [
         pair
-        for columns in (PREDICATE, AND_PREDICATE)
+        for columns in (PREDICATE, SECOND_PREDICATE)
         for pair in zip(table[columns[0]], table[columns[1]], strict=True)
     ]
     return [pair for pair in dict.fromkeys(pairs) if pair in of_items]
@@ -184,7 +184,7 @@ def label_values(work: Workspace) -> list[tuple[str, str]]:
 
 def described(values: list[tuple[str, str]], catalog: ItemCatalog) -> list[dict[str, str]]:
     """The values and how a person says that an item has them."""
-    titles = dict(zip(catalog.external_ids, catalog.titles, strict=True))
+    titles = catalog.title_of
     return [{"attribute": a, "value": v, "phrase": phrase(a, v, titles)} for a, v in values]
 
 

@@ -40,7 +40,7 @@ function firing(c) {
 }
 function predicates(c) {
   const parts = [["", c.attribute, c.value, c.predicate_site, c.threshold, c.negated],
-    [" " + (c.joint || "and"), c.and_attribute, c.and_value, c.and_site, c.and_threshold, c.and_negated]];
+    [" " + (c.joint || "and"), c.second_attribute, c.second_value, c.second_site, c.second_threshold, c.second_negated]];
   const list = el("ul", { class: "predicates" });
   for (const [joint, attribute, value, site, threshold, negated] of parts) {
     if (!known(attribute)) continue;

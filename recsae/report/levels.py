@@ -26,13 +26,13 @@ def why(label: Mapping[str, Any], level: int) -> str:
         Of a predicate: at how many steps of its site's ladder the count of items is; of a negated
         one, how many are left above it; of a pair, how many parts hold.
 
-    >>> label = {"attribute": "genres", "and_attribute": None, "predicate_site": "last20"}
+    >>> label = {"attribute": "genres", "second_attribute": None, "predicate_site": "last20"}
     >>> why(label | {"threshold": 5, "negated": False}, 7)
     '8 or 9 of the last 20 items match, 5 needed'
     """
     if label[C.ATTRIBUTE] is None:
         return "says active everywhere"
-    if label[C.AND_ATTRIBUTE] is not None:
+    if label[C.SECOND_ATTRIBUTE] is not None:
         return "both parts hold" if level == 2 else BOTH[label[C.JOINT]][level]
     site, threshold = label[C.PREDICATE_SITE], int(label[C.THRESHOLD])
     ladder = SITES[site]

@@ -161,11 +161,11 @@ class Concept(Part):
     threshold: Figure
     negated: bool | None = None
     joint: Literal["and", "or"] | None = None
-    and_attribute: str | None = None
-    and_value: str | None = None
-    and_site: str | None = None
-    and_threshold: Figure = None
-    and_negated: bool | None = None
+    second_attribute: str | None = None
+    second_value: str | None = None
+    second_site: str | None = None
+    second_threshold: Figure = None
+    second_negated: bool | None = None
     status: Status
     precision: Figure
     recall: Figure
