@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 
 from recsae.activations import ActivationStore
-from recsae.cases import Cases
+from recsae.cases import Cases, recent_items
 from recsae.catalog import ItemCatalog, build_catalog
 from recsae.files import write_arrays, write_json
 from recsae.hooks import edited_output
@@ -81,6 +81,23 @@ def cases(
         np.array(targets or [1] * n, dtype=np.int32),
         np.zeros((n, 2), dtype=np.float32) if states is None else states.astype(np.float32),
         sequences(*histories),
+        items or catalog(),
+    )
+
+
+def cases_of(*histories: list[int], items: ItemCatalog | None = None) -> Cases:
+    """A case after every item of these histories but the last, which is what comes next."""
+    where = np.repeat(np.arange(len(histories)), [len(h) - 1 for h in histories]).astype(np.int32)
+    position = np.concatenate([np.arange(len(h) - 1) for h in histories]).astype(np.int32)
+    held = sequences(*histories)
+    return Cases(
+        where,
+        position,
+        recent_items(held, where, position, 5),
+        np.ones((len(where), 3), dtype=np.int32),
+        held.flat[held.offsets[where] + position + 1],
+        np.zeros((len(where), 2), dtype=np.float32),
+        held,
         items or catalog(),
     )
 
