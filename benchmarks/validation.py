@@ -31,6 +31,7 @@ from recsae.vocabulary import item_attributes
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8
 N_PERMUTATIONS = 20
+N_PAIRS, PAIR_NOISE, PREVALENT = 40, 0.05, (0.1, 0.6)
 FIRES = (0.08, 0.48)  # what is active on more is general-purpose
 
 
@@ -85,6 +86,7 @@ def validation_figures(
             "heldout_cases": len(world.sides[1]),
             **_truth(world),
             **_permuted(world, rng),
+            **_planted_pairs(world, rng),
             **_at_the_limit(world, n_planted, rng),
             **_named_shares(world, seed),
         }
@@ -110,6 +112,49 @@ def _truth(world: World) -> dict[str, float]:
             world.scores(world.encode(true_directions(world)))
         ),
     }
+
+
+# -- true pairs -----------------------------------------------------------------------------------
+JOINTS = {
+    "and": np.logical_and,
+    "or": np.logical_or,
+    "and_not": lambda one, other: one & ~other,
+}
+
+
+def _planted_pairs(world: World, rng: np.random.Generator) -> dict[str, float]:
+    """Activity that is two statements about genres joined; one active case in twenty is moved."""
+    figures: dict[str, float] = {}
+    truth, prevalence = _statements(world)
+    of_genre = [attribute == "genre" for attribute, _ in world.labeler.attributes.names]
+    genres = np.resize(of_genre, len(prevalence))  # statements repeat the values in order
+    usable = np.flatnonzero(genres & (prevalence > PREVALENT[0]) & (prevalence < PREVALENT[1]))
+    for name, joint in JOINTS.items():
+        active: tuple[list[NDArray[np.bool_]], ...] = ([], [])
+        while len(active[0]) < N_PAIRS:
+            one, other = rng.choice(usable, 2, replace=False)
+            sides = [joint(y[:, one], y[:, other]) for y in truth]
+            if not _needs_both(sides[0], truth[0][:, [one, other]]):
+                continue
+            for side, both in zip(active, sides, strict=True):
+                odds = both.mean() / (1 - both.mean())
+                side.append(both ^ (rng.random(len(both)) < PAIR_NOISE * np.where(both, 1, odds)))
+        codes = [scipy.sparse.csr_matrix(np.array(side, dtype=np.float32).T) for side in active]
+        dictionary = build_concepts(codes[0], world.sides[0], world.labeler)
+        scores = world.scores((codes[0], codes[1]))
+        figures[f"pairs_{name}_verified"] = _share_verified(scores)
+        figures[f"pairs_{name}_accuracy"] = float(scores[C.BALANCED_ACCURACY].mean())
+        said = dictionary.table[C.JOINT].eq("or" if name == "or" else "and")
+        figures[f"pairs_{name}_said"] = float(said.mean())
+    return figures
+
+
+def _needs_both(active: NDArray[np.bool_], parts: NDArray[np.bool_]) -> bool:
+    """Active often enough, and told by neither part alone (balanced accuracy at most .9)."""
+    if not FIRES[0] / 2 < active.mean() < FIRES[1]:
+        return False
+    hits = (parts[active].mean(0) + (~parts[~active]).mean(0)) / 2
+    return bool(np.maximum(hits, 1 - hits).max() <= 0.9)
 
 
 # -- permuted activations -------------------------------------------------------------------------

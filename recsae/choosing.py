@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 N_FIRSTS = 3
 PAIR_COST, STANDARD_ERRORS = 0.02, 2.0
+EITHER_COST = 0.05
 MAX_COUNTED = 4_000
 """Cases that are looked at for what else is true where the first statement of a pair is."""
 
@@ -87,6 +88,7 @@ def choose(
     finalists = Choice(*(np.column_stack(columns) for columns in zip(singles, pairs, strict=True)))
     price = kinds.cost[kinds.of[finalists.first]]
     price = np.where(finalists.second >= 0, np.maximum(price, PAIR_COST), price)
+    price = np.where(finalists.either > 0, np.maximum(price, EITHER_COST), price)
     m = len(price)
     best = [
         _confirmed(confirm, finalists.at(latent), price[latent], _rows(active[1], latent))

@@ -31,6 +31,11 @@ def test_true_concepts_come_out_verified(figures: dict[str, float]) -> None:
     assert figures["true_directions_verified"] >= 0.9
 
 
+@pytest.mark.parametrize("kind", ["and", "or", "and_not"])
+def test_true_pairs_come_out_verified(kind: str, figures: dict[str, float]) -> None:
+    assert figures[f"pairs_{kind}_verified"] >= 0.9
+
+
 @pytest.mark.parametrize("within", ["across", "within_users"])
 def test_permuted_activations_are_never_verified(within: str, figures: dict[str, float]) -> None:
     assert figures[f"permuted_{within}_concepts"] >= 200
