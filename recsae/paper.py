@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from recsae.cases import Cases
     from recsae.concepts import ConceptDictionary
-    from recsae.labelers import Labeler, Predictions
+    from recsae.labelers import Labeler
 
 HIGH, PREDICTED_ACTIVE = 5, 5.0
 N_HIGHEST, N_VERIFY = 10, 5
@@ -121,9 +121,12 @@ def recsae_scores(
     """
     table = dictionary.table
     drawn = draw_sequences(construction[0], heldout[0], seed)
-    expected = _expected_levels(drawn.known, labeler.predict(table, construction[1]))
-    said = labeler.predict(table, heldout[1])
-    high, quiet = (expected[picked.latent, _says(said, picked)] for picked in drawn.asked)
+    known, asked = drawn.known, drawn.asked
+    expected = _expected_levels(known, _says(known, table, construction[1], labeler), len(table))
+    said = _says(asked, table, heldout[1], labeler)
+    high, quiet = (
+        expected[picked.latent, is_true] for picked, is_true in zip(asked, said, strict=True)
+    )
     return score_levels(drawn, (high, quiet), len(table))
 
 
@@ -155,16 +158,26 @@ def _values(
     return np.where(stored[place] == asked, matrix.data[place], 0)
 
 
-def _says(said: Predictions, picked: Picked) -> NDArray[np.int64]:
-    """Whether the labels are true, 0 or 1."""
-    level = _values(said.levels, said.column[picked.latent], picked.row)
-    return np.asarray(level >= said.threshold[picked.latent], dtype=np.int64)
+def _says(
+    pair: tuple[Picked, Picked], labels: pd.DataFrame, cases: Cases, labeler: Labeler
+) -> list[NDArray[np.int64]]:
+    """Whether the labels are true of their picked sequences, 0 or 1; only these are looked at."""
+    rows = np.unique(np.concatenate([picked.row for picked in pair]))
+    said = labeler.predict(labels, cases.take(rows))
+    found = []
+    for picked in pair:
+        place = np.searchsorted(rows, picked.row)
+        level = _values(said.levels, said.column[picked.latent], place)
+        found.append(np.asarray(level >= said.threshold[picked.latent], dtype=np.int64))
+    return found
 
 
-def _expected_levels(picked: tuple[Picked, Picked], said: Predictions) -> NDArray[np.float64]:
+def _expected_levels(
+    pair: tuple[Picked, Picked], said: list[NDArray[np.int64]], n_latents: int
+) -> NDArray[np.float64]:
     """``(n_latents, 2)`` mean level of sequences where the label is false, and where it is true."""
-    both = Picked(*(np.concatenate(columns) for columns in zip(*picked, strict=True)))
-    place, size = 2 * both.latent + _says(said, both), 2 * len(said.column)
-    number = np.bincount(place, minlength=size)
-    total = np.bincount(place, both.level, minlength=size)
+    latent, _, level = (np.concatenate(columns) for columns in zip(*pair, strict=True))
+    place = 2 * latent + np.concatenate(said)
+    number = np.bincount(place, minlength=2 * n_latents)
+    total = np.bincount(place, level, minlength=2 * n_latents)
     return np.asarray(total / np.maximum(number, 1)).reshape(-1, 2)
