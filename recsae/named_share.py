@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from recsae.approximation import RIDGE, explained
 from recsae.metrics import ndcg_of_lists, ndcg_of_states
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from recsae.recommender import LinearHead
 
 SIZES = (8, 16, 32)
-RIDGE = 1e-4
 
 
 class Share(NamedTuple):
@@ -66,7 +66,7 @@ def named_share(
     for size in SIZES:
         picked = chosen[:size]
         guess = _fit_predict(code[:, picked], cases.states, test_code[:, picked])
-        shares[size] = _explained(test.states, guess, metric)
+        shares[size] = explained(test.states, guess, metric)
     if head is None:
         return Share(shares, float("nan"), chosen)
     base = ndcg_of_lists(test.top_items.astype(np.int64), test.targets).mean()
@@ -121,12 +121,3 @@ def _fit_predict(
     ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram + ridge, cross)
     return np.asarray(test_code @ weights + (state_mean - mean @ weights), dtype=np.float32)
-
-
-def _explained(
-    states: NDArray[np.float32], guess: NDArray[np.float32], metric: NDArray[np.float64]
-) -> float:
-    error = (states - guess).astype(np.float64)
-    spread = (states - states.mean(0, dtype=np.float64)).astype(np.float64)
-    lost = np.einsum("nd,de,ne->", error, metric, error, optimize=True)
-    return float(1 - lost / np.einsum("nd,de,ne->", spread, metric, spread, optimize=True))

@@ -11,6 +11,7 @@ import scipy.sparse
 from recsae.attributes import ERA, HALF, PERIOD, TERM, ItemAttributes
 from recsae.cases import spread
 from recsae.communities import FANS
+from recsae.probes import clustered_aucs, discriminants, logistic_probes
 from recsae.situations import LENGTH, REPEAT
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 # an attribute is "there" at a site when at least so many of its items have it
 TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}
-MAX_CASES, MAX_PROBE_CASES, MAX_ATTRIBUTES = 30_000, 12_000, 60
+MAX_CASES, MAX_ATTRIBUTES = 30_000, 60
 MIN_CASES = 50
 NOT_ASKED = (TERM, FANS, ERA, HALF, PERIOD, REPEAT, LENGTH)
 
@@ -59,7 +60,7 @@ def attribute_tasks(
         columns = np.flatnonzero(usable)
         if not len(columns):
             continue
-        directions = _linear_probes(states[fit], truth[fit][:, columns])
+        directions = discriminants(cases.states[fit], truth[fit][:, columns])
         aucs = _aucs_of_values(states[~fit] @ directions.T, truth[~fit][:, columns])
         for column, auc in zip(columns.tolist(), aucs.tolist(), strict=True):
             if auc > best.get(column, (0.0,))[0]:
@@ -122,23 +123,8 @@ def supervised_aucs(
     test_truth: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Held-out ROC-AUC per task of a logistic regression on the hidden state: the upper bound."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import roc_auc_score
-    from sklearn.preprocessing import StandardScaler
-
-    scaler = StandardScaler().fit(states)
-    x, test_x = scaler.transform(states), scaler.transform(test_states)
-    aucs = []
-    rows = spread(len(states), MAX_PROBE_CASES)
-    x, truth = x[rows], truth[rows]
-    for task in range(truth.shape[1]):
-        y, test_y = truth[:, task], test_truth[:, task]
-        if y.all() or not y.any() or test_y.all() or not test_y.any():
-            aucs.append(float("nan"))
-            continue
-        probe = LogisticRegression(solver="newton-cholesky", max_iter=50).fit(x, y)
-        aucs.append(float(roc_auc_score(test_y, probe.decision_function(test_x))))
-    return np.array(aucs)
+    values = test_states.astype(np.float64) @ logistic_probes(states, truth).T
+    return clustered_aucs(values, test_truth, np.arange(len(values))).auc
 
 
 def attribute_table(
@@ -167,15 +153,6 @@ def attribute_table(
 
 def _truth(attributes: ItemAttributes, cases: Cases, site: str) -> NDArray[np.bool_]:
     return np.asarray(attributes.counts(cases, site).toarray() >= TARGETS[site])
-
-
-def _linear_probes(states: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Fisher's linear discriminant for all tasks at once, ``(n_tasks, d)``."""
-    centred = states - states.mean(0)
-    covariance = centred.T @ centred / len(states)
-    covariance += 1e-3 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    y = truth - truth.mean(0)
-    return np.linalg.solve(covariance, centred.T @ y / len(states)).T
 
 
 def _aucs_of_values(values: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
