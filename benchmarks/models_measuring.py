@@ -68,11 +68,12 @@ def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
 
     from recsae import columns as C
     from recsae.files import read_parquet
+    from recsae.interventions import Intervention
     from recsae.recommender import evaluation_cases
     from recsae.sae import SAE
     from recsae.scoring import VERIFIED
     from recsae.sequences import split_users
-    from recsae.steering import Intervention, restrict, steer, top_lists
+    from recsae.steering import restrict, steer, top_lists
 
     sae, table = SAE.load(run / "sae"), read_parquet(run / "scores.parquet")
     verified = table[table[C.STATUS] == VERIFIED]

@@ -26,6 +26,8 @@ SECOND_NEGATED: Final = "second_negated"
 STATUS: Final = "status"
 FIRE_RATE: Final = "fire_rate"
 CORRECTION: Final = "correction"
+SD: Final = "sd"
+QUANTILES: Final = "quantiles"
 TESTED_AS: Final = "tested_as"
 
 # scores of a concept on held-out users

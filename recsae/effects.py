@@ -9,11 +9,12 @@ from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, inse
 from recsae.attributes import DERIVED, TERM
 from recsae.communities import FANS
 from recsae.concepts import AT_QUANTILE
+from recsae.interventions import Intervention
 from recsae.recommender import evaluation_cases
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT
 from recsae.stages import finite
-from recsae.steering import Intervention, effect_of, restrict, steer, top_lists
+from recsae.steering import effect_of, restrict, steer, top_lists
 
 if TYPE_CHECKING:
     from recsae.workspace import Workspace

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae import attributes, corrections, evidence
+from recsae import attributes, corrections, evidence, interventions
 from recsae.concepts import build_concepts
 from recsae.distributed import ALONE, Ranks
 from recsae.errors import ArtifactMismatch, NotEnoughData
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recsae.recommender import Recommender
 
 STORES = ("activations", "heldout")
-TABLES = ("concepts.parquet", "examples.parquet", attributes.FILE)
+TABLES = ("concepts.parquet", "examples.parquet", attributes.FILE, interventions.FILE)
 
 
 def run_pipeline(
@@ -128,6 +128,7 @@ def _build(work: Workspace) -> None:
     def build() -> None:
         build_concepts(work.sae_codes[0], work.construction, work.labeler).save(work.folder)
         work.labeler.attributes.save(work.folder)
+        interventions.Statistics.of(work.sae_codes[0]).save(work.folder)
 
     work.by_first(build)
 

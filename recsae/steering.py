@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recsae.errors import InvalidInput
+from recsae.interventions import LIMIT, Intervention
 from recsae.lists import best_items, hits_in, scores_of_groups
 from recsae.metrics import ranking_metrics
 
@@ -18,73 +18,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.concepts import ConceptDictionary
     from recsae.recommender import EvaluationCases, Recommender
     from recsae.sae import SAE
-
-LIMIT = 1e9
-"""Activations beyond it would overflow in the scores."""
-
-
-@dataclass(frozen=True)
-class Intervention:
-    """What happens to some latents: their activation is set to, or multiplied by, ``value``.
-
-    Setting to 0 or scaling by 0 ablates; scaling by 1 does nothing. ``set`` reaches every
-    sequence, ``scale`` only those on which a latent is active.
-    """
-
-    latents: tuple[int, ...]
-    op: Literal["set", "scale"]
-    value: float
-    name: str = ""
-
-    def __str__(self) -> str:
-        what = (
-            "ablated" if self.value == 0 else f"{'x' if self.op == 'scale' else '= '}{self.value:g}"
-        )
-        return f"{self.name or ', '.join(map(str, self.latents))} {what}"
-
-
-_SETTING = re.compile(
-    r"^(?P<what>.+?)\s*=\s*(?P<op>[x*×]?)\s*(?P<value>[-+]?[\d.]+(e[-+]?\d+)?|off)$", re.I
-)
-
-
-def parse_intervention(
-    text: str, dictionary: ConceptDictionary | None, among: NDArray[np.int64] | None = None
-) -> Intervention:
-    """Read ``"Horror=0"``, ``"203=x2"`` or ``"203=1.5"``.
-
-    A concept's name stands for all its latents (those in ``among``, e.g. the verified ones, if any
-    of them is there).
-
-    >>> parse_intervention("203=x2", None)
-    Intervention(latents=(203,), op='scale', value=2.0, name='203')
-
-    Raises
-    ------
-    InvalidInput
-        Not of that form, or no such latent or concept.
-    """
-    match = _SETTING.match(text.strip())
-    try:
-        value = 0.0 if match and match["value"].lower() == "off" else float(match["value"])  # type: ignore[index]
-    except (TypeError, ValueError):
-        value = float("nan")
-    if match is None or not np.isfinite(value):
-        raise InvalidInput(
-            f"Cannot read the setting {text!r}: write CONCEPT=VALUE, e.g. 'Horror=0' to switch it "
-            "off, '203=x2' to double latent 203, '203=1.5' to set it."
-        )
-    what = match["what"].strip()
-    if dictionary is not None:
-        latents = tuple(dictionary.find(what, among))
-    elif what.isdecimal():
-        latents = (int(what),)
-    else:
-        raise InvalidInput(f"{what!r} is a name, and there is no concept dictionary to look it up.")
-    return Intervention(latents, "scale" if match["op"] else "set", value, what)
 
 
 def make_edit(
@@ -105,11 +40,16 @@ def make_edit(
 
     steps = list(interventions)
     for step in steps:
-        if not abs(step.value) <= LIMIT:  # nor NaN
+        if len(step.values) != len(step.latents):
             raise InvalidInput(
-                f"A latent cannot be turned by {step.value:g}: give a number between "
-                f"-{LIMIT:g} and {LIMIT:g}."
+                f"{len(step.values)} values for {len(step.latents)} latents: give one, or as many."
             )
+        for value in step.values:
+            if not abs(value) <= LIMIT:  # nor NaN
+                raise InvalidInput(
+                    f"A latent cannot be turned by {value:g}: give a number between "
+                    f"-{LIMIT:g} and {LIMIT:g}."
+                )
     latents = sorted({latent for step in steps for latent in step.latents})
     if latents and not 0 <= latents[0] <= latents[-1] < sae.n_latents:
         bad = latents[0] if latents[0] < 0 else latents[-1]
@@ -129,7 +69,7 @@ def make_edit(
         after = before.clone()
         for step in steps:
             columns = [place[latent] for latent in step.latents]
-            after[:, columns] = after[:, columns] * step.value if step.op == "scale" else step.value
+            after[:, columns] = _turned(step, after[:, columns], before[:, columns] > 0)
         if not bool((after.abs() <= LIMIT).all()):
             raise InvalidInput(
                 f"That would make an activation larger than {LIMIT:g}: give smaller values "
@@ -141,6 +81,21 @@ def make_edit(
         return edited.reshape(states.shape)
 
     return edit
+
+
+def _turned(step: Intervention, z: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
+    """Activations ``(n, len(step.latents))`` after one intervention."""
+    import torch
+
+    value = z.new_tensor(step.values)
+    turned = {
+        "set": lambda: value.expand_as(z),
+        "scale": lambda: z * value,
+        "add": lambda: z + value,
+        "at_most": lambda: torch.minimum(z, value.expand_as(z)),
+        "at_least": lambda: torch.maximum(z, value.expand_as(z)),
+    }[step.op]()
+    return torch.where(active, turned, z) if step.where == "active" else turned
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from recsae.attributes import ItemAttributes
 from recsae.concepts import ConceptDictionary
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import read_parquet
+from recsae.interventions import Intervention, Statistics, parse_intervention
 from recsae.metrics import top_of_scores
 from recsae.recommender import evaluation_cases, hides_history
 from recsae.run import Run
@@ -20,7 +21,7 @@ from recsae.sae import SAE
 from recsae.scoring import verified_latents
 from recsae.sequences import pad, split_users
 from recsae.settings import open_recommender
-from recsae.steering import Intervention, effect_of, parse_intervention, restrict, steer, top_lists
+from recsae.steering import effect_of, restrict, steer, top_lists
 from recsae.wording import concept_name
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class OpenRun:
     sae: SAE
     dictionary: ConceptDictionary
     attributes: ItemAttributes
+    statistics: Statistics
     verified: NDArray[np.int64]
     site: str | None
 
     def interventions(self, settings: tuple[str, ...]) -> list[Intervention]:
         """Read settings such as ``Horror=0``."""
-        return [parse_intervention(s, self.dictionary, self.verified) for s in settings]
+        known = (self.dictionary, self.verified, self.statistics)
+        return [parse_intervention(s, *known) for s in settings]
 
     def targets(self, intervention: Intervention) -> dict[str, NDArray[np.bool_]]:
         """What the intervention's concept says of items, and which items ``(n_items,)`` it fits."""
@@ -95,6 +98,7 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
         SAE.load(folder / "sae"),
         ConceptDictionary.load(folder),
         ItemAttributes.load(folder, recommender.catalog.n_items),
+        Statistics.load(folder),
         verified,
         config.site,
     )

@@ -1,115 +1,28 @@
 """Turning latents: by hand on two of them, and on a model that must come back unchanged."""
 
-import re
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from recsae import columns as C
-from recsae.concepts import ConceptDictionary
 from recsae.errors import InvalidInput, SiteNotFound
+from recsae.interventions import Intervention
 from recsae.recommender import EvaluationCases
 from recsae.sae import SAE, make_config
 from recsae.sequences import pad
 from recsae.steering import (
     Effect,
-    Intervention,
     effect_of,
     make_edit,
-    parse_intervention,
     restrict,
     steer,
     top_lists,
 )
 from runs import planted
 from toy import UserTable, sequences
-
-
-def dictionary(*names):
-    table = pd.DataFrame({C.LATENT: range(len(names)), C.NAME: names})
-    return ConceptDictionary(table, pd.DataFrame())
-
-
-DICTIONARY = dictionary("Horror", "title: air", "Horror", "a=b")
-
-
-# -- settings typed in -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "latents", "op", "value"),
-    [
-        ("203=x2", (203,), "scale", 2.0),
-        ("203=*.5", (203,), "scale", 0.5),
-        ("203=×2", (203,), "scale", 2.0),
-        ("203=X2", (203,), "scale", 2.0),
-        (" 203 = 1.5 ", (203,), "set", 1.5),
-        ("203=-1e-2", (203,), "set", -0.01),
-        ("203=off", (203,), "set", 0.0),
-        ("203=OFF", (203,), "set", 0.0),
-        ("203=+3", (203,), "set", 3.0),
-    ],
-)
-def test_forms(text, latents, op, value):
-    assert parse_intervention(text, None) == Intervention(latents, op, value, "203")
-
-
-def test_a_name_stands_for_all_its_latents_or_the_verified_ones():
-    assert parse_intervention("horror=0", DICTIONARY).latents == (0, 2)
-    assert parse_intervention("Horror=0", DICTIONARY, np.array([2, 3])).latents == (2,)
-    assert parse_intervention("Horror=0", DICTIONARY, np.array([1])).latents == (0, 2)
-    assert parse_intervention("title: air=x0", DICTIONARY).latents == (1,)
-    assert parse_intervention("a=b=0", DICTIONARY) == Intervention((3,), "set", 0.0, "a=b")
-    assert parse_intervention("2=0", DICTIONARY, np.array([0])).latents == (2,)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "=", "Horror", "Horror=", "=1", "3=x", "3=nan", "3=inf", "3=1.2.3", "3=1e999", "3=1 2"],
-)
-def test_what_is_no_setting_is_told_so(text):
-    with pytest.raises(InvalidInput, match=re.escape(f"Cannot read the setting {text!r}: write")):
-        parse_intervention(text, DICTIONARY)
-
-
-def test_unknown_names_and_latents():
-    with pytest.raises(InvalidInput, match=r"No concept is named 'Horor'\. Did you mean 'Horror'"):
-        parse_intervention("Horor=0", DICTIONARY)
-    with pytest.raises(InvalidInput, match="no latent 4: latents are numbered 0 to 3"):
-        parse_intervention("4=0", DICTIONARY)
-    with pytest.raises(InvalidInput, match="no concept dictionary"):
-        parse_intervention("Horror=0", None)
-
-
-@given(
-    st.one_of(
-        st.text(),
-        st.from_regex(r"[\w ²٣]{0,4} ?= ?[x*]?[-+]?[\d.e]{0,6}", fullmatch=True),
-        st.builds("{}={}".format, st.sampled_from(["Horror", "1", "²"]), st.floats()),
-    ),
-    st.sampled_from([None, DICTIONARY]),
-)
-def test_whatever_is_typed_is_read_or_refused(text, known):
-    try:
-        found = parse_intervention(text, known)
-    except InvalidInput:
-        return
-    assert np.isfinite(found.value)
-    assert found.latents
-    assert found.op in ("set", "scale")
-
-
-def test_words_for_an_intervention():
-    assert str(Intervention((3,), "set", 0.0, "Horror")) == "Horror ablated"
-    assert str(Intervention((3,), "scale", 0.0, "Horror")) == "Horror ablated"
-    assert str(Intervention((3, 5), "scale", 2.0)) == "3, 5 x2"
-    assert str(Intervention((3,), "set", 1.5)) == "3 = 1.5"
-
 
 # -- the edit, by hand -----------------------------------------------------------------------------
 
@@ -149,6 +62,12 @@ def test_the_activations_of_the_hand_made_sae():
         ([((1,), "set", -1.0)], [[0, -4], [0, -8], [0, -2]]),
         ([((0, 1), "scale", 2.0)], [[2, 2], [0, 6], [0, 0]]),
         ([((0,), "set", 2.0), ((1,), "scale", 0.5)], [[2, -1], [4, -3], [4, 0]]),
+        ([((0,), "add", 1.0)], [[2, 0], [2, 0], [2, 0]]),
+        ([((0,), "add", -1.0, "", "active")], [[-2, 0], [0, 0], [0, 0]]),
+        ([((1,), "at_most", 2.0)], [[0, 0], [0, -2], [0, 0]]),
+        ([((0,), "at_least", 0.5)], [[0, 0], [1, 0], [1, 0]]),
+        ([((1,), "at_least", 2.0, "", "active")], [[0, 2], [0, 0], [0, 0]]),
+        ([((0, 1), "set", (2.0, 3.0))], [[2, 4], [4, 0], [4, 6]]),
         # in order: set, then scaled; and the other way round
         ([((0,), "set", 2.0), ((0,), "scale", 3.0)], [[10, 0], [12, 0], [12, 0]]),
         ([((0,), "scale", 3.0), ((0,), "set", 2.0)], [[2, 0], [4, 0], [4, 0]]),
@@ -192,6 +111,11 @@ def test_setting_to_the_value_that_is_there_is_bit_equal():
     after = make_edit(sae, [Intervention((latent,), "set", value)])(states)
     assert torch.equal(after[4], states[4])
     assert not torch.equal(after, states)
+
+
+def test_as_many_values_as_latents():
+    with pytest.raises(InvalidInput, match="1 values for 2 latents: give one, or as many"):
+        make_edit(two_latents(), [Intervention((0, 1), "set", (1.0,))])
 
 
 def test_states_of_every_position():
@@ -290,8 +214,9 @@ def test_no_such_site():
 STEPS = st.builds(
     Intervention,
     st.lists(st.integers(0, 23), min_size=1, max_size=3, unique=True).map(tuple),
-    st.sampled_from(["set", "scale"]),
+    st.sampled_from(["set", "scale", "add", "at_most", "at_least"]),
     st.floats(-1e9, 1e9) | st.floats(-100, 100),
+    where=st.sampled_from(["everyone", "active"]),
 )
 
 

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from recsae import gradients
+from recsae.interventions import Intervention
 from recsae.quality import quality
 from recsae.sae import CONFIG, SAE, WEIGHTS, make_config, sparse_code
-from recsae.steering import Intervention, make_edit
+from recsae.steering import make_edit
 from recsae.train import train_sae
 from recsae.trainer import Trainer
 from recsae.variants import VARIANTS

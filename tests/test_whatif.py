@@ -11,11 +11,12 @@ from recsae.attributes import HALF, UPPER, ItemAttributes
 from recsae.concepts import ConceptDictionary
 from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import read_json, read_parquet, write_json
+from recsae.interventions import Intervention, Statistics
 from recsae.run import Run
 from recsae.sae import SAE, make_config
 from recsae.sequences import pad, split_users
 from recsae.situations import LENGTH, LENGTHS
-from recsae.steering import Intervention, make_edit
+from recsae.steering import make_edit
 from recsae.whatif import OpenRun, lists_before_after, metrics_before_after, open_run
 from runs import CONFIG, checkpoint, copy_of, planted, planted_run, recbole_run
 from toy import UserTable, catalog, sequences
@@ -32,7 +33,7 @@ def opened():
     dictionary = ConceptDictionary.load(folder)
     attributes = ItemAttributes.load(folder, planted().catalog.n_items)
     sae = SAE.load(folder / "sae")
-    return OpenRun(planted(), sae, dictionary, attributes, verified, CONFIG.site)
+    return OpenRun(planted(), sae, dictionary, attributes, Statistics.load(folder), verified, CONFIG.site)
 
 
 def top(history, edit=None, without=()):
@@ -116,7 +117,7 @@ def of_users():
     with torch.no_grad():
         sae.W_enc.copy_(torch.eye(2))
         sae.W_dec.copy_(torch.eye(2))
-    return OpenRun(model, sae, None, None, np.array([], dtype=np.int64), None)
+    return OpenRun(model, sae, None, None, None, np.array([], dtype=np.int64), None)
 
 
 @pytest.mark.parametrize("mask", [False, True])

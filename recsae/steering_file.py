@@ -1,0 +1,158 @@
+"""Steering files: what is done to which latents and for whom, kept, listed, composed, used again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recsae.errors import ArtifactMismatch, InvalidInput, nearest
+from recsae.files import digest_of_file, read_json, write_json
+from recsae.interventions import Intervention, Op
+from recsae.run import Run
+from recsae.sae import WEIGHTS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+FOLDER = "steering"
+
+
+class Step(BaseModel):
+    """One intervention, as JSON."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    latents: tuple[int, ...] = Field(min_length=1)
+    op: Op
+    value: float | tuple[float, ...] = Field(allow_inf_nan=False)
+    name: str = ""
+    where: Literal["everyone", "active"] = "everyone"
+
+
+class SteeringFile(BaseModel):
+    """What is in the file.
+
+    ``model`` and ``sae`` are digests: numbers of latents mean nothing to another dictionary.
+    ``users`` are external ids, None for everybody; ``cohort`` says how they were chosen.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    model: str
+    sae: str
+    site: str | None
+    steps: tuple[Step, ...] = Field(min_length=1)
+    users: tuple[str, ...] | None = None
+    cohort: str | None = None
+
+
+class Steering(NamedTuple):
+    """Interventions in their order, and whom they are for: external user ids, None: everybody."""
+
+    interventions: list[Intervention]
+    users: tuple[str, ...] | None = None
+    cohort: str | None = None
+
+
+def place(folder: Path, name: str) -> Path:
+    """A path is taken as it is; a bare name is a file in the run's ``steering`` folder.
+
+    >>> place(Path("run"), "less-horror").as_posix(), place(Path("run"), "a/b.json").as_posix()
+    ('run/steering/less-horror.json', 'a/b.json')
+    """
+    path = Path(name)
+    return path if path.suffix == ".json" else folder / FOLDER / f"{name}.json"
+
+
+def save_steering(steering: Steering, folder: Path, path: Path) -> None:
+    """Write a steering file for the run in ``folder``."""
+    if not steering.interventions:
+        raise InvalidInput("There is nothing to keep: no latent is turned.")
+    made_for = _made_for(folder)
+    steps = tuple(Step(**vars(one)) for one in steering.interventions)
+    users, cohort = steering.users, steering.cohort
+    found = SteeringFile(**made_for, steps=steps, users=users, cohort=cohort)
+    write_json(path, found.model_dump(mode="json"))
+
+
+def load_steering(folder: Path, path: Path) -> Steering:
+    """Read a steering file that was made for the run in ``folder``.
+
+    Raises
+    ------
+    InvalidInput
+        There is no such file, or it is none.
+    ArtifactMismatch
+        It is for another model or another SAE.
+    """
+    found = read_steering_file(folder, path)
+    made_for = _made_for(folder)
+    for key, what in (("model", "model"), ("sae", "SAE")):
+        if getattr(found, key) != made_for[key]:
+            raise ArtifactMismatch(
+                f"{path} was made for another {what} than the run in {folder}: its latents mean "
+                "something else here."
+            )
+    steps = [Intervention(**dict(step)) for step in found.steps]
+    return Steering(steps, found.users, found.cohort)
+
+
+def read_steering_file(folder: Path, path: Path) -> SteeringFile:
+    """Read a steering file, whatever it was made for."""
+    if not path.is_file():
+        known = [p.stem for p in steering_files(folder)]
+        raise InvalidInput(f"There is no steering file {path}.{nearest(path.stem, known)}")
+    try:
+        return SteeringFile.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its content"
+        raise InvalidInput(f"{path} is no steering file: {where}: {first['msg']}.") from error
+    except ArtifactMismatch as error:
+        raise InvalidInput(f"{path} is no steering file: it is not JSON.") from error
+
+
+def steering_files(folder: Path) -> list[Path]:
+    """Those kept with the run, by name."""
+    return sorted((folder / FOLDER).glob("*.json"))
+
+
+def composed(parts: Iterable[Steering]) -> Steering:
+    """All interventions, one after another; those for some users go with the same users only.
+
+    >>> one = Steering([Intervention((1,), "set", 0.0)], ("7",))
+    >>> composed([one, one]).users
+    ('7',)
+    """
+    parts = list(parts)
+    cohorts = {part.users for part in parts}
+    if len(cohorts) > 1:
+        raise InvalidInput(
+            "These steering files are for different users: use those together that are for the "
+            "same, or choose the users anew."
+        )
+    steps = [step for part in parts for step in part.interventions]
+    words = " and ".join(dict.fromkeys(part.cohort for part in parts if part.cohort)) or None
+    return Steering(steps, next(iter(cohorts), None), words)
+
+
+def described(steering: Steering) -> str:
+    """One line for people."""
+    who = "everybody" if steering.users is None else f"{len(steering.users):,} users"
+    return f"{'; '.join(map(str, steering.interventions))} (for {who})"
+
+
+def _made_for(folder: Path) -> dict[str, str | None]:
+    run = Run(folder)
+    weights = digest_of_file(folder / "sae" / WEIGHTS)
+    return {"model": run.record["model"], "sae": weights, "site": run.config.site}
+
+
+def for_users(
+    steering: Steering, users: Sequence[str] | None, cohort: str | None = None
+) -> Steering:
+    """The same for other users."""
+    return steering._replace(users=None if users is None else tuple(users), cohort=cohort)
