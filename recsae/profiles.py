@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.activations import ActivationStore
+    from recsae.sequences import Sequences
     from recsae.whatif import OpenRun
 
 LATENTS = "latents"
@@ -254,6 +255,20 @@ def read_users(text: str) -> list[str]:
         if getattr(error, "errno", None) != errno.ENAMETOOLONG:  # a long list is no file's name
             raise InvalidInput(f"Cannot read users from {text}: {error}.") from error
     return [user.strip() for user in re.split(r"[,\n]", content) if user.strip()]
+
+
+def listed_users(text: str, sequences: Sequences) -> NDArray[np.int64]:
+    """Rows of the users of :func:`read_users`, each once.
+
+    Raises
+    ------
+    InvalidInput
+        A user is unknown, or there is none.
+    """
+    users = read_users(text)
+    if not users:
+        raise InvalidInput("There is no user in the list: give ids separated by commas, or a file.")
+    return np.unique([sequences.row_of(user) for user in users])
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

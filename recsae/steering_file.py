@@ -1,11 +1,11 @@
-"""Steering files: what is done to which latents and for whom, kept, listed, composed, used again."""
+"""Steering files: what is done to which latents and for whom, kept to be used again."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recsae.errors import ArtifactMismatch, InvalidInput, nearest
 from recsae.files import digest_of_file, read_json, write_json
@@ -14,7 +14,7 @@ from recsae.run import Run
 from recsae.sae import WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 FOLDER = "steering"
 
@@ -26,7 +26,7 @@ class Step(BaseModel):
 
     latents: tuple[int, ...] = Field(min_length=1)
     op: Op
-    value: float | tuple[float, ...] = Field(allow_inf_nan=False)
+    value: FiniteFloat | tuple[FiniteFloat, ...]
     name: str = ""
     where: Literal["everyone", "active"] = "everyone"
 
@@ -149,10 +149,3 @@ def _made_for(folder: Path) -> dict[str, str | None]:
     run = Run(folder)
     weights = digest_of_file(folder / "sae" / WEIGHTS)
     return {"model": run.record["model"], "sae": weights, "site": run.config.site}
-
-
-def for_users(
-    steering: Steering, users: Sequence[str] | None, cohort: str | None = None
-) -> Steering:
-    """The same for other users."""
-    return steering._replace(users=None if users is None else tuple(users), cohort=cohort)

@@ -11,7 +11,7 @@ import numpy as np
 from recsae import columns as C
 from recsae.attributes import ItemAttributes
 from recsae.concepts import ConceptDictionary
-from recsae.errors import ArtifactMismatch, InvalidInput
+from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.files import read_parquet
 from recsae.interventions import Intervention, Statistics, parse_intervention
 from recsae.metrics import top_of_scores
@@ -22,6 +22,7 @@ from recsae.scoring import verified_latents
 from recsae.sequences import pad, split_users
 from recsae.settings import open_recommender
 from recsae.steering import effect_of, restrict, steer, top_lists
+from recsae.steering_file import Steering
 from recsae.wording import concept_name
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ N_SHOWN, N_HISTORY = 10, 9
 class OpenRun:
     """A run with its recommender attached again."""
 
+    folder: Path
     recommender: Recommender
     sae: SAE
     dictionary: ConceptDictionary
@@ -94,6 +96,7 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
         raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
     verified = verified_latents(read_parquet(folder / "scores.parquet"))
     return OpenRun(
+        folder,
         recommender,
         SAE.load(folder / "sae"),
         ConceptDictionary.load(folder),
@@ -138,7 +141,7 @@ def ask(
 
 def lists_before_after(
     run: OpenRun,
-    interventions: list[Intervention],
+    steering: Steering,
     user: str | None,
     sequence: str | None,
     *,
@@ -151,6 +154,8 @@ def lists_before_after(
     def top() -> list[int]:
         return top_of_scores(recommender.score(batch), recommender.catalog, N_SHOWN, seen)
 
+    reached = user is None or steering.users is None or user in steering.users
+    interventions = steering.interventions if reached else []
     before = top()
     with steer(recommender, run.sae, interventions, site=run.site):
         after = top()
@@ -181,12 +186,26 @@ def _typed_in(recommender: Recommender, text: str) -> list[int]:
     return recommender.catalog.parse_sequence(text)
 
 
-def metrics_before_after(run: OpenRun, interventions: list[Intervention]) -> dict[str, Any]:
-    """The recommender's own metrics and target shares on held-out users' test cases."""
-    recommender = run.recommender
+def metrics_before_after(run: OpenRun, steering: Steering) -> dict[str, Any]:
+    """The recommender's own metrics and target shares on test cases of held-out users: of those
+    that the steering is for.
+
+    Raises
+    ------
+    NotEnoughData
+        It is for no held-out user.
+    """
+    recommender, interventions = run.recommender, steering.interventions
     cases = evaluation_cases(recommender)
-    held = split_users(recommender.sequences())
-    cases = restrict(cases, held[cases.rows])
+    keep = split_users(recommender.sequences())
+    if steering.users is not None:
+        keep &= np.isin(recommender.sequences().users, np.array(steering.users, dtype=str))
+    cases = restrict(cases, keep[cases.rows])
+    if not len(cases.rows):
+        raise NotEnoughData(
+            "None of these users was held out for testing, so nothing can be measured on them; "
+            "look at single lists with --user."
+        )
     before = top_lists(recommender, cases)
     with steer(recommender, run.sae, interventions, site=run.site):
         after = top_lists(recommender, cases)
@@ -209,6 +228,7 @@ def metrics_before_after(run: OpenRun, interventions: list[Intervention]) -> dic
     return {
         "changed": [str(i) for i in interventions],
         "latents": [int(j) for i in interventions for j in i.latents],
+        **({} if steering.users is None else {"for": f"{len(steering.users):,} users"}),
         "held-out users": old.n_users,
         "lists that changed": f"{100 * changed:.1f} %",
         "table": table,

@@ -266,6 +266,39 @@ def test_steer_a_sequence_typed_in(says, recommender, concept):
     assert found["history"] == [catalog.titles[7], second]
 
 
+def test_steering_is_kept_and_used_again(says, concept, tmp_path):
+    """A file with a setting after it does what both settings do."""
+    run, file = recbole_run(), tmp_path / "both.json"
+    kept = json.loads(says("steer", run, "--set", f"{concept}=0", "--save", file, "--json"))
+    assert kept.pop("saved") == str(file)
+    assert kept == json.loads(says("steer", run, "--with", file, "--json"))
+    both = json.loads(says("steer", run, "--with", file, "--set", "5+=1sd", "--json"))
+    typed = ("--set", f"{concept}=0", "--set", "5+=1sd")
+    assert both == json.loads(says("steer", run, *typed, "--json"))
+
+
+def test_kept_steering_is_listed(says, concept, tmp_path):
+    run = copy_of(recbole_run(), tmp_path / "run")
+    assert "No steering file is kept" in says("steer", run, "--list")
+    says("steer", run, "--set", "5=off", "--save", "without five")
+    assert "without five: 5 ablated (for everybody)" in says("steer", run, "--list")
+    listed = json.loads(says("steer", run, "--list", "--json"))
+    assert listed == {"without five": "5 ablated (for everybody)"}
+    assert "5 ablated" in says("steer", run, "--with", "without five")
+
+
+def test_steer_a_cohort(says, concept, recommender, tmp_path):
+    users = [str(u) for u in recommender.sequences().users]
+    (tmp_path / "ids").write_text("\n".join(users))
+    arguments = ("steer", recbole_run(), "--set", "5=off", "--json")
+    everybody = json.loads(says(*arguments))
+    listed = json.loads(says(*arguments, "--users", tmp_path / "ids"))
+    assert listed.pop("for") == f"{len(users):,} users"
+    assert listed == everybody
+    some = json.loads(says(*arguments, "--cohort", f"concept:{concept}>0.01"))
+    assert 0 < some["held-out users"] <= everybody["held-out users"]
+
+
 def test_steer_everybody(says, concept, report):
     arguments = ("steer", recbole_run(), "--set", f"{concept}=0", "--set", "5=x2")
     found = json.loads(says(*arguments, "--all", "--json"))
@@ -625,6 +658,10 @@ def test_a_full_disk(refuses, tmp_path, monkeypatch):
         (("--set", "5=1e20"), "cannot be turned by 1e+20"),
         (("--set", "5=0", "--user", "1", "--all"), "Give one of --user, --sequence and --all."),
         (("--set", "5=0", "--user", "1", "--sequence", "50"), "Give one of"),
+        (("--set", "5=0", "--users", "1", "--cohort", "item:50"), "Give one of"),
+        (("--set", "5=0", "--cohort", "horror"), "Cannot read the cohort 'horror'"),
+        (("--with", "nothing"), "There is no steering file"),
+        ((), "Nothing is turned: give --set or --with"),
     ],
 )
 def test_steering_that_cannot_be(options, match, refuses):

@@ -9,7 +9,7 @@ import torch
 from recsae import columns as C
 from recsae.attributes import HALF, UPPER, ItemAttributes
 from recsae.concepts import ConceptDictionary
-from recsae.errors import ArtifactMismatch, InvalidInput
+from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.files import read_json, read_parquet, write_json
 from recsae.interventions import Intervention, Statistics
 from recsae.run import Run
@@ -17,6 +17,7 @@ from recsae.sae import SAE, make_config
 from recsae.sequences import pad, split_users
 from recsae.situations import LENGTH, LENGTHS
 from recsae.steering import make_edit
+from recsae.steering_file import Steering
 from recsae.whatif import OpenRun, lists_before_after, metrics_before_after, open_run
 from runs import CONFIG, checkpoint, copy_of, planted, planted_run, recbole_run
 from toy import UserTable, catalog, sequences
@@ -33,7 +34,16 @@ def opened():
     dictionary = ConceptDictionary.load(folder)
     attributes = ItemAttributes.load(folder, planted().catalog.n_items)
     sae = SAE.load(folder / "sae")
-    return OpenRun(planted(), sae, dictionary, attributes, Statistics.load(folder), verified, CONFIG.site)
+    return OpenRun(
+        folder,
+        planted(),
+        sae,
+        dictionary,
+        attributes,
+        Statistics.load(folder),
+        verified,
+        CONFIG.site,
+    )
 
 
 def top(history, edit=None, without=()):
@@ -56,7 +66,7 @@ def shown(items):
 @pytest.mark.parametrize("mask", [False, True])
 def test_a_users_list_before_and_after(opened, mask):
     steps = opened.interventions((f"{GENRE}=4",))
-    found = lists_before_after(opened, steps, "u17", None, mask_seen=mask)
+    found = lists_before_after(opened, Steering(steps), "u17", None, mask_seen=mask)
     history = planted().sequences()[17][:-1].tolist()
     seen = history if mask else []
     before, after = top(history, None, seen), top(history, make_edit(opened.sae, steps), seen)
@@ -74,7 +84,9 @@ def test_a_users_list_before_and_after(opened, mask):
 def test_a_sequence_typed_in(opened):
     catalog = planted().catalog
     text = f"i5, {catalog.titles[9]}, i230"
-    found = lists_before_after(opened, opened.interventions(("3=off",)), None, text, mask_seen=True)
+    found = lists_before_after(
+        opened, Steering(opened.interventions(("3=off",))), None, text, mask_seen=True
+    )
     assert found["history"] == [catalog.titles[i] for i in (5, 9, 230)]
     assert [row["before"] for row in found["table"]] == shown(top([5, 9, 230], None, (5, 9, 230)))
 
@@ -83,23 +95,25 @@ def test_the_same_for_a_user_and_for_what_the_user_saw(opened):
     """The user's last item is what the model's own test asks for, so it is left out."""
     steps = opened.interventions((f"{GENRE}=0",))
     ids = ",".join(f"i{i}" for i in planted().sequences()[3][:-1])
-    by_user = lists_before_after(opened, steps, "u3", None, mask_seen=False)
-    assert by_user == lists_before_after(opened, steps, None, ids, mask_seen=False)
+    by_user = lists_before_after(opened, Steering(steps), "u3", None, mask_seen=False)
+    assert by_user == lists_before_after(opened, Steering(steps), None, ids, mask_seen=False)
 
 
 def test_afterwards_the_model_is_as_before(opened):
     batch = pad([[1, 2, 3]], 10)
     before = planted().score(batch)
-    lists_before_after(opened, opened.interventions(("2=9",)), "u1", None, mask_seen=False)
-    metrics_before_after(opened, opened.interventions(("2=9",)))
+    lists_before_after(
+        opened, Steering(opened.interventions(("2=9",))), "u1", None, mask_seen=False
+    )
+    metrics_before_after(opened, Steering(opened.interventions(("2=9",))))
     assert torch.equal(planted().score(batch), before)
 
 
 def test_unknown_users_items_and_concepts(opened):
     with pytest.raises(InvalidInput, match=r"No user has the id 'u4oo'\. Did you mean"):
-        lists_before_after(opened, [], "u4oo", None, mask_seen=False)
+        lists_before_after(opened, Steering([]), "u4oo", None, mask_seen=False)
     with pytest.raises(InvalidInput, match="No item has the id or title 'i999'"):
-        lists_before_after(opened, [], None, "i1,i999", mask_seen=False)
+        lists_before_after(opened, Steering([]), None, "i1,i999", mask_seen=False)
     with pytest.raises(InvalidInput, match=f"named 'Comdy'. Did you mean '{GENRE}'"):
         opened.interventions(("Comdy=0",))
 
@@ -117,13 +131,13 @@ def of_users():
     with torch.no_grad():
         sae.W_enc.copy_(torch.eye(2))
         sae.W_dec.copy_(torch.eye(2))
-    return OpenRun(model, sae, None, None, None, np.array([], dtype=np.int64), None)
+    return OpenRun(None, model, sae, None, None, None, np.array([], dtype=np.int64), None)
 
 
 @pytest.mark.parametrize("mask", [False, True])
 def test_a_users_list_is_made_of_what_was_learned_and_leaves_it_out(of_users, mask):
     swap = [Intervention((0,), "set", 0.0), Intervention((1,), "set", 1.0)]
-    found = lists_before_after(of_users, swap, "u0", None, mask_seen=mask)
+    found = lists_before_after(of_users, Steering(swap), "u0", None, mask_seen=mask)
     assert found["history"] == [catalog().titles[i] for i in (8, 7, 3)]
     ids = [f"({catalog().external_ids[i]})" for i in (6, 5, 4, 2, 1)]
     assert [row["before"].split()[-1] for row in found["table"]] == ids
@@ -132,14 +146,14 @@ def test_a_users_list_is_made_of_what_was_learned_and_leaves_it_out(of_users, ma
 
 def test_a_model_of_users_reads_no_sequence(of_users):
     with pytest.raises(InvalidInput, match="UserTable keeps one state for each user and reads no"):
-        lists_before_after(of_users, [], None, "m1,m2", mask_seen=False)
+        lists_before_after(of_users, Steering([]), None, "m1,m2", mask_seen=False)
 
 
 def test_nothing_known_of_a_user_is_no_crash(of_users):
     of_users.recommender._sequences = dataclasses.replace(
         of_users.recommender.sequences(), learned=np.array([0, 2])
     )
-    found = lists_before_after(of_users, [], "u0", None, mask_seen=False)
+    found = lists_before_after(of_users, Steering([]), "u0", None, mask_seen=False)
     assert found["history"] == [catalog().titles[8]]
 
 
@@ -148,7 +162,7 @@ def test_nothing_known_of_a_user_is_no_crash(of_users):
 
 def test_metrics_worked_out_again(opened):
     steps = opened.interventions((f"{GENRE}=3",))
-    found = metrics_before_after(opened, steps)
+    found = metrics_before_after(opened, Steering(steps))
     rows = np.flatnonzero(split_users(planted().sequences()))
     histories = [planted().sequences()[row].tolist() for row in rows]
     genre = list(planted().catalog.frame["genre"])
@@ -180,7 +194,7 @@ def test_metrics_worked_out_again(opened):
 
 
 def test_nothing_turned_nothing_changes(opened):
-    found = metrics_before_after(opened, [Intervention((1, 2), "scale", 1.0)])
+    found = metrics_before_after(opened, Steering([Intervention((1, 2), "scale", 1.0)]))
     assert found["lists that changed"] == "0.0 %"
     assert all(row["before"] == row["after"] for row in found["table"])
 
@@ -194,7 +208,7 @@ def labelled(opened, **cells):
 
 def test_a_concept_about_histories_has_no_target(opened):
     other = labelled(opened, **{C.ATTRIBUTE: LENGTH, C.VALUE: next(iter(LENGTHS))})
-    found = metrics_before_after(other, [Intervention((1,), "set", 0.0)])
+    found = metrics_before_after(other, Steering([Intervention((1,), "set", 0.0)]))
     assert [row["measure"] for row in found["table"]] == ["recall@10", "ndcg@10", "mrr@10"]
 
 
@@ -262,3 +276,27 @@ def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path):
 def test_a_run_made_from_a_model_in_memory_cannot_be_opened_from_its_folder():
     with pytest.raises(InvalidInput, match=r"a model in memory.* in Python, use recsae\.steer"):
         open_run(planted_run())
+
+
+# -- for some users --------------------------------------------------------------------------------
+
+
+def test_only_the_cohort_is_steered_and_measured(opened):
+    steps = opened.interventions(("3=9",))
+    sequences = opened.recommender.sequences()
+    held = [str(u) for u in sequences.users[split_users(sequences)]]
+    cohort = Steering(steps, tuple(held[:7]))
+    inside = lists_before_after(opened, cohort, held[0], None, mask_seen=False)
+    assert inside == lists_before_after(opened, Steering(steps), held[0], None, mask_seen=False)
+    outside = lists_before_after(opened, cohort, held[8], None, mask_seen=False)
+    assert outside["changed"] == []
+    assert [row["before"] for row in outside["table"]] == [r["after"] for r in outside["table"]]
+    found = metrics_before_after(opened, cohort)
+    assert (found["for"], found["held-out users"]) == ("7 users", 7)
+
+
+def test_a_cohort_without_held_out_users_cannot_be_measured(opened):
+    sequences = opened.recommender.sequences()
+    seen = str(sequences.users[~split_users(sequences)][0])
+    with pytest.raises(NotEnoughData, match="None of these users was held out"):
+        metrics_before_after(opened, Steering(opened.interventions(("3=9",)), (seen,)))

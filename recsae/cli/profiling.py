@@ -97,15 +97,9 @@ def _user(profiler: Profiler, user: str) -> dict[str, Any]:
 
 
 def _users(profiler: Profiler, text: str) -> dict[str, Any]:
-    import numpy as np
+    from recsae.profiles import listed_users
 
-    from recsae.profiles import read_users
-
-    users = read_users(text)
-    if not users:
-        raise InvalidInput("There is no user in the list: give ids separated by commas, or a file.")
-    rows = np.unique([profiler.sequences.row_of(user) for user in users])
-    return _group(profiler, rows, "users of the list")
+    return _group(profiler, listed_users(text, profiler.sequences), "users of the list")
 
 
 def _cohort(profiler: Profiler, rule: str) -> dict[str, Any]:

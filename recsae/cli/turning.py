@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from recsae.console import PATH, show_facts, show_json, show_table
 from recsae.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from recsae.steering_file import Steering
+    from recsae.whatif import OpenRun
 
 
 @click.command()
@@ -16,9 +21,25 @@ from recsae.errors import InvalidInput
     "--set",
     "settings",
     multiple=True,
-    required=True,
-    metavar="CONCEPT=VALUE",
-    help="'Horror=0' switches off, '203=x2' doubles, '203=1.5' sets. Repeatable.",
+    metavar="SETTING",
+    help="'Horror=0' switches off, '203=x2' doubles, '203=1.5' sets, '203+=2sd' adds two of its "
+    "standard deviations, 'Horror>=q50' raises to its median at least, '<=' caps; '@active' at the "
+    "end: only where it is active. Repeatable.",
+)
+@click.option(
+    "--with",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="A steering file, or the name of one kept with the run; before --set. Repeatable.",
+)
+@click.option("--save", metavar="FILE", help="Keep all this as a steering file; a name or a path.")
+@click.option("--list", "listing", is_flag=True, help="The steering files kept with the run.")
+@click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
+@click.option(
+    "--cohort",
+    metavar="RULE",
+    help="Only for users that a rule chooses: 'concept:Horror>0.1' or 'item:Alien'.",
 )
 @click.option("--user", help="One user's list before and after.")
 @click.option(
@@ -33,6 +54,11 @@ from recsae.errors import InvalidInput
 def steer(
     folder: Path,
     settings: tuple[str, ...],
+    files: tuple[str, ...],
+    save: str | None,
+    listing: bool,
+    users: str | None,
+    cohort: str | None,
     user: str | None,
     sequence: str | None,
     everyone: bool,
@@ -41,16 +67,28 @@ def steer(
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
+    from recsae.steering_file import place, save_steering
     from recsae.whatif import lists_before_after, metrics_before_after, open_run
 
+    if listing:
+        _list(folder, as_json)
+        return
+    if not (settings or files):
+        raise InvalidInput("Nothing is turned: give --set or --with (see --help), or --list.")
     if sum(bool(x) for x in (user, sequence, everyone)) > 1:
         raise InvalidInput("Give one of --user, --sequence and --all.")
+    if users and cohort:
+        raise InvalidInput("Give one of --users and --cohort.")
     opened = open_run(folder, device)
-    interventions = opened.interventions(settings)
+    steering = _asked_for(opened, settings, files, users, cohort)
     if user or sequence:
-        found = lists_before_after(opened, interventions, user, sequence, mask_seen=mask_seen)
+        found = lists_before_after(opened, steering, user, sequence, mask_seen=mask_seen)
     else:
-        found = metrics_before_after(opened, interventions)
+        found = metrics_before_after(opened, steering)
+    if save:
+        path = place(folder, save)
+        save_steering(steering, folder, path)
+        found["saved"] = str(path)
     if as_json:
         show_json(found)
         return
@@ -58,3 +96,56 @@ def steer(
     show_facts(found)
     click.echo("")
     show_table(list(table[0]), [list(row.values()) for row in table])
+
+
+def _asked_for(
+    opened: OpenRun,
+    settings: tuple[str, ...],
+    files: tuple[str, ...],
+    users: str | None,
+    cohort: str | None,
+) -> Steering:
+    """Steering files, then settings; for the users given, or those of the files."""
+    from recsae.steering_file import Steering, composed, load_steering, place
+
+    parts = [load_steering(opened.folder, place(opened.folder, name)) for name in files]
+    for_some = users or cohort
+    if for_some:
+        parts = [Steering(part.interventions) for part in parts]
+    kept = composed(parts)
+    steering = kept._replace(interventions=kept.interventions + opened.interventions(settings))
+    if not for_some:
+        return steering
+    ids, words = chosen_users(opened, users, cohort)
+    return steering._replace(users=ids, cohort=words)
+
+
+def chosen_users(
+    opened: OpenRun, users: str | None, cohort: str | None
+) -> tuple[tuple[str, ...], str]:
+    """External ids of the users of a list or a rule, and how they were chosen."""
+    from recsae.profiles import Profiler, listed_users
+
+    sequences = opened.recommender.sequences()
+    if users:
+        rows, words = listed_users(users, sequences), "a list of users"
+    else:
+        rows, _ = Profiler(opened, opened.folder).cohort(cohort or "")
+        words = str(cohort)
+    if not len(rows):
+        raise InvalidInput(f"The cohort {cohort!r} has no users.")
+    return tuple(str(user) for user in sequences.users[rows]), words
+
+
+def _list(folder: Path, as_json: bool) -> None:
+    from recsae.run import Run
+    from recsae.steering_file import described, load_steering, steering_files
+
+    Run(folder)  # refuses what is no run
+    found = {path.stem: described(load_steering(folder, path)) for path in steering_files(folder)}
+    if as_json:
+        show_json(found)
+    elif found:
+        show_facts(found)
+    else:
+        click.echo("No steering file is kept with this run: make one with --set ... --save NAME.")
