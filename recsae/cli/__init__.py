@@ -14,6 +14,7 @@ from recsae.cli.profiling import profile
 from recsae.cli.reading import concepts, report
 from recsae.cli.running import demo, run
 from recsae.cli.scanning import sites
+from recsae.cli.tuning import tune
 from recsae.cli.turning import steer
 from recsae.console import run_command
 from recsae.distributed import ranks_of_torchrun
@@ -58,6 +59,7 @@ for _command in (
     profile,
     explain,
     steer,
+    tune,
     compare,
     report,
     plugins,

@@ -11,6 +11,9 @@ from recsae.console import PATH, show_facts, show_json, show_table
 from recsae.errors import InvalidInput
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
 
@@ -116,14 +119,14 @@ def _asked_for(
     steering = kept._replace(interventions=kept.interventions + opened.interventions(settings))
     if not for_some:
         return steering
-    ids, words = chosen_users(opened, users, cohort)
-    return steering._replace(users=ids, cohort=words)
+    rows, words = chosen_users(opened, users, cohort)
+    return steering._replace(users=external_ids(opened, rows), cohort=words)
 
 
 def chosen_users(
     opened: OpenRun, users: str | None, cohort: str | None
-) -> tuple[tuple[str, ...], str]:
-    """External ids of the users of a list or a rule, and how they were chosen."""
+) -> tuple[NDArray[np.int64], str]:
+    """Rows of the users of a list or a rule, and how they were chosen."""
     from recsae.profiles import Profiler, listed_users
 
     sequences = opened.recommender.sequences()
@@ -134,7 +137,12 @@ def chosen_users(
         words = str(cohort)
     if not len(rows):
         raise InvalidInput(f"The cohort {cohort!r} has no users.")
-    return tuple(str(user) for user in sequences.users[rows]), words
+    return rows, words
+
+
+def external_ids(opened: OpenRun, rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """Ids of users as people know them."""
+    return tuple(str(user) for user in opened.recommender.sequences().users[rows])
 
 
 def _list(folder: Path, as_json: bool) -> None:

@@ -1,0 +1,172 @@
+"""The command that steers by goal: ``tune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recsae.cli.turning import chosen_users, external_ids
+from recsae.console import PATH, show_facts, show_json, show_table
+from recsae.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from recsae.goals import Goal
+    from recsae.whatif import OpenRun
+    from recsae.workspace import Workspace
+
+
+WAYS = (
+    "Share of the top 10 at a loss of NDCG@10 of at most; the mean gain over all losses to 10 % "
+    "(area); how far the shares of other attributes move at 5 %:"
+)
+
+
+class Percent(click.ParamType):  # type: ignore[type-arg]
+    """A part given as ``1%`` or ``0.01``."""
+
+    name = "part"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Between 0 and 1."""
+        text = str(value).strip()
+        try:
+            found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            found = -1.0
+        if not 0 < found < 1:
+            self.fail(f"{text!r} is no part: write e.g. 1% or 0.01", param, ctx)
+        return found
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.option("--more", multiple=True, metavar="NAME", help="More of an attribute or a concept.")
+@click.option("--less", multiple=True, metavar="NAME", help="Less of it. Both are repeatable.")
+@click.option(
+    "--popularity",
+    type=click.Choice(["-", "+"]),
+    help="Less (-) or more (+) popular items.",
+)
+@click.option(
+    "--max-ndcg-loss",
+    type=Percent(),
+    default="1%",
+    show_default=True,
+    help="How much NDCG@10 may be lost on construction users.",
+)
+@click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
+@click.option(
+    "--cohort",
+    metavar="RULE",
+    help="Only for users that a rule chooses: 'concept:Horror>0.1' or 'item:Alien'.",
+)
+@click.option(
+    "--latents",
+    type=click.IntRange(1),
+    default=16,
+    show_default=True,
+    help="How many may be turned.",
+)
+@click.option("--save", metavar="FILE", help="Keep it as a steering file; a name or a path.")
+@click.option("--quick", is_flag=True, help="Without the comparison with other ways.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def tune(
+    folder: Path,
+    more: tuple[str, ...],
+    less: tuple[str, ...],
+    popularity: str | None,
+    max_ndcg_loss: float,
+    users: str | None,
+    cohort: str | None,
+    latents: int,
+    save: str | None,
+    quick: bool,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Find the latents to turn, and how far, to get more or less of something.
+
+    Found on construction users, at most so much NDCG@10 being lost; what is reached is measured on
+    held-out users, at every position of their histories, beside what other ways reach at the same
+    loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
+    steering through the reconstruction.
+    """
+    from recsae.run import Run
+    from recsae.steering_file import place, save_steering
+    from recsae.tune import tune as reach
+    from recsae.whatif import open_run
+    from recsae.workspace import Workspace
+
+    if users and cohort:
+        raise InvalidInput("Give one of --users and --cohort.")
+    opened = open_run(folder, device)
+    work = Workspace(Run(folder), opened.recommender, None)
+    goal = _goal(opened, work, more, less, popularity)
+    rows, words = chosen_users(opened, users, cohort) if users or cohort else (None, None)
+    tuned = reach(
+        opened, work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
+    )
+    if save:
+        path = place(folder, save)
+        ids = None if rows is None else external_ids(opened, rows)
+        save_steering(tuned.steering._replace(users=ids, cohort=words), folder, path)
+        tuned.found["saved"] = str(path)
+    if as_json:
+        show_json(tuned.found)
+    else:
+        _show(tuned.found)
+
+
+def _goal(
+    opened: OpenRun,
+    work: Workspace,
+    more: tuple[str, ...],
+    less: tuple[str, ...],
+    popularity: str | None,
+) -> Goal:
+    from recsae.goals import goal_of
+    from recsae.popularity import popularity_goal, popularity_of
+
+    if popularity is None:
+        return goal_of(opened, more, less)
+    if more or less:
+        raise InvalidInput("Give --popularity, or --more and --less.")
+    counts = popularity_of(work.construction)
+    real = opened.recommender.catalog.recommendable
+    return popularity_goal(counts, real, more=popularity == "+")
+
+
+def _show(found: dict[str, Any]) -> None:
+    kept, times = found["NDCG@10 kept"], found["share, times"]
+    show_facts(
+        {
+            "goal": found["goal"],
+            "strength": f"{found['strength']:.2f}, for a loss of at most "
+            f"{100 * found['allowed loss']:g} % on construction users",
+            "held-out users": f"{found['held-out users']:,}, {found['positions']:,} positions",
+            "NDCG@10 kept": _interval(kept),
+            "share of the top 10": f"{found['share before']:.3f} -> {found['share after']:.3f}, "
+            f"times {_interval(times)}",
+        }
+    )
+    for title, rows in (
+        ("Latents, those turned most first:", found["latents"]),
+        ("Popularity:", found.get("popularity", [])),
+        (WAYS, found.get("ways", [])),
+    ):
+        if rows:
+            click.echo(f"\n{title}")
+            header = list(dict.fromkeys(key for row in rows for key in row if key != "plus"))
+            show_table(header, [[row.get(key) for key in header] for row in rows])
+    for key in ("verdict", "saved"):
+        if key in found:
+            click.echo(f"\n{found[key]}" if key == "verdict" else f"\nSaved: {found[key]}")
+
+
+def _interval(values: list[float]) -> str:
+    return f"{values[0]:.3f} ({values[1]:.3f} to {values[2]:.3f})"

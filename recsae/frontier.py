@@ -1,0 +1,181 @@
+"""What is reached at what cost: shares in the lists against NDCG@10 kept, for any way to steer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from recsae.intervals import paired_ratio
+from recsae.lists import best_items
+from recsae.metrics import ndcg_of_lists
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+
+    Floats = NDArray[np.float64]
+    Scores = Callable[[slice, float], torch.Tensor]
+
+N_TOP, BATCH = 10, 1024
+WORST = 0.10
+"""Curves are looked at up to this loss of NDCG@10, and areas are taken up to it."""
+BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
+HALVINGS, POINTS = 7, 7
+
+
+@dataclass(frozen=True)
+class Steered:
+    """A way to steer some cases: scores ``(b, n_items)`` of a slice of them at a strength.
+
+    ``longest``: beyond this strength it does not go; None: it goes on and on.
+    """
+
+    name: str
+    scores: Scores
+    longest: float | None = None
+
+
+class Outcome(NamedTuple):
+    """What lists are like. Sums per user ``(n_users,)``, and ``counts (n_items,)`` of all lists."""
+
+    ndcg: Floats
+    share: Floats
+    n: Floats
+    counts: NDArray[np.int64]
+
+    @property
+    def mean_share(self) -> float:
+        """Share of the counted items in the top 10, all cases alike."""
+        return float(self.share.sum() / self.n.sum())
+
+
+class Compared(NamedTuple):
+    """An outcome beside the unsteered one; intervals are of 95 %, users being the unit."""
+
+    kept: tuple[float, float, float]
+    """NDCG@10 as a share of what it was, with its interval."""
+    share: float
+    change: tuple[float, float, float]
+    """The counted items' share as a multiple of what it was, with its interval."""
+
+
+class Point(NamedTuple):
+    """One strength of a curve."""
+
+    strength: float
+    kept: float
+    share: float
+    counts: NDArray[np.int64]
+
+
+def outcome(cases: Cases, steered: Steered, strength: float, items: NDArray[np.bool_]) -> Outcome:
+    """The lists of all cases at a strength; ``items (n_items,)`` are counted in them."""
+    k = min(N_TOP, int(cases.catalog.recommendable.sum()))
+    counts = np.zeros(cases.catalog.n_items, dtype=np.int64)
+    ndcg, share = np.empty(len(cases)), np.empty(len(cases))
+    hidden = cases.hidden
+    for first in range(0, len(cases), BATCH):
+        part = slice(first, min(first + BATCH, len(cases)))
+        mine = hidden.take(part) if hidden else None
+        lists = best_items(steered.scores(part, strength), cases.catalog, k, mine).numpy()
+        ndcg[part] = ndcg_of_lists(lists, cases.targets[part])
+        share[part] = items[lists].mean(1)
+        counts += np.bincount(lists.ravel(), minlength=len(counts))
+
+    def by_user(values: Floats) -> Floats:
+        return np.bincount(cases.user, values, minlength=cases.n_users).astype(np.float64)
+
+    return Outcome(by_user(ndcg), by_user(share), by_user(np.ones(len(cases))), counts)
+
+
+def compared(after: Outcome, before: Outcome) -> Compared:
+    """Ratios of the sums over users."""
+    return Compared(
+        paired_ratio(after.ndcg, before.ndcg),
+        after.mean_share,
+        paired_ratio(after.share, before.share),
+    )
+
+
+def strength_within(cases: Cases, steered: Steered, loss: float) -> float:
+    """The largest strength at which the cases lose at most this part of NDCG@10, by halving.
+
+    0 if even very little costs more: some ways, such as replacing states by reconstructions, do.
+    """
+    nothing = np.zeros(cases.catalog.n_items, dtype=bool)
+    base = outcome(cases, steered, 0.0, nothing).ndcg.sum()
+
+    def keeps(strength: float) -> bool:
+        return bool(outcome(cases, steered, strength, nothing).ndcg.sum() >= (1 - loss) * base)
+
+    low, high = 0.0, steered.longest or 1.0
+    if keeps(high):
+        if steered.longest is not None:
+            return high
+        while keeps(2 * high) and high < 1e6:
+            high *= 2
+        low, high = high, 2 * high
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if keeps(middle) else (low, middle)
+    return low
+
+
+def curve(
+    cases: Cases, steered: Steered, far: float, items: NDArray[np.bool_], before: Outcome
+) -> list[Point]:
+    """Outcomes at strengths from 0 to ``far``, closer together near 0."""
+    found = []
+    for strength in far * np.linspace(0, 1, POINTS) ** 1.5:
+        after = outcome(cases, steered, float(strength), items)
+        kept = float(after.ndcg.sum() / before.ndcg.sum())
+        found.append(Point(float(strength), kept, after.mean_share, after.counts))
+    return found
+
+
+def share_at(points: list[Point], loss: float, base: float, *, more: bool = True) -> float:
+    """The best share on a curve at no more than a loss, between points by straight lines.
+
+    ``base``, the unsteered share, can always be had: by not steering.
+
+    >>> points = [Point(0, 1.0, 0.1, None), Point(1, 0.98, 0.3, None)]
+    >>> round(share_at(points, 0.01, 0.1), 3)
+    0.2
+    """
+    sign = 1 if more else -1
+    best = sign * base
+    for one, other in pairwise(points):
+        for point in (one, other):
+            if 1 - point.kept <= loss:
+                best = max(best, sign * point.share)
+        low, high = sorted((one.kept, other.kept))
+        if low < 1 - loss < high:
+            part = (1 - loss - one.kept) / (other.kept - one.kept)
+            best = max(best, sign * (one.share + part * (other.share - one.share)))
+    return sign * best
+
+
+def area(points: list[Point], base: float, *, more: bool = True) -> float:
+    """Mean gain in share over all losses from 0 to 10 %: the area under the curve, one number."""
+    losses = np.linspace(0, WORST, 41)
+    sign = 1 if more else -1
+    shares = [share_at(points, loss, base, more=more) for loss in losses]
+    return float(sign * (np.mean(shares) - base))
+
+
+def collateral(points: list[Point], before: Outcome, values: Floats, loss: float) -> float:
+    """Mean absolute change of other attributes' shares, at the last point within a loss.
+
+    ``values (n_items, V)``: ones where an item has a value.
+    """
+    within = [point for point in points if 1 - point.kept <= loss]
+    if not within or not values.shape[1]:
+        return float("nan")
+    after = within[-1].counts @ values / within[-1].counts.sum()
+    return float(np.abs(after - before.counts @ values / before.counts.sum()).mean())

@@ -1,0 +1,90 @@
+"""What people want more or less of in the lists, as a weight for every item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recsae import columns as C
+from recsae.errors import InvalidInput, nearest
+from recsae.interventions import Intervention
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.attributes import ItemAttributes
+    from recsae.whatif import OpenRun
+
+
+@dataclass(frozen=True)
+class Goal:
+    """``weights (n_items,)``: what it is worth to recommend each item.
+
+    ``items (n_items,)`` says which items are counted in the lists, and whether ``more`` of them
+    are wanted.
+    """
+
+    name: str
+    weights: NDArray[np.float32]
+    items: NDArray[np.bool_]
+    more: bool = True
+    by_popularity: NDArray[np.int64] | None = None
+    """How often each item was consumed, where that is what the goal is about."""
+
+
+def goal_of(run: OpenRun, more: tuple[str, ...], less: tuple[str, ...]) -> Goal:
+    """More of some attributes, less of others; each counts 1, an item may count several times.
+
+    Counted are the items of what there should be more of; without any, those of the rest.
+
+    Raises
+    ------
+    InvalidInput
+        Nothing is asked for, or a name is unknown.
+    """
+    if not more and not less:
+        raise InvalidInput("Say what there should be more or less of: --more NAME or --less NAME.")
+    wanted, unwanted = ([items_of(run, name) for name in names] for names in (more, less))
+    weights = np.sum([*wanted, *(-items.astype(int) for items in unwanted)], axis=0)
+    words = [f"more {name}" for name in more] + [f"less {name}" for name in less]
+    items = np.any(wanted or unwanted, axis=0)
+    return Goal(", ".join(words), weights.astype(np.float32), items, bool(wanted))
+
+
+def items_of(run: OpenRun, name: str) -> NDArray[np.bool_]:
+    """``(n_items,)`` items with an attribute value, or that a concept's label speaks of.
+
+    ``Documentary`` or, where several attributes have such a value, ``genre: Documentary``.
+    """
+    value = _value_named(run.attributes, name)
+    if value is not None:
+        return run.attributes.items_with(*value)
+    known = [value for _, value in run.attributes.names] + run.dictionary.table[C.NAME].tolist()
+    try:
+        latents = run.dictionary.find(name, run.verified)
+    except InvalidInput:
+        raise InvalidInput(
+            f"No attribute value and no concept is named {name!r}.{nearest(name, known)}"
+        ) from None
+    found = run.targets(Intervention(tuple(latents), "scale", 1.0, name))
+    if not found:
+        raise InvalidInput(
+            f"The label of {name!r} speaks of the history, not of items: there is nothing to "
+            "recommend more or less of."
+        )
+    return np.asarray(np.any(list(found.values()), axis=0))
+
+
+def _value_named(attributes: ItemAttributes, name: str) -> tuple[str, str] | None:
+    asked = name.strip().casefold()
+    matches = [
+        (attribute, value)
+        for attribute, value in attributes.names
+        if asked in (value.casefold(), f"{attribute}: {value}".casefold())
+    ]
+    if len(matches) > 1:
+        said = " or ".join(repr(f"{attribute}: {value}") for attribute, value in matches)
+        raise InvalidInput(f"Several attributes have the value {name!r}: say {said}.")
+    return matches[0] if matches else None

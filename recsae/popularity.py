@@ -1,0 +1,119 @@
+"""Popularity: whose lists are made of what is popular anyway, and which latents stand for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse
+
+from recsae.goals import Goal
+from recsae.intervals import paired_ratio
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+    from recsae.frontier import Outcome
+
+    Floats = NDArray[np.float64]
+
+HEAD = 0.2
+"""This part of the items, the most popular ones, is the head; the rest is the long tail."""
+N_CANDIDATES = 64
+GROUPS = ("tail", "middle", "head")
+
+
+def popularity_of(cases: Cases) -> NDArray[np.int64]:
+    """``(n_items,)`` how often each item came next."""
+    return np.bincount(cases.targets, minlength=cases.catalog.n_items)
+
+
+def popularity_goal(popularity: NDArray[np.int64], real: NDArray[np.bool_], *, more: bool) -> Goal:
+    """Less (or more) popular items: an item costs (or is worth) what it is popular, 1 at most.
+
+    Counted are the items of the head.
+    """
+    weights = popularity / max(int(popularity.max()), 1) * (1 if more else -1)
+    n_head = max(1, int(HEAD * real.sum()))
+    head = np.zeros(len(popularity), dtype=bool)
+    head[np.argsort(-np.where(real, popularity, -1), kind="stable")[:n_head]] = True
+    name = "more popular items" if more else "less popular items"
+    return Goal(name, weights.astype(np.float32), head, more, popularity)
+
+
+def cohens_d(code: scipy.sparse.csr_matrix, cases: Cases, popularity: NDArray[np.int64]) -> Floats:
+    """``(m,)`` Cohen's d of each latent's mean activation: users of popular against niche items.
+
+    The third of the users whose items are most popular, against the third with the least popular
+    (the idea of PopSteer).
+    """
+    group = groups_of(cases, popularity)
+    n = np.bincount(cases.user, minlength=cases.n_users).astype(float)
+    where = (cases.user, np.arange(len(cases)))
+    by_user = scipy.sparse.csr_matrix((1 / n[cases.user], where), (cases.n_users, len(cases)))
+    means = (by_user @ code).tocsr()
+    sides = [means[np.flatnonzero(group == g)] for g in (GROUPS.index("head"), 0)]
+    mean = [np.asarray(side.mean(0)).ravel() for side in sides]
+    spread = [
+        np.asarray(side.power(2).mean(0)).ravel() - m**2
+        for side, m in zip(sides, mean, strict=True)
+    ]
+    pooled = np.sqrt(np.maximum(spread[0] + spread[1], 0) / 2)
+    difference = mean[0] - mean[1]
+    return np.asarray(np.divide(difference, pooled, out=np.zeros_like(pooled), where=pooled > 0))
+
+
+def groups_of(cases: Cases, popularity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """``(n_users,)`` 0, 1 or 2: the third of users with the least popular items, to the most."""
+    logs = np.log1p(popularity[cases.targets])
+    n = np.bincount(cases.user, minlength=cases.n_users)
+    mean = np.bincount(cases.user, logs, minlength=cases.n_users) / np.maximum(n, 1)
+    return np.asarray(np.searchsorted(np.quantile(mean, [1 / 3, 2 / 3]), mean))
+
+
+def popularity_figures(
+    before: Outcome, after: Outcome, cases: Cases, popularity: NDArray[np.int64]
+) -> list[dict[str, Any]]:
+    """Average popularity, Gini coefficient and coverage of the lists; NDCG kept by user group."""
+    real = cases.catalog.recommendable
+    order = np.argsort(-popularity[real], kind="stable")
+    tail = np.flatnonzero(real)[order][int(HEAD * real.sum()) :]
+    sides = [(o.counts, o.counts / o.counts.sum()) for o in (before, after)]
+    figures = {
+        "average popularity": [float(part @ popularity) for _, part in sides],
+        "Gini coefficient": [gini(counts[real]) for counts, _ in sides],
+        "long tail: share of lists": [float(part[tail].sum()) for _, part in sides],
+        "long tail: recommended at all": [float((part[tail] > 0).mean()) for _, part in sides],
+    }
+    rows: list[dict[str, Any]] = [
+        {"measure": name, "before": old, "after": new} for name, (old, new) in figures.items()
+    ]
+    group = groups_of(cases, popularity)
+    for number, name in enumerate(GROUPS):
+        mine = group == number
+        n = before.n[mine].sum()
+        kept = paired_ratio(after.ndcg[mine], before.ndcg[mine])
+        rows.append(
+            {
+                "measure": f"NDCG@10, users of {name} items",
+                "before": float(before.ndcg[mine].sum() / n),
+                "after": float(after.ndcg[mine].sum() / n),
+                "kept": kept[0],
+                "low": kept[1],
+                "high": kept[2],
+            }
+        )
+    return rows
+
+
+def gini(counts: NDArray[np.int64]) -> float:
+    """0 where all items are recommended alike, towards 1 where a single one is.
+
+    >>> gini(np.array([1, 1])), gini(np.array([0, 0, 0, 4]))
+    (0.0, 0.75)
+    """
+    ordered = np.sort(counts).astype(float)
+    n = len(ordered)
+    weighted = (2 * np.arange(1, n + 1) - n - 1) @ ordered
+    return float(weighted / (n * ordered.sum()))
