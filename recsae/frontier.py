@@ -152,7 +152,7 @@ def share_at(points: list[Point], loss: float, base: float, *, more: bool = True
     best = sign * base
     for one, other in pairwise(points):
         for point in (one, other):
-            if 1 - point.kept <= loss:
+            if 1 - point.kept <= loss + 1e-9:
                 best = max(best, sign * point.share)
         low, high = sorted((one.kept, other.kept))
         if low < 1 - loss < high:

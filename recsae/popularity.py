@@ -92,6 +92,8 @@ def popularity_figures(
     group = groups_of(cases, popularity)
     for number, name in enumerate(GROUPS):
         mine = group == number
+        if not mine.any():
+            continue
         n = before.n[mine].sum()
         kept = paired_ratio(after.ndcg[mine], before.ndcg[mine])
         rows.append(

@@ -1,0 +1,127 @@
+"""Goals on a run of planted genres: what is reached, and that it is said as it is."""
+
+import numpy as np
+import pytest
+
+from recsae import columns as C
+from recsae.alternatives import LATENTS, RANDOM, RERANKING
+from recsae.attributes import ItemAttributes
+from recsae.concepts import ConceptDictionary
+from recsae.errors import InvalidInput, NotEnoughData
+from recsae.files import read_parquet
+from recsae.frontier import Steered, outcome
+from recsae.goals import Goal, goal_of
+from recsae.interventions import Intervention, Statistics
+from recsae.popularity import popularity_goal, popularity_of
+from recsae.run import Run
+from recsae.sae import SAE
+from recsae.steering import steer
+from recsae.tune import tune
+from recsae.whatif import OpenRun
+from recsae.workspace import Workspace
+from runs import CONFIG, planted, planted_run
+
+
+@pytest.fixture(scope="module")
+def opened():
+    folder = planted_run()
+    scores = read_parquet(folder / "scores.parquet")
+    verified = scores.loc[scores[C.STATUS] == "verified", C.LATENT].to_numpy(np.int64)
+    known = (
+        ConceptDictionary.load(folder),
+        ItemAttributes.load(folder, planted().catalog.n_items),
+        Statistics.load(folder),
+    )
+    sae = SAE.load(folder / "sae")
+    run = OpenRun(folder, planted(), sae, *known, verified, CONFIG.site)
+    return run, Workspace(Run(folder), planted(), None)
+
+
+@pytest.fixture(scope="module")
+def comedy(opened):
+    return goal_of(opened[0], ("Comedy",), ())
+
+
+@pytest.fixture(scope="module")
+def tuned(opened, comedy):
+    return tune(*opened, comedy, 0.05, n_latents=6)
+
+
+def test_a_planted_genre_is_reached(tuned):
+    found = tuned.found
+    assert found["share after"] > 1.2 * found["share before"]
+    assert found["share, times"][1] > 1.1  # also the lower end
+    assert found["NDCG@10 kept"][2] > 0.95
+    rows = {row["way"]: row for row in found["ways"]}
+    assert rows[LATENTS]["area"] > rows[RANDOM]["area"] + 0.02
+    assert {LATENTS, RANDOM, RERANKING, "class mean", "probe", "neurons"} <= set(rows)
+    assert found["verdict"].startswith("The latents' curve lies above")
+
+
+def test_what_is_said_is_what_the_steered_model_does(opened, comedy, tuned):
+    """Share and NDCG again, from the recommender's own scores under the interventions."""
+    run, work = opened
+    test = work.heldout
+    before = outcome(test, _scored(planted(), test), 0.0, comedy.items)
+    with steer(planted(), run.sae, tuned.steering.interventions):
+        after = outcome(test, _scored(planted(), test), 0.0, comedy.items)
+    assert before.mean_share == pytest.approx(tuned.found["share before"])
+    assert after.mean_share == pytest.approx(tuned.found["share after"], abs=1e-3)
+    kept = after.ndcg.sum() / before.ndcg.sum()
+    assert kept == pytest.approx(tuned.found["NDCG@10 kept"][0], abs=2e-3)
+
+
+def _scored(recommender, cases):
+    histories, length = recommender.sequences(), recommender.max_length
+    ends = cases.position.astype(np.int64) + 1
+    rows = cases.sequence.astype(np.int64)
+
+    def scores(part, strength):
+        batch = histories.batch(rows[part], np.maximum(0, ends[part] - length), ends[part], length)
+        return recommender.score(batch)
+
+    return Steered("the model", scores)
+
+
+def test_for_some_users(opened, comedy):
+    run, work = opened
+    held = np.flatnonzero(work.heldout_users)[:12]
+    found = tune(run, work, comedy, 0.05, users=held, compare=False).found
+    assert found["held-out users"] == len(
+        np.unique(work.heldout.sequence[np.isin(work.heldout.sequence, held)])
+    )
+    assert "ways" not in found
+    with pytest.raises(NotEnoughData, match="None of these users was held out"):
+        tune(run, work, comedy, 0.05, users=np.flatnonzero(~work.heldout_users)[:3])
+
+
+def test_where_scores_are_not_linear_nothing_is_worked_out(opened, comedy):
+    run, work = opened
+    other = Workspace(work.run, planted(), None)
+    other.__dict__["head"] = None
+    with pytest.raises(InvalidInput, match="not linear in the states"):
+        tune(run, other, comedy, 0.05)
+
+
+def test_a_goal_without_items(opened):
+    none = Goal("nothing", np.zeros(241, np.float32), np.zeros(planted().catalog.n_items, bool))
+    with pytest.raises(InvalidInput, match="No item that can be recommended is one of 'nothing'"):
+        tune(*opened, none, 0.05)
+
+
+def test_interventions_are_named_after_the_goal(tuned):
+    first = tuned.steering.interventions[0]
+    assert isinstance(first, Intervention)
+    assert first.name == "more Comedy (6 latents)"
+
+
+def test_popular_items_come_up_less(opened):
+    run, work = opened
+    counts = popularity_of(work.construction)
+    goal = popularity_goal(counts, planted().catalog.recommendable, more=False)
+    found = tune(run, work, goal, 0.05, compare=False).found
+    rows = {row["measure"]: row for row in found["popularity"]}
+    average = rows["average popularity"]
+    assert average["after"] < average["before"]
+    assert rows["long tail: share of lists"]["after"] > rows["long tail: share of lists"]["before"]
+    assert found["share after"] < found["share before"]
