@@ -13,6 +13,7 @@ from recsae.attributes import ItemAttributes
 from recsae.cases import spread
 from recsae.frontier import Steered
 from recsae.probes import class_means, logistic_probes
+from recsae.steering import active_latents
 from recsae.tuning import natural_path
 from recsae.yardstick import MAX_CASES, Task, attribute_tasks, task_truth
 
@@ -106,16 +107,8 @@ def find_ways(
 
 
 def activations(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """``(n, m)`` of some latents."""
-    slot = torch.full((sae.n_latents,), len(latents))
-    slot[latents] = torch.arange(len(latents))
-    found = []
-    with torch.no_grad():
-        for part in states.split(BATCH):
-            code = sae.encode_sparse(part)
-            z = part.new_zeros(len(part), len(latents) + 1)
-            found.append(z.scatter_add(1, slot[code.indices], code.values)[:, :-1])
-    return torch.cat(found)
+    """``(n, m)`` of some latents on states ``(n, d)``, in batches."""
+    return torch.cat([active_latents(sae, part, latents) for part in states.split(BATCH)])
 
 
 def _moves(path: TuningPath, z: torch.Tensor, directions: torch.Tensor) -> Moves:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -22,23 +22,48 @@ if TYPE_CHECKING:
     from recsae.sae import SAE
 
 
-def make_edit(
-    sae: SAE, interventions: Iterable[Intervention]
-) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The edit of raw states ``(..., d)``: ``h + (z' - z) W_dec``, h itself where z is unchanged.
+class Turning(NamedTuple):
+    """Latents that are turned, ascending, and ``change``: of raw states ``(n, d)``, ``z' - z``
+    for each of them, ``(n, len(latents))``."""
 
-    What the SAE does not reconstruct stays in the state, so an intervention that changes nothing
-    leaves scores bit-equal. Later interventions on a latent act on the result of earlier ones.
+    latents: list[int]
+    change: Callable[[torch.Tensor], torch.Tensor]
+
+
+def turning(sae: SAE, interventions: Iterable[Intervention]) -> Turning:
+    """What interventions do to the activations; later ones act on the result of earlier ones.
 
     Raises
     ------
     InvalidInput
-        A latent that the SAE does not have, or a value (from the edit: an activation) beyond 1e9
-        in size.
+        A latent that the SAE does not have, or a value (from ``change``: an activation) beyond
+        1e9 in size.
     """
     import torch
 
     steps = list(interventions)
+    latents = _checked(steps, sae.n_latents)
+    place = {latent: i for i, latent in enumerate(latents)}
+    which = torch.tensor(latents, dtype=torch.int64)
+
+    def change(states: torch.Tensor) -> torch.Tensor:
+        before = active_latents(sae, states.detach(), which)
+        after = before.clone()
+        for step in steps:
+            columns = [place[latent] for latent in step.latents]
+            after[:, columns] = _turned(step, after[:, columns], before[:, columns] > 0)
+        if not bool((after.abs() <= LIMIT).all()):
+            raise InvalidInput(
+                f"That would make an activation larger than {LIMIT:g}: give smaller values "
+                f"(activations here reach {float(before.abs().max()):.3g})."
+            )
+        return after - before
+
+    return Turning(latents, change)
+
+
+def _checked(steps: list[Intervention], n_latents: int) -> list[int]:
+    """The latents that are turned, ascending."""
     for step in steps:
         if len(step.values) != len(step.latents):
             raise InvalidInput(
@@ -51,31 +76,43 @@ def make_edit(
                     f"-{LIMIT:g} and {LIMIT:g}."
                 )
     latents = sorted({latent for step in steps for latent in step.latents})
-    if latents and not 0 <= latents[0] <= latents[-1] < sae.n_latents:
+    if latents and not 0 <= latents[0] <= latents[-1] < n_latents:
         bad = latents[0] if latents[0] < 0 else latents[-1]
-        raise InvalidInput(f"There is no latent {bad}: the SAE has {sae.n_latents}, from 0 on.")
-    place = {latent: i for i, latent in enumerate(latents)}
+        raise InvalidInput(f"There is no latent {bad}: the SAE has {n_latents}, from 0 on.")
+    return latents
+
+
+def active_latents(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """Activations ``(n, m)`` of some latents on raw states ``(n, d)``, where the SAE is."""
+    import torch
+
+    device = sae.W_dec.device
+    slot = torch.full((sae.n_latents,), len(latents), device=device)
+    slot[latents.to(device)] = torch.arange(len(latents), device=device)
+    with torch.no_grad():
+        code = sae.encode_sparse(states.to(device))
+    z = code.values.new_zeros(len(states), len(latents) + 1)
+    return z.scatter_add(1, slot[code.indices], code.values)[:, :-1]
+
+
+def make_edit(
+    sae: SAE, interventions: Iterable[Intervention]
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The edit of raw states ``(..., d)``: ``h + (z' - z) W_dec``, h itself where z is unchanged.
+
+    What the SAE does not reconstruct stays in the state, so an intervention that changes nothing
+    leaves scores bit-equal. Raises as :func:`turning` does.
+    """
+    import torch
+
+    latents, change_of = turning(sae, interventions)
     directions = sae.directions()[latents]  # what an edit adds is worked out where the SAE is
-    slot = torch.full((sae.n_latents,), len(latents), device=directions.device)
-    slot[latents] = torch.arange(len(latents), device=directions.device)
 
     def edit(states: torch.Tensor) -> torch.Tensor:
         if not latents:
             return states
         flat = states.reshape(-1, states.shape[-1])
-        code = sae.encode_sparse(flat.detach().to(directions.device))
-        before = code.values.new_zeros(len(flat), len(latents) + 1)
-        before = before.scatter_add(1, slot[code.indices], code.values)[:, :-1]
-        after = before.clone()
-        for step in steps:
-            columns = [place[latent] for latent in step.latents]
-            after[:, columns] = _turned(step, after[:, columns], before[:, columns] > 0)
-        if not bool((after.abs() <= LIMIT).all()):
-            raise InvalidInput(
-                f"That would make an activation larger than {LIMIT:g}: give smaller values "
-                f"(activations here reach {float(before.abs().max()):.3g})."
-            )
-        change = after - before
+        change = change_of(flat)
         moved = (change != 0).any(1, keepdim=True).to(flat.device)
         edited = torch.where(moved, flat + (change @ directions).to(flat.device), flat)
         return edited.reshape(states.shape)

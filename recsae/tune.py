@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
 
-MAX_TRIED, MAX_CURVE = 50_000, 10_000
+MAX_TRIED, MAX_CURVE = 100_000, 10_000
 FULL_ITEMS, MIN_CASES = 10_000, 500
 MIN_USERS = 10
 MAX_VALUES = 60

@@ -21,7 +21,7 @@ from recsae.sae import SAE
 from recsae.scoring import verified_latents
 from recsae.sequences import pad, split_users
 from recsae.settings import open_recommender
-from recsae.steering import effect_of, restrict, steer, top_lists
+from recsae.steering import effect_of, restrict, steer, top_lists, turning
 from recsae.steering_file import Steering
 from recsae.wording import concept_name
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from recsae.recommender import Recommender
     from recsae.sequences import Batch
 
-N_SHOWN, N_HISTORY = 10, 9
+N_SHOWN, N_HISTORY, N_PUSHING = 10, 9, 2
 
 
 @dataclass(frozen=True)
@@ -162,18 +162,54 @@ def lists_before_after(
     titles = recommender.catalog.titles
     ids = recommender.catalog.external_ids
     moved = {item: place for place, item in enumerate(before, start=1)}
+    gone = [item for item in before if item not in after]
+    pushed = _pushed(run, interventions, batch, [*after, *gone])
     return {
         "history": [titles[i] for i in history[-N_HISTORY:]],
         "changed": [str(i) for i in interventions],
+        "left the list": [
+            {"item": titles[item], **({"by": pushed[item][1]} if item in pushed else {})}
+            for item in gone
+        ],
         "table": [
             {
                 "place": place,
                 "before": f"{titles[old]} ({ids[old]})",
                 "after": f"{titles[new]} ({ids[new]})",
                 "was": moved.get(new),
+                **({"by": pushed[new][0 if moved.get(new, 99) >= place else 1]} if pushed else {}),
             }
             for place, (old, new) in enumerate(zip(before, after, strict=True), start=1)
         ],
+    }
+
+
+def _pushed(
+    run: OpenRun, interventions: list[Intervention], batch: Batch, items: list[int]
+) -> dict[int, tuple[str, str]]:
+    """For each item the turned latents that raised its score most, and those that lowered it most.
+
+    A latent's push is ``(z' - z) d . e`` less its mean over items, since what is added to all
+    changes no list. Empty where scores are not linear in the states of the run's site.
+    """
+    recommender = run.recommender
+    head = recommender.linear_head()
+    latents, change = turning(run.sae, interventions)
+    if head is None or not latents or run.site not in (None, recommender.sites()[0].name):
+        return {}
+    real = recommender.catalog.recommendable
+    centred = head.items[items] - head.items[np.flatnonzero(real)].mean(0)
+    z = change(recommender.represent(batch, run.site))[0]
+    pushes = (z[:, None] * (run.sae.directions()[latents] @ centred.T)).double().numpy()
+    names = run.dictionary.table.set_index(C.LATENT)[C.NAME]
+
+    def told(push: NDArray[np.float64], sign: int) -> str:
+        best = [j for j in np.argsort(-sign * push)[:N_PUSHING] if sign * push[j] > 0]
+        return ", ".join(f"{names[latents[j]]} ({latents[j]}) {push[j]:+.2f}" for j in best)
+
+    return {
+        item: (told(pushes[:, column], 1), told(pushes[:, column], -1))
+        for column, item in enumerate(items)
     }
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -131,7 +132,8 @@ def of_users():
     with torch.no_grad():
         sae.W_enc.copy_(torch.eye(2))
         sae.W_dec.copy_(torch.eye(2))
-    return OpenRun(None, model, sae, None, None, None, np.array([], dtype=np.int64), None)
+    names = ConceptDictionary(pd.DataFrame({C.LATENT: [0, 1], C.NAME: ["high", "low"]}), None)
+    return OpenRun(None, model, sae, names, None, None, np.array([], dtype=np.int64), None)
 
 
 @pytest.mark.parametrize("mask", [False, True])
@@ -300,3 +302,35 @@ def test_a_cohort_without_held_out_users_cannot_be_measured(opened):
     seen = str(sequences.users[~split_users(sequences)][0])
     with pytest.raises(NotEnoughData, match="None of these users was held out"):
         metrics_before_after(opened, Steering(opened.interventions(("3=9",)), (seen,)))
+
+
+# -- what moved an item ----------------------------------------------------------------------------
+
+
+def test_which_latent_moved_an_item(of_users):
+    """u0 has z = (1, 0) and item i scores i in "high", -i in "low"; the mean over items is 4.5.
+    Without "high" item 6 loses 6 - 4.5, and "low" at 1 takes as much again."""
+    both = Steering([Intervention((0,), "set", 0.0), Intervention((1,), "set", 1.0)])
+    found = lists_before_after(of_users, both, "u0", None, mask_seen=False)
+    by = {row["after"].split("(m")[1]: row["by"] for row in found["table"]}
+    assert by["1)"] == "high (0) +3.50, low (1) +3.50"
+    assert by["6)"] == "high (0) -1.50, low (1) -1.50"
+
+
+def test_items_that_left_a_list_are_named_with_what_lowered_them(opened):
+    steering = Steering(opened.interventions(("3=9",)))
+    found = lists_before_after(opened, steering, "u17", None, mask_seen=False)
+    after = {row["after"] for row in found["table"]}
+    before = [row["before"] for row in found["table"]]
+    left = [text.rsplit(" (", 1)[0] for text in before if text not in after]
+    assert left == [row["item"] for row in found["left the list"]]
+    assert left
+    assert all("(3) -" in row["by"] or not row["by"] for row in found["left the list"])
+
+
+def test_without_a_head_nothing_is_said_of_what_moved_an_item(opened, monkeypatch):
+    monkeypatch.setattr(opened.recommender, "linear_head", lambda: None, raising=False)
+    found = lists_before_after(
+        opened, Steering(opened.interventions(("3=9",))), "u17", None, mask_seen=False
+    )
+    assert all("by" not in row for row in found["table"] + found["left the list"])
