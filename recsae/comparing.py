@@ -134,6 +134,11 @@ def compare_runs(before: Path, after: Path) -> dict[str, Any]:
     }
 
 
+def match_runs(before: Path, after: Path) -> Matched:
+    """How the latents of two finished runs are paired; see :func:`compare_runs`."""
+    return _match(_side(before), _side(after))
+
+
 def strongest(concepts: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     """Of the rows of ``compare_runs`` the first n of each kind of change, where one is verified."""
     table = pd.DataFrame(concepts)

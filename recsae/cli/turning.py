@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     help="A steering file, or the name of one kept with the run; before --set. Repeatable.",
 )
 @click.option("--save", metavar="FILE", help="Keep all this as a steering file; a name or a path.")
+@click.option(
+    "--migrate", metavar="FILE", help="Carry over a steering file of the run in --from to this one."
+)
+@click.option("--from", "old", type=PATH, help="The run that the file of --migrate was made for.")
 @click.option("--list", "listing", is_flag=True, help="The steering files kept with the run.")
 @click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
 @click.option(
@@ -59,6 +63,8 @@ def steer(
     settings: tuple[str, ...],
     files: tuple[str, ...],
     save: str | None,
+    migrate: str | None,
+    old: Path | None,
     listing: bool,
     users: str | None,
     cohort: str | None,
@@ -76,7 +82,9 @@ def steer(
     if listing:
         _list(folder, as_json)
         return
-    if not (settings or files):
+    if (migrate is None) != (old is None):
+        raise InvalidInput("Give --migrate FILE and --from DIR together.")
+    if not (settings or files or migrate):
         raise InvalidInput("Nothing is turned: give --set or --with (see --help), or --list.")
     if sum(bool(x) for x in (user, sequence, everyone)) > 1:
         raise InvalidInput("Give one of --user, --sequence and --all.")
@@ -84,6 +92,9 @@ def steer(
         raise InvalidInput("Give one of --users and --cohort.")
     opened = open_run(folder, device)
     steering = _asked_for(opened, settings, files, users, cohort)
+    carried: dict[str, Any] = {}
+    if migrate and old:
+        steering, carried = _carried_over(folder, old, migrate, steering)
     if user or sequence:
         found = lists_before_after(opened, steering, user, sequence, mask_seen=mask_seen)
     else:
@@ -93,8 +104,13 @@ def steer(
         save_steering(steering, folder, path)
         found["saved"] = str(path)
     if as_json:
-        show_json(found)
+        show_json({**found, **carried})
         return
+    if carried:
+        click.echo(carried["how"] + "\n")
+        rows = carried["latents before"]
+        show_table(list(rows[0]), [list(row.values()) for row in rows])
+        click.echo("")
     table = found.pop("table")
     show_facts(found)
     click.echo("")
@@ -143,6 +159,26 @@ def chosen_users(
 def external_ids(opened: OpenRun, rows: NDArray[np.int64]) -> tuple[str, ...]:
     """Ids of users as people know them."""
     return tuple(str(user) for user in opened.recommender.sequences().users[rows])
+
+
+def _carried_over(
+    folder: Path, old: Path, name: str, steering: Steering
+) -> tuple[Steering, dict[str, Any]]:
+    """What was asked for after a steering file of another run, and what became of its latents."""
+    from recsae.migrating import migrate
+    from recsae.steering_file import place
+
+    moved = migrate(place(old, name), old, folder)
+    if not moved.steering.interventions:
+        raise InvalidInput(
+            f"None of the {len(moved.latents)} latents of {name!r} has a counterpart in {folder}: "
+            "find the concept anew with `recsae concepts --search` or `recsae tune`."
+        )
+    both = moved.steering.interventions + steering.interventions
+    whom = steering if steering.users else moved.steering
+    lost = [row["name"] for row in moved.latents if row["now"] == "left out"]
+    told = {"how": moved.said, "latents before": moved.latents, "left out": lost}
+    return whom._replace(interventions=both), told
 
 
 def _list(folder: Path, as_json: bool) -> None:

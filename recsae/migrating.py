@@ -1,0 +1,111 @@
+"""A steering file carried over to the run of a retrained model, concept by concept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from recsae import columns as C
+from recsae.comparing import match_runs
+from recsae.interventions import Intervention, Statistics
+from recsae.loaded import load_run
+from recsae.scoring import VERIFIED
+from recsae.steering_file import Steering, load_steering
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIRECTLY, BY_NAME = "latent", "name"
+
+
+class Counterpart(NamedTuple):
+    """What stands for a latent in the new run: ``latents``, none where nothing was found."""
+
+    latents: tuple[int, ...]
+    how: str
+    similarity: float
+
+
+class Migrated(NamedTuple):
+    """The steering for the new run; ``latents`` one row for each old latent; ``said`` how."""
+
+    steering: Steering
+    latents: list[dict[str, Any]]
+    said: str
+
+
+def migrate(path: Path, old: Path, new: Path) -> Migrated:
+    """Carry over a steering file made for the run in ``old`` to the run in ``new``.
+
+    A latent becomes the one that is as similar to it (see :func:`recsae.comparing.compare_runs`);
+    where there is none, the verified latents of the new run that have its name; where there are
+    none either it is left out. Activations are carried over in standard deviations of the latents,
+    as dictionaries scale differently; multipliers stay. What a name stands for on the new side is
+    turned once, by the mean of what was done to those of the name that had no counterpart.
+
+    Raises
+    ------
+    InvalidInput, ArtifactMismatch
+        The file is none, is not of the old run, or a folder holds no finished run.
+    """
+    steering = load_steering(old, path)
+    matched = match_runs(old, new)
+    tables = [load_run(folder).concepts.set_index(C.LATENT) for folder in (old, new)]
+    turned = sorted({j for step in steering.interventions for j in step.latents})
+    found = {latent: _counterpart(latent, matched.pairs, *tables) for latent in turned}
+    spread = [Statistics.load(folder).sd for folder in (old, new)]
+    steps = [_carried(step, found, *spread) for step in steering.interventions]
+    names = [table[C.NAME] for table in tables]
+    rows = [
+        {
+            "latent": latent,
+            "name": names[0][latent],
+            "now": ", ".join(map(str, part.latents)) or "left out",
+            "names now": "; ".join(dict.fromkeys(names[1][j] for j in part.latents)),
+            "by": part.how if part.latents else None,
+            "similarity": part.similarity,
+        }
+        for latent, part in found.items()
+    ]
+    kept = [step for step in steps if step is not None]
+    return Migrated(steering._replace(interventions=kept), rows, matched.said)
+
+
+def _counterpart(
+    latent: int, pairs: pd.DataFrame, before: pd.DataFrame, after: pd.DataFrame
+) -> Counterpart:
+    mine = pairs[(pairs["before"] == latent) & (pairs["after"] >= 0) & (pairs["side"] != "after")]
+    mine = mine[mine["similarity"].notna()]  # pairs by name alone are looked up below
+    if len(mine):
+        pair = mine.iloc[0]
+        return Counterpart((int(pair["after"]),), DIRECTLY, float(pair["similarity"]))
+    named = after[(after[C.NAME] == before[C.NAME][latent]) & (after[C.STATUS] == VERIFIED)]
+    return Counterpart(tuple(int(j) for j in named.index), BY_NAME, float("nan"))
+
+
+def _carried(
+    step: Intervention,
+    found: dict[int, Counterpart],
+    old_sd: np.ndarray[Any, np.dtype[np.float64]],
+    new_sd: np.ndarray[Any, np.dtype[np.float64]],
+) -> Intervention | None:
+    """The step on the other side; None where nothing is left of it."""
+    values: dict[int, list[float]] = {}
+    direct: dict[int, list[float]] = {}
+    for latent, value in zip(step.latents, step.values, strict=True):
+        part = found[latent]
+        into = direct if part.how == DIRECTLY else values
+        for other in part.latents:
+            if step.op == "scale":
+                carried = value
+            else:
+                carried = value * float(new_sd[other]) / max(float(old_sd[latent]), 1e-12)
+            into.setdefault(other, []).append(carried)
+    values |= direct  # a counterpart of its own says more than a name
+    if not values:
+        return None
+    latents = tuple(sorted(values))
+    means = tuple(float(np.mean(values[j])) for j in latents)
+    return Intervention(latents, step.op, means, step.name, step.where)
