@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from recsae.whatif import OpenRun
 
 
+N_WRONG = 10
+
+
 @click.command()
 @click.argument("folder", type=PATH)
 @click.option(
@@ -48,6 +51,9 @@ if TYPE_CHECKING:
     metavar="RULE",
     help="Only for users that a rule chooses: 'concept:Horror>0.1' or 'item:Alien'.",
 )
+@click.option(
+    "--check", is_flag=True, help="Turn every verified concept: does its label say what happens?"
+)
 @click.option("--user", help="One user's list before and after.")
 @click.option(
     "--sequence", help="The same for item ids or titles, separated by commas, oldest first."
@@ -68,6 +74,7 @@ def steer(
     listing: bool,
     users: str | None,
     cohort: str | None,
+    check: bool,
     user: str | None,
     sequence: str | None,
     everyone: bool,
@@ -81,6 +88,9 @@ def steer(
 
     if listing:
         _list(folder, as_json)
+        return
+    if check:
+        _check(open_run(folder, device), as_json)
         return
     if (migrate is None) != (old is None):
         raise InvalidInput("Give --migrate FILE and --from DIR together.")
@@ -179,6 +189,36 @@ def _carried_over(
     lost = [row["name"] for row in moved.latents if row["now"] == "left out"]
     told = {"how": moved.said, "latents before": moved.latents, "left out": lost}
     return whom._replace(interventions=both), told
+
+
+def _check(opened: OpenRun, as_json: bool) -> None:
+    from recsae.predictability import WAYS, predictability
+    from recsae.run import Run
+    from recsae.workspace import Workspace
+
+    found = predictability(Workspace(Run(opened.folder), opened.recommender, None))
+    if as_json:
+        show_json(found)
+        return
+    summary = found["summary"]
+    click.echo(
+        f"{summary['n_tried']} of {summary['n_verified']} verified concepts that speak of items "
+        "were turned, one at a time. Shuffled: with the label of another latent.\n"
+    )
+    header = ["intervention", *summary[next(iter(WAYS))]]
+    rows = [[way, *map(_shown, summary[way].values())] for way in WAYS]
+    show_table(header, rows)
+    wrong = [row for row in found["rows"] if row["agrees"] is False]
+    if wrong:
+        click.echo("\nWhere the opposite of the label happens:")
+        shown = sorted(wrong, key=lambda row: -abs(row["change"]))[:N_WRONG]
+        show_table(list(shown[0]), [list(row.values()) for row in shown])
+
+
+def _shown(value: Any) -> Any:
+    return (
+        f"{value[0]:.2f} ({value[1]:.2f} to {value[2]:.2f})" if isinstance(value, list) else value
+    )
 
 
 def _list(folder: Path, as_json: bool) -> None:
