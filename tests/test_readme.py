@@ -57,7 +57,11 @@ def here(text):
 
 @pytest.mark.parametrize(
     "arguments",
-    [c for c in COMMANDS if c[0] in ("concepts", "steer") and not {"--user", "--edit"} & {*c}],
+    [
+        c
+        for c in COMMANDS
+        if c[0] in ("concepts", "steer") and not {"--user", "--edit", "--migrate"} & {*c}
+    ],
     ids=" ".join,
 )
 def test_commands_on_a_run_run(arguments, capsys):
