@@ -9,6 +9,7 @@ import click
 
 from recsae.cli.comparing import compare
 from recsae.cli.explaining import explain
+from recsae.cli.exporting import export
 from recsae.cli.looking import doctor, inspect, plugins
 from recsae.cli.profiling import profile
 from recsae.cli.reading import concepts, report
@@ -60,6 +61,7 @@ for _command in (
     explain,
     steer,
     tune,
+    export,
     compare,
     report,
     plugins,

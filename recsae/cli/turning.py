@@ -101,7 +101,7 @@ def steer(
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
     opened = open_run(folder, device)
-    steering = _asked_for(opened, settings, files, users, cohort)
+    steering = asked_for(opened, settings, files, users, cohort)
     carried: dict[str, Any] = {}
     if migrate and old:
         steering, carried = _carried_over(folder, old, migrate, steering)
@@ -127,7 +127,7 @@ def steer(
     show_table(list(table[0]), [list(row.values()) for row in table])
 
 
-def _asked_for(
+def asked_for(
     opened: OpenRun,
     settings: tuple[str, ...],
     files: tuple[str, ...],

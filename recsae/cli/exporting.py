@@ -1,0 +1,40 @@
+"""The command that takes steering out of recsae: ``export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from recsae.cli.turning import asked_for
+from recsae.console import PATH, show_facts, show_json
+from recsae.errors import InvalidInput
+
+
+@click.command()
+@click.argument("folder", type=PATH)
+@click.option("--with", "files", multiple=True, metavar="FILE", help="A steering file. Repeatable.")
+@click.option("--set", "settings", multiple=True, metavar="SETTING", help="As in recsae steer.")
+@click.option("--out", type=PATH, required=True, help="An empty folder, or one to make.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def export(
+    folder: Path,
+    files: tuple[str, ...],
+    settings: tuple[str, ...],
+    out: Path,
+    device: str,
+    as_json: bool,
+) -> None:
+    """Write the steered model for serving: weights, a loader without recsae, and a recipe."""
+    from recsae.export import export as write
+    from recsae.whatif import open_run
+
+    if not (settings or files):
+        raise InvalidInput("Nothing is turned: give --with or --set.")
+    opened = open_run(folder, device)
+    found = write(opened, asked_for(opened, settings, files, None, None), out)
+    if as_json:
+        show_json(found)
+    else:
+        show_facts(found)

@@ -1,0 +1,182 @@
+"""Steering taken out of recsae: weights, a loader, and arrays for a serving stack."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsae import exported
+from recsae.errors import InvalidInput, RecSAEError
+from recsae.files import write_atomically, write_json
+from recsae.steering import make_edit, turning
+
+if TYPE_CHECKING:
+    import torch
+
+    from recsae.interventions import Intervention
+    from recsae.recommender import LinearHead
+    from recsae.sae import SAE
+    from recsae.steering_file import Steering
+    from recsae.whatif import OpenRun
+
+SELECTED = ("topk", "matryoshka")
+"""Activations that choose the k largest, which is what the loader does."""
+TRIED, TOLERANCE = 256, 1e-4
+README = """# A steered {model}
+
+{what}
+
+- `loader.py`, `weights.safetensors`, `config.json`: `from loader import load; scores =
+  load(".")(states)`. It needs torch and safetensors, nothing else. `states (n, d)` are what the
+  model makes of histories at the site {site!r}; `load(".").edit(states)` are the steered ones.
+- `items.npy (n_items, d)`, `bias.npy`, `ids.json`: the item table, row by row, and the ids of the
+  rows. Rows without an item have the id null: never recommend them.
+- {recipe}
+
+{who}
+"""
+SHIFT = """`shift.npy (d,)`: the steering is the same for every state, so no encoder is needed. Add
+  this vector to the query before the nearest-neighbour search; the index of items stays as is."""
+ENCODER = """The steering depends on the state: put `load(".").edit` in front of the
+  nearest-neighbour search. The index of items stays as it is. It costs one product with {n} x {d}
+  numbers for each query."""
+EVERYBODY = "It is for everybody."
+SOME = "It is for the users in `users.txt`: look there first, and serve the others as before."
+
+
+def export(run: OpenRun, steering: Steering, out: Path) -> dict[str, Any]:
+    """Write a folder that serves the steered model without recsae.
+
+    Raises
+    ------
+    InvalidInput
+        The folder is not empty, scores are not linear in the states of the run's site, or the SAE
+        does not choose its latents by the k largest.
+    RecSAEError
+        The loader does not give the steered scores; nothing is left behind.
+    """
+    recommender, sae = run.recommender, run.sae
+    head = recommender.linear_head()
+    if head is None or run.site not in (None, recommender.sites()[0].name):
+        raise InvalidInput(
+            "Scores are not linear in the states at the run's site, so there is no head to export: "
+            "serve the model with `with recsae.steer(...)` around it."
+        )
+    if sae.config.activation not in SELECTED:
+        raise InvalidInput(
+            f"An SAE with the activation {sae.config.activation!r} cannot be exported, only "
+            f"{' and '.join(SELECTED)}: train one with `recsae run --activation`."
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InvalidInput(f"{out} is not an empty folder: choose another with --out.")
+    config, weights = _module_of(sae, steering.interventions, head, run)
+    _check(run, steering.interventions, exported.SteeredHead(config, weights))
+    _write(out, config, weights, run, steering)
+    return {
+        "out": str(out),
+        "latents": len(config["latents"]),
+        "needs the encoder": _shift(steering.interventions, sae) is None,
+        "for": "everybody" if steering.users is None else f"{len(steering.users):,} users",
+    }
+
+
+def _module_of(
+    sae: SAE, interventions: list[Intervention], head: LinearHead, run: OpenRun
+) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    import torch
+
+    latents = turning(sae, interventions).latents
+    place = {latent: i for i, latent in enumerate(latents)}
+    weights = {
+        name: getattr(sae, name).detach() for name in ("mean", "scale", "W_enc", "b_enc", "b_dec")
+    }
+    real = torch.from_numpy(run.recommender.catalog.recommendable)
+    bias = torch.zeros(len(head.items)) if head.bias is None else head.bias
+    weights |= {"directions": sae.directions()[latents], "items": head.items.detach()}
+    weights |= {"bias": bias.detach(), "recommendable": real}
+    for number, step in enumerate(interventions):
+        value, reached = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
+        columns = [place[latent] for latent in step.latents]
+        value[columns], reached[columns] = torch.tensor(step.values), True
+        weights |= {f"value_{number}": value, f"reached_{number}": reached}
+    steps = [{"op": step.op, "where": step.where, "name": step.name} for step in interventions]
+    config = {"k": sae.config.k, "latents": latents, "steps": steps}
+    return config, {name: value.clone().contiguous().cpu() for name, value in weights.items()}
+
+
+def _check(run: OpenRun, interventions: list[Intervention], module: exported.SteeredHead) -> None:
+    """The module must give the steered scores, on real sequences."""
+    import torch
+
+    sequences, length = run.recommender.sequences(), run.recommender.max_length
+    rows = np.arange(min(TRIED, len(sequences)))
+    ends = sequences.lengths[rows]
+    batch = sequences.batch(rows, np.maximum(0, ends - length), ends, length)
+    states = run.recommender.represent(batch, run.site)
+    with run.recommender.edit(make_edit(run.sae, interventions), run.site):
+        scores = run.recommender.score(batch)
+    real = torch.from_numpy(run.recommender.catalog.recommendable)
+    gap = float((module(states) - scores)[:, real].abs().max())
+    if not gap <= TOLERANCE * (1 + float(scores[:, real].abs().max())):
+        raise RecSAEError(
+            f"The exported module's scores differ from the steered ones by up to {gap:.2g}, so "
+            "nothing was written: steer the model itself with `with recsae.steer(...)`."
+        )
+
+
+def _shift(interventions: list[Intervention], sae: SAE) -> torch.Tensor | None:
+    """The vector ``(d,)`` that is added to every state, if all that is done is adding for all."""
+    if any(step.op != "add" or step.where != "everyone" for step in interventions):
+        return None
+    latents, change = turning(sae, interventions)
+    return (change(sae.mean[None]) @ sae.directions()[latents])[0]
+
+
+def _write(
+    out: Path,
+    config: dict[str, Any],
+    weights: dict[str, torch.Tensor],
+    run: OpenRun,
+    steering: Steering,
+) -> None:
+    from safetensors.torch import save_file
+
+    catalog, shift = run.recommender.catalog, _shift(steering.interventions, run.sae)
+    arrays = {"items": weights["items"], "bias": weights["bias"]}
+    recipe = ENCODER.format(n=run.sae.n_latents, d=run.sae.width)
+    if shift is not None:
+        arrays["shift"], recipe = shift, SHIFT
+    for name, array in arrays.items():
+        write_atomically(out / f"{name}.npy", _saving(array))
+    pairs = zip(catalog.external_ids, catalog.recommendable, strict=True)
+    write_json(out / "ids.json", [str(key) if real else None for key, real in pairs])
+    who = EVERYBODY
+    if steering.users is not None:
+        text = "".join(f"{user}\n" for user in steering.users)
+        write_atomically(out / "users.txt", lambda p: p.write_text(text, encoding="utf-8"))
+        who = (
+            "It is for the users in `users.txt` only: ask for them, and serve the others as before."
+        )
+    page = README.format(
+        model=run.recommender.name,
+        what="; ".join(map(str, steering.interventions)),
+        site=run.recommender.sites()[0].name,
+        recipe=recipe,
+        who=who,
+    )
+    write_atomically(out / "README.md", lambda p: p.write_text(page, encoding="utf-8"))
+    source = inspect.getsource(exported)
+    write_atomically(out / "loader.py", lambda p: p.write_text(source, encoding="utf-8"))
+    write_json(out / "config.json", config)
+    write_atomically(out / "weights.safetensors", lambda p: save_file(weights, p))
+
+
+def _saving(array: torch.Tensor) -> Any:
+    def save(path: Path) -> None:
+        with path.open("wb") as file:
+            np.save(file, array.numpy())
+
+    return save
