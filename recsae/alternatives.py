@@ -49,15 +49,6 @@ class Ways:
     sae: SAE
     head: LinearHead
 
-    def latents(self, cases: Cases) -> Steered:
-        """The path alone, for some cases."""
-        states, moves = torch.from_numpy(cases.states), self._moves(cases)
-        return _added(LATENTS, states, moves, self.head, self.path.longest)
-
-    def _moves(self, cases: Cases) -> Moves:
-        z = activations(self.sae, torch.from_numpy(cases.states), self.path.latents)
-        return _moves(self.path, z, self.sae.directions()[self.path.latents])
-
     def all(self, cases: Cases) -> list[Steered]:
         """Each way, for some cases; the latents come first."""
         states, head = torch.from_numpy(cases.states), self.head
@@ -67,7 +58,7 @@ class Ways:
             rebuilt = torch.cat([self.sae(part) for part in states.split(BATCH)])
         single = torch.eye(states.shape[1])[self.neurons.latents]
         by_neurons = _moves(self.neurons, states[:, self.neurons.latents], single)
-        longest, moves = self.path.longest, self._moves(cases)
+        longest, moves = self.path.longest, _moves_of_latents(self.path, cases, self.sae)
         return [
             _added(LATENTS, states, moves, head, longest),
             Steered(
@@ -78,6 +69,17 @@ class Ways:
             _added(NEURONS, states, by_neurons, head, self.neurons.longest),
             _added(REBUILT, rebuilt, moves, head, longest),
         ]
+
+
+def by_latents(path: TuningPath, cases: Cases, sae: SAE, head: LinearHead) -> Steered:
+    """The path alone, for some cases."""
+    states, moves = torch.from_numpy(cases.states), _moves_of_latents(path, cases, sae)
+    return _added(LATENTS, states, moves, head, path.longest)
+
+
+def _moves_of_latents(path: TuningPath, cases: Cases, sae: SAE) -> Moves:
+    z = activations(sae, torch.from_numpy(cases.states), path.latents)
+    return _moves(path, z, sae.directions()[path.latents])
 
 
 def find_ways(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recsae.sequences import Sequences
 
 N_LAST = 5
+FULL_ITEMS = 10_000
 
 
 @dataclass(frozen=True)
@@ -141,6 +142,16 @@ def recent_items(
     inside = position[:, None] >= back
     items = np.where(inside, sequences.flat[np.where(inside, last[:, None] - back, 0)], 0)
     return items.astype(np.int32)
+
+
+def affordable(limit: int, n_items: int, least: int) -> int:
+    """How many of ``limit`` cases to rank for: fewer, in proportion, where there are more than
+    10,000 items, but not below ``least``.
+
+    >>> affordable(4_000, 5_000, 200), affordable(4_000, 20_000, 200), affordable(4_000, 10**7, 200)
+    (4000, 2000, 200)
+    """
+    return min(limit, max(least, limit * FULL_ITEMS // n_items))
 
 
 def spread(n: int, limit: int) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.cases import spread
+from recsae.cases import affordable, spread
 from recsae.metrics import ndcg_of_lists, ndcg_of_states, top_of_states
 from recsae.named_share import score_metric
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 N_TOP, KEPT = 10, 0.99
 MAX_CASES, MAX_TRIED, MIN_CASES = 3_000, 30_000, 200
-FULL_ITEMS, HALVINGS = 10_000, 8
+HALVINGS = 8
 
 
 class Control(NamedTuple):
@@ -78,8 +78,7 @@ def control(
 
 def _thinned(cases: Cases, limit: int) -> Cases:
     """Fewer cases where there are many items to rank."""
-    affordable = max(MIN_CASES, limit * FULL_ITEMS // cases.catalog.n_items)
-    return cases.take(spread(len(cases), min(limit, affordable)))
+    return cases.take(spread(len(cases), affordable(limit, cases.catalog.n_items, MIN_CASES)))
 
 
 def _moved(cases: Cases, edits: Floats) -> NDArray[np.float32]:

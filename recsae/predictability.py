@@ -15,7 +15,7 @@ import torch
 from scipy.stats import spearmanr
 
 from recsae import columns as C
-from recsae.cases import spread
+from recsae.cases import affordable, spread
 from recsae.errors import InvalidInput
 from recsae.intervals import paired_ratio
 from recsae.interventions import Statistics
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MAX_LATENTS, MAX_CASES, MAX_ACTIVE, FULL_ITEMS = 300, 3_000, 500, 10_000
+MAX_LATENTS, MAX_CASES, MAX_ACTIVE = 300, 3_000, 500
 N_TOP, MIN_CASES = 10, 20
 WAYS = {"x10 where active": 1, "x0.1 where active": -1, "+1 sd": 1, "-1 sd": -1}
 """Interventions, and whether they turn a latent up (1) or down."""
@@ -140,8 +140,8 @@ def _to_try(work: Workspace, head: LinearHead) -> tuple[Tried, int]:
 def _changes(work: Workspace, head: LinearHead, way: str, tried: Tried) -> list[Change]:
     """What one intervention does, for each latent by itself."""
     cases, directions = work.heldout, work.sae.directions()
-    affordable = MAX_CASES * FULL_ITEMS // max(cases.catalog.n_items, FULL_ITEMS)
-    rows = spread(len(cases), max(MIN_CASES, affordable))
+    n_cases = affordable(MAX_CASES, cases.catalog.n_items, MIN_CASES)
+    rows = spread(len(cases), n_cases)
     by_latent = work.sae_codes[1].tocsc()
     before, found = _lists(cases, rows, head, 0.0), []
     for j, latent in enumerate(tried.latents):
@@ -149,7 +149,7 @@ def _changes(work: Workspace, head: LinearHead, way: str, tried: Tried) -> list[
         mine, move = rows, torch.tensor(float(tried.sd[j]) * (1 if way == "+1 sd" else -1))
         if way.startswith("x"):
             column = by_latent[:, [int(latent)]]
-            some = spread(column.nnz, min(MAX_ACTIVE, affordable))
+            some = spread(column.nnz, min(MAX_ACTIVE, n_cases))
             mine, z = column.indices[some].astype(np.int64), torch.from_numpy(column.data[some])
             order = np.argsort(mine)
             mine = mine[order]

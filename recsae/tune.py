@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import scipy.sparse
 import torch
 
 from recsae import columns as C
-from recsae.alternatives import RERANKING, Ways, activations, find_ways
+from recsae.alternatives import RERANKING, Ways, activations, by_latents, find_ways
 from recsae.attributes import DERIVED, ITEM_ITSELF, TERM
-from recsae.cases import spread
+from recsae.cases import affordable, spread
 from recsae.communities import FANS
 from recsae.errors import InvalidInput, NotEnoughData
 from recsae.frontier import (
@@ -27,7 +28,6 @@ from recsae.frontier import (
     strength_within,
 )
 from recsae.popularity import N_CANDIDATES, cohens_d, popularity_figures
-from recsae.sae import sparse_code
 from recsae.steering_file import Steering
 from recsae.tuning import N_LATENTS, fitting_cases, natural_path
 
@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 
     from recsae.cases import Cases
     from recsae.goals import Goal
+    from recsae.recommender import LinearHead
+    from recsae.sae import SAE
     from recsae.tuning import TuningPath
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
 
 MAX_TRIED, MAX_CURVE = 100_000, 10_000
-FULL_ITEMS, MIN_CASES = 10_000, 500
-MIN_USERS = 10
+MIN_CASES, MIN_USERS = 500, 10
 MAX_VALUES = 60
 
 
@@ -99,10 +100,10 @@ def tune(
     if not (goal.items & run.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
     sides = _sides(work, users)
-    path = _path(work, goal, sides, n_latents)
-    ways = find_ways(goal, sides.fit, sides.known, path, work.sae, work.head)
-    strength = strength_within(sides.trial, ways.latents(sides.trial), max_loss)
-    steered = ways.latents(sides.test)
+    sae, head = work.sae, work.head
+    path = _path(sae, head, goal, sides.fit, n_latents)
+    strength = strength_within(sides.trial, by_latents(path, sides.trial, sae, head), max_loss)
+    steered = by_latents(path, sides.test, sae, head)
     before = outcome(sides.test, steered, 0.0, goal.items)
     after = outcome(sides.test, steered, strength, goal.items)
     found = {
@@ -115,8 +116,9 @@ def tune(
     if goal.by_popularity is not None:
         found["popularity"] = popularity_figures(before, after, sides.test, goal.by_popularity)
     if compare:
+        ways = find_ways(goal, sides.fit, sides.known, path, sae, head)
         found["ways"] = _compare(work, ways, sides, goal)
-        found["verdict"] = _verdict(found["ways"], max_loss, goal)
+        found["verdict"] = _verdict(found["ways"])
     return Tuned(
         Steering(path.interventions(strength, f"{goal.name} ({len(path.latents)} latents)")), found
     )
@@ -135,22 +137,19 @@ def _sides(work: Workspace, users: NDArray[np.int64] | None) -> Sides:
             "measured."
         )
     others = np.flatnonzero(known.user % 2 == 1)
-    affordable = MAX_TRIED * FULL_ITEMS // max(known.catalog.n_items, FULL_ITEMS)
-    trial = known.take(others[spread(len(others), max(MIN_CASES, affordable))])
+    n_tried = affordable(MAX_TRIED, known.catalog.n_items, MIN_CASES)
+    trial = known.take(others[spread(len(others), n_tried)])
     return Sides(known, known.take(fitting_cases(known)), trial, test)
 
 
-def _path(work: Workspace, goal: Goal, sides: Sides, n_latents: int) -> TuningPath:
-    sae, cases = work.sae, sides.fit
+def _path(sae: SAE, head: LinearHead, goal: Goal, cases: Cases, n_latents: int) -> TuningPath:
     z = activations(sae, torch.from_numpy(cases.states), torch.arange(sae.n_latents))
     candidates = None
     if goal.by_popularity is not None:
-        code = sparse_code(sae.encode_sparse, cases.states, sae.n_latents)
-        d = np.abs(cohens_d(code, cases, goal.by_popularity))
+        d = np.abs(cohens_d(scipy.sparse.csr_matrix(z.numpy()), cases, goal.by_popularity))
         candidates = np.zeros(sae.n_latents, dtype=bool)
         candidates[np.argsort(-d)[:N_CANDIDATES]] = True
-    assert work.head is not None
-    return natural_path(goal.weights, cases, z, sae.directions(), work.head, candidates, n_latents)
+    return natural_path(goal.weights, cases, z, sae.directions(), head, candidates, n_latents)
 
 
 def _dials(run: OpenRun, path: TuningPath, strength: float) -> list[dict[str, Any]]:
@@ -193,11 +192,9 @@ def _reached(before: Outcome, after: Outcome, sides: Sides) -> dict[str, Any]:
 
 def _compare(work: Workspace, ways: Ways, sides: Sides, goal: Goal) -> list[dict[str, Any]]:
     """Every way's curve on held-out cases, as shares at some losses and as an area."""
-    affordable = max(
-        MIN_CASES, MAX_CURVE * FULL_ITEMS // max(sides.test.catalog.n_items, FULL_ITEMS)
-    )
-    trial = sides.trial.take(spread(len(sides.trial), affordable))
-    test = sides.test.take(spread(len(sides.test), affordable))
+    n_cases = affordable(MAX_CURVE, sides.test.catalog.n_items, MIN_CASES)
+    trial = sides.trial.take(spread(len(sides.trial), n_cases))
+    test = sides.test.take(spread(len(sides.test), n_cases))
     values = _other_values(work, goal)
     before, rows = None, []
     for tried, tested in zip(ways.all(trial), ways.all(test), strict=True):
@@ -231,7 +228,7 @@ def _other_values(work: Workspace, goal: Goal) -> NDArray[np.float64]:
     return table[:, frequent].astype(np.float64)
 
 
-def _verdict(rows: list[dict[str, Any]], max_loss: float, goal: Goal) -> str:
+def _verdict(rows: list[dict[str, Any]]) -> str:
     """Which way wins, and when latents are the better tool all the same."""
     areas = {row["way"]: row["area"] for row in rows}
     best = max(areas, key=lambda way: areas[way])

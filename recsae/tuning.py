@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from recsae.cases import spread
+from recsae.cases import affordable, spread
 from recsae.interventions import Intervention
 from recsae.topk import top_k
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 N_LATENTS, N_STEPS, STEP = 16, 10, 0.15
 N_TOP, RIDGE, SOFTNESS = 10, 1e-3, 0.5
-MAX_CASES, MIN_CASES, FULL_ITEMS = 4_000, 200, 10_000
+MAX_CASES, MIN_CASES = 4_000, 200
 MIN_FIRING = 0.002
 """A multiplier of a latent that is active more seldom than this is not known well enough."""
 BLOCK = 2**25
@@ -119,7 +119,7 @@ def natural_path(
 def fitting_cases(cases: Cases) -> NDArray[np.int64]:
     """Rows to find a path on: every other user's, evenly spread; fewer where items are many."""
     rows = np.flatnonzero(cases.user % 2 == 0)
-    limit = max(MIN_CASES, MAX_CASES * FULL_ITEMS // max(cases.catalog.n_items, FULL_ITEMS))
+    limit = affordable(MAX_CASES, cases.catalog.n_items, MIN_CASES)
     return np.asarray(rows[spread(len(rows), limit)])
 
 

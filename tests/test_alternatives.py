@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.alternatives import LATENTS, REBUILT, RERANKING, activations, find_ways
+from recsae.alternatives import LATENTS, REBUILT, RERANKING, activations, by_latents, find_ways
 from recsae.goals import Goal
 from recsae.sae import SAE, make_config
 from recsae.steering import make_edit
@@ -44,7 +44,9 @@ def test_activations_of_some_latents(sae):
 def test_interventions_do_what_the_path_does(ways, sae):
     with torch.no_grad():
         edited = make_edit(sae, ways.path.interventions(4.0))(STATES)
-    torch.testing.assert_close(ways.latents(cases()).scores(EVERY, 4.0), table().score(edited))
+    torch.testing.assert_close(
+        by_latents(ways.path, cases(), sae, table()).scores(EVERY, 4.0), table().score(edited)
+    )
     torch.testing.assert_close(scores(ways, LATENTS, 4.0), table().score(edited))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.turning import chosen_users, external_ids
+from recsae.cli.turning import chosen_users, external_ids, for_cohort, for_users
 from recsae.console import PATH, show_facts, show_json, show_table
 from recsae.errors import InvalidInput
 
@@ -58,12 +58,8 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     show_default=True,
     help="How much NDCG@10 may be lost on construction users.",
 )
-@click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
-@click.option(
-    "--cohort",
-    metavar="RULE",
-    help="Only for users that a rule chooses: 'concept:Horror>0.1' or 'item:Alien'.",
-)
+@for_users
+@for_cohort
 @click.option(
     "--latents",
     type=click.IntRange(1),

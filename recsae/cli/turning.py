@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 
 N_WRONG = 10
+for_users = click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
+for_cohort = click.option(
+    "--cohort",
+    metavar="RULE",
+    help="Only for users that a rule chooses: 'concept:Horror>0.1' or 'item:Alien'.",
+)
 
 
 @click.command()
@@ -45,12 +51,8 @@ N_WRONG = 10
 )
 @click.option("--from", "old", type=PATH, help="The run that the file of --migrate was made for.")
 @click.option("--list", "listing", is_flag=True, help="The steering files kept with the run.")
-@click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
-@click.option(
-    "--cohort",
-    metavar="RULE",
-    help="Only for users that a rule chooses: 'concept:Horror>0.1' or 'item:Alien'.",
-)
+@for_users
+@for_cohort
 @click.option(
     "--check", is_flag=True, help="Turn every verified concept: does its label say what happens?"
 )
