@@ -46,6 +46,7 @@ class Outcome(NamedTuple):
 
     ndcg: Floats
     share: Floats
+    any: Floats
     n: Floats
     counts: NDArray[np.int64]
 
@@ -53,6 +54,11 @@ class Outcome(NamedTuple):
     def mean_share(self) -> float:
         """Share of the counted items in the top 10, all cases alike."""
         return float(self.share.sum() / self.n.sum())
+
+    @property
+    def lists_with_any(self) -> float:
+        """Part of the lists that have at least one counted item."""
+        return float(self.any.sum() / self.n.sum())
 
 
 class Compared(NamedTuple):
@@ -74,24 +80,38 @@ class Point(NamedTuple):
     counts: NDArray[np.int64]
 
 
-def outcome(cases: Cases, steered: Steered, strength: float, items: NDArray[np.bool_]) -> Outcome:
-    """The lists of all cases at a strength; ``items (n_items,)`` are counted in them."""
+def outcome(
+    cases: Cases,
+    steered: Steered,
+    strength: float,
+    items: NDArray[np.bool_],
+    no_loss: NDArray[np.bool_] | None = None,
+) -> Outcome:
+    """The lists of all cases at a strength; ``items (n_items,)`` are counted in them.
+
+    NDCG@10 is 0, steered or not, where the next item is one of ``no_loss (n_items,)``.
+    """
     k = min(N_TOP, int(cases.catalog.recommendable.sum()))
     counts = np.zeros(cases.catalog.n_items, dtype=np.int64)
-    ndcg, share = np.empty(len(cases)), np.empty(len(cases))
+    ndcg, share, some = (np.empty(len(cases)) for _ in range(3))
     hidden = cases.hidden
     for first in range(0, len(cases), BATCH):
         part = slice(first, min(first + BATCH, len(cases)))
         mine = hidden.take(part) if hidden else None
         lists = best_items(steered.scores(part, strength), cases.catalog, k, mine).numpy()
         ndcg[part] = ndcg_of_lists(lists, cases.targets[part])
-        share[part] = items[lists].mean(1)
+        counted = items[lists]
+        share[part], some[part] = counted.mean(1), counted.any(1)
         counts += np.bincount(lists.ravel(), minlength=len(counts))
+
+    if no_loss is not None:
+        ndcg[no_loss[cases.targets]] = 0
 
     def by_user(values: Floats) -> Floats:
         return np.bincount(cases.user, values, minlength=cases.n_users).astype(np.float64)
 
-    return Outcome(by_user(ndcg), by_user(share), by_user(np.ones(len(cases))), counts)
+    n = by_user(np.ones(len(cases)))
+    return Outcome(by_user(ndcg), by_user(share), by_user(some), n, counts)
 
 
 def compared(after: Outcome, before: Outcome) -> Compared:
@@ -103,16 +123,22 @@ def compared(after: Outcome, before: Outcome) -> Compared:
     )
 
 
-def strength_within(cases: Cases, steered: Steered, loss: float) -> float:
+def strength_within(
+    cases: Cases, steered: Steered, loss: float, no_loss: NDArray[np.bool_] | None = None
+) -> float:
     """The largest strength at which the cases lose at most this part of NDCG@10, by halving.
 
     0 if even very little costs more: some ways, such as replacing states by reconstructions, do.
     """
     nothing = np.zeros(cases.catalog.n_items, dtype=bool)
-    base = outcome(cases, steered, 0.0, nothing).ndcg.sum()
+
+    def total(strength: float) -> float:
+        return float(outcome(cases, steered, strength, nothing, no_loss).ndcg.sum())
+
+    base = total(0.0)
 
     def keeps(strength: float) -> bool:
-        return bool(outcome(cases, steered, strength, nothing).ndcg.sum() >= (1 - loss) * base)
+        return total(strength) >= (1 - loss) * base
 
     low, high = 0.0, steered.longest or 1.0
     if keeps(high):
@@ -128,12 +154,17 @@ def strength_within(cases: Cases, steered: Steered, loss: float) -> float:
 
 
 def curve(
-    cases: Cases, steered: Steered, far: float, items: NDArray[np.bool_], before: Outcome
+    cases: Cases,
+    steered: Steered,
+    far: float,
+    items: NDArray[np.bool_],
+    before: Outcome,
+    no_loss: NDArray[np.bool_] | None = None,
 ) -> list[Point]:
     """Outcomes at strengths from 0 to ``far``, closer together near 0."""
     found = []
     for strength in far * np.linspace(0, 1, POINTS) ** 1.5:
-        after = outcome(cases, steered, float(strength), items)
+        after = outcome(cases, steered, float(strength), items, no_loss)
         kept = float(after.ndcg.sum() / before.ndcg.sum())
         found.append(Point(float(strength), kept, after.mean_share, after.counts))
     return found

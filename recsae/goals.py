@@ -32,20 +32,38 @@ class Goal:
     more: bool = True
     by_popularity: NDArray[np.int64] | None = None
     """How often each item was consumed, where that is what the goal is about."""
+    unlearned: bool = False
+    """The items are not to be recommended at all: that a user goes on to one is no loss."""
+
+    @property
+    def no_loss(self) -> NDArray[np.bool_] | None:
+        """``(n_items,)`` items that accuracy is not asked for; None if it is for all."""
+        return self.items if self.unlearned else None
 
 
-def goal_of(run: OpenRun, more: tuple[str, ...], less: tuple[str, ...]) -> Goal:
+def goal_of(
+    run: OpenRun, more: tuple[str, ...], less: tuple[str, ...], never: tuple[str, ...] = ()
+) -> Goal:
     """More of some attributes, less of others; each counts 1, an item may count several times.
 
-    Counted are the items of what there should be more of; without any, those of the rest.
+    Counted are the items of what there should be more of; without any, those of the rest. What is
+    ``never`` to be recommended is a goal of its own.
 
     Raises
     ------
     InvalidInput
         Nothing is asked for, or a name is unknown.
     """
+    if never:
+        if more or less:
+            raise InvalidInput("Give --never, or --more and --less.")
+        items = np.any([items_of(run, name) for name in never], axis=0)
+        name = f"never {' or '.join(never)}"
+        return Goal(name, -items.astype(np.float32), items, False, unlearned=True)
     if not more and not less:
-        raise InvalidInput("Say what there should be more or less of: --more NAME or --less NAME.")
+        raise InvalidInput(
+            "Say what there should be more or less of: --more NAME, --less NAME or --never NAME."
+        )
     wanted, unwanted = ([items_of(run, name) for name in names] for names in (more, less))
     weights = np.sum([*wanted, *(-items.astype(int) for items in unwanted)], axis=0)
     words = [f"more {name}" for name in more] + [f"less {name}" for name in less]

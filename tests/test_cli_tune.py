@@ -48,6 +48,13 @@ def test_for_a_cohort(said, folder):
     assert "(for everybody)" not in said("steer", folder, "--list").split("some: ")[1]
 
 
+def test_what_a_cohort_is_never_to_be_recommended(said, folder):
+    arguments = ("tune", folder, "--never", "Comedy", "--cohort", "item:50", "--quick")
+    out = said(*arguments)
+    for words in ("goal: never Comedy", "What still leaks", "lists with any", "Side effects"):
+        assert words in out
+
+
 def test_popularity(said, folder):
     out = said("tune", folder, "--popularity", "-", "--quick", "--max-ndcg-loss", "0.02")
     for words in ("goal: less popular items", "Gini coefficient", "users of tail items"):
@@ -60,6 +67,8 @@ def test_popularity(said, folder):
         ((), "Say what there should be more or less of"),
         (("--more", "Comedi"), "Did you mean 'Comedy'"),
         (("--more", "Comedy", "--popularity", "-"), "Give --popularity, or --more and --less"),
+        (("--never", "Comedy", "--popularity", "-"), "or --never"),
+        (("--never", "Comedy", "--less", "Comedy"), "Give --never, or --more and --less"),
         (("--more", "Comedy", "--users", "1", "--cohort", "item:50"), "Give one of"),
         (("--more", "Comedy", "--max-ndcg-loss", "much"), "'much' is no part: write e.g. 1%"),
         (("--more", "Comedy", "--max-ndcg-loss", "100%"), "is no part"),

@@ -47,8 +47,22 @@ def test_outcomes_by_hand():
     np.testing.assert_allclose(after.share, [0.2, 0.1])
     assert after.mean_share == pytest.approx(0.1)
     assert after.ndcg[1] > 0
+    assert (before.lists_with_any, after.lists_with_any) == (0, 1)
     ratio = compared(after, before)
     assert ratio.kept[0] == pytest.approx((1 + RANK_2 + after.ndcg[1]) / (1 + RANK_2))
+
+
+def test_going_on_to_what_is_unlearned_counts_for_nothing():
+    """Without item 1 as a target of the first case, only that of the second case is left."""
+    unlearned = np.arange(N + 1) == 1
+    found = outcome(CASES, raised(), 0.0, unlearned, unlearned)
+    np.testing.assert_allclose(found.ndcg, [RANK_2, 0])
+    np.testing.assert_allclose(found.share, [0.2, 0.1])
+    lower = Steered("lower", lambda part, s: BASE[part] - s * torch.from_numpy(unlearned) * 1.0)
+    only = CASES.take(np.array([0, 1]))
+    # items 1 and 2 may change places, as each is asked for once; below item 3 item 1 loses
+    assert strength_within(only, lower, 0.01) == pytest.approx(2.0, rel=0.05)
+    assert strength_within(only, lower, 0.01, unlearned) > 1e5
 
 
 def test_the_largest_strength_within_a_loss():

@@ -59,8 +59,8 @@ def test_cohens_d_of_a_latent_of_popular_users():
 
 def test_figures_of_lists():
     ones = np.ones(6)
-    before = Outcome(ones, ones, ones, np.array([0, 10, 0, 0, 0, 0, 0, 0, 0]))
-    after = Outcome(ones / 2, ones, ones, np.array([0, 5, 5, 0, 0, 0, 0, 0, 0]))
+    before = Outcome(ones, ones, ones, ones, np.array([0, 10, 0, 0, 0, 0, 0, 0, 0]))
+    after = Outcome(ones / 2, ones, ones, ones, np.array([0, 5, 5, 0, 0, 0, 0, 0, 0]))
     rows = {r["measure"]: r for r in popularity_figures(before, after, CASES, POPULARITY)}
     average = rows["average popularity"]
     assert (average["before"], average["after"]) == (9, 5.5)

@@ -9,7 +9,7 @@ from recsae.attributes import ItemAttributes
 from recsae.concepts import ConceptDictionary
 from recsae.errors import InvalidInput, NotEnoughData
 from recsae.files import read_parquet
-from recsae.frontier import Steered, outcome
+from recsae.frontier import BUDGETS, Steered, outcome
 from recsae.goals import Goal, goal_of
 from recsae.interventions import Intervention, Statistics
 from recsae.popularity import popularity_goal, popularity_of
@@ -81,6 +81,37 @@ def _scored(recommender, cases):
         return recommender.score(batch)
 
     return Steered("the model", scores)
+
+
+def test_what_is_unlearned_leaks_less_for_more_loss(opened):
+    """And what is told at a loss is what the steered model does at that strength."""
+    run, work = opened
+    goal = goal_of(run, (), (), ("Comedy",))
+    found = tune(run, work, goal, 0.05).found
+    rows = found["leakage"]
+    assert [row["allowed loss"] for row in rows] == [0.0, *BUDGETS]
+    shares = [row["share of the top 10"] for row in rows]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] < 0.8 * shares[0]
+    assert rows[0]["share of the top 10"] == pytest.approx(found["share before"])
+    assert all(0 <= row["lists with any"] <= 1 for row in rows)
+    assert rows[0]["lists with any"] > rows[-1]["lists with any"]
+    test = work.heldout
+    told = test.take(np.flatnonzero(~goal.items[test.targets]))  # the others lose nothing
+    path = tune(run, work, goal, 0.05, compare=False).steering.interventions
+    kept = [outcome(told, _scored(planted(), told), 0.0, goal.items).ndcg.sum()]
+    with steer(planted(), run.sae, path):
+        kept.append(outcome(told, _scored(planted(), told), 0.0, goal.items).ndcg.sum())
+    assert kept[1] / kept[0] == pytest.approx(found["NDCG@10 kept"][0], abs=2e-3)
+    assert "filter" in found["verdict"]
+
+
+def test_side_effects_are_of_other_values_those_that_move_most_first(tuned):
+    rows = tuned.found["side effects"]
+    assert rows
+    assert all("Comedy" not in row["value"] for row in rows)
+    moved = [abs(row["after"] - row["before"]) for row in rows]
+    assert moved == sorted(moved, reverse=True)
 
 
 def test_for_some_users(opened, comedy):

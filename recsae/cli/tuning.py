@@ -47,6 +47,12 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 @click.option("--more", multiple=True, metavar="NAME", help="More of an attribute or a concept.")
 @click.option("--less", multiple=True, metavar="NAME", help="Less of it. Both are repeatable.")
 @click.option(
+    "--never",
+    multiple=True,
+    metavar="NAME",
+    help="Unlearn it: what still leaks at each loss. Going on to it is no loss. Repeatable.",
+)
+@click.option(
     "--popularity",
     type=click.Choice(["-", "+"]),
     help="Less (-) or more (+) popular items.",
@@ -75,6 +81,7 @@ def tune(
     folder: Path,
     more: tuple[str, ...],
     less: tuple[str, ...],
+    never: tuple[str, ...],
     popularity: str | None,
     max_ndcg_loss: float,
     users: str | None,
@@ -102,7 +109,7 @@ def tune(
         raise InvalidInput("Give one of --users and --cohort.")
     opened = open_run(folder, device)
     work = Workspace(Run(folder), opened.recommender, None)
-    goal = _goal(opened, work, more, less, popularity)
+    goal = _goal(opened, work, more, less, never, popularity)
     rows, words = chosen_users(opened, users, cohort) if users or cohort else (None, None)
     tuned = reach(
         opened, work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
@@ -123,15 +130,16 @@ def _goal(
     work: Workspace,
     more: tuple[str, ...],
     less: tuple[str, ...],
+    never: tuple[str, ...],
     popularity: str | None,
 ) -> Goal:
     from recsae.goals import goal_of
     from recsae.popularity import popularity_goal, popularity_of
 
     if popularity is None:
-        return goal_of(opened, more, less)
-    if more or less:
-        raise InvalidInput("Give --popularity, or --more and --less.")
+        return goal_of(opened, more, less, never)
+    if more or less or never:
+        raise InvalidInput("Give --popularity, or --more and --less, or --never.")
     counts = popularity_of(work.construction)
     real = opened.recommender.catalog.recommendable
     return popularity_goal(counts, real, more=popularity == "+")
@@ -152,7 +160,9 @@ def _show(found: dict[str, Any]) -> None:
     )
     for title, rows in (
         ("Latents, those turned most first:", found["latents"]),
+        ("What still leaks, held-out users:", found.get("leakage", [])),
         ("Popularity:", found.get("popularity", [])),
+        ("Side effects, shares of the lists:", found["side effects"]),
         (WAYS, found.get("ways", [])),
     ):
         if rows:

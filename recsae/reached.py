@@ -1,0 +1,200 @@
+"""What is told of steering by goal: dials, what was reached, side effects, the other ways."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from recsae import columns as C
+from recsae.alternatives import RERANKING
+from recsae.attributes import DERIVED, ITEM_ITSELF, TERM
+from recsae.cases import affordable, spread
+from recsae.communities import FANS
+from recsae.frontier import (
+    BUDGETS,
+    WORST,
+    area,
+    collateral,
+    compared,
+    curve,
+    outcome,
+    share_at,
+    strength_within,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from recsae.alternatives import Ways
+    from recsae.cases import Cases
+    from recsae.frontier import Outcome, Steered
+    from recsae.goals import Goal
+    from recsae.tuning import TuningPath
+    from recsae.whatif import OpenRun
+    from recsae.workspace import Workspace
+
+MAX_CURVE, MIN_CASES = 10_000, 500
+MAX_VALUES, N_EFFECTS = 60, 8
+
+
+class Sides(NamedTuple):
+    """Construction cases: all, those to find the path on, and others to choose the strength on;
+    and held-out ones."""
+
+    known: Cases
+    fit: Cases
+    trial: Cases
+    test: Cases
+
+
+def dials(run: OpenRun, path: TuningPath, strength: float) -> list[dict[str, Any]]:
+    """What is done to each latent, those that are turned most first."""
+    scale, bias = (x.tolist() for x in path.at(strength))
+    names = run.dictionary.table.set_index(C.LATENT)[C.NAME]
+    rows = []
+    for latent, more, plus in zip(path.latents.tolist(), scale, bias, strict=True):
+        sd = float(run.statistics.sd[latent])
+        rows.append(
+            {
+                "latent": latent,
+                "name": str(names[latent]),
+                "verified": latent in run.verified,
+                "times": 1 + more,
+                "plus sd": plus / sd if sd > 0 else None,
+                "plus": plus,
+            }
+        )
+    size = run.sae.directions()[path.latents].norm(dim=1).tolist()
+    return [
+        row
+        for _, row in sorted(
+            zip(size, rows, strict=True), key=lambda pair: -abs(pair[0] * pair[1]["plus"])
+        )
+    ]
+
+
+def reached(before: Outcome, after: Outcome, sides: Sides) -> dict[str, Any]:
+    """Shares and NDCG of held-out users."""
+    found = compared(after, before)
+    return {
+        "held-out users": sides.test.n_users,
+        "positions": len(sides.test),
+        "NDCG@10 kept": list(found.kept),
+        "share before": before.mean_share,
+        "share after": found.share,
+        "share, times": list(found.change),
+    }
+
+
+def leakage(
+    by: Callable[[Cases], Steered], sides: Sides, goal: Goal, before: Outcome
+) -> list[dict[str, Any]]:
+    """What is still recommended of the goal's items, at each loss allowed on construction users.
+
+    ``by`` steers some cases. Strengths are chosen on construction cases, the rest is of held-out
+    ones; ``before`` is their outcome without steering.
+    """
+    trial = _thinned(sides.trial)
+    tried, steered = by(trial), by(sides.test)
+    rows = [_left(0.0, 0.0, before, before)]
+    for loss in BUDGETS:
+        strength = strength_within(trial, tried, loss, goal.no_loss)
+        after = outcome(sides.test, steered, strength, goal.items, goal.no_loss)
+        rows.append(_left(loss, strength, after, before))
+    return rows
+
+
+def _left(loss: float, strength: float, after: Outcome, before: Outcome) -> dict[str, Any]:
+    kept, low, high = compared(after, before).kept
+    return {
+        "allowed loss": loss,
+        "strength": strength,
+        "NDCG@10 kept": kept,
+        "low": low,
+        "high": high,
+        "share of the top 10": after.mean_share,
+        "lists with any": after.lists_with_any,
+    }
+
+
+def _thinned(cases: Cases) -> Cases:
+    """Fewer cases, where many strengths are tried."""
+    return cases.take(spread(len(cases), affordable(MAX_CURVE, cases.catalog.n_items, MIN_CASES)))
+
+
+def side_effects(
+    work: Workspace, goal: Goal, before: Outcome, after: Outcome
+) -> list[dict[str, Any]]:
+    """The other attribute values whose shares of the lists move most."""
+    names, values = _other_values(work, goal)
+    old, new = (o.counts @ values / o.counts.sum() for o in (before, after))
+    most = np.argsort(-np.abs(new - old), kind="stable")[:N_EFFECTS]
+    return [
+        {"value": names[j], "before": float(old[j]), "after": float(new[j])}
+        for j in most.tolist()
+        if new[j] != old[j]
+    ]
+
+
+def compare_ways(work: Workspace, ways: Ways, sides: Sides, goal: Goal) -> list[dict[str, Any]]:
+    """Every way's curve on held-out cases, as shares at some losses and as an area."""
+    trial, test = _thinned(sides.trial), _thinned(sides.test)
+    _, values = _other_values(work, goal)
+    before, rows = None, []
+    for tried, tested in zip(ways.all(trial), ways.all(test), strict=True):
+        before = before or outcome(test, tested, 0.0, goal.items, goal.no_loss)
+        base = before.mean_share
+        far = strength_within(trial, tried, WORST, goal.no_loss)
+        points = curve(test, tested, far, goal.items, before, goal.no_loss)
+        shares = {loss: share_at(points, loss, base, more=goal.more) for loss in BUDGETS}
+        rows.append(
+            {
+                "way": tested.name,
+                **{f"{100 * loss:g} %": share for loss, share in shares.items()},
+                "area": area(points, base, more=goal.more),
+                "others move": collateral(points, before, values, WORST / 2),
+            }
+        )
+    return rows
+
+
+def _other_values(work: Workspace, goal: Goal) -> tuple[list[str], NDArray[np.float64]]:
+    """The most frequent other attribute values, and ``(n_items, V)`` which items have them."""
+    attributes = work.labeler.attributes
+    plain = [
+        column
+        for column, (name, _) in enumerate(attributes.names)
+        if name not in (*DERIVED, TERM, FANS, ITEM_ITSELF)
+    ]
+    table = np.asarray(attributes.matrix[:, plain].toarray() > 0)
+    other = np.flatnonzero(~(table == goal.items[:, None]).all(0))
+    frequent = other[np.argsort(-table[:, other].sum(0), kind="stable")[:MAX_VALUES]]
+    names = [": ".join(attributes.names[plain[j]]) for j in frequent.tolist()]
+    return names, table[:, frequent].astype(np.float64)
+
+
+def verdict(rows: list[dict[str, Any]], goal: Goal) -> str:
+    """Which way wins, and when latents are the better tool all the same."""
+    areas = {row["way"]: row["area"] for row in rows}
+    best = max(areas, key=lambda way: areas[way])
+    latents = next(iter(areas))
+    beaten = [way for way in areas if areas[way] < areas[latents]]
+    words = f"The latents' curve lies above {len(beaten)} of {len(areas) - 1} other ways"
+    if best != latents:
+        words += f"; {best} reaches most (area {areas[best]:.3f} against {areas[latents]:.3f})"
+    words += "."
+    if goal.unlearned:
+        words += (
+            " Only a filter of the lists by the attribute leaks nothing at all, and it needs the "
+            "attribute of every item: where there is such data and never has to mean never, filter."
+        )
+    elif best == RERANKING:
+        words += (
+            " It needs the attribute of every item when lists are made and knows nothing of the "
+            "sequence: latents are the tool where items have no such data, where only some "
+            "histories should be reached, or where scores are made elsewhere."
+        )
+    return words
