@@ -41,11 +41,11 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
         found = tune(opened, work, goal_of(opened, (name,), ()), loss).found
         areas[name] = {row["way"]: row["area"] for row in found["ways"]}
         moved[name] = {row["way"]: row["others move"] for row in found["ways"]}
-        ratios.append(found["share after"] / found["share before"])
+        ratios.append(found["after"] / found["before"])
         seconds = time.perf_counter() - started
         click.echo(
-            f"| {name} | {found['share before']:.4f} | {found['share after']:.4f} "
-            f"| {_interval(found['share, times'], 2)} | {_interval(found['NDCG@10 kept'], 4)} "
+            f"| {name} | {found['before']:.4f} | {found['after']:.4f} "
+            f"| {_interval(found['times'], 2)} | {_interval(found['NDCG@10 kept'], 4)} "
             f"| {seconds:.0f} |"
         )
     click.echo(f"\nMean of the shares' multiples: {np.mean(ratios):.2f}\n")

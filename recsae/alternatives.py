@@ -2,97 +2,198 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import scipy.sparse
 import torch
 
 from recsae.attributes import ItemAttributes
 from recsae.cases import spread
-from recsae.frontier import Steered
+from recsae.frontier import N_TOP, Steered
 from recsae.probes import class_means, logistic_probes
-from recsae.steering import active_latents
-from recsae.tuning import natural_path
+from recsae.scorers import BATCH
+from recsae.topk import top_k
+from recsae.tuning import natural_path, temperature_of
 from recsae.yardstick import MAX_CASES, Task, attribute_tasks, task_truth
 
 if TYPE_CHECKING:
     from recsae.cases import Cases
     from recsae.goals import Goal
-    from recsae.recommender import LinearHead
     from recsae.sae import SAE
+    from recsae.scorers import Nearby, Scorer
     from recsae.tuning import TuningPath
 
-    Moves = Callable[[slice, float], torch.Tensor]
-
-BATCH, MIN_POSITIVES = 4096, 20
+MIN_POSITIVES = 20
 LATENTS, REBUILT, NEURONS = "latents", "reconstruction steering", "neurons"
 RERANKING, MEAN, PROBE, RANDOM = "re-ranking", "class mean", "probe", "random direction"
+BY_PROBABILITY = "re-ranking by probability"
+N_CANDIDATES, N_TOLD = 300, 1024
+NO_LATENTS = torch.zeros(0, dtype=torch.int64)
 
 
-@dataclass(frozen=True)
-class Ways:
+class Way(NamedTuple):
+    """A way to edit states ``(b, d)`` at a strength, given the activations of ``latents`` there."""
+
+    name: str
+    edit: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+    latents: torch.Tensor = NO_LATENTS
+    longest: float | None = None
+
+    def on(self, scorer: Scorer) -> Steered:
+        """The way taken with some cases."""
+
+        def scores(part: slice, strength: float) -> torch.Tensor:
+            return scorer.scores(part, lambda h, z: self.edit(h, z, strength), self.latents)
+
+        return Steered(self.name, scores, self.longest)
+
+
+def by_latents(path: TuningPath, sae: SAE) -> Way:
+    """Along a path of latents."""
+    directions = sae.directions()[path.latents]
+
+    def edit(states: torch.Tensor, z: torch.Tensor, strength: float) -> torch.Tensor:
+        scale, bias = path.at(strength)
+        return states + (z * scale + bias) @ directions
+
+    return Way(LATENTS, edit, path.latents, path.longest)
+
+
+def by_reconstruction(path: TuningPath, sae: SAE) -> Way:
+    """The same, with what the SAE does not reconstruct thrown away."""
+    way = by_latents(path, sae)
+
+    def edit(states: torch.Tensor, z: torch.Tensor, strength: float) -> torch.Tensor:
+        with torch.no_grad():
+            rebuilt = sae(states)
+        return way.edit(rebuilt, z, strength)
+
+    return way._replace(name=REBUILT, edit=edit)
+
+
+def by_neurons(path: TuningPath) -> Way:
+    """Along a path of single dimensions of the state."""
+
+    def edit(states: torch.Tensor, _: torch.Tensor, strength: float) -> torch.Tensor:
+        scale, bias = path.at(strength)
+        moved = states.clone()
+        moved[:, path.latents] += moved[:, path.latents] * scale + bias
+        return moved
+
+    return Way(NEURONS, edit, longest=path.longest)
+
+
+def along(name: str, vector: torch.Tensor) -> Way:
+    """The same vector ``(d,)`` added to every state."""
+    return Way(name, lambda states, _, strength: states + strength * vector)
+
+
+def re_ranking(scorer: Scorer, goal: Goal) -> Steered:
+    """A constant added to the scores of the goal's items, in units of the scores' spread."""
+    worth = torch.from_numpy(goal.weights)
+    real = torch.from_numpy(scorer.cases.catalog.recommendable)
+    size = float(scorer.scores(slice(0, BATCH))[:, real].std())
+    return Steered(RERANKING, lambda part, strength: scorer.scores(part) + strength * size * worth)
+
+
+def re_ranking_by_probability(scorer: Scorer, goal: Goal) -> Steered:
+    """The list that is worth most by the model's own probabilities: what re-ranking can reach.
+
+    Place by place, from the first, the item with the largest ``p * discount + strength * worth``;
+    ``p`` is the softmax of the scores at the temperature that tells the next items best. Unlike a
+    constant added to scores it changes the lower places of a list first, where NDCG has least to
+    lose. Its scores are the model's, with the items of that list on top.
+    """
+    banned = torch.from_numpy(~scorer.cases.catalog.recommendable)
+    hidden, worth = scorer.cases.hidden, torch.from_numpy(goal.weights)
+    n_places = min(N_TOP, int((~banned).sum()))
+
+    def real(part: slice) -> torch.Tensor:
+        scores = scorer.scores(part).masked_fill(banned, float("-inf"))
+        if hidden is not None:
+            hidden.take(part).hide_in(scores)
+        return scores
+
+    temperature = temperature_of(real(slice(0, N_TOLD)), scorer.cases.targets)
+
+    def scores(part: slice, strength: float) -> torch.Tensor:
+        found = real(part)
+        items = _candidates(found, worth, n_places)
+        p = torch.softmax(found / temperature, 1).gather(1, items)
+        gain = (strength * worth[items]).masked_fill(
+            found.gather(1, items) == float("-inf"), float("-inf")
+        )
+        highest = found.max(1, keepdim=True).values
+        for place in range(n_places):
+            best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
+            item = items.gather(1, best.indices)
+            left = best.values > float("-inf")  # histories may leave fewer items than places
+            raised = torch.where(left, highest + (n_places - place), found.gather(1, item))
+            found.scatter_(1, item, raised)
+            gain.scatter_(1, best.indices, float("-inf"))
+        return found
+
+    return Steered(BY_PROBABILITY, scores)
+
+
+def _candidates(scores: torch.Tensor, worth: torch.Tensor, n: int) -> torch.Tensor:
+    """``(b, m)`` items to make lists of: the first by score, and the n first of those worth most;
+    where one is among both, padding stands for it the second time."""
+    first = top_k(scores, min(N_CANDIDATES, scores.shape[1])).indices
+    worthy = top_k(scores.masked_fill(worth < worth.max(), float("-inf")), n).indices
+    twice = (worthy[:, :, None] == first[:, None, :]).any(2)
+    return torch.cat([first, worthy.masked_fill(twice, 0)], 1)
+
+
+class Ways(NamedTuple):
     """All ways to a goal, fitted on construction cases.
 
-    ``latents``: the path. ``reconstruction steering``: the same, with what the SAE does not
-    reconstruct thrown away. ``neurons``: a path of as many single dimensions of the state, found
-    alike. ``re-ranking``: a constant added to the scores of the items. ``vectors (d,)`` are added
-    to every state: the difference of class means and the weights of a logistic probe, for the
-    attribute as :mod:`recsae.yardstick` asks for it, and a random direction.
+    ``edits``: latents first, then directions that are added to every state (the difference of class
+    means and the weights of a logistic probe, for the attribute as :mod:`recsae.yardstick` asks for
+    it, and a random one), a path of as many neurons found alike, and steering the reconstruction.
     """
 
     goal: Goal
-    path: TuningPath
-    neurons: TuningPath
-    vectors: dict[str, torch.Tensor]
-    sae: SAE
-    head: LinearHead
+    edits: list[Way]
 
-    def all(self, cases: Cases) -> list[Steered]:
-        """Each way, for some cases; the latents come first."""
-        states, head = torch.from_numpy(cases.states), self.head
-        worth = torch.from_numpy(self.goal.weights)
-        spread = float(head.score(states[:BATCH]).std())
-        with torch.no_grad():
-            rebuilt = torch.cat([self.sae(part) for part in states.split(BATCH)])
-        single = torch.eye(states.shape[1])[self.neurons.latents]
-        by_neurons = _moves(self.neurons, states[:, self.neurons.latents], single)
-        longest, moves = self.path.longest, _moves_of_latents(self.path, cases, self.sae)
-        return [
-            _added(LATENTS, states, moves, head, longest),
-            Steered(
-                RERANKING,
-                lambda part, strength: head.score(states[part]) + strength * spread * worth,
-            ),
-            *(_added(name, states, _constant(v), head) for name, v in self.vectors.items()),
-            _added(NEURONS, states, by_neurons, head, self.neurons.longest),
-            _added(REBUILT, rebuilt, moves, head, longest),
-        ]
-
-
-def by_latents(path: TuningPath, cases: Cases, sae: SAE, head: LinearHead) -> Steered:
-    """The path alone, for some cases."""
-    states, moves = torch.from_numpy(cases.states), _moves_of_latents(path, cases, sae)
-    return _added(LATENTS, states, moves, head, path.longest)
-
-
-def _moves_of_latents(path: TuningPath, cases: Cases, sae: SAE) -> Moves:
-    z = activations(sae, torch.from_numpy(cases.states), path.latents)
-    return _moves(path, z, sae.directions()[path.latents])
+    def all(self, scorer: Scorer) -> list[Steered]:
+        """Each way, for some cases; the latents come first, then the two of re-ranking."""
+        first, *others = (way.on(scorer) for way in self.edits)
+        by_scores = (f(scorer, self.goal) for f in (re_ranking, re_ranking_by_probability))
+        return [first, *by_scores, *others]
 
 
 def find_ways(
-    goal: Goal, fit: Cases, known: Cases, path: TuningPath, sae: SAE, head: LinearHead
+    goal: Goal, fit: Cases, known: Cases, path: TuningPath, sae: SAE, near: Nearby
 ) -> Ways:
     """Fit the alternatives on construction cases.
 
-    Neurons on those of the path, directions on all that are ``known``. They are directions of the
-    attribute where the yardstick asks for it; of one too rare for that, of having had it last.
+    Neurons on those of the path, directions on all that are ``known``.
     """
     states = torch.from_numpy(fit.states)
     single = torch.eye(states.shape[1])
-    neurons = natural_path(goal.weights, fit, states, single, head, n_latents=len(path.latents))
+    neurons = natural_path(goal.weights, fit, states, single, near, n_latents=len(path.latents))
+    vectors = directions_to(goal, known, states)
+    return Ways(
+        goal,
+        [
+            by_latents(path, sae),
+            *(along(name, vector) for name, vector in vectors.items()),
+            by_neurons(neurons),
+            by_reconstruction(path, sae),
+        ],
+    )
+
+
+def directions_to(goal: Goal, known: Cases, states: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Directions ``(d,)`` as long as ``states (n, d)`` spread: a random one and, where the
+    attribute can be told on the known cases, supervised ones.
+
+    They are of the attribute where the yardstick asks for it; of one too rare for that, of having
+    had it last.
+    """
     items = scipy.sparse.csr_matrix(goal.items[:, None].astype("int8"))
     attribute = ItemAttributes(items, (("goal", goal.name),))
     tasks = attribute_tasks(attribute, known) or [Task(0, "last")]
@@ -104,30 +205,4 @@ def find_ways(
         found[MEAN] = sign * torch.from_numpy(class_means(known.states, truth)[0])
         found[PROBE] = sign * torch.from_numpy(logistic_probes(known.states, truth)[0])
     size = float(states.std(0).norm())
-    vectors = {name: (v / v.norm() * size).float() for name, v in found.items()}
-    return Ways(goal, path, neurons, vectors, sae, head)
-
-
-def activations(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """``(n, m)`` of some latents on states ``(n, d)``, in batches."""
-    return torch.cat([active_latents(sae, part, latents) for part in states.split(BATCH)])
-
-
-def _moves(path: TuningPath, z: torch.Tensor, directions: torch.Tensor) -> Moves:
-    def moved(part: slice, strength: float) -> torch.Tensor:
-        scale, bias = path.at(strength)
-        return (z[part] * scale + bias) @ directions
-
-    return moved
-
-
-def _constant(vector: torch.Tensor) -> Moves:
-    return lambda part, strength: strength * vector
-
-
-def _added(
-    name: str, states: torch.Tensor, moves: Moves, head: LinearHead, longest: float | None = None
-) -> Steered:
-    return Steered(
-        name, lambda part, strength: head.score(states[part] + moves(part, strength)), longest
-    )
+    return {name: (v / v.norm() * size).float() for name, v in found.items()}

@@ -41,6 +41,16 @@ class Steered:
     longest: float | None = None
 
 
+class Counted(NamedTuple):
+    """``values (n_items,)``: what an item counts in a list, 1 for those that are the goal.
+
+    ``no_loss (n_items,)``: NDCG@10 is 0, steered or not, where the next item is one of these.
+    """
+
+    values: Floats
+    no_loss: NDArray[np.bool_] | None = None
+
+
 class Outcome(NamedTuple):
     """What lists are like. Sums per user ``(n_users,)``, and ``counts (n_items,)`` of all lists."""
 
@@ -52,12 +62,12 @@ class Outcome(NamedTuple):
 
     @property
     def mean_share(self) -> float:
-        """Share of the counted items in the top 10, all cases alike."""
+        """Mean value of the items in the top 10, all cases alike."""
         return float(self.share.sum() / self.n.sum())
 
     @property
     def lists_with_any(self) -> float:
-        """Part of the lists that have at least one counted item."""
+        """Part of the lists that have at least one item that counts."""
         return float(self.any.sum() / self.n.sum())
 
 
@@ -80,17 +90,8 @@ class Point(NamedTuple):
     counts: NDArray[np.int64]
 
 
-def outcome(
-    cases: Cases,
-    steered: Steered,
-    strength: float,
-    items: NDArray[np.bool_],
-    no_loss: NDArray[np.bool_] | None = None,
-) -> Outcome:
-    """The lists of all cases at a strength; ``items (n_items,)`` are counted in them.
-
-    NDCG@10 is 0, steered or not, where the next item is one of ``no_loss (n_items,)``.
-    """
+def outcome(cases: Cases, steered: Steered, strength: float, counted: Counted) -> Outcome:
+    """The lists of all cases at a strength."""
     k = min(N_TOP, int(cases.catalog.recommendable.sum()))
     counts = np.zeros(cases.catalog.n_items, dtype=np.int64)
     ndcg, share, some = (np.empty(len(cases)) for _ in range(3))
@@ -100,12 +101,11 @@ def outcome(
         mine = hidden.take(part) if hidden else None
         lists = best_items(steered.scores(part, strength), cases.catalog, k, mine).numpy()
         ndcg[part] = ndcg_of_lists(lists, cases.targets[part])
-        counted = items[lists]
-        share[part], some[part] = counted.mean(1), counted.any(1)
+        values = counted.values[lists]
+        share[part], some[part] = values.mean(1), (values > 0).any(1)
         counts += np.bincount(lists.ravel(), minlength=len(counts))
-
-    if no_loss is not None:
-        ndcg[no_loss[cases.targets]] = 0
+    if counted.no_loss is not None:
+        ndcg[counted.no_loss[cases.targets]] = 0
 
     def by_user(values: Floats) -> Floats:
         return np.bincount(cases.user, values, minlength=cases.n_users).astype(np.float64)
@@ -123,17 +123,14 @@ def compared(after: Outcome, before: Outcome) -> Compared:
     )
 
 
-def strength_within(
-    cases: Cases, steered: Steered, loss: float, no_loss: NDArray[np.bool_] | None = None
-) -> float:
+def strength_within(cases: Cases, steered: Steered, loss: float, counted: Counted) -> float:
     """The largest strength at which the cases lose at most this part of NDCG@10, by halving.
 
     0 if even very little costs more: some ways, such as replacing states by reconstructions, do.
     """
-    nothing = np.zeros(cases.catalog.n_items, dtype=bool)
 
     def total(strength: float) -> float:
-        return float(outcome(cases, steered, strength, nothing, no_loss).ndcg.sum())
+        return float(outcome(cases, steered, strength, counted).ndcg.sum())
 
     base = total(0.0)
 
@@ -154,17 +151,12 @@ def strength_within(
 
 
 def curve(
-    cases: Cases,
-    steered: Steered,
-    far: float,
-    items: NDArray[np.bool_],
-    before: Outcome,
-    no_loss: NDArray[np.bool_] | None = None,
+    cases: Cases, steered: Steered, far: float, counted: Counted, before: Outcome
 ) -> list[Point]:
     """Outcomes at strengths from 0 to ``far``, closer together near 0."""
     found = []
     for strength in far * np.linspace(0, 1, POINTS) ** 1.5:
-        after = outcome(cases, steered, float(strength), items, no_loss)
+        after = outcome(cases, steered, float(strength), counted)
         kept = float(after.ndcg.sum() / before.ndcg.sum())
         found.append(Point(float(strength), kept, after.mean_share, after.counts))
     return found

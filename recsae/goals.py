@@ -9,6 +9,7 @@ import numpy as np
 
 from recsae import columns as C
 from recsae.errors import InvalidInput, nearest
+from recsae.frontier import Counted
 from recsae.interventions import Intervention
 
 if TYPE_CHECKING:
@@ -36,9 +37,17 @@ class Goal:
     """The items are not to be recommended at all: that a user goes on to one is no loss."""
 
     @property
-    def no_loss(self) -> NDArray[np.bool_] | None:
-        """``(n_items,)`` items that accuracy is not asked for; None if it is for all."""
-        return self.items if self.unlearned else None
+    def counted(self) -> Counted:
+        """What is counted in the lists: the items, or how popular they are."""
+        if self.by_popularity is not None:
+            return Counted(self.by_popularity.astype(np.float64))
+        return Counted(self.items.astype(np.float64), self.items if self.unlearned else None)
+
+    @property
+    def quantity(self) -> str:
+        """Its name, for people."""
+        popular = self.by_popularity is not None
+        return f"{'average popularity' if popular else 'share'} of the top 10"
 
 
 def goal_of(

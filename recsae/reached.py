@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae import columns as C
-from recsae.alternatives import RERANKING
+from recsae.alternatives import BY_PROBABILITY, RERANKING
 from recsae.attributes import DERIVED, ITEM_ITSELF, TERM
-from recsae.cases import affordable, spread
+from recsae.cases import spread
 from recsae.communities import FANS
 from recsae.frontier import (
     BUDGETS,
@@ -22,6 +22,8 @@ from recsae.frontier import (
     share_at,
     strength_within,
 )
+from recsae.popularity import gini
+from recsae.scorers import n_scored, scorer_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
 
-MAX_CURVE, MIN_CASES = 10_000, 500
+MAX_CURVE, MAX_SHOWN, MIN_CASES = 10_000, 30_000, 500
 MAX_VALUES, N_EFFECTS = 60, 8
 
 
@@ -77,52 +79,67 @@ def dials(run: OpenRun, path: TuningPath, strength: float) -> list[dict[str, Any
 
 
 def reached(before: Outcome, after: Outcome, sides: Sides) -> dict[str, Any]:
-    """Shares and NDCG of held-out users."""
+    """The goal's quantity and NDCG of held-out users."""
     found = compared(after, before)
     return {
         "held-out users": sides.test.n_users,
         "positions": len(sides.test),
         "NDCG@10 kept": list(found.kept),
-        "share before": before.mean_share,
-        "share after": found.share,
-        "share, times": list(found.change),
+        "before": before.mean_share,
+        "after": found.share,
+        "times": list(found.change),
     }
 
 
-def leakage(
-    by: Callable[[Cases], Steered], sides: Sides, goal: Goal, before: Outcome
+def strengths(
+    work: Workspace, by: Callable[[Cases], Steered], sides: Sides, goal: Goal
 ) -> list[dict[str, Any]]:
-    """What is still recommended of the goal's items, at each loss allowed on construction users.
+    """What is reached at each loss that construction users are allowed.
 
     ``by`` steers some cases. Strengths are chosen on construction cases, the rest is of held-out
-    ones; ``before`` is their outcome without steering.
+    ones.
     """
-    trial = _thinned(sides.trial)
-    tried, steered = by(trial), by(sides.test)
-    rows = [_left(0.0, 0.0, before, before)]
+    trial, test = _thinned(work, sides.trial), _thinned(work, sides.test, MAX_SHOWN)
+    tried, steered = by(trial), by(test)
+    before = outcome(test, steered, 0.0, goal.counted)
+    real = test.catalog.recommendable
+    rows = [_at(0.0, 0.0, before, before, goal, real)]
     for loss in BUDGETS:
-        strength = strength_within(trial, tried, loss, goal.no_loss)
-        after = outcome(sides.test, steered, strength, goal.items, goal.no_loss)
-        rows.append(_left(loss, strength, after, before))
+        strength = strength_within(trial, tried, loss, goal.counted)
+        after = outcome(test, steered, strength, goal.counted)
+        rows.append(_at(loss, strength, after, before, goal, real))
     return rows
 
 
-def _left(loss: float, strength: float, after: Outcome, before: Outcome) -> dict[str, Any]:
-    kept, low, high = compared(after, before).kept
-    return {
+def _at(
+    loss: float,
+    strength: float,
+    after: Outcome,
+    before: Outcome,
+    goal: Goal,
+    real: NDArray[np.bool_],
+) -> dict[str, Any]:
+    found = compared(after, before)
+    row = {
         "allowed loss": loss,
         "strength": strength,
-        "NDCG@10 kept": kept,
-        "low": low,
-        "high": high,
-        "share of the top 10": after.mean_share,
-        "lists with any": after.lists_with_any,
+        "NDCG@10 kept": found.kept[0],
+        "low": found.kept[1],
+        "high": found.kept[2],
+        goal.quantity: after.mean_share,
+        "times": found.change[0],
     }
+    if goal.unlearned:
+        row["lists with any"] = after.lists_with_any
+    if goal.by_popularity is not None:
+        row["Gini coefficient"] = gini(after.counts[real])
+        row["head: share of lists"] = float(after.counts[goal.items].sum() / after.counts.sum())
+    return row
 
 
-def _thinned(cases: Cases) -> Cases:
+def _thinned(work: Workspace, cases: Cases, limit: int = MAX_CURVE) -> Cases:
     """Fewer cases, where many strengths are tried."""
-    return cases.take(spread(len(cases), affordable(MAX_CURVE, cases.catalog.n_items, MIN_CASES)))
+    return cases.take(spread(len(cases), n_scored(work, limit, MIN_CASES)))
 
 
 def side_effects(
@@ -139,23 +156,25 @@ def side_effects(
     ]
 
 
-def compare_ways(work: Workspace, ways: Ways, sides: Sides, goal: Goal) -> list[dict[str, Any]]:
-    """Every way's curve on held-out cases, as shares at some losses and as an area."""
-    trial, test = _thinned(sides.trial), _thinned(sides.test)
-    _, values = _other_values(work, goal)
+def compare_ways(work: Workspace, ways: Ways, sides: Sides) -> list[dict[str, Any]]:
+    """Every way's curve on held-out cases, as values at some losses and as an area."""
+    goal, trial, test = ways.goal, _thinned(work, sides.trial), _thinned(work, sides.test)
+    _, others = _other_values(work, goal)
     before, rows = None, []
-    for tried, tested in zip(ways.all(trial), ways.all(test), strict=True):
-        before = before or outcome(test, tested, 0.0, goal.items, goal.no_loss)
+    for tried, tested in zip(
+        *(ways.all(scorer_of(work, cases)) for cases in (trial, test)), strict=True
+    ):
+        before = before or outcome(test, tested, 0.0, goal.counted)
         base = before.mean_share
-        far = strength_within(trial, tried, WORST, goal.no_loss)
-        points = curve(test, tested, far, goal.items, before, goal.no_loss)
+        far = strength_within(trial, tried, WORST, goal.counted)
+        points = curve(test, tested, far, goal.counted, before)
         shares = {loss: share_at(points, loss, base, more=goal.more) for loss in BUDGETS}
         rows.append(
             {
                 "way": tested.name,
                 **{f"{100 * loss:g} %": share for loss, share in shares.items()},
                 "area": area(points, base, more=goal.more),
-                "others move": collateral(points, before, values, WORST / 2),
+                "others move": collateral(points, before, others, WORST / 2),
             }
         )
     return rows
@@ -191,7 +210,7 @@ def verdict(rows: list[dict[str, Any]], goal: Goal) -> str:
             " Only a filter of the lists by the attribute leaks nothing at all, and it needs the "
             "attribute of every item: where there is such data and never has to mean never, filter."
         )
-    elif best == RERANKING:
+    elif best in (RERANKING, BY_PROBABILITY):
         words += (
             " It needs the attribute of every item when lists are made and knows nothing of the "
             "sequence: latents are the tool where items have no such data, where only some "

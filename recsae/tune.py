@@ -8,8 +8,8 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from recsae.alternatives import activations, by_latents, find_ways
-from recsae.cases import affordable, spread
+from recsae.alternatives import by_latents, find_ways
+from recsae.cases import spread
 from recsae.errors import InvalidInput, NotEnoughData
 from recsae.frontier import outcome, strength_within
 from recsae.popularity import N_CANDIDATES, cohens_d, popularity_figures
@@ -18,13 +18,14 @@ from recsae.reached import (
     Sides,
     compare_ways,
     dials,
-    leakage,
     reached,
     side_effects,
+    strengths,
     verdict,
 )
+from recsae.scorers import activations, linearised, n_scored, scorer_of
 from recsae.steering_file import Steering
-from recsae.tuning import N_LATENTS, fitting_cases, natural_path
+from recsae.tuning import N_LATENTS, natural_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
     from recsae.cases import Cases
     from recsae.frontier import Steered
     from recsae.goals import Goal
-    from recsae.recommender import LinearHead
     from recsae.sae import SAE
+    from recsae.scorers import Nearby
     from recsae.tuning import TuningPath
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
 
-MAX_TRIED, MIN_USERS = 100_000, 10
+MAX_FITTED, MIN_FITTED = 4_000, 200
+MAX_TRIED, MAX_TESTED, MIN_USERS = 100_000, 1_000_000, 10
 
 
 class Tuned(NamedTuple):
@@ -60,6 +62,9 @@ def tune(
 ) -> Tuned:
     """Find latents and strengths on construction users; report on held-out ones.
 
+    Where scores are not linear in the states of the run's site, the path is found by how they
+    change on average, and everything else by running the model, on fewer cases.
+
     Parameters
     ----------
     max_loss
@@ -72,44 +77,38 @@ def tune(
     Raises
     ------
     InvalidInput
-        Scores are not linear in the states of the run's site, or nothing fits the goal.
+        Nothing fits the goal.
     NotEnoughData
         None of the users was held out.
     """
-    if work.head is None:
-        raise InvalidInput(
-            f"Scores are not linear in the states at {work.site!r}, so no strengths can be worked "
-            "out there: turn latents with `recsae steer --set`, or make a run of the default site."
-        )
     if not (goal.items & run.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
     sides = _sides(work, users)
-    sae, head = work.sae, work.head
-    path = _path(sae, head, goal, sides.fit, n_latents)
+    near = linearised(scorer_of(work, sides.fit))
+    path = _path(work.sae, near, goal, sides.fit, n_latents)
+    way = by_latents(path, work.sae)
 
     def by(cases: Cases) -> Steered:
-        return by_latents(path, cases, sae, head)
+        return way.on(scorer_of(work, cases))
 
-    strength = strength_within(sides.trial, by(sides.trial), max_loss, goal.no_loss)
+    strength = strength_within(sides.trial, by(sides.trial), max_loss, goal.counted)
     steered = by(sides.test)
-    before, after = (
-        outcome(sides.test, steered, s, goal.items, goal.no_loss) for s in (0.0, strength)
-    )
+    before, after = (outcome(sides.test, steered, s, goal.counted) for s in (0.0, strength))
     found = {
         "goal": goal.name,
+        "quantity": goal.quantity,
         "allowed loss": max_loss,
         "strength": strength,
         "latents": dials(run, path, strength),
         **reached(before, after, sides),
+        "strengths": strengths(work, by, sides, goal),
         "side effects": side_effects(work, goal, before, after),
     }
-    if goal.unlearned:
-        found["leakage"] = leakage(by, sides, goal, before)
     if goal.by_popularity is not None:
         found["popularity"] = popularity_figures(before, after, sides.test, goal.by_popularity)
     if compare:
-        ways = find_ways(goal, sides.fit, sides.known, path, sae, head)
-        found["ways"] = compare_ways(work, ways, sides, goal)
+        ways = find_ways(goal, sides.fit, sides.known, path, work.sae, near)
+        found["ways"] = compare_ways(work, ways, sides)
         found["verdict"] = verdict(found["ways"], goal)
     return Tuned(
         Steering(path.interventions(strength, f"{goal.name} ({len(path.latents)} latents)")), found
@@ -128,17 +127,18 @@ def _sides(work: Workspace, users: NDArray[np.int64] | None) -> Sides:
             "None of these users was held out for testing, so what is reached for them cannot be "
             "measured."
         )
-    others = np.flatnonzero(known.user % 2 == 1)
-    n_tried = affordable(MAX_TRIED, known.catalog.n_items, MIN_CASES)
-    trial = known.take(others[spread(len(others), n_tried)])
-    return Sides(known, known.take(fitting_cases(known)), trial, test)
+    ours, others = (np.flatnonzero(known.user % 2 == half) for half in (0, 1))
+    fit = ours[spread(len(ours), n_scored(work, MAX_FITTED, MIN_FITTED))]
+    trial = others[spread(len(others), n_scored(work, MAX_TRIED, MIN_CASES))]
+    test = test.take(spread(len(test), n_scored(work, MAX_TESTED, MIN_CASES)))
+    return Sides(known, known.take(fit), known.take(trial), test)
 
 
-def _path(sae: SAE, head: LinearHead, goal: Goal, cases: Cases, n_latents: int) -> TuningPath:
+def _path(sae: SAE, near: Nearby, goal: Goal, cases: Cases, n_latents: int) -> TuningPath:
     z = activations(sae, torch.from_numpy(cases.states), torch.arange(sae.n_latents))
     candidates = None
     if goal.by_popularity is not None:
         d = np.abs(cohens_d(scipy.sparse.csr_matrix(z.numpy()), cases, goal.by_popularity))
         candidates = np.zeros(sae.n_latents, dtype=bool)
         candidates[np.argsort(-d)[:N_CANDIDATES]] = True
-    return natural_path(goal.weights, cases, z, sae.directions(), head, candidates, n_latents)
+    return natural_path(goal.weights, cases, z, sae.directions(), near, candidates, n_latents)

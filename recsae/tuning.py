@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from recsae.cases import affordable, spread
 from recsae.interventions import Intervention
 from recsae.topk import top_k
 
@@ -22,11 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
-    from recsae.recommender import LinearHead
+    from recsae.scorers import Nearby
 
 N_LATENTS, N_STEPS, STEP = 16, 10, 0.15
 N_TOP, RIDGE, SOFTNESS = 10, 1e-3, 0.5
-MAX_CASES, MIN_CASES = 4_000, 200
 MIN_FIRING = 0.002
 """A multiplier of a latent that is active more seldom than this is not known well enough."""
 BLOCK = 2**25
@@ -71,7 +69,7 @@ def natural_path(
     cases: Cases,
     z: torch.Tensor,
     directions: torch.Tensor,
-    head: LinearHead,
+    near: Nearby,
     candidates: NDArray[np.bool_] | None = None,
     n_latents: int = N_LATENTS,
 ) -> TuningPath:
@@ -83,6 +81,8 @@ def natural_path(
         ``(n_items,)`` worth of an item in the list.
     z, directions
         Activations ``(n, m)`` of the cases, and what one unit adds to a state ``(m, d)``.
+    near
+        How the cases' scores follow their states.
     candidates
         ``(m,)`` which latents may be chosen; all if None.
 
@@ -92,11 +92,11 @@ def natural_path(
     that rises with its score above the tenth. The metric is the Fisher information of the softmax
     over items, at the temperature at which it tells the next items best.
     """
-    lists = _Lists(weights, cases, head)
+    lists = _Lists(weights, cases, near)
     goal, fisher = lists.slopes(lists.states)
     chosen = _choose(goal, fisher, z, directions, candidates, n_latents)
     mine, along = z[:, chosen], directions[chosen]
-    moves = along @ head.items.T
+    moves = along @ near.head.items.T
     m = len(chosen)
     fixed = torch.cat([(mine > 0).float().mean(0) < MIN_FIRING, torch.zeros(m, dtype=torch.bool)])
     dials = torch.zeros(2 * m)
@@ -114,13 +114,6 @@ def natural_path(
         steps.append(dials)
     path = torch.stack(steps)
     return TuningPath(chosen, path[:, :m], path[:, m:])
-
-
-def fitting_cases(cases: Cases) -> NDArray[np.int64]:
-    """Rows to find a path on: every other user's, evenly spread; fewer where items are many."""
-    rows = np.flatnonzero(cases.user % 2 == 0)
-    limit = affordable(MAX_CASES, cases.catalog.n_items, MIN_CASES)
-    return np.asarray(rows[spread(len(rows), limit)])
 
 
 def _choose(
@@ -165,41 +158,44 @@ def _choose(
     return torch.tensor(chosen + rest[by_multiplier[rest] >= 0].tolist())
 
 
+def temperature_of(scores: torch.Tensor, targets: NDArray[np.int32]) -> float:
+    """At which the softmax of scores ``(n, n_items)`` tells the next items best: scores need not
+    be logits. What cannot be recommended has -inf; of ``targets`` the first n count."""
+    next_items = torch.from_numpy(targets[: len(scores)].astype(np.int64))[:, None]
+    where = scores.gather(1, next_items)[:, 0] > float("-inf")
+    spread = max(float(scores[scores > float("-inf")].std()), 1e-6)
+    tried = [spread * 2.0**e for e in range(-5, 3)]
+
+    def likelihood(t: float) -> float:
+        told = torch.log_softmax(scores[where] / t, 1).gather(1, next_items[where])
+        return float(told.mean())
+
+    return max(tried, key=likelihood) if bool(where.any()) else spread
+
+
 class _Lists:
     """The soft lists of some cases, and how they and the model's distribution change."""
 
-    def __init__(self, weights: NDArray[np.float32], cases: Cases, head: LinearHead) -> None:
-        self.head = head
+    def __init__(self, weights: NDArray[np.float32], cases: Cases, near: Nearby) -> None:
+        self.near = near
         self.cases = cases
         self.states = torch.from_numpy(cases.states)
         self.weights = torch.from_numpy(weights)
-        self.batch = max(1, BLOCK // head.items.shape[0])
+        self.batch = max(1, BLOCK // len(weights))
         self.real = torch.from_numpy(cases.catalog.recommendable)
         scores = self._scores(self.states[: self.batch], 0)
         known = scores > float("-inf")
         self.softness = SOFTNESS * max(float(scores[known].std()), 1e-6)
-        self.temperature = self._temperature(scores)
+        self.temperature = temperature_of(scores, cases.targets)
 
     def _scores(self, states: torch.Tensor, first: int) -> torch.Tensor:
         """What can be recommended for the cases from ``first`` on; the rest has -inf."""
-        scores = self.head.score(states).masked_fill(~self.real, float("-inf"))
+        part = slice(first, first + len(states))
+        scores = self.near.score(states, part).masked_fill(~self.real, float("-inf"))
         hidden = self.cases.hidden
         if hidden is not None:
-            hidden.take(slice(first, first + len(states))).hide_in(scores)
+            hidden.take(part).hide_in(scores)
         return scores
-
-    def _temperature(self, scores: torch.Tensor) -> float:
-        """At which the softmax tells the next items best; scores need not be logits."""
-        targets = torch.from_numpy(self.cases.targets[: len(scores)].astype(np.int64))
-        where = scores.gather(1, targets[:, None])[:, 0] > float("-inf")
-        spread = self.softness / SOFTNESS
-        tried = [spread * 2.0**e for e in range(-5, 3)]
-
-        def likelihood(t: float) -> float:
-            told = torch.log_softmax(scores[where] / t, 1).gather(1, targets[where, None])
-            return float(told.mean())
-
-        return max(tried, key=likelihood) if bool(where.any()) else spread
 
     def _batches(self, states: torch.Tensor) -> list[tuple[slice, torch.Tensor, torch.Tensor]]:
         """Slices, the goal's slope by score ``(b, n_items)``, and the model's distribution."""
@@ -219,7 +215,7 @@ class _Lists:
 
     def slopes(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The goal's slope by state ``(n, d)``, and the mean information about it ``(d, d)``."""
-        items, n = self.head.items, len(states)
+        items, n = self.near.head.items, len(states)
         goal = torch.zeros_like(states)
         second, first = states.new_zeros((states.shape[1],) * 2), []
         for part, pushed, p in self._batches(states):

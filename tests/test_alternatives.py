@@ -1,18 +1,30 @@
 """Other ways to a goal: each does what its name says, on the same cases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from recsae.alternatives import LATENTS, REBUILT, RERANKING, activations, by_latents, find_ways
+from recsae.alternatives import (
+    BY_PROBABILITY,
+    LATENTS,
+    REBUILT,
+    RERANKING,
+    by_latents,
+    directions_to,
+    find_ways,
+)
 from recsae.goals import Goal
 from recsae.sae import SAE, make_config
+from recsae.scorers import HeadScorer, Nearby, activations
 from recsae.steering import make_edit
-from recsae.tuning import natural_path
+from recsae.tuning import natural_path, temperature_of
 from test_tuning import FIRST, WEIGHTS, cases, table
 
 GOAL = Goal("more of the first", WEIGHTS, FIRST)
 EVERY = slice(0, 300)
+NEAR = Nearby(table())
 
 
 @pytest.fixture(scope="module")
@@ -21,66 +33,93 @@ def sae():
 
 
 @pytest.fixture(scope="module")
-def ways(sae):
-    states = torch.from_numpy(cases().states)
-    z = activations(sae, states, torch.arange(12))
-    path = natural_path(WEIGHTS, cases(), z, sae.directions(), table(), n_latents=6)
-    return find_ways(GOAL, cases(), cases(), path, sae, table())
+def path(sae):
+    return path_of(sae, cases())
 
 
-def scores(ways, name, strength):
-    way = next(way for way in ways.all(cases()) if way.name == name)
+def path_of(sae, known):
+    z = activations(sae, STATES, torch.arange(12))
+    return natural_path(WEIGHTS, known, z, sae.directions(), NEAR, n_latents=6)
+
+
+@pytest.fixture(scope="module")
+def ways(sae, path):
+    return find_ways(GOAL, cases(), cases(), path, sae, NEAR)
+
+
+def scores(ways, sae, name, strength):
+    way = next(way for way in ways.all(HeadScorer(cases(), sae, table())) if way.name == name)
     return way.scores(EVERY, strength)
 
 
 STATES = torch.from_numpy(cases().states)
 
 
-def test_activations_of_some_latents(sae):
-    some = torch.tensor([7, 2])
-    torch.testing.assert_close(activations(sae, STATES, some), sae.encode(STATES)[:, some])
-
-
-def test_interventions_do_what_the_path_does(ways, sae):
+def test_interventions_do_what_the_path_does(ways, path, sae):
     with torch.no_grad():
-        edited = make_edit(sae, ways.path.interventions(4.0))(STATES)
-    torch.testing.assert_close(
-        by_latents(ways.path, cases(), sae, table()).scores(EVERY, 4.0), table().score(edited)
-    )
-    torch.testing.assert_close(scores(ways, LATENTS, 4.0), table().score(edited))
+        edited = make_edit(sae, path.interventions(4.0))(STATES)
+    alone = by_latents(path, sae).on(HeadScorer(cases(), sae, table()))
+    torch.testing.assert_close(alone.scores(EVERY, 4.0), table().score(edited))
+    torch.testing.assert_close(scores(ways, sae, LATENTS, 4.0), table().score(edited))
 
 
 def test_reconstructions_lose_what_is_not_reconstructed(ways, sae):
     with torch.no_grad():
         rebuilt = table().score(sae(STATES))
-    torch.testing.assert_close(scores(ways, REBUILT, 0.0), rebuilt)
-    moved = scores(ways, REBUILT, 4.0) - rebuilt
-    torch.testing.assert_close(moved, scores(ways, LATENTS, 4.0) - table().score(STATES))
+    torch.testing.assert_close(scores(ways, sae, REBUILT, 0.0), rebuilt)
+    moved = scores(ways, sae, REBUILT, 4.0) - rebuilt
+    torch.testing.assert_close(
+        moved, scores(ways, sae, LATENTS, 4.0) - table().score(STATES), atol=1e-4, rtol=1e-4
+    )
 
 
-def test_re_ranking_adds_the_same_to_every_item_of_the_goal(ways):
+def test_re_ranking_adds_the_same_to_every_item_of_the_goal(ways, sae):
     plain = table().score(STATES)
-    added = scores(ways, RERANKING, 0.5) - plain
-    expected = 0.5 * plain.std() * torch.from_numpy(WEIGHTS)
+    added = scores(ways, sae, RERANKING, 0.5) - plain
+    expected = 0.5 * plain[:, 1:].std() * torch.from_numpy(WEIGHTS)
     torch.testing.assert_close(added, expected.expand_as(added))
 
 
-def test_nothing_changes_at_a_strength_of_0(ways):
-    for way in ways.all(cases()):
-        if way.name != REBUILT:
+def test_nothing_changes_at_a_strength_of_0(ways, sae):
+    for way in ways.all(HeadScorer(cases(), sae, table())):
+        if way.name not in (REBUILT, BY_PROBABILITY):
             torch.testing.assert_close(way.scores(EVERY, 0.0), table().score(STATES))
+
+
+def lists(scores):
+    return scores.index_fill(1, torch.tensor([0]), float("-inf")).topk(10).indices
+
+
+def test_re_ranking_by_probability_by_hand(ways, sae):
+    """The best list out of all 40 items, place by place; without strength the model's own."""
+    plain = lists(table().score(STATES))
+    assert torch.equal(lists(scores(ways, sae, BY_PROBABILITY, 0.0)), plain)
+    found = lists(scores(ways, sae, BY_PROBABILITY, 0.02))
+    assert not torch.equal(found, plain)
+    known = table().score(STATES).index_fill(1, torch.tensor([0]), float("-inf"))
+    p = torch.softmax(known / temperature_of(known, cases().targets), 1)
+    left = p > 0
+    for place in range(10):
+        value = p / np.log2(place + 2) + 0.02 * torch.from_numpy(WEIGHTS)
+        best = value.masked_fill(~left, float("-inf")).argmax(1)
+        assert torch.equal(best, found[:, place])
+        left[torch.arange(300), best] = False
+
+
+def test_re_ranking_by_probability_recommends_nothing_that_is_hidden(ways, sae):
+    """Only item 1 is in these histories, which lists leave out; no list has it, nor padding."""
+    hiding = replace(cases(), hides_history=True)
+    scorer = HeadScorer(hiding, sae, table())
+    way = next(w for w in ways.all(scorer) if w.name == BY_PROBABILITY)
+    assert bool((way.scores(EVERY, 0.5)[:, :2] == float("-inf")).all())
 
 
 def test_directions_are_as_long_as_states_spread_and_point_at_the_goal():
     """Users with a high first dimension had items of the first kind last: so they are told."""
     known = cases()
     known.last_items[:, 0] = np.where(known.states[:, 0] > 0, 30, 5)
-    sae = SAE(make_config(n_latents=12, k=3, seed=2), 3).eval()
-    z = activations(sae, STATES, torch.arange(12))
-    path = natural_path(WEIGHTS, known, z, sae.directions(), table(), n_latents=6)
     for more, sign in ((True, 1), (False, -1)):
-        goal = Goal("some", WEIGHTS, FIRST, more)
-        vectors = find_ways(goal, known, known, path, sae, table()).vectors
+        vectors = directions_to(Goal("some", WEIGHTS, FIRST, more), known, STATES)
         for name in ("class mean", "probe"):
             assert sign * float(vectors[name][0]) > 0.9 * float(vectors[name].norm())
         sizes = [float(v.norm()) for v in vectors.values()]
@@ -89,8 +128,4 @@ def test_directions_are_as_long_as_states_spread_and_point_at_the_goal():
 
 def test_what_nobody_had_has_no_supervised_direction():
     none = Goal("none", WEIGHTS, np.zeros_like(FIRST))
-    sae = SAE(make_config(n_latents=12, k=3, seed=2), 3).eval()
-    z = activations(sae, STATES, torch.arange(12))
-    path = natural_path(WEIGHTS, cases(), z, sae.directions(), table(), n_latents=6)
-    ways = find_ways(none, cases(), cases(), path, sae, table())
-    assert set(ways.vectors) == {"random direction"}
+    assert set(directions_to(none, cases(), STATES)) == {"random direction"}

@@ -36,7 +36,7 @@ def test_for_machines_and_quick(said, folder):
     found = json.loads(said(*arguments))
     assert len(found["latents"]) == 4
     assert "ways" not in found
-    assert found["share after"] <= found["share before"]
+    assert found["after"] <= found["before"]
     assert found["allowed loss"] == 0.01
 
 
@@ -51,7 +51,12 @@ def test_for_a_cohort(said, folder):
 def test_what_a_cohort_is_never_to_be_recommended(said, folder):
     arguments = ("tune", folder, "--never", "Comedy", "--cohort", "item:50", "--quick")
     out = said(*arguments)
-    for words in ("goal: never Comedy", "What still leaks", "lists with any", "Side effects"):
+    for words in (
+        "goal: never Comedy",
+        "What is reached at what loss",
+        "lists with any",
+        "Side effects",
+    ):
         assert words in out
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import toy
 from recsae.catalog import build_catalog
 from recsae.frontier import (
+    Counted,
     Point,
     Steered,
     area,
@@ -27,13 +28,13 @@ CATALOG = build_catalog(["[PAD]", *(f"i{i}" for i in range(1, N + 1))], None)
 # user 0: targets at ranks 1 and 2; user 1: at rank 12, not recommended
 CASES = toy.cases([0, 0, 1], [[1]] * 3, [[1]] * 3, targets=[1, 2, 12], items=CATALOG)
 BASE = torch.tensor([[99.0, *range(N, 0, -1)]] * 3)
-LAST = np.arange(N + 1) == 12
+LAST = Counted((np.arange(N + 1) == 12).astype(float))
 RANK_2 = 1 / np.log2(3)
 
 
 def raised(strength_of_one=1.0, longest=None):
     """A strength of 1 adds 1.5 to the score of item 12, which starts 2.0 below the tenth place."""
-    shift = torch.tensor(LAST, dtype=torch.float32) * 1.5 * strength_of_one
+    shift = torch.tensor(LAST.values, dtype=torch.float32) * 1.5 * strength_of_one
     return Steered("raised", lambda part, strength: BASE[part] + strength * shift, longest)
 
 
@@ -55,23 +56,26 @@ def test_outcomes_by_hand():
 def test_going_on_to_what_is_unlearned_counts_for_nothing():
     """Without item 1 as a target of the first case, only that of the second case is left."""
     unlearned = np.arange(N + 1) == 1
-    found = outcome(CASES, raised(), 0.0, unlearned, unlearned)
+    no_more = Counted(unlearned.astype(float), unlearned)
+    found = outcome(CASES, raised(), 0.0, no_more)
     np.testing.assert_allclose(found.ndcg, [RANK_2, 0])
     np.testing.assert_allclose(found.share, [0.2, 0.1])
     lower = Steered("lower", lambda part, s: BASE[part] - s * torch.from_numpy(unlearned) * 1.0)
     only = CASES.take(np.array([0, 1]))
     # items 1 and 2 may change places, as each is asked for once; below item 3 item 1 loses
-    assert strength_within(only, lower, 0.01) == pytest.approx(2.0, rel=0.05)
-    assert strength_within(only, lower, 0.01, unlearned) > 1e5
+    assert strength_within(only, lower, 0.01, LAST) == pytest.approx(2.0, rel=0.05)
+    assert strength_within(only, lower, 0.01, no_more) > 1e5
 
 
 def test_the_largest_strength_within_a_loss():
     """Item 12 passes item 2 at 10 / 1.5, which costs 8 %, and item 1 at 11 / 1.5: 31 %."""
     only = CASES.take(np.array([0, 1]))
-    assert strength_within(only, raised(), 0.05) == pytest.approx(10 / 1.5, rel=0.01)
-    assert strength_within(only, raised(), 0.3) == pytest.approx(11 / 1.5, rel=0.01)
-    assert strength_within(only, raised(longest=3.0), 0.3) == 3.0
-    assert strength_within(only, Steered("no", lambda part, s: -BASE[part] * (s > 0)), 0.3) == 0
+    assert strength_within(only, raised(), 0.05, LAST) == pytest.approx(10 / 1.5, rel=0.01)
+    assert strength_within(only, raised(), 0.3, LAST) == pytest.approx(11 / 1.5, rel=0.01)
+    assert strength_within(only, raised(longest=3.0), 0.3, LAST) == 3.0
+    assert (
+        strength_within(only, Steered("no", lambda part, s: -BASE[part] * (s > 0)), 0.3, LAST) == 0
+    )
 
 
 def test_hidden_histories_do_not_come_up():

@@ -67,8 +67,8 @@ def test_what_is_never_to_be_recommended_costs_no_accuracy():
     goal = goal_of(RUN, (), (), ("Horror", "mood: comedy"))
     assert goal.weights.tolist() == [0, -1, -1, -1]
     assert (goal.name, goal.more) == ("never Horror or mood: comedy", False)
-    np.testing.assert_array_equal(goal.no_loss, goal.items)
-    assert goal_of(RUN, (), ("Horror",)).no_loss is None
+    np.testing.assert_array_equal(goal.counted.no_loss, goal.items)
+    assert goal_of(RUN, (), ("Horror",)).counted.no_loss is None
     with pytest.raises(InvalidInput, match="Give --never, or --more and --less"):
         goal_of(RUN, ("Horror",), (), ("genre: Comedy",))
 

@@ -6,7 +6,8 @@ import torch
 
 import toy
 from recsae.catalog import build_catalog
-from recsae.tuning import STEP, _Lists, fitting_cases, natural_path
+from recsae.scorers import Nearby
+from recsae.tuning import STEP, natural_path, temperature_of
 
 N_ITEMS = 40
 CATALOG = build_catalog(["[PAD]", *(f"i{i}" for i in range(1, N_ITEMS + 1))], None)
@@ -35,7 +36,9 @@ DIRECTIONS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
 
 
 def path_on(z, n_latents=2, weights=WEIGHTS, **more):
-    return natural_path(weights, cases(), z, DIRECTIONS, table(), n_latents=n_latents, **more)
+    return natural_path(
+        weights, cases(), z, DIRECTIONS, Nearby(table()), n_latents=n_latents, **more
+    )
 
 
 def active(share=1.0):
@@ -80,7 +83,8 @@ def test_every_step_changes_the_distribution_alike():
         dials = z[:, path.latents] * path.scale[number] + path.bias[number]
         return head.score(states + dials @ DIRECTIONS[path.latents])[:, real]
 
-    temperature = _Lists(WEIGHTS, cases(), head).temperature
+    known = head.score(states).index_fill(1, torch.tensor([0]), float("-inf"))
+    temperature = temperature_of(known, cases().targets)
     for number in (0, 4, 9):
         one, other = (torch.log_softmax(scores(n) / temperature, 1) for n in (number, number + 1))
         divergence = float((one.exp() * (one - other)).sum(1).mean())
@@ -112,8 +116,3 @@ def test_nothing_moves_towards_items_that_are_all_alike():
     path = path_on(active(), weights=np.ones(N_ITEMS + 1, dtype=np.float32))
     before = share_along(path, active(), 0.0)
     assert share_along(path, active(), 10.0) == pytest.approx(before, abs=0.05)
-
-
-def test_the_path_is_found_on_every_other_user():
-    rows = fitting_cases(cases())
-    assert set(cases().user[rows] % 2) == {0}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 WAYS = (
-    "Share of the top 10 at a loss of NDCG@10 of at most; the mean gain over all losses to 10 % "
+    "{quantity} at a loss of NDCG@10 of at most; the mean gain over all losses to 10 % "
     "(area); how far the shares of other attributes move at 5 %:"
 )
 
@@ -146,7 +146,7 @@ def _goal(
 
 
 def _show(found: dict[str, Any]) -> None:
-    kept, times = found["NDCG@10 kept"], found["share, times"]
+    kept, times = found["NDCG@10 kept"], found["times"]
     show_facts(
         {
             "goal": found["goal"],
@@ -154,16 +154,16 @@ def _show(found: dict[str, Any]) -> None:
             f"{100 * found['allowed loss']:g} % on construction users",
             "held-out users": f"{found['held-out users']:,}, {found['positions']:,} positions",
             "NDCG@10 kept": _interval(kept),
-            "share of the top 10": f"{found['share before']:.3f} -> {found['share after']:.3f}, "
+            found["quantity"]: f"{found['before']:.4g} -> {found['after']:.4g}, "
             f"times {_interval(times)}",
         }
     )
     for title, rows in (
         ("Latents, those turned most first:", found["latents"]),
-        ("What still leaks, held-out users:", found.get("leakage", [])),
+        ("What is reached at what loss, held-out users:", found["strengths"]),
         ("Popularity:", found.get("popularity", [])),
         ("Side effects, shares of the lists:", found["side effects"]),
-        (WAYS, found.get("ways", [])),
+        (WAYS.format(quantity=found["quantity"].capitalize()), found.get("ways", [])),
     ):
         if rows:
             click.echo(f"\n{title}")

@@ -1,0 +1,157 @@
+"""Scores of cases whose states are edited: through the linear head, or by running the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from recsae.cases import affordable
+from recsae.recommender import LinearHead
+from recsae.steering import active_latents
+
+if TYPE_CHECKING:
+    from recsae.cases import Cases
+    from recsae.recommender import Recommender
+    from recsae.sae import SAE
+    from recsae.workspace import Workspace
+
+    Edit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+BATCH = 4096
+RUNNING = 20
+"""Running the model costs about as many times what its linear head costs."""
+MAX_SLOPES, NUDGE = 100, 0.3
+"""Cases to tell slopes on, and by how many standard deviations a dimension is moved for it."""
+
+
+class Scorer(Protocol):
+    """Scores of some cases, all of them or in parts."""
+
+    cases: Cases
+
+    def scores(
+        self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """``(b, n_items)`` of a slice of the cases.
+
+        ``edit`` takes states ``(m, d)`` and the activations ``(m, len(latents))`` of ``latents``
+        there, and gives the states to score in their place.
+        """
+
+
+class HeadScorer:
+    """From the states of the cases, through the linear head; activations are worked out once."""
+
+    def __init__(self, cases: Cases, sae: SAE, head: LinearHead) -> None:
+        self.cases, self.sae, self.head = cases, sae, head
+        self.states = torch.from_numpy(cases.states)
+        self._known: dict[tuple[int, ...], torch.Tensor] = {}
+
+    def scores(
+        self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See :class:`Scorer`."""
+        states = self.states[part]
+        if edit is not None:
+            states = edit(states, self._activations(latents)[part])
+        return self.head.score(states)
+
+    def _activations(self, latents: torch.Tensor | None) -> torch.Tensor:
+        if latents is None or not len(latents):
+            return self.states[:, :0]
+        key = tuple(latents.tolist())
+        if key not in self._known:
+            self._known[key] = activations(self.sae, self.states, latents)
+        return self._known[key]
+
+
+class RunningScorer:
+    """By running the model on the histories of the cases, its states edited at the site."""
+
+    def __init__(self, cases: Cases, sae: SAE, recommender: Recommender, site: str) -> None:
+        self.cases, self.sae, self.recommender, self.site = cases, sae, recommender, site
+
+    def scores(
+        self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See :class:`Scorer`."""
+        sequences, length = self.recommender.sequences(), self.recommender.max_length
+        rows = self.cases.sequence[part].astype(np.int64)
+        ends = self.cases.position[part].astype(np.int64) + 1
+        batch = sequences.batch(rows, np.maximum(0, ends - length), ends, length)
+        if edit is None:
+            return self.recommender.score(batch)
+        wanted = torch.zeros(0, dtype=torch.int64) if latents is None else latents
+
+        def edited(states: torch.Tensor) -> torch.Tensor:
+            flat = states.reshape(-1, states.shape[-1])
+            z = active_latents(self.sae, flat, wanted) if len(wanted) else flat[:, :0]
+            return edit(flat, z.to(flat.device)).reshape(states.shape)
+
+        with self.recommender.edit(edited, self.site):
+            return self.recommender.score(batch)
+
+
+def scorer_of(work: Workspace, cases: Cases) -> Scorer:
+    """Through the linear head behind the run's site, or by running the model if there is none."""
+    if work.head is not None:
+        return HeadScorer(cases, work.sae, work.head)
+    return RunningScorer(cases, work.sae, work.recommender, work.site)
+
+
+def n_scored(work: Workspace, limit: int, least: int) -> int:
+    """How many of ``limit`` cases to score: fewer where there are many items, where the model has
+    to be run for each, and where it ranks slowly; but not below ``least``."""
+    n = affordable(limit, work.recommender.catalog.n_items, least)
+    if work.head is not None:
+        return n
+    slow = getattr(work.recommender, "max_positions", None) or n
+    return max(least, min(n // RUNNING, int(slow) // RUNNING))
+
+
+def activations(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+    """``(n, m)`` of some latents on states ``(n, d)``, in batches."""
+    return torch.cat([active_latents(sae, part, latents) for part in states.split(BATCH)])
+
+
+class Nearby(NamedTuple):
+    """Scores of n cases near their states: ``states @ head.items.T`` plus the bias of the head or
+    the cases' own ``offsets (n, n_items)``."""
+
+    head: LinearHead
+    offsets: torch.Tensor | None = None
+
+    def score(self, states: torch.Tensor, part: slice) -> torch.Tensor:
+        """Of a slice of the cases, at states ``(b, d)``."""
+        scores = self.head.score(states)
+        return scores if self.offsets is None else scores + self.offsets[part]
+
+
+def linearised(scorer: Scorer) -> Nearby:
+    """The linear head, or what is nearest to it on the scorer's cases.
+
+    How scores change with each dimension of the states is then the mean over at most a hundred
+    cases, by central differences; offsets make up for the rest, so that unedited states have the
+    model's own scores.
+    """
+    if isinstance(scorer, HeadScorer):
+        return Nearby(scorer.head)
+    cases = scorer.cases
+    some = slice(0, len(cases), max(1, -(-len(cases) // MAX_SLOPES)))
+    slopes = []
+    for dimension, size in enumerate((NUDGE * cases.states.std(0).clip(1e-6)).tolist()):
+        nudge = torch.zeros(cases.states.shape[1])
+        nudge[dimension] = size
+        up, down = (scorer.scores(some, _adding(by)) for by in (nudge, -nudge))
+        slopes.append(((up - down) / (2 * size)).nan_to_num(0, 0, 0).mean(0))
+    head = LinearHead(torch.stack(slopes, 1), None)
+    parts = [slice(first, first + BATCH) for first in range(0, len(cases), BATCH)]
+    own = torch.cat([scorer.scores(part) for part in parts])
+    return Nearby(head, own - head.score(torch.from_numpy(cases.states)))
+
+
+def _adding(vector: torch.Tensor) -> Edit:
+    return lambda states, _: states + vector.to(states)
