@@ -14,7 +14,6 @@ from recsae.cases import spread
 from recsae.frontier import N_TOP, Steered
 from recsae.probes import class_means, logistic_probes
 from recsae.scorers import BATCH
-from recsae.topk import top_k
 from recsae.tuning import natural_path, temperature_of
 from recsae.yardstick import MAX_CASES, Task, attribute_tasks, task_truth
 
@@ -102,49 +101,52 @@ def re_ranking_by_probability(scorer: Scorer, goal: Goal) -> Steered:
     """The list that is worth most by the model's own probabilities: what re-ranking can reach.
 
     Place by place, from the first, the item with the largest ``p * discount + strength * worth``;
-    ``p`` is the softmax of the scores at the temperature that tells the next items best. Unlike a
+    ``p`` is the softmax of the scores at the temperature that tells the next items best, and
+    strengths are in units of what the last place of an ordinary list is worth by it. Unlike a
     constant added to scores it changes the lower places of a list first, where NDCG has least to
-    lose. Its scores are the model's, with the items of that list on top.
+    lose. Only the items of the list have scores, the better the earlier.
     """
-    banned = torch.from_numpy(~scorer.cases.catalog.recommendable)
-    hidden, worth = scorer.cases.hidden, torch.from_numpy(goal.weights)
-    n_places = min(N_TOP, int((~banned).sum()))
-
-    def real(part: slice) -> torch.Tensor:
-        scores = scorer.scores(part).masked_fill(banned, float("-inf"))
-        if hidden is not None:
-            hidden.take(part).hide_in(scores)
-        return scores
-
-    temperature = temperature_of(real(slice(0, N_TOLD)), scorer.cases.targets)
+    cases, worth = scorer.cases, torch.from_numpy(goal.weights)
+    n_places = min(N_TOP, int(cases.catalog.recommendable.sum()))
+    items, p = _likely(scorer, worth, n_places)
+    unit = float(p[:, n_places - 1].mean()) / math.log2(n_places + 1)
 
     def scores(part: slice, strength: float) -> torch.Tensor:
-        found = real(part)
-        items = _candidates(found, worth, n_places)
-        p = torch.softmax(found / temperature, 1).gather(1, items)
-        gain = (strength * worth[items]).masked_fill(
-            found.gather(1, items) == float("-inf"), float("-inf")
-        )
-        highest = found.max(1, keepdim=True).values
+        mine, likely = items[part], p[part]
+        gain = (strength * unit * worth[mine]).masked_fill(likely == 0, float("-inf"))
+        found = torch.full((len(mine), len(worth)), float("-inf"))
         for place in range(n_places):
-            best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
-            item = items.gather(1, best.indices)
+            best = (likely / math.log2(place + 2) + gain).max(1, keepdim=True)
             left = best.values > float("-inf")  # histories may leave fewer items than places
-            raised = torch.where(left, highest + (n_places - place), found.gather(1, item))
-            found.scatter_(1, item, raised)
+            item = mine.gather(1, best.indices).masked_fill(~left, 0)
+            found.scatter_(1, item, torch.where(left, float(n_places - place), float("-inf")))
             gain.scatter_(1, best.indices, float("-inf"))
         return found
 
     return Steered(BY_PROBABILITY, scores)
 
 
-def _candidates(scores: torch.Tensor, worth: torch.Tensor, n: int) -> torch.Tensor:
-    """``(b, m)`` items to make lists of: the first by score, and the n first of those worth most;
-    where one is among both, padding stands for it the second time."""
-    first = top_k(scores, min(N_CANDIDATES, scores.shape[1])).indices
-    worthy = top_k(scores.masked_fill(worth < worth.max(), float("-inf")), n).indices
-    twice = (worthy[:, :, None] == first[:, None, :]).any(2)
-    return torch.cat([first, worthy.masked_fill(twice, 0)], 1)
+def _likely(scorer: Scorer, worth: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Items ``(n_cases, m)`` to make lists of, and their probabilities; 0: not to be recommended.
+
+    They are the first by score, and the n first of those that are worth most.
+    """
+    banned = torch.from_numpy(~scorer.cases.catalog.recommendable)
+    hidden, temperature, found = scorer.cases.hidden, 0.0, []
+    for first in range(0, len(scorer.cases), N_TOLD):
+        part = slice(first, first + N_TOLD)
+        scores = scorer.scores(part).masked_fill(banned, float("-inf"))
+        if hidden is not None:
+            hidden.take(part).hide_in(scores)
+        temperature = temperature or temperature_of(scores, scorer.cases.targets)
+        best = scores.topk(min(N_CANDIDATES, scores.shape[1]), dim=1).indices
+        worthy = scores.masked_fill(worth < worth[~banned].max(), float("-inf")).topk(n, dim=1)
+        twice = (worthy.indices[:, :, None] == best[:, None, :]).any(2)
+        items = torch.cat([best, worthy.indices], 1)
+        p = torch.softmax(scores / temperature, 1).gather(1, items)
+        p[:, best.shape[1] :].masked_fill_(twice, 0)
+        found.append((items, p))
+    return torch.cat([items for items, _ in found]), torch.cat([p for _, p in found])
 
 
 class Ways(NamedTuple):

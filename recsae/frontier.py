@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -151,15 +151,40 @@ def strength_within(cases: Cases, steered: Steered, loss: float, counted: Counte
 
 
 def curve(
-    cases: Cases, steered: Steered, far: float, counted: Counted, before: Outcome
+    cases: Cases,
+    steered: Steered,
+    strengths: Iterable[float],
+    counted: Counted,
+    before: Outcome | None = None,
 ) -> list[Point]:
-    """Outcomes at strengths from 0 to ``far``, closer together near 0."""
+    """Outcomes at strengths, ascending from 0; ``before`` is the outcome that 0 is relative to."""
     found = []
-    for strength in far * np.linspace(0, 1, POINTS) ** 1.5:
+    for strength in strengths:
         after = outcome(cases, steered, float(strength), counted)
+        before = before or after
         kept = float(after.ndcg.sum() / before.ndcg.sum())
         found.append(Point(float(strength), kept, after.mean_share, after.counts))
     return found
+
+
+def up_to(far: float, n: int = POINTS) -> Floats:
+    """Strengths from 0 to ``far``, closer together near 0."""
+    return np.asarray(far * np.linspace(0, 1, n) ** 1.5)
+
+
+def strength_at(points: list[Point], loss: float) -> float:
+    """The strength at which a curve first loses so much, between points by straight lines; the
+    last one's if it never does.
+
+    >>> points = [Point(0, 1.0, 0.1, None), Point(1, 0.98, 0.3, None), Point(2, 0.9, 0.3, None)]
+    >>> round(strength_at(points, 0.01), 3), round(strength_at(points, 0.06), 3)
+    (0.5, 1.5)
+    """
+    for one, other in pairwise(points):
+        if 1 - other.kept > loss:
+            part = (one.kept - (1 - loss)) / (one.kept - other.kept)
+            return one.strength + max(0.0, part) * (other.strength - one.strength)
+    return points[-1].strength
 
 
 def share_at(points: list[Point], loss: float, base: float, *, more: bool = True) -> float:

@@ -20,25 +20,25 @@ from recsae.frontier import (
     curve,
     outcome,
     share_at,
+    strength_at,
     strength_within,
+    up_to,
 )
 from recsae.popularity import gini
 from recsae.scorers import n_scored, scorer_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from recsae.alternatives import Ways
     from recsae.cases import Cases
-    from recsae.frontier import Outcome, Steered
+    from recsae.frontier import Outcome, Point, Steered
     from recsae.goals import Goal
     from recsae.tuning import TuningPath
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
 
-MAX_CURVE, MAX_SHOWN, MIN_CASES = 10_000, 30_000, 500
+MAX_CURVE, MIN_CASES = 10_000, 500
 MAX_VALUES, N_EFFECTS = 60, 8
 
 
@@ -92,22 +92,18 @@ def reached(before: Outcome, after: Outcome, sides: Sides) -> dict[str, Any]:
 
 
 def strengths(
-    work: Workspace, by: Callable[[Cases], Steered], sides: Sides, goal: Goal
+    points: list[Point], steered: Steered, cases: Cases, goal: Goal
 ) -> list[dict[str, Any]]:
-    """What is reached at each loss that construction users are allowed.
+    """What held-out cases reach at each loss that construction users are allowed.
 
-    ``by`` steers some cases. Strengths are chosen on construction cases, the rest is of held-out
-    ones.
+    ``points`` is the curve of construction cases, that strengths are chosen on.
     """
-    trial, test = _thinned(work, sides.trial), _thinned(work, sides.test, MAX_SHOWN)
-    tried, steered = by(trial), by(test)
-    before = outcome(test, steered, 0.0, goal.counted)
-    real = test.catalog.recommendable
-    rows = [_at(0.0, 0.0, before, before, goal, real)]
+    before = outcome(cases, steered, 0.0, goal.counted)
+    rows = [_at(0.0, 0.0, before, before, goal, cases)]
     for loss in BUDGETS:
-        strength = strength_within(trial, tried, loss, goal.counted)
-        after = outcome(test, steered, strength, goal.counted)
-        rows.append(_at(loss, strength, after, before, goal, real))
+        strength = strength_at(points, loss)
+        after = outcome(cases, steered, strength, goal.counted)
+        rows.append(_at(loss, strength, after, before, goal, cases))
     return rows
 
 
@@ -117,7 +113,7 @@ def _at(
     after: Outcome,
     before: Outcome,
     goal: Goal,
-    real: NDArray[np.bool_],
+    cases: Cases,
 ) -> dict[str, Any]:
     found = compared(after, before)
     row = {
@@ -132,13 +128,13 @@ def _at(
     if goal.unlearned:
         row["lists with any"] = after.lists_with_any
     if goal.by_popularity is not None:
-        row["Gini coefficient"] = gini(after.counts[real])
+        row["Gini coefficient"] = gini(after.counts[cases.catalog.recommendable])
         row["head: share of lists"] = float(after.counts[goal.items].sum() / after.counts.sum())
     return row
 
 
-def _thinned(work: Workspace, cases: Cases, limit: int = MAX_CURVE) -> Cases:
-    """Fewer cases, where many strengths are tried."""
+def thinned(work: Workspace, cases: Cases, limit: int) -> Cases:
+    """At most ``limit`` of the cases, and fewer where scoring costs more."""
     return cases.take(spread(len(cases), n_scored(work, limit, MIN_CASES)))
 
 
@@ -158,7 +154,8 @@ def side_effects(
 
 def compare_ways(work: Workspace, ways: Ways, sides: Sides) -> list[dict[str, Any]]:
     """Every way's curve on held-out cases, as values at some losses and as an area."""
-    goal, trial, test = ways.goal, _thinned(work, sides.trial), _thinned(work, sides.test)
+    goal = ways.goal
+    trial, test = (thinned(work, cases, MAX_CURVE) for cases in (sides.trial, sides.test))
     _, others = _other_values(work, goal)
     before, rows = None, []
     for tried, tested in zip(
@@ -167,7 +164,7 @@ def compare_ways(work: Workspace, ways: Ways, sides: Sides) -> list[dict[str, An
         before = before or outcome(test, tested, 0.0, goal.counted)
         base = before.mean_share
         far = strength_within(trial, tried, WORST, goal.counted)
-        points = curve(test, tested, far, goal.counted, before)
+        points = curve(test, tested, up_to(far), goal.counted, before)
         shares = {loss: share_at(points, loss, base, more=goal.more) for loss in BUDGETS}
         rows.append(
             {

@@ -11,7 +11,7 @@ import torch
 from recsae.alternatives import by_latents, find_ways
 from recsae.cases import spread
 from recsae.errors import InvalidInput, NotEnoughData
-from recsae.frontier import outcome, strength_within
+from recsae.frontier import curve, outcome, strength_at, up_to
 from recsae.popularity import N_CANDIDATES, cohens_d, popularity_figures
 from recsae.reached import (
     MIN_CASES,
@@ -21,6 +21,7 @@ from recsae.reached import (
     reached,
     side_effects,
     strengths,
+    thinned,
     verdict,
 )
 from recsae.scorers import activations, linearised, n_scored, scorer_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
-    from recsae.frontier import Steered
+    from recsae.frontier import Counted, Steered
     from recsae.goals import Goal
     from recsae.sae import SAE
     from recsae.scorers import Nearby
@@ -40,7 +41,8 @@ if TYPE_CHECKING:
     from recsae.workspace import Workspace
 
 MAX_FITTED, MIN_FITTED = 4_000, 200
-MAX_TRIED, MAX_TESTED, MIN_USERS = 100_000, 1_000_000, 10
+MAX_TRIED, MAX_TESTED, MAX_SHOWN = 100_000, 1_000_000, 30_000
+N_TRIED, MIN_USERS = 13, 10
 
 
 class Tuned(NamedTuple):
@@ -87,13 +89,11 @@ def tune(
     near = linearised(scorer_of(work, sides.fit))
     path = _path(work.sae, near, goal, sides.fit, n_latents)
     way = by_latents(path, work.sae)
-
-    def by(cases: Cases) -> Steered:
-        return way.on(scorer_of(work, cases))
-
-    strength = strength_within(sides.trial, by(sides.trial), max_loss, goal.counted)
-    steered = by(sides.test)
-    before, after = (outcome(sides.test, steered, s, goal.counted) for s in (0.0, strength))
+    few, shown = (thinned(work, cases, MAX_SHOWN) for cases in (sides.trial, sides.test))
+    tried, tested, shown_to = (way.on(scorer_of(work, c)) for c in (sides.trial, sides.test, shown))
+    points = curve(few, way.on(scorer_of(work, few)), up_to(path.longest, N_TRIED), goal.counted)
+    strength = _refined(strength_at(points, max_loss), sides.trial, tried, max_loss, goal.counted)
+    before, after = (outcome(sides.test, tested, s, goal.counted) for s in (0.0, strength))
     found = {
         "goal": goal.name,
         "quantity": goal.quantity,
@@ -101,7 +101,7 @@ def tune(
         "strength": strength,
         "latents": dials(run, path, strength),
         **reached(before, after, sides),
-        "strengths": strengths(work, by, sides, goal),
+        "strengths": strengths(points, shown_to, shown, goal),
         "side effects": side_effects(work, goal, before, after),
     }
     if goal.by_popularity is not None:
@@ -113,6 +113,15 @@ def tune(
     return Tuned(
         Steering(path.interventions(strength, f"{goal.name} ({len(path.latents)} latents)")), found
     )
+
+
+def _refined(
+    strength: float, cases: Cases, steered: Steered, loss: float, counted: Counted
+) -> float:
+    """The strength that a few cases suggest, looked at again on more of them."""
+    longest = steered.longest or strength
+    tried = sorted({min(part * strength, longest) for part in (0.0, 0.8, 1.0, 1.25)})
+    return strength_at(curve(cases, steered, tried, counted), loss) if strength else 0.0
 
 
 def _sides(work: Workspace, users: NDArray[np.int64] | None) -> Sides:

@@ -94,13 +94,14 @@ def test_re_ranking_by_probability_by_hand(ways, sae):
     """The best list out of all 40 items, place by place; without strength the model's own."""
     plain = lists(table().score(STATES))
     assert torch.equal(lists(scores(ways, sae, BY_PROBABILITY, 0.0)), plain)
-    found = lists(scores(ways, sae, BY_PROBABILITY, 0.02))
+    found = lists(scores(ways, sae, BY_PROBABILITY, 0.5))
     assert not torch.equal(found, plain)
     known = table().score(STATES).index_fill(1, torch.tensor([0]), float("-inf"))
     p = torch.softmax(known / temperature_of(known, cases().targets), 1)
+    unit = float(p.sort(1, descending=True).values[:, 9].mean()) / np.log2(11)
     left = p > 0
     for place in range(10):
-        value = p / np.log2(place + 2) + 0.02 * torch.from_numpy(WEIGHTS)
+        value = p / np.log2(place + 2) + 0.5 * unit * torch.from_numpy(WEIGHTS)
         best = value.masked_fill(~left, float("-inf")).argmax(1)
         assert torch.equal(best, found[:, place])
         left[torch.arange(300), best] = False

@@ -20,7 +20,9 @@ from recsae.frontier import (
     curve,
     outcome,
     share_at,
+    strength_at,
     strength_within,
+    up_to,
 )
 
 N = 12  # items 1 to 12, the lower the better; ten are recommended
@@ -88,7 +90,7 @@ def test_hidden_histories_do_not_come_up():
 
 def test_a_curve_goes_from_nothing_to_far():
     before = outcome(CASES, raised(), 0.0, LAST)
-    points = curve(CASES, raised(), 4.0, LAST, before)
+    points = curve(CASES, raised(), up_to(4.0), LAST, before)
     assert (points[0].strength, points[-1].strength) == (0.0, 4.0)
     assert (points[0].kept, points[0].share) == (1.0, 0.0)
     assert points[-1].share == pytest.approx(0.1)
@@ -106,6 +108,14 @@ POINTS = [
 )
 def test_shares_at_a_loss(loss, share):
     assert share_at(POINTS, loss, 0.1) == pytest.approx(share)
+
+
+@pytest.mark.parametrize(
+    ("loss", "strength"), [(0.0, 0.0), (0.01, 0.5), (0.02, 1.0), (0.06, 1.5), (0.1, 2), (0.5, 2)]
+)
+def test_strengths_at_a_loss(loss, strength):
+    assert strength_at(POINTS, loss) == pytest.approx(strength)
+    assert strength_at([POINTS[0]._replace(kept=0.99), *POINTS[1:]], 0.005) == 0.0
 
 
 def test_less_is_better_where_less_is_wanted():
