@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import inspect
+import math
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recsae import exported
 from recsae.errors import InvalidInput, RecSAEError
+from recsae.export_formats import FORMATS, failing_as, formats_of
 from recsae.files import write_atomically, write_json
 from recsae.steering import make_edit, turning
 
 if TYPE_CHECKING:
     import torch
 
+    from recsae.export_formats import Score
     from recsae.interventions import Intervention
     from recsae.recommender import LinearHead
     from recsae.sae import SAE
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 
 SELECTED = ("topk", "matryoshka")
 """Activations that choose the k largest, which is what the loader does."""
-TRIED, TOLERANCE = 256, 1e-4
+TRIED, FEW, TOLERANCE = 256, 7, 1e-4
 README = """# A steered {model}
 
 {what}
@@ -34,7 +39,7 @@ README = """# A steered {model}
   model makes of histories at the site {site!r}; `load(".").edit(states)` are the steered ones.
 - `items.npy (n_items, d)`, `bias.npy`, `ids.json`: the item table, row by row, and the ids of the
   rows. Rows without an item have the id null: never recommend them.
-- {recipe}
+{more}- {recipe}
 
 {who}
 """
@@ -47,17 +52,25 @@ EVERYBODY = "It is for everybody."
 SOME = "It is for the users in `users.txt`: look there first, and serve the others as before."
 
 
-def export(run: OpenRun, steering: Steering, out: Path) -> dict[str, Any]:
+def export(
+    run: OpenRun, steering: Steering, out: Path, formats: Sequence[str] = ()
+) -> dict[str, Any]:
     """Write a folder that serves the steered model without recsae.
+
+    Parameters
+    ----------
+    formats
+        Files to write besides: ``"torch"`` (``steered.pt2``), ``"onnx"`` (``steered.onnx``).
 
     Raises
     ------
     InvalidInput
-        The folder is not empty, scores are not linear in the states of the run's site, or the SAE
-        does not choose its latents by the k largest.
+        The folder is not empty, scores are not linear in the states of the run's site, the SAE
+        does not choose its latents by the k largest, or a format needs a package that is missing.
     RecSAEError
-        The loader does not give the steered scores; nothing is left behind.
+        The loader or a format does not give the steered scores; nothing is left behind.
     """
+    wanted = formats_of(formats)
     recommender, sae = run.recommender, run.sae
     head = recommender.linear_head()
     if head is None or run.site not in (None, recommender.sites()[0].name):
@@ -73,13 +86,20 @@ def export(run: OpenRun, steering: Steering, out: Path) -> dict[str, Any]:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder: choose another with --out.")
     config, weights = _module_of(sae, steering.interventions, head, run)
-    _check(run, steering.interventions, exported.SteeredHead(config, weights))
-    _write(out, config, weights, run, steering)
+    module, expected = exported.SteeredHead(config, weights).eval(), _expected(run, steering)
+    _check(expected, module, "the exported module", "steer the model with `with recsae.steer(...)`")
+    files = {}
+    for name, one in wanted.items():
+        with failing_as(one.file):
+            files[one.file] = one.make(module)
+            _check(expected, one.read(files[one.file]), one.file, f"leave --format {name} out")
+    _write(out, config, weights, run, steering, files)
     return {
         "out": str(out),
         "latents": len(config["latents"]),
         "needs the encoder": _shift(steering.interventions, sae) is None,
         "for": "everybody" if steering.users is None else f"{len(steering.users):,} users",
+        "more files": list(files),
     }
 
 
@@ -107,8 +127,18 @@ def _module_of(
     return config, {name: value.clone().contiguous().cpu() for name, value in weights.items()}
 
 
-def _check(run: OpenRun, interventions: list[Intervention], module: exported.SteeredHead) -> None:
-    """The module must give the steered scores, on real sequences."""
+class Expected(NamedTuple):
+    """What real sequences get from the steered recommender: what every export must give too."""
+
+    states: torch.Tensor
+    """``(n, d)``, not steered."""
+    scores: torch.Tensor
+    """``(n, n_items)``"""
+    real: torch.Tensor
+    """``(n_items,)``: which rows are items."""
+
+
+def _expected(run: OpenRun, steering: Steering) -> Expected:
     import torch
 
     sequences, length = run.recommender.sequences(), run.recommender.max_length
@@ -116,15 +146,25 @@ def _check(run: OpenRun, interventions: list[Intervention], module: exported.Ste
     ends = sequences.lengths[rows]
     batch = sequences.batch(rows, np.maximum(0, ends - length), ends, length)
     states = run.recommender.represent(batch, run.site)
-    with run.recommender.edit(make_edit(run.sae, interventions), run.site):
+    with run.recommender.edit(make_edit(run.sae, steering.interventions), run.site):
         scores = run.recommender.score(batch)
-    real = torch.from_numpy(run.recommender.catalog.recommendable)
-    gap = float((module(states) - scores)[:, real].abs().max())
-    if not gap <= TOLERANCE * (1 + float(scores[:, real].abs().max())):
-        raise RecSAEError(
-            f"The exported module's scores differ from the steered ones by up to {gap:.2g}, so "
-            "nothing was written: steer the model itself with `with recsae.steer(...)`."
-        )
+    return Expected(states, scores, torch.from_numpy(run.recommender.catalog.recommendable))
+
+
+def _check(expected: Expected, score: Score, what: str, instead: str) -> None:
+    """It must give the steered scores, and -inf for what is no item, of one state or of many."""
+    states, scores, real = expected
+    allowed = TOLERANCE * (1 + float(scores[:, real].abs().max()))
+    for n in (1, FEW, TRIED):
+        found = score(states[:n])
+        gap = float((found - scores[:n])[:, real].abs().max())
+        if not found[:, ~real].isneginf().all():
+            gap = math.inf
+        if not gap <= allowed:
+            raise RecSAEError(
+                f"The scores of {what} differ from the steered ones by up to {gap:.2g}, so nothing "
+                f"was written: {instead}."
+            )
 
 
 def _shift(interventions: list[Intervention], sae: SAE) -> torch.Tensor | None:
@@ -141,6 +181,7 @@ def _write(
     weights: dict[str, torch.Tensor],
     run: OpenRun,
     steering: Steering,
+    files: dict[str, bytes],
 ) -> None:
     from safetensors.torch import save_file
 
@@ -164,12 +205,15 @@ def _write(
         model=run.recommender.name,
         what="; ".join(map(str, steering.interventions)),
         site=run.recommender.sites()[0].name,
+        more="".join(f"- `{f.file}`: {f.line}\n" for f in FORMATS.values() if f.file in files),
         recipe=recipe,
         who=who,
     )
     write_atomically(out / "README.md", lambda p: p.write_text(page, encoding="utf-8"))
     source = inspect.getsource(exported)
     write_atomically(out / "loader.py", lambda p: p.write_text(source, encoding="utf-8"))
+    for name, data in files.items():
+        write_atomically(out / name, partial(Path.write_bytes, data=data))
     write_json(out / "config.json", config)
     write_atomically(out / "weights.safetensors", lambda p: save_file(weights, p))
 

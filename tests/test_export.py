@@ -85,17 +85,6 @@ def test_the_loader_needs_nothing_of_recsae(exported):
     assert done.stdout.strip() == "[]"
 
 
-def test_torch_can_export_it(opened, exported, tmp_path):
-    """An ordinary module: with a free number of states, and the same scores when read again."""
-    loaded = module_at(exported[1] / "loader.py", "loader").load(exported[1])
-    states = opened.recommender.represent(batch(opened))
-    n = torch.export.Dim("n", min=2)
-    program = torch.export.export(loaded, (states,), dynamic_shapes=({0: n},))
-    torch.export.save(program, tmp_path / "steered.pt2")
-    again = torch.export.load(tmp_path / "steered.pt2").module()
-    torch.testing.assert_close(again(states[:7]), loaded(states[:7]))
-
-
 def test_a_server_of_plain_numpy_gives_the_steered_list(opened, exported):
     steps, folder = exported
     serving = module_at(Path(__file__).parents[1] / "docs/serving.py", "serving")

@@ -20,7 +20,7 @@ SOURCES = {
     "recsae_recbole": ROOT / "plugins" / "recsae_recbole",
     "recsae_torch": ROOT / "plugins" / "recsae_torch",
 }
-HEAVY = {"torch", "recbole", "matplotlib", "openai", "sklearn", "pandas"}
+HEAVY = {"torch", "recbole", "matplotlib", "onnx", "openai", "sklearn", "pandas"}
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
 
 
@@ -120,15 +120,16 @@ def test_metadata(dist_info: Path) -> None:
     headers = HeaderParser().parsestr((dist_info / "METADATA").read_text(encoding="utf-8"))
     assert headers["Name"] == "recsae"
     assert headers["Requires-Python"] == ">=3.11"
-    assert set(headers.get_all("Provides-Extra", [])) == {"recbole", "llm", "dev"}
+    assert set(headers.get_all("Provides-Extra", [])) == {"recbole", "llm", "onnx", "dev"}
     assert "MIT" in (headers["License-Expression"] or headers["License"])
 
 
-def test_recbole_and_openai_are_asked_for_only_by_their_extras(dist_info: Path) -> None:
+def test_recbole_openai_and_onnx_are_asked_for_only_by_their_extras(dist_info: Path) -> None:
     plain = requirements(dist_info, "3.11")
-    assert not plain.keys() & {"recbole", "ray", "openai"}
+    assert not plain.keys() & {"recbole", "ray", "openai", "onnx", "onnxscript"}
     assert str(requirements(dist_info, "3.11", "recbole")["recbole"].specifier) == "==1.2.1"
     assert "openai" in requirements(dist_info, "3.11", "llm")
+    assert {"onnx", "onnxscript"} <= requirements(dist_info, "3.11", "onnx").keys()
 
 
 @pytest.mark.parametrize("python", ["3.12", "3.13", "3.14"])
@@ -148,7 +149,8 @@ def test_constraints_pin_every_requirement(dist_info: Path) -> None:
         for pin in (Requirement(line) for line in lines if line and not line.startswith("#"))
     }
     assert str(pins["torch"]) == "==2.13.0"
-    asked = [r for e in ("", "recbole", "dev") for r in requirements(dist_info, "3.11", e).values()]
+    extras = ("", "recbole", "onnx", "dev")
+    asked = [r for e in extras for r in requirements(dist_info, "3.11", e).values()]
     for requirement in asked:
         version = str(pins[canonicalize_name(requirement.name)]).removeprefix("==")
         assert version in requirement.specifier, requirement

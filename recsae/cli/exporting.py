@@ -9,6 +9,7 @@ import click
 from recsae.cli.turning import asked_for
 from recsae.console import PATH, show_facts, show_json
 from recsae.errors import InvalidInput
+from recsae.export_formats import FORMATS
 
 
 @click.command()
@@ -16,6 +17,13 @@ from recsae.errors import InvalidInput
 @click.option("--with", "files", multiple=True, metavar="FILE", help="A steering file. Repeatable.")
 @click.option("--set", "settings", multiple=True, metavar="SETTING", help="As in recsae steer.")
 @click.option("--out", type=PATH, required=True, help="An empty folder, or one to make.")
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(list(FORMATS)),
+    help="Also as steered.pt2 (torch) or steered.onnx (onnx). Repeatable.",
+)
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def export(
@@ -23,6 +31,7 @@ def export(
     files: tuple[str, ...],
     settings: tuple[str, ...],
     out: Path,
+    formats: tuple[str, ...],
     device: str,
     as_json: bool,
 ) -> None:
@@ -33,7 +42,7 @@ def export(
     if not (settings or files):
         raise InvalidInput("Nothing is turned: give --with or --set.")
     opened = open_run(folder, device)
-    found = write(opened, asked_for(opened, settings, files, None, None), out)
+    found = write(opened, asked_for(opened, settings, files, None, None), out, formats)
     if as_json:
         show_json(found)
     else:
