@@ -46,7 +46,7 @@ class Way(NamedTuple):
         def scores(part: slice, strength: float) -> torch.Tensor:
             return scorer.scores(part, lambda h, z: self.edit(h, z, strength), self.latents)
 
-        return Steered(self.name, scores, self.longest)
+        return Steered(self.name, scores, self.longest, scorer.at_once)
 
 
 def by_latents(path: TuningPath, sae: SAE) -> Way:
@@ -94,7 +94,11 @@ def re_ranking(scorer: Scorer, goal: Goal) -> Steered:
     worth = torch.from_numpy(goal.weights)
     real = torch.from_numpy(scorer.cases.catalog.recommendable)
     size = float(scorer.scores(slice(0, BATCH))[:, real].std())
-    return Steered(RERANKING, lambda part, strength: scorer.scores(part) + strength * size * worth)
+
+    def scores(part: slice, strength: float) -> torch.Tensor:
+        return scorer.scores(part) + strength * size * worth
+
+    return Steered(RERANKING, scores, at_once=scorer.at_once)
 
 
 def re_ranking_by_probability(scorer: Scorer, goal: Goal) -> Steered:
@@ -123,7 +127,7 @@ def re_ranking_by_probability(scorer: Scorer, goal: Goal) -> Steered:
             gain.scatter_(1, best.indices, float("-inf"))
         return found
 
-    return Steered(BY_PROBABILITY, scores)
+    return Steered(BY_PROBABILITY, scores, at_once=True)
 
 
 def _likely(scorer: Scorer, worth: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 
 from recsae.intervals import paired_ratio
-from recsae.lists import best_items
+from recsae.lists import best_items, rows_at_once
 from recsae.metrics import ndcg_of_lists
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Scores = Callable[[slice, float], torch.Tensor]
 
-N_TOP, BATCH = 10, 1024
+N_TOP = 10
 WORST = 0.10
 """Curves are looked at up to this loss of NDCG@10, and areas are taken up to it."""
 BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
@@ -33,12 +34,14 @@ HALVINGS, POINTS = 7, 7
 class Steered:
     """A way to steer some cases: scores ``(b, n_items)`` of a slice of them at a strength.
 
-    ``longest``: beyond this strength it does not go; None: it goes on and on.
+    ``longest``: beyond this strength it does not go; None: it goes on and on. ``at_once``: whether
+    several threads may ask for scores.
     """
 
     name: str
     scores: Scores
     longest: float | None = None
+    at_once: bool = False
 
 
 class Counted(NamedTuple):
@@ -92,26 +95,45 @@ class Point(NamedTuple):
 
 def outcome(cases: Cases, steered: Steered, strength: float, counted: Counted) -> Outcome:
     """The lists of all cases at a strength."""
-    k = min(N_TOP, int(cases.catalog.recommendable.sum()))
-    counts = np.zeros(cases.catalog.n_items, dtype=np.int64)
-    ndcg, share, some = (np.empty(len(cases)) for _ in range(3))
-    hidden = cases.hidden
-    for first in range(0, len(cases), BATCH):
-        part = slice(first, min(first + BATCH, len(cases)))
-        mine = hidden.take(part) if hidden else None
-        lists = best_items(steered.scores(part, strength), cases.catalog, k, mine).numpy()
-        ndcg[part] = ndcg_of_lists(lists, cases.targets[part])
-        values = counted.values[lists]
-        share[part], some[part] = values.mean(1), (values > 0).any(1)
-        counts += np.bincount(lists.ravel(), minlength=len(counts))
+    lists = _lists(cases, steered, strength)
+    ndcg, values = ndcg_of_lists(lists, cases.targets), counted.values[lists]
     if counted.no_loss is not None:
         ndcg[counted.no_loss[cases.targets]] = 0
 
     def by_user(values: Floats) -> Floats:
         return np.bincount(cases.user, values, minlength=cases.n_users).astype(np.float64)
 
-    n = by_user(np.ones(len(cases)))
-    return Outcome(by_user(ndcg), by_user(share), by_user(some), n, counts)
+    return Outcome(
+        by_user(ndcg),
+        by_user(values.mean(1)),
+        by_user((values > 0).any(1)),
+        by_user(np.ones(len(cases))),
+        np.bincount(lists.ravel(), minlength=cases.catalog.n_items),
+    )
+
+
+def _lists(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int32]:
+    """``(n, 10)``; where scores may be asked for at once every thread makes some, alone."""
+    k = min(N_TOP, int(cases.catalog.recommendable.sum()))
+    lists = np.empty((len(cases), k), dtype=np.int32)
+    size, hidden = rows_at_once(cases.catalog.n_items), cases.hidden
+
+    def make(first: int) -> None:
+        part = slice(first, min(first + size, len(cases)))
+        mine = hidden.take(part) if hidden else None
+        lists[part] = best_items(steered.scores(part, strength), cases.catalog, k, mine)
+
+    threads, firsts = torch.get_num_threads(), range(0, len(cases), size)
+    if threads == 1 or not steered.at_once:
+        for first in firsts:
+            make(first)
+        return lists
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            list(pool.map(make, firsts))
+    finally:
+        torch.set_num_threads(threads)
+    return lists
 
 
 def compared(after: Outcome, before: Outcome) -> Compared:
@@ -123,7 +145,9 @@ def compared(after: Outcome, before: Outcome) -> Compared:
     )
 
 
-def strength_within(cases: Cases, steered: Steered, loss: float, counted: Counted) -> float:
+def strength_within(
+    cases: Cases, steered: Steered, loss: float, counted: Counted, halvings: int = HALVINGS
+) -> float:
     """The largest strength at which the cases lose at most this part of NDCG@10, by halving.
 
     0 if even very little costs more: some ways, such as replacing states by reconstructions, do.
@@ -144,7 +168,7 @@ def strength_within(cases: Cases, steered: Steered, loss: float, counted: Counte
         while keeps(2 * high) and high < 1e6:
             high *= 2
         low, high = high, 2 * high
-    for _ in range(HALVINGS):
+    for _ in range(halvings):
         middle = (low + high) / 2
         low, high = (middle, high) if keeps(middle) else (low, middle)
     return low

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.recommender import top_items
+from recsae.topk import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,17 +44,31 @@ class History(NamedTuple):
         scores[torch.from_numpy(which), torch.from_numpy(items)] = float("-inf")
 
 
+def rows_at_once(n_items: int) -> int:
+    """How many rows of scores to make at a time: some four megabytes, which stay in the cache.
+
+    >>> rows_at_once(1_000), rows_at_once(10**7)
+    (1048, 16)
+    """
+    return max(16, 2**20 // n_items)
+
+
 def best_items(
     scores: torch.Tensor, catalog: ItemCatalog, k: int = 10, history: History | None = None
 ) -> torch.Tensor:
     """``(n, k)`` internal ids of the best items without those of the histories.
 
-    Histories are hidden in ``scores (n, n_items)`` in place. A score of -inf is never recommended:
-    where fewer than k items are left, the list ends with 0, the padding.
+    What is no item and what is in the histories gets a score of -inf, in ``scores (n, n_items)``
+    itself. Such is never recommended: where fewer than k items are left, the list ends with 0, the
+    padding.
     """
+    import torch
+
+    banned = torch.from_numpy(np.flatnonzero(~catalog.recommendable)).to(scores.device)
+    scores.index_fill_(1, banned, float("-inf"))
     if history is not None:
         history.hide_in(scores)
-    lists = top_items(scores, catalog, k)
+    lists = top_k(scores, min(k, int(catalog.recommendable.sum()))).indices
     return lists.masked_fill(scores.gather(1, lists) == float("-inf"), 0)
 
 

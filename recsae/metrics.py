@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.lists import best_items
+from recsae.lists import best_items, rows_at_once
 from recsae.topk import top_k
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from recsae.catalog import ItemCatalog
     from recsae.lists import History
     from recsae.recommender import LinearHead
-
-BATCH = 512
 
 
 def ranking_metrics(
@@ -82,8 +80,9 @@ def top_of_states(
     # one block: kept among the scores that come and go, small lists would hold on to their memory
     lists = np.empty((len(states), k), dtype=np.int64)
     with torch.no_grad():
-        for first in range(0, len(states), BATCH):
-            part = slice(first, first + BATCH)
+        size = rows_at_once(catalog.n_items)
+        for first in range(0, len(states), size):
+            part = slice(first, first + size)
             mine = history.take(part) if history else None
             lists[part] = best_items(head.score(states[part]), catalog, k, mine).numpy()
     return lists
@@ -100,7 +99,9 @@ def top_of_scores(
     return [int(i) for i in top_k(masked, k).indices[0]] if k else []
 
 
-def ndcg_of_lists(lists: NDArray[np.int64], targets: NDArray[np.int32]) -> NDArray[np.float64]:
+def ndcg_of_lists(
+    lists: NDArray[np.integer[Any]], targets: NDArray[np.int32]
+) -> NDArray[np.float64]:
     """NDCG of lists ``(n, k)`` with one relevant item each, ``(n,)``."""
     hits = lists == targets[:, None]
     return (hits / np.log2(np.arange(2, lists.shape[1] + 2))).sum(1)  # type: ignore[no-any-return]

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from recsae.workspace import Workspace
 
 MAX_CURVE, MIN_CASES = 10_000, 500
+ROUGHLY = 4
+"""Halvings to find the end of a curve: the curve itself tells what is reached where."""
 MAX_VALUES, N_EFFECTS = 60, 8
 
 
@@ -138,11 +140,9 @@ def thinned(work: Workspace, cases: Cases, limit: int) -> Cases:
     return cases.take(spread(len(cases), n_scored(work, limit, MIN_CASES)))
 
 
-def side_effects(
-    work: Workspace, goal: Goal, before: Outcome, after: Outcome
-) -> list[dict[str, Any]]:
+def side_effects(run: OpenRun, goal: Goal, before: Outcome, after: Outcome) -> list[dict[str, Any]]:
     """The other attribute values whose shares of the lists move most."""
-    names, values = _other_values(work, goal)
+    names, values = _other_values(run, goal)
     old, new = (o.counts @ values / o.counts.sum() for o in (before, after))
     most = np.argsort(-np.abs(new - old), kind="stable")[:N_EFFECTS]
     return [
@@ -152,18 +152,18 @@ def side_effects(
     ]
 
 
-def compare_ways(work: Workspace, ways: Ways, sides: Sides) -> list[dict[str, Any]]:
+def compare_ways(run: OpenRun, work: Workspace, ways: Ways, sides: Sides) -> list[dict[str, Any]]:
     """Every way's curve on held-out cases, as values at some losses and as an area."""
     goal = ways.goal
     trial, test = (thinned(work, cases, MAX_CURVE) for cases in (sides.trial, sides.test))
-    _, others = _other_values(work, goal)
+    _, others = _other_values(run, goal)
     before, rows = None, []
     for tried, tested in zip(
         *(ways.all(scorer_of(work, cases)) for cases in (trial, test)), strict=True
     ):
         before = before or outcome(test, tested, 0.0, goal.counted)
         base = before.mean_share
-        far = strength_within(trial, tried, WORST, goal.counted)
+        far = strength_within(trial, tried, WORST, goal.counted, ROUGHLY)
         points = curve(test, tested, up_to(far), goal.counted, before)
         shares = {loss: share_at(points, loss, base, more=goal.more) for loss in BUDGETS}
         rows.append(
@@ -177,9 +177,9 @@ def compare_ways(work: Workspace, ways: Ways, sides: Sides) -> list[dict[str, An
     return rows
 
 
-def _other_values(work: Workspace, goal: Goal) -> tuple[list[str], NDArray[np.float64]]:
+def _other_values(run: OpenRun, goal: Goal) -> tuple[list[str], NDArray[np.float64]]:
     """The most frequent other attribute values, and ``(n_items, V)`` which items have them."""
-    attributes = work.labeler.attributes
+    attributes = run.attributes
     plain = [
         column
         for column, (name, _) in enumerate(attributes.names)

@@ -209,18 +209,6 @@ def represent_sites(
     return {name: recommender.represent(batch, name, positions=positions) for name in sites}
 
 
-def top_items(scores: torch.Tensor, catalog: ItemCatalog, k: int = 10) -> torch.Tensor:
-    """``(n, k)`` internal ids of the best items; rows that are no items never come up."""
-    import numpy as np
-    import torch
-
-    from recsae.topk import top_k
-
-    banned = torch.from_numpy(np.flatnonzero(~catalog.recommendable)).to(scores.device)
-    k = min(k, int(catalog.recommendable.sum()))
-    return top_k(scores.index_fill(1, banned, float("-inf")), k).indices
-
-
 def is_causal(recommender: Recommender, site: str | None, batch: Batch, atol: float = 1e-4) -> bool:
     """Whether states do not depend on later items: change the last item and compare.
 

@@ -31,6 +31,8 @@ class Scorer(Protocol):
     """Scores of some cases, all of them or in parts."""
 
     cases: Cases
+    at_once: bool
+    """Whether several threads may ask for scores."""
 
     def scores(
         self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
@@ -44,6 +46,8 @@ class Scorer(Protocol):
 
 class HeadScorer:
     """From the states of the cases, through the linear head; activations are worked out once."""
+
+    at_once = True
 
     def __init__(self, cases: Cases, sae: SAE, head: LinearHead) -> None:
         self.cases, self.sae, self.head = cases, sae, head
@@ -70,6 +74,8 @@ class HeadScorer:
 
 class RunningScorer:
     """By running the model on the histories of the cases, its states edited at the site."""
+
+    at_once = False  # there is one model to edit
 
     def __init__(self, cases: Cases, sae: SAE, recommender: Recommender, site: str) -> None:
         self.cases, self.sae, self.recommender, self.site = cases, sae, recommender, site

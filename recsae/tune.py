@@ -102,13 +102,13 @@ def tune(
         "latents": dials(run, path, strength),
         **reached(before, after, sides),
         "strengths": strengths(points, shown_to, shown, goal),
-        "side effects": side_effects(work, goal, before, after),
+        "side effects": side_effects(run, goal, before, after),
     }
     if goal.by_popularity is not None:
         found["popularity"] = popularity_figures(before, after, sides.test, goal.by_popularity)
     if compare:
         ways = find_ways(goal, sides.fit, sides.known, path, work.sae, near)
-        found["ways"] = compare_ways(work, ways, sides)
+        found["ways"] = compare_ways(run, work, ways, sides)
         found["verdict"] = verdict(found["ways"], goal)
     return Tuned(
         Steering(path.interventions(strength, f"{goal.name} ({len(path.latents)} latents)")), found

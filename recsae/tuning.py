@@ -18,6 +18,8 @@ from recsae.interventions import Intervention
 from recsae.topk import top_k
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
@@ -27,7 +29,8 @@ N_LATENTS, N_STEPS, STEP = 16, 10, 0.15
 N_TOP, RIDGE, SOFTNESS = 10, 1e-3, 0.5
 MIN_FIRING = 0.002
 """A multiplier of a latent that is active more seldom than this is not known well enough."""
-BLOCK = 2**25
+BLOCK = 2**21
+"""Scores at a time: larger temporary arrays cost more in page faults than in arithmetic."""
 INFORMED = 4
 """One case in so many tells the information, which varies less than the slope and costs more."""
 
@@ -180,7 +183,7 @@ class _Lists:
         self.near = near
         self.cases = cases
         self.states = torch.from_numpy(cases.states)
-        self.weights = torch.from_numpy(weights)
+        self.weights = torch.from_numpy(weights - weights.max())  # 0 where all are worth the same
         self.batch = max(1, BLOCK // len(weights))
         self.real = torch.from_numpy(cases.catalog.recommendable)
         scores = self._scores(self.states[: self.batch], 0)
@@ -197,21 +200,23 @@ class _Lists:
             hidden.take(part).hide_in(scores)
         return scores
 
-    def _batches(self, states: torch.Tensor) -> list[tuple[slice, torch.Tensor, torch.Tensor]]:
+    def _batches(self, states: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
         """Slices, the goal's slope by score ``(b, n_items)``, and the model's distribution."""
-        return [self._slope(states, first) for first in range(0, len(states), self.batch)]
+        for first in range(0, len(states), self.batch):
+            yield self._slope(states, first)
 
     def _slope(self, states: torch.Tensor, first: int) -> tuple[slice, torch.Tensor, torch.Tensor]:
         part = slice(first, first + self.batch)
         scores = self._scores(states[part], first)
         k = min(N_TOP + 1, int(self.real.sum()))
         edge = top_k(scores, k).values[:, -2:].mean(1, keepdim=True)
-        inside = torch.sigmoid((scores - edge) / self.softness)
-        slope = torch.where(scores > float("-inf"), inside * (1 - inside), 0.0)
+        inside = ((scores - edge) / self.softness).sigmoid_()  # 0 where the score is -inf
+        slope = inside.addcmul_(inside, inside, value=-1)
         total = slope.sum(1, keepdim=True).clamp_min(1e-12)
-        pushed = slope * self.weights  # the list keeps its length: what comes in pushes others out
-        pushed = (pushed - slope / total * pushed.sum(1, keepdim=True)) / self.softness / N_TOP
-        return part, pushed, torch.softmax(scores / self.temperature, 1)
+        # the list keeps its length: what comes in pushes others out
+        mean = (slope @ self.weights)[:, None] / total
+        pushed = slope.mul_((self.weights - mean).div_(self.softness * N_TOP))
+        return part, pushed, torch.softmax(scores.div_(self.temperature), 1)
 
     def slopes(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The goal's slope by state ``(n, d)``, and the mean information about it ``(d, d)``."""
@@ -236,6 +241,7 @@ class _Lists:
         m, n = len(moves), len(states)
         gradient, information = states.new_zeros(2 * m), states.new_zeros(2 * m, 2 * m)
         by_item, informed = moves.T.contiguous(), 0
+        pairs = (by_item[:, :, None] * by_item[:, None, :]).flatten(1)
         for part, pushed, p in self._batches(states):
             slope = pushed @ by_item
             gradient[:m] += (z[part] * slope).sum(0)
@@ -243,8 +249,7 @@ class _Lists:
             p, mine = p[offset::INFORMED], z[part][offset::INFORMED]
             informed += len(p)
             mean = p @ by_item
-            varies = torch.stack([(p * moves[j]) @ by_item for j in range(m)], 1)
-            varies -= mean[:, :, None] * mean[:, None, :]
+            varies = (p @ pairs).view(-1, m, m) - mean[:, :, None] * mean[:, None, :]
             crossed = (mine[:, :, None] * varies).sum(0)
             information[:m, :m] += (mine[:, :, None] * mine[:, None, :] * varies).sum(0)
             information[:m, m:] += crossed

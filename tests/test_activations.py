@@ -20,7 +20,7 @@ from recsae.activations import (
 )
 from recsae.catalog import build_catalog
 from recsae.errors import ArtifactMismatch, NotEnoughData, RecSAEError, SiteNotFound
-from recsae.recommender import top_items
+from recsae.lists import best_items
 from recsae.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
 from runs import planted
@@ -68,7 +68,7 @@ def test_states_and_lists_are_those_of_single_forwards(whole):
         batch = pad([history], recommender.max_length)
         state = torch.from_numpy(whole.column(STATES)[index])
         torch.testing.assert_close(state, recommender.represent(batch)[0], atol=1e-6, rtol=1e-5)
-        scores = top_items(recommender.score(batch), recommender.catalog, 10)
+        scores = best_items(recommender.score(batch), recommender.catalog, 10)
         assert whole.column(TOP)[index].tolist() == scores[0].tolist()
 
 

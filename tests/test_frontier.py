@@ -1,5 +1,6 @@
 """What is reached at what cost, on two users whose lists are worked out by hand."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -55,6 +56,20 @@ def test_outcomes_by_hand():
     assert ratio.kept[0] == pytest.approx((1 + RANK_2 + after.ndcg[1]) / (1 + RANK_2))
 
 
+@pytest.mark.parametrize("at_once", [False, True])
+def test_lists_are_the_same_however_many_threads_make_them(monkeypatch, at_once):
+    monkeypatch.setattr("recsae.frontier.rows_at_once", lambda n_items: 1)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        found = outcome(CASES, replace(raised(), at_once=at_once), 2.0, LAST)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+    np.testing.assert_allclose(found.share, [0.2, 0.1])
+    assert found.counts.sum() == 30
+
+
 def test_going_on_to_what_is_unlearned_counts_for_nothing():
     """Without item 1 as a target of the first case, only that of the second case is left."""
     unlearned = np.arange(N + 1) == 1
@@ -81,8 +96,6 @@ def test_the_largest_strength_within_a_loss():
 
 
 def test_hidden_histories_do_not_come_up():
-    from dataclasses import replace
-
     hiding = replace(CASES, hides_history=True)
     lists = outcome(hiding, raised(), 0.0, LAST)
     assert lists.counts[1] == 0  # toy histories are of item 1 alone
