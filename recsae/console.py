@@ -43,8 +43,10 @@ def progress_bar() -> Callable[[int, int, str], None] | None:
 
 
 def show_json(value: Any) -> None:
-    """Print for machines."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    """Print for machines: strict JSON, with null where there is no figure."""
+    from recsae.files import plain
+
+    click.echo(json.dumps(plain(value), indent=1, ensure_ascii=False, default=str))
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

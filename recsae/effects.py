@@ -9,11 +9,11 @@ from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, inse
 from recsae.attributes import DERIVED, TERM
 from recsae.communities import FANS
 from recsae.concepts import AT_QUANTILE
+from recsae.files import plain
 from recsae.interventions import Intervention
 from recsae.recommender import evaluation_cases
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT
-from recsae.stages import finite
 from recsae.steering import effect_of, restrict, steer, top_lists
 
 if TYPE_CHECKING:
@@ -42,14 +42,8 @@ def accuracy_stage(work: Workspace) -> dict[str, Any]:
             "reconstructed": {name: float(v.mean()) for name, v in after.items()},
             "n_cases": len(cases.rows),
         },
-        "heldout": {k: _plain(v) for k, v in heldout.items()},
+        "heldout": plain(heldout),
     }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(v) for v in value]
-    return finite(value) if isinstance(value, float) else value
 
 
 def steering_stage(work: Workspace) -> list[dict[str, Any]]:

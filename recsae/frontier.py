@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from recsae.intervals import paired_ratio
 from recsae.lists import best_items, rows_at_once
 from recsae.metrics import ndcg_of_lists
+from recsae.threads import in_threads
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
@@ -123,16 +123,12 @@ def _lists(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int32]
         mine = hidden.take(part) if hidden else None
         lists[part] = best_items(steered.scores(part, strength), cases.catalog, k, mine)
 
-    threads, firsts = torch.get_num_threads(), range(0, len(cases), size)
-    if threads == 1 or not steered.at_once:
+    firsts = range(0, len(cases), size)
+    if steered.at_once:
+        in_threads(make, firsts)
+    else:
         for first in firsts:
             make(first)
-        return lists
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            list(pool.map(make, firsts))
-    finally:
-        torch.set_num_threads(threads)
     return lists
 
 

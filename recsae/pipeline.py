@@ -110,6 +110,7 @@ def _plan(work: Workspace) -> dict[str, Step]:
         "language": (language, ["language.json"], _ask),
         "accuracy": (sae, ["accuracy.json"], _measure_accuracy),
         "steering": (scores, ["steering.json"], _measure_steering),
+        "goals": (scores, ["goals.json"], _try_goals),
         "report": ([language, config.stability], pages, _report),
     }
 
@@ -184,6 +185,12 @@ def _measure_steering(work: Workspace) -> None:
     from recsae.effects import steering_stage
 
     work.by_first(lambda: write_json(work.folder / "steering.json", steering_stage(work)))
+
+
+def _try_goals(work: Workspace) -> None:
+    from recsae.goal_stage import goal_stage
+
+    work.by_first(lambda: write_json(work.folder / "goals.json", goal_stage(work)))
 
 
 def _report(work: Workspace) -> None:

@@ -15,6 +15,7 @@ import torch
 from scipy.stats import spearmanr
 
 from recsae import columns as C
+from recsae.attributes import ItemAttributes
 from recsae.cases import affordable, spread
 from recsae.errors import InvalidInput
 from recsae.intervals import paired_ratio
@@ -22,6 +23,7 @@ from recsae.interventions import Statistics
 from recsae.metrics import top_of_states
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT
+from recsae.threads import in_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MAX_LATENTS, MAX_CASES, MAX_ACTIVE = 300, 3_000, 500
+MAX_CASES, MAX_ACTIVE = 3_000, 500
 N_TOP, MIN_CASES = 10, 20
 WAYS = {"x10 where active": 1, "x0.1 where active": -1, "+1 sd": 1, "-1 sd": -1}
 """Interventions, and whether they turn a latent up (1) or down."""
@@ -62,8 +64,15 @@ class Change(NamedTuple):
     n_cases: int
 
 
-def predictability(work: Workspace) -> dict[str, Any]:
+def predictability(
+    work: Workspace, max_latents: int | None = None, max_cases: int = MAX_CASES
+) -> dict[str, Any]:
     """Turn verified latents on held-out cases, one at a time, and compare with their labels.
+
+    Parameters
+    ----------
+    max_latents, max_cases
+        Fewer latents, evenly spread over balanced accuracy, and fewer cases than there are.
 
     Returns
     -------
@@ -87,12 +96,12 @@ def predictability(work: Workspace) -> dict[str, Any]:
             f"Scores are not linear in the states at {work.site!r}: turn concepts one at a time "
             "there, with `recsae steer --set`."
         )
-    tried, n_verified = _to_try(work, work.head)
+    tried, n_verified = _to_try(work, work.head, max_latents)
     rows: list[dict[str, Any]] = []
     summary: dict[str, Any] = {"n_tried": len(tried.latents), "n_verified": n_verified}
     names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
     for way, up in WAYS.items():
-        changes = _changes(work, work.head, way, tried)
+        changes = _changes(work, work.head, way, tried, max_cases)
         known = [
             {
                 "latent": int(latent),
@@ -112,8 +121,8 @@ def predictability(work: Workspace) -> dict[str, Any]:
     return {"rows": rows, "summary": summary}
 
 
-def _to_try(work: Workspace, head: LinearHead) -> tuple[Tried, int]:
-    """Verified latents whose labels speak of items, evenly spread over balanced accuracy."""
+def _to_try(work: Workspace, head: LinearHead, max_latents: int | None) -> tuple[Tried, int]:
+    """Verified latents whose labels speak of items."""
     both = work.dictionary.table.merge(work.scores[[C.LATENT, C.STATUS, C.BALANCED_ACCURACY]])
     about = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
     both = both[(both[C.STATUS] == VERIFIED) & about].sort_values(C.BALANCED_ACCURACY)
@@ -121,8 +130,9 @@ def _to_try(work: Workspace, head: LinearHead) -> tuple[Tried, int]:
         raise InvalidInput(
             f"{len(both)} verified concepts of this run speak of items: nothing can be compared."
         )
-    chosen = both.iloc[spread(len(both), MAX_LATENTS)]
-    attributes, real = work.labeler.attributes, work.recommender.catalog.recommendable
+    chosen = both.iloc[spread(len(both), max_latents or len(both))]
+    catalog = work.recommender.catalog
+    attributes, real = ItemAttributes.load(work.folder, catalog.n_items), catalog.recommendable
     said = zip(chosen[C.ATTRIBUTE], chosen[C.VALUE], strict=True)
     has = [attributes.items_with(*pair) for pair in said]
     items = np.stack(has, axis=1) & real[:, None]
@@ -137,27 +147,30 @@ def _to_try(work: Workspace, head: LinearHead) -> tuple[Tried, int]:
     return Tried(latents, items.astype(float), sign, sd, expected), len(both)
 
 
-def _changes(work: Workspace, head: LinearHead, way: str, tried: Tried) -> list[Change]:
+def _changes(work: Workspace, head: LinearHead, way: str, tried: Tried, limit: int) -> list[Change]:
     """What one intervention does, for each latent by itself."""
     cases, directions = work.heldout, work.sae.directions()
-    n_cases = affordable(MAX_CASES, cases.catalog.n_items, MIN_CASES)
+    n_cases = affordable(limit, cases.catalog.n_items, MIN_CASES)
     rows = spread(len(cases), n_cases)
     by_latent = work.sae_codes[1].tocsc()
-    before, found = _lists(cases, rows, head, 0.0), []
-    for j, latent in enumerate(tried.latents):
-        direction, old = directions[int(latent)], before
-        mine, move = rows, torch.tensor(float(tried.sd[j]) * (1 if way == "+1 sd" else -1))
+    before = _lists(cases, rows, head, 0.0)
+
+    def change(j: int) -> Change:
+        latent = int(tried.latents[j])
+        old, mine = before, rows
+        move = torch.tensor(float(tried.sd[j]) * (1 if way == "+1 sd" else -1))
         if way.startswith("x"):
-            column = by_latent[:, [int(latent)]]
+            column = by_latent[:, [latent]]
             some = spread(column.nnz, min(MAX_ACTIVE, n_cases))
             mine, z = column.indices[some].astype(np.int64), torch.from_numpy(column.data[some])
             order = np.argsort(mine)
             mine = mine[order]
             move = (float(way[1:].split()[0]) - 1) * z[torch.from_numpy(order)][:, None]
             old = _lists(cases, mine, head, 0.0)
-        after = _lists(cases, mine, head, move * direction)
-        found.append(_change(old, after, cases.user[mine], tried, j))
-    return found
+        after = _lists(cases, mine, head, move * directions[latent])
+        return _change(old, after, cases.user[mine], tried, j)
+
+    return in_threads(change, range(len(tried.latents)))
 
 
 def _lists(

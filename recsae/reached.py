@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
 
-MAX_CURVE, MIN_CASES = 10_000, 500
+MIN_CASES = 500
 ROUGHLY = 4
 """Halvings to find the end of a curve: the curve itself tells what is reached where."""
 MAX_VALUES, N_EFFECTS = 60, 8
@@ -152,10 +152,13 @@ def side_effects(run: OpenRun, goal: Goal, before: Outcome, after: Outcome) -> l
     ]
 
 
-def compare_ways(run: OpenRun, work: Workspace, ways: Ways, sides: Sides) -> list[dict[str, Any]]:
-    """Every way's curve on held-out cases, as values at some losses and as an area."""
+def compare_ways(
+    run: OpenRun, work: Workspace, ways: Ways, sides: Sides, limit: int
+) -> list[dict[str, Any]]:
+    """Every way's curve on at most ``limit`` held-out cases, as values at some losses and as an
+    area; ``curve`` is the NDCG@10 kept and the value at each strength tried."""
     goal = ways.goal
-    trial, test = (thinned(work, cases, MAX_CURVE) for cases in (sides.trial, sides.test))
+    trial, test = (thinned(work, cases, limit) for cases in (sides.trial, sides.test))
     _, others = _other_values(run, goal)
     before, rows = None, []
     for tried, tested in zip(
@@ -172,6 +175,7 @@ def compare_ways(run: OpenRun, work: Workspace, ways: Ways, sides: Sides) -> lis
                 **{f"{100 * loss:g} %": share for loss, share in shares.items()},
                 "area": area(points, base, more=goal.more),
                 "others move": collateral(points, before, others, WORST / 2),
+                "curve": [[point.kept, point.share] for point in points],
             }
         )
     return rows

@@ -26,7 +26,7 @@ RECORD = "run.json"
 VERSION = 1
 STAGES = (
     *("capture", "train", "concepts", "scoring", "evidence", "supervised", "stability"),
-    *("language", "accuracy", "steering", "report"),
+    *("language", "accuracy", "steering", "goals", "report"),
 )
 
 

@@ -40,9 +40,21 @@ if TYPE_CHECKING:
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
 
-MAX_FITTED, MIN_FITTED = 4_000, 200
-MAX_TRIED, MAX_TESTED, MAX_SHOWN = 100_000, 1_000_000, 30_000
-N_TRIED, MIN_USERS = 13, 10
+MIN_FITTED, N_TRIED, MIN_USERS = 200, 13, 10
+
+
+class Sizes(NamedTuple):
+    """On at most how many cases the path is found, the strength chosen, all measured, the strengths
+    of a table shown, and the curves of all ways drawn."""
+
+    fitted: int = 4_000
+    tried: int = 100_000
+    tested: int = 1_000_000
+    shown: int = 30_000
+    curves: int = 10_000
+
+
+IN_FULL, IN_BRIEF = Sizes(), Sizes(4_000, 30_000, 30_000, 10_000, 2_000)
 
 
 class Tuned(NamedTuple):
@@ -61,6 +73,7 @@ def tune(
     users: NDArray[np.int64] | None = None,
     n_latents: int = N_LATENTS,
     compare: bool = True,
+    sizes: Sizes = IN_FULL,
 ) -> Tuned:
     """Find latents and strengths on construction users; report on held-out ones.
 
@@ -85,11 +98,11 @@ def tune(
     """
     if not (goal.items & run.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
-    sides = _sides(work, users)
+    sides = _sides(work, users, sizes)
     near = linearised(scorer_of(work, sides.fit))
     path = _path(work.sae, near, goal, sides.fit, n_latents)
     way = by_latents(path, work.sae)
-    few, shown = (thinned(work, cases, MAX_SHOWN) for cases in (sides.trial, sides.test))
+    few, shown = (thinned(work, cases, sizes.shown) for cases in (sides.trial, sides.test))
     tried, tested, shown_to = (way.on(scorer_of(work, c)) for c in (sides.trial, sides.test, shown))
     points = curve(few, way.on(scorer_of(work, few)), up_to(path.longest, N_TRIED), goal.counted)
     strength = _refined(strength_at(points, max_loss), sides.trial, tried, max_loss, goal.counted)
@@ -108,7 +121,7 @@ def tune(
         found["popularity"] = popularity_figures(before, after, sides.test, goal.by_popularity)
     if compare:
         ways = find_ways(goal, sides.fit, sides.known, path, work.sae, near)
-        found["ways"] = compare_ways(run, work, ways, sides)
+        found["ways"] = compare_ways(run, work, ways, sides, sizes.curves)
         found["verdict"] = verdict(found["ways"], goal)
     return Tuned(
         Steering(path.interventions(strength, f"{goal.name} ({len(path.latents)} latents)")), found
@@ -124,7 +137,7 @@ def _refined(
     return strength_at(curve(cases, steered, tried, counted), loss) if strength else 0.0
 
 
-def _sides(work: Workspace, users: NDArray[np.int64] | None) -> Sides:
+def _sides(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> Sides:
     known, test = work.construction, work.heldout
     if users is not None:
         test = test.take(np.flatnonzero(np.isin(test.sequence, users)))
@@ -137,9 +150,9 @@ def _sides(work: Workspace, users: NDArray[np.int64] | None) -> Sides:
             "measured."
         )
     ours, others = (np.flatnonzero(known.user % 2 == half) for half in (0, 1))
-    fit = ours[spread(len(ours), n_scored(work, MAX_FITTED, MIN_FITTED))]
-    trial = others[spread(len(others), n_scored(work, MAX_TRIED, MIN_CASES))]
-    test = test.take(spread(len(test), n_scored(work, MAX_TESTED, MIN_CASES)))
+    fit = ours[spread(len(ours), n_scored(work, sizes.fitted, MIN_FITTED))]
+    trial = others[spread(len(others), n_scored(work, sizes.tried, MIN_CASES))]
+    test = test.take(spread(len(test), n_scored(work, sizes.tested, MIN_CASES)))
     return Sides(known, known.take(fit), known.take(trial), test)
 
 

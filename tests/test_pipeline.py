@@ -301,7 +301,7 @@ LATER = [stage for stage in STAGES[2:] if stage != "accuracy"]
     ("change", "stages"),
     [
         ({}, []),
-        ({"chance_directions": 61}, ["scoring", "language", "steering", "report"]),
+        ({"chance_directions": 61}, ["scoring", "language", "steering", "goals", "report"]),
         ({"title_column": "title"}, LATER),
         ({"attribute_columns": ["genre"]}, LATER),
         ({"k": 4}, list(STAGES[1:])),

@@ -21,6 +21,7 @@ WAYS = (
     "{quantity} at a loss of NDCG@10 of at most; the mean gain over all losses to 10 % "
     "(area); how far the shares of other attributes move at 5 %:"
 )
+NOT_SHOWN = ("plus", "curve")
 
 
 class Percent(click.ParamType):  # type: ignore[type-arg]
@@ -167,7 +168,7 @@ def _show(found: dict[str, Any]) -> None:
     ):
         if rows:
             click.echo(f"\n{title}")
-            header = list(dict.fromkeys(key for row in rows for key in row if key != "plus"))
+            header = list(dict.fromkeys(key for row in rows for key in row if key not in NOT_SHOWN))
             show_table(header, [[row.get(key) for key in header] for row in rows])
     for key in ("verdict", "saved"):
         if key in found:

@@ -1,0 +1,113 @@
+"""The stage that tries goals: what latents reach for a few of them, and whether labels say so."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsae.attributes import DERIVED, ITEM_ITSELF, TERM, ItemAttributes
+from recsae.communities import FANS
+from recsae.concepts import ConceptDictionary
+from recsae.errors import InvalidInput, NotEnoughData
+from recsae.files import plain
+from recsae.goals import goal_of
+from recsae.interventions import Statistics
+from recsae.popularity import popularity_goal, popularity_of
+from recsae.predictability import predictability
+from recsae.situations import LENGTH, REPEAT
+from recsae.tune import IN_BRIEF, tune
+from recsae.whatif import OpenRun
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from recsae.goals import Goal
+    from recsae.workspace import Workspace
+
+MAX_LOSS, MAX_LOSS_POPULARITY, N_GOALS = 0.01, 0.02, 2
+LOWEST, HIGHEST = 0.01, 0.5
+"""Shares of the lists between which values are chosen: of what fills half of them there is little
+more to be had, and what is hardly there is known too little."""
+MAX_TURNED, MAX_CASES = 100, 1_000
+
+
+def goal_stage(work: Workspace) -> dict[str, Any]:
+    """More of up to two attribute values, less popular items, and the check of labels.
+
+    Returns
+    -------
+    dict
+        ``goals``: what :func:`recsae.tune.tune` found for each; ``skipped``: goals that could not
+        be tried, and why; ``check``: the summary of :func:`recsae.predictability.predictability`,
+        None with the reason in ``check_skipped`` where it cannot be made.
+    """
+    run = _opened(work)
+    found: dict[str, Any] = {"goals": [], "skipped": {}, "check": None, "check_skipped": None}
+    goals = list(_goals(work, run))
+    for number, (goal, loss) in enumerate(goals, start=1):
+        try:
+            found["goals"].append(tune(run, work, goal, loss, sizes=IN_BRIEF).found)
+        except (InvalidInput, NotEnoughData) as error:
+            found["skipped"][goal.name] = str(error)
+        if work.progress:
+            work.progress(number, len(goals), "goals tried")
+    try:
+        found["check"] = predictability(work, MAX_TURNED, MAX_CASES)["summary"]
+    except InvalidInput as error:
+        found["check_skipped"] = str(error)
+    return dict(plain(found))
+
+
+def _opened(work: Workspace) -> OpenRun:
+    """The run as the commands that turn concepts see it, out of what is there already."""
+    return OpenRun(
+        work.folder,
+        work.recommender,
+        work.sae,
+        ConceptDictionary.load(work.folder),
+        ItemAttributes.load(work.folder, work.recommender.catalog.n_items),
+        Statistics.load(work.folder),
+        work.verified(),
+        work.config.site,
+    )
+
+
+def _goals(work: Workspace, run: OpenRun) -> Iterator[tuple[Goal, float]]:
+    """Goals and what they may cost; where the model must be run for every case, fewer of them."""
+    names = _values(work, run)
+    for name in names[: N_GOALS if work.head is not None else 1]:
+        yield goal_of(run, (name,), ()), MAX_LOSS
+    counts = popularity_of(work.construction)
+    real = work.recommender.catalog.recommendable
+    yield popularity_goal(counts, real, more=False), MAX_LOSS_POPULARITY
+
+
+def _values(work: Workspace, run: OpenRun) -> list[str]:
+    """Values of the items' own attributes: the most frequent one and the rarest.
+
+    Of the attribute that says most of items; values are ordered by their share of the lists.
+    """
+    plain = [
+        column
+        for column, (name, _) in enumerate(run.attributes.names)
+        if name not in (*DERIVED, TERM, FANS, ITEM_ITSELF, LENGTH, REPEAT)
+    ]
+    if not plain:
+        return []
+    lists = np.bincount(work.heldout.top_items.ravel(), minlength=run.attributes.matrix.shape[0])
+    has = run.attributes.matrix[:, plain] > 0
+    share = np.asarray((has.T @ lists) / max(int(lists.sum()), 1)).ravel()
+    names = [run.attributes.names[column] for column in plain]
+    says = Counter[str]()
+    for (attribute, _), n in zip(names, np.asarray(has.sum(0)).ravel().tolist(), strict=True):
+        says[attribute] += n
+    attribute = says.most_common(1)[0][0]
+    mine = [
+        j
+        for j in np.argsort(-share, kind="stable").tolist()
+        if names[j][0] == attribute and LOWEST <= share[j] <= HIGHEST
+    ]
+    places = np.unique(np.linspace(0, len(mine) - 1, min(N_GOALS, len(mine))).astype(int))
+    return [": ".join(names[mine[place]]) for place in places.tolist()]
