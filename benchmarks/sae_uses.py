@@ -20,12 +20,20 @@ from sae_peers import Size, initial
 
 from recsae.activations import SHARD, ActivationStore
 from recsae.files import write_arrays, write_json
+from recsae.interventions import Intervention
 from recsae.sae import BATCH, make_config
 from recsae.train import train_sae
 
 ROUNDS = 7
 STEERED = 256
-EDITS = {"one latent off": {0: 0.0}, "ten latents off": dict.fromkeys(range(10), 0.0)}
+EDITS: dict[str, list[Intervention]] = {
+    "one latent off": [Intervention((0,), "set", 0.0)],
+    "ten latents off": [Intervention(tuple(range(10)), "set", 0.0)],
+    "sixteen latents, as tuned": [
+        Intervention(tuple(range(16)), "scale", tuple(0.5 + 0.1 * j for j in range(16))),
+        Intervention(tuple(range(16)), "add", tuple(0.1 * j - 0.8 for j in range(16))),
+    ],
+}
 
 
 def seconds_of(work: Callable[[], Any], at_least: float) -> float:
@@ -100,7 +108,7 @@ def steering(checkpoint: Path, data_path: Path) -> dict[str, float]:
     def scored() -> None:
         recommender.score(batch)
 
-    def steered(edit: dict[int, float]) -> Callable[[], None]:
+    def steered(edit: list[Intervention]) -> Callable[[], None]:
         def work() -> None:
             with steer(recommender, sae, edit):
                 recommender.score(batch)

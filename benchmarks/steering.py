@@ -23,7 +23,6 @@ import numpy as np
 def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     """Tune towards each value, print as it goes."""
     from recsae.goals import goal_of
-    from recsae.popularity import popularity_goal, popularity_of
     from recsae.run import Run
     from recsae.tune import tune
     from recsae.whatif import open_run
@@ -50,14 +49,48 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
         )
     click.echo(f"\nMean of the shares' multiples: {np.mean(ratios):.2f}\n")
     _print_areas(areas, moved)
+    _print_popularity(opened, work)
+    _print_unlearning(opened, work, names[len(names) // 2])
+
+
+def _print_popularity(opened: Any, work: Any) -> None:
+    from recsae.popularity import popularity_goal, popularity_of
+    from recsae.tune import tune
+
     counts = popularity_of(work.construction)
     goal = popularity_goal(counts, opened.recommender.catalog.recommendable, more=False)
-    found = tune(opened, work, goal, 0.02, compare=False).found
+    found = tune(opened, work, goal, 0.02).found
     click.echo(f"\nLess popular items, NDCG@10 kept {_interval(found['NDCG@10 kept'], 4)}:\n")
-    click.echo("| measure | before | after |")
-    click.echo("|---|---:|---:|")
-    for row in found["popularity"]:
-        click.echo(f"| {row['measure']} | {row['before']:.4g} | {row['after']:.4g} |")
+    _print_rows(found["popularity"])
+    click.echo("\nAt other losses:\n")
+    _print_rows(found["strengths"])
+    click.echo("\nAverage popularity by other ways, at a loss of at most:\n")
+    _print_rows([{k: v for k, v in row.items() if k != "curve"} for row in found["ways"]])
+
+
+def _print_unlearning(opened: Any, work: Any, name: str) -> None:
+    from recsae.goals import goal_of
+    from recsae.tune import tune
+
+    found = tune(opened, work, goal_of(opened, (), (), (name,)), 0.05).found
+    click.echo(f"\nNever {name}, what still leaks (NDCG@10 without those who go on to it):\n")
+    _print_rows(found["strengths"])
+    click.echo("\nOther ways, share at a loss of at most:\n")
+    _print_rows([{k: v for k, v in row.items() if k != "curve"} for row in found["ways"]])
+    click.echo(f"\nSide effects at an allowed loss of 5 %, {found['after']:.4f} of {name} left:\n")
+    _print_rows(found["side effects"])
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    header = list(dict.fromkeys(key for row in rows for key in row))
+    click.echo(f"| {' | '.join(header)} |\n|---|{'---:|' * (len(header) - 1)}")
+    for row in rows:
+        cells = (row.get(key) for key in header)
+        click.echo(f"| {' | '.join(c if isinstance(c, str) else _figure(c) for c in cells)} |")
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def _goals(opened: Any, attribute: str | None, limit: int) -> list[str]:

@@ -95,7 +95,11 @@ class Point(NamedTuple):
 
 def outcome(cases: Cases, steered: Steered, strength: float, counted: Counted) -> Outcome:
     """The lists of all cases at a strength."""
-    lists = _lists(cases, steered, strength)
+    return outcome_of(lists_of(cases, steered, strength), cases, counted)
+
+
+def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outcome:
+    """What lists ``(n, k)`` of the cases are like."""
     ndcg, values = ndcg_of_lists(lists, cases.targets), counted.values[lists]
     if counted.no_loss is not None:
         ndcg[counted.no_loss[cases.targets]] = 0
@@ -112,7 +116,7 @@ def outcome(cases: Cases, steered: Steered, strength: float, counted: Counted) -
     )
 
 
-def _lists(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int32]:
+def lists_of(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int32]:
     """``(n, 10)``; where scores may be asked for at once every thread makes some, alone."""
     k = min(N_TOP, int(cases.catalog.recommendable.sum()))
     lists = np.empty((len(cases), k), dtype=np.int32)

@@ -9,7 +9,6 @@ import numpy as np
 from recsae import columns as C
 from recsae.alternatives import BY_PROBABILITY, RERANKING
 from recsae.attributes import DERIVED, ITEM_ITSELF, TERM
-from recsae.cases import spread
 from recsae.communities import FANS
 from recsae.frontier import (
     BUDGETS,
@@ -25,7 +24,7 @@ from recsae.frontier import (
     up_to,
 )
 from recsae.popularity import gini
-from recsae.scorers import n_scored, scorer_of
+from recsae.scorers import scorer_of, thinned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,11 +134,6 @@ def _at(
     return row
 
 
-def thinned(work: Workspace, cases: Cases, limit: int) -> Cases:
-    """At most ``limit`` of the cases, and fewer where scoring costs more."""
-    return cases.take(spread(len(cases), n_scored(work, limit, MIN_CASES)))
-
-
 def side_effects(run: OpenRun, goal: Goal, before: Outcome, after: Outcome) -> list[dict[str, Any]]:
     """The other attribute values whose shares of the lists move most."""
     names, values = _other_values(run, goal)
@@ -158,7 +152,7 @@ def compare_ways(
     """Every way's curve on at most ``limit`` held-out cases, as values at some losses and as an
     area; ``curve`` is the NDCG@10 kept and the value at each strength tried."""
     goal = ways.goal
-    trial, test = (thinned(work, cases, limit) for cases in (sides.trial, sides.test))
+    trial, test = (thinned(work, cases, limit, MIN_CASES) for cases in (sides.trial, sides.test))
     _, others = _other_values(run, goal)
     before, rows = None, []
     for tried, tested in zip(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from recsae.cases import affordable
+from recsae.cases import affordable, spread
 from recsae.recommender import LinearHead
 from recsae.steering import active_latents
 
@@ -116,6 +116,11 @@ def n_scored(work: Workspace, limit: int, least: int) -> int:
         return n
     slow = getattr(work.recommender, "max_positions", None) or n
     return max(least, min(n // RUNNING, int(slow) // RUNNING))
+
+
+def thinned(work: Workspace, cases: Cases, limit: int, least: int) -> Cases:
+    """At most :func:`n_scored` of the cases, evenly spread."""
+    return cases.take(spread(len(cases), n_scored(work, limit, least)))
 
 
 def activations(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:

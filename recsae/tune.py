@@ -21,10 +21,9 @@ from recsae.reached import (
     reached,
     side_effects,
     strengths,
-    thinned,
     verdict,
 )
-from recsae.scorers import activations, linearised, n_scored, scorer_of
+from recsae.scorers import activations, linearised, n_scored, scorer_of, thinned
 from recsae.steering_file import Steering
 from recsae.tuning import N_LATENTS, natural_path
 
@@ -102,11 +101,16 @@ def tune(
     near = linearised(scorer_of(work, sides.fit))
     path = _path(work.sae, near, goal, sides.fit, n_latents)
     way = by_latents(path, work.sae)
-    few, shown = (thinned(work, cases, sizes.shown) for cases in (sides.trial, sides.test))
-    tried, tested, shown_to = (way.on(scorer_of(work, c)) for c in (sides.trial, sides.test, shown))
-    points = curve(few, way.on(scorer_of(work, few)), up_to(path.longest, N_TRIED), goal.counted)
-    strength = _refined(strength_at(points, max_loss), sides.trial, tried, max_loss, goal.counted)
-    before, after = (outcome(sides.test, tested, s, goal.counted) for s in (0.0, strength))
+
+    def on(cases: Cases) -> Steered:
+        return way.on(scorer_of(work, cases))
+
+    few = thinned(work, sides.trial, sizes.shown, MIN_CASES)
+    points = curve(few, on(few), up_to(path.longest, N_TRIED), goal.counted)
+    roughly = strength_at(points, max_loss)
+    strength = _refined(roughly, sides.trial, on(sides.trial), max_loss, goal.counted)
+    steered, shown = on(sides.test), thinned(work, sides.test, sizes.shown, MIN_CASES)
+    before, after = (outcome(sides.test, steered, s, goal.counted) for s in (0.0, strength))
     found = {
         "goal": goal.name,
         "quantity": goal.quantity,
@@ -114,7 +118,7 @@ def tune(
         "strength": strength,
         "latents": dials(run, path, strength),
         **reached(before, after, sides),
-        "strengths": strengths(points, shown_to, shown, goal),
+        "strengths": strengths(points, on(shown), shown, goal),
         "side effects": side_effects(run, goal, before, after),
     }
     if goal.by_popularity is not None:
@@ -152,7 +156,7 @@ def _sides(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> Si
     ours, others = (np.flatnonzero(known.user % 2 == half) for half in (0, 1))
     fit = ours[spread(len(ours), n_scored(work, sizes.fitted, MIN_FITTED))]
     trial = others[spread(len(others), n_scored(work, sizes.tried, MIN_CASES))]
-    test = test.take(spread(len(test), n_scored(work, sizes.tested, MIN_CASES)))
+    test = thinned(work, test, sizes.tested, MIN_CASES)
     return Sides(known, known.take(fit), known.take(trial), test)
 
 

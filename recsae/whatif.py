@@ -1,4 +1,4 @@
-"""A finished run opened again, to turn its concepts: lists and metrics before and after."""
+"""A finished run opened again, to turn its concepts: a list before and after."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 from recsae import columns as C
 from recsae.attributes import ItemAttributes
 from recsae.concepts import ConceptDictionary
-from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
+from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.files import read_parquet
 from recsae.interventions import Intervention, Statistics, parse_intervention
 from recsae.metrics import top_of_scores
-from recsae.recommender import evaluation_cases, hides_history
+from recsae.recommender import hides_history
 from recsae.run import Run
 from recsae.sae import SAE
 from recsae.scoring import verified_latents
-from recsae.sequences import pad, split_users
+from recsae.sequences import pad
 from recsae.settings import open_recommender
-from recsae.steering import effect_of, restrict, steer, top_lists, turning
+from recsae.steering import steer, turning
 from recsae.steering_file import Steering
 from recsae.wording import concept_name
 
@@ -220,52 +220,3 @@ def _typed_in(recommender: Recommender, text: str) -> list[int]:
             "list for one that is typed in: give a user with --user instead."
         )
     return recommender.catalog.parse_sequence(text)
-
-
-def metrics_before_after(run: OpenRun, steering: Steering) -> dict[str, Any]:
-    """The recommender's own metrics and target shares on test cases of held-out users: of those
-    that the steering is for.
-
-    Raises
-    ------
-    NotEnoughData
-        It is for no held-out user.
-    """
-    recommender, interventions = run.recommender, steering.interventions
-    cases = evaluation_cases(recommender)
-    keep = split_users(recommender.sequences())
-    if steering.users is not None:
-        keep &= np.isin(recommender.sequences().users, np.array(steering.users, dtype=str))
-    cases = restrict(cases, keep[cases.rows])
-    if not len(cases.rows):
-        raise NotEnoughData(
-            "None of these users was held out for testing, so nothing can be measured on them; "
-            "look at single lists with --user."
-        )
-    before = top_lists(recommender, cases)
-    with steer(recommender, run.sae, interventions, site=run.site):
-        after = top_lists(recommender, cases)
-    everything = np.zeros(recommender.catalog.n_items, dtype=bool)
-    old, new = (effect_of(lists, cases, everything) for lists in (before, after))
-    table = [
-        {"measure": name, "before": old.metrics[name], "after": new.metrics[name]}
-        for name in old.metrics
-    ]
-    targets = {k: v for one in interventions for k, v in run.targets(one).items()}
-    for name, has in targets.items():
-        table.append(
-            {
-                "measure": f"share of {name} in the top 10",
-                "before": float(has[before[:, :10]].mean()),
-                "after": float(has[after[:, :10]].mean()),
-            }
-        )
-    changed = float((before[:, :10] != after[:, :10]).any(1).mean())
-    return {
-        "changed": [str(i) for i in interventions],
-        "latents": [int(j) for i in interventions for j in i.latents],
-        **({} if steering.users is None else {"for": f"{len(steering.users):,} users"}),
-        "held-out users": old.n_users,
-        "lists that changed": f"{100 * changed:.1f} %",
-        "table": table,
-    }

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import dataclasses
 import functools
 import shutil
 import sys
@@ -9,10 +10,21 @@ import tempfile
 from io import StringIO
 from pathlib import Path
 
+import torch
+
+from recsae import columns as C
+from recsae.attributes import ItemAttributes
 from recsae.cli import main
+from recsae.concepts import ConceptDictionary
+from recsae.files import read_parquet
+from recsae.interventions import Statistics
 from recsae.pipeline import run_pipeline
 from recsae.run import RunConfig
+from recsae.sae import SAE
+from recsae.scoring import verified_latents
+from recsae.sequences import pad
 from recsae.testing.planted import PlantedRecommender
+from recsae.whatif import OpenRun
 
 CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
 RECBOLE = {"latents": 128, "samples": 150_000, "chance_directions": 50}
@@ -41,6 +53,36 @@ def planted_run():
     """Folder of a finished run on :func:`planted`."""
     run_pipeline(planted(), FOLDER / "planted", CONFIG)
     return FOLDER / "planted"
+
+
+def planted_open():
+    """That run opened, attached to the planted recommender itself."""
+    folder = planted_run()
+    return OpenRun(
+        folder,
+        planted(),
+        SAE.load(folder / "sae"),
+        ConceptDictionary.load(folder),
+        ItemAttributes.load(folder, planted().catalog.n_items),
+        Statistics.load(folder),
+        verified_latents(read_parquet(folder / "scores.parquet")),
+        CONFIG.site,
+    )
+
+
+def relabelled(opened, **cells):
+    """An opened run with every label replaced."""
+    table = opened.dictionary.table.assign(**{C.SECOND_ATTRIBUTE: None} | cells)
+    dictionary = ConceptDictionary(table, opened.dictionary.examples)
+    return dataclasses.replace(opened, dictionary=dictionary)
+
+
+def planted_top(history, edit=None, without=()):
+    """Ids of the planted recommender's ten best items, from the scores themselves."""
+    state = planted().represent(pad([history], planted().max_length))
+    scores = ((edit(state) if edit else state) @ planted().model.items.T)[0]
+    scores[[0, *without]] = -torch.inf
+    return scores.sort(descending=True, stable=True).indices[:10].tolist()
 
 
 @functools.cache

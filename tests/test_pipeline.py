@@ -39,7 +39,7 @@ FILES = {
     *("run.json", "report.json", "report.html", "card.md", "concepts.csv"),
     *("concepts.parquet", "scores.parquet", "examples.parquet"),
     *("attributes.parquet", "latents.parquet"),
-    *("scoring.json", "accuracy.json", "steering.json"),
+    *("scoring.json", "accuracy.json", "steering.json", "goals.json"),
     *("sae/cfg.json", "sae/sae.safetensors", "sae/quality.json"),
     *("activations/manifest.json", "heldout/manifest.json"),
 }

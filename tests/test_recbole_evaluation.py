@@ -11,6 +11,7 @@ pytest.importorskip("recbole")
 from recbole_kit import (
     FOLDER,
     TINY,
+    loaded_by_recbole,
     opened,
     run_by_recbole,
     save_checkpoint,
@@ -19,8 +20,15 @@ from recbole_kit import (
 )
 from recsae.accuracy import evaluate
 from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.goals import goal_of
+from recsae.run import Run
+from recsae.steering import steer
+from recsae.tune import tune
+from recsae.whatif import open_run
+from recsae.workspace import Workspace
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.opening import open_checkpoint
+from runs import checkpoint, recbole_run
 
 METRICS = {"metrics": ["Recall", "MRR", "NDCG", "Hit", "Precision"], "topk": [5, 10, 20]}
 # RecBole takes seconds to score the candidates of more users
@@ -90,6 +98,31 @@ def test_splits_are_recboles():
         assert cases.description == "split LS valid_and_test, full ranking"
     with pytest.raises(InvalidInput, match="tets"):
         recommender.evaluation("tets")
+
+
+def test_recboles_trainer_sees_a_tuned_steering(tmp_path):
+    """Before, inside and after; inside it gives the digits of our own evaluation, steered alike."""
+    from recbole.utils import get_trainer
+
+    run = open_run(recbole_run())
+    recommender = run.recommender
+    work = Workspace(Run(recbole_run()), recommender, None)
+    goal = goal_of(run, ("Comedy",), ())
+    steps = tune(run, work, goal, 0.1, compare=False).steering.interventions
+    cases = recommender.evaluation("test")
+    with recbole_boundary(), contextlib.chdir(tmp_path):
+        config, _, loaders = loaded_by_recbole(checkpoint(), checkpoint_dir=str(tmp_path))
+        kind = get_trainer(config["MODEL_TYPE"], config["model"])
+        trainer = kind(config, recommender.model)
+        told = [trainer.evaluate(loaders["test"], load_best_model=False)]
+        with steer(recommender, run.sae, steps, site=run.site):
+            told.append(trainer.evaluate(loaders["test"], load_best_model=False))
+            ours = {k: round(v.mean(), 4) for k, v in evaluate(recommender, cases).items()}
+        told.append(trainer.evaluate(loaders["test"], load_best_model=False))
+    before, inside, after = map(dict, told)
+    assert before == after
+    assert inside != before
+    assert {k: v for k, v in ours.items() if k in inside} == inside
 
 
 # -- general models --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from recsae.errors import InvalidInput, SiteNotFound
@@ -220,6 +220,7 @@ STEPS = st.builds(
 )
 
 
+@settings(max_examples=1000)
 @given(st.lists(STEPS, max_size=4), st.integers(0, 3))
 def test_whatever_is_turned_lists_are_of_items_and_the_model_stays(steps, seed):
     recommender, fits = planted(), True

@@ -3,38 +3,22 @@
 import numpy as np
 import pytest
 
-from recsae import columns as C
 from recsae.alternatives import LATENTS, RANDOM, RERANKING
-from recsae.attributes import ItemAttributes
-from recsae.concepts import ConceptDictionary
 from recsae.errors import InvalidInput, NotEnoughData
-from recsae.files import read_parquet
 from recsae.frontier import BUDGETS, Steered, outcome
 from recsae.goals import Goal, goal_of
-from recsae.interventions import Intervention, Statistics
+from recsae.interventions import Intervention
 from recsae.popularity import popularity_goal, popularity_of
 from recsae.run import Run
-from recsae.sae import SAE
 from recsae.steering import steer
 from recsae.tune import tune
-from recsae.whatif import OpenRun
 from recsae.workspace import Workspace
-from runs import CONFIG, planted, planted_run
+from runs import planted, planted_open, planted_run
 
 
 @pytest.fixture(scope="module")
 def opened():
-    folder = planted_run()
-    scores = read_parquet(folder / "scores.parquet")
-    verified = scores.loc[scores[C.STATUS] == "verified", C.LATENT].to_numpy(np.int64)
-    known = (
-        ConceptDictionary.load(folder),
-        ItemAttributes.load(folder, planted().catalog.n_items),
-        Statistics.load(folder),
-    )
-    sae = SAE.load(folder / "sae")
-    run = OpenRun(folder, planted(), sae, *known, verified, CONFIG.site)
-    return run, Workspace(Run(folder), planted(), None)
+    return planted_open(), Workspace(Run(planted_run()), planted(), None)
 
 
 @pytest.fixture(scope="module")

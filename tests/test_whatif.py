@@ -8,19 +8,28 @@ import pytest
 import torch
 
 from recsae import columns as C
-from recsae.attributes import HALF, UPPER, ItemAttributes
+from recsae.attributes import HALF, UPPER
 from recsae.concepts import ConceptDictionary
-from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
-from recsae.files import read_json, read_parquet, write_json
-from recsae.interventions import Intervention, Statistics
+from recsae.errors import ArtifactMismatch, InvalidInput
+from recsae.files import read_json, write_json
+from recsae.interventions import Intervention
+from recsae.measured import metrics_before_after
 from recsae.run import Run
 from recsae.sae import SAE, make_config
 from recsae.sequences import pad, split_users
-from recsae.situations import LENGTH, LENGTHS
 from recsae.steering import make_edit
 from recsae.steering_file import Steering
-from recsae.whatif import OpenRun, lists_before_after, metrics_before_after, open_run
-from runs import CONFIG, checkpoint, copy_of, planted, planted_run, recbole_run
+from recsae.whatif import OpenRun, lists_before_after, open_run
+from runs import (
+    checkpoint,
+    copy_of,
+    planted,
+    planted_open,
+    planted_run,
+    planted_top,
+    recbole_run,
+    relabelled,
+)
 from toy import UserTable, catalog, sequences
 
 GENRE = "Comedy"
@@ -28,32 +37,7 @@ GENRE = "Comedy"
 
 @pytest.fixture
 def opened():
-    """The planted run, attached to the planted recommender itself."""
-    folder = planted_run()
-    scores = read_parquet(folder / "scores.parquet")
-    verified = scores.loc[scores[C.STATUS] == "verified", C.LATENT].to_numpy(np.int64)
-    dictionary = ConceptDictionary.load(folder)
-    attributes = ItemAttributes.load(folder, planted().catalog.n_items)
-    sae = SAE.load(folder / "sae")
-    return OpenRun(
-        folder,
-        planted(),
-        sae,
-        dictionary,
-        attributes,
-        Statistics.load(folder),
-        verified,
-        CONFIG.site,
-    )
-
-
-def top(history, edit=None, without=()):
-    """Ids of the ten best items, from the scores themselves."""
-    recommender = planted()
-    state = recommender.represent(pad([history], recommender.max_length))
-    scores = ((edit(state) if edit else state) @ recommender.model.items.T)[0]
-    scores[[0, *without]] = -torch.inf
-    return scores.sort(descending=True, stable=True).indices[:10].tolist()
+    return planted_open()
 
 
 def shown(items):
@@ -70,7 +54,10 @@ def test_a_users_list_before_and_after(opened, mask):
     found = lists_before_after(opened, Steering(steps), "u17", None, mask_seen=mask)
     history = planted().sequences()[17][:-1].tolist()
     seen = history if mask else []
-    before, after = top(history, None, seen), top(history, make_edit(opened.sae, steps), seen)
+    before, after = (
+        planted_top(history, None, seen),
+        planted_top(history, make_edit(opened.sae, steps), seen),
+    )
     assert [row["before"] for row in found["table"]] == shown(before)
     assert [row["after"] for row in found["table"]] == shown(after)
     assert [row["place"] for row in found["table"]] == list(range(1, 11))
@@ -89,7 +76,9 @@ def test_a_sequence_typed_in(opened):
         opened, Steering(opened.interventions(("3=off",))), None, text, mask_seen=True
     )
     assert found["history"] == [catalog.titles[i] for i in (5, 9, 230)]
-    assert [row["before"] for row in found["table"]] == shown(top([5, 9, 230], None, (5, 9, 230)))
+    assert [row["before"] for row in found["table"]] == shown(
+        planted_top([5, 9, 230], None, (5, 9, 230))
+    )
 
 
 def test_the_same_for_a_user_and_for_what_the_user_saw(opened):
@@ -159,64 +148,12 @@ def test_nothing_known_of_a_user_is_no_crash(of_users):
     assert found["history"] == [catalog().titles[8]]
 
 
-# -- everybody -------------------------------------------------------------------------------------
-
-
-def test_metrics_worked_out_again(opened):
-    steps = opened.interventions((f"{GENRE}=3",))
-    found = metrics_before_after(opened, Steering(steps))
-    rows = np.flatnonzero(split_users(planted().sequences()))
-    histories = [planted().sequences()[row].tolist() for row in rows]
-    genre = list(planted().catalog.frame["genre"])
-    edit = make_edit(opened.sae, steps)
-    lists = {
-        "before": [top(h[:-1]) for h in histories],
-        "after": [top(h[:-1], edit) for h in histories],
-    }
-    table = {row["measure"]: row for row in found["table"]}
-    assert list(table) == [
-        *("recall@10", "ndcg@10", "mrr@10"),
-        f"share of {GENRE} in the top 10",
-    ]
-    for side, tops in lists.items():
-        hits = np.array([[i == h[-1] for i in t] for t, h in zip(tops, histories, strict=True)])
-        share = np.mean([[GENRE in genre[i] for i in t] for t in tops])
-        expected = [
-            hits.any(1).mean(),
-            (hits / np.log2(np.arange(2, 12))).sum(1).mean(),
-            (hits / np.arange(1, 11)).sum(1).mean(),
-            share,
-        ]
-        assert [row[side] for row in table.values()] == pytest.approx(expected, abs=1e-9)
-    assert found["held-out users"] == len(rows)
-    changed = np.mean([a != b for a, b in zip(lists["before"], lists["after"], strict=True)])
-    assert found["lists that changed"] == f"{100 * changed:.1f} %"
-    assert found["latents"] == list(steps[0].latents)
-    assert table[f"share of {GENRE} in the top 10"]["after"] > 0.5
-
-
-def test_nothing_turned_nothing_changes(opened):
-    found = metrics_before_after(opened, Steering([Intervention((1, 2), "scale", 1.0)]))
-    assert found["lists that changed"] == "0.0 %"
-    assert all(row["before"] == row["after"] for row in found["table"])
-
-
-def labelled(opened, **cells):
-    """The run opened, with every label replaced."""
-    table = opened.dictionary.table.assign(**{C.SECOND_ATTRIBUTE: None} | cells)
-    dictionary = ConceptDictionary(table, opened.dictionary.examples)
-    return dataclasses.replace(opened, dictionary=dictionary)
-
-
-def test_a_concept_about_histories_has_no_target(opened):
-    other = labelled(opened, **{C.ATTRIBUTE: LENGTH, C.VALUE: next(iter(LENGTHS))})
-    found = metrics_before_after(other, Steering([Intervention((1,), "set", 0.0)]))
-    assert [row["measure"] for row in found["table"]] == ["recall@10", "ndcg@10", "mrr@10"]
+# -- what a concept is about -----------------------------------------------------------------------
 
 
 def test_both_parts_of_a_pair_are_targets(opened):
     popular = {C.SECOND_ATTRIBUTE: HALF, C.SECOND_VALUE: UPPER}
-    other = labelled(opened, **{C.ATTRIBUTE: "genre", C.VALUE: GENRE}, **popular)
+    other = relabelled(opened, **{C.ATTRIBUTE: "genre", C.VALUE: GENRE}, **popular)
     targets = other.targets(Intervention((1,), "set", 0.0))
     assert list(targets) == [GENRE, "more popular half"]
     cells = planted().catalog.frame["genre"]
@@ -293,15 +230,6 @@ def test_only_the_cohort_is_steered_and_measured(opened):
     outside = lists_before_after(opened, cohort, held[8], None, mask_seen=False)
     assert outside["changed"] == []
     assert [row["before"] for row in outside["table"]] == [r["after"] for r in outside["table"]]
-    found = metrics_before_after(opened, cohort)
-    assert (found["for"], found["held-out users"]) == ("7 users", 7)
-
-
-def test_a_cohort_without_held_out_users_cannot_be_measured(opened):
-    sequences = opened.recommender.sequences()
-    seen = str(sequences.users[~split_users(sequences)][0])
-    with pytest.raises(NotEnoughData, match="None of these users was held out"):
-        metrics_before_after(opened, Steering(opened.interventions(("3=9",)), (seen,)))
 
 
 # -- what moved an item ----------------------------------------------------------------------------

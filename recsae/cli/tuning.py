@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.turning import chosen_users, external_ids, for_cohort, for_users
+from recsae.cli.turning import chosen_users, external_ids, for_cohort, for_users, workspace_of
 from recsae.console import PATH, show_facts, show_json, show_table
 from recsae.errors import InvalidInput
 
@@ -100,16 +100,14 @@ def tune(
     loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
     steering through the reconstruction.
     """
-    from recsae.run import Run
     from recsae.steering_file import place, save_steering
     from recsae.tune import tune as reach
     from recsae.whatif import open_run
-    from recsae.workspace import Workspace
 
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
     opened = open_run(folder, device)
-    work = Workspace(Run(folder), opened.recommender, None)
+    work = workspace_of(opened)
     goal = _goal(opened, work, more, less, never, popularity)
     rows, words = chosen_users(opened, users, cohort) if users or cohort else (None, None)
     tuned = reach(

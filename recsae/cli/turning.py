@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
+    from recsae.workspace import Workspace
 
 
 N_WRONG = 10
+EVERYWHERE = "The same at every held-out position that has a next item:"
 for_users = click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
 for_cohort = click.option(
     "--cohort",
@@ -85,8 +87,9 @@ def steer(
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
+    from recsae.measured import metrics_before_after
     from recsae.steering_file import place, save_steering
-    from recsae.whatif import lists_before_after, metrics_before_after, open_run
+    from recsae.whatif import lists_before_after, open_run
 
     if listing:
         _list(folder, as_json)
@@ -107,26 +110,41 @@ def steer(
     carried: dict[str, Any] = {}
     if migrate and old:
         steering, carried = _carried_over(folder, old, migrate, steering)
-    if user or sequence:
-        found = lists_before_after(opened, steering, user, sequence, mask_seen=mask_seen)
-    else:
-        found = metrics_before_after(opened, steering)
+    found = (
+        lists_before_after(opened, steering, user, sequence, mask_seen=mask_seen)
+        if user or sequence
+        else metrics_before_after(opened, workspace_of(opened), steering)
+    )
     if save:
         path = place(folder, save)
         save_steering(steering, folder, path)
         found["saved"] = str(path)
     if as_json:
         show_json({**found, **carried})
-        return
+    else:
+        _show(found, carried)
+
+
+def _show(found: dict[str, Any], carried: dict[str, Any]) -> None:
     if carried:
         click.echo(carried["how"] + "\n")
         rows = carried["latents before"]
         show_table(list(rows[0]), [list(row.values()) for row in rows])
         click.echo("")
-    table = found.pop("table")
+    tables = {"": found.pop("table"), EVERYWHERE: found.pop("positions", [])}
     show_facts(found)
-    click.echo("")
-    show_table(list(table[0]), [list(row.values()) for row in table])
+    for title, table in tables.items():
+        if table:
+            click.echo(f"\n{title}" if title else "")
+            show_table(list(table[0]), [list(row.values()) for row in table])
+
+
+def workspace_of(opened: OpenRun) -> Workspace:
+    """States, activations and scores of an opened run."""
+    from recsae.run import Run
+    from recsae.workspace import Workspace
+
+    return Workspace(Run(opened.folder), opened.recommender, None)
 
 
 def asked_for(
@@ -195,10 +213,8 @@ def _carried_over(
 
 def _check(opened: OpenRun, as_json: bool) -> None:
     from recsae.predictability import WAYS, predictability
-    from recsae.run import Run
-    from recsae.workspace import Workspace
 
-    found = predictability(Workspace(Run(opened.folder), opened.recommender, None))
+    found = predictability(workspace_of(opened))
     if as_json:
         show_json(found)
         return

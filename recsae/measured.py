@@ -1,0 +1,143 @@
+"""What steering does to the lists of held-out users: in the model's own test, and everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsae.alternatives import Way
+from recsae.errors import NotEnoughData
+from recsae.frontier import Counted, lists_of, outcome_of
+from recsae.intervals import paired_ratio
+from recsae.lists import hits_in
+from recsae.metrics import ranking_metrics
+from recsae.recommender import evaluation_cases
+from recsae.scorers import scorer_of, thinned
+from recsae.sequences import split_users
+from recsae.steering import make_edit, restrict, steer, top_lists
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+    from recsae.cases import Cases
+    from recsae.frontier import Outcome
+    from recsae.interventions import Intervention
+    from recsae.recommender import EvaluationCases
+    from recsae.sae import SAE
+    from recsae.steering_file import Steering
+    from recsae.whatif import OpenRun
+    from recsae.workspace import Workspace
+
+    Floats = NDArray[np.float64]
+    Targets = dict[str, NDArray[np.bool_]]
+
+N_TOP, MIN_CASES = 10, 500
+
+
+def metrics_before_after(run: OpenRun, work: Workspace, steering: Steering) -> dict[str, Any]:
+    """Metrics and shares of what the concepts speak of, of the held-out users steering is for.
+
+    Returns
+    -------
+    dict
+        ``table``: on the recommender's own test cases, by its own metrics. ``positions``: at every
+        position of their histories that has a next item (fewer where the model must be run for
+        each). Every row has the factor by which a measure changes, and its 95 % interval, users
+        being the unit.
+
+    Raises
+    ------
+    NotEnoughData
+        It is for no held-out user.
+    """
+    recommender, interventions = run.recommender, steering.interventions
+    mine = split_users(recommender.sequences())
+    if steering.users is not None:
+        mine &= np.isin(recommender.sequences().users, np.array(steering.users, dtype=str))
+    own = evaluation_cases(recommender)
+    own = restrict(own, mine[own.rows])
+    if not len(own.rows):
+        raise NotEnoughData(
+            "None of these users was held out for testing, so nothing can be measured on them; "
+            "look at single lists with --user."
+        )
+    targets = {k: v for one in interventions for k, v in run.targets(one).items()}
+    before = top_lists(recommender, own)
+    with steer(recommender, run.sae, interventions, site=run.site):
+        after = top_lists(recommender, own)
+    positions = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
+    changed = float((before[:, :N_TOP] != after[:, :N_TOP]).any(1).mean())
+    return {
+        "changed": [str(i) for i in interventions],
+        "latents": [int(j) for i in interventions for j in i.latents],
+        **({} if steering.users is None else {"for": f"{len(steering.users):,} users"}),
+        "held-out users": len(np.unique(own.rows)),
+        "lists that changed": f"{100 * changed:.1f} %",
+        "table": _own_test(own, before, after, targets),
+        "positions": at_positions(work, positions, interventions, targets),
+    }
+
+
+def _own_test(
+    cases: EvaluationCases, before: NDArray[np.int64], after: NDArray[np.int64], targets: Targets
+) -> list[dict[str, Any]]:
+    user = np.unique(cases.group_rows, return_inverse=True)[1]
+
+    def values(lists: NDArray[np.int64]) -> dict[str, Floats]:
+        found = ranking_metrics(*hits_in(lists, cases), cases.metrics, cases.topk)
+        shares = {_share_of(k): has[lists[:, :N_TOP]].mean(1) for k, has in targets.items()}
+        return {**found, **shares}
+
+    old, new = values(before), values(after)
+    sums = [{k: np.bincount(user, v).astype(float) for k, v in x.items()} for x in (old, new)]
+    return [_row(name, sums[0][name], sums[1][name], len(user)) for name in old]
+
+
+def at_positions(
+    work: Workspace, cases: Cases, interventions: list[Intervention], targets: Targets
+) -> list[dict[str, Any]]:
+    """NDCG@10 and the shares of some items at the positions of ``cases``, before and after."""
+    cases = thinned(work, cases, len(cases), MIN_CASES)
+    if not len(cases):
+        return []
+    steered = as_way(work.sae, interventions).on(scorer_of(work, cases))
+    sides = [lists_of(cases, steered, strength) for strength in (0.0, 1.0)]
+
+    def measured(has: NDArray[np.bool_]) -> list[Outcome]:
+        return [outcome_of(lists, cases, Counted(has.astype(np.float64))) for lists in sides]
+
+    old, new = measured(np.zeros(cases.catalog.n_items, dtype=bool))
+    rows = [_row("ndcg@10", old.ndcg, new.ndcg, len(cases))]
+    for name, has in targets.items():
+        old, new = measured(has)
+        rows.append(_row(_share_of(name), old.share, new.share, len(cases)))
+    return rows
+
+
+def as_way(sae: SAE, interventions: list[Intervention]) -> Way:
+    """Interventions as a way with the strengths 0, nothing is done, and 1."""
+    edit = make_edit(sae, interventions)
+
+    def edited(states: torch.Tensor, _: torch.Tensor, strength: float) -> torch.Tensor:
+        return edit(states) if strength else states
+
+    return Way("interventions", edited, longest=1.0)
+
+
+def _share_of(name: str) -> str:
+    return f"share of {name} in the top {N_TOP}"
+
+
+def _row(measure: str, before: Floats, after: Floats, n: int) -> dict[str, Any]:
+    """Of sums per user ``(n_users,)`` over n lists."""
+    times, low, high = paired_ratio(after, before)
+    return {
+        "measure": measure,
+        "before": float(before.sum() / n),
+        "after": float(after.sum() / n),
+        "times": times,
+        "low": low,
+        "high": high,
+    }
