@@ -39,8 +39,8 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``goals``: what :func:`recsae.tune.tune` found for each; ``skipped``: goals that could not
-        be tried, and why; ``check``: the summary of :func:`recsae.predictability.predictability`,
+        ``goals``: what :func:`recsae.tune.tune` found for each, beside other ways only where the
+        model need not be run for every case; ``skipped``: goals that could not be tried, and why; ``check``: the summary of :func:`recsae.predictability.predictability`,
         None with the reason in ``check_skipped`` where it cannot be made.
     """
     run = _opened(work)
@@ -48,7 +48,8 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     goals = list(_goals(work, run))
     for number, (goal, loss) in enumerate(goals, start=1):
         try:
-            found["goals"].append(tune(run, work, goal, loss, sizes=IN_BRIEF).found)
+            tuned = tune(run, work, goal, loss, compare=work.head is not None, sizes=IN_BRIEF)
+            found["goals"].append(tuned.found)
         except (InvalidInput, NotEnoughData) as error:
             found["skipped"][goal.name] = str(error)
         if work.progress:

@@ -15,12 +15,14 @@ import torch
 from scipy.stats import spearmanr
 
 from recsae import columns as C
+from recsae.alternatives import Way, along
 from recsae.attributes import ItemAttributes
-from recsae.cases import affordable, spread
+from recsae.cases import spread
 from recsae.errors import InvalidInput
+from recsae.frontier import lists_of
 from recsae.intervals import paired_ratio
 from recsae.interventions import Statistics
-from recsae.metrics import top_of_states
+from recsae.scorers import linearised, n_scored, scorer_of, thinned
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT
 from recsae.threads import in_threads
@@ -29,15 +31,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
-    from recsae.recommender import LinearHead
+    from recsae.frontier import Steered
     from recsae.workspace import Workspace
 
     Floats = NDArray[np.float64]
 
-MAX_CASES, MAX_ACTIVE = 3_000, 500
-N_TOP, MIN_CASES = 10, 20
+MAX_CASES, MAX_ACTIVE, MAX_FITTED, MAX_RUN = 3_000, 500, 4_000, 60
+MIN_CASES, MIN_ENOUGH = 20, 200
 WAYS = {"x10 where active": 1, "x0.1 where active": -1, "+1 sd": 1, "-1 sd": -1}
 """Interventions, and whether they turn a latent up (1) or down."""
+NOTHING = Way("nothing", lambda states, z, strength: states)
 
 
 class Tried(NamedTuple):
@@ -72,7 +75,8 @@ def predictability(
     Parameters
     ----------
     max_latents, max_cases
-        Fewer latents, evenly spread over balanced accuracy, and fewer cases than there are.
+        Fewer latents, evenly spread over balanced accuracy, and fewer cases than there are. Where
+        the model must be run for each case, at most sixty latents are tried.
 
     Returns
     -------
@@ -89,19 +93,16 @@ def predictability(
     Raises
     ------
     InvalidInput
-        Scores are not linear in the states, or fewer than two verified concepts speak of items.
+        Fewer than two verified concepts speak of items.
     """
     if work.head is None:
-        raise InvalidInput(
-            f"Scores are not linear in the states at {work.site!r}: turn concepts one at a time "
-            "there, with `recsae steer --set`."
-        )
-    tried, n_verified = _to_try(work, work.head, max_latents)
+        max_latents = min(max_latents or MAX_RUN, MAX_RUN)
+    tried, n_verified = _to_try(work, max_latents)
     rows: list[dict[str, Any]] = []
     summary: dict[str, Any] = {"n_tried": len(tried.latents), "n_verified": n_verified}
     names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
     for way, up in WAYS.items():
-        changes = _changes(work, work.head, way, tried, max_cases)
+        changes = _changes(work, way, tried, max_cases)
         known = [
             {
                 "latent": int(latent),
@@ -121,7 +122,7 @@ def predictability(
     return {"rows": rows, "summary": summary}
 
 
-def _to_try(work: Workspace, head: LinearHead, max_latents: int | None) -> tuple[Tried, int]:
+def _to_try(work: Workspace, max_latents: int | None) -> tuple[Tried, int]:
     """Verified latents whose labels speak of items."""
     both = work.dictionary.table.merge(work.scores[[C.LATENT, C.STATUS, C.BALANCED_ACCURACY]])
     about = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
@@ -138,7 +139,8 @@ def _to_try(work: Workspace, head: LinearHead, max_latents: int | None) -> tuple
     items = np.stack(has, axis=1) & real[:, None]
     latents = chosen[C.LATENT].to_numpy(np.int64)
     sd = Statistics.of(work.sae_codes[0]).sd[latents]
-    table = head.items.double().numpy()
+    few = thinned(work, work.construction, MAX_FITTED, MIN_CASES)
+    table = linearised(scorer_of(work, few)).head.items.double().numpy()
     n = np.maximum(items.sum(0), 1)
     promoted = (items.T @ table) / n[:, None] - table[real].mean(0)
     directions = work.sae.directions().double().numpy()[latents]
@@ -147,43 +149,46 @@ def _to_try(work: Workspace, head: LinearHead, max_latents: int | None) -> tuple
     return Tried(latents, items.astype(float), sign, sd, expected), len(both)
 
 
-def _changes(work: Workspace, head: LinearHead, way: str, tried: Tried, limit: int) -> list[Change]:
+def _changes(work: Workspace, name: str, tried: Tried, limit: int) -> list[Change]:
     """What one intervention does, for each latent by itself."""
     cases, directions = work.heldout, work.sae.directions()
-    n_cases = affordable(limit, cases.catalog.n_items, MIN_CASES)
+    n_cases = n_scored(work, limit, MIN_ENOUGH)
     rows = spread(len(cases), n_cases)
     by_latent = work.sae_codes[1].tocsc()
-    before = _lists(cases, rows, head, 0.0)
+    before = lists_of(*_steered(work, rows, NOTHING), 0.0)
 
     def change(j: int) -> Change:
-        latent = int(tried.latents[j])
-        old, mine = before, rows
-        move = torch.tensor(float(tried.sd[j]) * (1 if way == "+1 sd" else -1))
-        if way.startswith("x"):
-            column = by_latent[:, [latent]]
-            some = spread(column.nnz, min(MAX_ACTIVE, n_cases))
-            mine, z = column.indices[some].astype(np.int64), torch.from_numpy(column.data[some])
-            order = np.argsort(mine)
-            mine = mine[order]
-            move = (float(way[1:].split()[0]) - 1) * z[torch.from_numpy(order)][:, None]
-            old = _lists(cases, mine, head, 0.0)
-        after = _lists(cases, mine, head, move * directions[latent])
+        latent, old, mine = int(tried.latents[j]), before, rows
+        way = _way(name, latent, float(tried.sd[j]), directions[latent])
+        if name.startswith("x"):
+            active = by_latent[:, [latent]].indices
+            mine = np.sort(active[spread(len(active), min(MAX_ACTIVE, n_cases))]).astype(np.int64)
+            old = lists_of(*_steered(work, mine, NOTHING), 0.0)
+        after = lists_of(*_steered(work, mine, way), 1.0)
         return _change(old, after, cases.user[mine], tried, j)
 
-    return in_threads(change, range(len(tried.latents)))
+    latents = range(len(tried.latents))
+    if work.head is None:  # there is one model to edit
+        return [change(j) for j in latents]
+    return in_threads(change, latents)
 
 
-def _lists(
-    cases: Cases, rows: NDArray[np.int64], head: LinearHead, move: torch.Tensor | float
-) -> NDArray[np.int64]:
-    some = cases.take(rows)
-    moved = torch.from_numpy(some.states) + move
-    return top_of_states(moved, head, cases.catalog, N_TOP, some.hidden)
+def _steered(work: Workspace, rows: NDArray[np.int64], way: Way) -> tuple[Cases, Steered]:
+    some = work.heldout.take(rows)
+    return some, way.on(scorer_of(work, some))
+
+
+def _way(name: str, latent: int, sd: float, direction: torch.Tensor) -> Way:
+    """An intervention on one latent."""
+    if name.startswith("x"):
+        more, latents = float(name[1:].split()[0]) - 1, torch.tensor([latent])
+        return Way(name, lambda states, z, _: states + more * z * direction, latents)
+    return along(name, direction * sd * (1 if name == "+1 sd" else -1))
 
 
 def _change(
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
+    before: NDArray[np.int32],
+    after: NDArray[np.int32],
     user: NDArray[np.int64],
     tried: Tried,
     label: int,
