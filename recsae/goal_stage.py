@@ -40,8 +40,9 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     -------
     dict
         ``goals``: what :func:`recsae.tune.tune` found for each, beside other ways only where the
-        model need not be run for every case; ``skipped``: goals that could not be tried, and why; ``check``: the summary of :func:`recsae.predictability.predictability`,
-        None with the reason in ``check_skipped`` where it cannot be made.
+        model need not be run for every case; ``skipped``: goals that could not be tried, and why;
+        ``check``: the summary of :func:`recsae.predictability.predictability`, None with the reason
+        in ``check_skipped`` where it cannot be made.
     """
     run = _opened(work)
     found: dict[str, Any] = {"goals": [], "skipped": {}, "check": None, "check_skipped": None}

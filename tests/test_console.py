@@ -73,6 +73,11 @@ def test_json_is_for_machines(capsys):
     assert "\x1b" not in out
 
 
+def test_json_has_no_nan(capsys):
+    show_json({"a": float("nan"), "b": [(1.0, float("inf"))]})
+    assert json.loads(capsys.readouterr().out) == {"a": None, "b": [[1.0, None]]}
+
+
 # -- progress --------------------------------------------------------------------------------------
 
 

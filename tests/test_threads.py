@@ -1,0 +1,41 @@
+"""Parts done by several threads: each alone, in order, and errors come out."""
+
+import threading
+
+import pytest
+import torch
+
+from recsae.threads import in_threads
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_in_order_whoever_is_first(threads):
+    meet = threading.Barrier(threads)
+
+    def squared(n):
+        if n < threads:
+            meet.wait(20)  # so many at once
+        return n * n, torch.get_num_threads()
+
+    found = in_threads(squared, range(20))
+    assert [square for square, _ in found] == [n * n for n in range(20)]
+    assert {own for _, own in found} == {1}
+    assert torch.get_num_threads() == threads
+
+
+def test_what_goes_wrong_is_raised_and_the_number_of_threads_stays(threads):
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda n: 1 // n, [1, 0, 2])
+    assert torch.get_num_threads() == threads
+
+
+def test_within_one_another(threads):
+    nested = in_threads(lambda n: in_threads(lambda m: n * m, range(3)), range(3))
+    assert nested == [[0, 0, 0], [0, 1, 2], [0, 2, 4]]
