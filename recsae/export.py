@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     import torch
 
     from recsae.export_formats import Score
+    from recsae.exported import SteeredStates
     from recsae.interventions import Intervention
     from recsae.recommender import LinearHead
     from recsae.sae import SAE
+    from recsae.sequences import Batch
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
 
@@ -34,22 +36,30 @@ README = """# A steered {model}
 
 {what}
 
-- `loader.py`, `weights.safetensors`, `config.json`: `from loader import load; scores =
-  load(".")(states)`. It needs torch and safetensors, nothing else. `states (n, d)` are what the
-  model makes of histories at the site {site!r}; `load(".").edit(states)` are the steered ones.
-- `items.npy (n_items, d)`, `bias.npy`, `ids.json`: the item table, row by row, and the ids of the
-  rows. Rows without an item have the id null: never recommend them.
+- `loader.py`, `weights.safetensors`, `config.json`: {loader}
 {more}- {recipe}
 
 {who}
 """
+LOADER = """`from loader import load; scores = load(".")(states)`. It needs torch and
+  safetensors, nothing else. `states (n, d)` are what the model makes of histories at the site
+  {site!r}; `load(".").edit(states)` are the steered ones.
+- `items.npy (n_items, d)`, `bias.npy`, `ids.json`: the item table, row by row, and the ids of the
+  rows. Rows without an item have the id null: never recommend them."""
+STATES = """`from loader import load; steered = load(".").edit(states)`. It needs torch
+  and safetensors, nothing else. `states (..., d)` are what the model makes at the site {site!r}.
+  Scores are not linear in them: put the steered ones in their place and let the model run on."""
 SHIFT = """`shift.npy (d,)`: the steering is the same for every state, so no encoder is needed. Add
   this vector to the query before the nearest-neighbour search; the index of items stays as is."""
+SHIFT_OF_STATES = """`shift.npy (d,)`: the steering is the same for every state: adding this vector
+  to it is all."""
 ENCODER = """The steering depends on the state: put `load(".").edit` in front of the
   nearest-neighbour search. The index of items stays as it is. It costs one product with {n} x {d}
   numbers for each query."""
+ENCODER_OF_STATES = """The steering depends on the state: it costs one product with {n} x {d}
+  numbers for each."""
 EVERYBODY = "It is for everybody."
-SOME = "It is for the users in `users.txt`: look there first, and serve the others as before."
+SOME = "It is for the users in `users.txt` only: ask for them, and serve the others as before."
 
 
 def export(
@@ -65,19 +75,18 @@ def export(
     Raises
     ------
     InvalidInput
-        The folder is not empty, scores are not linear in the states of the run's site, the SAE
-        does not choose its latents by the k largest, or a format needs a package that is missing.
+        The folder is not empty, the SAE does not choose its latents by the k largest, or a format
+        needs a package that is missing.
     RecSAEError
         The loader or a format does not give the steered scores; nothing is left behind.
+
+    Notes
+    -----
+    Where scores are not linear in the states of the run's site there is no head to export: the
+    module then gives the steered states, for the rest of the model.
     """
     wanted = formats_of(formats)
-    recommender, sae = run.recommender, run.sae
-    head = recommender.linear_head()
-    if head is None or run.site not in (None, recommender.sites()[0].name):
-        raise InvalidInput(
-            "Scores are not linear in the states at the run's site, so there is no head to export: "
-            "serve the model with `with recsae.steer(...)` around it."
-        )
+    sae, head = run.sae, _head(run)
     if sae.config.activation not in SELECTED:
         raise InvalidInput(
             f"An SAE with the activation {sae.config.activation!r} cannot be exported, only "
@@ -86,8 +95,11 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder: choose another with --out.")
     config, weights = _module_of(sae, steering.interventions, head, run)
-    module, expected = exported.SteeredHead(config, weights).eval(), _expected(run, steering)
+    module, batch = exported.made_of(config, weights), _some_histories(run)
+    expected = _expected(run, steering, head, batch)
     _check(expected, module, "the exported module", "steer the model with `with recsae.steer(...)`")
+    if head is None:
+        _check_running(run, steering, module, batch)
     files = {}
     for name, one in wanted.items():
         with failing_as(one.file):
@@ -103,8 +115,14 @@ def export(
     }
 
 
+def _head(run: OpenRun) -> LinearHead | None:
+    """The head behind the run's site, if scores are linear there."""
+    at_default = run.site in (None, run.recommender.sites()[0].name)
+    return run.recommender.linear_head() if at_default else None
+
+
 def _module_of(
-    sae: SAE, interventions: list[Intervention], head: LinearHead, run: OpenRun
+    sae: SAE, interventions: list[Intervention], head: LinearHead | None, run: OpenRun
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     import torch
 
@@ -113,10 +131,11 @@ def _module_of(
     weights = {
         name: getattr(sae, name).detach() for name in ("mean", "scale", "W_enc", "b_enc", "b_dec")
     }
-    real = torch.from_numpy(run.recommender.catalog.recommendable)
-    bias = torch.zeros(len(head.items)) if head.bias is None else head.bias
-    weights |= {"directions": sae.directions()[latents], "items": head.items.detach()}
-    weights |= {"bias": bias.detach(), "recommendable": real}
+    weights["directions"] = sae.directions()[latents]
+    if head is not None:
+        bias = torch.zeros(len(head.items)) if head.bias is None else head.bias
+        real = torch.from_numpy(run.recommender.catalog.recommendable)
+        weights |= {"items": head.items.detach(), "bias": bias.detach(), "recommendable": real}
     for number, step in enumerate(interventions):
         value, reached = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
         columns = [place[latent] for latent in step.latents]
@@ -132,39 +151,61 @@ class Expected(NamedTuple):
 
     states: torch.Tensor
     """``(n, d)``, not steered."""
-    scores: torch.Tensor
-    """``(n, n_items)``"""
+    steered: torch.Tensor
+    """``(n, n_items)`` scores, or states ``(n, d)`` where there is no head."""
     real: torch.Tensor
-    """``(n_items,)``: which rows are items."""
+    """Which columns are anything; the others, which are no items, are -inf."""
 
 
-def _expected(run: OpenRun, steering: Steering) -> Expected:
-    import torch
-
+def _some_histories(run: OpenRun) -> Batch:
     sequences, length = run.recommender.sequences(), run.recommender.max_length
     rows = np.arange(min(TRIED, len(sequences)))
     ends = sequences.lengths[rows]
-    batch = sequences.batch(rows, np.maximum(0, ends - length), ends, length)
+    return sequences.batch(rows, np.maximum(0, ends - length), ends, length)
+
+
+def _expected(run: OpenRun, steering: Steering, head: LinearHead | None, batch: Batch) -> Expected:
+    import torch
+
     states = run.recommender.represent(batch, run.site)
-    with run.recommender.edit(make_edit(run.sae, steering.interventions), run.site):
+    edit = make_edit(run.sae, steering.interventions)
+    if head is None:
+        return Expected(states, edit(states), torch.ones(states.shape[1], dtype=torch.bool))
+    with run.recommender.edit(edit, run.site):
         scores = run.recommender.score(batch)
     return Expected(states, scores, torch.from_numpy(run.recommender.catalog.recommendable))
 
 
 def _check(expected: Expected, score: Score, what: str, instead: str) -> None:
-    """It must give the steered scores, and -inf for what is no item, of one state or of many."""
-    states, scores, real = expected
-    allowed = TOLERANCE * (1 + float(scores[:, real].abs().max()))
+    """It must give what is expected, and -inf for what is no item, of one state or of many."""
+    states, steered, real = expected
     for n in (1, FEW, TRIED):
         found = score(states[:n])
-        gap = float((found - scores[:n])[:, real].abs().max())
-        if not found[:, ~real].isneginf().all():
-            gap = math.inf
-        if not gap <= allowed:
-            raise RecSAEError(
-                f"The scores of {what} differ from the steered ones by up to {gap:.2g}, so nothing "
-                f"was written: {instead}."
-            )
+        whole = bool(found[:, ~real].isneginf().all())
+        _compare(found[:, real], steered[:n, real], what, instead, math.inf if not whole else 0.0)
+
+
+def _check_running(run: OpenRun, steering: Steering, module: SteeredStates, batch: Batch) -> None:
+    """The model's own scores with the module where the site is must be the steered ones."""
+    scores = []
+    for edit in (make_edit(run.sae, steering.interventions), module.edit):
+        with run.recommender.edit(edit, run.site):
+            scores.append(run.recommender.score(batch))
+    real = np.flatnonzero(run.recommender.catalog.recommendable)
+    steered, found = (side[:, real] for side in scores)
+    _compare(found, steered, "the model with the exported module", "use `with recsae.steer(...)`")
+
+
+def _compare(
+    found: torch.Tensor, steered: torch.Tensor, what: str, instead: str, least: float = 0.0
+) -> None:
+    """Raise where they differ by more than rounding, or by at ``least`` so much anyway."""
+    gap = max(least, float((found - steered).abs().max()))
+    if not gap <= TOLERANCE * (1 + float(steered.abs().max())):
+        raise RecSAEError(
+            f"The scores of {what} differ from the steered ones by up to {gap:.2g}, so nothing "
+            f"was written: {instead}."
+        )
 
 
 def _shift(interventions: list[Intervention], sae: SAE) -> torch.Tensor | None:
@@ -185,29 +226,31 @@ def _write(
 ) -> None:
     from safetensors.torch import save_file
 
-    catalog, shift = run.recommender.catalog, _shift(steering.interventions, run.sae)
-    arrays = {"items": weights["items"], "bias": weights["bias"]}
-    recipe = ENCODER.format(n=run.sae.n_latents, d=run.sae.width)
+    recommender, has_head = run.recommender, "items" in weights
+    arrays = {name: weights[name] for name in ("items", "bias") if has_head}
+    shift = _shift(steering.interventions, run.sae)
     if shift is not None:
-        arrays["shift"], recipe = shift, SHIFT
+        arrays["shift"], recipe = shift, SHIFT if has_head else SHIFT_OF_STATES
+    else:
+        recipe = ENCODER if has_head else ENCODER_OF_STATES
     for name, array in arrays.items():
         write_atomically(out / f"{name}.npy", _saving(array))
-    pairs = zip(catalog.external_ids, catalog.recommendable, strict=True)
-    write_json(out / "ids.json", [str(key) if real else None for key, real in pairs])
-    who = EVERYBODY
+    if has_head:
+        catalog = recommender.catalog
+        pairs = zip(catalog.external_ids, catalog.recommendable, strict=True)
+        write_json(out / "ids.json", [str(key) if real else None for key, real in pairs])
     if steering.users is not None:
         text = "".join(f"{user}\n" for user in steering.users)
         write_atomically(out / "users.txt", lambda p: p.write_text(text, encoding="utf-8"))
-        who = (
-            "It is for the users in `users.txt` only: ask for them, and serve the others as before."
-        )
     page = README.format(
-        model=run.recommender.name,
+        model=recommender.name,
         what="; ".join(map(str, steering.interventions)),
-        site=run.recommender.sites()[0].name,
+        loader=(LOADER if has_head else STATES).format(
+            site=run.site or recommender.sites()[0].name
+        ),
         more="".join(f"- `{f.file}`: {f.line}\n" for f in FORMATS.values() if f.file in files),
-        recipe=recipe,
-        who=who,
+        recipe=recipe.format(n=run.sae.n_latents, d=run.sae.width),
+        who=EVERYBODY if steering.users is None else SOME,
     )
     write_atomically(out / "README.md", lambda p: p.write_text(page, encoding="utf-8"))
     source = inspect.getsource(exported)

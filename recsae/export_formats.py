@@ -1,4 +1,4 @@
-"""The steered scores as one file for other runtimes: a program of torch.export's, or ONNX."""
+"""The exported module as one file for other runtimes: a program of torch.export's, or ONNX."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from recsae.errors import InvalidInput, RecSAEError
 if TYPE_CHECKING:
     import torch
 
-    from recsae.exported import SteeredHead
+    from recsae.exported import SteeredStates
 
     Score = Callable[[torch.Tensor], torch.Tensor]
-    """States ``(n, d)`` in, scores ``(n, n_items)`` out."""
+    """States ``(n, d)`` in, scores ``(n, n_items)`` out, or states where there is no head."""
 
 LARGEST = 2**31 - 2**20
 """Bytes of weights that fit in one ONNX file; protobuf ends at two gigabytes."""
@@ -31,7 +31,7 @@ class Format:
 
     file: str
     packages: tuple[str, ...]
-    make: Callable[[SteeredHead], bytes]
+    make: Callable[[SteeredStates], bytes]
     read: Callable[[bytes], Score]
     line: str
 
@@ -82,11 +82,11 @@ def failing_as(file: str) -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _program(module: SteeredHead) -> torch.export.ExportedProgram:
+def _program(module: SteeredStates) -> torch.export.ExportedProgram:
     """The module as one graph of torch's operators, for any number of states."""
     import torch
 
-    example = torch.zeros(2, module.items.shape[1])  # of one state, n would be fixed
+    example = torch.zeros(2, len(module.mean))  # of one state, n would be fixed
     # without a largest n, torch 2.6 takes the end of the slice in `code[:, latents]` for one
     n = torch.export.Dim("n", min=1, max=2**31 - 1)
     shapes = ({0: n},)
@@ -96,7 +96,7 @@ def _program(module: SteeredHead) -> torch.export.ExportedProgram:
     return program
 
 
-def _make_torch(module: SteeredHead) -> bytes:
+def _make_torch(module: SteeredStates) -> bytes:
     import torch
 
     file = io.BytesIO()
@@ -111,7 +111,7 @@ def _read_torch(data: bytes) -> Score:
     return read
 
 
-def _make_onnx(module: SteeredHead) -> bytes:
+def _make_onnx(module: SteeredStates) -> bytes:
     """By way of a program: one that is not free in n fails there, where tracing would be silent."""
     import onnx
     import torch
@@ -123,7 +123,7 @@ def _make_onnx(module: SteeredHead) -> bytes:
     made: Any = torch.onnx.export(
         _program(module),
         input_names=["states"],
-        output_names=["scores"],
+        output_names=["scores" if hasattr(module, "items") else "steered"],
         dynamic_shapes=({0: "n"},),  # only its name: that it is free is the program's
         dynamo=True,
         verbose=False,
@@ -150,7 +150,7 @@ def _read_onnx(data: bytes) -> Score:
         options.intra_op_num_threads = 1
         providers = ["CPUExecutionProvider"]
         run = onnxruntime.InferenceSession(data, options, providers=providers).run
-    return lambda states: torch.from_numpy(run(["scores"], {"states": states.numpy()})[0])
+    return lambda states: torch.from_numpy(run(None, {"states": states.numpy()})[0])
 
 
 FORMATS = {
@@ -159,7 +159,7 @@ FORMATS = {
         (),
         _make_torch,
         _read_torch,
-        "the scores as a program that needs torch only:\n"
+        "the same as a program that needs torch only:\n"
         '  `torch.export.load("steered.pt2").module()(states)`.',
     ),
     "onnx": Format(
@@ -167,7 +167,7 @@ FORMATS = {
         ("onnx", "onnxscript"),
         _make_onnx,
         _read_onnx,
-        "the scores for every runtime that reads ONNX; `states` are float32:\n"
-        '  `onnxruntime.InferenceSession("steered.onnx").run(["scores"], {"states": states})[0]`.',
+        "the same for every runtime that reads ONNX; `states` are float32:\n"
+        '  `onnxruntime.InferenceSession("steered.onnx").run(None, {"states": states})[0]`.',
     ),
 }

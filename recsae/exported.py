@@ -1,7 +1,8 @@
 """A steered model, ready to serve: loads what ``recsae export`` wrote, and needs nothing of recsae.
 
-``load(folder)`` gives a module: ``module(states)`` are the steered scores, ``module.edit(states)``
-the steered states, for a stack that looks up neighbours of the state among the items.
+``load(folder)`` gives a module: ``module.edit(states)`` are the steered states, for the rest of
+the model or for a stack that looks up neighbours of the state among the items. ``module(states)``
+are the steered scores where scores are linear in the states, elsewhere the steered states too.
 """
 
 import json
@@ -13,8 +14,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 
-class SteeredHead(nn.Module):
-    """``states (n, d)`` in, scores ``(n, n_items)`` out; rows that are no items have -inf."""
+class SteeredStates(nn.Module):
+    """States ``(..., d)`` in, steered states out."""
 
     mean: torch.Tensor
     scale: torch.Tensor
@@ -22,9 +23,6 @@ class SteeredHead(nn.Module):
     b_enc: torch.Tensor
     b_dec: torch.Tensor
     directions: torch.Tensor
-    items: torch.Tensor
-    bias: torch.Tensor
-    recommendable: torch.Tensor
 
     def __init__(self, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
         super().__init__()
@@ -57,10 +55,24 @@ class SteeredHead(nn.Module):
         return after - before
 
     def edit(self, states: torch.Tensor) -> torch.Tensor:
-        """The steered states ``(n, d)``; those that no latent moves are as they were."""
+        """The steered states ``(..., d)``; those that no latent moves are as they were."""
+        if states.dim() > 2:
+            return self.edit(states.flatten(0, -2)).view(states.shape)
         change = self.change(states)
         moved = (change != 0).any(1, keepdim=True)
         return torch.where(moved, states + change @ self.directions, states)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """The steered states."""
+        return self.edit(states)
+
+
+class SteeredHead(SteeredStates):
+    """``states (n, d)`` in, scores ``(n, n_items)`` out; rows that are no items have -inf."""
+
+    items: torch.Tensor
+    bias: torch.Tensor
+    recommendable: torch.Tensor
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """The steered scores."""
@@ -68,8 +80,14 @@ class SteeredHead(nn.Module):
         return scores.masked_fill(~self.recommendable, float("-inf"))
 
 
-def load(folder: str | Path) -> SteeredHead:
+def made_of(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> SteeredStates:
+    """The module: with a head where there is an item table."""
+    kind = SteeredHead if "items" in weights else SteeredStates
+    return kind(config, weights).eval()
+
+
+def load(folder: str | Path) -> SteeredStates:
     """Read what ``recsae export`` wrote."""
     folder = Path(folder)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    return SteeredHead(config, load_file(folder / "weights.safetensors")).eval()
+    return made_of(config, load_file(folder / "weights.safetensors"))

@@ -11,6 +11,10 @@ from recsae.run import Run
 if TYPE_CHECKING:
     import pandas as pd
 
+ASKED, TIMES = ("goal", "quantity", "before", "after"), ("times", "low", "high")
+NDCG = ("ndcg_kept", "ndcg_low", "ndcg_high")
+TOLD = ("allowed_loss", "strength", "n_users", "n_positions", "verdict")
+
 
 class LoadedRun:
     """A finished run as tables: see :func:`load_run`."""
@@ -59,6 +63,28 @@ class LoadedRun:
         return self._table("steering")
 
     @property
+    def goals(self) -> pd.DataFrame:
+        """One row per goal that was tried: what turning latents reaches, on held-out users.
+
+        The goal's quantity ``before`` and ``after``, ``times`` what it was with its interval
+        (``low``, ``high``), ``ndcg_kept`` with its own (``ndcg_low``, ``ndcg_high``). Empty where
+        none was tried.
+        """
+        import pandas as pd
+
+        found = self.report.get("goals") or {"rows": []}
+        rows = [
+            {
+                **{key: row[key] for key in ASKED},
+                **dict(zip(TIMES, row["times"], strict=True)),
+                **dict(zip(NDCG, row["ndcg_kept"], strict=True)),
+                **{key: row[key] for key in TOLD},
+            }
+            for row in found["rows"]
+        ]
+        return pd.DataFrame(rows, columns=[*ASKED, *TIMES, *NDCG, *TOLD])
+
+    @property
     def named_share(self) -> pd.DataFrame:
         """Share of score variance explained by 8, 16, 32 concepts, per code."""
         return self._table("named_share").T
@@ -70,8 +96,8 @@ def load_run(folder: str | Path) -> LoadedRun:
     Returns
     -------
     LoadedRun
-        With the tables ``concepts``, ``examples``, ``attributes``, ``steering``, ``named_share``
-        as DataFrames, and ``report``, the content of ``report.json``.
+        With the tables ``concepts``, ``examples``, ``attributes``, ``steering``, ``goals``,
+        ``named_share`` as DataFrames, and ``report``, the content of ``report.json``.
 
     Raises
     ------

@@ -1,5 +1,6 @@
 """Exported steering gives the steered scores: by its loader, and behind a plain numpy server."""
 
+import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -119,6 +120,29 @@ def test_what_is_only_added_for_everybody_needs_no_encoder(opened, exported):
         np.testing.assert_allclose(np.load(folder / "shift.npy"), by_hand.numpy(), atol=1e-6)
 
 
+@pytest.mark.parametrize("steps", [MIXED, ADDED], ids=["mixed", "added"])
+def test_where_scores_are_not_linear_states_are_exported(opened, tmp_path, steps):
+    """Inside the model, where states of every position pass: the module in their place gives the
+    steered scores."""
+    inside = dataclasses.replace(opened, site="trm_encoder.layer.0")
+    found = export(inside, Steering(steps), tmp_path / "out", ["torch", "onnx"])
+    assert found["needs the encoder"] == (steps is MIXED)
+    assert not {"items.npy", "ids.json"} & {p.name for p in (tmp_path / "out").iterdir()}
+    page = (tmp_path / "out/README.md").read_text()
+    assert "at the site 'trm_encoder.layer.0'" in page
+    assert "put the steered ones in their place" in page
+    module = module_at(tmp_path / "out/loader.py", "loader").load(tmp_path / "out")
+    recommender = inside.recommender
+    with recommender.edit(module.edit, inside.site):
+        by_module = recommender.score(batch(opened))
+    with steer(recommender, opened.sae, steps, site=inside.site):
+        expected = recommender.score(batch(opened))
+    torch.testing.assert_close(by_module, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(expected, recommender.score(batch(opened)), atol=1e-3)
+    states = torch.randn(3, 5, opened.sae.width)
+    torch.testing.assert_close(module(states)[1], module(states[1]))
+
+
 def test_for_some_users(opened, tmp_path):
     export(opened, Steering(ADDED, ("7", "9")), tmp_path / "out")
     assert (tmp_path / "out/users.txt").read_text() == "7\n9\n"
@@ -137,13 +161,12 @@ def test_what_cannot_be_exported(opened, tmp_path, monkeypatch):
         with pytest.raises(InvalidInput, match="activation 'relu' cannot be exported"):
             export(opened, Steering(ADDED), tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(opened.recommender, "linear_head", lambda: None)
-        with pytest.raises(InvalidInput, match="not linear in the states"):
-            export(opened, Steering(ADDED), tmp_path / "out")
-    with monkeypatch.context() as patch:
-        patch.setattr("recsae.exported.SteeredHead.edit", lambda self, states: states)
+        patch.setattr("recsae.exported.SteeredStates.edit", lambda self, states: states)
         with pytest.raises(RecSAEError, match="differ from the steered ones"):
             export(opened, Steering(ADDED), tmp_path / "out")
+        inside = dataclasses.replace(opened, site="trm_encoder.layer.0")
+        with pytest.raises(RecSAEError, match="differ from the steered ones"):
+            export(inside, Steering(ADDED), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

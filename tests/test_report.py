@@ -257,7 +257,7 @@ def test_json_round_trips_with_the_contract_keys() -> None:
     plain = json.loads(report.to_json())
     assert Report.model_validate(plain) == report
     assert set(plain["named_share"]["sae"]) == {"8", "16", "32", "ndcg_kept_32", "n_verified"}
-    newer = {"label_values", "left_out", "supervised", "stability", "language"}
+    newer = {"label_values", "left_out", "supervised", "stability", "language", "goals"}
     assert set(plain) - set(make_plain()) == newer
 
 

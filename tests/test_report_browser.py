@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from recsae.report import write_report
+from recsae.report.build import goals_block
 from report_kit import HOSTILE_NAME, full_report, full_run
 from runs import copy_of
 from test_report import HOSTILE, make_plain, make_report
+from test_report_goals import raw
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
@@ -399,3 +401,42 @@ def test_long_names_are_cut_on_screen_and_whole_in_the_page(tmp_path: Path) -> N
     assert out["tall"] < 60
     assert out["whole"] is True
     assert out["says"].startswith("Its label makes no statement about items")
+
+
+def test_steering_by_goal_is_shown_and_leads_to_its_latents(tmp_path: Path) -> None:
+    found = raw()
+    goal = found["goals"][0]
+    goal["goal"], goal["latents"][0]["name"] = f"more genre: {HOSTILE[2]}", HOSTILE[1]
+    goal["ways"].append(goal["ways"][0] | {"way": HOSTILE[0]})
+    page = write_report(make_plain() | {"goals": goals_block(found)}, tmp_path)
+    log = tmp_path / "net.json"
+    _, logged = browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
+    assert "CONSOLE" not in logged, logged
+    assert requests(log) == set()
+    out = play(
+        page,
+        """
+        const here = document.getElementById("goals");
+        out.heads = all("#goals h3").map((h) => h.firstChild.textContent.trim());
+        out.charts = all("#goals figure svg").map((s) => s.getBoundingClientRect().height > 100);
+        out.markup = here.querySelectorAll("img, script").length;
+        out.hacked = String(window.hacked);
+        out.shut = all("#goals details").every((d) => !d.open);
+        out.wide = document.documentElement.scrollWidth <= innerWidth;
+        out.captions = all("#goals caption").map((c) => c.textContent);
+        here.querySelector('a[href="#latent-3"]').click();
+        await new Promise((done) => setTimeout(done, 50));
+        out.open = document.getElementById("latent-3").className;
+        """,
+    )
+    assert out["heads"] == [
+        "Steering by goal",
+        f"More {HOSTILE[2]}",
+        "Less popular items",
+        "Do labels say what turning does?",
+    ]
+    assert out["charts"] == [True, True]
+    assert (out["markup"], out["hacked"]) == (0, "undefined")
+    assert out["shut"] is out["wide"] is True
+    assert out["captions"].count("Each way, at a loss of NDCG@10 of at most") == 2
+    assert out["open"] == "row open"

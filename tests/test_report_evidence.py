@@ -226,7 +226,7 @@ def test_csv_has_the_new_fields_and_nothing_nested():
 
 def test_a_report_from_before_these_parts_is_read_and_shown(tmp_path):
     plain = json.loads(make_report().to_json())
-    for name in ("label_values", "left_out", "supervised", "stability", "language"):
+    for name in ("label_values", "left_out", "supervised", "stability", "language", "goals"):
         del plain[name]
     newer = ("negated", "joint", "embedding_auc", "counterexamples", "together", "back", "language")
     for concept in plain["concepts"]["list"]:
@@ -240,6 +240,7 @@ def test_a_report_from_before_these_parts_is_read_and_shown(tmp_path):
     for absent in (
         'id="stability"',
         'id="language"',
+        'id="goals"',
         "no label speaks of",
         "fitted to the answers<",
     ):

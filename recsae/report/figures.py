@@ -5,6 +5,8 @@ serves the light and the dark scheme. The same report gives the same bytes.
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -74,20 +76,26 @@ def figures(report: Report) -> dict[str, str]:
     dict
         ``verified``, ``share``, ``scatter`` and ``firing``, each an ``<svg>`` element or absent.
     """
+    return drawn({name: partial(draw, report) for name, draw in _DRAW.items()})
+
+
+def drawn(draws: "dict[str, Callable[[], Canvas | None]]") -> dict[str, str]:
+    """Let each function draw in the report's style; an ``<svg>`` element for those that did."""
     import matplotlib
 
-    drawn: dict[str, str] = {}
+    found: dict[str, str] = {}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        for name, draw in _DRAW.items():
+        for name, draw in draws.items():
             matplotlib.rcParams["svg.hashsalt"] = name
-            if (canvas := draw(report)) is not None:
-                drawn[name] = _svg(canvas, name)
-    return drawn
+            if (canvas := draw()) is not None:
+                found[name] = _svg(canvas, name)
+    return found
 
 
-def _canvas(width: float, height: float) -> "tuple[Canvas, Axes]":
+def new_canvas(width: float, height: float) -> "tuple[Canvas, Axes]":
+    """Return an empty drawing, in inches, and its only axes."""
     from matplotlib.figure import Figure as Canvas
 
     canvas = Canvas(figsize=(width, height), layout="constrained")
@@ -118,7 +126,7 @@ def _scatter(report: Report) -> "Canvas | None":
     tested = [c for c in report.concepts.list if c.precision is not None and c.recall is not None]
     if not tested:
         return None
-    canvas, axes = _canvas(5.2, 4.4)
+    canvas, axes = new_canvas(5.2, 4.4)
     for status, colour, label, marker in styles:
         points = [c for c in tested if c.status == status]
         axes.plot(
@@ -152,7 +160,7 @@ def _verified(report: Report) -> "Canvas | None":
     counts = {c: n for c in _CODE_ORDER if (n := getattr(report.baselines, c)) is not None}
     if not counts:
         return None
-    canvas, axes = _canvas(5.2, 3.6)
+    canvas, axes = new_canvas(5.2, 3.6)
     for offset, key, colour, label in (
         (-0.2, "verified", SOFT, "verified"),
         (0.2, "distinct_verified", ACCENT, "of these, different"),
@@ -173,7 +181,7 @@ def _share(report: Report) -> "Canvas | None":
     if not report.named_share:
         return None
     markers: dict[Code, str] = {"sae": "o", "random": "s", "neurons": "^", "pca": "D"}
-    canvas, axes = _canvas(5.2, 3.6)
+    canvas, axes = new_canvas(5.2, 3.6)
     for code in _CODE_ORDER:
         if (share := report.named_share.get(code)) is None:
             continue
@@ -203,7 +211,7 @@ def _firing(report: Report) -> "Canvas | None":
         return None
     import numpy as np
 
-    canvas, axes = _canvas(5.2, 3.2)
+    canvas, axes = new_canvas(5.2, 3.2)
     low = min(np.log10(min(rates)), -3.0)
     axes.hist(rates, bins=list(np.logspace(low, 0, 31)), color=ACCENT, rwidth=0.9)
     axes.set_xscale("log")

@@ -6,11 +6,14 @@ nodes, never markup. The page's own policy allows no other script and no request
 
 import base64
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from recsae.report import findings, words
+from recsae.report import findings, goal_words, words
 from recsae.report.escape import script_json
 from recsae.report.figures import figures
+from recsae.report.goal_figures import goal_figures
 from recsae.report.page_data import page_data
 from recsae.report.schema import Report
 
@@ -37,6 +40,7 @@ def page(report: Report) -> str:
         points=words.points,
         short=words.short,
         count=lambda n: f"{n:,}",
+        **_GOAL_FILTERS,
     )
     script = _script()
     return environment.get_template("page.html").render(
@@ -54,12 +58,43 @@ def page(report: Report) -> str:
         again=findings.again(report),
         cost=findings.cost(report),
         corrections=findings.corrections(report),
+        **_goals(report),
         style=Markup(_read("page.css")),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(script_json(page_data(report))),
         figures={name: Markup(svg) for name, svg in figures(report).items()},
     )
+
+
+_GOAL_FILTERS: dict[str, Callable[..., Any]] = {
+    "amount": goal_words.amount,
+    "area": goal_words.area,
+    "correlation": goal_words.correlation,
+    "from_to": goal_words.from_to,
+    "interval": goal_words.interval,
+    "is_share": goal_words.is_share,
+    "signed": goal_words.signed,
+    "times": goal_words.times,
+}
+
+
+def _goals(report: Report) -> dict[str, Any]:
+    """Return what the section on steering by goal shows."""
+    from markupsafe import Markup
+
+    shown = goal_words.goals(report)
+    tried = {way.way for one in shown for way in one.ways}
+    check = report.goals.check if report.goals else None
+    return {
+        "steering": goal_words.steering_line(report),
+        "goals": shown,
+        "charts": [Markup(svg) for svg in goal_figures(report)],
+        "losses": goal_words.LOSSES,
+        "ways": {name: does for name, does in goal_words.WAYS.items() if name in tried},
+        "interventions": goal_words.INTERVENTIONS,
+        "check_says": goal_words.check_says(check) if check else "",
+    }
 
 
 def _script() -> str:

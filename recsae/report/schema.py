@@ -1,7 +1,7 @@
 """Everything the report shows, as one validated object: ``report.json`` is ``Report`` written out.
 
 Unknown keys are errors. The number types and the concepts are in ``parts``, what a run may lack is
-in ``sections``.
+in ``sections`` and ``goal_parts``.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from recsae.report.goal_parts import Goals
 from recsae.report.parts import (
     Code,
     Concepts,
@@ -202,6 +203,7 @@ class Report(Part):
     stability: Stability | None = None
     language: LanguageModel | None = None
     steering: list[Steering]
+    goals: Goals | None = None
     timings: dict[str, Figure]
     memory: dict[str, Figure]
     versions: dict[str, str]

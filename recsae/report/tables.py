@@ -5,7 +5,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
-from recsae.report import findings, words
+from recsae.report import findings, goal_words, words
 from recsae.report.escape import cell, markdown
 from recsae.report.page_data import PLAIN
 from recsae.report.parts import Concept, Sequence
@@ -49,6 +49,7 @@ def card(report: Report) -> str:
         code_names=words.CODE_NAMES,
         stability=findings.stability_line(report),
         language=findings.language_line(report),
+        steering=goal_words.steering_lines(report),
         corrections=findings.corrections(report),
     )
 

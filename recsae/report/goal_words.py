@@ -1,0 +1,262 @@
+"""Steering by goal in sentences: what was asked, what latents reach, and what reaches more."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from recsae.report.goal_parts import CheckedWay, LabelCheck, Measured, ReachedGoal, WayThere
+from recsae.report.parts import Figure
+from recsae.report.schema import Report
+from recsae.report.words import listing, number, percent, short
+
+LATENTS, RERANKING = "latents", "re-ranking"
+WAYS = {
+    LATENTS: "the latents listed here are turned, as far as the loss allows.",
+    RERANKING: "a constant is added to the scores of the items that are asked for.",
+    "re-ranking by probability": "lists are made anew from the model’s own probabilities. It is "
+    "the most that re-ranking with them can be expected to reach, and needs the attribute of every "
+    "item.",
+    "class mean": "what sets states with the attribute apart on average is added to every state.",
+    "probe": "the direction of a logistic probe of the attribute is added to every state.",
+    "neurons": "as many single dimensions of the state are turned, found as the latents are.",
+    "reconstruction steering": "the latents are turned, and what the autoencoder does not "
+    "reconstruct is thrown away.",
+    "random direction": "a direction drawn at random is added to every state.",
+}
+"""Every way and what it does."""
+INTERVENTIONS = {
+    "x10 where active": "×10 where it is active",
+    "x0.1 where active": "×0.1 where it is active",
+    "+1 sd": "one standard deviation more, everywhere",
+    "-1 sd": "one standard deviation less, everywhere",
+}
+LOSSES = {"1 %": "1%", "2 %": "2%", "5 %": "5%"}
+"""Losses of the table of ways, as ``report.json`` has them and as the page shows them."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A goal as the page shows it: its name and attribute, its tables in the order to show them."""
+
+    row: ReachedGoal
+    name: str
+    attribute: str
+    latents: list[tuple[int, str, bool, Figure, Figure]]
+    ways: list[WayThere]
+    not_drawn: str
+
+
+def goals(report: Report) -> list[Shown]:
+    """Return every goal that was tried, its ways the best first.
+
+    Latents have the names that people gave them, where they did.
+    """
+    names = {c.latent: c.name for c in report.concepts.list}
+    return [
+        Shown(
+            row,
+            *_name(report, row.goal),
+            [
+                (t.latent, names.get(t.latent, t.name), t.verified, t.times, t.plus_sd)
+                for t in row.latents
+            ],
+            sorted(row.ways, key=lambda way: -(way.area or 0.0)),
+            listing(way.way for way in row.ways if way.curve and not visible(way)),
+        )
+        for row in (report.goals.rows if report.goals else [])
+    ]
+
+
+def _name(report: Report, goal: str) -> tuple[str, str]:
+    """Split "more categories: Comedy" into "More Comedy" and "categories"."""
+    for attribute in report.data.attributes:
+        for asked in ("more", "less"):
+            start = f"{asked} {attribute}: "
+            if goal.startswith(start) and len(goal) > len(start):
+                return f"{asked.capitalize()} {goal[len(start) :]}", attribute
+    return goal[:1].upper() + goal[1:], ""
+
+
+def visible(way: WayThere, lowest: float = 0.9) -> list[tuple[float, float]]:
+    """Return the part of a curve on which at least ``lowest`` of NDCG@10 is kept.
+
+    >>> curve = [(1.0, 0.1), (0.95, 0.2), (0.85, 0.4)]
+    >>> visible(WayThere(way="w", at={}, area=None, others_move=None, curve=curve))[1:]
+    [(0.95, 0.2), (0.9, 0.3)]
+    """
+    found: list[tuple[float, float]] = []
+    for kept, value in way.curve:
+        if kept is None or value is None:
+            continue
+        if kept >= lowest:
+            found.append((kept, value))
+        elif found:
+            last_kept, last = found[-1]
+            part = (last_kept - lowest) / (last_kept - kept)
+            return [*found, (lowest, round(last + part * (value - last), 12))]
+    return found
+
+
+def amount(value: Figure, row: ReachedGoal) -> str:
+    """Return a value of a goal's quantity: a share in per cent, popularity as a number."""
+    if value is None:
+        return "–"
+    if not is_share(row):
+        return number(value, 0 if abs(value) >= 100 else 1)
+    return percent(value, 0 if value >= 0.1 or not value else 1 if value >= 0.01 else 2)
+
+
+def is_share(row: ReachedGoal) -> bool:
+    """Tell whether a goal's quantity is a share of the lists."""
+    return row.quantity.startswith("share")
+
+
+def from_to(row: ReachedGoal) -> str:
+    """Say where a goal's quantity was and where it is."""
+    said = f"{amount(row.before, row)} → {amount(row.after, row)}"
+    return f"{said} of the top 10" if is_share(row) else f"average popularity {said}"
+
+
+def interval(measured: Measured | None, digits: int = 1) -> str:
+    """Return a share with its interval.
+
+    >>> interval((0.986, 0.977, 0.995))
+    '98.6% (97.7 to 99.5)'
+    """
+    if measured is None or measured[0] is None:
+        return "–"
+    value, low, high = measured
+    if low is None or high is None:
+        return percent(value, digits)
+    return f"{percent(value, digits)} ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
+
+
+def times(measured: Measured) -> str:
+    """Return what something is multiplied with, and its interval.
+
+    >>> times((1.355, 1.335, 1.376)), times((0.908, 0.905, 0.911))
+    ('×1.35 (1.33 to 1.38)', '×0.908 (0.905 to 0.911)')
+    """
+    value, low, high = measured
+    if low is None or high is None:
+        return f"×{number(value)}"
+    digits = 2 if high - low >= 0.02 else 3
+    return f"×{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
+
+
+def area(value: Figure, row: ReachedGoal) -> str:
+    """Return the area under a way's curve as the verdict does; popularity with one decimal."""
+    digits = 3 if is_share(row) else 1
+    return number(value if value is None else round(value, digits) + 0.0, digits)  # no "-0.0"
+
+
+def correlation(measured: Measured | None) -> str:
+    """Return a correlation with its interval.
+
+    >>> correlation((0.61, 0.47, 0.73)), correlation(None)
+    ('0.61 (0.47 to 0.73)', '–')
+    """
+    if measured is None:
+        return "–"
+    value, low, high = map(number, measured)
+    return f"{value} ({low} to {high})".replace("-", "−")
+
+
+def signed(value: Figure) -> str:
+    """Return a figure with its sign.
+
+    >>> signed(0.236), signed(-3.86), signed(None)
+    ('+0.24', '−3.86', '–')
+    """
+    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
+
+
+def sentence(shown: Shown) -> str:
+    """Say what was asked and what turning latents reaches."""
+    row = shown.row
+    return (
+        f"{short(shown.name)}: {from_to(row)} at {interval(row.ndcg_kept)} of NDCG@10, "
+        f"{row.n_users:,} held-out users"
+    )
+
+
+def better(row: ReachedGoal) -> list[WayThere]:
+    """Return the ways that reach more than latents over all losses to 10 %, the best first."""
+    ours = next((way.area for way in row.ways if way.way == LATENTS), None)
+    if ours is None:
+        return []
+    more = [way for way in row.ways if way.area is not None and way.area > ours]
+    return sorted(more, key=lambda way: -(way.area or 0.0))
+
+
+def steering_line(report: Report) -> str:
+    """Say in one line what latents reach for the first goal, and what reaches more; may be empty.
+
+    Re-ranking is named before other ways: everybody can have it.
+    """
+    shown = goals(report)
+    if not shown:
+        return ""
+    row = shown[0].row
+    said = f"{short(shown[0].name)} by turning latents: {from_to(row)} at "
+    said += f"{interval(row.ndcg_kept)} of NDCG@10"
+    if not any(way.way == LATENTS for way in row.ways):
+        return f"{said}."
+    ahead = better(row)
+    if any(way.way.startswith(RERANKING) for way in ahead):
+        return f"{said}; re-ranking reaches more."
+    if ahead:
+        return f"{said}; another way ({ahead[0].way}) reaches more."
+    return f"{said}; none of {len(row.ways) - 1} other ways reaches more."
+
+
+def steering_lines(report: Report) -> list[str]:
+    """Say what every goal reaches, what reaches more, and whether labels say what turning does."""
+    shown = goals(report)
+    lines = []
+    if shown:
+        lines.append(f"Steering by goal. {'; '.join(map(sentence, shown))}.")
+    tried = [s.row for s in shown if s.row.ways]
+    if tried:
+        by_lists = sum(any(w.way.startswith(RERANKING) for w in better(row)) for row in tried)
+        lines.append(
+            f"Re-ranking by what is known of every item reaches more than turning latents, at the "
+            f"same loss, for {by_lists} of {len(tried)} goal{'s' * (len(tried) > 1)}."
+        )
+    if report.goals and report.goals.check and (said := check_says(report.goals.check)):
+        lines.append(f"Do labels say what turning does? {said}")
+    return lines
+
+
+def check_says(check: LabelCheck) -> str:
+    """Say how often labels are right about what turning does, and how often by chance."""
+    rows = [r for r in check.rows if None not in (r.right_signs, r.right_signs_shuffled)]
+    if not rows:
+        return ""
+    ahead = sum((r.right_signs or 0) > (r.right_signs_shuffled or 0) for r in rows)
+    said = (
+        f"What happens has the sign that the label says for {_range(r.right_signs for r in rows)} "
+        f"of the latents, depending on how they are turned; with the labels of other latents "
+        f"for {_range(r.right_signs_shuffled for r in rows)}. "
+    )
+    said += (
+        "Each time the latent’s own label does better. "
+        if ahead == len(rows)
+        else f"The latent’s own label does better in {ahead} of {len(rows)} cases. "
+    )
+    return f"{said}{_ranks(check.rows)}".strip()
+
+
+def _ranks(rows: list[CheckedWay]) -> str:
+    known = [r.rank_correlation[0] for r in rows if r.rank_correlation is not None]
+    found = [r for r in known if r is not None]
+    if not found:
+        return ""
+    low, high = number(min(found)), number(max(found))
+    between = low if low == high else f"{low} to {high}"
+    return f"How much it changes ranks as worked out beforehand: rank correlation {between}."
+
+
+def _range(shares: Iterable[Figure]) -> str:
+    known = [s for s in shares if s is not None]
+    low, high = percent(min(known)), percent(max(known))
+    return low if low == high else f"{low} to {high}"
