@@ -11,15 +11,18 @@ from recsae.communities import FANS
 from recsae.concepts import AT_QUANTILE
 from recsae.files import plain
 from recsae.interventions import Intervention
+from recsae.measured import at_positions
 from recsae.recommender import evaluation_cases
+from recsae.scorers import thinned
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT
-from recsae.steering import effect_of, restrict, steer, top_lists
 
 if TYPE_CHECKING:
     from recsae.workspace import Workspace
 
 N_STEERED, MIN_STEERED_USERS = 6, 10
+MAX_POSITIONS, MIN_POSITIONS = 20_000, 200
+INTERVAL = ("times", "low", "high")
 
 
 def accuracy_stage(work: Workspace) -> dict[str, Any]:
@@ -47,42 +50,43 @@ def accuracy_stage(work: Workspace) -> dict[str, Any]:
 
 
 def steering_stage(work: Workspace) -> list[dict[str, Any]]:
-    """Ablate, amplify and set some verified concepts; effects on held-out users' test cases."""
-    cases = evaluation_cases(work.recommender)
-    cases = restrict(cases, work.heldout_users[cases.rows])
-    if not len(cases.rows):
-        return []
-    lists = top_lists(work.recommender, cases)
+    """Ablate, amplify and set some verified concepts; effects at positions of held-out users.
+
+    ``target_share_times`` and ``ndcg_kept`` are what a figure is multiplied by, with its 95 %
+    interval, users being the unit.
+    """
+    cases = thinned(work, work.heldout, MAX_POSITIONS, MIN_POSITIONS)
     rows: list[dict[str, Any]] = []
     for latent in _steered(work):
         row = work.dictionary.table.set_index(C.LATENT).loc[latent]
         among = tuple(work.dictionary.named(row[C.NAME], work.verified()))
         name, value = str(row[C.NAME]), _typical(work, latent)
         target = work.labeler.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])
-        before = effect_of(lists, cases, target)
         for intervention, words in (
             (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
             (Intervention(among, "scale", 10.0, name), "x10 where active"),
             (Intervention((latent,), "set", value, name), f"latent {latent} = {value:.2f} for all"),
         ):
-            with steer(work.recommender, work.sae, [intervention], site=work.site):
-                after = effect_of(top_lists(work.recommender, cases), cases, target)
+            ndcg, share = at_positions(work, cases, [intervention], {name: target})
             rows.append(
                 {
                     "target": f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}",
                     "latent": int(latent),
                     "name": name,
                     "intervention": words,
-                    "target_share_before": before.target_share,
-                    "target_share_after": after.target_share,
-                    "ndcg_before": before.metrics["ndcg@10"],
-                    "ndcg_after": after.metrics["ndcg@10"],
-                    "n_users": before.n_users,
+                    "target_share_before": share["before"],
+                    "target_share_after": share["after"],
+                    "target_share_times": [share[key] for key in INTERVAL],
+                    "ndcg_before": ndcg["before"],
+                    "ndcg_after": ndcg["after"],
+                    "ndcg_kept": [ndcg[key] for key in INTERVAL],
+                    "n_users": cases.n_users,
+                    "n_positions": len(cases),
                 }
             )
         if work.progress:
             work.progress(len(rows), 3 * N_STEERED, "interventions measured")
-    return rows
+    return list(plain(rows))
 
 
 def _steered(work: Workspace) -> list[int]:

@@ -28,6 +28,8 @@ WORST = 0.10
 """Curves are looked at up to this loss of NDCG@10, and areas are taken up to it."""
 BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 HALVINGS, POINTS = 7, 7
+LEAST, MOST = 2.0**-10, 1e6
+"""Strengths between which one is looked for."""
 
 
 @dataclass(frozen=True)
@@ -148,29 +150,33 @@ def compared(after: Outcome, before: Outcome) -> Compared:
 def strength_within(
     cases: Cases, steered: Steered, loss: float, counted: Counted, halvings: int = HALVINGS
 ) -> float:
-    """The largest strength at which the cases lose at most this part of NDCG@10, by halving.
+    """The largest strength at which the cases lose at most this part of NDCG@10.
 
-    0 if even very little costs more: some ways, such as replacing states by reconstructions, do.
+    Doubled or halved from 1 on until it is known to a factor of two, then by halving what is
+    between. 0 if even very little costs more: some ways, such as replacing states by
+    reconstructions, do.
     """
 
     def total(strength: float) -> float:
         return float(outcome(cases, steered, strength, counted).ndcg.sum())
 
-    base = total(0.0)
-
-    def keeps(strength: float) -> bool:
-        return total(strength) >= (1 - loss) * base
-
-    low, high = 0.0, steered.longest or 1.0
-    if keeps(high):
-        if steered.longest is not None:
+    enough = (1 - loss) * total(0.0)
+    longest = min(steered.longest or MOST, MOST)
+    low, high = 0.0, min(1.0, longest)
+    while total(high) >= enough:
+        if high == longest:
             return high
-        while keeps(2 * high) and high < 1e6:
-            high *= 2
-        low, high = high, 2 * high
+        low, high = high, min(2 * high, longest)
+    while not low:
+        if high < LEAST:
+            return 0.0
+        if total(high / 2) >= enough:
+            low = high / 2
+        else:
+            high /= 2
     for _ in range(halvings):
         middle = (low + high) / 2
-        low, high = (middle, high) if keeps(middle) else (low, middle)
+        low, high = (middle, high) if total(middle) >= enough else (low, middle)
     return low
 
 

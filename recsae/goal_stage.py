@@ -31,6 +31,10 @@ LOWEST, HIGHEST = 0.01, 0.5
 """Shares of the lists between which values are chosen: of what fills half of them there is little
 more to be had, and what is hardly there is known too little."""
 MAX_TURNED, MAX_CASES = 100, 1_000
+SLOW = (
+    "The model ranks so slowly that this would take longer than all the rest: ask for what you "
+    "need with `recsae tune` and `recsae steer --check`."
+)
 
 
 def goal_stage(work: Workspace) -> dict[str, Any]:
@@ -44,8 +48,10 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
         ``check``: the summary of :func:`recsae.predictability.predictability`, None with the reason
         in ``check_skipped`` where it cannot be made.
     """
-    run = _opened(work)
     found: dict[str, Any] = {"goals": [], "skipped": {}, "check": None, "check_skipped": None}
+    if getattr(work.recommender, "max_positions", None):
+        return {**found, "skipped": {"all goals": SLOW}, "check_skipped": SLOW}
+    run = _opened(work)
     goals = list(_goals(work, run))
     for number, (goal, loss) in enumerate(goals, start=1):
         try:

@@ -191,24 +191,25 @@ def _other_values(run: OpenRun, goal: Goal) -> tuple[list[str], NDArray[np.float
 
 
 def verdict(rows: list[dict[str, Any]], goal: Goal) -> str:
-    """Which way wins, and when latents are the better tool all the same."""
-    areas = {row["way"]: row["area"] for row in rows}
-    best = max(areas, key=lambda way: areas[way])
-    latents = next(iter(areas))
-    beaten = [way for way in areas if areas[way] < areas[latents]]
-    words = f"The latents' curve lies above {len(beaten)} of {len(areas) - 1} other ways"
-    if best != latents:
-        words += f"; {best} reaches most (area {areas[best]:.3f} against {areas[latents]:.3f})"
-    words += "."
+    """Which ways reach more, and when latents are the better tool all the same."""
+    latents, *others = rows
+    above = sorted((r for r in others if r["area"] >= latents["area"]), key=lambda r: -r["area"])
+    names = [f"{row['way']} ({row['area']:.3g})" for row in above]
+    words = f"The latents' curve (area {latents['area']:.3g}) lies above "
+    words += f"{len(others) - len(above)} of {len(others)} other ways"
+    words += f", below {', '.join(names)}." if names else "."
     if goal.unlearned:
-        words += (
+        return words + (
             " Only a filter of the lists by the attribute leaks nothing at all, and it needs the "
             "attribute of every item: where there is such data and never has to mean never, filter."
         )
-    elif best in (RERANKING, BY_PROBABILITY):
+    if above and above[0]["way"] in (RERANKING, BY_PROBABILITY):
+        needs = "how popular every item is"
+        if goal.by_popularity is None:
+            needs = "the attribute of every item"
         words += (
-            " It needs the attribute of every item when lists are made and knows nothing of the "
-            "sequence: latents are the tool where items have no such data, where only some "
-            "histories should be reached, or where scores are made elsewhere."
+            f" Re-ranking needs {needs} when lists are made: latents are the tool where items have "
+            "no such data, where only some histories should be reached, or where scores are made "
+            "elsewhere."
         )
     return words

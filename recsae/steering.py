@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from recsae.errors import InvalidInput
 from recsae.interventions import LIMIT, Intervention
-from recsae.lists import best_items, hits_in, scores_of_groups
-from recsae.metrics import ranking_metrics
+from recsae.lists import best_items, scores_of_groups
 
 if TYPE_CHECKING:
     import torch
@@ -163,15 +162,6 @@ def steer(
         yield recommender
 
 
-@dataclass(frozen=True)
-class Effect:
-    """Metrics of the lists of n groups of cases, and the share of target items in the top 10."""
-
-    metrics: dict[str, float]
-    target_share: float
-    n_users: int
-
-
 def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
     """The cases of some users only, ranked in full.
 
@@ -188,21 +178,6 @@ def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases
         groups=np.unique(groups, return_inverse=True)[1],
         candidates=None,
         metrics=tuple(dict.fromkeys((*cases.metrics, "ndcg"))),
-    )
-
-
-def effect_of(
-    lists: NDArray[np.int64], cases: EvaluationCases, target: NDArray[np.bool_]
-) -> Effect:
-    """Measure lists ``(n_groups, k)``.
-
-    ``target (n_items,)`` says which items an intervention is about.
-    """
-    values = ranking_metrics(*hits_in(lists, cases), cases.metrics, cases.topk)
-    return Effect(
-        {name: float(v.mean()) for name, v in values.items()},
-        float(target[lists[:, :10]].mean()),
-        len(np.unique(cases.rows)),
     )
 
 

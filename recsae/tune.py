@@ -53,7 +53,7 @@ class Sizes(NamedTuple):
     curves: int = 10_000
 
 
-IN_FULL, IN_BRIEF = Sizes(), Sizes(4_000, 30_000, 30_000, 10_000, 2_000)
+IN_FULL, IN_BRIEF = Sizes(), Sizes(4_000, 30_000, 30_000, 10_000, 5_000)
 
 
 class Tuned(NamedTuple):

@@ -75,6 +75,14 @@ def test_fewer_goals_where_the_model_is_run_for_every_case(work):
     assert len(list(_goals(work, planted_open()))) == 2
 
 
+def test_nothing_is_tried_on_a_model_that_ranks_slowly(work, monkeypatch):
+    monkeypatch.setattr(planted(), "max_positions", 1_000, raising=False)
+    found = goal_stage(work)
+    assert found["goals"] == []
+    assert "ranks so slowly" in found["skipped"]["all goals"]
+    assert found["check_skipped"] == found["skipped"]["all goals"]
+
+
 def test_what_cannot_be_tried_has_a_reason(work, monkeypatch):
     def refused(*arguments, **more):
         raise InvalidInput("No.")

@@ -11,7 +11,7 @@ from recsae.concepts import ConceptDictionary
 from recsae.files import read_json, read_parquet
 from recsae.run import Run
 from recsae.scoring import MEANING
-from recsae.sequences import pad, split_users
+from recsae.sequences import split_users
 from recsae.workspace import Workspace
 from runs import planted, planted_run
 
@@ -192,9 +192,8 @@ def test_what_is_steered(report):
 def test_effects_worked_out_again(report):
     """From the saved weights, in NumPy: h + (z' - z) W_dec, scores, lists, shares, NDCG."""
     recommender, weights = planted(), load_file(planted_run() / "sae/sae.safetensors")
-    rows = np.flatnonzero(split_users(recommender.sequences()))
-    histories = [recommender.sequences()[row].tolist() for row in rows]
-    states = recommender.represent(pad([h[:-1] for h in histories], 10)).numpy()
+    cases = Workspace(Run(planted_run()), recommender, None).heldout
+    states = cases.states
     pre = (states - weights["mean"]) / weights["scale"] - weights["b_dec"]
     pre = np.maximum(pre @ weights["W_enc"].T + weights["b_enc"], 0)
     z = np.where(pre >= np.sort(pre, axis=1)[:, -3:-2], pre, 0)
@@ -216,10 +215,12 @@ def test_effects_worked_out_again(report):
         scores[:, 0] = -np.inf
         lists = np.argsort(-scores, axis=1, kind="stable")[:, :10]
         has = np.array([row["name"] in g for g in genre])
-        rank = (lists == np.array([h[-1] for h in histories])[:, None]) @ (
-            1 / np.log2(np.arange(2, 12))
-        )
-        assert row["n_users"] == len(rows)
+        rank = (lists == cases.targets[:, None]) @ (1 / np.log2(np.arange(2, 12)))
+        assert (row["n_users"], row["n_positions"]) == (cases.n_users, len(cases))
+        assert row["ndcg_kept"][1] < row["ndcg_kept"][0] < row["ndcg_kept"][2]
+        kept = row["ndcg_after"] / row["ndcg_before"]
+        times = row["target_share_after"] / row["target_share_before"]
+        assert (row["ndcg_kept"][0], row["target_share_times"][0]) == pytest.approx((kept, times))
         assert row["target_share_after"] == pytest.approx(has[lists].mean(), abs=2e-3)
         assert row["ndcg_after"] == pytest.approx(rank.mean(), abs=2e-3)
 

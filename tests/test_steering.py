@@ -14,8 +14,6 @@ from recsae.recommender import EvaluationCases
 from recsae.sae import SAE, make_config
 from recsae.sequences import pad
 from recsae.steering import (
-    Effect,
-    effect_of,
     make_edit,
     restrict,
     steer,
@@ -238,7 +236,7 @@ def test_whatever_is_turned_lists_are_of_items_and_the_model_stays(steps, seed):
     assert all(len(set(row)) == 10 for row in lists.tolist())
 
 
-# -- effects, by hand ------------------------------------------------------------------------------
+# -- cases, by hand --------------------------------------------------------------------------------
 
 
 def evaluation_cases(rows, targets, candidates=None, metrics=("recall",), topk=(2,)):
@@ -255,29 +253,6 @@ def evaluation_cases(rows, targets, candidates=None, metrics=("recall",), topk=(
     )
 
 
-def test_effect_by_hand():
-    lists = np.array([[4, 1], [2, 3], [3, 2]])
-    cases = evaluation_cases([0, 0, 7], [1, 2, 9], metrics=("recall", "ndcg", "mrr"))
-    target = np.isin(np.arange(10), [3, 4])
-    assert effect_of(lists, cases, target) == Effect(
-        {
-            "recall@2": pytest.approx(2 / 3),
-            "ndcg@2": pytest.approx((1 / np.log2(3) + 1 + 0) / 3),
-            "mrr@2": pytest.approx((0.5 + 1 + 0) / 3),
-        },
-        0.5,  # items 4, 3 and 3 of six
-        2,
-    )
-
-
-def test_the_target_share_is_of_the_first_ten():
-    lists = np.array([[*range(1, 11), 12, 13]])
-    cases = evaluation_cases([0], [12], topk=(12,))
-    found = effect_of(lists, cases, np.isin(np.arange(14), [1, 2, 12, 13]))
-    assert found.target_share == 0.2
-    assert found.metrics == {"recall@12": 1.0}
-
-
 def test_restrict_by_hand():
     cases = evaluation_cases([3, 4, 4], [1, 2, 5], candidates=np.array([[0, 1], [1, 2]]))
     kept = restrict(cases, np.array([True, False, True]))
@@ -288,19 +263,6 @@ def test_restrict_by_hand():
     assert kept.candidates is None
     assert kept.metrics == ("recall", "ndcg")
     assert restrict(kept, np.array([True, True])).metrics == ("recall", "ndcg")
-
-
-def test_a_list_of_several_targets_counts_once():
-    """User 0 has targets 1 and 2 (found: 2, second), user 7 has target 9 (not found)."""
-    lists = np.array([[4, 2], [2, 3]])
-    cases = replace(
-        evaluation_cases([0, 0, 7], [1, 2, 9], metrics=("recall", "ndcg", "mrr")),
-        groups=np.array([0, 0, 1]),
-    )
-    found = effect_of(lists, cases, np.isin(np.arange(10), [3, 4]))
-    gain = 1 / np.log2(3)
-    metrics = {"recall@2": 0.25, "ndcg@2": gain / (1 + gain) / 2, "mrr@2": 0.25}
-    assert found == Effect({k: pytest.approx(v) for k, v in metrics.items()}, 0.5, 2)
 
 
 def test_restricted_groups_stay_together():

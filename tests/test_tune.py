@@ -39,7 +39,7 @@ def test_a_planted_genre_is_reached(tuned):
     rows = {row["way"]: row for row in found["ways"]}
     assert rows[LATENTS]["area"] > rows[RANDOM]["area"] + 0.02
     assert {LATENTS, RANDOM, RERANKING, "class mean", "probe", "neurons"} <= set(rows)
-    assert found["verdict"].startswith("The latents' curve lies above")
+    assert found["verdict"].startswith("The latents' curve (area 0.")
 
 
 def test_what_is_said_is_what_the_steered_model_does(opened, comedy, tuned):

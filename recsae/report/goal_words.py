@@ -130,12 +130,14 @@ def interval(measured: Measured | None, digits: int = 1) -> str:
     return f"{percent(value, digits)} ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
 
 
-def times(measured: Measured) -> str:
+def times(measured: Measured | None) -> str:
     """Return what something is multiplied with, and its interval.
 
     >>> times((1.355, 1.335, 1.376)), times((0.908, 0.905, 0.911))
     ('×1.35 (1.33 to 1.38)', '×0.908 (0.905 to 0.911)')
     """
+    if measured is None or measured[0] is None:
+        return "–"
     value, low, high = measured
     if low is None or high is None:
         return f"×{number(value)}"

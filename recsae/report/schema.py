@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from recsae.report.goal_parts import Goals
+from recsae.report.goal_parts import Goals, Measured
 from recsae.report.parts import (
     Code,
     Concepts,
@@ -168,7 +168,10 @@ class AttributeScore(Part):
 
 
 class Steering(Part):
-    """What turning one concept did to held-out users' recommendations."""
+    """What turning one concept did to held-out users' recommendations.
+
+    ``target_share_times`` and ``ndcg_kept``: what a figure is multiplied by, with its interval.
+    """
 
     target: str
     latent: Count | None
@@ -176,9 +179,12 @@ class Steering(Part):
     intervention: str
     target_share_before: Figure
     target_share_after: Figure
+    target_share_times: Measured | None = None
     ndcg_before: Figure
     ndcg_after: Figure
+    ndcg_kept: Measured | None = None
     n_users: Count
+    n_positions: Count | None = None
 
 
 class Report(Part):
