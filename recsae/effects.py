@@ -11,7 +11,7 @@ from recsae.communities import FANS
 from recsae.concepts import AT_QUANTILE
 from recsae.files import plain
 from recsae.interventions import Intervention
-from recsae.measured import at_positions
+from recsae.measured import at_positions, steered_lists
 from recsae.recommender import evaluation_cases
 from recsae.scorers import thinned
 from recsae.scoring import VERIFIED
@@ -56,8 +56,11 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
     interval, users being the unit.
     """
     cases = thinned(work, work.heldout, MAX_POSITIONS, MIN_POSITIONS)
-    rows: list[dict[str, Any]] = []
-    for latent in _steered(work):
+    latents, rows = _steered(work), list[dict[str, Any]]()
+    if not latents:
+        return []
+    before = steered_lists(work, cases, [])
+    for latent in latents:
         row = work.dictionary.table.set_index(C.LATENT).loc[latent]
         among = tuple(work.dictionary.named(row[C.NAME], work.verified()))
         name, value = str(row[C.NAME]), _typical(work, latent)
@@ -67,7 +70,8 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
             (Intervention(among, "scale", 10.0, name), "x10 where active"),
             (Intervention((latent,), "set", value, name), f"latent {latent} = {value:.2f} for all"),
         ):
-            ndcg, share = at_positions(work, cases, [intervention], {name: target})
+            after = steered_lists(work, cases, [intervention])
+            ndcg, share = at_positions(cases, before, after, {name: target})
             rows.append(
                 {
                     "target": f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}",

@@ -18,14 +18,12 @@ from recsae.sequences import split_users
 from recsae.steering import make_edit, restrict, steer, top_lists
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
     from recsae.frontier import Outcome
     from recsae.interventions import Intervention
     from recsae.recommender import EvaluationCases
-    from recsae.sae import SAE
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
@@ -67,7 +65,9 @@ def metrics_before_after(run: OpenRun, work: Workspace, steering: Steering) -> d
     before = top_lists(recommender, own)
     with steer(recommender, run.sae, interventions, site=run.site):
         after = top_lists(recommender, own)
-    positions = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
+    everywhere = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
+    everywhere = thinned(work, everywhere, len(everywhere), MIN_CASES)
+    old, new = (steered_lists(work, everywhere, steps) for steps in ([], interventions))
     changed = float((before[:, :N_TOP] != after[:, :N_TOP]).any(1).mean())
     return {
         "changed": [str(i) for i in interventions],
@@ -76,7 +76,7 @@ def metrics_before_after(run: OpenRun, work: Workspace, steering: Steering) -> d
         "held-out users": len(np.unique(own.rows)),
         "lists that changed": f"{100 * changed:.1f} %",
         "table": _own_test(own, before, after, targets),
-        "positions": at_positions(work, positions, interventions, targets),
+        "positions": at_positions(everywhere, old, new, targets),
     }
 
 
@@ -96,14 +96,13 @@ def _own_test(
 
 
 def at_positions(
-    work: Workspace, cases: Cases, interventions: list[Intervention], targets: Targets
+    cases: Cases,
+    before: NDArray[np.int32],
+    after: NDArray[np.int32],
+    targets: Targets,
 ) -> list[dict[str, Any]]:
-    """NDCG@10 and the shares of some items at the positions of ``cases``, before and after."""
-    cases = thinned(work, cases, len(cases), MIN_CASES)
-    if not len(cases):
-        return []
-    steered = as_way(work.sae, interventions).on(scorer_of(work, cases))
-    sides = [lists_of(cases, steered, strength) for strength in (0.0, 1.0)]
+    """NDCG@10 and the shares of some items in lists ``(n, 10)`` of the cases, before and after."""
+    sides = (before, after)
 
     def measured(has: NDArray[np.bool_]) -> list[Outcome]:
         return [outcome_of(lists, cases, Counted(has.astype(np.float64))) for lists in sides]
@@ -116,14 +115,13 @@ def at_positions(
     return rows
 
 
-def as_way(sae: SAE, interventions: list[Intervention]) -> Way:
-    """Interventions as a way with the strengths 0, nothing is done, and 1."""
-    edit = make_edit(sae, interventions)
-
-    def edited(states: torch.Tensor, _: torch.Tensor, strength: float) -> torch.Tensor:
-        return edit(states) if strength else states
-
-    return Way("interventions", edited, longest=1.0)
+def steered_lists(
+    work: Workspace, cases: Cases, interventions: list[Intervention]
+) -> NDArray[np.int32]:
+    """``(n, 10)`` lists of the cases under interventions."""
+    edit = make_edit(work.sae, interventions)
+    way = Way("interventions", lambda states, _, strength: edit(states))
+    return lists_of(cases, way.on(scorer_of(work, cases)), 1.0)
 
 
 def _share_of(name: str) -> str:

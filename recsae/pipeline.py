@@ -109,9 +109,9 @@ def _plan(work: Workspace) -> dict[str, Step]:
         "stability": ([labels, config.stability], ["stability.json"], _repeat),
         "language": (language, ["language.json"], _ask),
         "accuracy": (sae, ["accuracy.json"], _measure_accuracy),
-        "steering": (scores, ["steering.json"], _measure_steering),
+        "steering": ([scores, "at positions"], ["steering.json"], _measure_steering),
         "goals": (scores, ["goals.json"], _try_goals),
-        "report": ([language, config.stability], pages, _report),
+        "report": ([language, config.stability, "goals"], pages, _report),
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from recsae import columns as C
 from recsae.errors import NotEnoughData
 from recsae.interventions import Intervention
-from recsae.measured import at_positions, metrics_before_after
+from recsae.measured import at_positions, metrics_before_after, steered_lists
 from recsae.run import Run
 from recsae.sequences import split_users
 from recsae.situations import LENGTH, LENGTHS
@@ -26,6 +26,11 @@ def opened():
 @pytest.fixture(scope="module")
 def work():
     return Workspace(Run(planted_run()), planted(), None)
+
+
+def measured(work, cases, steps, targets):
+    sides = (steered_lists(work, cases, interventions) for interventions in ([], steps))
+    return at_positions(cases, *sides, targets)
 
 
 def test_metrics_worked_out_again(opened, work):
@@ -66,7 +71,7 @@ def test_every_held_out_position_worked_out_again(opened, work):
     steps = opened.interventions((f"{GENRE}=3",))
     cases = work.heldout.take(np.flatnonzero(work.heldout.user < 2))
     items = np.array([GENRE in genres for genres in planted().catalog.frame["genre"]])
-    ndcg, share = at_positions(work, cases, steps, {GENRE: items})
+    ndcg, share = measured(work, cases, steps, {GENRE: items})
     assert (ndcg["measure"], share["measure"]) == ("ndcg@10", f"share of {GENRE} in the top 10")
     edit = make_edit(opened.sae, steps)
     for side, edited in (("before", None), ("after", edit)):
@@ -87,7 +92,7 @@ def test_where_there_is_no_head_the_model_is_run(opened, work):
     cases = work.heldout.take(np.flatnonzero(work.heldout.user < 20))
     other = Workspace(work.run, planted(), None)
     other.__dict__["head"] = None
-    by_head, by_running = (at_positions(w, cases, steps, {})[0] for w in (work, other))
+    by_head, by_running = (measured(w, cases, steps, {})[0] for w in (work, other))
     assert by_running["before"] == pytest.approx(by_head["before"], rel=0.02)
     assert by_running["after"] == pytest.approx(by_head["after"], rel=0.02)
 

@@ -20,6 +20,7 @@ from recsae.sequences import pad, split_users
 from recsae.steering import make_edit
 from recsae.steering_file import Steering
 from recsae.whatif import OpenRun, lists_before_after, open_run
+from recsae.workspace import Workspace
 from runs import (
     checkpoint,
     copy_of,
@@ -95,7 +96,8 @@ def test_afterwards_the_model_is_as_before(opened):
     lists_before_after(
         opened, Steering(opened.interventions(("2=9",))), "u1", None, mask_seen=False
     )
-    metrics_before_after(opened, Steering(opened.interventions(("2=9",))))
+    work = Workspace(Run(planted_run()), planted(), None)
+    metrics_before_after(opened, work, Steering(opened.interventions(("2=9",))))
     assert torch.equal(planted().score(batch), before)
 
 
