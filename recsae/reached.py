@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from recsae.workspace import Workspace
 
 MIN_CASES = 500
-ROUGHLY = 4
-"""Halvings to find the end of a curve: the curve itself tells what is reached where."""
+ENDS, ROUGHLY, BEYOND = 4, 4, 1.2
+"""By how much fewer cases and how many halvings the end of a curve is found, and how much further it
+is drawn: the curve itself tells what is reached where, but one that ends early is cut off."""
 MAX_VALUES, N_EFFECTS = 60, 8
 
 
@@ -152,7 +153,8 @@ def compare_ways(
     """Every way's curve on at most ``limit`` held-out cases, as values at some losses and as an
     area; ``curve`` is the NDCG@10 kept and the value at each strength tried."""
     goal = ways.goal
-    trial, test = (thinned(work, cases, limit, MIN_CASES) for cases in (sides.trial, sides.test))
+    trial = thinned(work, sides.trial, limit // ENDS, MIN_CASES)  # only to find the curves' ends
+    test = thinned(work, sides.test, limit, MIN_CASES)
     _, others = _other_values(run, goal)
     before, rows = None, []
     for tried, tested in zip(
@@ -160,7 +162,8 @@ def compare_ways(
     ):
         before = before or outcome(test, tested, 0.0, goal.counted)
         base = before.mean_share
-        far = strength_within(trial, tried, WORST, goal.counted, ROUGHLY)
+        far = BEYOND * strength_within(trial, tried, WORST, goal.counted, ROUGHLY)
+        far = min(far, tested.longest or far)
         points = curve(test, tested, up_to(far), goal.counted, before)
         shares = {loss: share_at(points, loss, base, more=goal.more) for loss in BUDGETS}
         rows.append(
