@@ -94,12 +94,11 @@ def _figure(value: float | None) -> str:
 
 
 def _goals(opened: Any, attribute: str | None, limit: int) -> list[str]:
-    from recsae.attributes import DERIVED, ITEM_ITSELF, TERM
-    from recsae.communities import FANS
+    from recsae.vocabulary import own_columns
 
     names = opened.attributes.names
     n_items = np.asarray((opened.attributes.matrix > 0).sum(0)).ravel()
-    plain = [i for i, (a, _) in enumerate(names) if a not in (*DERIVED, FANS, TERM, ITEM_ITSELF)]
+    plain = own_columns(opened.attributes)
     if attribute is None:
         attribute = names[max(plain, key=lambda i: n_items[i])][0]
     mine = [i for i in plain if names[i][0] == attribute]

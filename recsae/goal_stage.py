@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.attributes import DERIVED, ITEM_ITSELF, TERM, ItemAttributes
-from recsae.communities import FANS
+from recsae.attributes import ItemAttributes
 from recsae.concepts import ConceptDictionary
 from recsae.errors import InvalidInput, NotEnoughData
 from recsae.files import plain
@@ -16,8 +15,8 @@ from recsae.goals import goal_of
 from recsae.interventions import Statistics
 from recsae.popularity import popularity_goal, popularity_of
 from recsae.predictability import predictability
-from recsae.situations import LENGTH, REPEAT
 from recsae.tune import IN_BRIEF, tune
+from recsae.vocabulary import own_columns
 from recsae.whatif import OpenRun
 
 if TYPE_CHECKING:
@@ -97,17 +96,13 @@ def _values(work: Workspace, run: OpenRun) -> list[str]:
 
     Of the attribute that says most of items; values are ordered by their share of the lists.
     """
-    plain = [
-        column
-        for column, (name, _) in enumerate(run.attributes.names)
-        if name not in (*DERIVED, TERM, FANS, ITEM_ITSELF, LENGTH, REPEAT)
-    ]
-    if not plain:
+    own = own_columns(run.attributes)
+    if not own:
         return []
     lists = np.bincount(work.heldout.top_items.ravel(), minlength=run.attributes.matrix.shape[0])
-    has = run.attributes.matrix[:, plain] > 0
+    has = run.attributes.matrix[:, own] > 0
     share = np.asarray((has.T @ lists) / max(int(lists.sum()), 1)).ravel()
-    names = [run.attributes.names[column] for column in plain]
+    names = [run.attributes.names[column] for column in own]
     says = Counter[str]()
     for (attribute, _), n in zip(names, np.asarray(has.sum(0)).ravel().tolist(), strict=True):
         says[attribute] += n

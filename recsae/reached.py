@@ -8,8 +8,6 @@ import numpy as np
 
 from recsae import columns as C
 from recsae.alternatives import BY_PROBABILITY, RERANKING
-from recsae.attributes import DERIVED, ITEM_ITSELF, TERM
-from recsae.communities import FANS
 from recsae.frontier import (
     BUDGETS,
     WORST,
@@ -25,6 +23,7 @@ from recsae.frontier import (
 )
 from recsae.popularity import gini
 from recsae.scorers import scorer_of, thinned
+from recsae.vocabulary import own_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
 
 MIN_CASES = 500
 ENDS, ROUGHLY, BEYOND = 4, 4, 1.2
-"""By how much fewer cases and how many halvings the end of a curve is found, and how much further it
-is drawn: the curve itself tells what is reached where, but one that ends early is cut off."""
+"""On how many times fewer cases and by how many halvings the end of a curve is found, and how much
+further it is drawn: the curve tells what is reached where, but one that ends early is cut off."""
 MAX_VALUES, N_EFFECTS = 60, 8
 
 
@@ -180,17 +179,14 @@ def compare_ways(
 
 def _other_values(run: OpenRun, goal: Goal) -> tuple[list[str], NDArray[np.float64]]:
     """The most frequent other attribute values, and ``(n_items, V)`` which items have them."""
-    attributes = run.attributes
-    plain = [
-        column
-        for column, (name, _) in enumerate(attributes.names)
-        if name not in (*DERIVED, TERM, FANS, ITEM_ITSELF)
-    ]
-    table = np.asarray(attributes.matrix[:, plain].toarray() > 0)
-    other = np.flatnonzero(~(table == goal.items[:, None]).all(0))
-    frequent = other[np.argsort(-table[:, other].sum(0), kind="stable")[:MAX_VALUES]]
-    names = [": ".join(attributes.names[plain[j]]) for j in frequent.tolist()]
-    return names, table[:, frequent].astype(np.float64)
+    own = np.array(own_columns(run.attributes), dtype=np.int64)
+    matrix = run.attributes.matrix[:, own] > 0
+    n_items = np.asarray(matrix.sum(0)).ravel()
+    frequent = np.argsort(-n_items, kind="stable")[: 2 * MAX_VALUES]
+    table = matrix[:, frequent].toarray()
+    other = np.flatnonzero(~(table == goal.items[:, None]).all(0))[:MAX_VALUES]
+    names = [": ".join(run.attributes.names[j]) for j in own[frequent[other]].tolist()]
+    return names, table[:, other].astype(np.float64)
 
 
 def verdict(rows: list[dict[str, Any]], goal: Goal) -> str:

@@ -11,6 +11,7 @@ import scipy.sparse
 from recsae.attributes import (
     BANDS,
     DECADE,
+    DERIVED,
     ERA,
     HALF,
     ITEM_ITSELF,
@@ -35,6 +36,12 @@ if TYPE_CHECKING:
 
 MAX_VALUES, MIN_ITEMS, MIN_SHARE, MAX_SHARE = 300, 3, 0.002, 0.95
 MAX_TERMS, MAX_ITEMS = 300, 500
+
+
+def own_columns(attributes: ItemAttributes) -> list[int]:
+    """The values that are the items' own: not popularity, title words, communities and the like."""
+    others = (*DERIVED, TERM, FANS, ITEM_ITSELF)
+    return [column for column, (name, _) in enumerate(attributes.names) if name not in others]
 
 
 def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
