@@ -11,7 +11,7 @@ import torch
 from recsae.alternatives import by_latents, find_ways
 from recsae.cases import spread
 from recsae.errors import InvalidInput, NotEnoughData
-from recsae.frontier import curve, outcome, strength_at, up_to
+from recsae.frontier import Point, curve, outcome, strength_at, up_to
 from recsae.popularity import N_CANDIDATES, cohens_d, popularity_figures
 from recsae.reached import (
     MIN_CASES,
@@ -28,6 +28,8 @@ from recsae.steering_file import Steering
 from recsae.tuning import N_LATENTS, natural_path
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from recsae.workspace import Workspace
 
 MIN_FITTED, N_TRIED, MIN_USERS = 200, 13, 10
+SLACK = 0.2
+"""By which part a loss may be passed on the cases that the strength is chosen on."""
 
 
 class Sizes(NamedTuple):
@@ -135,10 +139,25 @@ def tune(
 def _refined(
     strength: float, cases: Cases, steered: Steered, loss: float, counted: Counted
 ) -> float:
-    """The strength that a few cases suggest, looked at again on more of them."""
+    """The strength that a few cases suggest, looked at again on more of them.
+
+    What lies between two strengths that were tried is tried itself: where a little costs a lot at
+    once, nothing between them is within the loss.
+    """
+    if not strength:
+        return 0.0
+    before = outcome(cases, steered, 0.0, counted)
+
+    def at(strengths: Iterable[float]) -> list[Point]:
+        return curve(cases, steered, strengths, counted, before)
+
     longest = steered.longest or strength
-    tried = sorted({min(part * strength, longest) for part in (0.0, 0.8, 1.0, 1.25)})
-    return strength_at(curve(cases, steered, tried, counted), loss) if strength else 0.0
+    nothing = Point(0.0, 1.0, before.mean_share, before.counts)
+    points = [nothing, *at(sorted({min(x * strength, longest) for x in (0.8, 1.0, 1.25)}))]
+    found = strength_at(points, loss)
+    if at([found])[0].kept >= 1 - (1 + SLACK) * loss:
+        return found
+    return max(point.strength for point in points if point.kept >= 1 - loss)
 
 
 def _sides(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> Sides:

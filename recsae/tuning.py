@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 N_LATENTS, N_STEPS, STEP = 16, 10, 0.15
 N_TOP, RIDGE, SOFTNESS = 10, 1e-3, 0.5
-MIN_FIRING = 0.002
-"""A multiplier of a latent that is active more seldom than this is not known well enough."""
+MIN_FIRING, MIN_ACTIVE = 0.002, 8
+"""A multiplier of a latent that is active on fewer cases, in part or in number, is not known well
+enough."""
 BLOCK = 2**21
 """Scores at a time: larger temporary arrays cost more in page faults than in arithmetic."""
-INFORMED = 4
-"""One case in so many tells the information, which varies less than the slope and costs more."""
+INFORMED, MANY = 4, 2_000
+"""One of many cases in so many tells the information, which varies less than the slope and costs
+more."""
 
 
 class TuningPath(NamedTuple):
@@ -101,12 +103,12 @@ def natural_path(
     mine, along = z[:, chosen], directions[chosen]
     moves = along @ near.head.items.T
     m = len(chosen)
-    fixed = torch.cat([(mine > 0).float().mean(0) < MIN_FIRING, torch.zeros(m, dtype=torch.bool)])
+    fixed = torch.cat([~_often(mine), torch.zeros(m, dtype=torch.bool)])
     dials = torch.zeros(2 * m)
     steps = [dials]
     for number in range(N_STEPS):
         states = lists.states + (mine * dials[:m] + dials[m:]) @ along
-        gradient, information = lists.dials(states, moves, mine, number % INFORMED)
+        gradient, information = lists.dials(states, moves, mine, number)
         gradient[fixed] = 0
         information[fixed] = 0
         information[:, fixed] = 0
@@ -152,7 +154,7 @@ def _choose(
         value[chosen] = -1
         value[~may] = -1
         chosen.append(int(value.argmax()))
-    often = (z > 0).float().mean(0) >= MIN_FIRING
+    often = _often(z)
     by_multiplier = (z * (goal @ directions.T)).mean(0).square()
     by_multiplier = by_multiplier / (z.square().mean(0) * own).clamp_min(1e-12)
     by_multiplier[~(may & often)] = -1
@@ -174,6 +176,11 @@ def temperature_of(scores: torch.Tensor, targets: NDArray[np.int32]) -> float:
         return float(told.mean())
 
     return max(tried, key=likelihood) if bool(where.any()) else spread
+
+
+def _often(z: torch.Tensor) -> torch.Tensor:
+    """``(m,)`` which latents are active on enough of the cases ``(n, m)``."""
+    return (z > 0).sum(0) >= max(MIN_ACTIVE, MIN_FIRING * len(z))
 
 
 class _Lists:
@@ -231,13 +238,15 @@ class _Lists:
         return goal, (second - means.T @ means) / (n * self.temperature**2)
 
     def dials(
-        self, states: torch.Tensor, moves: torch.Tensor, z: torch.Tensor, offset: int
+        self, states: torch.Tensor, moves: torch.Tensor, z: torch.Tensor, number: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Slope ``(2 m,)`` of the goal by multipliers and biases, and information ``(2 m, 2 m)``.
 
-        ``moves (m, n_items)``: what one unit of each latent adds to the scores. Only every fourth
-        case tells the information, from ``offset`` on: others at each step.
+        ``moves (m, n_items)``: what one unit of each latent adds to the scores. Of many cases only
+        every fourth tells the information: others at each step, ``number``.
         """
+        every = INFORMED if len(states) >= MANY else 1
+        told = slice(number % every, None, every)
         m, n = len(moves), len(states)
         gradient, information = states.new_zeros(2 * m), states.new_zeros(2 * m, 2 * m)
         by_item, informed = moves.T.contiguous(), 0
@@ -246,7 +255,7 @@ class _Lists:
             slope = pushed @ by_item
             gradient[:m] += (z[part] * slope).sum(0)
             gradient[m:] += slope.sum(0)
-            p, mine = p[offset::INFORMED], z[part][offset::INFORMED]
+            p, mine = p[told], z[part][told]
             informed += len(p)
             mean = p @ by_item
             varies = (p @ pairs).view(-1, m, m) - mean[:, :, None] * mean[:, None, :]

@@ -2,16 +2,17 @@
 
 import numpy as np
 import pytest
+import torch
 
 from recsae.alternatives import LATENTS, RANDOM, RERANKING
 from recsae.errors import InvalidInput, NotEnoughData
-from recsae.frontier import BUDGETS, Steered, outcome
+from recsae.frontier import BUDGETS, Steered, curve, outcome
 from recsae.goals import Goal, goal_of
 from recsae.interventions import Intervention
 from recsae.popularity import popularity_goal, popularity_of
 from recsae.run import Run
 from recsae.steering import steer
-from recsae.tune import tune
+from recsae.tune import _refined, tune
 from recsae.workspace import Workspace
 from runs import planted, planted_open, planted_run
 
@@ -108,6 +109,24 @@ def test_for_some_users(opened, comedy):
     assert "ways" not in found
     with pytest.raises(NotEnoughData, match="None of these users was held out"):
         tune(run, work, comedy, 0.05, users=np.flatnonzero(~work.heldout_users)[:3])
+
+
+def test_where_a_little_costs_a_lot_at_once_nothing_is_done(opened, comedy):
+    """Any strength at all turns lists round; a gentle way is followed up to the loss."""
+    cases = opened[1].construction
+    plain = _scored(planted(), cases)
+
+    def turned(part, strength):
+        return plain.scores(part, 0.0) * (-1 if strength else 1)
+
+    jump = Steered("jump", turned, 10.0)
+    assert _refined(0.3, cases, jump, 0.05, comedy.counted) == 0.0
+    shift = torch.from_numpy(comedy.weights)
+    gentle = Steered("gentle", lambda part, s: plain.scores(part, 0.0) + s * shift, 10.0)
+    found = _refined(1.0, cases, gentle, 0.05, comedy.counted)
+    kept = curve(cases, gentle, [0.0, found], comedy.counted)[1].kept
+    assert 0.8 <= found <= 1.25
+    assert kept >= 1 - 1.2 * 0.05
 
 
 def test_where_there_is_no_head_the_model_is_run(opened, comedy, tuned):

@@ -112,6 +112,16 @@ def test_a_latent_that_is_hardly_ever_active_has_no_multiplier():
     assert path.bias[-1].abs().max() > 0.1
 
 
+def test_a_multiplier_needs_some_cases_however_few_there_are():
+    """Latent 0 is active on seven of 300 cases, latent 1 on eight: only the latter has one."""
+    z = torch.zeros(300, 3)
+    z[:7, 0] = z[:8, 1] = 1.0
+    path = path_on(z, n_latents=3)
+    scale = dict(zip(path.latents.tolist(), path.scale[-1].tolist(), strict=True))
+    assert scale[0] == scale.get(2, 0) == 0
+    assert scale[1] != 0
+
+
 def test_nothing_moves_towards_items_that_are_all_alike():
     path = path_on(active(), weights=np.ones(N_ITEMS + 1, dtype=np.float32))
     before = share_along(path, active(), 0.0)
