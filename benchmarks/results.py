@@ -154,10 +154,24 @@ def _attributes(r: dict[str, Any]) -> str:
 
 
 def _steering(r: dict[str, Any]) -> str:
-    keys = ("target_share_before", "target_share_after", "ndcg_before", "ndcg_after", "n_users")
-    rows = [(s["target"], s["intervention"], *(s[k] for k in keys)) for s in r["steering"]]
-    header = ("concept", "intervention", "target share", "after", "NDCG@10", "after", "users")
+    """At positions of held-out users; intervals are of 95 %, over users."""
+    header = ("concept", "intervention", "target share", "after", "times", "NDCG@10 kept", "users")
+    rows = [
+        (
+            *(s[k] for k in ("target", "intervention", "target_share_before")),
+            *(s["target_share_after"], _interval(s["target_share_times"])),
+            *(_interval(s["ndcg_kept"]), s["n_users"]),
+        )
+        for s in r["steering"]
+    ]
     return _table(header, rows)
+
+
+def _interval(values: list[float | None]) -> str | None:
+    if None in values:
+        return None
+    value, low, high = values
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 if __name__ == "__main__":
