@@ -167,6 +167,7 @@ def lists_before_after(
     return {
         "history": [titles[i] for i in history[-N_HISTORY:]],
         "changed": [str(i) for i in interventions],
+        **({} if reached else {"for": f"other users: {user} is not among them"}),
         "left the list": [
             {"item": titles[item], **({"by": pushed[item][1]} if item in pushed else {})}
             for item in gone

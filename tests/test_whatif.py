@@ -231,6 +231,8 @@ def test_only_the_cohort_is_steered_and_measured(opened):
     assert inside == lists_before_after(opened, Steering(steps), held[0], None, mask_seen=False)
     outside = lists_before_after(opened, cohort, held[8], None, mask_seen=False)
     assert outside["changed"] == []
+    assert outside["for"] == f"other users: {held[8]} is not among them"
+    assert "for" not in inside
     assert [row["before"] for row in outside["table"]] == [r["after"] for r in outside["table"]]
 
 
