@@ -7,22 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.attributes import ItemAttributes
-from recsae.concepts import ConceptDictionary
 from recsae.errors import InvalidInput, NotEnoughData
 from recsae.files import plain
 from recsae.goals import goal_of
-from recsae.interventions import Statistics
 from recsae.popularity import popularity_goal, popularity_of
 from recsae.predictability import predictability
 from recsae.tune import IN_BRIEF, tune
 from recsae.vocabulary import own_columns
-from recsae.whatif import OpenRun
+from recsae.whatif import attached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recsae.goals import Goal
+    from recsae.whatif import OpenRun
     from recsae.workspace import Workspace
 
 MAX_LOSS, MAX_LOSS_POPULARITY, N_GOALS = 0.01, 0.02, 2
@@ -50,7 +48,7 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     found: dict[str, Any] = {"goals": [], "skipped": {}, "check": None, "check_skipped": None}
     if getattr(work.recommender, "max_positions", None):
         return {**found, "skipped": {"all goals": SLOW}, "check_skipped": SLOW}
-    run = _opened(work)
+    run = attached(work.folder, work.recommender, work.config.site)
     goals = list(_goals(work, run))
     for number, (goal, loss) in enumerate(goals, start=1):
         try:
@@ -65,20 +63,6 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     except InvalidInput as error:
         found["check_skipped"] = str(error)
     return dict(plain(found))
-
-
-def _opened(work: Workspace) -> OpenRun:
-    """The run as the commands that turn concepts see it, out of what is there already."""
-    return OpenRun(
-        work.folder,
-        work.recommender,
-        work.sae,
-        ConceptDictionary.load(work.folder),
-        ItemAttributes.load(work.folder, work.recommender.catalog.n_items),
-        Statistics.load(work.folder),
-        work.verified(),
-        work.config.site,
-    )
 
 
 def _goals(work: Workspace, run: OpenRun) -> Iterator[tuple[Goal, float]]:

@@ -94,7 +94,11 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
     recommender = open_recommender(config, trust=True, device=device)
     if recommender.fingerprint() != run.record["model"]:
         raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
-    verified = verified_latents(read_parquet(folder / "scores.parquet"))
+    return attached(folder, recommender, config.site)
+
+
+def attached(folder: Path, recommender: Recommender, site: str | None) -> OpenRun:
+    """What the run's folder holds of concepts, with its recommender."""
     return OpenRun(
         folder,
         recommender,
@@ -102,8 +106,8 @@ def open_run(folder: Path, device: str = "cpu") -> OpenRun:
         ConceptDictionary.load(folder),
         ItemAttributes.load(folder, recommender.catalog.n_items),
         Statistics.load(folder),
-        verified,
-        config.site,
+        verified_latents(read_parquet(folder / "scores.parquet")),
+        site,
     )
 
 

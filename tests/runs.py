@@ -13,18 +13,13 @@ from pathlib import Path
 import torch
 
 from recsae import columns as C
-from recsae.attributes import ItemAttributes
 from recsae.cli import main
 from recsae.concepts import ConceptDictionary
-from recsae.files import read_parquet
-from recsae.interventions import Statistics
 from recsae.pipeline import run_pipeline
 from recsae.run import RunConfig
-from recsae.sae import SAE
-from recsae.scoring import verified_latents
 from recsae.sequences import pad
 from recsae.testing.planted import PlantedRecommender
-from recsae.whatif import OpenRun
+from recsae.whatif import attached
 
 CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
 RECBOLE = {"latents": 128, "samples": 150_000, "chance_directions": 50}
@@ -57,17 +52,7 @@ def planted_run():
 
 def planted_open():
     """That run opened, attached to the planted recommender itself."""
-    folder = planted_run()
-    return OpenRun(
-        folder,
-        planted(),
-        SAE.load(folder / "sae"),
-        ConceptDictionary.load(folder),
-        ItemAttributes.load(folder, planted().catalog.n_items),
-        Statistics.load(folder),
-        verified_latents(read_parquet(folder / "scores.parquet")),
-        CONFIG.site,
-    )
+    return attached(planted_run(), planted(), CONFIG.site)
 
 
 def relabelled(opened, **cells):
