@@ -21,7 +21,7 @@ BY_PAIRS = {"construction_positions": 2_000, "heldout_positions": 1_500}
 def measure(name: str, folder: Path) -> dict[str, Any]:
     """Attach to the checkpoint, do a run, turn a latent; an error after attaching is a fact."""
     from recsae import load_recommender
-    from recsae.files import read_json
+    from recsae.core.files import read_json
     from recsae.pipeline import run_pipeline
     from recsae.run import RunConfig
 
@@ -66,8 +66,8 @@ def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
     """Turn the most often active verified latent off: does that do what it says, and no more?"""
     import torch
 
-    from recsae import columns as C
-    from recsae.files import read_parquet
+    from recsae.core import columns as C
+    from recsae.core.files import read_parquet
     from recsae.interventions import Intervention
     from recsae.recommender import evaluation_cases
     from recsae.sae import SAE
@@ -111,7 +111,7 @@ def share_of_users(true: NDArray[np.bool_], rows: NDArray[np.int64]) -> float:
 
 def one_line(error: BaseException) -> str:
     """A message of recsae's as it is; of others, with its kind."""
-    from recsae.errors import RecSAEError
+    from recsae.core.errors import RecSAEError
 
     text = " ".join(str(error).split())
     return text if isinstance(error, RecSAEError) else f"{type(error).__name__}: {text}"

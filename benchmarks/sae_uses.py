@@ -19,7 +19,7 @@ import torch
 from sae_peers import Size, initial
 
 from recsae.activations import SHARD, ActivationStore
-from recsae.files import write_arrays, write_json
+from recsae.core.files import write_arrays, write_json
 from recsae.interventions import Intervention
 from recsae.sae import BATCH, make_config
 from recsae.train import train_sae

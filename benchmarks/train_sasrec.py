@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import torch
 
-from recsae.errors import RecSAEError
+from recsae.core.errors import RecSAEError
 from recsae_recbole.pretrain import train_sasrec
 
 

@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from recsae import columns as C
 from recsae.activations import ActivationStore, capture
 from recsae.attributes import SITES
 from recsae.baselines import LinearCode, random_directions
 from recsae.cases import Cases, read_cases
 from recsae.concepts import build_concepts
+from recsae.core import columns as C
 from recsae.labelers import AttributeLabeler
 from recsae.named_share import SIZES, named_share
 from recsae.sae import sparse_code

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.cases import spread
+from recsae.core.intervals import paired_ratio
 from recsae.forwards import lists_of
-from recsae.intervals import paired_ratio
 from recsae.lists import hits_in, scores_of_groups
 from recsae.metrics import (
     kendall_tau,

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.distributed import ALONE, Ranks
-from recsae.errors import ArtifactMismatch, NotEnoughData
-from recsae.files import digest_of, map_arrays, read_json, write_arrays, write_json
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.errors import ArtifactMismatch, NotEnoughData
+from recsae.core.files import digest_of, map_arrays, read_json, write_arrays, write_json
 from recsae.forwards import forward_all
 from recsae.recommender import find_site, hides_history
 from recsae.windows import Windows, windows_of

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae import columns as C
-from recsae.files import read_parquet, write_parquet
+from recsae.core import columns as C
+from recsae.core.files import read_parquet, write_parquet
 from recsae.situations import BEFORE, LENGTH, REPEAT, consumed_before, history_length
 
 if TYPE_CHECKING:

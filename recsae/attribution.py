@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from recsae.errors import InvalidInput, RecSAEError
+from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.interventions import Intervention
 from recsae.metrics import top_of_scores
 from recsae.steering import make_edit

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
+from recsae.core.topk import top_k
 from recsae.sae import Code
-from recsae.topk import top_k
 
 if TYPE_CHECKING:
     from recsae.activations import ActivationStore

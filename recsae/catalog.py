@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from recsae import columns as C
-from recsae.errors import InvalidInput, nearest
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

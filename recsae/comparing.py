@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae import columns as C
 from recsae.activations import STATES, ActivationStore
 from recsae.common_cases import common_rows
-from recsae.errors import ArtifactMismatch, RecSAEError
+from recsae.core import columns as C
+from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.inspection import STATUSES
 from recsae.loaded import LoadedRun, load_run
 from recsae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one

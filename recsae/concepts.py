@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from recsae import columns as C
-from recsae.errors import InvalidInput, NotEnoughData, nearest
-from recsae.files import read_parquet, write_parquet
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, NotEnoughData, nearest
+from recsae.core.files import read_parquet, write_parquet
 
 if TYPE_CHECKING:
     import scipy.sparse

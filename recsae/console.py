@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from recsae.distributed import ALONE, Ranks, Stopped
-from recsae.errors import RecSAEError
+from recsae.core.distributed import ALONE, Ranks, Stopped
+from recsae.core.errors import RecSAEError
 
 PATH = click.Path(path_type=Path)
 
@@ -44,7 +44,7 @@ def progress_bar() -> Callable[[int, int, str], None] | None:
 
 def show_json(value: Any) -> None:
     """Print for machines: strict JSON, with null where there is no figure."""
-    from recsae.files import plain
+    from recsae.core.files import plain
 
     click.echo(json.dumps(plain(value), indent=1, ensure_ascii=False, default=str))
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from recsae import columns as C
-from recsae.errors import InvalidInput, RecSAEError, nearest
-from recsae.files import map_arrays, write_arrays
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, RecSAEError, nearest
+from recsae.core.files import map_arrays, write_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae import columns as C
 from recsae.concepts import ConceptDictionary
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
+from recsae.core.files import read_parquet, write_atomically
 from recsae.corrections import (
     FILE,
     MERGED,
@@ -19,8 +21,6 @@ from recsae.corrections import (
     keep,
     remember,
 )
-from recsae.errors import InvalidInput
-from recsae.files import read_parquet, write_atomically
 from recsae.scoring import VERIFIED
 
 if TYPE_CHECKING:

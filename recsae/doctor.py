@@ -22,7 +22,7 @@ def checks() -> list[dict[str, str]]:
             rows.append(_row(package, False, "not installed"))
     import torch
 
-    from recsae.topk import kernels
+    from recsae.core.topk import kernels
 
     try:
         fast = kernels() is not None

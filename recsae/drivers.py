@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsae.attribution import above_mean
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 from recsae.integrated_gradients import (
     Baseline,
     Integrated,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recsae import columns as C
 from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, insert_reconstruction
 from recsae.attributes import DERIVED, TERM
 from recsae.communities import FANS
 from recsae.concepts import AT_QUANTILE
-from recsae.files import plain
+from recsae.core import columns as C
+from recsae.core.files import plain
 from recsae.interventions import Intervention
 from recsae.measured import at_positions, steered_lists
 from recsae.recommender import evaluation_cases

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae import columns as C
 from recsae.concepts import rank_within
-from recsae.files import read_parquet, write_parquet
+from recsae.core import columns as C
+from recsae.core.files import read_parquet, write_parquet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from recsae.attribution import ScoreTerms, explain_score
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.drivers import (
     Agreement,
     LeftOut,
@@ -17,7 +18,6 @@ from recsae.drivers import (
     integrate_score,
     leave_out,
 )
-from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

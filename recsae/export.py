@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae import exported
-from recsae.errors import InvalidInput, RecSAEError
+from recsae.core.errors import InvalidInput, RecSAEError
+from recsae.core.files import write_atomically, write_json
 from recsae.export_formats import FORMATS, failing_as, formats_of
-from recsae.files import write_atomically, write_json
 from recsae.steering import make_edit, turning
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recsae.errors import InvalidInput, RecSAEError
+from recsae.core.errors import InvalidInput, RecSAEError
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.errors import RecSAEError
+from recsae.core.errors import RecSAEError
 from recsae.lists import History, best_items
 from recsae.metrics import top_of_states
 from recsae.recommender import hides_history, represent_sites

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.intervals import paired_ratio
+from recsae.core.intervals import paired_ratio
+from recsae.core.threads import in_threads
 from recsae.lists import best_items, rows_at_once
 from recsae.metrics import ndcg_of_lists
-from recsae.threads import in_threads
 
 if TYPE_CHECKING:
     import torch

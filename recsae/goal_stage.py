@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.errors import InvalidInput, NotEnoughData
-from recsae.files import plain
+from recsae.core.errors import InvalidInput, NotEnoughData
+from recsae.core.files import plain
 from recsae.goals import goal_of
 from recsae.popularity import popularity_goal, popularity_of
 from recsae.predictability import predictability

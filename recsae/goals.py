@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsae import columns as C
-from recsae.errors import InvalidInput, nearest
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, nearest
 from recsae.frontier import Counted
 from recsae.interventions import Intervention
 

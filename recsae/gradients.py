@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from recsae.distributed import ALONE, Ranks
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.topk import kernels
 from recsae.sae import Code
-from recsae.topk import kernels
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
-from recsae.topk import top_k
+from recsae.core.topk import top_k
 
 if TYPE_CHECKING:
     import torch

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae import columns as C
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, nearest
+from recsae.core.files import read_parquet
 from recsae.corrections import REJECTED
-from recsae.errors import InvalidInput, nearest
-from recsae.files import read_parquet
 from recsae.loaded import load_run
 
 if TYPE_CHECKING:

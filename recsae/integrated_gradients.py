@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender import ReadsVectors
 from recsae.sequences import Batch, pad, split_users
 

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae import columns as C
 from recsae.attributes import DERIVED, ITEM_ITSELF, SITES, TERM, ItemAttributes
 from recsae.cases import spread
 from recsae.choosing import Choice, Kinds, Side, choose
 from recsae.communities import FANS
+from recsae.core import columns as C
 from recsae.statements import Statements, all_statements, levels_of
 from recsae.wording import Predicate, label_of, name_of
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.topk import top_k
+from recsae.core.topk import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.files import read_json
+from recsae.core.files import read_json
 from recsae.run import Run
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ class LoadedRun:
     @property
     def concepts(self) -> pd.DataFrame:
         """One row per latent: label (with people's corrections), status, held-out scores."""
-        from recsae import columns as C
         from recsae.concepts import ConceptDictionary
+        from recsae.core import columns as C
+        from recsae.core.files import read_parquet
         from recsae.corrections import apply
-        from recsae.files import read_parquet
 
         tested = read_parquet(self.folder / "concepts.parquet")
         labels = apply(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
@@ -48,7 +48,7 @@ class LoadedRun:
     @property
     def examples(self) -> pd.DataFrame:
         """One row per example sequence of a latent, items as internal ids."""
-        from recsae.files import read_parquet
+        from recsae.core.files import read_parquet
 
         return read_parquet(self.folder / "examples.parquet")
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.hooks import replaced_method
 
 NOWHERE = -1

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     import scipy.sparse

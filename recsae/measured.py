@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.alternatives import Way
-from recsae.errors import NotEnoughData
+from recsae.core.errors import NotEnoughData
+from recsae.core.intervals import paired_ratio
 from recsae.frontier import Counted, lists_of, outcome_of
-from recsae.intervals import paired_ratio
 from recsae.lists import hits_in
 from recsae.metrics import ranking_metrics
 from recsae.recommender import evaluation_cases

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.core.topk import top_k
 from recsae.lists import best_items, rows_at_once
-from recsae.topk import top_k
 
 if TYPE_CHECKING:
     import torch

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae import columns as C
 from recsae.comparing import match_runs
+from recsae.core import columns as C
 from recsae.interventions import Intervention, Statistics
 from recsae.loaded import load_run
 from recsae.scoring import VERIFIED

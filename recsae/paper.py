@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae import columns as C
 from recsae.concepts import rank_within
+from recsae.core import columns as C
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from recsae import attributes, corrections, evidence, interventions
 from recsae.concepts import build_concepts
-from recsae.distributed import ALONE, Ranks
-from recsae.errors import ArtifactMismatch, NotEnoughData
-from recsae.files import write_json, write_parquet
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.errors import ArtifactMismatch, NotEnoughData
+from recsae.core.files import write_json, write_parquet
 from recsae.quality import quality
 from recsae.run import Run, RunConfig, versions
 from recsae.workspace import Workspace
@@ -47,7 +47,7 @@ def run_pipeline(
         Called with (done, in all, what).
     ranks
         The processes that share the run and its folder, see
-        :func:`recsae.distributed.ranks_of_torchrun`; each calls this.
+        :func:`recsae.core.distributed.ranks_of_torchrun`; each calls this.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from recsae.errors import CannotOpenModel, InvalidInput, RecSAEError, nearest
+from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, nearest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse
 
+from recsae.core.intervals import paired_ratio
 from recsae.goals import Goal
-from recsae.intervals import paired_ratio
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

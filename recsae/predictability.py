@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from recsae import columns as C
 from recsae.alternatives import Way, along
 from recsae.attributes import ItemAttributes
 from recsae.cases import spread
-from recsae.errors import InvalidInput
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
+from recsae.core.intervals import paired_ratio
+from recsae.core.threads import in_threads
 from recsae.frontier import lists_of
-from recsae.intervals import paired_ratio
 from recsae.interventions import Statistics
 from recsae.scorers import linearised, n_scored, scorer_of, thinned
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT
-from recsae.threads import in_threads
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

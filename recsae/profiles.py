@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae import columns as C
 from recsae.activations import POSITION, SEQUENCE
 from recsae.concepts import ConceptDictionary
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.corrections import REJECTED
-from recsae.errors import InvalidInput, NotEnoughData
 from recsae.run import Run
 from recsae.sae import sparse_code
 from recsae.user_shares import MIN_USERS, Shares, compare

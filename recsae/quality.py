@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.distributed import ALONE, Ranks
+from recsae.core.distributed import ALONE, Ranks
 from recsae.sae import Code
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae import columns as C
 from recsae.alternatives import BY_PROBABILITY, RERANKING
+from recsae.core import columns as C
 from recsae.frontier import (
     BUDGETS,
     WORST,

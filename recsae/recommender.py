@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from recsae.errors import InvalidInput, NotEnoughData, SiteNotFound, nearest
+from recsae.core.errors import InvalidInput, NotEnoughData, SiteNotFound, nearest
 
 if TYPE_CHECKING:
     import numpy as np

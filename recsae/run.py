@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from recsae.distributed import ALONE, Ranks
-from recsae.errors import ArtifactMismatch, InvalidInput
-from recsae.files import digest_of, digest_of_file, read_json, write_json
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.files import digest_of, digest_of_file, read_json, write_json
 from recsae.language.settings import LanguageSettings
 
 if TYPE_CHECKING:

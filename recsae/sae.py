@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import nn
 from torch.nn import functional as F
 
-from recsae.distributed import ALONE, Ranks
-from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
-from recsae.files import read_json, write_atomically, write_json
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
+from recsae.core.files import read_json, write_atomically, write_json
 from recsae.variants import VARIANTS
 from recsae.variants.code import Code as Code
 

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae import columns as C
-from recsae.errors import NotEnoughData
+from recsae.core import columns as C
+from recsae.core.errors import NotEnoughData
+from recsae.core.intervals import balanced_accuracy_bound
 from recsae.hard_negatives import hard_specificity
-from recsae.intervals import balanced_accuracy_bound
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.errors import InvalidInput, NotEnoughData, nearest
+from recsae.core.errors import InvalidInput, NotEnoughData, nearest
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from recsae.errors import InvalidInput, nearest
+from recsae.core.errors import InvalidInput, nearest
 from recsae.run import RunConfig
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from recsae.accuracy import BATCH, heldout_by_running
 from recsae.activations import capture_sites
 from recsae.approximation import explained, linear_fit
 from recsae.concepts import build_concepts
-from recsae.errors import NotEnoughData, RecSAEError
+from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.forwards import forward_all
 from recsae.metrics import ndcg_of_lists, ndcg_of_states
 from recsae.named_share import SIZES, named_share, score_metric

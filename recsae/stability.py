@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae import columns as C
 from recsae.concepts import build_concepts
-from recsae.errors import NotEnoughData
+from recsae.core import columns as C
+from recsae.core.errors import NotEnoughData
 from recsae.matching import ALIKE, SAME, best_by_activity, best_by_direction
 from recsae.scoring import score_concepts, verified_latents
 from recsae.train import train_sae

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 
 from recsae.attributes import N_ITEMS, SITES, ItemAttributes
-from recsae.topk import kernels
+from recsae.core.topk import kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 from recsae.interventions import LIMIT, Intervention
 from recsae.lists import best_items, scores_of_groups
 

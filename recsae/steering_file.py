@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from recsae.errors import ArtifactMismatch, InvalidInput, nearest
-from recsae.files import digest_of_file, read_json, write_json
+from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
+from recsae.core.files import digest_of_file, read_json, write_json
 from recsae.interventions import Intervention, Op
 from recsae.run import Run
 from recsae.sae import WEIGHTS

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.distributed import ALONE, Ranks
-from recsae.errors import NotEnoughData
-from recsae.files import digest_of, read_json
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.errors import NotEnoughData
+from recsae.core.files import digest_of, read_json
 from recsae.quality import fvu_beside_training
 from recsae.sae import CONFIG, SAE, SAEConfig
 from recsae.trainer import Trainer

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from recsae.distributed import ALONE, Ranks
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.topk import top_k
 from recsae.gradients import Gradients
 from recsae.sae import Code
-from recsae.topk import top_k
 
 if TYPE_CHECKING:
     from recsae.sae import SAE

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from recsae.distributed import ALONE, Ranks
-from recsae.errors import ArtifactMismatch
-from recsae.files import read_json, write_atomically, write_json
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.errors import ArtifactMismatch
+from recsae.core.files import read_json, write_atomically, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ import torch
 
 from recsae.alternatives import by_latents, find_ways
 from recsae.cases import spread
-from recsae.errors import InvalidInput, NotEnoughData
+from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.frontier import Point, curve, outcome, strength_at, up_to
 from recsae.popularity import N_CANDIDATES, cohens_d, popularity_figures
 from recsae.reached import (

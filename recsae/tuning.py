@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from recsae.core.topk import top_k
 from recsae.interventions import Intervention
-from recsae.topk import top_k
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

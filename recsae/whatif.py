@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae import columns as C
 from recsae.attributes import ItemAttributes
 from recsae.concepts import ConceptDictionary
-from recsae.errors import ArtifactMismatch, InvalidInput
-from recsae.files import read_parquet
+from recsae.core import columns as C
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.files import read_parquet
 from recsae.interventions import Intervention, Statistics, parse_intervention
 from recsae.metrics import top_of_scores
 from recsae.recommender import hides_history

@@ -12,8 +12,8 @@ from recsae.activations import ActivationStore, Progress, capture
 from recsae.baselines import LinearCode, neurons, pca, random_directions
 from recsae.cases import Cases, read_cases
 from recsae.concepts import ConceptDictionary
-from recsae.distributed import ALONE, Ranks
-from recsae.files import read_parquet
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.files import read_parquet
 from recsae.labelers import AttributeLabeler
 from recsae.readable import LeftOut, readable
 from recsae.recommender import find_site

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from recsae import activations
+from recsae.core.topk import top_k
 from recsae.pipeline import run_pipeline
-from recsae.topk import top_k
 from runs import CONFIG, planted
 
 WHEN_NEEDED = ("torch._dynamo", "pyarrow.parquet", "matplotlib.figure", "matplotlib.ticker")

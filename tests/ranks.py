@@ -16,9 +16,9 @@ import torch
 from recsae import activations, gradients, pipeline
 from recsae.activations import capture
 from recsae.cli import main
-from recsae.distributed import ALONE, ranks_of_torchrun
-from recsae.errors import NotEnoughData
-from recsae.files import read_json
+from recsae.core.distributed import ALONE, ranks_of_torchrun
+from recsae.core.errors import NotEnoughData
+from recsae.core.files import read_json
 from recsae.quality import quality
 from recsae.sae import SAE, make_config, sparse_code
 from recsae.train import train_sae

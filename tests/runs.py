@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from recsae import columns as C
 from recsae.cli import main
 from recsae.concepts import ConceptDictionary
+from recsae.core import columns as C
 from recsae.pipeline import run_pipeline
 from recsae.run import RunConfig
 from recsae.sequences import pad

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae import columns as C
 from recsae.attributes import N_ITEMS, SITES, ItemAttributes
 from recsae.cases import Cases
 from recsae.catalog import build_catalog
 from recsae.concepts import ConceptDictionary, build_concepts
+from recsae.core import columns as C
 from recsae.labelers import AttributeLabeler
 from recsae.scoring import score_concepts
 from toy import random_cases, sparse

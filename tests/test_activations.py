@@ -19,7 +19,7 @@ from recsae.activations import (
     capture_sites,
 )
 from recsae.catalog import build_catalog
-from recsae.errors import ArtifactMismatch, NotEnoughData, RecSAEError, SiteNotFound
+from recsae.core.errors import ArtifactMismatch, NotEnoughData, RecSAEError, SiteNotFound
 from recsae.lists import best_items
 from recsae.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender

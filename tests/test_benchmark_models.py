@@ -123,7 +123,7 @@ def test_a_page_has_a_table_for_each_kind_that_was_asked_for(models: ModuleType)
 def test_errors_of_recsae_stand_alone_and_others_with_their_kind(models: ModuleType) -> None:
     from models_measuring import one_line
 
-    from recsae.errors import CannotOpenModel
+    from recsae.core.errors import CannotOpenModel
 
     assert one_line(CannotOpenModel("No\nstate.")) == "No state."
     assert one_line(ValueError("bad")) == "ValueError: bad"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.catalog import build_catalog, read_items_csv
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 from toy import ITEMS, catalog
 
 IDS = ["[PAD]", *ITEMS["item_id"]]

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("recbole")
 
 from llm_server import LLMServer
-from recsae.files import read_json
+from recsae.core.files import read_json
 from runs import checkpoint, command, copy_of, recbole_run, settings
 
 KEPT = ("scores.parquet", "stability.json", "language.json", "report.json")

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from recsae.files import read_json, write_json
+from recsae.core.files import read_json, write_json
 from runs import command, copy_of, planted_run
 
 
@@ -26,8 +26,8 @@ def renamed(tmp_path_factory):
     """A copy of a run where Comedy has another name and one latent is turned around."""
     import torch
 
-    from recsae import columns as C
     from recsae.concepts import ConceptDictionary
+    from recsae.core import columns as C
     from recsae.sae import SAE
 
     folder = copy_of(planted_run(), tmp_path_factory.mktemp("compare") / "renamed")
@@ -83,8 +83,8 @@ def test_the_same_folder_twice_is_fine(says):
 
 
 def test_a_long_name_is_cut_in_the_table_and_whole_for_machines(says, renamed, tmp_path):
-    from recsae import columns as C
     from recsae.concepts import ConceptDictionary
+    from recsae.core import columns as C
 
     other, long = copy_of(renamed, tmp_path / "other"), "fans of " + "A, B and C, " * 9
     dictionary = ConceptDictionary.load(other)

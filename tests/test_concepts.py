@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from recsae import columns as C
 from recsae.concepts import AT_QUANTILE, TOP, ConceptDictionary, build_concepts, item_effects
-from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
+from recsae.core import columns as C
+from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from test_labelers import LABELER
 from toy import cases, catalog, head, random_cases, sparse
 

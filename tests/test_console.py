@@ -9,7 +9,7 @@ import pytest
 import tqdm
 
 from recsae.console import progress_bar, run_command, show_facts, show_json, show_table
-from recsae.errors import CannotOpenModel, InvalidInput
+from recsae.core.errors import CannotOpenModel, InvalidInput
 
 
 def lines(capsys):

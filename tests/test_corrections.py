@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsae import columns as C
 from recsae.concepts import ConceptDictionary
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
+from recsae.core.files import write_arrays, write_parquet
 from recsae.corrections import (
     DIRECTIONS,
     FILE,
@@ -17,8 +19,6 @@ from recsae.corrections import (
     remember,
 )
 from recsae.corrections_file import BEFORE, changes, prepare
-from recsae.errors import InvalidInput
-from recsae.files import write_arrays, write_parquet
 from recsae.pipeline import run_pipeline
 from recsae.run import Run
 from runs import CONFIG, copy_of, planted, planted_run

@@ -21,9 +21,9 @@ import ranks as kit
 from recbole_kit import tiny
 from recsae import activations, sae
 from recsae.console import run_command
-from recsae.distributed import ALONE, Ranks, ranks_of_torchrun
-from recsae.errors import NotEnoughData
-from recsae.files import read_json, write_json
+from recsae.core.distributed import ALONE, Ranks, ranks_of_torchrun
+from recsae.core.errors import NotEnoughData
+from recsae.core.files import read_json, write_json
 from runs import command, copy_of
 
 SCRIPT = Path(kit.__file__)

@@ -17,8 +17,8 @@ from recent import (
     state_of,
 )
 from recsae import drivers
+from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.drivers import Agreement, agreement, integrate_latents, integrate_score, leave_out
-from recsae.errors import CannotOpenModel, InvalidInput
 from recsae.sae import SAE, make_config
 from recsae.sequences import pad
 from recsae.testing import PlantedRecommender

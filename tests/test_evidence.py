@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from recsae import columns as C
 from recsae import evidence as module
-from recsae.errors import ArtifactMismatch
+from recsae.core import columns as C
+from recsae.core.errors import ArtifactMismatch
 from recsae.evidence import (
     TABLES,
     Evidence,

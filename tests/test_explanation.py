@@ -7,8 +7,8 @@ import pytest
 
 from recent import LONGEST, Recent, attached, small_sae
 from recsae.attribution import explain_score
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.drivers import agreement, integrate_latents, integrate_score, leave_out
-from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.explanation import explain
 from recsae.sae import SAE, make_config
 from recsae.sequences import pad

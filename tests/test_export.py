@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.errors import InvalidInput, RecSAEError
+from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.export import export
 from recsae.interventions import Intervention
 from recsae.steering import steer

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from recsae import export_formats
-from recsae.errors import InvalidInput, RecSAEError
+from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.export import export
 from recsae.export_formats import FORMATS, failing_as, formats_of
 from recsae.exported import SteeredHead

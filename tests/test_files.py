@@ -14,9 +14,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae import files
-from recsae.errors import ArtifactMismatch, RecSAEError
-from recsae.files import (
+from recsae.core import files
+from recsae.core.errors import ArtifactMismatch, RecSAEError
+from recsae.core.files import (
     digest_of,
     digest_of_file,
     digest_of_module,

@@ -8,8 +8,8 @@ import pytest
 import scipy.sparse
 
 from recsae.attributes import HALF, UPPER, ItemAttributes
-from recsae.errors import InvalidInput
-from recsae.files import read_json
+from recsae.core.errors import InvalidInput
+from recsae.core.files import read_json
 from recsae.goal_stage import _goals, _values, goal_stage
 from recsae.run import Run
 from recsae.workspace import Workspace

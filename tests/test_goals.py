@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from recsae import columns as C
 from recsae.attributes import ItemAttributes
 from recsae.concepts import ConceptDictionary
-from recsae.errors import InvalidInput
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
 from recsae.goals import goal_of, items_of
 from recsae.situations import LENGTH, LENGTHS
 from recsae.whatif import OpenRun

@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
-from recsae import doctor, topk
+from recsae import doctor
+from recsae.core import topk
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.files import read_json
 from recsae.doctor import checks
-from recsae.errors import ArtifactMismatch, InvalidInput
 from recsae.evidence import TABLES, evidence_stage
-from recsae.files import read_json
 from recsae.inspection import STATUSES, concept_rows, inspection, latent_facts, nearest_names
 from recsae.plugin import PluginState
 from recsae.report.schema import Report

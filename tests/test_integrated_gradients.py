@@ -15,7 +15,7 @@ from recent import (
     Recent,
     attached,
 )
-from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.integrated_gradients import (
     BASELINES,
     baseline_vectors,

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from recsae.intervals import balanced_accuracy_bound, paired_ratio
+from recsae.core.intervals import balanced_accuracy_bound, paired_ratio
 
 
 def bound(hits_pos, n_pos, hits_neg, n_neg) -> tuple[float, float]:

@@ -9,9 +9,9 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae import columns as C
 from recsae.concepts import ConceptDictionary
-from recsae.errors import InvalidInput
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
 from recsae.interventions import Intervention, Statistics, parse_intervention
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
-from recsae import columns as C
 from recsae import labelers
 from recsae.attributes import ItemAttributes
 from recsae.catalog import build_catalog
+from recsae.core import columns as C
 from recsae.labelers import AttributeLabeler
 from recsae.vocabulary import item_attributes
 from recsae.wording import Predicate

@@ -21,7 +21,7 @@ from llm_server import (
     PROMPT_TOKENS,
     LLMServer,
 )
-from recsae.errors import LabelerFailed
+from recsae.core.errors import LabelerFailed
 from recsae.language.client import LanguageClient
 from recsae.language.server import MAX_REPLY
 from recsae.language.settings import LanguageSettings

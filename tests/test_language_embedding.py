@@ -9,8 +9,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import toy
-from recsae import columns as C
 from recsae.catalog import build_catalog
+from recsae.core import columns as C
 from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.language.prompts import ItemTexts
 

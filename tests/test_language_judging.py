@@ -7,8 +7,8 @@ import pytest
 
 import toy
 from llm_server import data_of
-from recsae import columns as C
-from recsae.intervals import balanced_accuracy_bound
+from recsae.core import columns as C
+from recsae.core.intervals import balanced_accuracy_bound
 from recsae.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
 from recsae.language.prompts import DETECT, FUZZ, LEVEL
 from recsae.language.protocol import paper_scores, paper_summary

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import toy
 from llm_server import data_of
-from recsae import columns as C
+from recsae.core import columns as C
 from recsae.language.prompts import (
     DETECT,
     LETTERS,

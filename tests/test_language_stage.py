@@ -9,8 +9,8 @@ import pytest
 
 import runs
 from llm_server import LLMServer, data_of, genres_of, truthful
-from recsae import columns as C
-from recsae.errors import LabelerFailed
+from recsae.core import columns as C
+from recsae.core.errors import LabelerFailed
 from recsae.language import stage
 from recsae.language.settings import LanguageSettings
 from recsae.language.stage import LABELER, best_latents, label_rows, language_stage

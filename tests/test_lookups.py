@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.lookups import find_lookups
 
 ITEMS = torch.tensor([[3, 5, 2, 0], [4, 1, 0, 0], [1, 2, 6, 4]])

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae import matching
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 from recsae.matching import best_by_activity, best_by_direction, one_to_one
 from toy import sparse
 

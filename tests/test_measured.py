@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from recsae import columns as C
-from recsae.errors import NotEnoughData
+from recsae.core import columns as C
+from recsae.core.errors import NotEnoughData
 from recsae.interventions import Intervention
 from recsae.measured import at_positions, metrics_before_after, steered_lists
 from recsae.run import Run

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from recsae import columns as C
 from recsae.comparing import Matched
-from recsae.errors import ArtifactMismatch
-from recsae.files import read_parquet, write_parquet
+from recsae.core import columns as C
+from recsae.core.errors import ArtifactMismatch
+from recsae.core.files import read_parquet, write_parquet
 from recsae.interventions import Intervention, Statistics
 from recsae.migrating import Counterpart, _carried, migrate
 from recsae.run import Run

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import toy
-from recsae import columns as C
 from recsae.concepts import ConceptDictionary
+from recsae.core import columns as C
 from recsae.labelers import Predictions
 from recsae.paper import activation_levels, recsae_scores
 

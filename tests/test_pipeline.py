@@ -20,8 +20,8 @@ from recsae.accuracy import evaluate, insert_reconstruction
 from recsae.activations import ActivationStore
 from recsae.attributes import DERIVED
 from recsae.catalog import build_catalog
-from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
-from recsae.files import read_json
+from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
+from recsae.core.files import read_json
 from recsae.loaded import load_run
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recsae import plugin
-from recsae.errors import CannotOpenModel, InvalidInput
+from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.plugin import get_plugin, installed, load_recommender
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsae import columns as C
-from recsae.errors import InvalidInput
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
 from recsae.predictability import WAYS, Change, _agrees, _rank_correlation, predictability
 from recsae.run import Run
 from recsae.workspace import Workspace

@@ -9,7 +9,7 @@ import torch
 
 pytest.importorskip("recbole")
 
-from recsae.errors import InvalidInput, RecSAEError
+from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.sequences import pad
 from recsae_recbole.all_positions import all_position_loss, draw_windows
 from recsae_recbole.boundary import recbole_boundary

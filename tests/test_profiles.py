@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from recsae import columns as C
 from recsae.concepts import ConceptDictionary
-from recsae.errors import InvalidInput, NotEnoughData
-from recsae.files import read_parquet
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, NotEnoughData
+from recsae.core.files import read_parquet
 from recsae.profiles import Activity, Profiler, concepts_of, read_users, records
 from recsae.sae import SAE
 from recsae.scoring import verified_latents

@@ -18,7 +18,7 @@ import yaml
 from scipy.sparse import dok_matrix
 
 from recbole_kit import FOLDER, small_checkpoint, tiny
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae_recbole import boundary
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.opening import open_checkpoint

@@ -25,7 +25,7 @@ from recbole_kit import (
     tiny,
     write_data,
 )
-from recsae.errors import CannotOpenModel, RecSAEError
+from recsae.core.errors import CannotOpenModel, RecSAEError
 from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import _model_names, pickled_names

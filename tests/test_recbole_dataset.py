@@ -20,7 +20,7 @@ from recbole_kit import (
     tiny,
     write_data,
 )
-from recsae.errors import CannotOpenModel, InvalidInput, RecSAEError
+from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError
 from recsae_recbole import dataset as module
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import find_data

@@ -19,7 +19,7 @@ from recbole_kit import (
     write_data,
 )
 from recsae.accuracy import evaluate
-from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.goals import goal_of
 from recsae.run import Run
 from recsae.steering import steer

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("recbole")
 
 from recbole_kit import parts_of, small_checkpoint, write_data
-from recsae.errors import RecSAEError
+from recsae.core.errors import RecSAEError
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.general_data import POSITION
 from recsae_recbole.opening import open_checkpoint

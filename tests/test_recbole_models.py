@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, GENERAL, SEQUENTIAL, small_checkpoint
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.recommender import represent_sites
 from recsae.testing import check_recommender
 from recsae_recbole.opening import open_checkpoint

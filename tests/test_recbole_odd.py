@@ -9,7 +9,7 @@ pytest.importorskip("recbole")
 import recsae
 from recbole_kit import small_checkpoint, write_data
 from recbole_toys import sequences
-from recsae.errors import CannotOpenModel, NotEnoughData
+from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.composed import JointTap, UserTableTap
 from test_recbole_opening import live, some_batch

@@ -24,7 +24,7 @@ from recbole_kit import (
     small_data,
     write_data,
 )
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.testing import check_recommender
 from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary

@@ -14,7 +14,7 @@ import recsae
 from recbole_kit import other_weights, small_checkpoint
 from recbole_toys import PairToy, Toy, sequences
 from recsae.cli import group
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.testing import check_recommender
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.places import UNIT, WHOLE, WHOLE_OF_USER, Look, find_default, outputs

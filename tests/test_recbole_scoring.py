@@ -7,7 +7,7 @@ pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, small_checkpoint
 from recbole_toys import PairToy, Toy, sequences
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae_recbole import scoring
 from recsae_recbole.opening import open_checkpoint
 from recsae_recbole.scoring import Reached, Scorer, around_scoring

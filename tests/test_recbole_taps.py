@@ -11,7 +11,7 @@ pytest.importorskip("recbole")
 
 from recbole_kit import loaded_by_recbole, run_by_recbole, small_checkpoint
 from recbole_toys import ITEMS, Toy, sequences
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.composed import JointTap, UserTableTap
 from recsae_recbole.opening import open_checkpoint

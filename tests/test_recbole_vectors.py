@@ -6,7 +6,7 @@ import torch
 pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, small_checkpoint
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.integrated_gradients import baseline_vectors, integrate, vectors_of
 from recsae.recommender import ReadsVectors
 from recsae.sequences import Batch, pad

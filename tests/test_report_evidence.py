@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 import runs
-from recsae import columns as C
+from recsae.core import columns as C
+from recsae.core.files import read_json
 from recsae.evidence import Evidence
-from recsae.files import read_json
 from recsae.report import read_report, write_report
 from recsae.report.findings import again, corrections, cost
 from recsae.report.levels import why

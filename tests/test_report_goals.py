@@ -8,7 +8,7 @@ import pytest
 
 import runs
 from recsae import alternatives, predictability
-from recsae.files import read_json
+from recsae.core.files import read_json
 from recsae.loaded import load_run
 from recsae.report import read_report, write_report
 from recsae.report.build import goals_block

@@ -2,8 +2,8 @@
 
 import pytest
 
-from recsae.errors import ArtifactMismatch, InvalidInput, RecSAEError
-from recsae.files import read_json
+from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
+from recsae.core.files import read_json
 from recsae.run import STAGES, Run, RunConfig
 
 CONFIG = RunConfig(checkpoint="x.pth")

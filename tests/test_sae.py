@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from recsae import topk
-from recsae.errors import ArtifactMismatch, InvalidInput, NotEnoughData
+from recsae.core import topk
+from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.sae import CONFIG, SAE, WEIGHTS, Code, SAEConfig, make_config, sparse_code
 from toy import store
 

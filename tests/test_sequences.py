@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae.errors import InvalidInput, NotEnoughData
+from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.sequences import is_heldout, pad, split_users
 from toy import sequences
 

@@ -8,7 +8,7 @@ pytest.importorskip("recbole")
 from recsae import sites
 from recsae.accuracy import heldout_accuracy
 from recsae.approximation import explained
-from recsae.errors import InvalidInput, NotEnoughData, RecSAEError
+from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
 from recsae.named_share import score_metric
 from recsae.plugin import load_recommender
 from recsae.run import Run, RunConfig

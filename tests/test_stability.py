@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import toy
-from recsae import columns as C
 from recsae import stability
 from recsae.activations import SEQUENCE, STATES
-from recsae.errors import NotEnoughData
+from recsae.core import columns as C
+from recsae.core.errors import NotEnoughData
 from recsae.run import Run
 from recsae.stability import (
     LEVELS,

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from recsae import columns as C
 from recsae import stages
 from recsae.concepts import ConceptDictionary
-from recsae.files import read_json, read_parquet
+from recsae.core import columns as C
+from recsae.core.files import read_json, read_parquet
 from recsae.run import Run
 from recsae.scoring import MEANING
 from recsae.sequences import split_users

@@ -8,7 +8,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from recsae.errors import InvalidInput, SiteNotFound
+from recsae.core.errors import InvalidInput, SiteNotFound
 from recsae.interventions import Intervention
 from recsae.recommender import EvaluationCases
 from recsae.sae import SAE, make_config

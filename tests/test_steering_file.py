@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae.errors import ArtifactMismatch, InvalidInput
+from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.interventions import Intervention
 from recsae.steering_file import (
     Steering,

@@ -11,7 +11,7 @@ import torch
 
 from recsae.activations import capture
 from recsae.cases import Cases, read_cases
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 from recsae.plugin import load_recommender
 from recsae.recommender import LinearHead, Recommender, Site, find_site, verify_head
 from recsae.sequences import Batch

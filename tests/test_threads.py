@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from recsae.threads import in_threads
+from recsae.core.threads import in_threads
 
 
 @pytest.fixture(params=[1, 3])

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recsae import topk
-from recsae.topk import top_k
+from recsae.core import topk
+from recsae.core.topk import top_k
 
 COMPILED = topk.kernels() is not None
 MATRICES = arrays.arrays(

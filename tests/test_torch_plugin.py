@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 import recsae_torch
-from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData, SiteNotFound
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData, SiteNotFound
 from recsae.plugin import get_plugin, load_recommender
 from recsae.recommender import Recommender, represent_sites
 from recsae.sequences import pad

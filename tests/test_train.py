@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recsae import gradients
-from recsae.errors import ArtifactMismatch, NotEnoughData
+from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.quality import fvu_beside_training, quality
 from recsae.sae import CONFIG, SAE, WEIGHTS, make_config
 from recsae.train import train_sae

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from recsae.alternatives import LATENTS, RANDOM, RERANKING
-from recsae.errors import InvalidInput, NotEnoughData
+from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.frontier import BUDGETS, Steered, curve, outcome
 from recsae.goals import Goal, goal_of
 from recsae.interventions import Intervention

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-from recsae import columns as C
 from recsae.attributes import HALF, UPPER
 from recsae.concepts import ConceptDictionary
-from recsae.errors import ArtifactMismatch, InvalidInput
-from recsae.files import read_json, write_json
+from recsae.core import columns as C
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.files import read_json, write_json
 from recsae.interventions import Intervention
 from recsae.measured import metrics_before_after
 from recsae.run import Run

@@ -12,7 +12,7 @@ import torch
 from recsae.activations import ActivationStore
 from recsae.cases import Cases, recent_items
 from recsae.catalog import ItemCatalog, build_catalog
-from recsae.files import write_arrays, write_json
+from recsae.core.files import write_arrays, write_json
 from recsae.hooks import edited_output
 from recsae.recommender import EvaluationCases, LinearHead, Site, find_site
 from recsae.sequences import Sequences

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.catalog import ItemCatalog
-from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.files import digest_of, digest_of_file, digest_of_module
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.core.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, is_causal
 from recsae.sequences import Batch, Sequences, to_try
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from recsae.errors import NotEnoughData
+from recsae.core.errors import NotEnoughData
 from recsae.hooks import replaced_method
 
 from .dataset import Data

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from scipy.sparse import dok_matrix
 
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 
 # removed from NumPy; RecBole's pickles and modules still ask for them
 _ALIASES: dict[str, Any] = {

@@ -12,7 +12,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.errors import CannotOpenModel, nearest
+from recsae.core.errors import CannotOpenModel, nearest
 
 from .boundary import seed_generators
 

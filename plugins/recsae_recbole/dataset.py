@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.sequences import Sequences
 
 from .boundary import seed_generators

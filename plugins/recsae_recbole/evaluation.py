@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.recommender import EvaluationCases
 
 from .boundary import seed_generators

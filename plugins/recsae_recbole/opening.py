@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.catalog import ItemCatalog, build_catalog, read_items_csv
-from recsae.errors import CannotOpenModel, InvalidInput
+from recsae.core.errors import CannotOpenModel, InvalidInput
 
 from .adapter import RecBoleRecommender
 from .boundary import recbole_boundary

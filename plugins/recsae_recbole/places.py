@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 
 from .checkpoint import one_line
 from .composed import JointTap, UserTableTap

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from recsae.errors import InvalidInput, NotEnoughData, RecSAEError
-from recsae.files import write_atomically
+from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
+from recsae.core.files import write_atomically
 
 from .all_positions import CUTOFF, all_position_loss, draw_windows, ndcg, training_part
 from .boundary import recbole_boundary

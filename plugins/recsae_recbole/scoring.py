@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.hooks import replaced_method
 
 from .checkpoint import one_line

@@ -23,7 +23,7 @@ class TorchPlugin:
 
     def open(self, source: object, **options: Any) -> Recommender:
         """Say how: a module alone has no data."""
-        from recsae.errors import CannotOpenModel
+        from recsae.core.errors import CannotOpenModel
 
         raise CannotOpenModel(
             f"{type(source).__name__} is a module without data: recsae_torch.attach(model, ...) "

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from recsae.errors import CannotOpenModel
-from recsae.files import digest_of, digest_of_module
+from recsae.core.errors import CannotOpenModel
+from recsae.core.files import digest_of, digest_of_module
 from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, leave_one_out
 from recsae.sequences import to_try
 

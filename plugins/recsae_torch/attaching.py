@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from recsae.errors import CannotOpenModel, NotEnoughData
+from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae.recommender import LinearHead, Site, is_causal, verify_head
 from recsae.sequences import Batch, Sequences, to_try
 

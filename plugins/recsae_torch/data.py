@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recsae.catalog import PAD, ItemCatalog, build_catalog, read_items_csv
-from recsae.errors import InvalidInput, nearest
+from recsae.core.errors import InvalidInput, nearest
 from recsae.sequences import Sequences
 
 if TYPE_CHECKING:

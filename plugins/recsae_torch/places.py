@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from recsae.errors import CannotOpenModel, SiteNotFound, nearest
+from recsae.core.errors import CannotOpenModel, SiteNotFound, nearest
 from recsae.hooks import replaced_method
 
 INPUT = ".input"

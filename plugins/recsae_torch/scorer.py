@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from recsae.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel
 from recsae.lookups import Lookups, find_lookups
 
 from .places import Edit, Padding, Place, Span, every_submodule_called, the_one

@@ -18,7 +18,7 @@ from recsae.cli.scanning import sites
 from recsae.cli.tuning import tune
 from recsae.cli.turning import steer
 from recsae.console import run_command
-from recsae.distributed import ranks_of_torchrun
+from recsae.core.distributed import ranks_of_torchrun
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.console import PATH, show_json, show_table
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,7 +99,7 @@ def explain(
 
 def _facts(found: Explanation, catalog: ItemCatalog, concepts: pd.DataFrame) -> dict[str, Any]:
     """All of an explanation, with titles and names of concepts."""
-    from recsae import columns as C
+    from recsae.core import columns as C
 
     table = concepts.set_index(C.LATENT)
     score = found.score

@@ -8,7 +8,7 @@ import click
 
 from recsae.cli.turning import asked_for
 from recsae.console import PATH, show_facts, show_json
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 from recsae.export_formats import FORMATS
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.console import PATH, show_json, show_table
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from recsae.console import PATH, show_facts, show_json, show_table
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 
 
 @click.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.console import PATH, progress_bar
-from recsae.distributed import ALONE, Ranks
+from recsae.core.distributed import ALONE, Ranks
 
 if TYPE_CHECKING:
     from recsae.run import RunConfig

@@ -9,7 +9,7 @@ import click
 
 from recsae.cli.turning import chosen_users, external_ids, for_cohort, for_users, workspace_of
 from recsae.console import PATH, show_facts, show_json, show_table
-from recsae.errors import InvalidInput
+from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from recsae.goals import Goal

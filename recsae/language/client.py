@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.errors import ArtifactMismatch, LabelerFailed
-from recsae.files import digest_of, read_json, write_json
+from recsae.core.errors import ArtifactMismatch, LabelerFailed
+from recsae.core.files import digest_of, read_json, write_json
 from recsae.language.prompts import VERSION
 from recsae.language.server import Answer, ask_one, messages, open_server
 

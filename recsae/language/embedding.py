@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recsae import columns as C
 from recsae.cases import spread
+from recsae.core import columns as C
 from recsae.language.prompts import ItemTexts
 from recsae.scoring import MIN_POSITIVES, MIN_USERS
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae import columns as C
+from recsae.core import columns as C
 from recsae.language.prompts import ItemTexts, explaining_prompt
 from recsae.language.replies import Explanation, read_explanation
 

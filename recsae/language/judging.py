@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.intervals import balanced_accuracy_bound
+from recsae.core.intervals import balanced_accuracy_bound
 from recsae.language.prompts import FUZZ, LEVEL, N_HISTORY, ItemTexts, Prompt, judging_prompt
 from recsae.language.replies import read_levels, read_verdicts
 from recsae.language.sampling import rises

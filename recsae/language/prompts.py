@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.files import digest_of
+from recsae.core.files import digest_of
 
 if TYPE_CHECKING:
     from recsae.cases import Cases

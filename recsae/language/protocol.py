@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae import columns as C
+from recsae.core import columns as C
 from recsae.language.judging import Trial, judge
 from recsae.language.prompts import LEVEL
 from recsae.paper import score_levels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsae.errors import LabelerFailed
+from recsae.core.errors import LabelerFailed
 from recsae.language.prompts import clean
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recsae import columns as C
+from recsae.core import columns as C
 from recsae.language.client import LanguageClient
 from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.language.explaining import Explained, explain

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.errors import ArtifactMismatch
-from recsae.files import write_atomically
+from recsae.core.errors import ArtifactMismatch
+from recsae.core.files import write_atomically
 
 if TYPE_CHECKING:
     from recsae.report.schema import Report

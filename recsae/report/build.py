@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from recsae.files import read_json
+from recsae.core.files import read_json
 from recsae.predictability import WAYS
 from recsae.recommender import find_site
 from recsae.report.concepts import concept_list, described, items_of, label_values

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae import columns as C
 from recsae.concepts import item_effects
+from recsae.core import columns as C
+from recsae.core.files import read_json
 from recsae.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
-from recsae.files import read_json
 from recsae.labelers import PREDICATE, SECOND_PREDICATE
 from recsae.report.levels import why
 from recsae.scoring import SUPPORTED, UNSUPPORTED, VERIFIED, distinct

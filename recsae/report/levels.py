@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recsae import columns as C
 from recsae.attributes import N_ITEMS, SITES
+from recsae.core import columns as C
 from recsae.wording import MANY
 
 BOTH = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsae.errors import CannotOpenModel, RecSAEError, SiteNotFound
+from recsae.core.errors import CannotOpenModel, RecSAEError, SiteNotFound
 from recsae.recommender import (
     ReadsVectors,
     find_site,

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from recsae.files import digest_of_module
+from recsae.core.files import digest_of_module
 from recsae.recommender import Recommender
 from recsae.testing.checks import CHECKS
 from recsae.testing.probe import Probe, need

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from recsae.topk import top_k
+from recsae.core.topk import top_k
 
 
 class Code(NamedTuple):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.topk import top_k
+from recsae.core.topk import top_k
 from recsae.variants.base import Variant
 from recsae.variants.code import Code
 

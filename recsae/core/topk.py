@@ -1,7 +1,7 @@
 """The k largest entries of every row: where an SAE's time goes.
 
 ``torch.topk`` costs several times the matrix product before it on a CPU; the loops of
-:mod:`recsae.kernels` cost less than the product. Without Numba, on other devices and for other
+:mod:`recsae.core.kernels` cost less than the product. Without Numba, on other devices and for other
 types, ``torch.topk`` does it.
 """
 
@@ -46,7 +46,7 @@ def top_k(matrix: torch.Tensor, k: int) -> TopK:
 def kernels() -> ModuleType | None:
     """The module of compiled loops, None where Numba is not installed."""
     try:
-        from recsae import kernels
+        from recsae.core import kernels
     except ImportError:
         return None
     return kernels

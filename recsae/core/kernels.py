@@ -2,7 +2,7 @@
 
 An SAE's time goes into finding the k largest of thousands of activations, and into sums over the k
 that are active; both are short loops over data that lies in the cache. Only imported where Numba
-is installed, see :func:`recsae.topk.kernels`; torch does the same elsewhere.
+is installed, see :func:`recsae.core.topk.kernels`; torch does the same elsewhere.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.errors import ArtifactMismatch, RecSAEError
+from recsae.core.errors import ArtifactMismatch, RecSAEError
 
 if TYPE_CHECKING:
     import pandas as pd

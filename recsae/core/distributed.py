@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recsae.errors import ProcessLost, RecSAEError
+from recsae.core.errors import ProcessLost, RecSAEError
 
 if TYPE_CHECKING:
     import torch

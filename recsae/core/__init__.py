@@ -1,0 +1,1 @@
+"""Errors, column names, files, processes and threads, compiled loops, intervals. Imports nothing of recsae."""
