@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import digest_of, digest_of_file, read_json, write_json
-from recsae.language.settings import LanguageSettings
+from recsae.core.llm.settings import LanguageSettings
 
 if TYPE_CHECKING:
     from recsae.recommender import Recommender

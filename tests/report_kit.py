@@ -6,7 +6,7 @@ import os
 
 import runs
 from llm_server import LLMServer, data_of, truthful
-from recsae.language.settings import LanguageSettings
+from recsae.core.llm.settings import LanguageSettings
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report
 

@@ -22,9 +22,9 @@ from llm_server import (
     LLMServer,
 )
 from recsae.core.errors import LabelerFailed
-from recsae.language.client import LanguageClient
-from recsae.language.server import MAX_REPLY
-from recsae.language.settings import LanguageSettings
+from recsae.core.llm.client import LanguageClient
+from recsae.core.llm.server import MAX_REPLY
+from recsae.core.llm.settings import LanguageSettings
 
 NOBODY = SimpleNamespace(url="http://127.0.0.1:9/v1")
 
@@ -261,8 +261,8 @@ def test_it_works_where_a_loop_is_running_already(tmp_path):
 KILLED = """
 import sys
 from pathlib import Path
-from recsae.language.client import LanguageClient
-from recsae.language.settings import LanguageSettings
+from recsae.core.llm.client import LanguageClient
+from recsae.core.llm.settings import LanguageSettings
 settings = LanguageSettings(base_url=sys.argv[1], model="m", concurrency=2)
 LanguageClient(settings, Path(sys.argv[2])).ask([f"q{i}" for i in range(12)])
 """

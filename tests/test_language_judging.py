@@ -9,12 +9,12 @@ import toy
 from llm_server import data_of
 from recsae.core import columns as C
 from recsae.core.intervals import balanced_accuracy_bound
+from recsae.core.llm.server import Answer
+from recsae.core.llm.settings import LanguageSettings
 from recsae.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
 from recsae.language.prompts import DETECT, FUZZ, LEVEL
 from recsae.language.protocol import paper_scores, paper_summary
 from recsae.language.sampling import CaseSampler, rises
-from recsae.language.server import Answer
-from recsae.language.settings import LanguageSettings
 from recsae.paper import Drawn, Picked
 
 

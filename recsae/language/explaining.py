@@ -13,7 +13,7 @@ from recsae.language.replies import Explanation, read_explanation
 if TYPE_CHECKING:
     from recsae.activations import Progress
     from recsae.concepts import ConceptDictionary
-    from recsae.language.client import LanguageClient
+    from recsae.core.llm.client import LanguageClient
     from recsae.language.sampling import CaseSampler
     from recsae.paper import Levels
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from recsae.activations import Progress
     from recsae.cases import Cases
-    from recsae.language.client import LanguageClient
+    from recsae.core.llm.client import LanguageClient
     from recsae.language.sampling import CaseSampler, Rows
 
 

@@ -14,7 +14,7 @@ from recsae.paper import score_levels
 if TYPE_CHECKING:
     from recsae.activations import Progress
     from recsae.cases import Cases
-    from recsae.language.client import LanguageClient
+    from recsae.core.llm.client import LanguageClient
     from recsae.paper import Drawn
 
 

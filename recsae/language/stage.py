@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recsae.core import columns as C
-from recsae.language.client import LanguageClient
+from recsae.core.llm.client import LanguageClient
 from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.language.explaining import Explained, explain
 from recsae.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
@@ -22,8 +22,8 @@ from recsae.paper import activation_levels, draw_sequences
 from recsae.scoring import DEAD, VERIFIED
 
 if TYPE_CHECKING:
+    from recsae.core.llm.settings import LanguageSettings
     from recsae.language.embedding import Vectors
-    from recsae.language.settings import LanguageSettings
     from recsae.workspace import Workspace
 
 LABELER = "language model"

@@ -9,7 +9,7 @@ from recsae.core.errors import LabelerFailed
 from recsae.language.prompts import clean
 
 if TYPE_CHECKING:
-    from recsae.language.settings import LanguageSettings
+    from recsae.core.llm.settings import LanguageSettings
 
 KEY = "OPENAI_API_KEY"
 MAX_REPLY = 20_000

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import ArtifactMismatch, LabelerFailed
 from recsae.core.files import digest_of, read_json, write_json
+from recsae.core.llm.server import Answer, ask_one, messages, open_server
 from recsae.language.prompts import VERSION
-from recsae.language.server import Answer, ask_one, messages, open_server
 
 if TYPE_CHECKING:
     from recsae.activations import Progress
-    from recsae.language.settings import LanguageSettings
+    from recsae.core.llm.settings import LanguageSettings
 
 GIVE_UP = 20
 

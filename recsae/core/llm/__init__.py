@@ -1,0 +1,1 @@
+"""A client of a language model that remembers its answers."""
