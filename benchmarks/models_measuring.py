@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.recommender import EvaluationCases, Recommender
+    from recsae.recommender.protocol import EvaluationCases, Recommender
 
 RUN: dict[str, Any] = {"latents": 128, "k": 4, "samples": 200_000, "chance_directions": 0}
 BY_PAIRS = {"construction_positions": 2_000, "heldout_positions": 1_500}
@@ -69,10 +69,10 @@ def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
     from recsae.core import columns as C
     from recsae.core.files import read_parquet
     from recsae.interventions import Intervention
-    from recsae.recommender import evaluation_cases
+    from recsae.recommender.protocol import evaluation_cases
+    from recsae.recommender.sequences import split_users
     from recsae.sae import SAE
     from recsae.scoring import VERIFIED
-    from recsae.sequences import split_users
     from recsae.steering import restrict, steer, top_lists
 
     sae, table = SAE.load(run / "sae"), read_parquet(run / "scores.parquet")

@@ -22,9 +22,9 @@ from recsae.concepts import build_concepts
 from recsae.core import columns as C
 from recsae.labelers import AttributeLabeler
 from recsae.named_share import SIZES, named_share
+from recsae.recommender.sequences import split_users
 from recsae.sae import sparse_code
 from recsae.scoring import UNTESTED, VERIFIED, score_concepts
-from recsae.sequences import split_users
 from recsae.testing import PlantedRecommender
 from recsae.vocabulary import item_attributes
 

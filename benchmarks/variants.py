@@ -65,8 +65,8 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
     """Share of the planted concepts of which one latent has the direction, for several worlds."""
     from recsae.activations import capture
     from recsae.quality import quality
+    from recsae.recommender.sequences import split_users
     from recsae.sae import make_config
-    from recsae.sequences import split_users
     from recsae.testing.planted import PlantedRecommender
     from recsae.train import train_sae
 

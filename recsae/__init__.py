@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from recsae.activations import ActivationStore as ActivationStore
     from recsae.concepts import build_concepts as build_concepts
     from recsae.loaded import load_run as load_run
-    from recsae.plugin import load_recommender as load_recommender
-    from recsae.recommender import Recommender as Recommender
+    from recsae.recommender.plugins import load_recommender as load_recommender
+    from recsae.recommender.protocol import Recommender as Recommender
     from recsae.report import write_report as write_report
     from recsae.sae import SAE as SAE
     from recsae.sae import SAEConfig as SAEConfig
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from recsae.train import train_sae as train_sae
 
 _HOME = {
-    "load_recommender": "plugin",
-    "Recommender": "recommender",
+    "load_recommender": "recommender.plugins",
+    "Recommender": "recommender.protocol",
     "ActivationStore": "activations",
     "SAE": "sae",
     "SAEConfig": "sae",

@@ -11,8 +11,8 @@ import numpy as np
 from recsae.cases import spread
 from recsae.core.intervals import paired_ratio
 from recsae.forwards import lists_of
-from recsae.lists import hits_in, scores_of_groups
-from recsae.metrics import (
+from recsae.recommender.lists import hits_in, scores_of_groups
+from recsae.recommender.metrics import (
     kendall_tau,
     ndcg_of_lists,
     ndcg_of_states,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from recsae.activations import Progress
     from recsae.cases import Cases
-    from recsae.recommender import EvaluationCases, LinearHead, Recommender
+    from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender
     from recsae.sae import SAE
     from recsae.windows import Windows
 

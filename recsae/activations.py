@@ -14,14 +14,14 @@ from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import digest_of, map_arrays, read_json, write_arrays, write_json
 from recsae.forwards import forward_all
-from recsae.recommender import find_site, hides_history
+from recsae.recommender.protocol import find_site, hides_history
 from recsae.windows import Windows, windows_of
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.recommender import Recommender, Site
+    from recsae.recommender.protocol import Recommender, Site
 
 SHARD = 65_536
 JURY = 20

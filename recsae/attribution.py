@@ -18,17 +18,17 @@ import numpy as np
 
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.interventions import Intervention
-from recsae.metrics import top_of_scores
+from recsae.recommender.metrics import top_of_scores
 from recsae.steering import make_edit
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.catalog import ItemCatalog
-    from recsae.recommender import LinearHead, Recommender
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.protocol import LinearHead, Recommender
+    from recsae.recommender.sequences import Batch
     from recsae.sae import SAE
-    from recsae.sequences import Batch
 
 TOLERANCE = 1e-4
 BIAS, OFFSET, LEFT_OUT = "bias of the model", "offset of the SAE", "not reconstructed by the SAE"

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.activations import HIDES, POSITION, SEQUENCE, STATES, TOP, ActivationStore
-from recsae.lists import History
+from recsae.recommender.lists import History
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.catalog import ItemCatalog
-    from recsae.sequences import Sequences
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.sequences import Sequences
 
 N_LAST = 5
 FULL_ITEMS = 10_000

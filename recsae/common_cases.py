@@ -11,7 +11,7 @@ from recsae.activations import POSITION, SEQUENCE, ActivationStore
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 Rows = tuple["NDArray[np.int64]", "NDArray[np.int64]"]
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 MIN_CASES = 1_000
 KEPT, RENAMED, MERGED, SPLIT = "same name", "another name", "merged", "split"

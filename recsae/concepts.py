@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
-    from recsae.catalog import ItemCatalog
     from recsae.labelers import Labeler
-    from recsae.recommender import LinearHead
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.protocol import LinearHead
 
 N_TOP_EXAMPLES, N_ITEMS = 5, 5
 QUANTILES = (0.9, 0.75, 0.5, 0.25, 0.05)

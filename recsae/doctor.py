@@ -12,7 +12,7 @@ def checks() -> list[dict[str, str]]:
     """What works here: a name, ``works``, ``missing`` (optional) or ``fails``, what was seen."""
     from importlib.metadata import PackageNotFoundError, version
 
-    from recsae.plugin import installed
+    from recsae.recommender.plugins import installed
 
     rows = [_row("python", sys.version_info >= (3, 11), platform.python_version())]
     for package in ("torch", "numpy", "pandas", "scikit-learn", "scipy", "pyarrow", "safetensors"):

@@ -22,7 +22,7 @@ from recsae.integrated_gradients import (
     reads_vectors,
     vectors_of,
 )
-from recsae.sequences import Batch, pad
+from recsae.recommender.sequences import Batch, pad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.recommender import LinearHead, ReadsVectors, Recommender
+    from recsae.recommender.protocol import LinearHead, ReadsVectors, Recommender
     from recsae.sae import SAE
 
 ROWS, N_TOP = 64, 3

@@ -12,7 +12,7 @@ from recsae.core import columns as C
 from recsae.core.files import plain
 from recsae.interventions import Intervention
 from recsae.measured import at_positions, steered_lists
-from recsae.recommender import evaluation_cases
+from recsae.recommender.protocol import evaluation_cases
 from recsae.scorers import thinned
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.integrated_gradients import Baseline, Integrated
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
+    from recsae.recommender.sequences import Batch
     from recsae.sae import SAE
-    from recsae.sequences import Batch
 
 Method = Literal["leave-one-out", "gradients", "both"]
 METHODS: tuple[Method, ...] = ("leave-one-out", "gradients", "both")

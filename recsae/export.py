@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from recsae.export_formats import Score
     from recsae.exported import SteeredStates
     from recsae.interventions import Intervention
-    from recsae.recommender import LinearHead
+    from recsae.recommender.protocol import LinearHead
+    from recsae.recommender.sequences import Batch
     from recsae.sae import SAE
-    from recsae.sequences import Batch
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.core.errors import RecSAEError
-from recsae.lists import History, best_items
-from recsae.metrics import top_of_states
-from recsae.recommender import hides_history, represent_sites
+from recsae.recommender.lists import History, best_items
+from recsae.recommender.metrics import top_of_states
+from recsae.recommender.protocol import hides_history, represent_sites
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from recsae.activations import Progress
-    from recsae.recommender import LinearHead, Recommender
+    from recsae.recommender.protocol import LinearHead, Recommender
     from recsae.windows import Windows
 
 BATCH = 256

@@ -11,8 +11,8 @@ import numpy as np
 
 from recsae.core.intervals import paired_ratio
 from recsae.core.threads import in_threads
-from recsae.lists import best_items, rows_at_once
-from recsae.metrics import ndcg_of_lists
+from recsae.recommender.lists import best_items, rows_at_once
+from recsae.recommender.metrics import ndcg_of_lists
 
 if TYPE_CHECKING:
     import torch

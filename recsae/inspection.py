@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recsae.concepts import ConceptDictionary
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 SHOWN = (
     *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.BALANCED_ACCURACY, C.CI_LOW),
@@ -29,8 +29,8 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     """Facts about a recommender, its sites and what a run with the defaults would do."""
     import numpy as np
 
+    from recsae.recommender.sequences import split_users
     from recsae.run import RunConfig
-    from recsae.sequences import split_users
     from recsae.windows import windows_of
     from recsae.workspace import default_latents
 

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.recommender import ReadsVectors
-from recsae.sequences import Batch, pad, split_users
+from recsae.recommender.protocol import ReadsVectors
+from recsae.recommender.sequences import Batch, pad, split_users
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 Baseline = Literal["zero", "mean-user", "popular-user", "sampled-users"]
 BASELINES: tuple[Baseline, ...] = ("zero", "mean-user", "popular-user", "sampled-users")

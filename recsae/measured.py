@@ -10,11 +10,11 @@ from recsae.alternatives import Way
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
 from recsae.frontier import Counted, lists_of, outcome_of
-from recsae.lists import hits_in
-from recsae.metrics import ranking_metrics
-from recsae.recommender import evaluation_cases
+from recsae.recommender.lists import hits_in
+from recsae.recommender.metrics import ranking_metrics
+from recsae.recommender.protocol import evaluation_cases
+from recsae.recommender.sequences import split_users
 from recsae.scorers import scorer_of, thinned
-from recsae.sequences import split_users
 from recsae.steering import make_edit, restrict, steer, top_lists
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recsae.cases import Cases
     from recsae.frontier import Outcome
     from recsae.interventions import Intervention
-    from recsae.recommender import EvaluationCases
+    from recsae.recommender.protocol import EvaluationCases
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.approximation import RIDGE, explained
-from recsae.metrics import ndcg_of_lists, ndcg_of_states
+from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
 
 if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
-    from recsae.recommender import LinearHead
+    from recsae.recommender.protocol import LinearHead
 
 SIZES = (8, 16, 32)
 

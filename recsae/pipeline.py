@@ -18,7 +18,7 @@ from recsae.workspace import Workspace
 
 if TYPE_CHECKING:
     from recsae.activations import Progress
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 STORES = ("activations", "heldout")
 TABLES = ("concepts.parquet", "examples.parquet", attributes.FILE, interventions.FILE)

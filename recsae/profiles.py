@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.activations import ActivationStore
-    from recsae.sequences import Sequences
+    from recsae.recommender.sequences import Sequences
     from recsae.whatif import OpenRun
 
 LATENTS = "latents"

@@ -20,7 +20,7 @@ from recsae.core.files import digest_of, digest_of_file, read_json, write_json
 from recsae.core.llm.settings import LanguageSettings
 
 if TYPE_CHECKING:
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 RECORD = "run.json"
 VERSION = 1

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from recsae.cases import affordable, spread
-from recsae.recommender import LinearHead
+from recsae.recommender.protocol import LinearHead
 from recsae.steering import active_latents
 
 if TYPE_CHECKING:
     from recsae.cases import Cases
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
     from recsae.sae import SAE
     from recsae.workspace import Workspace
 

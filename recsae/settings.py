@@ -12,7 +12,7 @@ from recsae.core.errors import InvalidInput, nearest
 from recsae.run import RunConfig
 
 if TYPE_CHECKING:
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 LANGUAGE = {"llm_base_url": "base_url", "llm_model": "model"}
 """Options of the command line and the settings in ``[language]`` that they are."""
@@ -52,7 +52,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def open_recommender(config: RunConfig, *, trust: bool, device: str) -> Recommender:
     """Attach to the recommender that a run's settings name."""
-    from recsae.plugin import load_recommender
+    from recsae.recommender.plugins import load_recommender
 
     return load_recommender(
         config.checkpoint,

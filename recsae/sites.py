@@ -15,14 +15,14 @@ from recsae.approximation import explained, linear_fit
 from recsae.concepts import build_concepts
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.forwards import forward_all
-from recsae.metrics import ndcg_of_lists, ndcg_of_states
 from recsae.named_share import SIZES, named_share, score_metric
 from recsae.quality import quality
-from recsae.recommender import find_site
+from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
+from recsae.recommender.protocol import find_site
+from recsae.recommender.sequences import split_users
 from recsae.run import Run, RunConfig
 from recsae.sae import make_config
 from recsae.scoring import distinct, score_concepts, verified_latents
-from recsae.sequences import split_users
 from recsae.workspace import Workspace, default_latents
 from recsae.yardstick import attribute_table
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from recsae.activations import ActivationStore, Progress
     from recsae.cases import Cases
     from recsae.concepts import ConceptDictionary
-    from recsae.recommender import Edit, Recommender, Site
+    from recsae.recommender.protocol import Edit, Recommender, Site
     from recsae.sae import SAE
 
 LATENTS, EPOCHS = 256, 10

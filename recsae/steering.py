@@ -11,13 +11,13 @@ import numpy as np
 
 from recsae.core.errors import InvalidInput
 from recsae.interventions import LIMIT, Intervention
-from recsae.lists import best_items, scores_of_groups
+from recsae.recommender.lists import best_items, scores_of_groups
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.recommender import EvaluationCases, Recommender
+    from recsae.recommender.protocol import EvaluationCases, Recommender
     from recsae.sae import SAE
 
 
@@ -184,7 +184,7 @@ def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases
 def top_lists(recommender: Recommender, cases: EvaluationCases) -> NDArray[np.int64]:
     """``(n_groups, k)`` what the recommender puts on top for each group, edits applied.
 
-    Items of the history are left out if the cases say so; see :func:`recsae.lists.best_items`.
+    Items of the history are left out if the cases say so; see :func:`recsae.recommender.lists.best_items`.
     """
     k = max(cases.topk)
     scored = scores_of_groups(recommender, cases)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
-    from recsae.catalog import ItemCatalog
+    from recsae.recommender.catalog import ItemCatalog
 
     Has = tuple[str, str, NDArray[np.bool_]]
     """Attribute, value, and which items have it ``(n_items,)``."""

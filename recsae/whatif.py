@@ -14,12 +14,12 @@ from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_parquet
 from recsae.interventions import Intervention, Statistics, parse_intervention
-from recsae.metrics import top_of_scores
-from recsae.recommender import hides_history
+from recsae.recommender.metrics import top_of_scores
+from recsae.recommender.protocol import hides_history
+from recsae.recommender.sequences import pad
 from recsae.run import Run
 from recsae.sae import SAE
 from recsae.scoring import verified_latents
-from recsae.sequences import pad
 from recsae.settings import open_recommender
 from recsae.steering import steer, turning
 from recsae.steering_file import Steering
@@ -28,8 +28,8 @@ from recsae.wording import concept_name
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.recommender import Recommender
-    from recsae.sequences import Batch
+    from recsae.recommender.protocol import Recommender
+    from recsae.recommender.sequences import Batch
 
 N_SHOWN, N_HISTORY, N_PUSHING = 10, 9, 2
 

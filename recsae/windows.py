@@ -11,8 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.recommender import Recommender, Site
-    from recsae.sequences import Sequences
+    from recsae.recommender.protocol import Recommender, Site
+    from recsae.recommender.sequences import Sequences
 
 CONTEXT_SHARE = 0.8
 

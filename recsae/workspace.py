@@ -16,11 +16,11 @@ from recsae.core.distributed import ALONE, Ranks
 from recsae.core.files import read_parquet
 from recsae.labelers import AttributeLabeler
 from recsae.readable import LeftOut, readable
-from recsae.recommender import find_site
+from recsae.recommender.protocol import find_site
+from recsae.recommender.sequences import split_users
 from recsae.run import Run, RunConfig
 from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
 from recsae.scoring import MIN_POSITIVES, verified_latents
-from recsae.sequences import split_users
 from recsae.train import train_sae
 from recsae.vocabulary import item_attributes
 from recsae.windows import Windows, windows_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.attributes import ItemAttributes
-    from recsae.recommender import LinearHead, Recommender
+    from recsae.recommender.protocol import LinearHead, Recommender
 
 LABEL_CASES = 200_000
 BASELINES = ("neurons", "random", "pca")

@@ -16,8 +16,8 @@ from recsae.cli import main
 from recsae.concepts import ConceptDictionary
 from recsae.core import columns as C
 from recsae.pipeline import run_pipeline
+from recsae.recommender.sequences import pad
 from recsae.run import RunConfig
-from recsae.sequences import pad
 from recsae.testing.planted import PlantedRecommender
 from recsae.whatif import attached
 

@@ -6,10 +6,10 @@ import scipy.sparse
 
 from recsae.attributes import N_ITEMS, SITES, ItemAttributes
 from recsae.cases import Cases
-from recsae.catalog import build_catalog
 from recsae.concepts import ConceptDictionary, build_concepts
 from recsae.core import columns as C
 from recsae.labelers import AttributeLabeler
+from recsae.recommender.catalog import build_catalog
 from recsae.scoring import score_concepts
 from toy import random_cases, sparse
 

@@ -18,10 +18,10 @@ from recsae.activations import (
     capture,
     capture_sites,
 )
-from recsae.catalog import build_catalog
 from recsae.core.errors import ArtifactMismatch, NotEnoughData, RecSAEError, SiteNotFound
-from recsae.lists import best_items
-from recsae.sequences import pad, split_users
+from recsae.recommender.catalog import build_catalog
+from recsae.recommender.lists import best_items
+from recsae.recommender.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
 from runs import planted
 
@@ -97,7 +97,7 @@ class Stub:
         return self._sequences
 
     def sites(self):
-        from recsae.recommender import Site
+        from recsae.recommender.protocol import Site
 
         return [Site("stub", "the item's number", 2, self.every_position)]
 

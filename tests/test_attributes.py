@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from recsae import vocabulary
 from recsae.attributes import BANDS, POPULARITY, TERM, ItemAttributes
-from recsae.catalog import build_catalog
+from recsae.recommender.catalog import build_catalog
 from recsae.vocabulary import item_attributes
 from recsae.wording import concept_name, phrase
 from toy import ITEMS, cases, catalog

@@ -10,7 +10,7 @@ from recent import BIAS, LONGEST, OUT, attached, preactivations_of, small_sae, s
 from recsae.attribution import BIAS as OF_MODEL
 from recsae.attribution import LEFT_OUT, OFFSET, above_mean, explain_score
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.sequences import pad
+from recsae.recommender.sequences import pad
 from toy import UserTable, catalog, sequences
 
 HISTORY = [3, 1, 5]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae.catalog import build_catalog, read_items_csv
 from recsae.core.errors import InvalidInput
+from recsae.recommender.catalog import build_catalog, read_items_csv
 from toy import ITEMS, catalog
 
 IDS = ["[PAD]", *ITEMS["item_id"]]

@@ -15,7 +15,7 @@ pytest.importorskip("recbole")
 
 import recbole_kit
 import recsae
-from recsae.plugin import load_recommender
+from recsae.recommender.plugins import load_recommender
 from recsae.report import read_report
 from recsae.run import Run
 from runs import RECBOLE, checkpoint, command, copy_of, first_output, recbole_run, settings
@@ -249,7 +249,7 @@ def shown_ids(found):
 
 def seen_among_top(says, recommender, concept, row):
     """How many of a user's ten best items are in the history."""
-    from recsae.sequences import pad
+    from recsae.recommender.sequences import pad
 
     history = recommender.sequences()[row][:-1].tolist()
     scores = recommender.score(pad([history], 20))[0]
@@ -713,7 +713,7 @@ def test_stopped_by_the_user(recsae_says, monkeypatch, tmp_path):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("recsae.plugin.load_recommender", stop)
+    monkeypatch.setattr("recsae.recommender.plugins.load_recommender", stop)
     code, out, err = recsae_says("run", checkpoint(), "--out", tmp_path / "run")
     assert (code, out) == (130, "")
     assert err.strip() == "Stopped. The same command goes on from here."

@@ -8,8 +8,8 @@ pytest.importorskip("recbole")
 
 from recsae.cli.explaining import _titled
 from recsae.loaded import load_run
-from recsae.plugin import load_recommender
-from recsae.sequences import pad
+from recsae.recommender.plugins import load_recommender
+from recsae.recommender.sequences import pad
 from runs import checkpoint, command, recbole_run
 
 

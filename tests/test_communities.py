@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from recsae import communities as module
-from recsae.catalog import build_catalog
 from recsae.communities import SEPARATOR, communities
+from recsae.recommender.catalog import build_catalog
 from toy import cases, cases_of
 
 N_GROUPS, SIZE = 4, 12

@@ -12,13 +12,13 @@ import torch
 
 import toy
 from recsae import comparing
-from recsae.catalog import build_catalog
 from recsae.common_cases import common_rows, same_beginnings
 from recsae.comparing import compare_runs, strongest
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, CannotOpenModel
 from recsae.core.files import read_json, write_json, write_parquet
 from recsae.pipeline import run_pipeline
+from recsae.recommender.catalog import build_catalog
 from recsae.run import RunConfig
 from recsae.sae import SAE, make_config
 from runs import CONFIG, copy_of, planted, planted_run

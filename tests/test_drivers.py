@@ -19,8 +19,8 @@ from recent import (
 from recsae import drivers
 from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.drivers import Agreement, agreement, integrate_latents, integrate_score, leave_out
+from recsae.recommender.sequences import pad
 from recsae.sae import SAE, make_config
-from recsae.sequences import pad
 from recsae.testing import PlantedRecommender
 from toy import UserTable, sequences
 

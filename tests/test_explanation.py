@@ -10,8 +10,8 @@ from recsae.attribution import explain_score
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.drivers import agreement, integrate_latents, integrate_score, leave_out
 from recsae.explanation import explain
+from recsae.recommender.sequences import pad
 from recsae.sae import SAE, make_config
-from recsae.sequences import pad
 from recsae.testing import PlantedRecommender
 from toy import UserTable, sequences
 

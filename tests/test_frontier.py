@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toy
-from recsae.catalog import build_catalog
 from recsae.frontier import (
     Counted,
     Point,
@@ -25,6 +24,7 @@ from recsae.frontier import (
     strength_within,
     up_to,
 )
+from recsae.recommender.catalog import build_catalog
 
 N = 12  # items 1 to 12, the lower the better; ten are recommended
 CATALOG = build_catalog(["[PAD]", *(f"i{i}" for i in range(1, N + 1))], None)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recsae.hooks import edited_output, replaced_method
+from recsae.recommender.hooks import edited_output, replaced_method
 
 
 @pytest.fixture

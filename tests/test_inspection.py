@@ -12,10 +12,10 @@ from recsae.core.files import read_json
 from recsae.doctor import checks
 from recsae.evidence import TABLES, evidence_stage
 from recsae.inspection import STATUSES, concept_rows, inspection, latent_facts, nearest_names
-from recsae.plugin import PluginState
+from recsae.recommender.plugins import PluginState
+from recsae.recommender.sequences import split_users
 from recsae.report.schema import Report
 from recsae.run import Run
-from recsae.sequences import split_users
 from recsae.workspace import Workspace
 from runs import copy_of, planted, planted_run
 from toy import user_table
@@ -203,7 +203,7 @@ def test_no_run(tmp_path):
 
 def test_a_healthy_installation(monkeypatch):
     ready = PluginState("shop", "shop-recs", "1.0", "ready (shop 1)", None)
-    monkeypatch.setattr("recsae.plugin.installed", lambda: [ready])
+    monkeypatch.setattr("recsae.recommender.plugins.installed", lambda: [ready])
     rows = {row["check"]: row for row in checks()}
     assert {"python", "torch", "numpy", "pyarrow", "parquet", "disk", "cuda"} <= set(rows)
     assert all(set(row) == {"check", "state", "seen"} for row in rows.values())
@@ -221,7 +221,7 @@ def test_what_does_not_work_is_told(monkeypatch):
         raise RuntimeError("numpy 1 expected\nlong story")
 
     gone = PluginState("shop", "shop-recs", "1.0", "broken: ImportError: no shop", None)
-    monkeypatch.setattr("recsae.plugin.installed", lambda: [gone])
+    monkeypatch.setattr("recsae.recommender.plugins.installed", lambda: [gone])
     monkeypatch.setattr(doctor, "_parquet_works", broken)
     monkeypatch.setattr(topk, "kernels", broken)
     rows = {row["check"]: (row["state"], row["seen"]) for row in checks()}

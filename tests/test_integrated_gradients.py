@@ -23,7 +23,7 @@ from recsae.integrated_gradients import (
     reads_vectors,
     vectors_of,
 )
-from recsae.sequences import is_heldout, pad
+from recsae.recommender.sequences import is_heldout, pad
 from recsae.testing import PlantedRecommender
 
 # -- the integral ----------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from sklearn.metrics import balanced_accuracy_score
 
 from recsae import labelers
 from recsae.attributes import ItemAttributes
-from recsae.catalog import build_catalog
 from recsae.core import columns as C
 from recsae.labelers import AttributeLabeler
+from recsae.recommender.catalog import build_catalog
 from recsae.vocabulary import item_attributes
 from recsae.wording import Predicate
 from toy import cases, catalog, random_cases, sparse

@@ -9,10 +9,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 import toy
-from recsae.catalog import build_catalog
 from recsae.core import columns as C
 from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.language.prompts import ItemTexts
+from recsae.recommender.catalog import build_catalog
 
 GENRES = ("Horror", "Western", "Musical", "Drama")
 N_ITEMS = 60

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from recsae.core.errors import CannotOpenModel
-from recsae.lookups import find_lookups
+from recsae.recommender.embeddings import find_lookups
 
 ITEMS = torch.tensor([[3, 5, 2, 0], [4, 1, 0, 0], [1, 2, 6, 4]])
 LENGTHS = torch.tensor([3, 2, 4])

@@ -9,8 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae.lists import History
-from recsae.metrics import (
+from recsae.recommender.lists import History
+from recsae.recommender.metrics import (
     kendall_tau,
     ndcg_of_lists,
     ndcg_of_states,
@@ -84,7 +84,7 @@ TABLE = np.array([[9.0, 9], *([i, -i] for i in range(1, 9))])  # padding would w
 
 
 def test_top_of_states(monkeypatch):
-    monkeypatch.setattr("recsae.metrics.rows_at_once", lambda n_items: 2)
+    monkeypatch.setattr("recsae.recommender.metrics.rows_at_once", lambda n_items: 2)
     states = np.array([[1, 0], [0, 1], [-1, 0], [2, 1], [0, 2]], dtype=np.float32)
     found = top_of_states(states, head(TABLE), catalog(), k=3)
     assert found.tolist() == [[8, 7, 6], [1, 2, 3], [1, 2, 3], [8, 7, 6], [1, 2, 3]]
@@ -94,7 +94,7 @@ def test_top_of_states(monkeypatch):
 
 
 def test_top_of_states_without_what_was_seen(monkeypatch):
-    monkeypatch.setattr("recsae.metrics.rows_at_once", lambda n_items: 2)
+    monkeypatch.setattr("recsae.recommender.metrics.rows_at_once", lambda n_items: 2)
     states = np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)
     histories = sequences([1, 8, 6, 4], [2, 3, 3])
     seen = History(histories, np.array([0, 1, 0]), np.array([3, 2, 0]))

@@ -19,16 +19,16 @@ from safetensors.numpy import load_file
 from recsae.accuracy import evaluate, insert_reconstruction
 from recsae.activations import ActivationStore
 from recsae.attributes import DERIVED
-from recsae.catalog import build_catalog
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
 from recsae.core.files import read_json
 from recsae.loaded import load_run
 from recsae.pipeline import run_pipeline
+from recsae.recommender.catalog import build_catalog
+from recsae.recommender.sequences import pad, split_users
 from recsae.report import read_report
 from recsae.report.schema import SCHEMA_FILE
 from recsae.run import STAGES, Run, RunConfig
 from recsae.sae import SAE
-from recsae.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
 from runs import CONFIG, copy_of, planted, planted_run
 from toy import user_table

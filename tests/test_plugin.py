@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from recsae import plugin
 from recsae.core.errors import CannotOpenModel, InvalidInput
-from recsae.plugin import get_plugin, installed, load_recommender
+from recsae.recommender import plugins as plugin
+from recsae.recommender.plugins import get_plugin, installed, load_recommender
 
 
 class Toy:

@@ -69,7 +69,7 @@ def test_what_is_added_for_everybody_is_what_steering_does(work, found):
     sd = float(Statistics.of(work.sae_codes[0]).sd[row["latent"]])
 
     def share():
-        from recsae.lists import best_items
+        from recsae.recommender.lists import best_items
 
         lists = best_items(planted().score(batch), planted().catalog, 10, cases.hidden)
         return items[lists.numpy()].mean()

@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("recbole")
 
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.sequences import pad
+from recsae.recommender.sequences import pad
 from recsae_recbole.all_positions import all_position_loss, draw_windows
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.pretrain import train_sasrec

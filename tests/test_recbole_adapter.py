@@ -13,8 +13,8 @@ pytest.importorskip("recbole")
 from recbole_kit import FOLDER, TINY, opened, small_checkpoint, tiny
 from recsae.activations import capture
 from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, SiteNotFound
-from recsae.recommender import Recommender, is_causal
-from recsae.sequences import pad
+from recsae.recommender.protocol import Recommender, is_causal
+from recsae.recommender.sequences import pad
 from recsae_recbole import plugin
 from recsae_recbole.opening import open_checkpoint
 

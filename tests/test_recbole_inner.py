@@ -10,8 +10,8 @@ pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, other_weights, small_checkpoint
 from recsae.activations import capture
-from recsae.recommender import represent_sites
-from recsae.sequences import pad
+from recsae.recommender.protocol import represent_sites
+from recsae.recommender.sequences import pad
 from recsae_recbole.opening import open_checkpoint
 
 

@@ -7,7 +7,7 @@ pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, GENERAL, SEQUENTIAL, small_checkpoint
 from recsae.core.errors import CannotOpenModel
-from recsae.recommender import represent_sites
+from recsae.recommender.protocol import represent_sites
 from recsae.testing import check_recommender
 from recsae_recbole.opening import open_checkpoint
 

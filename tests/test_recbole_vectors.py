@@ -8,8 +8,8 @@ pytest.importorskip("recbole")
 from recbole_kit import FOLDER, small_checkpoint
 from recsae.core.errors import CannotOpenModel
 from recsae.integrated_gradients import baseline_vectors, integrate, vectors_of
-from recsae.recommender import ReadsVectors
-from recsae.sequences import Batch, pad
+from recsae.recommender.protocol import ReadsVectors
+from recsae.recommender.sequences import Batch, pad
 from recsae_recbole.opening import open_checkpoint
 
 READ = (  # one of each way of asking for items

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.core.errors import InvalidInput, NotEnoughData
-from recsae.sequences import is_heldout, pad, split_users
+from recsae.recommender.sequences import is_heldout, pad, split_users
 from toy import sequences
 
 

@@ -10,7 +10,7 @@ from recsae.accuracy import heldout_accuracy
 from recsae.approximation import explained
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
 from recsae.named_share import score_metric
-from recsae.plugin import load_recommender
+from recsae.recommender.plugins import load_recommender
 from recsae.run import Run, RunConfig
 from recsae.sites import named_edit, recommend, scan_sites
 from recsae.stages import share_on_halves

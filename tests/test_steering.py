@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from recsae.core.errors import InvalidInput, SiteNotFound
 from recsae.interventions import Intervention
-from recsae.recommender import EvaluationCases
+from recsae.recommender.protocol import EvaluationCases
+from recsae.recommender.sequences import pad
 from recsae.sae import SAE, make_config
-from recsae.sequences import pad
 from recsae.steering import (
     make_edit,
     restrict,

@@ -12,9 +12,9 @@ import torch
 from recsae.activations import capture
 from recsae.cases import Cases, read_cases
 from recsae.core.errors import InvalidInput
-from recsae.plugin import load_recommender
-from recsae.recommender import LinearHead, Recommender, Site, find_site, verify_head
-from recsae.sequences import Batch
+from recsae.recommender.plugins import load_recommender
+from recsae.recommender.protocol import LinearHead, Recommender, Site, find_site, verify_head
+from recsae.recommender.sequences import Batch
 from recsae.testing import PlantedRecommender, check_recommender
 from toy import UserTable, user_table
 

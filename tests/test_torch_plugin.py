@@ -11,9 +11,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
 import recsae_torch
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData, SiteNotFound
-from recsae.plugin import get_plugin, load_recommender
-from recsae.recommender import Recommender, represent_sites
-from recsae.sequences import pad
+from recsae.recommender.plugins import get_plugin, load_recommender
+from recsae.recommender.protocol import Recommender, represent_sites
+from recsae.recommender.sequences import pad
 from recsae.testing import PlantedRecommender, check_recommender
 
 DATA = PlantedRecommender(n_users=60, n_items=60, n_concepts=4, width=8)

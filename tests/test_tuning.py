@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import toy
-from recsae.catalog import build_catalog
+from recsae.recommender.catalog import build_catalog
 from recsae.scorers import Nearby
 from recsae.tuning import STEP, natural_path, temperature_of
 

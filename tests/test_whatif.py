@@ -14,9 +14,9 @@ from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json, write_json
 from recsae.interventions import Intervention
 from recsae.measured import metrics_before_after
+from recsae.recommender.sequences import pad, split_users
 from recsae.run import Run
 from recsae.sae import SAE, make_config
-from recsae.sequences import pad, split_users
 from recsae.steering import make_edit
 from recsae.steering_file import Steering
 from recsae.whatif import OpenRun, lists_before_after, open_run

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae.sequences import Sequences
+from recsae.recommender.sequences import Sequences
 from recsae.windows import Windows, plan_windows
 from toy import sequences
 

@@ -11,11 +11,11 @@ import torch
 
 from recsae.activations import ActivationStore
 from recsae.cases import Cases, recent_items
-from recsae.catalog import ItemCatalog, build_catalog
 from recsae.core.files import write_arrays, write_json
-from recsae.hooks import edited_output
-from recsae.recommender import EvaluationCases, LinearHead, Site, find_site
-from recsae.sequences import Sequences
+from recsae.recommender.catalog import ItemCatalog, build_catalog
+from recsae.recommender.hooks import edited_output
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site
+from recsae.recommender.sequences import Sequences
 from recsae.testing.planted import PlantedRecommender
 
 # internal ids 1 to 8; 0 is padding

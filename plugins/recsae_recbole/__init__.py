@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 
 class RecBolePlugin:

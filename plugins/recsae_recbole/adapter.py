@@ -1,4 +1,4 @@
-"""A RecBole model as a :class:`recsae.recommender.Recommender`."""
+"""A RecBole model as a :class:`recsae.recommender.protocol.Recommender`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.catalog import ItemCatalog
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.core.files import digest_of, digest_of_file, digest_of_module
-from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, is_causal
-from recsae.sequences import Batch, Sequences, to_try
+from recsae.recommender.catalog import ItemCatalog
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site, is_causal
+from recsae.recommender.sequences import Batch, Sequences, to_try
 
 from .boundary import recbole_boundary
 from .dataset import NO_ITEMS, Data, ItemSource
@@ -27,7 +27,7 @@ from .vectors import differentiable_states, lookups_of
 if TYPE_CHECKING:
     import torch
 
-    from recsae.lookups import Lookups
+    from recsae.recommender.embeddings import Lookups
 
 SITE = "sequence"
 USER_SITE = "user"

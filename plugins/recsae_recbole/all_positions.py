@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from recsae.core.errors import NotEnoughData
-from recsae.hooks import replaced_method
+from recsae.recommender.hooks import replaced_method
 
 from .dataset import Data
 from .general_data import POSITION
@@ -16,8 +16,8 @@ from .general_data import POSITION
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.recommender import EvaluationCases
-    from recsae.sequences import Batch, Sequences
+    from recsae.recommender.protocol import EvaluationCases
+    from recsae.recommender.sequences import Batch, Sequences
 
 CUTOFF = 10
 EVALUATION_BATCH = 1024

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel
-from recsae.hooks import replaced_method
+from recsae.recommender.hooks import replaced_method
 
 from .scoring import Reached, around_scoring
 from .taps import Layout, OutputTap, read, rolled

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.sequences import Sequences
+from recsae.recommender.sequences import Sequences
 
 from .boundary import seed_generators
 from .checkpoint import one_line

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.core.errors import CannotOpenModel
-from recsae.recommender import EvaluationCases
+from recsae.recommender.protocol import EvaluationCases
 
 from .boundary import seed_generators
 from .dataset import Data

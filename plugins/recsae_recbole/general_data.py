@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.sequences import Sequences
+from recsae.recommender.sequences import Sequences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsae.recommender import LinearHead
+from recsae.recommender.protocol import LinearHead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,8 +6,8 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.catalog import ItemCatalog, build_catalog, read_items_csv
 from recsae.core.errors import CannotOpenModel, InvalidInput
+from recsae.recommender.catalog import ItemCatalog, build_catalog, read_items_csv
 
 from .adapter import RecBoleRecommender
 from .boundary import recbole_boundary

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel
-from recsae.hooks import replaced_method
+from recsae.recommender.hooks import replaced_method
 
 from .checkpoint import one_line
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from recsae.core.errors import CannotOpenModel
-from recsae.hooks import replaced_method
+from recsae.recommender.hooks import replaced_method
 
 from .scoring import Reached, around_scoring
 

@@ -13,8 +13,8 @@ from .taps import Tap, differentiable_at_last_item, read
 if TYPE_CHECKING:
     import torch
 
-    from recsae.lookups import Lookups
-    from recsae.sequences import Batch
+    from recsae.recommender.embeddings import Lookups
+    from recsae.recommender.sequences import Batch
 
     from .scoring import Scorer
 
@@ -27,7 +27,7 @@ def lookups_of(model: Any, scorer: Scorer, interaction: Any, batch: Batch) -> Lo
     CannotOpenModel
         There is none, because the model knows users and no sequences or reads items otherwise.
     """
-    from recsae.lookups import find_lookups
+    from recsae.recommender.embeddings import find_lookups
 
     if not hasattr(model, "ITEM_SEQ"):
         raise CannotOpenModel(

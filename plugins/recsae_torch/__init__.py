@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
     from .attaching import attach
 

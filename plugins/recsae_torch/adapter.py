@@ -1,4 +1,4 @@
-"""A plain PyTorch module with its data as a :class:`recsae.recommender.Recommender`."""
+"""A plain PyTorch module with its data as a :class:`recsae.recommender.protocol.Recommender`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import torch
 
 from recsae.core.errors import CannotOpenModel
 from recsae.core.files import digest_of, digest_of_module
-from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, leave_one_out
-from recsae.sequences import to_try
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site, leave_one_out
+from recsae.recommender.sequences import to_try
 
 if TYPE_CHECKING:
-    from recsae.catalog import ItemCatalog
-    from recsae.lookups import Lookups
-    from recsae.sequences import Batch, Sequences
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.embeddings import Lookups
+    from recsae.recommender.sequences import Batch, Sequences
 
     from .places import Edit, Place
     from .scorer import Scorer

@@ -14,8 +14,8 @@ import pandas as pd
 import torch
 
 from recsae.core.errors import CannotOpenModel, NotEnoughData
-from recsae.recommender import LinearHead, Site, is_causal, verify_head
-from recsae.sequences import Batch, Sequences, to_try
+from recsae.recommender.protocol import LinearHead, Site, is_causal, verify_head
+from recsae.recommender.sequences import Batch, Sequences, to_try
 
 from .adapter import TorchRecommender
 from .data import make_catalog, make_sequences

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import pandas as pd
 
-from recsae.catalog import PAD, ItemCatalog, build_catalog, read_items_csv
 from recsae.core.errors import InvalidInput, nearest
-from recsae.sequences import Sequences
+from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog, read_items_csv
+from recsae.recommender.sequences import Sequences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,7 @@ import torch
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from recsae.core.errors import CannotOpenModel, SiteNotFound, nearest
-from recsae.hooks import replaced_method
+from recsae.recommender.hooks import replaced_method
 
 INPUT = ".input"
 

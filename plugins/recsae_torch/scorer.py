@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recsae.core.errors import CannotOpenModel
-from recsae.lookups import Lookups, find_lookups
+from recsae.recommender.embeddings import Lookups, find_lookups
 
 from .places import Edit, Padding, Place, Span, every_submodule_called, the_one
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from recsae.sequences import Batch
+    from recsae.recommender.sequences import Batch
 
 MakeBatch = Callable[[list[list[int]]], Any]
 Score = Callable[[Any, Any], torch.Tensor]

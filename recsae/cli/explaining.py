@@ -13,8 +13,8 @@ from recsae.core.errors import InvalidInput
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsae.catalog import ItemCatalog
     from recsae.explanation import Drivers, Explanation
+    from recsae.recommender.catalog import ItemCatalog
 
 N_HISTORY, WIDTH = 10, 48
 METHODS = ("leave-one-out", "gradients", "both")

@@ -19,7 +19,7 @@ def inspect(
     checkpoint: Path, trust: bool, data_path: Path | None, items: Path | None, as_json: bool
 ) -> None:
     """Say what CHECKPOINT is, where it can be read, and what would be done."""
-    from recsae.plugin import load_recommender
+    from recsae.recommender.plugins import load_recommender
 
     recommender = load_recommender(checkpoint, trust=trust, data_path=data_path, items=items)
     from recsae.inspection import inspection, states_of
@@ -41,7 +41,7 @@ def inspect(
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def plugins(as_json: bool) -> None:
     """The installed plug-ins, their versions and whether they work."""
-    from recsae.plugin import installed
+    from recsae.recommender.plugins import installed
 
     rows = [state._asdict() for state in installed()]
     rows = [{k: v for k, v in row.items() if k != "plugin"} for row in rows]

@@ -31,7 +31,7 @@ def demo(out: Path, seed: int) -> None:
 
 def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
     if not checkpoint.exists():
-        from recsae.plugin import get_plugin
+        from recsae.recommender.plugins import get_plugin
 
         click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
         maker: Any = get_plugin("recbole")

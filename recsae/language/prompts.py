@@ -16,7 +16,7 @@ from recsae.core.files import digest_of
 
 if TYPE_CHECKING:
     from recsae.cases import Cases
-    from recsae.catalog import ItemCatalog
+    from recsae.recommender.catalog import ItemCatalog
 
 VERSION = 1
 """Raise it when any wording here changes: answers to other wordings are not reused."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core.files import read_json
 from recsae.predictability import WAYS
-from recsae.recommender import find_site
+from recsae.recommender.protocol import find_site
 from recsae.report.concepts import concept_list, described, items_of, label_values
 from recsae.scoring import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
 from recsae.supervised import METHODS

@@ -19,7 +19,7 @@ from recsae.wording import phrase
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsae.catalog import ItemCatalog
+    from recsae.recommender.catalog import ItemCatalog
     from recsae.workspace import Workspace
 
 N_BINS = 12

@@ -11,8 +11,8 @@ import torch
 
 from recsae.activations import capture_sites
 from recsae.cases import read_cases
-from recsae.lists import best_items
-from recsae.recommender import hides_history
+from recsae.recommender.lists import best_items
+from recsae.recommender.protocol import hides_history
 from recsae.testing.probe import RTOL, Probe, gap_between, need
 from recsae.windows import plan_windows
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
-    from recsae.recommender import Site
+    from recsae.recommender.protocol import Site
 
 N_POSITIONS = 256
 

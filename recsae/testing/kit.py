@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from recsae.core.files import digest_of_module
-from recsae.recommender import Recommender
+from recsae.recommender.protocol import Recommender
 from recsae.testing.checks import CHECKS
 from recsae.testing.probe import Probe, need
 
@@ -48,7 +48,7 @@ def check_recommender(recommender: Recommender, n: int = 32) -> list[str]:
     The commonest fault is an edit that the model's own scoring never sees:
 
     >>> from contextlib import nullcontext
-    >>> from recsae.recommender import find_site
+    >>> from recsae.recommender.protocol import find_site
     >>> recommender.edit = lambda edit, site=None: nullcontext(find_site(recommender, site))
     >>> check_recommender(recommender)
     Traceback (most recent call last):

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from recsae.catalog import PAD, ItemCatalog, build_catalog
 from recsae.core.errors import InvalidInput
 from recsae.core.files import digest_of, digest_of_module
-from recsae.hooks import edited_output
-from recsae.recommender import EvaluationCases, LinearHead, Site, find_site, leave_one_out
-from recsae.sequences import Batch, Sequences
+from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog
+from recsae.recommender.hooks import edited_output
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site, leave_one_out
+from recsae.recommender.sequences import Batch, Sequences
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -12,8 +12,8 @@ import torch
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.recommender import Recommender
-    from recsae.sequences import Batch
+    from recsae.recommender.protocol import Recommender
+    from recsae.recommender.sequences import Batch
 
 
 RTOL = 1e-4

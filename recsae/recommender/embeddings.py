@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from recsae.core.errors import CannotOpenModel
-from recsae.hooks import replaced_method
+from recsae.recommender.hooks import replaced_method
 
 NOWHERE = -1
 

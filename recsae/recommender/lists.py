@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.activations import Progress
-    from recsae.catalog import ItemCatalog
-    from recsae.recommender import EvaluationCases, Recommender
-    from recsae.sequences import Sequences
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.protocol import EvaluationCases, Recommender
+    from recsae.recommender.sequences import Sequences
 
 BATCH = 512
 

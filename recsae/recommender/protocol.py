@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.catalog import ItemCatalog
-    from recsae.sequences import Batch, Sequences
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.sequences import Batch, Sequences
 
     Edit = Callable[[torch.Tensor], torch.Tensor]
 
@@ -133,7 +133,7 @@ class Recommender(Protocol):
 class ReadsVectors(Recommender, Protocol):
     """An adapter whose model can be given vectors in place of items; gradients need it.
 
-    :class:`recsae.lookups.Lookups` does most of the work for a torch module. Both methods raise
+    :class:`recsae.recommender.embeddings.Lookups` does most of the work for a torch module. Both methods raise
     CannotOpenModel, with the reason, where a model cannot be read like that.
     """
 

@@ -12,7 +12,7 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, neare
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
 GROUP = "recsae.plugins"
 PARTS = ("name", "recognises", "open", "versions")
@@ -144,7 +144,7 @@ def load_recommender(
     """
     from pathlib import Path
 
-    from recsae.recommender import Recommender
+    from recsae.recommender.protocol import Recommender
 
     if isinstance(source, Recommender):
         if data_path or items or title_column or attribute_columns:

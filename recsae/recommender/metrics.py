@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.core.topk import top_k
-from recsae.lists import best_items, rows_at_once
+from recsae.recommender.lists import best_items, rows_at_once
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from recsae.cases import Cases
-    from recsae.catalog import ItemCatalog
-    from recsae.lists import History
-    from recsae.recommender import LinearHead
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.lists import History
+    from recsae.recommender.protocol import LinearHead
 
 
 def ranking_metrics(
@@ -71,7 +71,7 @@ def top_of_states(
 ) -> NDArray[np.int64]:
     """``(n, k)`` best items of states ``(n, d)`` under a linear head, in batches.
 
-    Items of the histories are left out; see :func:`recsae.lists.best_items`.
+    Items of the histories are left out; see :func:`recsae.recommender.lists.best_items`.
     """
     import torch
 

@@ -1,0 +1,1 @@
+"""What recsae asks of a trained model, and how its lists become metrics. Imports ``core``."""
