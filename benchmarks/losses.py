@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from recsae.variants.topk import TopK
 
 if TYPE_CHECKING:
-    from recsae.activations import ActivationStore
+    from recsae.capture.store import ActivationStore
     from recsae.sae import SAE, SAEConfig
 
 

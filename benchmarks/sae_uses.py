@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from sae_peers import Size, initial
 
-from recsae.activations import SHARD, ActivationStore
+from recsae.capture.store import SHARD, ActivationStore
 from recsae.core.files import write_arrays, write_json
 from recsae.interventions import Intervention
 from recsae.sae import BATCH, make_config

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from recsae.activations import ActivationStore, capture
 from recsae.attributes import SITES
 from recsae.baselines import LinearCode, random_directions
-from recsae.cases import Cases, read_cases
+from recsae.capture.cases import Cases, read_cases
+from recsae.capture.store import ActivationStore, capture
 from recsae.concepts import build_concepts
 from recsae.core import columns as C
 from recsae.labelers import AttributeLabeler

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recsae.activations import ActivationStore as ActivationStore
+    from recsae.capture.store import ActivationStore as ActivationStore
     from recsae.concepts import build_concepts as build_concepts
     from recsae.loaded import load_run as load_run
     from recsae.recommender.plugins import load_recommender as load_recommender
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOME = {
     "load_recommender": "recommender.plugins",
     "Recommender": "recommender.protocol",
-    "ActivationStore": "activations",
+    "ActivationStore": "capture.store",
     "SAE": "sae",
     "SAEConfig": "sae",
     "train_sae": "train",

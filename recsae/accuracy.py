@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.cases import spread
+from recsae.capture.cases import spread
+from recsae.capture.forward import lists_of
 from recsae.core.intervals import paired_ratio
-from recsae.forwards import lists_of
 from recsae.recommender.lists import hits_in, scores_of_groups
 from recsae.recommender.metrics import (
     kendall_tau,
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.activations import Progress
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
+    from recsae.capture.store import Progress
+    from recsae.capture.windows import Windows
     from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender
     from recsae.sae import SAE
-    from recsae.windows import Windows
 
     Values = dict[str, NDArray[np.float64]]
 

@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 
 from recsae.attributes import ItemAttributes
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.frontier import N_TOP, Steered
 from recsae.probes import class_means, logistic_probes
 from recsae.scorers import BATCH
@@ -18,7 +18,7 @@ from recsae.tuning import natural_path, temperature_of
 from recsae.yardstick import MAX_CASES, Task, attribute_tasks, task_truth
 
 if TYPE_CHECKING:
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.goals import Goal
     from recsae.sae import SAE
     from recsae.scorers import Nearby, Scorer

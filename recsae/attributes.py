@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
 POPULARITY, TERM, ITEM_ITSELF, PERIOD = "popularity", "title term", "item", "typical place"
 DECADE, ERA = "decade", "before decade"

@@ -16,7 +16,7 @@ from recsae.core.topk import top_k
 from recsae.sae import Code
 
 if TYPE_CHECKING:
-    from recsae.activations import ActivationStore
+    from recsae.capture.store import ActivationStore
 
 
 @dataclass(frozen=True)

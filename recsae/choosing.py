@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.statements import Columns, Statements, balanced_accuracy
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsae.activations import POSITION, SEQUENCE, ActivationStore
+from recsae.capture.store import POSITION, SEQUENCE, ActivationStore
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -10,7 +10,7 @@ import scipy.sparse
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
 FANS = "fans of"
 SIZES = (16, 32, 64, 128, 256)

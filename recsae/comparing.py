@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.activations import STATES, ActivationStore
+from recsae.capture.store import STATES, ActivationStore
 from recsae.common_cases import common_rows
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, RecSAEError

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.labelers import Labeler
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.protocol import LinearHead

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.cases import affordable, spread
+from recsae.capture.cases import affordable, spread
 from recsae.named_share import score_metric
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states, top_of_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.recommender.protocol import LinearHead
 
     Floats = NDArray[np.float64]

@@ -18,7 +18,7 @@ from recsae.core.files import read_parquet, write_parquet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.labelers import Predictions
     from recsae.workspace import Workspace
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
     Floats = NDArray[np.float64]
     Scores = Callable[[slice, float], torch.Tensor]

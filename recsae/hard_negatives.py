@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
 N_POOL, N_PROBES, N_HARD, BLOCK = 10_000, 32, 100, 16
 

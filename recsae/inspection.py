@@ -29,9 +29,9 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     """Facts about a recommender, its sites and what a run with the defaults would do."""
     import numpy as np
 
+    from recsae.capture.windows import windows_of
     from recsae.recommender.sequences import split_users
     from recsae.run import RunConfig
-    from recsae.windows import windows_of
     from recsae.workspace import default_latents
 
     site = recommender.sites()[0]

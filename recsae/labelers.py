@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.attributes import DERIVED, ITEM_ITSELF, SITES, TERM, ItemAttributes
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.choosing import Choice, Kinds, Side, choose
 from recsae.communities import FANS
 from recsae.core import columns as C
@@ -20,7 +20,7 @@ from recsae.wording import Predicate, label_of, name_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
 MAX_CASES = 120_000
 EVERYWHERE = 0.5

@@ -20,7 +20,7 @@ from recsae.steering import make_edit, restrict, steer, top_lists
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.frontier import Outcome
     from recsae.interventions import Intervention
     from recsae.recommender.protocol import EvaluationCases

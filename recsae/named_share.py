@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.recommender.protocol import LinearHead
 
 SIZES = (8, 16, 32)

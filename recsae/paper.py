@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.concepts import ConceptDictionary
     from recsae.labelers import Labeler
 

@@ -17,7 +17,7 @@ from recsae.run import Run, RunConfig, versions
 from recsae.workspace import Workspace
 
 if TYPE_CHECKING:
-    from recsae.activations import Progress
+    from recsae.capture.store import Progress
     from recsae.recommender.protocol import Recommender
 
 STORES = ("activations", "heldout")

@@ -13,7 +13,7 @@ from recsae.goals import Goal
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.frontier import Outcome
 
     Floats = NDArray[np.float64]

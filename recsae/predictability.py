@@ -16,7 +16,7 @@ from scipy.stats import spearmanr
 
 from recsae.alternatives import Way, along
 from recsae.attributes import ItemAttributes
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.intervals import paired_ratio
@@ -30,7 +30,7 @@ from recsae.situations import LENGTH, REPEAT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.frontier import Steered
     from recsae.workspace import Workspace
 

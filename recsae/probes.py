@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.cases import spread
+from recsae.capture.cases import spread
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae.activations import POSITION, SEQUENCE
+from recsae.capture.store import POSITION, SEQUENCE
 from recsae.concepts import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
@@ -30,7 +30,7 @@ from recsae.workspace import Workspace
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.activations import ActivationStore
+    from recsae.capture.store import ActivationStore
     from recsae.recommender.sequences import Sequences
     from recsae.whatif import OpenRun
 

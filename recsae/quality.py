@@ -12,7 +12,7 @@ from recsae.sae import Code
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recsae.activations import ActivationStore
+    from recsae.capture.store import ActivationStore
     from recsae.sae import SAE
 
 DENSE_SHARE = 0.1

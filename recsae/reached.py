@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.alternatives import Ways
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.frontier import Outcome, Point, Steered
     from recsae.goals import Goal
     from recsae.tuning import TuningPath

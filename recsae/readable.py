@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.attributes import DERIVED, ITEM_ITSELF, ItemAttributes
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.communities import FANS
 from recsae.probes import probe_aucs
 from recsae.yardstick import TARGETS, attribute_tasks, task_truth
 
 if TYPE_CHECKING:
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
 MAX_CASES = 30_000
 LEARNABLE = 0.55

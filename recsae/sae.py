@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.activations import ActivationStore
+    from recsae.capture.store import ActivationStore
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 BATCH = 2048

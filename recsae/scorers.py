@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 import torch
 
-from recsae.cases import affordable, spread
+from recsae.capture.cases import affordable, spread
 from recsae.recommender.protocol import LinearHead
 from recsae.steering import active_latents
 
 if TYPE_CHECKING:
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.recommender.protocol import Recommender
     from recsae.sae import SAE
     from recsae.workspace import Workspace

@@ -20,7 +20,7 @@ from recsae.hard_negatives import hard_specificity
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.concepts import ConceptDictionary
     from recsae.labelers import Labeler
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 
 from recsae.accuracy import BATCH, heldout_by_running
-from recsae.activations import capture_sites
 from recsae.approximation import explained, linear_fit
+from recsae.capture.forward import forward_all
+from recsae.capture.store import capture_sites
 from recsae.concepts import build_concepts
 from recsae.core.errors import NotEnoughData, RecSAEError
-from recsae.forwards import forward_all
 from recsae.named_share import SIZES, named_share, score_metric
 from recsae.quality import quality
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.activations import ActivationStore, Progress
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
+    from recsae.capture.store import ActivationStore, Progress
     from recsae.concepts import ConceptDictionary
     from recsae.recommender.protocol import Edit, Recommender, Site
     from recsae.sae import SAE

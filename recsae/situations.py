@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
 LENGTH, REPEAT = "length", "repetition"
 BEFORE = "consumed before"

@@ -25,8 +25,8 @@ from recsae.train import train_sae
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from recsae.activations import ActivationStore, Progress
     from recsae.baselines import LinearCode
+    from recsae.capture.store import ActivationStore, Progress
     from recsae.sae import SAE
     from recsae.workspace import Workspace
 

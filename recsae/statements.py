@@ -18,7 +18,7 @@ from recsae.core.topk import kernels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
 
 class Columns(NamedTuple):

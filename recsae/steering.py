@@ -184,7 +184,8 @@ def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases
 def top_lists(recommender: Recommender, cases: EvaluationCases) -> NDArray[np.int64]:
     """``(n_groups, k)`` what the recommender puts on top for each group, edits applied.
 
-    Items of the history are left out if the cases say so; see :func:`recsae.recommender.lists.best_items`.
+    Items of the history are left out if the cases say so; see
+    :func:`recsae.recommender.lists.best_items`.
     """
     k = max(cases.topk)
     scored = scores_of_groups(recommender, cases)

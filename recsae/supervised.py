@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from recsae.approximation import explained_by_all, explained_by_one
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.control import Control, control
 from recsae.failings import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
 from recsae.named_share import score_metric
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.attributes import ItemAttributes
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.workspace import Workspace
     from recsae.yardstick import Task
 

@@ -20,7 +20,7 @@ from recsae.trainer import Trainer
 from recsae.training_state import STATE, STATE_META, TrainingState
 
 if TYPE_CHECKING:
-    from recsae.activations import ActivationStore, Progress
+    from recsae.capture.store import ActivationStore, Progress
 
 SMALL_PRODUCT = 1 << 18
 JURY_STATES = 20_000

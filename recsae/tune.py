@@ -9,7 +9,7 @@ import scipy.sparse
 import torch
 
 from recsae.alternatives import by_latents, find_ways
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.frontier import Point, curve, outcome, strength_at, up_to
 from recsae.popularity import N_CANDIDATES, cohens_d, popularity_figures
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.frontier import Counted, Steered
     from recsae.goals import Goal
     from recsae.sae import SAE

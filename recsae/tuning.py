@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.scorers import Nearby
 
 N_LATENTS, N_STEPS, STEP = 16, 10, 0.15

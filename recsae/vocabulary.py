@@ -28,7 +28,7 @@ from recsae.situations import BEFORE, LENGTH, LENGTHS, REPEAT
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.recommender.catalog import ItemCatalog
 
     Has = tuple[str, str, NDArray[np.bool_]]

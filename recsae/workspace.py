@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.activations import ActivationStore, Progress, capture
 from recsae.baselines import LinearCode, neurons, pca, random_directions
-from recsae.cases import Cases, read_cases
+from recsae.capture.cases import Cases, read_cases
+from recsae.capture.store import ActivationStore, Progress, capture
+from recsae.capture.windows import Windows, windows_of
 from recsae.concepts import ConceptDictionary
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.files import read_parquet
@@ -23,7 +24,6 @@ from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
 from recsae.scoring import MIN_POSITIVES, verified_latents
 from recsae.train import train_sae
 from recsae.vocabulary import item_attributes
-from recsae.windows import Windows, windows_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

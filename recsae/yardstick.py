@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.attributes import ERA, HALF, PERIOD, TERM, ItemAttributes
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.communities import FANS
 from recsae.probes import clustered_aucs, discriminants, logistic_probes
 from recsae.situations import LENGTH, REPEAT
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.sae import Codes
 
 # an attribute is "there" at a site when at least so many of its items have it

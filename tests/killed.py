@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from recsae import activations
+from recsae.capture import store as activations
 from recsae.core.topk import top_k
 from recsae.pipeline import run_pipeline
 from runs import CONFIG, planted

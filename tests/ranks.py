@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsae import activations, gradients, pipeline
-from recsae.activations import capture
+from recsae import gradients, pipeline
+from recsae.capture import store as activations
+from recsae.capture.store import capture
 from recsae.cli import main
 from recsae.core.distributed import ALONE, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData

@@ -5,7 +5,7 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.attributes import N_ITEMS, SITES, ItemAttributes
-from recsae.cases import Cases
+from recsae.capture.cases import Cases
 from recsae.concepts import ConceptDictionary, build_concepts
 from recsae.core import columns as C
 from recsae.labelers import AttributeLabeler

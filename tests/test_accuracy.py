@@ -16,13 +16,13 @@ from recsae.accuracy import (
     heldout_by_running,
     insert_reconstruction,
 )
-from recsae.activations import capture
-from recsae.cases import read_cases
+from recsae.capture.cases import read_cases
+from recsae.capture.store import capture
+from recsae.capture.windows import windows_of
 from recsae.recommender.metrics import ndcg_of_lists, top_of_states
 from recsae.recommender.protocol import EvaluationCases
 from recsae.sae import SAE, make_config
 from recsae.testing import PlantedRecommender
-from recsae.windows import windows_of
 from toy import UserTable, cases, catalog, head, sequences
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")

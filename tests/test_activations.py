@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-import recsae.activations as activations
-import recsae.forwards as forwards
+import recsae.capture.forward as forwards
+import recsae.capture.store as activations
 import toy
-from recsae.activations import (
+from recsae.capture.store import (
     POSITION,
     SEQUENCE,
     STATES,

@@ -110,7 +110,7 @@ def test_steps_go_over_the_states_again(steps: ModuleType) -> None:
 
 
 def test_a_store_of_made_states(uses: ModuleType, tmp_path: Path) -> None:
-    from recsae.activations import ActivationStore
+    from recsae.capture.store import ActivationStore
 
     uses.write_store(tmp_path, 70_000, 2)
     store = ActivationStore(tmp_path)

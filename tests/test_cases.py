@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae.cases import Cases, read_cases, spread
+from recsae.capture.cases import Cases, read_cases, spread
 from toy import cases, catalog, sequences, store
 
 HISTORIES = sequences([1, 2, 3, 4, 5, 6, 7, 8], [5], [6, 7, 8])

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 import ranks as kit
 from recbole_kit import tiny
-from recsae import activations, sae
+from recsae import sae
+from recsae.capture import store as activations
 from recsae.console import run_command
 from recsae.core.distributed import ALONE, Ranks, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData

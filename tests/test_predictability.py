@@ -51,7 +51,7 @@ def test_rows_are_of_every_latent_and_intervention(found):
 
 def test_what_is_added_for_everybody_is_what_steering_does(work, found):
     """The change of one row again, by steering the recommender itself on the same cases."""
-    from recsae.cases import spread
+    from recsae.capture.cases import spread
     from recsae.interventions import Intervention, Statistics
     from recsae.steering import steer
 

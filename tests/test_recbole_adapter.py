@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, TINY, opened, small_checkpoint, tiny
-from recsae.activations import capture
+from recsae.capture.store import capture
 from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, SiteNotFound
 from recsae.recommender.protocol import Recommender, is_causal
 from recsae.recommender.sequences import pad
@@ -54,7 +54,7 @@ def test_states_of_windows_are_those_of_single_forwards(model, tmp_path):
 
 def starts_of_windows(store, length):
     """Start of the window that each stored position was read in, as the plan has it."""
-    from recsae.windows import plan_windows
+    from recsae.capture.windows import plan_windows
 
     sequences = opened().sequences()
     rows = np.unique(store.column("sequence")).astype(np.int64)

@@ -9,7 +9,7 @@ import torch
 pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, other_weights, small_checkpoint
-from recsae.activations import capture
+from recsae.capture.store import capture
 from recsae.recommender.protocol import represent_sites
 from recsae.recommender.sequences import pad
 from recsae_recbole.opening import open_checkpoint

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae.cases import Cases
+from recsae.capture.cases import Cases
 from recsae.situations import LENGTHS, consumed_before, history_length
 from toy import cases_of
 

@@ -7,7 +7,7 @@ import pytest
 
 import toy
 from recsae import stability
-from recsae.activations import SEQUENCE, STATES
+from recsae.capture.store import SEQUENCE, STATES
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.run import Run

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.activations import capture
-from recsae.cases import Cases, read_cases
+from recsae.capture.cases import Cases, read_cases
+from recsae.capture.store import capture
 from recsae.core.errors import InvalidInput
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.protocol import LinearHead, Recommender, Site, find_site, verify_head

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsae.capture.windows import Windows, plan_windows
 from recsae.recommender.sequences import Sequences
-from recsae.windows import Windows, plan_windows
 from toy import sequences
 
 HISTORIES = st.lists(st.integers(1, 60), min_size=1, max_size=6)  # their lengths

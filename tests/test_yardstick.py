@@ -6,9 +6,9 @@ import scipy.sparse
 from sklearn.metrics import roc_auc_score
 
 import toy
-from recsae.activations import ActivationStore
 from recsae.attributes import ItemAttributes
-from recsae.cases import read_cases
+from recsae.capture.cases import read_cases
+from recsae.capture.store import ActivationStore
 from recsae.vocabulary import item_attributes
 from recsae.yardstick import (
     attribute_table,

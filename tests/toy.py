@@ -9,8 +9,8 @@ import pandas as pd
 import scipy.sparse
 import torch
 
-from recsae.activations import ActivationStore
-from recsae.cases import Cases, recent_items
+from recsae.capture.cases import Cases, recent_items
+from recsae.capture.store import ActivationStore
 from recsae.core.files import write_arrays, write_json
 from recsae.recommender.catalog import ItemCatalog, build_catalog
 from recsae.recommender.hooks import edited_output

@@ -28,7 +28,7 @@ from .dataset import Data, find_data, open_data
 from .evaluation import evaluation_cases
 
 if TYPE_CHECKING:
-    from recsae.activations import Progress
+    from recsae.capture.store import Progress
 
 WARM_UP = 0.1
 

@@ -1,1 +1,1 @@
-"""Errors, column names, files, processes and threads, compiled loops, intervals. Imports nothing of recsae."""
+"""What every other package stands on. Imports nothing of recsae."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.core import columns as C
 from recsae.language.prompts import ItemTexts
 from recsae.scoring import MIN_POSITIVES, MIN_USERS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
     Vectors = Callable[[Sequence[str]], NDArray[Any]]
 

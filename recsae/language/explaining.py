@@ -11,7 +11,7 @@ from recsae.language.prompts import ItemTexts, explaining_prompt
 from recsae.language.replies import Explanation, read_explanation
 
 if TYPE_CHECKING:
-    from recsae.activations import Progress
+    from recsae.capture.store import Progress
     from recsae.concepts import ConceptDictionary
     from recsae.core.llm.client import LanguageClient
     from recsae.language.sampling import CaseSampler

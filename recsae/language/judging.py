@@ -21,8 +21,8 @@ from recsae.scoring import MIN_USERS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.activations import Progress
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
+    from recsae.capture.store import Progress
     from recsae.core.llm.client import LanguageClient
     from recsae.language.sampling import CaseSampler, Rows
 

@@ -15,7 +15,7 @@ import numpy as np
 from recsae.core.files import digest_of
 
 if TYPE_CHECKING:
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.recommender.catalog import ItemCatalog
 
 VERSION = 1

@@ -12,8 +12,8 @@ from recsae.language.prompts import LEVEL
 from recsae.paper import score_levels
 
 if TYPE_CHECKING:
-    from recsae.activations import Progress
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
+    from recsae.capture.store import Progress
     from recsae.core.llm.client import LanguageClient
     from recsae.paper import Drawn
 

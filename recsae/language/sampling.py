@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.cases import spread
+from recsae.capture.cases import spread
 from recsae.concepts import rank_within
 
 if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
     Rows = NDArray[np.int64]
     Floats = NDArray[np.float32]

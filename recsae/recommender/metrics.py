@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.lists import History
     from recsae.recommender.protocol import LinearHead

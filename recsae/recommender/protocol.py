@@ -133,8 +133,8 @@ class Recommender(Protocol):
 class ReadsVectors(Recommender, Protocol):
     """An adapter whose model can be given vectors in place of items; gradients need it.
 
-    :class:`recsae.recommender.embeddings.Lookups` does most of the work for a torch module. Both methods raise
-    CannotOpenModel, with the reason, where a model cannot be read like that.
+    :class:`recsae.recommender.embeddings.Lookups` does most of the work for a torch module. Both
+    methods raise CannotOpenModel, with the reason, where a model cannot be read like that.
     """
 
     def input_vectors(self, batch: Batch) -> torch.Tensor:

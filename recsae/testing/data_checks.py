@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from recsae.activations import capture_sites
-from recsae.cases import read_cases
+from recsae.capture.cases import read_cases
+from recsae.capture.store import capture_sites
+from recsae.capture.windows import plan_windows
 from recsae.recommender.lists import best_items
 from recsae.recommender.protocol import hides_history
 from recsae.testing.probe import RTOL, Probe, gap_between, need
-from recsae.windows import plan_windows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
     from recsae.recommender.protocol import Site
 
 N_POSITIONS = 256

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.cases import Cases
+    from recsae.capture.cases import Cases
 
 SITE = "sequence"
 N_RECENT, ON_FROM = 5, 2

@@ -17,7 +17,7 @@ from recsae.core.llm.server import Answer, ask_one, messages, open_server
 from recsae.language.prompts import VERSION
 
 if TYPE_CHECKING:
-    from recsae.activations import Progress
+    from recsae.capture.store import Progress
     from recsae.core.llm.settings import LanguageSettings
 
 GIVE_UP = 20

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.activations import Progress
+    from recsae.capture.store import Progress
+    from recsae.capture.windows import Windows
     from recsae.recommender.protocol import LinearHead, Recommender
-    from recsae.windows import Windows
 
 BATCH = 256
 N_TOP = 10

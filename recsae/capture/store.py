@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.capture.forward import forward_all
+from recsae.capture.windows import Windows, windows_of
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import digest_of, map_arrays, read_json, write_arrays, write_json
-from recsae.forwards import forward_all
 from recsae.recommender.protocol import find_site, hides_history
-from recsae.windows import Windows, windows_of
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.activations import HIDES, POSITION, SEQUENCE, STATES, TOP, ActivationStore
+from recsae.capture.store import HIDES, POSITION, SEQUENCE, STATES, TOP, ActivationStore
 from recsae.recommender.lists import History
 
 if TYPE_CHECKING:

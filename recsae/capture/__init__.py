@@ -1,0 +1,1 @@
+"""Hidden states of many positions: windows, the store, the cases. Imports ``recommender``."""
