@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from recsae.variants.topk import TopK
+from recsae.sae.variants.topk import TopK
 
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore
-    from recsae.sae import SAE, SAEConfig
+    from recsae.sae.model import SAE, SAEConfig
 
 
 class Squared(TopK):
@@ -62,9 +62,9 @@ def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     """Train with each loss, measure on held-out users."""
     from recsae.accuracy import heldout_accuracy
     from recsae.named_share import score_metric
-    from recsae.quality import quality
     from recsae.run import Run
-    from recsae.sae import make_config
+    from recsae.sae.model import make_config
+    from recsae.sae.quality import quality
     from recsae.whatif import open_run
     from recsae.workspace import Workspace
 
@@ -95,8 +95,8 @@ def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
 
 def trained(store: ActivationStore, config: SAEConfig, loss: Squared) -> SAE:
     """An SAE whose loss is another one, from the same start and in the same order."""
-    from recsae.sae import SAE
-    from recsae.trainer import Trainer
+    from recsae.sae.model import SAE
+    from recsae.sae.trainer import Trainer
 
     sae = SAE(config, store.width)
     sae.fit_input(store)

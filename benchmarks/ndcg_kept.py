@@ -22,10 +22,10 @@ import click
 def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     """Train on the run's construction states, measure on its held-out ones."""
     from recsae.accuracy import heldout_accuracy
-    from recsae.quality import quality
     from recsae.run import Run
-    from recsae.sae import make_config
-    from recsae.train import train_sae
+    from recsae.sae.model import make_config
+    from recsae.sae.quality import quality
+    from recsae.sae.train import train_sae
     from recsae.whatif import open_run
     from recsae.workspace import Workspace
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch.nn import functional as F
 
-from recsae.sae import SAE, make_config
-from recsae.trainer import Trainer
+from recsae.sae.model import SAE, make_config
+from recsae.sae.trainer import Trainer
 
 ENDLESS = 10**12  # states, so that the learning rate stays what it is
 AUX_WEIGHT = 1 / 32

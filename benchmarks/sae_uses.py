@@ -20,9 +20,9 @@ from sae_peers import Size, initial
 
 from recsae.capture.store import SHARD, ActivationStore
 from recsae.core.files import write_arrays, write_json
-from recsae.interventions import Intervention
-from recsae.sae import BATCH, make_config
-from recsae.train import train_sae
+from recsae.sae.model import BATCH, make_config
+from recsae.sae.statistics import Intervention
+from recsae.sae.train import train_sae
 
 ROUNDS = 7
 STEERED = 256
@@ -90,7 +90,7 @@ def steering(checkpoint: Path, data_path: Path) -> dict[str, float]:
     from recbole.data.interaction import Interaction
 
     from recsae import load_recommender
-    from recsae.steering import steer
+    from recsae.sae.editing import steer
 
     recommender: Any = load_recommender(checkpoint, trust=True, data_path=data_path)
     model, length = recommender.model, recommender.max_length

@@ -18,10 +18,10 @@ import click
 import numpy as np
 import pandas as pd
 
-from recsae.matching import SAME, best_by_direction
+from recsae.sae.matching import SAME, best_by_direction
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE, Codes, SAEConfig
+    from recsae.sae.model import SAE, Codes, SAEConfig
     from recsae.workspace import Workspace
 
 PLANTED = {"n_users": 1500, "n_items": 600, "n_concepts": 24, "width": 32}
@@ -46,7 +46,7 @@ COLUMNS = ("FVU", "L0", "kept", "RBO", "dead", "named share", "distinct", "AUC",
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/VARIANTS.md"))
 def main(runs: tuple[Path, ...], only: str | None, seeds: int, samples: int, out: Path) -> None:
     """Measure, print as it goes and write the page."""
-    from recsae.variants import VARIANTS
+    from recsae.sae.variants import VARIANTS
 
     names = only.split(",") if only else list(VARIANTS)
     parts = [HEAD, "".join(f"{line}\n" for line in _show(planted_table(names)))]
@@ -64,11 +64,11 @@ def _show(lines: Iterator[str]) -> Iterator[str]:
 def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
     """Share of the planted concepts of which one latent has the direction, for several worlds."""
     from recsae.capture.store import capture
-    from recsae.quality import quality
     from recsae.recommender.sequences import split_users
-    from recsae.sae import make_config
+    from recsae.sae.model import make_config
+    from recsae.sae.quality import quality
+    from recsae.sae.train import train_sae
     from recsae.testing.planted import PlantedRecommender
-    from recsae.train import train_sae
 
     k, n = 4, 4 * PLANTED["n_concepts"]
     yield (
@@ -143,7 +143,7 @@ def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Itera
 
 def _cleared() -> dict[str, None]:
     """Settings that only some activations have, to be filled in anew."""
-    from recsae.sae import OWN_SETTINGS
+    from recsae.sae.model import OWN_SETTINGS
 
     return dict.fromkeys(OWN_SETTINGS)
 
@@ -151,8 +151,8 @@ def _cleared() -> dict[str, None]:
 def _trained(work: Workspace, config: SAEConfig) -> tuple[SAE, dict[str, Any]]:
     """An SAE and how well it reconstructs."""
     from recsae.accuracy import heldout_accuracy
-    from recsae.quality import quality
-    from recsae.train import train_sae
+    from recsae.sae.quality import quality
+    from recsae.sae.train import train_sae
 
     started = time.perf_counter()
     sae = train_sae(work.construction_store, config)

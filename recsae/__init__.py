@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from recsae.recommender.plugins import load_recommender as load_recommender
     from recsae.recommender.protocol import Recommender as Recommender
     from recsae.report import write_report as write_report
-    from recsae.sae import SAE as SAE
-    from recsae.sae import SAEConfig as SAEConfig
+    from recsae.sae.editing import steer as steer
+    from recsae.sae.model import SAE as SAE
+    from recsae.sae.model import SAEConfig as SAEConfig
+    from recsae.sae.train import train_sae as train_sae
     from recsae.scoring import score_concepts as score_concepts
-    from recsae.steering import steer as steer
-    from recsae.train import train_sae as train_sae
 
 _HOME = {
     "load_recommender": "recommender.plugins",
     "Recommender": "recommender.protocol",
     "ActivationStore": "capture.store",
-    "SAE": "sae",
-    "SAEConfig": "sae",
-    "train_sae": "train",
+    "SAE": "sae.model",
+    "SAEConfig": "sae.model",
+    "train_sae": "sae.train",
     "build_concepts": "concepts",
     "score_concepts": "scoring",
-    "steer": "steering",
+    "steer": "sae.editing",
     "write_report": "report",
     "load_run": "loaded",
 }

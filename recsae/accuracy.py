@@ -20,7 +20,7 @@ from recsae.recommender.metrics import (
     ranking_metrics,
     top_of_states,
 )
-from recsae.sae import Code
+from recsae.sae.model import Code
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from recsae.capture.store import Progress
     from recsae.capture.windows import Windows
     from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
     Values = dict[str, NDArray[np.float64]]
 

@@ -20,7 +20,7 @@ from recsae.yardstick import MAX_CASES, Task, attribute_tasks, task_truth
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.goals import Goal
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
     from recsae.scorers import Nearby, Scorer
     from recsae.tuning import TuningPath
 

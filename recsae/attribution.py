@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.interventions import Intervention
 from recsae.recommender.metrics import top_of_scores
-from recsae.steering import make_edit
+from recsae.sae.editing import make_edit
+from recsae.sae.statistics import Intervention
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.protocol import LinearHead, Recommender
     from recsae.recommender.sequences import Batch
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 TOLERANCE = 1e-4
 BIAS, OFFSET, LEFT_OUT = "bias of the model", "offset of the SAE", "not reconstructed by the SAE"

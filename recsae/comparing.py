@@ -16,8 +16,8 @@ from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.inspection import STATUSES
 from recsae.loaded import LoadedRun, load_run
-from recsae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one
-from recsae.sae import SAE, sparse_code
+from recsae.sae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one
+from recsae.sae.model import SAE, sparse_code
 from recsae.scoring import VERIFIED
 from recsae.whatif import open_run
 
@@ -82,10 +82,10 @@ class Matched(NamedTuple):
 def compare_runs(before: Path, after: Path) -> dict[str, Any]:
     """What became of the concepts of one run in another one.
 
-    Latents are paired one to one (:func:`recsae.matching.one_to_one`): by decoder direction where
-    model and site are the same; otherwise by their activations at the held-out positions that both
-    runs have, of users with the same ids and items; where there are too few of those, concepts are
-    compared by name alone, the best of each name.
+    Latents are paired one to one (:func:`recsae.sae.matching.one_to_one`): by decoder direction
+    where model and site are the same; otherwise by their activations at the held-out positions
+    that both runs have, of users with the same ids and items; where there are too few of those,
+    concepts are compared by name alone, the best of each name.
 
     A pair has the *same name* or *another name*. A latent of the first run is *merged* if the one
     that it is as similar to is paired with another, and *lost* if there is none; one of the second

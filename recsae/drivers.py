@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.recommender.protocol import LinearHead, ReadsVectors, Recommender
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 ROWS, N_TOP = 64, 3
 

@@ -10,9 +10,9 @@ from recsae.communities import FANS
 from recsae.concepts import AT_QUANTILE
 from recsae.core import columns as C
 from recsae.core.files import plain
-from recsae.interventions import Intervention
 from recsae.measured import at_positions, steered_lists
 from recsae.recommender.protocol import evaluation_cases
+from recsae.sae.statistics import Intervention
 from recsae.scorers import thinned
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT

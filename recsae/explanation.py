@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recsae.integrated_gradients import Baseline, Integrated
     from recsae.recommender.protocol import Recommender
     from recsae.recommender.sequences import Batch
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 Method = Literal["leave-one-out", "gradients", "both"]
 METHODS: tuple[Method, ...] = ("leave-one-out", "gradients", "both")

@@ -15,17 +15,17 @@ from recsae import exported
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.core.files import write_atomically, write_json
 from recsae.export_formats import FORMATS, failing_as, formats_of
-from recsae.steering import make_edit, turning
+from recsae.sae.editing import make_edit, turning
 
 if TYPE_CHECKING:
     import torch
 
     from recsae.export_formats import Score
     from recsae.exported import SteeredStates
-    from recsae.interventions import Intervention
     from recsae.recommender.protocol import LinearHead
     from recsae.recommender.sequences import Batch
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
+    from recsae.sae.statistics import Intervention
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
 

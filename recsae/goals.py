@@ -10,7 +10,7 @@ import numpy as np
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
 from recsae.frontier import Counted
-from recsae.interventions import Intervention
+from recsae.sae.statistics import Intervention
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

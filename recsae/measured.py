@@ -14,16 +14,16 @@ from recsae.recommender.lists import hits_in
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.protocol import evaluation_cases
 from recsae.recommender.sequences import split_users
+from recsae.sae.editing import make_edit, restrict, steer, top_lists
 from recsae.scorers import scorer_of, thinned
-from recsae.steering import make_edit, restrict, steer, top_lists
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
     from recsae.frontier import Outcome
-    from recsae.interventions import Intervention
     from recsae.recommender.protocol import EvaluationCases
+    from recsae.sae.statistics import Intervention
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
     from recsae.workspace import Workspace

@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae import attributes, corrections, evidence, interventions
+from recsae import attributes, corrections, evidence
 from recsae.concepts import build_concepts
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import write_json, write_parquet
-from recsae.quality import quality
 from recsae.run import Run, RunConfig, versions
+from recsae.sae import statistics as interventions
+from recsae.sae.quality import quality
 from recsae.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from recsae.core.errors import InvalidInput
 from recsae.core.intervals import paired_ratio
 from recsae.core.threads import in_threads
 from recsae.frontier import lists_of
-from recsae.interventions import Statistics
+from recsae.sae.statistics import Statistics
 from recsae.scorers import linearised, n_scored, scorer_of, thinned
 from recsae.scoring import VERIFIED
 from recsae.situations import LENGTH, REPEAT

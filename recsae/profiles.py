@@ -23,7 +23,7 @@ from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.corrections import REJECTED
 from recsae.run import Run
-from recsae.sae import sparse_code
+from recsae.sae.model import sparse_code
 from recsae.user_shares import MIN_USERS, Shares, compare
 from recsae.workspace import Workspace
 

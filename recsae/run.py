@@ -45,7 +45,7 @@ class RunConfig(BaseModel):
     latents: int | None = Field(None, ge=1)
     k: int = Field(8, ge=1)
     activation: str = "matryoshka"
-    """One of :data:`recsae.variants.VARIANTS`."""
+    """One of :data:`recsae.sae.variants.VARIANTS`."""
     samples: int = Field(4_000_000, ge=1)
     """States that SAE training sees, repeats counted."""
     seed: int = Field(0, ge=0)

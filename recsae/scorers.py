@@ -10,12 +10,12 @@ import torch
 
 from recsae.capture.cases import affordable, spread
 from recsae.recommender.protocol import LinearHead
-from recsae.steering import active_latents
+from recsae.sae.editing import active_latents
 
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.recommender.protocol import Recommender
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
     from recsae.workspace import Workspace
 
     Edit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -16,12 +16,12 @@ from recsae.capture.store import capture_sites
 from recsae.concepts import build_concepts
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.named_share import SIZES, named_share, score_metric
-from recsae.quality import quality
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
 from recsae.run import Run, RunConfig
-from recsae.sae import make_config
+from recsae.sae.model import make_config
+from recsae.sae.quality import quality
 from recsae.scoring import distinct, score_concepts, verified_latents
 from recsae.workspace import Workspace, default_latents
 from recsae.yardstick import attribute_table
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore, Progress
     from recsae.concepts import ConceptDictionary
     from recsae.recommender.protocol import Edit, Recommender, Site
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 LATENTS, EPOCHS = 256, 10
 ALL_SCORES, BETTER = 0.99, 0.02

@@ -18,16 +18,16 @@ import numpy as np
 from recsae.concepts import build_concepts
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.matching import ALIKE, SAME, best_by_activity, best_by_direction
+from recsae.sae.matching import ALIKE, SAME, best_by_activity, best_by_direction
+from recsae.sae.train import train_sae
 from recsae.scoring import score_concepts, verified_latents
-from recsae.train import train_sae
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from recsae.baselines import LinearCode
     from recsae.capture.store import ActivationStore, Progress
-    from recsae.sae import SAE
+    from recsae.sae.baselines import LinearCode
+    from recsae.sae.model import SAE
     from recsae.workspace import Workspace
 
 FOLDER = "stability"
@@ -124,7 +124,7 @@ def _retrained(work: Workspace, name: str, kind: str) -> Beside | str:
 
 def _by_chance(work: Workspace) -> Beside:
     """Random directions, as many and as sparse."""
-    from recsae.baselines import random_directions
+    from recsae.sae.baselines import random_directions
 
     seed = work.config.seed + RANDOM_SEED
     code = random_directions(work.construction_store, work.config.k, work.sae.n_latents, seed)

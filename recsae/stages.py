@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recsae.baselines import LinearCode, random_directions
 from recsae.concepts import ConceptDictionary, build_concepts
 from recsae.core import columns as C
 from recsae.labelers import MAX_CASES
 from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.named_share import SIZES, named_share
 from recsae.paper import recsae_scores
-from recsae.sae import Codes, sparse_code
+from recsae.sae.baselines import LinearCode, random_directions
+from recsae.sae.model import Codes, sparse_code
 from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts, verified_latents
 from recsae.workspace import BASELINES, Workspace
 from recsae.yardstick import attribute_table

@@ -27,7 +27,7 @@ from recsae.probes import (
     clustered_aucs,
     logistic_probes,
 )
-from recsae.sae import sparse_code
+from recsae.sae.model import sparse_code
 from recsae.workspace import BASELINES
 from recsae.yardstick import attribute_tasks, best_unit_aucs, task_truth, unit_aucs
 

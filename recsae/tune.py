@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.frontier import Counted, Steered
     from recsae.goals import Goal
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
     from recsae.scorers import Nearby
     from recsae.tuning import TuningPath
     from recsae.whatif import OpenRun

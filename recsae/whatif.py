@@ -13,15 +13,15 @@ from recsae.concepts import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_parquet
-from recsae.interventions import Intervention, Statistics, parse_intervention
 from recsae.recommender.metrics import top_of_scores
 from recsae.recommender.protocol import hides_history
 from recsae.recommender.sequences import pad
 from recsae.run import Run
-from recsae.sae import SAE
+from recsae.sae.editing import steer, turning
+from recsae.sae.model import SAE
+from recsae.sae.statistics import Intervention, Statistics, parse_intervention
 from recsae.scoring import verified_latents
 from recsae.settings import open_recommender
-from recsae.steering import steer, turning
 from recsae.steering_file import Steering
 from recsae.wording import concept_name
 

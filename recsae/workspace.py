@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.baselines import LinearCode, neurons, pca, random_directions
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.store import ActivationStore, Progress, capture
 from recsae.capture.windows import Windows, windows_of
@@ -20,9 +19,10 @@ from recsae.readable import LeftOut, readable
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
 from recsae.run import Run, RunConfig
-from recsae.sae import SAE, Codes, SAEConfig, make_config, sparse_code
+from recsae.sae.baselines import LinearCode, neurons, pca, random_directions
+from recsae.sae.model import SAE, Codes, SAEConfig, make_config, sparse_code
+from recsae.sae.train import train_sae
 from recsae.scoring import MIN_POSITIVES, verified_latents
-from recsae.train import train_sae
 from recsae.vocabulary import item_attributes
 
 if TYPE_CHECKING:

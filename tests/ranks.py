@@ -13,17 +13,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsae import gradients, pipeline
+from recsae import pipeline
 from recsae.capture import store as activations
 from recsae.capture.store import capture
 from recsae.cli import main
 from recsae.core.distributed import ALONE, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json
-from recsae.quality import quality
-from recsae.sae import SAE, make_config, sparse_code
-from recsae.train import train_sae
-from recsae.trainer import Trainer
+from recsae.sae import gradients
+from recsae.sae.model import SAE, make_config, sparse_code
+from recsae.sae.quality import quality
+from recsae.sae.train import train_sae
+from recsae.sae.trainer import Trainer
 from runs import CONFIG, planted
 from toy import store
 

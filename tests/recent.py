@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import recsae_torch
-from recsae.sae import SAE, make_config
+from recsae.sae.model import SAE, make_config
 from toy import ITEMS
 
 IDS = {external: i for i, external in enumerate(ITEMS["item_id"], start=1)}

@@ -21,7 +21,7 @@ from recsae.capture.store import capture
 from recsae.capture.windows import windows_of
 from recsae.recommender.metrics import ndcg_of_lists, top_of_states
 from recsae.recommender.protocol import EvaluationCases
-from recsae.sae import SAE, make_config
+from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender
 from toy import UserTable, cases, catalog, head, sequences
 

@@ -16,9 +16,9 @@ from recsae.alternatives import (
     find_ways,
 )
 from recsae.goals import Goal
-from recsae.sae import SAE, make_config
+from recsae.sae.editing import make_edit
+from recsae.sae.model import SAE, make_config
 from recsae.scorers import HeadScorer, Nearby, activations
-from recsae.steering import make_edit
 from recsae.tuning import natural_path, temperature_of
 from test_tuning import FIRST, WEIGHTS, cases, table
 

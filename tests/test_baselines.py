@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.baselines import neurons, pca, random_directions
-from recsae.sae import sparse_code
+from recsae.sae.baselines import neurons, pca, random_directions
+from recsae.sae.model import sparse_code
 from toy import store
 
 

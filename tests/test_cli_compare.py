@@ -28,7 +28,7 @@ def renamed(tmp_path_factory):
 
     from recsae.concepts import ConceptDictionary
     from recsae.core import columns as C
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
     folder = copy_of(planted_run(), tmp_path_factory.mktemp("compare") / "renamed")
     dictionary = ConceptDictionary.load(folder)

@@ -19,12 +19,12 @@ from hypothesis import strategies as st
 
 import ranks as kit
 from recbole_kit import tiny
-from recsae import sae
 from recsae.capture import store as activations
 from recsae.console import run_command
 from recsae.core.distributed import ALONE, Ranks, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json
+from recsae.sae import model as sae
 from runs import command, copy_of
 
 SCRIPT = Path(kit.__file__)

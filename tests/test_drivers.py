@@ -20,7 +20,7 @@ from recsae import drivers
 from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.drivers import Agreement, agreement, integrate_latents, integrate_score, leave_out
 from recsae.recommender.sequences import pad
-from recsae.sae import SAE, make_config
+from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender
 from toy import UserTable, sequences
 

@@ -11,7 +11,7 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.drivers import agreement, integrate_latents, integrate_score, leave_out
 from recsae.explanation import explain
 from recsae.recommender.sequences import pad
-from recsae.sae import SAE, make_config
+from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender
 from toy import UserTable, sequences
 

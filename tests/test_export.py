@@ -16,8 +16,8 @@ import torch
 
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.export import export
-from recsae.interventions import Intervention
-from recsae.steering import steer
+from recsae.sae.editing import steer
+from recsae.sae.statistics import Intervention
 from recsae.steering_file import Steering
 from recsae.whatif import open_run
 from runs import command, recbole_run

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from recsae.concepts import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
-from recsae.interventions import Intervention, Statistics, parse_intervention
+from recsae.sae.statistics import Intervention, Statistics, parse_intervention
 
 
 def dictionary(*names):

@@ -8,9 +8,9 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae import matching
 from recsae.core.errors import InvalidInput
-from recsae.matching import best_by_activity, best_by_direction, one_to_one
+from recsae.sae import matching
+from recsae.sae.matching import best_by_activity, best_by_direction, one_to_one
 from toy import sparse
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -10,11 +10,11 @@ from recsae.comparing import Matched
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_parquet, write_parquet
-from recsae.interventions import Intervention, Statistics
 from recsae.migrating import Counterpart, _carried, migrate
 from recsae.run import Run
-from recsae.sae import SAE
-from recsae.steering import make_edit
+from recsae.sae.editing import make_edit
+from recsae.sae.model import SAE
+from recsae.sae.statistics import Intervention, Statistics
 from recsae.steering_file import Steering, save_steering
 from runs import command, copy_of, planted_run, recbole_run
 

@@ -28,7 +28,7 @@ from recsae.recommender.sequences import pad, split_users
 from recsae.report import read_report
 from recsae.report.schema import SCHEMA_FILE
 from recsae.run import STAGES, Run, RunConfig
-from recsae.sae import SAE
+from recsae.sae.model import SAE
 from recsae.testing.planted import PlantedRecommender
 from runs import CONFIG, copy_of, planted, planted_run
 from toy import user_table

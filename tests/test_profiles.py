@@ -12,7 +12,7 @@ from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import read_parquet
 from recsae.profiles import Activity, Profiler, concepts_of, read_users, records
-from recsae.sae import SAE
+from recsae.sae.model import SAE
 from recsae.scoring import verified_latents
 from recsae.user_shares import Shares, compare
 from runs import planted, planted_run

@@ -22,7 +22,7 @@ from recsae.accuracy import evaluate
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.goals import goal_of
 from recsae.run import Run
-from recsae.steering import steer
+from recsae.sae.editing import steer
 from recsae.tune import tune
 from recsae.whatif import open_run
 from recsae.workspace import Workspace

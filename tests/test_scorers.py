@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import toy
-from recsae.interventions import Intervention
 from recsae.run import Run
-from recsae.sae import SAE, make_config
+from recsae.sae.editing import make_edit
+from recsae.sae.model import SAE, make_config
+from recsae.sae.statistics import Intervention
 from recsae.scorers import HeadScorer, RunningScorer, activations, linearised, n_scored, scorer_of
-from recsae.steering import make_edit
 from recsae.workspace import Workspace
 from runs import planted, planted_run
 

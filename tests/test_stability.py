@@ -206,7 +206,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(found, folder, monkeypat
     def refuse(*_):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("recsae.train._train", refuse)
+    monkeypatch.setattr("recsae.sae.train._train", refuse)
     assert stability_stage(Workspace(Run(folder), planted(), None), n_seeds=2) == found
 
 

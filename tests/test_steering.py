@@ -9,16 +9,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from recsae.core.errors import InvalidInput, SiteNotFound
-from recsae.interventions import Intervention
 from recsae.recommender.protocol import EvaluationCases
 from recsae.recommender.sequences import pad
-from recsae.sae import SAE, make_config
-from recsae.steering import (
+from recsae.sae.editing import (
     make_edit,
     restrict,
     steer,
     top_lists,
 )
+from recsae.sae.model import SAE, make_config
+from recsae.sae.statistics import Intervention
 from runs import planted
 from toy import UserTable, sequences
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput
-from recsae.interventions import Intervention
+from recsae.sae.statistics import Intervention
 from recsae.steering_file import (
     Steering,
     composed,

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from recsae import gradients
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
-from recsae.quality import fvu_beside_training, quality
-from recsae.sae import CONFIG, SAE, WEIGHTS, make_config
-from recsae.train import train_sae
-from recsae.trainer import Trainer
-from recsae.training_state import STATE, STATE_META
+from recsae.sae import gradients
+from recsae.sae.checkpoint import STATE, STATE_META
+from recsae.sae.model import CONFIG, SAE, WEIGHTS, make_config
+from recsae.sae.quality import fvu_beside_training, quality
+from recsae.sae.train import train_sae
+from recsae.sae.trainer import Trainer
 from toy import store
 
 SMALL = {

@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from recsae import gradients
-from recsae.interventions import Intervention
-from recsae.quality import quality
-from recsae.sae import CONFIG, SAE, WEIGHTS, make_config, sparse_code
-from recsae.steering import make_edit
-from recsae.train import train_sae
-from recsae.trainer import Trainer
-from recsae.variants import VARIANTS
-from recsae.variants.batch_topk import move
-from recsae.variants.code import above
-from recsae.variants.feature_choice import underused
-from recsae.variants.jumprelu import Jump, Step
+from recsae.sae import gradients
+from recsae.sae.codes import above
+from recsae.sae.editing import make_edit
+from recsae.sae.model import CONFIG, SAE, WEIGHTS, make_config, sparse_code
+from recsae.sae.quality import quality
+from recsae.sae.statistics import Intervention
+from recsae.sae.train import train_sae
+from recsae.sae.trainer import Trainer
+from recsae.sae.variants import VARIANTS
+from recsae.sae.variants.batch_topk import move
+from recsae.sae.variants.feature_choice import underused
+from recsae.sae.variants.jumprelu import Jump, Step
 from test_train import SMALL, Killed, killed_at, planted, weights
 from toy import store
 
@@ -294,7 +294,7 @@ def test_save_and_load_give_the_same_bits(states, tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_encoding_dense_and_sparse_agree_and_row_by_row(states, monkeypatch, name):
-    monkeypatch.setattr("recsae.sae.BATCH", 37)
+    monkeypatch.setattr("recsae.sae.model.BATCH", 37)
     sae = train_sae(states, small(name))
     rows = states.column("states")
     h = torch.from_numpy(rows)

@@ -12,12 +12,12 @@ from recsae.concepts import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json, write_json
-from recsae.interventions import Intervention
 from recsae.measured import metrics_before_after
 from recsae.recommender.sequences import pad, split_users
 from recsae.run import Run
-from recsae.sae import SAE, make_config
-from recsae.steering import make_edit
+from recsae.sae.editing import make_edit
+from recsae.sae.model import SAE, make_config
+from recsae.sae.statistics import Intervention
 from recsae.steering_file import Steering
 from recsae.whatif import OpenRun, lists_before_after, open_run
 from recsae.workspace import Workspace

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from recsae.variants.code import Code, above
+from recsae.sae.codes import Code, above
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 SMOOTHING = 0.05
 """What one batch counts in a running mean: the last 20 batches matter most."""

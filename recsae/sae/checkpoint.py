@@ -15,8 +15,8 @@ from recsae.core.files import read_json, write_atomically, write_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from recsae.sae import SAE
-    from recsae.trainer import Trainer
+    from recsae.sae.model import SAE
+    from recsae.sae.trainer import Trainer
 
 STATE, STATE_META = "training.safetensors", "training.json"
 SAE_PART, ADAM_PART, BEST_PART = "sae.", "adam.", "best."

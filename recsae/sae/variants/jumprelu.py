@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from recsae.variants.base import Variant, quantile
-from recsae.variants.code import Code, above
+from recsae.sae.codes import Code, above
+from recsae.sae.variants.base import Variant, quantile
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 
 class JumpReLU(Variant):

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.topk import kernels
-from recsae.sae import Code
+from recsae.sae.model import Code
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 CHUNK_BYTES = 1 << 21  # of activations: few enough to stay in the cache until they are ranked
 MIN_CHUNK = 64  # states; products of fewer rows are slow

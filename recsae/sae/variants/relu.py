@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from recsae.variants.base import Variant, quantile
-from recsae.variants.code import Code, above
+from recsae.sae.codes import Code, above
+from recsae.sae.variants.base import Variant, quantile
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 RATE = 0.005
 """How fast the weight of the penalty follows the number of active latents, per step."""

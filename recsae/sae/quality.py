@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from recsae.core.distributed import ALONE, Ranks
-from recsae.sae import Code
+from recsae.sae.model import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recsae.capture.store import ActivationStore
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 DENSE_SHARE = 0.1
 BATCH = 4096

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from recsae.core.topk import top_k
-from recsae.variants.base import Variant
-from recsae.variants.code import Code
+from recsae.sae.codes import Code
+from recsae.sae.variants.base import Variant
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 
 class TopK(Variant):
-    """``z = TopK(ReLU(pre))``, trained with the gradients of :mod:`recsae.gradients`."""
+    """``z = TopK(ReLU(pre))``, trained with the gradients of :mod:`recsae.sae.gradients`."""
 
     by_autograd = False
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.variants.base import SMOOTHING, Variant
-from recsae.variants.batch_topk import keep_best, move
+from recsae.sae.variants.base import SMOOTHING, Variant
+from recsae.sae.variants.batch_topk import keep_best, move
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 
 class FeatureChoice(Variant):

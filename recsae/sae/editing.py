@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.core.errors import InvalidInput
-from recsae.interventions import LIMIT, Intervention
 from recsae.recommender.lists import best_items, scores_of_groups
+from recsae.sae.statistics import LIMIT, Intervention
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from recsae.recommender.protocol import EvaluationCases, Recommender
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 
 class Turning(NamedTuple):

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.core.files import read_json, write_atomically, write_json
-from recsae.variants import VARIANTS
-from recsae.variants.code import Code as Code
+from recsae.sae.codes import Code as Code
+from recsae.sae.variants import VARIANTS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,7 +50,7 @@ class SAEConfig(BaseModel):
     k: int = Field(8, ge=1)
     """Active latents per state; their mean number where it varies."""
     activation: Activation = "matryoshka"
-    """How latents are chosen, see :mod:`recsae.variants`."""
+    """How latents are chosen, see :mod:`recsae.sae.variants`."""
     sparsity_weight: float | None = Field(None, gt=0)
     """Only relu and jumprelu: weight of the sparsity penalty; 1 if None, for relu 0.1, from which
     it is adapted."""
@@ -144,8 +144,8 @@ class SAE(nn.Module):
 
     With ``x = (h - mean) / scale``: ``z = TopK(ReLU(W_enc (x - b_dec) + b_enc))`` and
     ``x_hat = z W_dec + b_dec`` (RecSAE, section 3); other activations than TopK are in
-    :mod:`recsae.variants`. ``mean (d,)`` and the scalar ``scale`` are kept in the checkpoint, so
-    every method takes and gives raw hidden states.
+    :mod:`recsae.sae.variants`. ``mean (d,)`` and the scalar ``scale`` are kept in the checkpoint,
+    so every method takes and gives raw hidden states.
 
     >>> import torch
     >>> sae = SAE(make_config(n_latents=6, k=2), width=3)

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.variants.topk import TopK
+from recsae.sae.variants.topk import TopK
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 
 class Matryoshka(TopK):

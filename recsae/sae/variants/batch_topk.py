@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.variants.base import SMOOTHING, Variant
+from recsae.sae.variants.base import SMOOTHING, Variant
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 
 class BatchTopK(Variant):

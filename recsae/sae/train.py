@@ -14,10 +14,10 @@ import torch
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import digest_of, read_json
-from recsae.quality import fvu_beside_training
-from recsae.sae import CONFIG, SAE, SAEConfig
-from recsae.trainer import Trainer
-from recsae.training_state import STATE, STATE_META, TrainingState
+from recsae.sae.checkpoint import STATE, STATE_META, TrainingState
+from recsae.sae.model import CONFIG, SAE, SAEConfig
+from recsae.sae.quality import fvu_beside_training
+from recsae.sae.trainer import Trainer
 
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore, Progress

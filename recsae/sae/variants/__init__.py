@@ -6,13 +6,13 @@ state, on average where it varies.
 
 from __future__ import annotations
 
-from recsae.variants.base import Variant
-from recsae.variants.batch_topk import BatchTopK
-from recsae.variants.feature_choice import FeatureChoice
-from recsae.variants.jumprelu import JumpReLU
-from recsae.variants.matryoshka import Matryoshka
-from recsae.variants.relu import ReLU
-from recsae.variants.topk import TopK
+from recsae.sae.variants.base import Variant
+from recsae.sae.variants.batch_topk import BatchTopK
+from recsae.sae.variants.feature_choice import FeatureChoice
+from recsae.sae.variants.jumprelu import JumpReLU
+from recsae.sae.variants.matryoshka import Matryoshka
+from recsae.sae.variants.relu import ReLU
+from recsae.sae.variants.topk import TopK
 
 VARIANTS: dict[str, Variant] = {
     "topk": TopK(),

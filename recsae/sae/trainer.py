@@ -10,11 +10,11 @@ from torch.nn import functional as F
 
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.topk import top_k
-from recsae.gradients import Gradients
-from recsae.sae import Code
+from recsae.sae.gradients import Gradients
+from recsae.sae.model import Code
 
 if TYPE_CHECKING:
-    from recsae.sae import SAE
+    from recsae.sae.model import SAE
 
 SMALL_BATCH, STEPS_PER_EPOCH = 32, 64
 """Small stores are read in smaller batches, so that there are steps enough to learn from."""

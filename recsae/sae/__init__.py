@@ -1,0 +1,1 @@
+"""The sparse autoencoder: variants, training, codes, edits. Imports ``capture``."""
