@@ -94,7 +94,7 @@ def _figure(value: float | None) -> str:
 
 
 def _goals(opened: Any, attribute: str | None, limit: int) -> list[str]:
-    from recsae.vocabulary import own_columns
+    from recsae.concepts.attributes.values import own_columns
 
     names = opened.attributes.names
     n_items = np.asarray((opened.attributes.matrix > 0).sum(0)).ravel()

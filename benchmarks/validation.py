@@ -14,19 +14,19 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from recsae.attributes import SITES
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.store import ActivationStore, capture
-from recsae.concepts import build_concepts
+from recsae.concepts.attributes.table import SITES
+from recsae.concepts.attributes.values import item_attributes
+from recsae.concepts.dictionary import build_concepts
+from recsae.concepts.labeler import AttributeLabeler
 from recsae.core import columns as C
-from recsae.labelers import AttributeLabeler
 from recsae.named_share import SIZES, named_share
 from recsae.recommender.sequences import split_users
 from recsae.sae.baselines import LinearCode, random_directions
 from recsae.sae.model import sparse_code
 from recsae.scoring import UNTESTED, VERIFIED, score_concepts
 from recsae.testing import PlantedRecommender
-from recsae.vocabulary import item_attributes
 
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8

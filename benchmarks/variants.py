@@ -166,7 +166,7 @@ def _trained(work: Workspace, config: SAEConfig) -> tuple[SAE, dict[str, Any]]:
 
 def _concepts(work: Workspace, codes: Codes) -> dict[str, Any]:
     """What concepts a code has, labelled and tested as in a run."""
-    from recsae.concepts import build_concepts
+    from recsae.concepts.dictionary import build_concepts
     from recsae.scoring import distinct, score_concepts
     from recsae.stages import share_on_halves
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore as ActivationStore
-    from recsae.concepts import build_concepts as build_concepts
+    from recsae.concepts.dictionary import build_concepts as build_concepts
     from recsae.loaded import load_run as load_run
     from recsae.recommender.plugins import load_recommender as load_recommender
     from recsae.recommender.protocol import Recommender as Recommender
@@ -30,7 +30,7 @@ _HOME = {
     "SAE": "sae.model",
     "SAEConfig": "sae.model",
     "train_sae": "sae.train",
-    "build_concepts": "concepts",
+    "build_concepts": "concepts.dictionary",
     "score_concepts": "scoring",
     "steer": "sae.editing",
     "write_report": "report",

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import scipy.sparse
 import torch
 
-from recsae.attributes import ItemAttributes
 from recsae.capture.cases import spread
+from recsae.concepts.attributes.probes import class_means, logistic_probes
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.frontier import N_TOP, Steered
-from recsae.probes import class_means, logistic_probes
 from recsae.scorers import BATCH
 from recsae.tuning import natural_path, temperature_of
 from recsae.yardstick import MAX_CASES, Task, attribute_tasks, task_truth

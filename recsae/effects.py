@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, insert_reconstruction
-from recsae.attributes import DERIVED, TERM
-from recsae.communities import FANS
-from recsae.concepts import AT_QUANTILE
+from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.table import DERIVED, TERM
+from recsae.concepts.dictionary import AT_QUANTILE
 from recsae.core import columns as C
 from recsae.core.files import plain
 from recsae.measured import at_positions, steered_lists
@@ -15,7 +16,6 @@ from recsae.recommender.protocol import evaluation_cases
 from recsae.sae.statistics import Intervention
 from recsae.scorers import thinned
 from recsae.scoring import VERIFIED
-from recsae.situations import LENGTH, REPEAT
 
 if TYPE_CHECKING:
     from recsae.workspace import Workspace

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae.concepts import rank_within
+from recsae.concepts.dictionary import rank_within
 from recsae.core import columns as C
 from recsae.core.files import read_parquet, write_parquet
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.labelers import Predictions
+    from recsae.concepts.labeler import Predictions
     from recsae.workspace import Workspace
 
 TABLES = ("firing.parquet", "together.parquet", "counterexamples.parquet")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.probes import class_means, clustered_aucs, discriminants
+from recsae.concepts.attributes.probes import class_means, clustered_aucs, discriminants
 from recsae.yardstick import unit_aucs
 
 if TYPE_CHECKING:

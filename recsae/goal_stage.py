@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.concepts.attributes.values import own_columns
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import plain
 from recsae.goals import goal_of
 from recsae.popularity import popularity_goal, popularity_of
 from recsae.predictability import predictability
 from recsae.tune import IN_BRIEF, tune
-from recsae.vocabulary import own_columns
 from recsae.whatif import attached
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from recsae.sae.statistics import Intervention
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.attributes import ItemAttributes
+    from recsae.concepts.attributes.table import ItemAttributes
     from recsae.whatif import OpenRun
 
 

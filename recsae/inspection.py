@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsae.concepts.corrections import REJECTED
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import read_parquet
-from recsae.corrections import REJECTED
 from recsae.loaded import load_run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsae.concepts import ConceptDictionary
+    from recsae.concepts.dictionary import ConceptDictionary
     from recsae.recommender.protocol import Recommender
 
 SHOWN = (
@@ -93,7 +93,7 @@ def concept_rows(folder: Path, search: str | None, status: str | None) -> list[d
 
 def _tested(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
     """The dictionary, and its table beside the scores."""
-    from recsae.concepts import ConceptDictionary
+    from recsae.concepts.dictionary import ConceptDictionary
 
     load_run(folder)  # says so if there is none
     dictionary = ConceptDictionary.load(folder)

@@ -36,10 +36,10 @@ class LoadedRun:
     @property
     def concepts(self) -> pd.DataFrame:
         """One row per latent: label (with people's corrections), status, held-out scores."""
-        from recsae.concepts import ConceptDictionary
+        from recsae.concepts.corrections import apply
+        from recsae.concepts.dictionary import ConceptDictionary
         from recsae.core import columns as C
         from recsae.core.files import read_parquet
-        from recsae.corrections import apply
 
         tested = read_parquet(self.folder / "concepts.parquet")
         labels = apply(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.concepts import rank_within
+from recsae.concepts.dictionary import rank_within
 from recsae.core import columns as C
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.concepts import ConceptDictionary
-    from recsae.labelers import Labeler
+    from recsae.concepts.dictionary import ConceptDictionary
+    from recsae.concepts.labeler import Labeler
 
 HIGH, PREDICTED_ACTIVE = 5, 5.0
 N_HIGHEST, N_VERIFY = 10, 5

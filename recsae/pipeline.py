@@ -7,8 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae import attributes, corrections, evidence
-from recsae.concepts import build_concepts
+from recsae import evidence
+from recsae.concepts import corrections
+from recsae.concepts.attributes import table as attributes
+from recsae.concepts.dictionary import build_concepts
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import write_json, write_parquet

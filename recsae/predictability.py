@@ -15,8 +15,9 @@ import torch
 from scipy.stats import spearmanr
 
 from recsae.alternatives import Way, along
-from recsae.attributes import ItemAttributes
 from recsae.capture.cases import spread
+from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.intervals import paired_ratio
@@ -25,7 +26,6 @@ from recsae.frontier import lists_of
 from recsae.sae.statistics import Statistics
 from recsae.scorers import linearised, n_scored, scorer_of, thinned
 from recsae.scoring import VERIFIED
-from recsae.situations import LENGTH, REPEAT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,10 +18,10 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.capture.store import POSITION, SEQUENCE
-from recsae.concepts import ConceptDictionary
+from recsae.concepts.corrections import REJECTED
+from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
-from recsae.corrections import REJECTED
 from recsae.run import Run
 from recsae.sae.model import sparse_code
 from recsae.user_shares import MIN_USERS, Shares, compare

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.alternatives import BY_PROBABILITY, RERANKING
+from recsae.concepts.attributes.values import own_columns
 from recsae.core import columns as C
 from recsae.frontier import (
     BUDGETS,
@@ -23,7 +24,6 @@ from recsae.frontier import (
 )
 from recsae.popularity import gini
 from recsae.scorers import scorer_of, thinned
-from recsae.vocabulary import own_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

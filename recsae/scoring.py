@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.concepts import ConceptDictionary
-    from recsae.labelers import Labeler
+    from recsae.concepts.dictionary import ConceptDictionary
+    from recsae.concepts.labeler import Labeler
 
 THRESHOLD, LEVEL = 0.8, 0.95
 MIN_POSITIVES, MIN_USERS = 20, 10

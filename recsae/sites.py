@@ -13,7 +13,7 @@ from recsae.accuracy import BATCH, heldout_by_running
 from recsae.approximation import explained, linear_fit
 from recsae.capture.forward import forward_all
 from recsae.capture.store import capture_sites
-from recsae.concepts import build_concepts
+from recsae.concepts.dictionary import build_concepts
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.named_share import SIZES, named_share, score_metric
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.capture.store import ActivationStore, Progress
-    from recsae.concepts import ConceptDictionary
+    from recsae.concepts.dictionary import ConceptDictionary
     from recsae.recommender.protocol import Edit, Recommender, Site
     from recsae.sae.model import SAE
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.concepts import build_concepts
+from recsae.concepts.dictionary import build_concepts
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.sae.matching import ALIKE, SAME, best_by_activity, best_by_direction

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recsae.concepts import ConceptDictionary, build_concepts
+from recsae.concepts.dictionary import ConceptDictionary, build_concepts
+from recsae.concepts.labeler import MAX_CASES
 from recsae.core import columns as C
-from recsae.labelers import MAX_CASES
 from recsae.language.embedding import embedding_scores, fit_vectors
 from recsae.named_share import SIZES, named_share
 from recsae.paper import recsae_scores

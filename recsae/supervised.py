@@ -17,16 +17,16 @@ import pandas as pd
 
 from recsae.approximation import explained_by_all, explained_by_one
 from recsae.capture.cases import spread
-from recsae.control import Control, control
-from recsae.failings import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
-from recsae.named_share import score_metric
-from recsae.probes import (
+from recsae.concepts.attributes.probes import (
     balanced_accuracies,
     best_thresholds,
     class_means,
     clustered_aucs,
     logistic_probes,
 )
+from recsae.control import Control, control
+from recsae.failings import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
+from recsae.named_share import score_metric
 from recsae.sae.model import sparse_code
 from recsae.workspace import BASELINES
 from recsae.yardstick import attribute_tasks, best_unit_aucs, task_truth, unit_aucs
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.attributes import ItemAttributes
     from recsae.capture.cases import Cases
+    from recsae.concepts.attributes.table import ItemAttributes
     from recsae.workspace import Workspace
     from recsae.yardstick import Task
 

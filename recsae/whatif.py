@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.attributes import ItemAttributes
-from recsae.concepts import ConceptDictionary
+from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.dictionary import ConceptDictionary
+from recsae.concepts.wording import concept_name
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_parquet
@@ -23,7 +24,6 @@ from recsae.sae.statistics import Intervention, Statistics, parse_intervention
 from recsae.scoring import verified_latents
 from recsae.settings import open_recommender
 from recsae.steering_file import Steering
-from recsae.wording import concept_name
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,11 +11,12 @@ import numpy as np
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.store import ActivationStore, Progress, capture
 from recsae.capture.windows import Windows, windows_of
-from recsae.concepts import ConceptDictionary
+from recsae.concepts.attributes.learnable import LeftOut, readable
+from recsae.concepts.attributes.values import item_attributes
+from recsae.concepts.dictionary import ConceptDictionary
+from recsae.concepts.labeler import AttributeLabeler
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.files import read_parquet
-from recsae.labelers import AttributeLabeler
-from recsae.readable import LeftOut, readable
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
 from recsae.run import Run, RunConfig
@@ -23,12 +24,11 @@ from recsae.sae.baselines import LinearCode, neurons, pca, random_directions
 from recsae.sae.model import SAE, Codes, SAEConfig, make_config, sparse_code
 from recsae.sae.train import train_sae
 from recsae.scoring import MIN_POSITIVES, verified_latents
-from recsae.vocabulary import item_attributes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.attributes import ItemAttributes
+    from recsae.concepts.attributes.table import ItemAttributes
     from recsae.recommender.protocol import LinearHead, Recommender
 
 LABEL_CASES = 200_000

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae.attributes import ERA, HALF, PERIOD, TERM, ItemAttributes
 from recsae.capture.cases import spread
-from recsae.communities import FANS
-from recsae.probes import clustered_aucs, discriminants, logistic_probes
-from recsae.situations import LENGTH, REPEAT
+from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.probes import clustered_aucs, discriminants, logistic_probes
+from recsae.concepts.attributes.table import ERA, HALF, PERIOD, TERM, ItemAttributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from recsae.cli import main
-from recsae.concepts import ConceptDictionary
+from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.pipeline import run_pipeline
 from recsae.recommender.sequences import pad

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae.attributes import N_ITEMS, SITES, ItemAttributes
 from recsae.capture.cases import Cases
-from recsae.concepts import ConceptDictionary, build_concepts
+from recsae.concepts.attributes.table import N_ITEMS, SITES, ItemAttributes
+from recsae.concepts.dictionary import ConceptDictionary, build_concepts
+from recsae.concepts.labeler import AttributeLabeler
 from recsae.core import columns as C
-from recsae.labelers import AttributeLabeler
 from recsae.recommender.catalog import build_catalog
 from recsae.scoring import score_concepts
 from toy import random_cases, sparse

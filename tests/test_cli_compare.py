@@ -26,7 +26,7 @@ def renamed(tmp_path_factory):
     """A copy of a run where Comedy has another name and one latent is turned around."""
     import torch
 
-    from recsae.concepts import ConceptDictionary
+    from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core import columns as C
     from recsae.sae.model import SAE
 
@@ -83,7 +83,7 @@ def test_the_same_folder_twice_is_fine(says):
 
 
 def test_a_long_name_is_cut_in_the_table_and_whole_for_machines(says, renamed, tmp_path):
-    from recsae.concepts import ConceptDictionary
+    from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core import columns as C
 
     other, long = copy_of(renamed, tmp_path / "other"), "fans of " + "A, B and C, " * 9

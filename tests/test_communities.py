@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsae import communities as module
-from recsae.communities import SEPARATOR, communities
+from recsae.concepts.attributes import communities as module
+from recsae.concepts.attributes.communities import SEPARATOR, communities
 from recsae.recommender.catalog import build_catalog
 from toy import cases, cases_of
 

@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from recsae.concepts import AT_QUANTILE, TOP, ConceptDictionary, build_concepts, item_effects
+from recsae.concepts.dictionary import (
+    AT_QUANTILE,
+    TOP,
+    ConceptDictionary,
+    build_concepts,
+    item_effects,
+)
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from test_labelers import LABELER

@@ -4,11 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsae.concepts import ConceptDictionary
-from recsae.core import columns as C
-from recsae.core.errors import InvalidInput
-from recsae.core.files import write_arrays, write_parquet
-from recsae.corrections import (
+from recsae.concepts.corrections import (
     DIRECTIONS,
     FILE,
     Entry,
@@ -18,7 +14,11 @@ from recsae.corrections import (
     read_entries,
     remember,
 )
-from recsae.corrections_file import BEFORE, changes, prepare
+from recsae.concepts.corrections_file import BEFORE, changes, prepare
+from recsae.concepts.dictionary import ConceptDictionary
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
+from recsae.core.files import write_arrays, write_parquet
 from recsae.pipeline import run_pipeline
 from recsae.run import Run
 from runs import CONFIG, copy_of, planted, planted_run
@@ -224,7 +224,7 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch):
     def refuse(*_):
         raise PermissionError
 
-    monkeypatch.setattr("recsae.corrections.write_arrays", refuse)
+    monkeypatch.setattr("recsae.concepts.corrections.write_arrays", refuse)
     write(folder, ALL)
     assert ConceptDictionary.load(folder).find("Space") == [1]
 

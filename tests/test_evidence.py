@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 
 from recsae import evidence as module
+from recsae.concepts.labeler import Predictions
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.evidence import (
@@ -16,7 +17,6 @@ from recsae.evidence import (
     fire_together,
     firing,
 )
-from recsae.labelers import Predictions
 from recsae.run import Run
 from recsae.workspace import Workspace
 from runs import planted, planted_run

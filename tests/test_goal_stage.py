@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from recsae.attributes import HALF, UPPER, ItemAttributes
+from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
 from recsae.goal_stage import _goals, _values, goal_stage

@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
-from recsae.attributes import ItemAttributes
-from recsae.concepts import ConceptDictionary
+from recsae.concepts.attributes.history import LENGTH, LENGTHS
+from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.goals import goal_of, items_of
-from recsae.situations import LENGTH, LENGTHS
 from recsae.whatif import OpenRun
 from runs import planted
 

@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
-from recsae import labelers
-from recsae.attributes import ItemAttributes
+from recsae.concepts import labeler as labelers
+from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.attributes.values import item_attributes
+from recsae.concepts.labeler import AttributeLabeler
+from recsae.concepts.wording import Predicate
 from recsae.core import columns as C
-from recsae.labelers import AttributeLabeler
 from recsae.recommender.catalog import build_catalog
-from recsae.vocabulary import item_attributes
-from recsae.wording import Predicate
 from toy import cases, catalog, random_cases, sparse
 
 # items 1-3 are red, 3-6 are old, 7 and 8 neither

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from recsae.concepts.attributes.history import LENGTH, LENGTHS
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.measured import at_positions, metrics_before_after, steered_lists
@@ -10,7 +11,6 @@ from recsae.recommender.sequences import split_users
 from recsae.run import Run
 from recsae.sae.editing import make_edit
 from recsae.sae.statistics import Intervention
-from recsae.situations import LENGTH, LENGTHS
 from recsae.steering_file import Steering
 from recsae.workspace import Workspace
 from runs import planted, planted_open, planted_run, planted_top, relabelled

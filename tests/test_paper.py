@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import toy
-from recsae.concepts import ConceptDictionary
+from recsae.concepts.dictionary import ConceptDictionary
+from recsae.concepts.labeler import Predictions
 from recsae.core import columns as C
-from recsae.labelers import Predictions
 from recsae.paper import activation_levels, recsae_scores
 
 N = 40

@@ -17,8 +17,8 @@ import torch
 from safetensors.numpy import load_file
 
 from recsae.accuracy import evaluate, insert_reconstruction
-from recsae.attributes import DERIVED
 from recsae.capture.store import ActivationStore
+from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
 from recsae.core.files import read_json
 from recsae.loaded import load_run

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from recsae.probes import (
+from recsae.concepts.attributes.probes import (
     balanced_accuracies,
     best_thresholds,
     class_means,

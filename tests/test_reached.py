@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from recsae.attributes import HALF, UPPER, ItemAttributes
+from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
 from recsae.frontier import BUDGETS, Outcome, Point, Steered
 from recsae.goals import Goal
 from recsae.reached import Sides, dials, reached, side_effects, strengths, verdict

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from recsae.readable import LEARNABLE, readable
+from recsae.concepts.attributes.learnable import LEARNABLE, readable
+from recsae.concepts.attributes.values import item_attributes
 from recsae.run import Run
-from recsae.vocabulary import item_attributes
 from recsae.workspace import Workspace
 from runs import planted, planted_run
 

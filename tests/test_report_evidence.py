@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 import runs
+from recsae.concepts.levels import why
 from recsae.core import columns as C
 from recsae.core.files import read_json
 from recsae.evidence import Evidence
 from recsae.report import read_report, write_report
 from recsae.report.findings import again, corrections, cost
-from recsae.report.levels import why
 from recsae.report.page import page
 from recsae.report.page_data import page_data
 from recsae.report.schema import SCHEMA_FILE, Report

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.capture.cases import Cases
-from recsae.situations import LENGTHS, consumed_before, history_length
+from recsae.concepts.attributes.history import LENGTHS, consumed_before, history_length
 from toy import cases_of
 
 

@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from recsae import stages
-from recsae.concepts import ConceptDictionary
+from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
 from recsae.recommender.sequences import split_users

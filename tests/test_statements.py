@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from recsae import statements as module
-from recsae.attributes import SITES
-from recsae.statements import all_statements, balanced_accuracy, tally
-from recsae.vocabulary import item_attributes
+from recsae.concepts import statements as module
+from recsae.concepts.attributes.table import SITES
+from recsae.concepts.attributes.values import item_attributes
+from recsae.concepts.statements import all_statements, balanced_accuracy, tally
 from toy import catalog, random_cases
 
 CASES = random_cases(np.random.default_rng(3), 60, 7)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from recsae.probes import class_means
+from recsae.concepts.attributes.probes import class_means
 from recsae.run import Run
 from recsae.supervised import (
     METHODS,

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from recsae.attributes import HALF, UPPER
-from recsae.concepts import ConceptDictionary
+from recsae.concepts.attributes.table import HALF, UPPER
+from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json, write_json

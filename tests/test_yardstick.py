@@ -6,10 +6,10 @@ import scipy.sparse
 from sklearn.metrics import roc_auc_score
 
 import toy
-from recsae.attributes import ItemAttributes
 from recsae.capture.cases import read_cases
 from recsae.capture.store import ActivationStore
-from recsae.vocabulary import item_attributes
+from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.attributes.values import item_attributes
 from recsae.yardstick import (
     attribute_table,
     attribute_tasks,

@@ -56,8 +56,8 @@ def concepts(
 
 
 def _edit(folder: Path, as_json: bool) -> None:
-    from recsae.corrections import FILE
-    from recsae.corrections_file import changes, prepare
+    from recsae.concepts.corrections import FILE
+    from recsae.concepts.corrections_file import changes, prepare
     from recsae.loaded import load_run
 
     load_run(folder)  # says so if there is none
@@ -76,7 +76,7 @@ def _edit(folder: Path, as_json: bool) -> None:
 
 
 def _warn_of_lost(folder: Path) -> None:
-    from recsae.corrections import FILE, lost
+    from recsae.concepts.corrections import FILE, lost
 
     gone = ", ".join(str(p.entry.latent) for p in lost(folder))
     if gone:

@@ -12,7 +12,7 @@ from recsae.language.replies import Explanation, read_explanation
 
 if TYPE_CHECKING:
     from recsae.capture.store import Progress
-    from recsae.concepts import ConceptDictionary
+    from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core.llm.client import LanguageClient
     from recsae.language.sampling import CaseSampler
     from recsae.paper import Levels

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import spread
-from recsae.concepts import rank_within
+from recsae.concepts.dictionary import rank_within
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.concepts import item_effects
+from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.dictionary import item_effects
+from recsae.concepts.labeler import PREDICATE, SECOND_PREDICATE
+from recsae.concepts.levels import why
+from recsae.concepts.wording import phrase
 from recsae.core import columns as C
 from recsae.core.files import read_json
 from recsae.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
-from recsae.labelers import PREDICATE, SECOND_PREDICATE
-from recsae.report.levels import why
 from recsae.scoring import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
-from recsae.situations import LENGTH, REPEAT
-from recsae.wording import phrase
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -80,7 +80,7 @@ def redacted(report: Report) -> Report:
 
 def corrected(report: Report, folder: Path) -> Report:
     """Return the report with the names that people gave; figures and counts are as measured."""
-    from recsae.corrections import REJECTED, names, shown_name
+    from recsae.concepts.corrections import REJECTED, names, shown_name
 
     found = names(folder)
     if not found:

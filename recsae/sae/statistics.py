@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-    from recsae.concepts import ConceptDictionary
+    from recsae.concepts.dictionary import ConceptDictionary
 
 FILE = "latents.parquet"
 KNOTS = np.linspace(0, 1, 41)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from recsae.attributes import N_ITEMS, SITES, ItemAttributes
+from recsae.concepts.attributes.table import N_ITEMS, SITES, ItemAttributes
 from recsae.core.topk import kernels
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 class Columns(NamedTuple):
     """C columns and the S statements they make, the levels of a column one after another.
 
-    ``site`` and ``value (C,)`` are indices of :data:`recsae.attributes.SITES` and of the
-    attributes; ``start (C + 1,)`` the first statement of each; ``column`` and ``level (S,)``, from
-    1 on, say what each statement is.
+    ``site`` and ``value (C,)`` are indices of :data:`recsae.concepts.attributes.table.SITES` and
+    of the attributes; ``start (C + 1,)`` the first statement of each; ``column`` and ``level
+    (S,)``, from 1 on, say what each statement is.
     """
 
     site: NDArray[np.int64]

@@ -10,9 +10,15 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from recsae.concepts.attributes.history import (
+    BEFORE,
+    LENGTH,
+    REPEAT,
+    consumed_before,
+    history_length,
+)
 from recsae.core import columns as C
 from recsae.core.files import read_parquet, write_parquet
-from recsae.situations import BEFORE, LENGTH, REPEAT, consumed_before, history_length
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from recsae.attributes import (
+from recsae.concepts.attributes.communities import FANS, SEPARATOR
+from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.table import (
     BANDS,
     DECADE,
     ERA,
@@ -17,8 +19,6 @@ from recsae.attributes import (
     POPULARITY,
     TERM,
 )
-from recsae.communities import FANS, SEPARATOR
-from recsae.situations import LENGTH, REPEAT
 
 PEOPLE = ("director", "author", "artist", "developer", "publisher")
 ONE = {"last": "The last item", "top1": "The top recommendation"}

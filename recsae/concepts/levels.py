@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from recsae.attributes import N_ITEMS, SITES
+from recsae.concepts.attributes.table import N_ITEMS, SITES
+from recsae.concepts.wording import MANY
 from recsae.core import columns as C
-from recsae.wording import MANY
 
 BOTH = {
     "and": ("its first part does not hold", "its first part holds, its second does not"),
@@ -16,7 +16,7 @@ BOTH = {
 
 
 def why(label: Mapping[str, Any], level: int) -> str:
-    """Say what a label finds where :class:`recsae.labelers.Predictions` has a level.
+    """Say what a label finds where :class:`recsae.concepts.labeler.Predictions` has a level.
 
     Parameters
     ----------

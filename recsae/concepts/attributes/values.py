@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
-from recsae.attributes import (
+from recsae.concepts.attributes.communities import FANS, communities
+from recsae.concepts.attributes.history import BEFORE, LENGTH, LENGTHS, REPEAT
+from recsae.concepts.attributes.table import (
     BANDS,
     DECADE,
     DERIVED,
@@ -22,8 +24,6 @@ from recsae.attributes import (
     UPPER,
     ItemAttributes,
 )
-from recsae.communities import FANS, communities
-from recsae.situations import BEFORE, LENGTH, LENGTHS, REPEAT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,8 +51,8 @@ def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
     frequent per attribute; of decades also all before one. Popularity bands, and how early in
     their histories people consume an item, are quarters of all interactions; title terms are words
     and pairs of words in titles, the 300 with most TF-IDF; communities are items of the same
-    people (:mod:`recsae.communities`); where a catalog has neither titles nor attributes, items
-    also stand for themselves. Repetition and length say something of the history.
+    people (:mod:`recsae.concepts.attributes.communities`); where a catalog has neither titles nor
+    attributes, items also stand for themselves. Repetition and length say something of the history.
     """
     weight = np.bincount(cases.last_items[:, 0], minlength=catalog.n_items).astype(float)
     weight[~catalog.recommendable] = 0

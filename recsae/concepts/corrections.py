@@ -23,7 +23,7 @@ from recsae.core.files import map_arrays, write_arrays
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.concepts import ConceptDictionary
+    from recsae.concepts.dictionary import ConceptDictionary
 
 FILE, DIRECTIONS = "corrections.toml", "corrections.safetensors"
 WEIGHTS = Path("sae") / "sae.safetensors"

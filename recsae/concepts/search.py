@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import spread
-from recsae.statements import Columns, Statements, balanced_accuracy
+from recsae.concepts.statements import Columns, Statements, balanced_accuracy
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.labelers import Labeler
+    from recsae.concepts.labeler import Labeler
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.protocol import LinearHead
 
@@ -48,7 +48,7 @@ class ConceptDictionary:
     @classmethod
     def load(cls, folder: Path, *, corrected: bool = True) -> ConceptDictionary:
         """Read what ``save`` wrote, with the names that people gave unless told otherwise."""
-        from recsae.corrections import apply
+        from recsae.concepts.corrections import apply
 
         read = cls(
             read_parquet(folder / "concepts.parquet"), read_parquet(folder / "examples.parquet")

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae.attributes import DERIVED, ITEM_ITSELF, SITES, TERM, ItemAttributes
 from recsae.capture.cases import spread
-from recsae.choosing import Choice, Kinds, Side, choose
-from recsae.communities import FANS
+from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, SITES, TERM, ItemAttributes
+from recsae.concepts.search import Choice, Kinds, Side, choose
+from recsae.concepts.statements import Statements, all_statements, levels_of
+from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
-from recsae.statements import Statements, all_statements, levels_of
-from recsae.wording import Predicate, label_of, name_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -71,9 +71,9 @@ class AttributeLabeler:
 
     For each latent one statement, or two of which both or either must be true: "at least t (or
     fewer than t) of (the last item, the last 5, 20 or 50 items, the top recommendation, the top 10)
-    are V". How one is chosen: :mod:`recsae.choosing`. Attributes of the catalog are preferred;
-    popularity, typical place, repetition and length must be better by .01 of balanced accuracy,
-    communities and, where there are attributes, title terms by .02.
+    are V". How one is chosen: :mod:`recsae.concepts.search`. Attributes of the catalog are
+    preferred; popularity, typical place, repetition and length must be better by .01 of balanced
+    accuracy, communities and, where there are attributes, title terms by .02.
     """
 
     name = "attributes"

@@ -7,11 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.concepts import ConceptDictionary
-from recsae.core import columns as C
-from recsae.core.errors import InvalidInput
-from recsae.core.files import read_parquet, write_atomically
-from recsae.corrections import (
+from recsae.concepts.corrections import (
     FILE,
     MERGED,
     REJECTED,
@@ -21,6 +17,10 @@ from recsae.corrections import (
     keep,
     remember,
 )
+from recsae.concepts.dictionary import ConceptDictionary
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
+from recsae.core.files import read_parquet, write_atomically
 from recsae.scoring import VERIFIED
 
 if TYPE_CHECKING:

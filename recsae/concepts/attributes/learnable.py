@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.attributes import DERIVED, ITEM_ITSELF, ItemAttributes
 from recsae.capture.cases import spread
-from recsae.communities import FANS
-from recsae.probes import probe_aucs
+from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.probes import probe_aucs
+from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, ItemAttributes
 from recsae.yardstick import TARGETS, attribute_tasks, task_truth
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""What latents mean: predicates, wording, the dictionary. Imports ``capture``."""
