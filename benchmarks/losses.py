@@ -60,8 +60,8 @@ class OfScores(Squared):
 @click.option("--samples", default=2_000_000, show_default=True, help="States trained on.")
 def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     """Train with each loss, measure on held-out users."""
-    from recsae.accuracy import heldout_accuracy
-    from recsae.named_share import score_metric
+    from recsae.evaluation.named_share import score_metric
+    from recsae.evaluation.reconstruction import heldout_accuracy
     from recsae.run import Run
     from recsae.sae.model import make_config
     from recsae.sae.quality import quality

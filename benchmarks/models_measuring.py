@@ -68,12 +68,12 @@ def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
 
     from recsae.core import columns as C
     from recsae.core.files import read_parquet
+    from recsae.evaluation.scoring import VERIFIED
     from recsae.recommender.protocol import evaluation_cases
     from recsae.recommender.sequences import split_users
     from recsae.sae.editing import restrict, steer, top_lists
     from recsae.sae.model import SAE
     from recsae.sae.statistics import Intervention
-    from recsae.scoring import VERIFIED
 
     sae, table = SAE.load(run / "sae"), read_parquet(run / "scores.parquet")
     verified = table[table[C.STATUS] == VERIFIED]

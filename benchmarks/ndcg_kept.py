@@ -21,7 +21,7 @@ import click
 @click.option("--seeds", default=3, show_default=True)
 def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     """Train on the run's construction states, measure on its held-out ones."""
-    from recsae.accuracy import heldout_accuracy
+    from recsae.evaluation.reconstruction import heldout_accuracy
     from recsae.run import Run
     from recsae.sae.model import make_config
     from recsae.sae.quality import quality

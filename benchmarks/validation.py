@@ -21,11 +21,11 @@ from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.core import columns as C
-from recsae.named_share import SIZES, named_share
+from recsae.evaluation.named_share import SIZES, named_share
+from recsae.evaluation.scoring import UNTESTED, VERIFIED, score_concepts
 from recsae.recommender.sequences import split_users
 from recsae.sae.baselines import LinearCode, random_directions
 from recsae.sae.model import sparse_code
-from recsae.scoring import UNTESTED, VERIFIED, score_concepts
 from recsae.testing import PlantedRecommender
 
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]

@@ -101,10 +101,10 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
 
 def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Iterator[str]:
     """One row for each kind of SAE and each baseline."""
+    from recsae.evaluation.attribute_auc import attribute_table
     from recsae.run import Run
     from recsae.whatif import open_run
     from recsae.workspace import BASELINES, Workspace
-    from recsae.yardstick import attribute_table
 
     work = Workspace(Run(folder), open_run(folder).recommender, None)
     base = work.sae.config.model_copy(update={"n_samples": samples, "seed": 0})
@@ -150,7 +150,7 @@ def _cleared() -> dict[str, None]:
 
 def _trained(work: Workspace, config: SAEConfig) -> tuple[SAE, dict[str, Any]]:
     """An SAE and how well it reconstructs."""
-    from recsae.accuracy import heldout_accuracy
+    from recsae.evaluation.reconstruction import heldout_accuracy
     from recsae.sae.quality import quality
     from recsae.sae.train import train_sae
 
@@ -167,7 +167,7 @@ def _trained(work: Workspace, config: SAEConfig) -> tuple[SAE, dict[str, Any]]:
 def _concepts(work: Workspace, codes: Codes) -> dict[str, Any]:
     """What concepts a code has, labelled and tested as in a run."""
     from recsae.concepts.dictionary import build_concepts
-    from recsae.scoring import distinct, score_concepts
+    from recsae.evaluation.scoring import distinct, score_concepts
     from recsae.stages import share_on_halves
 
     dictionary = build_concepts(codes.construction, work.construction, work.labeler)

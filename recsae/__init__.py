@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore as ActivationStore
     from recsae.concepts.dictionary import build_concepts as build_concepts
+    from recsae.evaluation.scoring import score_concepts as score_concepts
     from recsae.loaded import load_run as load_run
     from recsae.recommender.plugins import load_recommender as load_recommender
     from recsae.recommender.protocol import Recommender as Recommender
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE as SAE
     from recsae.sae.model import SAEConfig as SAEConfig
     from recsae.sae.train import train_sae as train_sae
-    from recsae.scoring import score_concepts as score_concepts
 
 _HOME = {
     "load_recommender": "recommender.plugins",
@@ -31,7 +31,7 @@ _HOME = {
     "SAEConfig": "sae.model",
     "train_sae": "sae.train",
     "build_concepts": "concepts.dictionary",
-    "score_concepts": "scoring",
+    "score_concepts": "evaluation.scoring",
     "steer": "sae.editing",
     "write_report": "report",
     "load_run": "loaded",

@@ -12,10 +12,10 @@ import torch
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
+from recsae.evaluation.attribute_auc import MAX_CASES, Task, attribute_tasks, task_truth
 from recsae.frontier import N_TOP, Steered
 from recsae.scorers import BATCH
 from recsae.tuning import natural_path, temperature_of
-from recsae.yardstick import MAX_CASES, Task, attribute_tasks, task_truth
 
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
@@ -157,8 +157,9 @@ class Ways(NamedTuple):
     """All ways to a goal, fitted on construction cases.
 
     ``edits``: latents first, then directions that are added to every state (the difference of class
-    means and the weights of a logistic probe, for the attribute as :mod:`recsae.yardstick` asks for
-    it, and a random one), a path of as many neurons found alike, and steering the reconstruction.
+    means and the weights of a logistic probe, for the attribute as
+    :mod:`recsae.evaluation.attribute_auc` asks for it, and a random one), a path of as many
+    neurons found alike, and steering the reconstruction.
     """
 
     goal: Goal

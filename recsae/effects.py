@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recsae.accuracy import evaluate, heldout_accuracy, heldout_by_running, insert_reconstruction
 from recsae.concepts.attributes.communities import FANS
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.attributes.table import DERIVED, TERM
 from recsae.concepts.dictionary import AT_QUANTILE
 from recsae.core import columns as C
 from recsae.core.files import plain
+from recsae.evaluation.reconstruction import (
+    evaluate,
+    heldout_accuracy,
+    heldout_by_running,
+    insert_reconstruction,
+)
+from recsae.evaluation.scoring import VERIFIED
 from recsae.measured import at_positions, steered_lists
 from recsae.recommender.protocol import evaluation_cases
 from recsae.sae.statistics import Intervention
 from recsae.scorers import thinned
-from recsae.scoring import VERIFIED
 
 if TYPE_CHECKING:
     from recsae.workspace import Workspace

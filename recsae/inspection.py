@@ -146,7 +146,7 @@ def _titles(items: Any, titles: dict[str, str]) -> str:
 def _evidence(
     folder: Path, latent: int, titles: dict[str, str], table: pd.DataFrame
 ) -> dict[str, Any]:
-    from recsae.evidence import INSTEAD, MISSED, TABLES, UNEXPECTED, WITH, Evidence
+    from recsae.evaluation.evidence import INSTEAD, MISSED, TABLES, UNEXPECTED, WITH, Evidence
 
     if not all((folder / name).exists() for name in TABLES):
         return {}

@@ -9,9 +9,9 @@ import numpy as np
 
 from recsae.comparing import match_runs
 from recsae.core import columns as C
+from recsae.evaluation.scoring import VERIFIED
 from recsae.loaded import load_run
 from recsae.sae.statistics import Intervention, Statistics
-from recsae.scoring import VERIFIED
 from recsae.steering_file import Steering, load_steering
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae import evidence
 from recsae.concepts import corrections
 from recsae.concepts.attributes import table as attributes
 from recsae.concepts.dictionary import build_concepts
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import write_json, write_parquet
+from recsae.evaluation import evidence
 from recsae.run import Run, RunConfig, versions
 from recsae.sae import statistics as interventions
 from recsae.sae.quality import quality
@@ -154,7 +154,7 @@ def _gather_evidence(work: Workspace) -> None:
 
 
 def _supervise(work: Workspace) -> None:
-    from recsae.supervised import supervised_stage
+    from recsae.evaluation.supervised import supervised_stage
 
     work.by_first(lambda: write_json(work.folder / "supervised.json", supervised_stage(work)))
 

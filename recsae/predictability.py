@@ -22,10 +22,10 @@ from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.intervals import paired_ratio
 from recsae.core.threads import in_threads
+from recsae.evaluation.scoring import VERIFIED
 from recsae.frontier import lists_of
 from recsae.sae.statistics import Statistics
 from recsae.scorers import linearised, n_scored, scorer_of, thinned
-from recsae.scoring import VERIFIED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

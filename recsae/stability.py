@@ -18,9 +18,9 @@ import numpy as np
 from recsae.concepts.dictionary import build_concepts
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
+from recsae.evaluation.scoring import score_concepts, verified_latents
 from recsae.sae.matching import ALIKE, SAME, best_by_activity, best_by_direction
 from recsae.sae.train import train_sae
-from recsae.scoring import score_concepts, verified_latents
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -12,14 +12,20 @@ import pandas as pd
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.labeler import MAX_CASES
 from recsae.core import columns as C
-from recsae.language.embedding import embedding_scores, fit_vectors
-from recsae.named_share import SIZES, named_share
-from recsae.paper import recsae_scores
+from recsae.evaluation.attribute_auc import attribute_table
+from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
+from recsae.evaluation.named_share import SIZES, named_share
+from recsae.evaluation.recsae_protocol import recsae_scores
+from recsae.evaluation.scoring import (
+    SUPPORTED,
+    VERIFIED,
+    distinct,
+    score_concepts,
+    verified_latents,
+)
 from recsae.sae.baselines import LinearCode, random_directions
 from recsae.sae.model import Codes, sparse_code
-from recsae.scoring import SUPPORTED, VERIFIED, distinct, score_concepts, verified_latents
 from recsae.workspace import BASELINES, Workspace
-from recsae.yardstick import attribute_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

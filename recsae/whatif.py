@@ -14,6 +14,7 @@ from recsae.concepts.wording import concept_name
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_parquet
+from recsae.evaluation.scoring import verified_latents
 from recsae.recommender.metrics import top_of_scores
 from recsae.recommender.protocol import hides_history
 from recsae.recommender.sequences import pad
@@ -21,7 +22,6 @@ from recsae.run import Run
 from recsae.sae.editing import steer, turning
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Intervention, Statistics, parse_intervention
-from recsae.scoring import verified_latents
 from recsae.settings import open_recommender
 from recsae.steering_file import Steering
 

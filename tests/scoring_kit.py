@@ -9,8 +9,8 @@ from recsae.concepts.attributes.table import N_ITEMS, SITES, ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.core import columns as C
+from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.catalog import build_catalog
-from recsae.scoring import score_concepts
 from toy import random_cases, sparse
 
 

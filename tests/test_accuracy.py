@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from recsae import accuracy
-from recsae.accuracy import (
+from recsae.capture.cases import read_cases
+from recsae.capture.store import capture
+from recsae.capture.windows import windows_of
+from recsae.evaluation import reconstruction as accuracy
+from recsae.evaluation.reconstruction import (
     compare_lists,
     evaluate,
     fewest_latents,
@@ -16,9 +19,6 @@ from recsae.accuracy import (
     heldout_by_running,
     insert_reconstruction,
 )
-from recsae.capture.cases import read_cases
-from recsae.capture.store import capture
-from recsae.capture.windows import windows_of
 from recsae.recommender.metrics import ndcg_of_lists, top_of_states
 from recsae.recommender.protocol import EvaluationCases
 from recsae.sae.model import SAE, make_config

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsae.approximation import explained, explained_by_all, explained_by_one, linear_fit
+from recsae.evaluation.explained import explained, explained_by_all, explained_by_one, linear_fit
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.normal(size=(500, 3))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recsae.core.files import write_arrays
-from recsae.evidence import evidence_stage
+from recsae.evaluation.evidence import evidence_stage
 from recsae.profiles import Profiler
 from recsae.run import Run
 from recsae.whatif import open_run

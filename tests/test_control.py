@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import toy
-from recsae.control import control
+from recsae.evaluation.control import control
 from recsae.run import Run
 from recsae.testing.planted import PlantedRecommender
 from recsae.workspace import Workspace

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from recsae import evidence as module
 from recsae.concepts.labeler import Predictions
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
-from recsae.evidence import (
+from recsae.evaluation import evidence as module
+from recsae.evaluation.evidence import (
     TABLES,
     Evidence,
     build_evidence,

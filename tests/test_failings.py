@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import toy
-from recsae.failings import Coded, occlusion, splitting
+from recsae.evaluation.splitting import Coded, occlusion, splitting
 
 
 def sides(make):

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recsae import hard_negatives
 from recsae.core import columns as C
-from recsae.scoring import score_concepts
+from recsae.evaluation import hard_negatives
+from recsae.evaluation.scoring import score_concepts
 from scoring_kit import BLIND, HAS, LABELERS, WITNESS, kept_cases, level_of, scored
 from toy import sparse
 

@@ -10,7 +10,7 @@ from recsae.core import topk
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json
 from recsae.doctor import checks
-from recsae.evidence import TABLES, evidence_stage
+from recsae.evaluation.evidence import TABLES, evidence_stage
 from recsae.inspection import STATUSES, concept_rows, inspection, latent_facts, nearest_names
 from recsae.recommender.plugins import PluginState
 from recsae.recommender.sequences import split_users

@@ -10,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 import toy
 from recsae.core import columns as C
-from recsae.language.embedding import embedding_scores, fit_vectors
-from recsae.language.prompts import ItemTexts
+from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
+from recsae.evaluation.language.prompts import ItemTexts
 from recsae.recommender.catalog import build_catalog
 
 GENRES = ("Horror", "Western", "Musical", "Drama")

@@ -11,11 +11,11 @@ from recsae.core import columns as C
 from recsae.core.intervals import balanced_accuracy_bound
 from recsae.core.llm.server import Answer
 from recsae.core.llm.settings import LanguageSettings
-from recsae.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
-from recsae.language.prompts import DETECT, FUZZ, LEVEL
-from recsae.language.protocol import paper_scores, paper_summary
-from recsae.language.sampling import CaseSampler, rises
-from recsae.paper import Drawn, Picked
+from recsae.evaluation.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
+from recsae.evaluation.language.prompts import DETECT, FUZZ, LEVEL
+from recsae.evaluation.language.recsae_protocol import paper_scores, paper_summary
+from recsae.evaluation.language.sampling import CaseSampler, rises
+from recsae.evaluation.recsae_protocol import Drawn, Picked
 
 
 class Judge:

@@ -12,10 +12,10 @@ from llm_server import LLMServer, data_of, genres_of, truthful
 from recsae.core import columns as C
 from recsae.core.errors import LabelerFailed
 from recsae.core.llm.settings import LanguageSettings
+from recsae.evaluation.scoring import VERIFIED
 from recsae.language import stage
 from recsae.language.stage import LABELER, best_latents, label_rows, language_stage
 from recsae.run import Run
-from recsae.scoring import VERIFIED
 from recsae.workspace import Workspace
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.named_share import RIDGE, SIZES, named_share, score_metric
+from recsae.evaluation.named_share import RIDGE, SIZES, named_share, score_metric
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
 from toy import catalog, head, random_cases, sparse
 

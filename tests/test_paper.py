@@ -8,7 +8,7 @@ import toy
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import Predictions
 from recsae.core import columns as C
-from recsae.paper import activation_levels, recsae_scores
+from recsae.evaluation.recsae_protocol import activation_levels, recsae_scores
 
 N = 40
 

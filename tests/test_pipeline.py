@@ -16,11 +16,11 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from recsae.accuracy import evaluate, insert_reconstruction
 from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
 from recsae.core.files import read_json
+from recsae.evaluation.reconstruction import evaluate, insert_reconstruction
 from recsae.loaded import load_run
 from recsae.pipeline import run_pipeline
 from recsae.recommender.catalog import build_catalog

@@ -18,8 +18,8 @@ from recbole_kit import (
     small_checkpoint,
     write_data,
 )
-from recsae.accuracy import evaluate
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.evaluation.reconstruction import evaluate
 from recsae.goals import goal_of
 from recsae.run import Run
 from recsae.sae.editing import steer

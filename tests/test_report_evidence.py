@@ -13,7 +13,7 @@ import runs
 from recsae.concepts.levels import why
 from recsae.core import columns as C
 from recsae.core.files import read_json
-from recsae.evidence import Evidence
+from recsae.evaluation.evidence import Evidence
 from recsae.report import read_report, write_report
 from recsae.report.findings import again, corrections, cost
 from recsae.report.page import page

@@ -8,15 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from recsae import hard_negatives, scoring
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import SECOND_PREDICATE, AttributeLabeler
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import balanced_accuracy_bound
+from recsae.evaluation import hard_negatives, scoring
+from recsae.evaluation.scoring import MEANING, distinct, score_concepts
 from recsae.recommender.catalog import build_catalog
-from recsae.scoring import MEANING, distinct, score_concepts
 from scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, level_of, scored
 from toy import cases, sparse
 

@@ -6,10 +6,10 @@ import pytest
 pytest.importorskip("recbole")
 
 from recsae import sites
-from recsae.accuracy import heldout_accuracy
-from recsae.approximation import explained
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
-from recsae.named_share import score_metric
+from recsae.evaluation.explained import explained
+from recsae.evaluation.named_share import score_metric
+from recsae.evaluation.reconstruction import heldout_accuracy
 from recsae.recommender.plugins import load_recommender
 from recsae.run import Run, RunConfig
 from recsae.sites import named_edit, recommend, scan_sites

@@ -9,9 +9,9 @@ from recsae import stages
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
+from recsae.evaluation.scoring import MEANING
 from recsae.recommender.sequences import split_users
 from recsae.run import Run
-from recsae.scoring import MEANING
 from recsae.workspace import Workspace
 from runs import planted, planted_run
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from recsae.concepts.attributes.probes import class_means
-from recsae.run import Run
-from recsae.supervised import (
+from recsae.evaluation.attribute_auc import attribute_table
+from recsae.evaluation.supervised import (
     METHODS,
     supervised_stage,
     supervised_table,
     yardstick_of,
 )
+from recsae.run import Run
 from recsae.workspace import Workspace
-from recsae.yardstick import attribute_table
 from runs import planted, planted_run
 
 

@@ -10,7 +10,7 @@ from recsae.capture.cases import read_cases
 from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
-from recsae.yardstick import (
+from recsae.evaluation.attribute_auc import (
     attribute_table,
     attribute_tasks,
     best_unit_aucs,

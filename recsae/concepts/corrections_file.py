@@ -21,7 +21,7 @@ from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_parquet, write_atomically
-from recsae.scoring import VERIFIED
+from recsae.evaluation.scoring import VERIFIED
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,18 +12,18 @@ import pandas as pd
 
 from recsae.core import columns as C
 from recsae.core.llm.client import LanguageClient
-from recsae.language.embedding import embedding_scores, fit_vectors
-from recsae.language.explaining import Explained, explain
-from recsae.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
-from recsae.language.prompts import DETECT, FUZZ
-from recsae.language.protocol import paper_scores, paper_summary
-from recsae.language.sampling import CaseSampler
-from recsae.paper import activation_levels, draw_sequences
-from recsae.scoring import DEAD, VERIFIED
+from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
+from recsae.evaluation.language.explaining import Explained, explain
+from recsae.evaluation.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
+from recsae.evaluation.language.prompts import DETECT, FUZZ
+from recsae.evaluation.language.recsae_protocol import paper_scores, paper_summary
+from recsae.evaluation.language.sampling import CaseSampler
+from recsae.evaluation.recsae_protocol import activation_levels, draw_sequences
+from recsae.evaluation.scoring import DEAD, VERIFIED
 
 if TYPE_CHECKING:
     from recsae.core.llm.settings import LanguageSettings
-    from recsae.language.embedding import Vectors
+    from recsae.evaluation.language.embedding import Vectors
     from recsae.workspace import Workspace
 
 LABELER = "language model"
@@ -40,7 +40,8 @@ def language_stage(
     work
         A run whose concepts are built and scored.
     vectors
-        For the embedding score; :func:`recsae.language.embedding.fit_vectors` by default.
+        For the embedding score; :func:`recsae.evaluation.language.embedding.fit_vectors` by
+        default.
 
     Returns
     -------

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.files import read_json
+from recsae.evaluation.attribute_auc import NOT_ASKED
+from recsae.evaluation.scoring import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
+from recsae.evaluation.supervised import METHODS
 from recsae.predictability import WAYS
 from recsae.recommender.protocol import find_site
 from recsae.report.concepts import concept_list, described, items_of, label_values
-from recsae.scoring import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
-from recsae.supervised import METHODS
-from recsae.yardstick import NOT_ASKED
 
 if TYPE_CHECKING:
     from recsae.workspace import Workspace

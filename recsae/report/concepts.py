@@ -13,8 +13,8 @@ from recsae.concepts.levels import why
 from recsae.concepts.wording import phrase
 from recsae.core import columns as C
 from recsae.core.files import read_json
-from recsae.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
-from recsae.scoring import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
+from recsae.evaluation.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
+from recsae.evaluation.scoring import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from recsae.core.errors import ArtifactMismatch, LabelerFailed
 from recsae.core.files import digest_of, read_json, write_json
 from recsae.core.llm.server import Answer, ask_one, messages, open_server
-from recsae.language.prompts import VERSION
+from recsae.evaluation.language.prompts import VERSION
 
 if TYPE_CHECKING:
     from recsae.capture.store import Progress

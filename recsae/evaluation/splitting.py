@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.concepts.attributes.probes import class_means, clustered_aucs, discriminants
-from recsae.yardstick import unit_aucs
+from recsae.evaluation.attribute_auc import unit_aucs
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.core import columns as C
-from recsae.language.prompts import ItemTexts, explaining_prompt
-from recsae.language.replies import Explanation, read_explanation
+from recsae.evaluation.language.prompts import ItemTexts, explaining_prompt
+from recsae.evaluation.language.replies import Explanation, read_explanation
 
 if TYPE_CHECKING:
     from recsae.capture.store import Progress
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core.llm.client import LanguageClient
-    from recsae.language.sampling import CaseSampler
-    from recsae.paper import Levels
+    from recsae.evaluation.language.sampling import CaseSampler
+    from recsae.evaluation.recsae_protocol import Levels
 
 N_CONTRAST = 10
 

@@ -1,6 +1,7 @@
 """How much of the scores a few values explain: linear fits of hidden states, judged on others.
 
-Variance is that of the scores, through the matrix of :func:`recsae.named_share.score_metric`.
+Variance is that of the scores, through the matrix of
+:func:`recsae.evaluation.named_share.score_metric`.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ import scipy.sparse
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import balanced_accuracy_bound
-from recsae.hard_negatives import hard_specificity
+from recsae.evaluation.hard_negatives import hard_specificity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

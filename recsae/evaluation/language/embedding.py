@@ -14,8 +14,8 @@ import pandas as pd
 
 from recsae.capture.cases import spread
 from recsae.core import columns as C
-from recsae.language.prompts import ItemTexts
-from recsae.scoring import MIN_POSITIVES, MIN_USERS
+from recsae.evaluation.language.prompts import ItemTexts
+from recsae.evaluation.scoring import MIN_POSITIVES, MIN_USERS
 
 if TYPE_CHECKING:
     import scipy.sparse

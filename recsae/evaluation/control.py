@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import affordable, spread
-from recsae.named_share import score_metric
+from recsae.evaluation.named_share import score_metric
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states, top_of_states
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""RecSAE's own protocol (:mod:`recsae.paper`) with a language model that predicts the levels."""
+"""RecSAE's own protocol with a language model that predicts the levels."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.core import columns as C
-from recsae.language.judging import Trial, judge
-from recsae.language.prompts import LEVEL
-from recsae.paper import score_levels
+from recsae.evaluation.language.judging import Trial, judge
+from recsae.evaluation.language.prompts import LEVEL
+from recsae.evaluation.recsae_protocol import score_levels
 
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.capture.store import Progress
     from recsae.core.llm.client import LanguageClient
-    from recsae.paper import Drawn
+    from recsae.evaluation.recsae_protocol import Drawn
 
 
 def paper_scores(

@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.core.intervals import balanced_accuracy_bound
-from recsae.language.prompts import FUZZ, LEVEL, N_HISTORY, ItemTexts, Prompt, judging_prompt
-from recsae.language.replies import read_levels, read_verdicts
-from recsae.language.sampling import rises
-from recsae.scoring import MIN_USERS
+from recsae.evaluation.language.prompts import (
+    FUZZ,
+    LEVEL,
+    N_HISTORY,
+    ItemTexts,
+    Prompt,
+    judging_prompt,
+)
+from recsae.evaluation.language.replies import read_levels, read_verdicts
+from recsae.evaluation.language.sampling import rises
+from recsae.evaluation.scoring import MIN_USERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.capture.store import Progress
     from recsae.core.llm.client import LanguageClient
-    from recsae.language.sampling import CaseSampler, Rows
+    from recsae.evaluation.language.sampling import CaseSampler, Rows
 
 
 class Trial(NamedTuple):
@@ -143,8 +150,8 @@ def figures(
     ----------
     examples
         First recommendations of the examples that the description was written from. ``ci_low`` is
-        then the lower of two bounds, as in :func:`recsae.scoring.score_concepts`: over all cases,
-        and without those with one of these recommendations.
+        then the lower of two bounds, as in :func:`recsae.evaluation.scoring.score_concepts`: over
+        all cases, and without those with one of these recommendations.
 
     Notes
     -----

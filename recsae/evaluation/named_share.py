@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.approximation import RIDGE, explained
+from recsae.evaluation.explained import RIDGE, explained
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.approximation import explained_by_all, explained_by_one
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import (
     balanced_accuracies,
@@ -24,12 +23,13 @@ from recsae.concepts.attributes.probes import (
     clustered_aucs,
     logistic_probes,
 )
-from recsae.control import Control, control
-from recsae.failings import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
-from recsae.named_share import score_metric
+from recsae.evaluation.attribute_auc import attribute_tasks, best_unit_aucs, task_truth, unit_aucs
+from recsae.evaluation.control import Control, control
+from recsae.evaluation.explained import explained_by_all, explained_by_one
+from recsae.evaluation.named_share import score_metric
+from recsae.evaluation.splitting import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
 from recsae.sae.model import sparse_code
 from recsae.workspace import BASELINES
-from recsae.yardstick import attribute_tasks, best_unit_aucs, task_truth, unit_aucs
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.concepts.attributes.table import ItemAttributes
+    from recsae.evaluation.attribute_auc import Task
     from recsae.workspace import Workspace
-    from recsae.yardstick import Task
 
     Floats = NDArray[np.float64]
     Truth = NDArray[np.bool_]
@@ -95,10 +95,11 @@ def supervised_table(work: Workspace, yardstick: Yardstick | None = None) -> pd.
       ``auc_neurons, auc_random, auc_pca`` the best unit;
     - ``explained_M``: share of score variance that this one value explains;
     - ``lift_M, off_target_M, ndcg_kept_M``: change of the attribute's share in the top 10 after an
-      edit, mean absolute change of the other attributes, NDCG@10 kept; see :mod:`recsae.control`.
-      Missing where scores are not linear in the states. ``share_before`` is the unedited share;
+      edit, mean absolute change of the other attributes, NDCG@10 kept; see
+      :mod:`recsae.evaluation.control`. Missing where scores are not linear in the states.
+      ``share_before`` is the unedited share;
     - ``auc_latents_1`` to ``auc_latents_16, overlap, over_split``, and ``occluded_by,
-      told_apart_auc``: see :mod:`recsae.failings`.
+      told_apart_auc``: see :mod:`recsae.evaluation.splitting`.
     """
     yardstick = yardstick or yardstick_of(work)
     return _table(work, yardstick, _control(work, yardstick))

@@ -1,0 +1,1 @@
+"""Are labels true, is a dictionary any good? Imports ``sae`` and ``concepts``."""

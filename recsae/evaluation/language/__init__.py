@@ -1,0 +1,1 @@
+"""A language model as labeler and as judge."""
