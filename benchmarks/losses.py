@@ -62,11 +62,11 @@ def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     """Train with each loss, measure on held-out users."""
     from recsae.evaluation.named_share import score_metric
     from recsae.evaluation.reconstruction import heldout_accuracy
-    from recsae.run import Run
+    from recsae.run.record import Run
+    from recsae.run.workspace import Workspace
     from recsae.sae.model import make_config
     from recsae.sae.quality import quality
     from recsae.whatif import open_run
-    from recsae.workspace import Workspace
 
     for run in runs:
         work = Workspace(Run(run), open_run(run).recommender, None)

@@ -23,7 +23,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     from recsae import load_recommender
     from recsae.core.files import read_json
     from recsae.pipeline import run_pipeline
-    from recsae.run import RunConfig
+    from recsae.run.record import RunConfig
 
     path = folder / f"{name}.pth"
     recommender = load_recommender(path, trust=True)

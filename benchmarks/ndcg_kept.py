@@ -22,12 +22,12 @@ import click
 def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     """Train on the run's construction states, measure on its held-out ones."""
     from recsae.evaluation.reconstruction import heldout_accuracy
-    from recsae.run import Run
+    from recsae.run.record import Run
+    from recsae.run.workspace import Workspace
     from recsae.sae.model import make_config
     from recsae.sae.quality import quality
     from recsae.sae.train import train_sae
     from recsae.whatif import open_run
-    from recsae.workspace import Workspace
 
     work = Workspace(Run(run), open_run(run).recommender, None)
     if work.head is None:

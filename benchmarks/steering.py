@@ -23,10 +23,10 @@ import numpy as np
 def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     """Tune towards each value, print as it goes."""
     from recsae.goals import goal_of
-    from recsae.run import Run
+    from recsae.run.record import Run
+    from recsae.run.workspace import Workspace
     from recsae.tune import tune
     from recsae.whatif import open_run
-    from recsae.workspace import Workspace
 
     opened = open_run(run)
     work = Workspace(Run(run), opened.recommender, None)

@@ -21,8 +21,8 @@ import pandas as pd
 from recsae.sae.matching import SAME, best_by_direction
 
 if TYPE_CHECKING:
+    from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE, Codes, SAEConfig
-    from recsae.workspace import Workspace
 
 PLANTED = {"n_users": 1500, "n_items": 600, "n_concepts": 24, "width": 32}
 HEAD = """# Kinds of SAE
@@ -102,9 +102,9 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
 def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Iterator[str]:
     """One row for each kind of SAE and each baseline."""
     from recsae.evaluation.attribute_auc import attribute_table
-    from recsae.run import Run
+    from recsae.run.record import Run
+    from recsae.run.workspace import BASELINES, Workspace
     from recsae.whatif import open_run
-    from recsae.workspace import BASELINES, Workspace
 
     work = Workspace(Run(folder), open_run(folder).recommender, None)
     base = work.sae.config.model_copy(update={"n_samples": samples, "seed": 0})

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore as ActivationStore
     from recsae.concepts.dictionary import build_concepts as build_concepts
     from recsae.evaluation.scoring import score_concepts as score_concepts
-    from recsae.loaded import load_run as load_run
     from recsae.recommender.plugins import load_recommender as load_recommender
     from recsae.recommender.protocol import Recommender as Recommender
     from recsae.report import write_report as write_report
+    from recsae.run.tables import load_run as load_run
     from recsae.sae.editing import steer as steer
     from recsae.sae.model import SAE as SAE
     from recsae.sae.model import SAEConfig as SAEConfig
@@ -34,7 +34,7 @@ _HOME = {
     "score_concepts": "evaluation.scoring",
     "steer": "sae.editing",
     "write_report": "report",
-    "load_run": "loaded",
+    "load_run": "run.tables",
 }
 __all__ = list(_HOME)
 __version__ = "0.1.0"

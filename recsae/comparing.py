@@ -16,7 +16,7 @@ from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.evaluation.scoring import VERIFIED
 from recsae.inspection import STATUSES
-from recsae.loaded import LoadedRun, load_run
+from recsae.run.tables import LoadedRun, load_run
 from recsae.sae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one
 from recsae.sae.model import SAE, sparse_code
 from recsae.whatif import open_run

@@ -23,7 +23,7 @@ from recsae.sae.statistics import Intervention
 from recsae.scorers import thinned
 
 if TYPE_CHECKING:
-    from recsae.workspace import Workspace
+    from recsae.run.workspace import Workspace
 
 N_STEERED, MIN_STEERED_USERS = 6, 10
 MAX_POSITIONS, MIN_POSITIONS = 20_000, 200

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recsae.goals import Goal
+    from recsae.run.workspace import Workspace
     from recsae.whatif import OpenRun
-    from recsae.workspace import Workspace
 
 MAX_LOSS, MAX_LOSS_POPULARITY, N_GOALS = 0.01, 0.02, 2
 LOWEST, HIGHEST = 0.01, 0.5

@@ -9,7 +9,7 @@ from recsae.concepts.corrections import REJECTED
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import read_parquet
-from recsae.loaded import load_run
+from recsae.run.tables import load_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,8 +31,8 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
 
     from recsae.capture.windows import windows_of
     from recsae.recommender.sequences import split_users
-    from recsae.run import RunConfig
-    from recsae.workspace import default_latents
+    from recsae.run.record import RunConfig
+    from recsae.run.workspace import default_latents
 
     site = recommender.sites()[0]
     held = split_users(recommender.sequences())

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.frontier import Outcome
     from recsae.recommender.protocol import EvaluationCases
+    from recsae.run.workspace import Workspace
     from recsae.sae.statistics import Intervention
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
-    from recsae.workspace import Workspace
 
     Floats = NDArray[np.float64]
     Targets = dict[str, NDArray[np.bool_]]

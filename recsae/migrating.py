@@ -10,7 +10,7 @@ import numpy as np
 from recsae.comparing import match_runs
 from recsae.core import columns as C
 from recsae.evaluation.scoring import VERIFIED
-from recsae.loaded import load_run
+from recsae.run.tables import load_run
 from recsae.sae.statistics import Intervention, Statistics
 from recsae.steering_file import Steering, load_steering
 

@@ -14,10 +14,10 @@ from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import write_json, write_parquet
 from recsae.evaluation import evidence
-from recsae.run import Run, RunConfig, versions
+from recsae.run.record import Run, RunConfig, versions
+from recsae.run.workspace import Workspace
 from recsae.sae import statistics as interventions
 from recsae.sae.quality import quality
-from recsae.workspace import Workspace
 
 if TYPE_CHECKING:
     from recsae.capture.store import Progress

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.frontier import Steered
-    from recsae.workspace import Workspace
+    from recsae.run.workspace import Workspace
 
     Floats = NDArray[np.float64]
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.frontier import Outcome, Point, Steered
     from recsae.goals import Goal
+    from recsae.run.workspace import Workspace
     from recsae.tuning import TuningPath
     from recsae.whatif import OpenRun
-    from recsae.workspace import Workspace
 
 MIN_CASES = 500
 ENDS, ROUGHLY, BEYOND = 4, 4, 1.2

@@ -15,8 +15,8 @@ from recsae.sae.editing import active_latents
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.recommender.protocol import Recommender
+    from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
-    from recsae.workspace import Workspace
 
     Edit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -21,10 +21,10 @@ from recsae.evaluation.scoring import distinct, score_concepts, verified_latents
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
-from recsae.run import Run, RunConfig
+from recsae.run.record import Run, RunConfig
+from recsae.run.workspace import Workspace, default_latents
 from recsae.sae.model import make_config
 from recsae.sae.quality import quality
-from recsae.workspace import Workspace, default_latents
 
 if TYPE_CHECKING:
     import scipy.sparse

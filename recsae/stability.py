@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from recsae.capture.store import ActivationStore, Progress
+    from recsae.run.workspace import Workspace
     from recsae.sae.baselines import LinearCode
     from recsae.sae.model import SAE
-    from recsae.workspace import Workspace
 
 FOLDER = "stability"
 SEEDS, HALVES, CHANCE = "seeds", "halves", "chance"

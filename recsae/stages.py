@@ -23,9 +23,9 @@ from recsae.evaluation.scoring import (
     score_concepts,
     verified_latents,
 )
+from recsae.run.workspace import BASELINES, Workspace
 from recsae.sae.baselines import LinearCode, random_directions
 from recsae.sae.model import Codes, sparse_code
-from recsae.workspace import BASELINES, Workspace
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

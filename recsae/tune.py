@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.frontier import Counted, Steered
     from recsae.goals import Goal
+    from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
     from recsae.scorers import Nearby
     from recsae.tuning import TuningPath
     from recsae.whatif import OpenRun
-    from recsae.workspace import Workspace
 
 MIN_FITTED, N_TRIED, MIN_USERS = 200, 13, 10
 SLACK = 0.2

@@ -18,11 +18,11 @@ from recsae.evaluation.scoring import verified_latents
 from recsae.recommender.metrics import top_of_scores
 from recsae.recommender.protocol import hides_history
 from recsae.recommender.sequences import pad
-from recsae.run import Run
+from recsae.run.record import Run
+from recsae.run.settings import open_recommender
 from recsae.sae.editing import steer, turning
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Intervention, Statistics, parse_intervention
-from recsae.settings import open_recommender
 from recsae.steering_file import Steering
 
 if TYPE_CHECKING:

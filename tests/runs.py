@@ -17,7 +17,7 @@ from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.pipeline import run_pipeline
 from recsae.recommender.sequences import pad
-from recsae.run import RunConfig
+from recsae.run.record import RunConfig
 from recsae.testing.planted import PlantedRecommender
 from recsae.whatif import attached
 

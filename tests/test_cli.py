@@ -17,7 +17,7 @@ import recbole_kit
 import recsae
 from recsae.recommender.plugins import load_recommender
 from recsae.report import read_report
-from recsae.run import Run
+from recsae.run.record import Run
 from runs import RECBOLE, checkpoint, command, copy_of, first_output, recbole_run, settings
 from test_report_browser import CHROMIUM, browse, requests
 

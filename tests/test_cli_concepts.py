@@ -9,9 +9,9 @@ import pytest
 from recsae.core.files import write_arrays
 from recsae.evaluation.evidence import evidence_stage
 from recsae.profiles import Profiler
-from recsae.run import Run
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from recsae.whatif import open_run
-from recsae.workspace import Workspace
 from runs import command, copy_of, recbole_run
 
 

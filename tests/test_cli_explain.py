@@ -7,9 +7,9 @@ import pytest
 pytest.importorskip("recbole")
 
 from recsae.cli.explaining import _titled
-from recsae.loaded import load_run
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.sequences import pad
+from recsae.run.tables import load_run
 from runs import checkpoint, command, recbole_run
 
 

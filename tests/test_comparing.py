@@ -19,7 +19,7 @@ from recsae.core.errors import ArtifactMismatch, CannotOpenModel
 from recsae.core.files import read_json, write_json, write_parquet
 from recsae.pipeline import run_pipeline
 from recsae.recommender.catalog import build_catalog
-from recsae.run import RunConfig
+from recsae.run.record import RunConfig
 from recsae.sae.model import SAE, make_config
 from runs import CONFIG, copy_of, planted, planted_run
 

@@ -7,9 +7,9 @@ import pytest
 
 import toy
 from recsae.evaluation.control import control
-from recsae.run import Run
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
-from recsae.workspace import Workspace
 from runs import planted, planted_run
 
 

@@ -20,7 +20,7 @@ from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.files import write_arrays, write_parquet
 from recsae.pipeline import run_pipeline
-from recsae.run import Run
+from recsae.run.record import Run
 from runs import CONFIG, copy_of, planted, planted_run
 
 NAMES = ["Horror", "Sci-Fi", "Horror", "1990s", "Drama", "Drama"]

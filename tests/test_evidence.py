@@ -17,8 +17,8 @@ from recsae.evaluation.evidence import (
     fire_together,
     firing,
 )
-from recsae.run import Run
-from recsae.workspace import Workspace
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from runs import planted, planted_run
 from toy import cases, random_cases, sparse
 

@@ -11,8 +11,8 @@ from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
 from recsae.goal_stage import _goals, _values, goal_stage
-from recsae.run import Run
-from recsae.workspace import Workspace
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from runs import planted, planted_open, planted_run, recbole_run
 
 

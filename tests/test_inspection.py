@@ -15,8 +15,8 @@ from recsae.inspection import STATUSES, concept_rows, inspection, latent_facts, 
 from recsae.recommender.plugins import PluginState
 from recsae.recommender.sequences import split_users
 from recsae.report.schema import Report
-from recsae.run import Run
-from recsae.workspace import Workspace
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from runs import copy_of, planted, planted_run
 from toy import user_table
 

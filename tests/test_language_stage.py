@@ -15,8 +15,8 @@ from recsae.core.llm.settings import LanguageSettings
 from recsae.evaluation.scoring import VERIFIED
 from recsae.language import stage
 from recsae.language.stage import LABELER, best_latents, label_rows, language_stage
-from recsae.run import Run
-from recsae.workspace import Workspace
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 
 
 @pytest.fixture(autouse=True)

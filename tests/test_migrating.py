@@ -11,7 +11,7 @@ from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_parquet, write_parquet
 from recsae.migrating import Counterpart, _carried, migrate
-from recsae.run import Run
+from recsae.run.record import Run
 from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Intervention, Statistics

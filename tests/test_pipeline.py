@@ -21,13 +21,13 @@ from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
 from recsae.core.files import read_json
 from recsae.evaluation.reconstruction import evaluate, insert_reconstruction
-from recsae.loaded import load_run
 from recsae.pipeline import run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.recommender.sequences import pad, split_users
 from recsae.report import read_report
 from recsae.report.schema import SCHEMA_FILE
-from recsae.run import STAGES, Run, RunConfig
+from recsae.run.record import STAGES, Run, RunConfig
+from recsae.run.tables import load_run
 from recsae.sae.model import SAE
 from recsae.testing.planted import PlantedRecommender
 from runs import CONFIG, copy_of, planted, planted_run

@@ -10,8 +10,8 @@ import pytest
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.predictability import WAYS, Change, _agrees, _rank_correlation, predictability
-from recsae.run import Run
-from recsae.workspace import Workspace
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from runs import command, planted, planted_run, recbole_run
 
 

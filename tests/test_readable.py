@@ -7,8 +7,8 @@ import pytest
 
 from recsae.concepts.attributes.learnable import LEARNABLE, readable
 from recsae.concepts.attributes.values import item_attributes
-from recsae.run import Run
-from recsae.workspace import Workspace
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from runs import planted, planted_run
 
 

@@ -15,7 +15,7 @@ import recsae.pipeline
 from recsae.cli import group
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report
-from recsae.run import RunConfig
+from recsae.run.record import RunConfig
 from recsae.testing import PlantedRecommender
 from runs import checkpoint, command, copy_of, recbole_run
 

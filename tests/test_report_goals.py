@@ -9,7 +9,6 @@ import pytest
 import runs
 from recsae import alternatives, predictability
 from recsae.core.files import read_json
-from recsae.loaded import load_run
 from recsae.report import read_report, write_report
 from recsae.report.build import goals_block
 from recsae.report.goal_figures import apart, goal_figures
@@ -27,6 +26,7 @@ from recsae.report.goal_words import (
 from recsae.report.page import page
 from recsae.report.schema import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
+from recsae.run.tables import load_run
 from test_report import HOSTILE, make_plain, make_report
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.files import read_json
-from recsae.run import STAGES, Run, RunConfig
+from recsae.run.record import STAGES, Run, RunConfig
 
 CONFIG = RunConfig(checkpoint="x.pth")
 

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 import toy
-from recsae.run import Run
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE, make_config
 from recsae.sae.statistics import Intervention
 from recsae.scorers import HeadScorer, RunningScorer, activations, linearised, n_scored, scorer_of
-from recsae.workspace import Workspace
 from runs import planted, planted_run
 
 PART = slice(3, 40)

@@ -11,11 +11,11 @@ from recsae.evaluation.explained import explained
 from recsae.evaluation.named_share import score_metric
 from recsae.evaluation.reconstruction import heldout_accuracy
 from recsae.recommender.plugins import load_recommender
-from recsae.run import Run, RunConfig
+from recsae.run.record import Run, RunConfig
+from recsae.run.workspace import Workspace
 from recsae.sites import named_edit, recommend, scan_sites
 from recsae.stages import share_on_halves
 from recsae.testing.planted import PlantedRecommender
-from recsae.workspace import Workspace
 from runs import checkpoint, planted
 
 SMALL = RunConfig(latents=48, k=4, construction_positions=3000, heldout_positions=1000)

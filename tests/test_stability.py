@@ -10,7 +10,8 @@ from recsae import stability
 from recsae.capture.store import SEQUENCE, STATES
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.run import Run
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from recsae.stability import (
     LEVELS,
     Beside,
@@ -20,7 +21,6 @@ from recsae.stability import (
     shares,
     stability_stage,
 )
-from recsae.workspace import Workspace
 from runs import copy_of, planted, planted_run
 
 # -- shares by hand --------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
 from recsae.evaluation.scoring import MEANING
 from recsae.recommender.sequences import split_users
-from recsae.run import Run
-from recsae.workspace import Workspace
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from runs import planted, planted_run
 
 CODES = ("sae", "neurons", "random", "pca")

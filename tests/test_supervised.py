@@ -13,8 +13,8 @@ from recsae.evaluation.supervised import (
     supervised_table,
     yardstick_of,
 )
-from recsae.run import Run
-from recsae.workspace import Workspace
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from runs import planted, planted_run
 
 

@@ -9,11 +9,11 @@ from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.frontier import BUDGETS, Steered, curve, outcome
 from recsae.goals import Goal, goal_of
 from recsae.popularity import popularity_goal, popularity_of
-from recsae.run import Run
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from recsae.sae.editing import steer
 from recsae.sae.statistics import Intervention
 from recsae.tune import _refined, tune
-from recsae.workspace import Workspace
 from runs import planted, planted_open, planted_run
 
 

@@ -62,7 +62,7 @@ def explain(
 ) -> None:
     """Say why an item stands where it stands in a list: which concepts, from which history."""
     from recsae import explanation
-    from recsae.loaded import load_run
+    from recsae.run.tables import load_run
     from recsae.whatif import ask, open_run
 
     if (user is None) == (sequence is None):

@@ -58,7 +58,7 @@ def concepts(
 def _edit(folder: Path, as_json: bool) -> None:
     from recsae.concepts.corrections import FILE
     from recsae.concepts.corrections_file import changes, prepare
-    from recsae.loaded import load_run
+    from recsae.run.tables import load_run
 
     load_run(folder)  # says so if there is none
     remark = prepare(folder)
@@ -138,7 +138,7 @@ def _show_case(case: dict[str, Any]) -> None:
 def report(folder: Path, redact_users: bool) -> None:
     """Rebuild report.html, card.md and concepts.csv from report.json."""
     from recsae.report import write_report
-    from recsae.run import RECORD, Run
+    from recsae.run.record import RECORD, Run
 
     click.echo(f"Report: {write_report(None, folder, redact_users=redact_users)}")
     if (folder / RECORD).exists():

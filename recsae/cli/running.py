@@ -12,7 +12,7 @@ from recsae.console import PATH, progress_bar
 from recsae.core.distributed import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from recsae.run import RunConfig
+    from recsae.run.record import RunConfig
 
 
 @click.command()
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=2020, show_default=True)
 def demo(out: Path, seed: int) -> None:
     """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
-    from recsae.run import RunConfig
+    from recsae.run.record import RunConfig
 
     checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
     _ranks().from_first(lambda: _demo_checkpoint(checkpoint, seed))
@@ -78,7 +78,7 @@ def run(
     checkpoint: Path, out: Path, trust: bool, device: str, config_file: Path | None, **options: Any
 ) -> None:
     """Open CHECKPOINT, train an SAE, build and test concepts, write the report."""
-    from recsae.settings import read_settings
+    from recsae.run.settings import read_settings
 
     config = read_settings(checkpoint, options, config_file)
     _run(config, out, trust=trust, device=device)
@@ -90,7 +90,7 @@ def _ranks() -> Ranks:
 
 
 def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
-    from recsae.run import Run
+    from recsae.run.record import Run
 
     page, ranks = out / "report.html", _ranks()
     known = (out / "run.json").exists
@@ -100,7 +100,7 @@ def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
             click.echo(f"Report: {page}")
         return
     from recsae.pipeline import run_pipeline
-    from recsae.settings import open_recommender
+    from recsae.run.settings import open_recommender
 
     if sys.stderr.isatty() and ranks.is_first:
         click.echo(f"Opening {config.checkpoint} ...", err=True)

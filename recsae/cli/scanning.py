@@ -50,7 +50,7 @@ def sites(
     """
     from tempfile import TemporaryDirectory
 
-    from recsae.settings import open_recommender, read_settings
+    from recsae.run.settings import open_recommender, read_settings
 
     sizes = {"construction_positions": positions, "heldout_positions": positions // 3}
     config = read_settings(checkpoint, {**options, **sizes}, None)

@@ -13,8 +13,8 @@ from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from recsae.goals import Goal
+    from recsae.run.workspace import Workspace
     from recsae.whatif import OpenRun
-    from recsae.workspace import Workspace
 
 
 WAYS = (

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from recsae.run.workspace import Workspace
     from recsae.steering_file import Steering
     from recsae.whatif import OpenRun
-    from recsae.workspace import Workspace
 
 
 N_WRONG = 10
@@ -141,8 +141,8 @@ def _show(found: dict[str, Any], carried: dict[str, Any]) -> None:
 
 def workspace_of(opened: OpenRun) -> Workspace:
     """States, activations and scores of an opened run."""
-    from recsae.run import Run
-    from recsae.workspace import Workspace
+    from recsae.run.record import Run
+    from recsae.run.workspace import Workspace
 
     return Workspace(Run(opened.folder), opened.recommender, None)
 
@@ -240,7 +240,7 @@ def _shown(value: Any) -> Any:
 
 
 def _list(folder: Path, as_json: bool) -> None:
-    from recsae.run import Run
+    from recsae.run.record import Run
     from recsae.steering_file import described, load_steering, steering_files
 
     Run(folder)  # refuses what is no run

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.concepts.labeler import Predictions
-    from recsae.workspace import Workspace
+    from recsae.run.workspace import Workspace
 
 TABLES = ("firing.parquet", "together.parquet", "counterexamples.parquet")
 MISSED, UNEXPECTED = "missed", "unexpected"

@@ -28,8 +28,8 @@ from recsae.evaluation.control import Control, control
 from recsae.evaluation.explained import explained_by_all, explained_by_one
 from recsae.evaluation.named_share import score_metric
 from recsae.evaluation.splitting import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
+from recsae.run.workspace import BASELINES
 from recsae.sae.model import sparse_code
-from recsae.workspace import BASELINES
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.concepts.attributes.table import ItemAttributes
     from recsae.evaluation.attribute_auc import Task
-    from recsae.workspace import Workspace
+    from recsae.run.workspace import Workspace
 
     Floats = NDArray[np.float64]
     Truth = NDArray[np.bool_]

@@ -24,7 +24,7 @@ from recsae.evaluation.scoring import DEAD, VERIFIED
 if TYPE_CHECKING:
     from recsae.core.llm.settings import LanguageSettings
     from recsae.evaluation.language.embedding import Vectors
-    from recsae.workspace import Workspace
+    from recsae.run.workspace import Workspace
 
 LABELER = "language model"
 ByLatent = dict[int, Any]

@@ -15,7 +15,7 @@ from recsae.recommender.protocol import find_site
 from recsae.report.concepts import concept_list, described, items_of, label_values
 
 if TYPE_CHECKING:
-    from recsae.workspace import Workspace
+    from recsae.run.workspace import Workspace
 
 FIGURES = ("scoring", "accuracy", "steering", "goals", "supervised", "stability", "language")
 MEASURES = ("auc", "auc_low", "balanced_accuracy", "explained", "lift", "off_target", "ndcg_kept")

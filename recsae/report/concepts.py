@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recsae.recommender.catalog import ItemCatalog
-    from recsae.workspace import Workspace
+    from recsae.run.workspace import Workspace
 
 N_BINS = 12
 SCORES = (

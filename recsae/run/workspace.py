@@ -20,7 +20,7 @@ from recsae.core.files import read_parquet
 from recsae.evaluation.scoring import MIN_POSITIVES, verified_latents
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
-from recsae.run import Run, RunConfig
+from recsae.run.record import Run, RunConfig
 from recsae.sae.baselines import LinearCode, neurons, pca, random_directions
 from recsae.sae.model import SAE, Codes, SAEConfig, make_config, sparse_code
 from recsae.sae.train import train_sae

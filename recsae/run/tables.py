@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.files import read_json
-from recsae.run import Run
+from recsae.run.record import Run
 
 if TYPE_CHECKING:
     import pandas as pd
