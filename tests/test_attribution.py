@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from recent import BIAS, LONGEST, OUT, attached, preactivations_of, small_sae, state_of
-from recsae.attribution import BIAS as OF_MODEL
-from recsae.attribution import LEFT_OUT, OFFSET, above_mean, explain_score
+from recsae.attribution.score_terms import BIAS as OF_MODEL
+from recsae.attribution.score_terms import LEFT_OUT, OFFSET, above_mean, explain_score
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.recommender.sequences import pad
 from toy import UserTable, catalog, sequences

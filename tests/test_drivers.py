@@ -16,9 +16,15 @@ from recent import (
     small_sae,
     state_of,
 )
-from recsae import drivers
+from recsae.attribution import drivers
+from recsae.attribution.drivers import (
+    Agreement,
+    agreement,
+    integrate_latents,
+    integrate_score,
+    leave_out,
+)
 from recsae.core.errors import CannotOpenModel, InvalidInput
-from recsae.drivers import Agreement, agreement, integrate_latents, integrate_score, leave_out
 from recsae.recommender.sequences import pad
 from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from recent import LONGEST, Recent, attached, small_sae
-from recsae.attribution import explain_score
+from recsae.attribution.drivers import agreement, integrate_latents, integrate_score, leave_out
+from recsae.attribution.explain import explain
+from recsae.attribution.score_terms import explain_score
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.drivers import agreement, integrate_latents, integrate_score, leave_out
-from recsae.explanation import explain
 from recsae.recommender.sequences import pad
 from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender

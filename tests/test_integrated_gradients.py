@@ -15,14 +15,14 @@ from recent import (
     Recent,
     attached,
 )
-from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.integrated_gradients import (
+from recsae.attribution.integrated_gradients import (
     BASELINES,
     baseline_vectors,
     integrate,
     reads_vectors,
     vectors_of,
 )
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.sequences import is_heldout, pad
 from recsae.testing import PlantedRecommender
 

@@ -6,8 +6,8 @@ import torch
 pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, small_checkpoint
+from recsae.attribution.integrated_gradients import baseline_vectors, integrate, vectors_of
 from recsae.core.errors import CannotOpenModel
-from recsae.integrated_gradients import baseline_vectors, integrate, vectors_of
 from recsae.recommender.protocol import ReadsVectors
 from recsae.recommender.sequences import Batch, pad
 from recsae_recbole.opening import open_checkpoint

@@ -13,7 +13,7 @@ from recsae.core.errors import InvalidInput
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsae.explanation import Drivers, Explanation
+    from recsae.attribution.explain import Drivers, Explanation
     from recsae.recommender.catalog import ItemCatalog
 
 N_HISTORY, WIDTH = 10, 48
@@ -61,7 +61,7 @@ def explain(
     as_json: bool,
 ) -> None:
     """Say why an item stands where it stands in a list: which concepts, from which history."""
-    from recsae import explanation
+    from recsae.attribution import explain as explanation
     from recsae.run.tables import load_run
     from recsae.whatif import ask, open_run
 

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from recsae.attribution import ScoreTerms, explain_score
-from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.drivers import (
+from recsae.attribution.drivers import (
     Agreement,
     LeftOut,
     agreement,
@@ -18,11 +16,13 @@ from recsae.drivers import (
     integrate_score,
     leave_out,
 )
+from recsae.attribution.score_terms import ScoreTerms, explain_score
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.integrated_gradients import Baseline, Integrated
+    from recsae.attribution.integrated_gradients import Baseline, Integrated
     from recsae.recommender.protocol import Recommender
     from recsae.recommender.sequences import Batch
     from recsae.sae.model import SAE
@@ -110,8 +110,8 @@ def explain(
     latents
         Latents to ask about besides the ``n_latents`` that add most to the score.
     method, baseline
-        How to ask; see :mod:`recsae.drivers` and
-        :func:`recsae.integrated_gradients.baseline_vectors`.
+        How to ask; see :mod:`recsae.attribution.drivers` and
+        :func:`recsae.attribution.integrated_gradients.baseline_vectors`.
 
     Raises
     ------

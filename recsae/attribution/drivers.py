@@ -1,7 +1,7 @@
 """Which items of a history drive a latent or an item's score, asked in two ways.
 
 Leaving an item out is exact, but the history is then another one, a place shorter. Gradients keep
-the history and move the items' vectors; see :mod:`recsae.integrated_gradients`.
+the history and move the items' vectors; see :mod:`recsae.attribution.integrated_gradients`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsae.attribution import above_mean
-from recsae.core.errors import InvalidInput
-from recsae.integrated_gradients import (
+from recsae.attribution.integrated_gradients import (
     Baseline,
     Integrated,
     baseline_vectors,
@@ -22,6 +20,8 @@ from recsae.integrated_gradients import (
     reads_vectors,
     vectors_of,
 )
+from recsae.attribution.score_terms import above_mean
+from recsae.core.errors import InvalidInput
 from recsae.recommender.sequences import Batch, pad
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def integrate_latents(
     CannotOpenModel
         The model cannot be given vectors in place of items.
     InvalidInput, NotEnoughData
-        See :func:`recsae.integrated_gradients.baseline_vectors`.
+        See :func:`recsae.attribution.integrated_gradients.baseline_vectors`.
     """
 
     def numbers(states: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""Why one item has its score after one history. Imports ``sae``."""
