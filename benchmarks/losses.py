@@ -66,7 +66,7 @@ def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     from recsae.run.workspace import Workspace
     from recsae.sae.model import make_config
     from recsae.sae.quality import quality
-    from recsae.whatif import open_run
+    from recsae.steering.lists import open_run
 
     for run in runs:
         work = Workspace(Run(run), open_run(run).recommender, None)

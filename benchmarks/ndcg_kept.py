@@ -27,7 +27,7 @@ def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     from recsae.sae.model import make_config
     from recsae.sae.quality import quality
     from recsae.sae.train import train_sae
-    from recsae.whatif import open_run
+    from recsae.steering.lists import open_run
 
     work = Workspace(Run(run), open_run(run).recommender, None)
     if work.head is None:

@@ -22,11 +22,11 @@ import numpy as np
 @click.option("--limit", default=20, show_default=True, help="Most frequent values.")
 def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     """Tune towards each value, print as it goes."""
-    from recsae.goals import goal_of
     from recsae.run.record import Run
     from recsae.run.workspace import Workspace
-    from recsae.tune import tune
-    from recsae.whatif import open_run
+    from recsae.steering.lists import open_run
+    from recsae.steering.tuning.goals import goal_of
+    from recsae.steering.tuning.tune import tune
 
     opened = open_run(run)
     work = Workspace(Run(run), opened.recommender, None)
@@ -54,8 +54,8 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
 
 
 def _print_popularity(opened: Any, work: Any) -> None:
-    from recsae.popularity import popularity_goal, popularity_of
-    from recsae.tune import tune
+    from recsae.steering.tuning.popularity import popularity_goal, popularity_of
+    from recsae.steering.tuning.tune import tune
 
     counts = popularity_of(work.construction)
     goal = popularity_goal(counts, opened.recommender.catalog.recommendable, more=False)
@@ -69,8 +69,8 @@ def _print_popularity(opened: Any, work: Any) -> None:
 
 
 def _print_unlearning(opened: Any, work: Any, name: str) -> None:
-    from recsae.goals import goal_of
-    from recsae.tune import tune
+    from recsae.steering.tuning.goals import goal_of
+    from recsae.steering.tuning.tune import tune
 
     found = tune(opened, work, goal_of(opened, (), (), (name,)), 0.05).found
     click.echo(f"\nNever {name}, what still leaks (NDCG@10 without those who go on to it):\n")

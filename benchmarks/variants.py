@@ -104,7 +104,7 @@ def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Itera
     from recsae.evaluation.attribute_auc import attribute_table
     from recsae.run.record import Run
     from recsae.run.workspace import BASELINES, Workspace
-    from recsae.whatif import open_run
+    from recsae.steering.lists import open_run
 
     work = Workspace(Run(folder), open_run(folder).recommender, None)
     base = work.sae.config.model_copy(update={"n_samples": samples, "seed": 0})

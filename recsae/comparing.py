@@ -19,7 +19,7 @@ from recsae.inspection import STATUSES
 from recsae.run.tables import LoadedRun, load_run
 from recsae.sae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one
 from recsae.sae.model import SAE, sparse_code
-from recsae.whatif import open_run
+from recsae.steering.lists import open_run
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -17,10 +17,10 @@ from recsae.evaluation.reconstruction import (
     insert_reconstruction,
 )
 from recsae.evaluation.scoring import VERIFIED
-from recsae.measured import at_positions, steered_lists
 from recsae.recommender.protocol import evaluation_cases
 from recsae.sae.statistics import Intervention
-from recsae.scorers import thinned
+from recsae.steering.effects import at_positions, steered_lists
+from recsae.steering.steered_scores import thinned
 
 if TYPE_CHECKING:
     from recsae.run.workspace import Workspace

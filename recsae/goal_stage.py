@@ -10,18 +10,18 @@ import numpy as np
 from recsae.concepts.attributes.values import own_columns
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import plain
-from recsae.goals import goal_of
-from recsae.popularity import popularity_goal, popularity_of
-from recsae.predictability import predictability
-from recsae.tune import IN_BRIEF, tune
-from recsae.whatif import attached
+from recsae.steering.label_check import predictability
+from recsae.steering.lists import attached
+from recsae.steering.tuning.goals import goal_of
+from recsae.steering.tuning.popularity import popularity_goal, popularity_of
+from recsae.steering.tuning.tune import IN_BRIEF, tune
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from recsae.goals import Goal
     from recsae.run.workspace import Workspace
-    from recsae.whatif import OpenRun
+    from recsae.steering.lists import OpenRun
+    from recsae.steering.tuning.goals import Goal
 
 MAX_LOSS, MAX_LOSS_POPULARITY, N_GOALS = 0.01, 0.02, 2
 LOWEST, HIGHEST = 0.01, 0.5
@@ -40,10 +40,11 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``goals``: what :func:`recsae.tune.tune` found for each, beside other ways only where the
-        model need not be run for every case; ``skipped``: goals that could not be tried, and why;
-        ``check``: the summary of :func:`recsae.predictability.predictability`, None with the reason
-        in ``check_skipped`` where it cannot be made.
+        ``goals``: what :func:`recsae.steering.tuning.tune.tune` found for each, beside other ways
+        only where the model need not be run for every case; ``skipped``: goals that could not be
+        tried, and why; ``check``: the summary of
+        :func:`recsae.steering.label_check.predictability`, None with the reason in
+        ``check_skipped`` where it cannot be made.
     """
     found: dict[str, Any] = {"goals": [], "skipped": {}, "check": None, "check_skipped": None}
     if getattr(work.recommender, "max_positions", None):

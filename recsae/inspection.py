@@ -188,7 +188,7 @@ def item_latents(folder: Path, item: str) -> dict[str, list[dict[str, Any]]]:
     are latents that are active significantly more often where it is the last item than elsewhere.
     """
     from recsae.profiles import FALSE_DISCOVERIES, Profiler, records
-    from recsae.whatif import open_run
+    from recsae.steering.lists import open_run
 
     opened = open_run(folder)
     internal = opened.recommender.catalog.internal(item)

@@ -12,7 +12,7 @@ from recsae.core import columns as C
 from recsae.evaluation.scoring import VERIFIED
 from recsae.run.tables import load_run
 from recsae.sae.statistics import Intervention, Statistics
-from recsae.steering_file import Steering, load_steering
+from recsae.steering.files import Steering, load_steering
 
 if TYPE_CHECKING:
     import pandas as pd

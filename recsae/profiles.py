@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.store import ActivationStore
     from recsae.recommender.sequences import Sequences
-    from recsae.whatif import OpenRun
+    from recsae.steering.lists import OpenRun
 
 LATENTS = "latents"
 FALSE_DISCOVERIES = 0.05

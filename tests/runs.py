@@ -18,8 +18,8 @@ from recsae.core import columns as C
 from recsae.pipeline import run_pipeline
 from recsae.recommender.sequences import pad
 from recsae.run.record import RunConfig
+from recsae.steering.lists import attached
 from recsae.testing.planted import PlantedRecommender
-from recsae.whatif import attached
 
 CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
 RECBOLE = {"latents": 128, "samples": 150_000, "chance_directions": 50}

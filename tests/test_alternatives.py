@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.alternatives import (
+from recsae.sae.editing import make_edit
+from recsae.sae.model import SAE, make_config
+from recsae.steering.steered_scores import HeadScorer, Nearby, activations
+from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
     LATENTS,
     REBUILT,
@@ -15,11 +18,8 @@ from recsae.alternatives import (
     directions_to,
     find_ways,
 )
-from recsae.goals import Goal
-from recsae.sae.editing import make_edit
-from recsae.sae.model import SAE, make_config
-from recsae.scorers import HeadScorer, Nearby, activations
-from recsae.tuning import natural_path, temperature_of
+from recsae.steering.tuning.goals import Goal
+from recsae.steering.tuning.path import natural_path, temperature_of
 from test_tuning import FIRST, WEIGHTS, cases, table
 
 GOAL = Goal("more of the first", WEIGHTS, FIRST)

@@ -11,7 +11,7 @@ from recsae.evaluation.evidence import evidence_stage
 from recsae.profiles import Profiler
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from recsae.whatif import open_run
+from recsae.steering.lists import open_run
 from runs import command, copy_of, recbole_run
 
 

@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.export import export
 from recsae.sae.editing import steer
 from recsae.sae.statistics import Intervention
-from recsae.steering_file import Steering
-from recsae.whatif import open_run
+from recsae.steering.export.write import export
+from recsae.steering.files import Steering
+from recsae.steering.lists import open_run
 from runs import command, recbole_run
 
 MIXED = [
@@ -161,7 +161,9 @@ def test_what_cannot_be_exported(opened, tmp_path, monkeypatch):
         with pytest.raises(InvalidInput, match="activation 'relu' cannot be exported"):
             export(opened, Steering(ADDED), tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr("recsae.exported.SteeredStates.edit", lambda self, states: states)
+        patch.setattr(
+            "recsae.steering.export.loader.SteeredStates.edit", lambda self, states: states
+        )
         with pytest.raises(RecSAEError, match="differ from the steered ones"):
             export(opened, Steering(ADDED), tmp_path / "out")
         inside = dataclasses.replace(opened, site="trm_encoder.layer.0")

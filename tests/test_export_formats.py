@@ -14,13 +14,13 @@ import onnx
 import pytest
 import torch
 
-from recsae import export_formats
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.export import export
-from recsae.export_formats import FORMATS, failing_as, formats_of
-from recsae.exported import SteeredHead
-from recsae.steering_file import Steering
-from recsae.whatif import open_run
+from recsae.steering.export import formats as export_formats
+from recsae.steering.export.formats import FORMATS, failing_as, formats_of
+from recsae.steering.export.loader import SteeredHead
+from recsae.steering.export.write import export
+from recsae.steering.files import Steering
+from recsae.steering.lists import open_run
 from runs import command, recbole_run
 from test_export import ADDED, MIXED, batch, steered_scores
 

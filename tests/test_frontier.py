@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toy
-from recsae.frontier import (
+from recsae.recommender.catalog import build_catalog
+from recsae.steering.frontier import (
     Counted,
     Point,
     Steered,
@@ -24,7 +25,6 @@ from recsae.frontier import (
     strength_within,
     up_to,
 )
-from recsae.recommender.catalog import build_catalog
 
 N = 12  # items 1 to 12, the lower the better; ten are recommended
 CATALOG = build_catalog(["[PAD]", *(f"i{i}" for i in range(1, N + 1))], None)
@@ -58,7 +58,7 @@ def test_outcomes_by_hand():
 
 @pytest.mark.parametrize("at_once", [False, True])
 def test_lists_are_the_same_however_many_threads_make_them(monkeypatch, at_once):
-    monkeypatch.setattr("recsae.frontier.rows_at_once", lambda n_items: 1)
+    monkeypatch.setattr("recsae.steering.frontier.rows_at_once", lambda n_items: 1)
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(3)

@@ -10,8 +10,8 @@ from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
-from recsae.goals import goal_of, items_of
-from recsae.whatif import OpenRun
+from recsae.steering.lists import OpenRun
+from recsae.steering.tuning.goals import goal_of, items_of
 from runs import planted
 
 LONG = next(iter(LENGTHS))

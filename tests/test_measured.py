@@ -6,13 +6,13 @@ import pytest
 from recsae.concepts.attributes.history import LENGTH, LENGTHS
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.measured import at_positions, metrics_before_after, steered_lists
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import make_edit
 from recsae.sae.statistics import Intervention
-from recsae.steering_file import Steering
+from recsae.steering.effects import at_positions, metrics_before_after, steered_lists
+from recsae.steering.files import Steering
 from runs import planted, planted_open, planted_run, planted_top, relabelled
 
 GENRE = "Comedy"

@@ -15,7 +15,7 @@ from recsae.run.record import Run
 from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Intervention, Statistics
-from recsae.steering_file import Steering, save_steering
+from recsae.steering.files import Steering, save_steering
 from runs import command, copy_of, planted_run, recbole_run
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import toy
-from recsae.frontier import Outcome
-from recsae.popularity import (
+from recsae.steering.frontier import Outcome
+from recsae.steering.tuning.popularity import (
     cohens_d,
     gini,
     groups_of,

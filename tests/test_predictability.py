@@ -9,9 +9,9 @@ import pytest
 
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
-from recsae.predictability import WAYS, Change, _agrees, _rank_correlation, predictability
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
+from recsae.steering.label_check import WAYS, Change, _agrees, _rank_correlation, predictability
 from runs import command, planted, planted_run, recbole_run
 
 

@@ -6,10 +6,10 @@ import scipy.sparse
 import torch
 
 from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
-from recsae.frontier import BUDGETS, Outcome, Point, Steered
-from recsae.goals import Goal
-from recsae.reached import Sides, dials, reached, side_effects, strengths, verdict
-from recsae.tuning import TuningPath
+from recsae.steering.frontier import BUDGETS, Outcome, Point, Steered
+from recsae.steering.tuning.facts import Sides, dials, reached, side_effects, strengths, verdict
+from recsae.steering.tuning.goals import Goal
+from recsae.steering.tuning.path import TuningPath
 from runs import planted_open
 from test_frontier import BASE, CASES, RANK_2, N, raised
 

@@ -20,12 +20,12 @@ from recbole_kit import (
 )
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.evaluation.reconstruction import evaluate
-from recsae.goals import goal_of
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import steer
-from recsae.tune import tune
-from recsae.whatif import open_run
+from recsae.steering.lists import open_run
+from recsae.steering.tuning.goals import goal_of
+from recsae.steering.tuning.tune import tune
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.opening import open_checkpoint
 from runs import checkpoint, recbole_run

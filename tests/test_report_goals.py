@@ -7,7 +7,6 @@ import jsonschema
 import pytest
 
 import runs
-from recsae import alternatives, predictability
 from recsae.core.files import read_json
 from recsae.report import read_report, write_report
 from recsae.report.build import goals_block
@@ -27,6 +26,8 @@ from recsae.report.page import page
 from recsae.report.schema import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
 from recsae.run.tables import load_run
+from recsae.steering import label_check as predictability
+from recsae.steering.tuning import baselines as alternatives
 from test_report import HOSTILE, make_plain, make_report
 
 

@@ -10,7 +10,14 @@ from recsae.run.workspace import Workspace
 from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE, make_config
 from recsae.sae.statistics import Intervention
-from recsae.scorers import HeadScorer, RunningScorer, activations, linearised, n_scored, scorer_of
+from recsae.steering.steered_scores import (
+    HeadScorer,
+    RunningScorer,
+    activations,
+    linearised,
+    n_scored,
+    scorer_of,
+)
 from runs import planted, planted_run
 
 PART = slice(3, 40)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.sae.statistics import Intervention
-from recsae.steering_file import (
+from recsae.steering.files import (
     Steering,
     composed,
     described,

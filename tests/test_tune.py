@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.alternatives import LATENTS, RANDOM, RERANKING
 from recsae.core.errors import InvalidInput, NotEnoughData
-from recsae.frontier import BUDGETS, Steered, curve, outcome
-from recsae.goals import Goal, goal_of
-from recsae.popularity import popularity_goal, popularity_of
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import steer
 from recsae.sae.statistics import Intervention
-from recsae.tune import _refined, tune
+from recsae.steering.frontier import BUDGETS, Steered, curve, outcome
+from recsae.steering.tuning.baselines import LATENTS, RANDOM, RERANKING
+from recsae.steering.tuning.goals import Goal, goal_of
+from recsae.steering.tuning.popularity import popularity_goal, popularity_of
+from recsae.steering.tuning.tune import _refined, tune
 from runs import planted, planted_open, planted_run
 
 

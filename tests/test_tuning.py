@@ -6,8 +6,8 @@ import torch
 
 import toy
 from recsae.recommender.catalog import build_catalog
-from recsae.scorers import Nearby
-from recsae.tuning import STEP, natural_path, temperature_of
+from recsae.steering.steered_scores import Nearby
+from recsae.steering.tuning.path import STEP, natural_path, temperature_of
 
 N_ITEMS = 40
 CATALOG = build_catalog(["[PAD]", *(f"i{i}" for i in range(1, N_ITEMS + 1))], None)

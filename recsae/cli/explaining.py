@@ -63,7 +63,7 @@ def explain(
     """Say why an item stands where it stands in a list: which concepts, from which history."""
     from recsae.attribution import explain as explanation
     from recsae.run.tables import load_run
-    from recsae.whatif import ask, open_run
+    from recsae.steering.lists import ask, open_run
 
     if (user is None) == (sequence is None):
         raise InvalidInput("Give one of --user and --sequence.")

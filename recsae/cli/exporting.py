@@ -9,7 +9,7 @@ import click
 from recsae.cli.turning import asked_for
 from recsae.console import PATH, show_facts, show_json
 from recsae.core.errors import InvalidInput
-from recsae.export_formats import FORMATS
+from recsae.steering.export.formats import FORMATS
 
 
 @click.command()
@@ -36,8 +36,8 @@ def export(
     as_json: bool,
 ) -> None:
     """Write the steered model for serving: weights, a loader without recsae, and a recipe."""
-    from recsae.export import export as write
-    from recsae.whatif import open_run
+    from recsae.steering.export.write import export as write
+    from recsae.steering.lists import open_run
 
     if not (settings or files):
         raise InvalidInput("Nothing is turned: give --with or --set.")

@@ -59,7 +59,7 @@ def profile(
     if len(chosen) != 1:
         raise InvalidInput("Give one of --item, --user, --users and --cohort.")
     from recsae.profiles import Profiler
-    from recsae.whatif import open_run
+    from recsae.steering.lists import open_run
 
     profiler = Profiler(open_run(folder, device), folder, each_latent=latents)
     ((kind, value),) = chosen.items()

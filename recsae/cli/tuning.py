@@ -12,9 +12,9 @@ from recsae.console import PATH, show_facts, show_json, show_table
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from recsae.goals import Goal
     from recsae.run.workspace import Workspace
-    from recsae.whatif import OpenRun
+    from recsae.steering.lists import OpenRun
+    from recsae.steering.tuning.goals import Goal
 
 
 WAYS = (
@@ -100,9 +100,9 @@ def tune(
     loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
     steering through the reconstruction.
     """
-    from recsae.steering_file import place, save_steering
-    from recsae.tune import tune as reach
-    from recsae.whatif import open_run
+    from recsae.steering.files import place, save_steering
+    from recsae.steering.lists import open_run
+    from recsae.steering.tuning.tune import tune as reach
 
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
@@ -132,8 +132,8 @@ def _goal(
     never: tuple[str, ...],
     popularity: str | None,
 ) -> Goal:
-    from recsae.goals import goal_of
-    from recsae.popularity import popularity_goal, popularity_of
+    from recsae.steering.tuning.goals import goal_of
+    from recsae.steering.tuning.popularity import popularity_goal, popularity_of
 
     if popularity is None:
         return goal_of(opened, more, less, never)

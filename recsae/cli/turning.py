@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.run.workspace import Workspace
-    from recsae.steering_file import Steering
-    from recsae.whatif import OpenRun
+    from recsae.steering.files import Steering
+    from recsae.steering.lists import OpenRun
 
 
 N_WRONG = 10
@@ -87,9 +87,9 @@ def steer(
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
-    from recsae.measured import metrics_before_after
-    from recsae.steering_file import place, save_steering
-    from recsae.whatif import lists_before_after, open_run
+    from recsae.steering.effects import metrics_before_after
+    from recsae.steering.files import place, save_steering
+    from recsae.steering.lists import lists_before_after, open_run
 
     if listing:
         _list(folder, as_json)
@@ -155,7 +155,7 @@ def asked_for(
     cohort: str | None,
 ) -> Steering:
     """Steering files, then settings; for the users given, or those of the files."""
-    from recsae.steering_file import Steering, composed, load_steering, place
+    from recsae.steering.files import Steering, composed, load_steering, place
 
     parts = [load_steering(opened.folder, place(opened.folder, name)) for name in files]
     for_some = users or cohort
@@ -196,7 +196,7 @@ def _carried_over(
 ) -> tuple[Steering, dict[str, Any]]:
     """What was asked for after a steering file of another run, and what became of its latents."""
     from recsae.migrating import migrate
-    from recsae.steering_file import place
+    from recsae.steering.files import place
 
     moved = migrate(place(old, name), old, folder)
     if not moved.steering.interventions:
@@ -212,7 +212,7 @@ def _carried_over(
 
 
 def _check(opened: OpenRun, as_json: bool) -> None:
-    from recsae.predictability import WAYS, predictability
+    from recsae.steering.label_check import WAYS, predictability
 
     found = predictability(workspace_of(opened))
     if as_json:
@@ -241,7 +241,7 @@ def _shown(value: Any) -> Any:
 
 def _list(folder: Path, as_json: bool) -> None:
     from recsae.run.record import Run
-    from recsae.steering_file import described, load_steering, steering_files
+    from recsae.steering.files import described, load_steering, steering_files
 
     Run(folder)  # refuses what is no run
     found = {path.stem: described(load_steering(folder, path)) for path in steering_files(folder)}

@@ -23,7 +23,7 @@ from recsae.run.settings import open_recommender
 from recsae.sae.editing import steer, turning
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Intervention, Statistics, parse_intervention
-from recsae.steering_file import Steering
+from recsae.steering.files import Steering
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

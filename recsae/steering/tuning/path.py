@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.scorers import Nearby
+    from recsae.steering.steered_scores import Nearby
 
 N_LATENTS, N_STEPS, STEP = 16, 10, 0.15
 N_TOP, RIDGE, SOFTNESS = 10, 1e-3, 0.5

@@ -8,12 +8,13 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from recsae.alternatives import by_latents, find_ways
 from recsae.capture.cases import spread
 from recsae.core.errors import InvalidInput, NotEnoughData
-from recsae.frontier import Point, curve, outcome, strength_at, up_to
-from recsae.popularity import N_CANDIDATES, cohens_d, popularity_figures
-from recsae.reached import (
+from recsae.steering.files import Steering
+from recsae.steering.frontier import Point, curve, outcome, strength_at, up_to
+from recsae.steering.steered_scores import activations, linearised, n_scored, scorer_of, thinned
+from recsae.steering.tuning.baselines import by_latents, find_ways
+from recsae.steering.tuning.facts import (
     MIN_CASES,
     Sides,
     compare_ways,
@@ -23,9 +24,8 @@ from recsae.reached import (
     strengths,
     verdict,
 )
-from recsae.scorers import activations, linearised, n_scored, scorer_of, thinned
-from recsae.steering_file import Steering
-from recsae.tuning import N_LATENTS, natural_path
+from recsae.steering.tuning.path import N_LATENTS, natural_path
+from recsae.steering.tuning.popularity import N_CANDIDATES, cohens_d, popularity_figures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.frontier import Counted, Steered
-    from recsae.goals import Goal
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
-    from recsae.scorers import Nearby
-    from recsae.tuning import TuningPath
-    from recsae.whatif import OpenRun
+    from recsae.steering.frontier import Counted, Steered
+    from recsae.steering.lists import OpenRun
+    from recsae.steering.steered_scores import Nearby
+    from recsae.steering.tuning.goals import Goal
+    from recsae.steering.tuning.path import TuningPath
 
 MIN_FITTED, N_TRIED, MIN_USERS = 200, 13, 10
 SLACK = 0.2

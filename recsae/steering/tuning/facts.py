@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.alternatives import BY_PROBABILITY, RERANKING
 from recsae.concepts.attributes.values import own_columns
 from recsae.core import columns as C
-from recsae.frontier import (
+from recsae.steering.frontier import (
     BUDGETS,
     WORST,
     area,
@@ -22,19 +21,20 @@ from recsae.frontier import (
     strength_within,
     up_to,
 )
-from recsae.popularity import gini
-from recsae.scorers import scorer_of, thinned
+from recsae.steering.steered_scores import scorer_of, thinned
+from recsae.steering.tuning.baselines import BY_PROBABILITY, RERANKING
+from recsae.steering.tuning.popularity import gini
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.alternatives import Ways
     from recsae.capture.cases import Cases
-    from recsae.frontier import Outcome, Point, Steered
-    from recsae.goals import Goal
     from recsae.run.workspace import Workspace
-    from recsae.tuning import TuningPath
-    from recsae.whatif import OpenRun
+    from recsae.steering.frontier import Outcome, Point, Steered
+    from recsae.steering.lists import OpenRun
+    from recsae.steering.tuning.baselines import Ways
+    from recsae.steering.tuning.goals import Goal
+    from recsae.steering.tuning.path import TuningPath
 
 MIN_CASES = 500
 ENDS, ROUGHLY, BEYOND = 4, 4, 1.2

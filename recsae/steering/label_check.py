@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from recsae.alternatives import Way, along
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.attributes.table import ItemAttributes
@@ -23,16 +22,17 @@ from recsae.core.errors import InvalidInput
 from recsae.core.intervals import paired_ratio
 from recsae.core.threads import in_threads
 from recsae.evaluation.scoring import VERIFIED
-from recsae.frontier import lists_of
 from recsae.sae.statistics import Statistics
-from recsae.scorers import linearised, n_scored, scorer_of, thinned
+from recsae.steering.frontier import lists_of
+from recsae.steering.steered_scores import linearised, n_scored, scorer_of, thinned
+from recsae.steering.tuning.baselines import Way, along
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.frontier import Steered
     from recsae.run.workspace import Workspace
+    from recsae.steering.frontier import Steered
 
     Floats = NDArray[np.float64]
 

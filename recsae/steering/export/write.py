@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae import exported
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.core.files import write_atomically, write_json
-from recsae.export_formats import FORMATS, failing_as, formats_of
 from recsae.sae.editing import make_edit, turning
+from recsae.steering.export import loader as exported
+from recsae.steering.export.formats import FORMATS, failing_as, formats_of
 
 if TYPE_CHECKING:
     import torch
 
-    from recsae.export_formats import Score
-    from recsae.exported import SteeredStates
     from recsae.recommender.protocol import LinearHead
     from recsae.recommender.sequences import Batch
     from recsae.sae.model import SAE
     from recsae.sae.statistics import Intervention
-    from recsae.steering_file import Steering
-    from recsae.whatif import OpenRun
+    from recsae.steering.export.formats import Score
+    from recsae.steering.export.loader import SteeredStates
+    from recsae.steering.files import Steering
+    from recsae.steering.lists import OpenRun
 
 SELECTED = ("topk", "matryoshka")
 """Activations that choose the k largest, which is what the loader does."""

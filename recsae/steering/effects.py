@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.alternatives import Way
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
-from recsae.frontier import Counted, lists_of, outcome_of
 from recsae.recommender.lists import hits_in
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.protocol import evaluation_cases
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import make_edit, restrict, steer, top_lists
-from recsae.scorers import scorer_of, thinned
+from recsae.steering.frontier import Counted, lists_of, outcome_of
+from recsae.steering.steered_scores import scorer_of, thinned
+from recsae.steering.tuning.baselines import Way
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.frontier import Outcome
     from recsae.recommender.protocol import EvaluationCases
     from recsae.run.workspace import Workspace
     from recsae.sae.statistics import Intervention
-    from recsae.steering_file import Steering
-    from recsae.whatif import OpenRun
+    from recsae.steering.files import Steering
+    from recsae.steering.frontier import Outcome
+    from recsae.steering.lists import OpenRun
 
     Floats = NDArray[np.float64]
     Targets = dict[str, NDArray[np.bool_]]

@@ -13,16 +13,16 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.evaluation.attribute_auc import MAX_CASES, Task, attribute_tasks, task_truth
-from recsae.frontier import N_TOP, Steered
-from recsae.scorers import BATCH
-from recsae.tuning import natural_path, temperature_of
+from recsae.steering.frontier import N_TOP, Steered
+from recsae.steering.steered_scores import BATCH
+from recsae.steering.tuning.path import natural_path, temperature_of
 
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
-    from recsae.goals import Goal
     from recsae.sae.model import SAE
-    from recsae.scorers import Nearby, Scorer
-    from recsae.tuning import TuningPath
+    from recsae.steering.steered_scores import Nearby, Scorer
+    from recsae.steering.tuning.goals import Goal
+    from recsae.steering.tuning.path import TuningPath
 
 MIN_POSITIVES = 20
 LATENTS, REBUILT, NEURONS = "latents", "reconstruction steering", "neurons"

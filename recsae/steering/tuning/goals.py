@@ -9,14 +9,14 @@ import numpy as np
 
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
-from recsae.frontier import Counted
 from recsae.sae.statistics import Intervention
+from recsae.steering.frontier import Counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.concepts.attributes.table import ItemAttributes
-    from recsae.whatif import OpenRun
+    from recsae.steering.lists import OpenRun
 
 
 @dataclass(frozen=True)

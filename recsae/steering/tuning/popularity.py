@@ -8,13 +8,13 @@ import numpy as np
 import scipy.sparse
 
 from recsae.core.intervals import paired_ratio
-from recsae.goals import Goal
+from recsae.steering.tuning.goals import Goal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.frontier import Outcome
+    from recsae.steering.frontier import Outcome
 
     Floats = NDArray[np.float64]
 

@@ -1,0 +1,1 @@
+"""Turning latents and what lists do then. Imports ``run``."""

@@ -1,0 +1,1 @@
+"""A steered model without recsae."""

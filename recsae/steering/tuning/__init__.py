@@ -1,0 +1,1 @@
+"""Latents and strengths found from a goal."""
