@@ -8,7 +8,7 @@ import pytest
 
 from recsae.core.files import write_arrays
 from recsae.evaluation.evidence import evidence_stage
-from recsae.profiles import Profiler
+from recsae.explore.cohorts import Profiler
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.steering.lists import open_run

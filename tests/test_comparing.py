@@ -11,12 +11,12 @@ import pytest
 import torch
 
 import toy
-from recsae import comparing
-from recsae.common_cases import common_rows, same_beginnings
-from recsae.comparing import compare_runs, strongest
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, CannotOpenModel
 from recsae.core.files import read_json, write_json, write_parquet
+from recsae.explore import compare as comparing
+from recsae.explore.common_cases import common_rows, same_beginnings
+from recsae.explore.compare import compare_runs, strongest
 from recsae.pipeline import run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.run.record import RunConfig

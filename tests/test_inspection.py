@@ -11,7 +11,13 @@ from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json
 from recsae.doctor import checks
 from recsae.evaluation.evidence import TABLES, evidence_stage
-from recsae.inspection import STATUSES, concept_rows, inspection, latent_facts, nearest_names
+from recsae.explore.concept_facts import (
+    STATUSES,
+    concept_rows,
+    inspection,
+    latent_facts,
+    nearest_names,
+)
 from recsae.recommender.plugins import PluginState
 from recsae.recommender.sequences import split_users
 from recsae.report.schema import Report

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.comparing import Matched
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_parquet, write_parquet
-from recsae.migrating import Counterpart, _carried, migrate
+from recsae.explore.compare import Matched
+from recsae.explore.migrate import Counterpart, _carried, migrate
 from recsae.run.record import Run
 from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE
@@ -107,7 +107,7 @@ def test_names_stand_in_where_no_latent_is_alike(two, monkeypatch):
         .assign(before=[], after=[], similarity=[], side=[])
     )
     monkeypatch.setattr(
-        "recsae.migrating.match_runs", lambda *_: Matched("names", "By name.", None, no_pairs)
+        "recsae.explore.migrate.match_runs", lambda *_: Matched("names", "By name.", None, no_pairs)
     )
     moved = migrate(old / "kept.json", old, new)
     for row in moved.latents:

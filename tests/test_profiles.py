@@ -12,9 +12,9 @@ from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import read_parquet
 from recsae.evaluation.scoring import verified_latents
-from recsae.profiles import Activity, Profiler, concepts_of, read_users, records
+from recsae.explore.cohort_statistics import Shares, compare
+from recsae.explore.cohorts import Activity, Profiler, concepts_of, read_users, records
 from recsae.sae.model import SAE
-from recsae.user_shares import Shares, compare
 from runs import planted, planted_run
 
 CONCEPTS = pd.DataFrame({"name": ["A", "B"], "latents": [(0,), (1, 2)]})

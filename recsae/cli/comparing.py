@@ -43,7 +43,7 @@ def compare(before: Path, after: Path, everything: bool, as_json: bool) -> None:
 
     The runs can be of two models, sites, seeds or dates.
     """
-    from recsae.comparing import compare_runs, strongest
+    from recsae.explore.compare import compare_runs, strongest
 
     found = compare_runs(before, after)
     every = found["concepts"]

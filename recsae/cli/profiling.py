@@ -13,7 +13,7 @@ from recsae.core.errors import InvalidInput
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsae.profiles import Profiler
+    from recsae.explore.cohorts import Profiler
 
 N_LATENTS = 10
 COMPARED = {
@@ -58,7 +58,7 @@ def profile(
     chosen = {key: value for key, value in choice.items() if value is not None}
     if len(chosen) != 1:
         raise InvalidInput("Give one of --item, --user, --users and --cohort.")
-    from recsae.profiles import Profiler
+    from recsae.explore.cohorts import Profiler
     from recsae.steering.lists import open_run
 
     profiler = Profiler(open_run(folder, device), folder, each_latent=latents)
@@ -73,7 +73,7 @@ def profile(
 
 
 def _item(profiler: Profiler, text: str) -> dict[str, Any]:
-    from recsae.profiles import records
+    from recsae.explore.cohorts import records
 
     catalog = profiler.opened.recommender.catalog
     item = catalog.internal(text)
@@ -87,7 +87,7 @@ def _item(profiler: Profiler, text: str) -> dict[str, Any]:
 
 
 def _user(profiler: Profiler, user: str) -> dict[str, Any]:
-    from recsae.profiles import records
+    from recsae.explore.cohorts import records
 
     table = profiler.of_user(profiler.sequences.row_of(user))
     return {
@@ -97,7 +97,7 @@ def _user(profiler: Profiler, user: str) -> dict[str, Any]:
 
 
 def _users(profiler: Profiler, text: str) -> dict[str, Any]:
-    from recsae.profiles import listed_users
+    from recsae.explore.cohorts import listed_users
 
     return _group(profiler, listed_users(text, profiler.sequences), "users of the list")
 
@@ -118,7 +118,7 @@ def _group(profiler: Profiler, rows: Any, words: str, but: tuple[int, ...] = ())
 
 def _compared(table: pd.DataFrame | None) -> dict[str, Any]:
     """All concepts, and how many of them differ."""
-    from recsae.profiles import FALSE_DISCOVERIES, records
+    from recsae.explore.cohorts import FALSE_DISCOVERIES, records
 
     if table is None:
         return {"concepts": [], "n_different": 0}
@@ -127,7 +127,7 @@ def _compared(table: pd.DataFrame | None) -> dict[str, Any]:
 
 
 def _show(found: dict[str, Any], top: int) -> None:
-    from recsae.profiles import FALSE_DISCOVERIES
+    from recsae.explore.cohorts import FALSE_DISCOVERIES
 
     rows = found.get("concepts", [])
     if rows:

@@ -31,7 +31,7 @@ def concepts(
     as_json: bool,
 ) -> None:
     """The concept dictionary of a run, best first."""
-    from recsae.inspection import concept_rows, item_latents, latent_facts, nearest_names
+    from recsae.explore.concept_facts import concept_rows, item_latents, latent_facts, nearest_names
 
     filtered = search is not None or status is not None
     if sum((latent is not None, item is not None, edit, filtered)) > 1:

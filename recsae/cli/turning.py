@@ -173,7 +173,7 @@ def chosen_users(
     opened: OpenRun, users: str | None, cohort: str | None
 ) -> tuple[NDArray[np.int64], str]:
     """Rows of the users of a list or a rule, and how they were chosen."""
-    from recsae.profiles import Profiler, listed_users
+    from recsae.explore.cohorts import Profiler, listed_users
 
     sequences = opened.recommender.sequences()
     if users:
@@ -195,7 +195,7 @@ def _carried_over(
     folder: Path, old: Path, name: str, steering: Steering
 ) -> tuple[Steering, dict[str, Any]]:
     """What was asked for after a steering file of another run, and what became of its latents."""
-    from recsae.migrating import migrate
+    from recsae.explore.migrate import migrate
     from recsae.steering.files import place
 
     moved = migrate(place(old, name), old, folder)

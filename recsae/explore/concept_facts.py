@@ -187,7 +187,7 @@ def item_latents(folder: Path, item: str) -> dict[str, list[dict[str, Any]]]:
     median activation; ``rank`` is the item's among all that the latent promotes. Active after it
     are latents that are active significantly more often where it is the last item than elsewhere.
     """
-    from recsae.profiles import FALSE_DISCOVERIES, Profiler, records
+    from recsae.explore.cohorts import FALSE_DISCOVERIES, Profiler, records
     from recsae.steering.lists import open_run
 
     opened = open_run(folder)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.comparing import match_runs
 from recsae.core import columns as C
 from recsae.evaluation.scoring import VERIFIED
+from recsae.explore.compare import match_runs
 from recsae.run.tables import load_run
 from recsae.sae.statistics import Intervention, Statistics
 from recsae.steering.files import Steering, load_steering
@@ -39,11 +39,12 @@ class Migrated(NamedTuple):
 def migrate(path: Path, old: Path, new: Path) -> Migrated:
     """Carry over a steering file made for the run in ``old`` to the run in ``new``.
 
-    A latent becomes the one that is as similar to it (see :func:`recsae.comparing.compare_runs`);
-    where there is none, the verified latents of the new run that have its name; where there are
-    none either it is left out. Activations are carried over in standard deviations of the latents,
-    as dictionaries scale differently; multipliers stay. What a name stands for on the new side is
-    turned once, by the mean of what was done to those of the name that had no counterpart.
+    A latent becomes the one that is as similar to it (see
+    :func:`recsae.explore.compare.compare_runs`); where there is none, the verified latents of the
+    new run that have its name; where there are none either it is left out. Activations are carried
+    over in standard deviations of the latents, as dictionaries scale differently; multipliers
+    stay. What a name stands for on the new side is turned once, by the mean of what was done to
+    those of the name that had no counterpart.
 
     Raises
     ------

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from recsae.capture.store import STATES, ActivationStore
-from recsae.common_cases import common_rows
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.evaluation.scoring import VERIFIED
-from recsae.inspection import STATUSES
+from recsae.explore.common_cases import common_rows
+from recsae.explore.concept_facts import STATUSES
 from recsae.run.tables import LoadedRun, load_run
 from recsae.sae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one
 from recsae.sae.model import SAE, sparse_code

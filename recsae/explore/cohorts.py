@@ -22,10 +22,10 @@ from recsae.concepts.corrections import REJECTED
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
+from recsae.explore.cohort_statistics import MIN_USERS, Shares, compare
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.model import sparse_code
-from recsae.user_shares import MIN_USERS, Shares, compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
