@@ -22,7 +22,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     """Attach to the checkpoint, do a run, turn a latent; an error after attaching is a fact."""
     from recsae import load_recommender
     from recsae.core.files import read_json
-    from recsae.pipeline import run_pipeline
+    from recsae.pipeline.plan import run_pipeline
     from recsae.run.record import RunConfig
 
     path = folder / f"{name}.pth"

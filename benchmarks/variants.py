@@ -168,7 +168,7 @@ def _concepts(work: Workspace, codes: Codes) -> dict[str, Any]:
     """What concepts a code has, labelled and tested as in a run."""
     from recsae.concepts.dictionary import build_concepts
     from recsae.evaluation.scoring import distinct, score_concepts
-    from recsae.stages import share_on_halves
+    from recsae.pipeline.stages.scoring import share_on_halves
 
     dictionary = build_concepts(codes.construction, work.construction, work.labeler)
     scores = score_concepts(codes.heldout, dictionary, work.heldout, work.labeler)

@@ -18,13 +18,13 @@ import torch
 
 from recsae.capture import store as activations
 from recsae.core.topk import top_k
-from recsae.pipeline import run_pipeline
+from recsae.pipeline.plan import run_pipeline
 from runs import CONFIG, planted
 
 WHEN_NEEDED = ("torch._dynamo", "pyarrow.parquet", "matplotlib.figure", "matplotlib.ticker")
 for name in (*WHEN_NEEDED, "sklearn.linear_model", "sklearn.feature_extraction.text"):
     importlib.import_module(name)
-for name in ("recsae.stages", "recsae.report.build", "recsae.report.page"):
+for name in ("recsae.pipeline.stages.scoring", "recsae.pipeline.report_data", "recsae.report.page"):
     importlib.import_module(name)
 FEWER = CONFIG.model_copy(update={"samples": 45_000, "chance_directions": 20})
 

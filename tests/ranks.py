@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from recsae import pipeline
 from recsae.capture import store as activations
 from recsae.capture.store import capture
 from recsae.cli import main
 from recsae.core.distributed import ALONE, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json
+from recsae.pipeline import plan as pipeline
 from recsae.sae import gradients
 from recsae.sae.model import SAE, make_config, sparse_code
 from recsae.sae.quality import quality

@@ -7,7 +7,7 @@ import os
 import runs
 from llm_server import LLMServer, data_of, truthful
 from recsae.core.llm.settings import LanguageSettings
-from recsae.pipeline import run_pipeline
+from recsae.pipeline.plan import run_pipeline
 from recsae.report import read_report
 
 N_EXPLAINED = 3

@@ -15,7 +15,7 @@ import torch
 from recsae.cli import main
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
-from recsae.pipeline import run_pipeline
+from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.sequences import pad
 from recsae.run.record import RunConfig
 from recsae.steering.lists import attached

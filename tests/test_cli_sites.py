@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from recsae import sites
+from recsae.pipeline import sites
 from runs import checkpoint, command
 
 QUICK = ("--trust", "--positions", 3000, "--latents", 48, "--k", 4)

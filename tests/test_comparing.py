@@ -17,7 +17,7 @@ from recsae.core.files import read_json, write_json, write_parquet
 from recsae.explore import compare as comparing
 from recsae.explore.common_cases import common_rows, same_beginnings
 from recsae.explore.compare import compare_runs, strongest
-from recsae.pipeline import run_pipeline
+from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.run.record import RunConfig
 from recsae.sae.model import SAE, make_config

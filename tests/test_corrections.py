@@ -19,7 +19,7 @@ from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.files import write_arrays, write_parquet
-from recsae.pipeline import run_pipeline
+from recsae.pipeline.plan import run_pipeline
 from recsae.run.record import Run
 from runs import CONFIG, copy_of, planted, planted_run
 

@@ -10,7 +10,7 @@ import scipy.sparse
 from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
-from recsae.goal_stage import _goals, _values, goal_stage
+from recsae.pipeline.stages.goals import _goals, _values, goal_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from runs import planted, planted_open, planted_run, recbole_run
@@ -87,8 +87,8 @@ def test_what_cannot_be_tried_has_a_reason(work, monkeypatch):
     def refused(*arguments, **more):
         raise InvalidInput("No.")
 
-    monkeypatch.setattr("recsae.goal_stage.tune", refused)
-    monkeypatch.setattr("recsae.goal_stage.predictability", refused)
+    monkeypatch.setattr("recsae.pipeline.stages.goals.tune", refused)
+    monkeypatch.setattr("recsae.pipeline.stages.goals.predictability", refused)
     found = goal_stage(work)
     assert found["goals"] == []
     assert set(found["skipped"].values()) == {"No."}

@@ -13,8 +13,8 @@ from recsae.core import columns as C
 from recsae.core.errors import LabelerFailed
 from recsae.core.llm.settings import LanguageSettings
 from recsae.evaluation.scoring import VERIFIED
-from recsae.language import stage
-from recsae.language.stage import LABELER, best_latents, label_rows, language_stage
+from recsae.pipeline.stages import language as stage
+from recsae.pipeline.stages.language import LABELER, best_latents, label_rows, language_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 

@@ -21,7 +21,7 @@ from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
 from recsae.core.files import read_json
 from recsae.evaluation.reconstruction import evaluate, insert_reconstruction
-from recsae.pipeline import run_pipeline
+from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.recommender.sequences import pad, split_users
 from recsae.report import read_report

@@ -11,9 +11,9 @@ import torch
 
 pytest.importorskip("recbole")
 
-import recsae.pipeline
+import recsae.pipeline.plan
 from recsae.cli import group
-from recsae.pipeline import run_pipeline
+from recsae.pipeline.plan import run_pipeline
 from recsae.report import read_report
 from recsae.run.record import RunConfig
 from recsae.testing import PlantedRecommender
@@ -83,7 +83,7 @@ def test_the_python_lines_run(tmp_path, monkeypatch):
         asked.append((recommender.name, config))
         copy_of(finished, folder)
 
-    monkeypatch.setattr(recsae.pipeline, "run_pipeline", run_pipeline)
+    monkeypatch.setattr(recsae.pipeline.plan, "run_pipeline", run_pipeline)
     monkeypatch.chdir(tmp_path)
     names = {}
     code = PYTHON.replace("saved/SASRec.pth", str(checkpoint())).replace("452", "45")

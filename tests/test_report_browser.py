@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from recsae.pipeline.report_data import goals_block
 from recsae.report import write_report
-from recsae.report.build import goals_block
 from report_kit import HOSTILE_NAME, full_report, full_run
 from runs import copy_of
 from test_report import HOSTILE, make_plain, make_report

@@ -8,8 +8,8 @@ import pytest
 
 import runs
 from recsae.core.files import read_json
+from recsae.pipeline.report_data import goals_block
 from recsae.report import read_report, write_report
-from recsae.report.build import goals_block
 from recsae.report.goal_figures import apart, goal_figures
 from recsae.report.goal_parts import ReachedGoal
 from recsae.report.goal_words import (

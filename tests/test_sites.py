@@ -5,16 +5,16 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from recsae import sites
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
 from recsae.evaluation.explained import explained
 from recsae.evaluation.named_share import score_metric
 from recsae.evaluation.reconstruction import heldout_accuracy
+from recsae.pipeline import sites
+from recsae.pipeline.sites import named_edit, recommend, scan_sites
+from recsae.pipeline.stages.scoring import share_on_halves
 from recsae.recommender.plugins import load_recommender
 from recsae.run.record import Run, RunConfig
 from recsae.run.workspace import Workspace
-from recsae.sites import named_edit, recommend, scan_sites
-from recsae.stages import share_on_halves
 from recsae.testing.planted import PlantedRecommender
 from runs import checkpoint, planted
 

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 
 import toy
-from recsae import stability
 from recsae.capture.store import SEQUENCE, STATES
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.run.record import Run
-from recsae.run.workspace import Workspace
-from recsae.stability import (
+from recsae.pipeline.stages import stability
+from recsae.pipeline.stages.stability import (
     LEVELS,
     Beside,
     half_of,
@@ -21,6 +19,8 @@ from recsae.stability import (
     shares,
     stability_stage,
 )
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from runs import copy_of, planted, planted_run
 
 # -- shares by hand --------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from recsae import stages
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
 from recsae.evaluation.scoring import MEANING
+from recsae.pipeline.stages import scoring as stages
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace

@@ -99,7 +99,7 @@ def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
             click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
             click.echo(f"Report: {page}")
         return
-    from recsae.pipeline import run_pipeline
+    from recsae.pipeline.plan import run_pipeline
     from recsae.run.settings import open_recommender
 
     if sys.stderr.isatty() and ranks.is_first:

@@ -55,7 +55,7 @@ def sites(
     sizes = {"construction_positions": positions, "heldout_positions": positions // 3}
     config = read_settings(checkpoint, {**options, **sizes}, None)
     recommender = open_recommender(config, trust=trust, device=device)
-    from recsae.sites import scan_sites
+    from recsae.pipeline.sites import scan_sites
 
     try:
         with TemporaryDirectory(prefix="recsae-sites-", ignore_cleanup_errors=True) as folder:

@@ -100,7 +100,7 @@ class NameBack(Part):
 
 
 class Stability(Part):
-    """What comes back when the same SAE is trained again; see :mod:`recsae.stability`."""
+    """What comes back when the same SAE is trained again (``pipeline.stages.stability``)."""
 
     thresholds: dict[str, Figure]
     dictionaries: list[Retrained]

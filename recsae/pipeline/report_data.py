@@ -10,8 +10,8 @@ from recsae.core.files import read_json
 from recsae.evaluation.attribute_auc import NOT_ASKED
 from recsae.evaluation.scoring import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
 from recsae.evaluation.supervised import METHODS
+from recsae.pipeline.report_concepts import concept_list, described, items_of, label_values
 from recsae.recommender.protocol import find_site
-from recsae.report.concepts import concept_list, described, items_of, label_values
 from recsae.steering.label_check import WAYS
 
 if TYPE_CHECKING:

@@ -138,7 +138,7 @@ def _build(work: Workspace) -> None:
 
 
 def _score(work: Workspace) -> None:
-    from recsae.stages import scoring_stage
+    from recsae.pipeline.stages.scoring import scoring_stage
 
     scores, figures = scoring_stage(work)
 
@@ -160,7 +160,7 @@ def _supervise(work: Workspace) -> None:
 
 
 def _repeat(work: Workspace) -> None:
-    from recsae.stability import stability_stage
+    from recsae.pipeline.stages.stability import stability_stage
 
     n_seeds = work.config.stability
     found = stability_stage(work, n_seeds) if n_seeds else {}
@@ -168,7 +168,7 @@ def _repeat(work: Workspace) -> None:
 
 
 def _ask(work: Workspace) -> None:
-    from recsae.language.stage import language_stage
+    from recsae.pipeline.stages.language import language_stage
 
     asked = work.config.language
     work.by_first(
@@ -179,25 +179,25 @@ def _ask(work: Workspace) -> None:
 
 
 def _measure_accuracy(work: Workspace) -> None:
-    from recsae.effects import accuracy_stage
+    from recsae.pipeline.stages.steering import accuracy_stage
 
     work.by_first(lambda: write_json(work.folder / "accuracy.json", accuracy_stage(work)))
 
 
 def _measure_steering(work: Workspace) -> None:
-    from recsae.effects import steering_stage
+    from recsae.pipeline.stages.steering import steering_stage
 
     work.by_first(lambda: write_json(work.folder / "steering.json", steering_stage(work)))
 
 
 def _try_goals(work: Workspace) -> None:
-    from recsae.goal_stage import goal_stage
+    from recsae.pipeline.stages.goals import goal_stage
 
     work.by_first(lambda: write_json(work.folder / "goals.json", goal_stage(work)))
 
 
 def _report(work: Workspace) -> None:
+    from recsae.pipeline.report_data import build_report
     from recsae.report import write_report
-    from recsae.report.build import build_report
 
     work.by_first(lambda: write_report(build_report(work), work.folder))
