@@ -20,7 +20,7 @@ from recsae.explore.concept_facts import (
 )
 from recsae.recommender.plugins import PluginState
 from recsae.recommender.sequences import split_users
-from recsae.report.schema import Report
+from recsae.report.schema.report import Report
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from runs import copy_of, planted, planted_run

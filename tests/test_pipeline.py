@@ -25,7 +25,7 @@ from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.recommender.sequences import pad, split_users
 from recsae.report import read_report
-from recsae.report.schema import SCHEMA_FILE
+from recsae.report.schema.report import SCHEMA_FILE
 from recsae.run.record import STAGES, Run, RunConfig
 from recsae.run.tables import load_run
 from recsae.sae.model import SAE

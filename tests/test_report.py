@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.report import read_report, write_report
 from recsae.report.escape import cell, markdown, script_json
-from recsae.report.figures import figures
+from recsae.report.figures.charts import figures
 from recsae.report.page import page
-from recsae.report.schema import SCHEMA_FILE, Report, schema_text
+from recsae.report.schema.report import SCHEMA_FILE, Report, schema_text
 from recsae.report.tables import COLUMNS, card, concepts_csv
-from recsae.report.words import accuracy_headline, best_distinct, headlines, verdict
+from recsae.report.words.headlines import accuracy_headline, best_distinct, headlines, verdict
 
 HOSTILE = [
     "<script>window.hacked = 1</script>",

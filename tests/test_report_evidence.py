@@ -15,12 +15,12 @@ from recsae.core import columns as C
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import Evidence
 from recsae.report import read_report, write_report
-from recsae.report.findings import again, corrections, cost
 from recsae.report.page import page
 from recsae.report.page_data import page_data
-from recsae.report.schema import SCHEMA_FILE, Report
+from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
-from recsae.report.words import best_distinct
+from recsae.report.words.findings import again, corrections, cost
+from recsae.report.words.headlines import best_distinct
 from report_kit import N_EXPLAINED, full_report, full_run
 from test_report import make_plain, make_report
 

@@ -10,9 +10,12 @@ import runs
 from recsae.core.files import read_json
 from recsae.pipeline.report_data import goals_block
 from recsae.report import read_report, write_report
-from recsae.report.goal_figures import apart, goal_figures
-from recsae.report.goal_parts import ReachedGoal
-from recsae.report.goal_words import (
+from recsae.report.figures.goals import apart, goal_figures
+from recsae.report.page import page
+from recsae.report.schema.goals import ReachedGoal
+from recsae.report.schema.report import SCHEMA_FILE, Report
+from recsae.report.tables import card, concepts_csv
+from recsae.report.words.goals import (
     INTERVENTIONS,
     WAYS,
     amount,
@@ -22,9 +25,6 @@ from recsae.report.goal_words import (
     steering_lines,
     visible,
 )
-from recsae.report.page import page
-from recsae.report.schema import SCHEMA_FILE, Report
-from recsae.report.tables import card, concepts_csv
 from recsae.run.tables import load_run
 from recsae.steering import label_check as predictability
 from recsae.steering.tuning import baselines as alternatives

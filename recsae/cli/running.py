@@ -119,7 +119,7 @@ def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
 
 def _summary(out: Path) -> None:
     from recsae.report import read_report
-    from recsae.report.words import headlines, verdict
+    from recsae.report.words.headlines import headlines, verdict
 
     report = read_report(out)
     judgement = verdict(report)

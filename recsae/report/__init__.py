@@ -12,7 +12,7 @@ from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import write_atomically
 
 if TYPE_CHECKING:
-    from recsae.report.schema import Report
+    from recsae.report.schema.report import Report
 
 __all__ = ["read_report", "write_report"]
 
@@ -111,7 +111,7 @@ def _write_text(text: str, path: Path) -> None:
 def _validated(content: object, name: str) -> "Report":
     from pydantic import ValidationError
 
-    from recsae.report.schema import SCHEMA_VERSION, Report
+    from recsae.report.schema.report import SCHEMA_VERSION, Report
 
     if isinstance(content, Report):
         return content

@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from recsae.report import findings, goal_words, words
 from recsae.report.escape import script_json
-from recsae.report.figures import figures
-from recsae.report.goal_figures import goal_figures
+from recsae.report.figures.charts import figures
+from recsae.report.figures.goals import goal_figures
 from recsae.report.page_data import page_data
-from recsae.report.schema import Report
+from recsae.report.schema.report import Report
+from recsae.report.words import findings
+from recsae.report.words import goals as goal_words
+from recsae.report.words import headlines as words
 
 _HERE = Path(__file__).parent
 _SCRIPTS = ("helpers.js", "evidence.js", "table.js", "page.js")

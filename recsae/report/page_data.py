@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from recsae.report import words
-from recsae.report.parts import Concept, Explained, Judged, Sequence
-from recsae.report.schema import Report
+from recsae.report.schema.parts import Concept, Explained, Judged, Sequence
+from recsae.report.schema.report import Report
+from recsae.report.words import headlines as words
 
 _NESTED = {
     *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),

@@ -5,11 +5,13 @@ from io import StringIO
 from pathlib import Path
 from typing import TypeVar
 
-from recsae.report import findings, goal_words, words
 from recsae.report.escape import cell, markdown
 from recsae.report.page_data import PLAIN
-from recsae.report.parts import Concept, Sequence
-from recsae.report.schema import Report
+from recsae.report.schema.parts import Concept, Sequence
+from recsae.report.schema.report import Report
+from recsae.report.words import findings
+from recsae.report.words import goals as goal_words
+from recsae.report.words import headlines as words
 
 AnySequence = TypeVar("AnySequence", bound=Sequence)
 COLUMNS = list(PLAIN)

@@ -4,11 +4,11 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from recsae.report.figures import ACCENT, INK, MUTED, SUPPORTED, drawn, new_canvas
-from recsae.report.goal_parts import ReachedGoal
-from recsae.report.goal_words import LATENTS, is_share, visible
-from recsae.report.schema import Report
-from recsae.report.words import short
+from recsae.report.figures.charts import ACCENT, INK, MUTED, SUPPORTED, drawn, new_canvas
+from recsae.report.schema.goals import ReachedGoal
+from recsae.report.schema.report import Report
+from recsae.report.words.goals import LATENTS, is_share, visible
+from recsae.report.words.headlines import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

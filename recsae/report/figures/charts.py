@@ -10,9 +10,9 @@ from functools import partial
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from recsae.report.parts import Code
-from recsae.report.schema import Report
-from recsae.report.words import CODE_NAMES, fire_rate
+from recsae.report.schema.parts import Code
+from recsae.report.schema.report import Report
+from recsae.report.words.headlines import CODE_NAMES, fire_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from recsae.report.parts import Count, Figure, Part
+from recsae.report.schema.parts import Count, Figure, Part
 
 Measured = tuple[Figure, Figure, Figure]
 """A figure with the lower and the upper end of its 95 % interval, users being the unit."""

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from recsae.report.parts import Count, Figure, Part
+from recsae.report.schema.parts import Count, Figure, Part
 
 Method = Literal["sae", "class_mean", "probe"]
 ByMethod = dict[Method, Figure]

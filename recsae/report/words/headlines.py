@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from recsae.report.parts import Code, Concept, Figure
-from recsae.report.schema import AttributeScore, NamedShare, Report
+from recsae.report.schema.parts import Code, Concept, Figure
+from recsae.report.schema.report import AttributeScore, NamedShare, Report
 
 BASELINES: tuple[Code, ...] = ("random", "neurons", "pca")
 CODE_NAMES: dict[str, str] = {

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from recsae.report.schema import Report
-from recsae.report.sections import ComesBack, Retrained
-from recsae.report.words import number, percent
+from recsae.report.schema.report import Report
+from recsae.report.schema.sections import ComesBack, Retrained
+from recsae.report.words.headlines import number, percent
 
 METHODS = ("sae", "class_mean", "probe")
 MEASURES = {

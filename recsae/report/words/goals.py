@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from recsae.report.goal_parts import CheckedWay, LabelCheck, Measured, ReachedGoal, WayThere
-from recsae.report.parts import Figure
-from recsae.report.schema import Report
-from recsae.report.words import listing, number, percent, short
+from recsae.report.schema.goals import CheckedWay, LabelCheck, Measured, ReachedGoal, WayThere
+from recsae.report.schema.parts import Figure
+from recsae.report.schema.report import Report
+from recsae.report.words.headlines import listing, number, percent, short
 
 LATENTS, RERANKING = "latents", "re-ranking"
 WAYS = {

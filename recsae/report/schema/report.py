@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from recsae.report.goal_parts import Goals, Measured
-from recsae.report.parts import (
+from recsae.report.schema.goals import Goals, Measured
+from recsae.report.schema.parts import (
     Code,
     Concepts,
     Count,
@@ -22,7 +22,7 @@ from recsae.report.parts import (
     Metrics,
     Part,
 )
-from recsae.report.sections import LanguageModel, LeftOut, PaperScore, Stability, Supervised
+from recsae.report.schema.sections import LanguageModel, LeftOut, PaperScore, Stability, Supervised
 
 SCHEMA_VERSION: Literal["1.0"] = "1.0"
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
