@@ -426,7 +426,7 @@ def test_doctor(recsae_says):
 
 def test_doctor_fails_where_something_does(recsae_says, monkeypatch):
     fails = [{"check": "torch", "state": "fails", "seen": "not installed"}]
-    monkeypatch.setattr("recsae.doctor.checks", lambda: fails)
+    monkeypatch.setattr("recsae.cli.doctor.checks", lambda: fails)
     assert recsae_says("doctor")[0] == 3
 
 
@@ -733,7 +733,7 @@ def test_the_demo_trains_once_and_goes_the_way_of_any_checkpoint(
         path.write_bytes(b"weights")
 
     monkeypatch.setattr("recsae_recbole.RecBolePlugin.demo_checkpoint", train)
-    monkeypatch.setattr("recsae.cli.running._run", lambda *given, **how: ran.append((*given, how)))
+    monkeypatch.setattr("recsae.cli.run._run", lambda *given, **how: ran.append((*given, how)))
     for _ in range(2):
         code, out, err = recsae_says("demo", "--out", tmp_path / "demo", "--seed", 5)
         assert code == 0

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from recsae.cli.explaining import _titled
+from recsae.cli.explain import _titled
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.sequences import pad
 from recsae.run.tables import load_run

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import ranks as kit
 from recbole_kit import tiny
 from recsae.capture import store as activations
-from recsae.console import run_command
+from recsae.cli.console import run_command
 from recsae.core.distributed import ALONE, Ranks, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from recsae import doctor
+from recsae.cli import doctor
+from recsae.cli.doctor import checks
 from recsae.core import topk
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json
-from recsae.doctor import checks
 from recsae.evaluation.evidence import TABLES, evidence_stage
 from recsae.explore.concept_facts import (
     STATUSES,

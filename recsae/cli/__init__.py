@@ -7,17 +7,17 @@ import sys
 
 import click
 
-from recsae.cli.comparing import compare
-from recsae.cli.explaining import explain
-from recsae.cli.exporting import export
-from recsae.cli.looking import doctor, inspect, plugins
-from recsae.cli.profiling import profile
-from recsae.cli.reading import concepts, report
-from recsae.cli.running import demo, run
-from recsae.cli.scanning import sites
-from recsae.cli.tuning import tune
-from recsae.cli.turning import steer
-from recsae.console import run_command
+from recsae.cli.compare import compare
+from recsae.cli.concepts import concepts, report
+from recsae.cli.console import run_command
+from recsae.cli.explain import explain
+from recsae.cli.export import export
+from recsae.cli.inspect import doctor, inspect, plugins
+from recsae.cli.profile import profile
+from recsae.cli.run import demo, run
+from recsae.cli.sites import sites
+from recsae.cli.steer import steer
+from recsae.cli.tune import tune
 from recsae.core.distributed import ranks_of_torchrun
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.console import PATH, progress_bar
+from recsae.cli.console import PATH, progress_bar
 from recsae.core.distributed import ALONE, Ranks
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from recsae.console import PATH, show_json, show_table
+from recsae.cli.console import PATH, show_json, show_table
 
 N_SHOWN, N_NAMES, WIDEST = 8, 20, 44
 KINDS = {

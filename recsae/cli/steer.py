@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.console import PATH, show_facts, show_json, show_table
+from recsae.cli.console import PATH, show_facts, show_json, show_table
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from recsae.console import PATH, show_facts, show_json, show_table
+from recsae.cli.console import PATH, show_facts, show_json, show_table
 
 
 @click.command()
@@ -55,7 +55,7 @@ def plugins(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 def doctor(as_json: bool) -> int:
     """Check the installation; exit code 3 if something does not work."""
-    from recsae.doctor import checks
+    from recsae.cli.doctor import checks
 
     rows = checks()
     if as_json:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from recsae.console import PATH, progress_bar, show_json, show_table
+from recsae.cli.console import PATH, progress_bar, show_json, show_table
 
 COLUMNS = {
     "site": "site",
