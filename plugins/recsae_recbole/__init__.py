@@ -18,16 +18,16 @@ class RecBolePlugin:
         """Whether a path is a torch archive with RecBole's Config in it, or an object a trainer of
         RecBole's or a pair ``(config, model)``."""
         if not isinstance(source, Path):
-            from .opening import live_parts
+            from recsae_recbole.opening import live_parts
 
             return live_parts(source) is not None
-        from .checkpoint import is_recbole
+        from recsae_recbole.checkpoint import is_recbole
 
         return is_recbole(source)
 
     def open(self, source: object, **options: Any) -> Recommender:
         """Open a checkpoint or a model in memory; see :func:`recsae.load_recommender`."""
-        from .opening import live_parts, open_checkpoint, open_live
+        from recsae_recbole.opening import live_parts, open_checkpoint, open_live
 
         parts = live_parts(source)
         if parts is not None:
@@ -36,7 +36,7 @@ class RecBolePlugin:
 
     def versions(self) -> dict[str, str]:
         """RecBole's version; CannotOpenModel with the cure if it cannot be imported."""
-        from .boundary import recbole_boundary
+        from recsae_recbole.boundary import recbole_boundary
 
         with recbole_boundary():
             import recbole
@@ -51,7 +51,7 @@ class RecBolePlugin:
         """
         import torch
 
-        from .pretrain import train_sasrec
+        from recsae_recbole.pretrain import train_sasrec
 
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

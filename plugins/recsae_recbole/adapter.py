@@ -13,16 +13,15 @@ from recsae.core.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender.catalog import ItemCatalog
 from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site, is_causal
 from recsae.recommender.sequences import Batch, Sequences, to_try
-
-from .boundary import recbole_boundary
-from .dataset import NO_ITEMS, Data, ItemSource
-from .evaluation import evaluation_cases
-from .heads import Head, facts, find_head
-from .inner import inner_sites
-from .places import Found, Look, find_default
-from .scoring import Scorer
-from .taps import Tap, at_last_item, read, watching_gathered
-from .vectors import differentiable_states, lookups_of
+from recsae_recbole.boundary import recbole_boundary
+from recsae_recbole.dataset import NO_ITEMS, Data, ItemSource
+from recsae_recbole.evaluation import evaluation_cases
+from recsae_recbole.heads import Head, facts, find_head
+from recsae_recbole.inner import inner_sites
+from recsae_recbole.places import Found, Look, find_default
+from recsae_recbole.scoring import Scorer
+from recsae_recbole.taps import Tap, at_last_item, read, watching_gathered
+from recsae_recbole.vectors import differentiable_states, lookups_of
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,8 @@ import torch
 
 from recsae.core.errors import NotEnoughData
 from recsae.recommender.hooks import replaced_method
-
-from .dataset import Data
-from .general_data import POSITION
+from recsae_recbole.dataset import Data
+from recsae_recbole.general_data import POSITION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel, nearest
-
-from .boundary import seed_generators
+from recsae_recbole.boundary import seed_generators
 
 if TYPE_CHECKING:
-    from .dataset import Data
+    from recsae_recbole.dataset import Data
 
 
 def pickled_names(path: Path) -> set[str] | None:

@@ -8,10 +8,9 @@ import numpy as np
 
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.protocol import EvaluationCases
-
-from .boundary import seed_generators
-from .dataset import Data
-from .general_data import POSITION
+from recsae_recbole.boundary import seed_generators
+from recsae_recbole.dataset import Data
+from recsae_recbole.general_data import POSITION
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

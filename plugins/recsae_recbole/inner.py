@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .places import Look, outputs
-from .taps import OutputTap
+from recsae_recbole.places import Look, outputs
+from recsae_recbole.taps import OutputTap
 
 if TYPE_CHECKING:
     import torch

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.recommender.catalog import ItemCatalog, build_catalog, read_items_csv
-
-from .adapter import RecBoleRecommender
-from .boundary import recbole_boundary
-from .checkpoint import build_model, model_class, read_checkpoint
-from .dataset import Data, ItemSource, find_data, open_data, read_item_file
+from recsae_recbole.adapter import RecBoleRecommender
+from recsae_recbole.boundary import recbole_boundary
+from recsae_recbole.checkpoint import build_model, model_class, read_checkpoint
+from recsae_recbole.dataset import Data, ItemSource, find_data, open_data, read_item_file
 
 if TYPE_CHECKING:
     import pandas as pd

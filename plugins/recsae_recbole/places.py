@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsae.core.errors import CannotOpenModel
-
-from .checkpoint import one_line
-from .composed import JointTap, UserTableTap
-from .taps import Layout, OutputTap, Tap, at_last_item, read
+from recsae_recbole.checkpoint import one_line
+from recsae_recbole.composed import JointTap, UserTableTap
+from recsae_recbole.taps import Layout, OutputTap, Tap, at_last_item, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     import torch
 
-    from .scoring import Scorer
+    from recsae_recbole.scoring import Scorer
 
 ALL_OF_IT, ENOUGH = 0.9999, 0.5
 WHOLE = "what the model knows of a sequence: its scores are made from this vector alone"

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.hooks import replaced_method
-
-from .scoring import Reached, around_scoring
+from recsae_recbole.scoring import Reached, around_scoring
 
 if TYPE_CHECKING:
     import torch

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel
-
-from .boundary import recbole_boundary
-from .checkpoint import one_line
-from .taps import Tap, differentiable_at_last_item, read
+from recsae_recbole.boundary import recbole_boundary
+from recsae_recbole.checkpoint import one_line
+from recsae_recbole.taps import Tap, differentiable_at_last_item, read
 
 if TYPE_CHECKING:
     import torch
 
     from recsae.recommender.embeddings import Lookups
     from recsae.recommender.sequences import Batch
-
-    from .scoring import Scorer
+    from recsae_recbole.scoring import Scorer
 
 
 def lookups_of(model: Any, scorer: Scorer, interaction: Any, batch: Batch) -> Lookups:

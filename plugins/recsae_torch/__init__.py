@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
-
-    from .attaching import attach
+    from recsae_torch.attaching import attach
 
 
 class TorchPlugin:
@@ -40,7 +39,7 @@ class TorchPlugin:
 def __getattr__(name: str) -> Any:
     if name != "attach":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .attaching import attach
+    from recsae_torch.attaching import attach
 
     return attach
 

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.embeddings import Lookups
     from recsae.recommender.sequences import Batch, Sequences
-
-    from .places import Edit, Place
-    from .scorer import Scorer
+    from recsae_torch.places import Edit, Place
+    from recsae_torch.scorer import Scorer
 
 N_LISTENED = 32
 

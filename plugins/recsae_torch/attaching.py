@@ -16,18 +16,17 @@ import torch
 from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae.recommender.protocol import LinearHead, Site, is_causal, verify_head
 from recsae.recommender.sequences import Batch, Sequences, to_try
-
-from .adapter import TorchRecommender
-from .data import make_catalog, make_sequences
-from .places import Padding, Place, Span, find_place
-from .scorer import Scorer, call
+from recsae_torch.adapter import TorchRecommender
+from recsae_torch.data import make_catalog, make_sequences
+from recsae_torch.places import Padding, Place, Span, find_place
+from recsae_torch.scorer import Scorer, call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from .data import Histories, ItemTable
-    from .scorer import MakeBatch, Score
+    from recsae_torch.data import Histories, ItemTable
+    from recsae_torch.scorer import MakeBatch, Score
 
 N_PROBE = 64
 ALONE = 1e-3

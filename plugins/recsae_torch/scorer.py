@@ -11,8 +11,7 @@ import torch
 
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.embeddings import Lookups, find_lookups
-
-from .places import Edit, Padding, Place, Span, every_submodule_called, the_one
+from recsae_torch.places import Edit, Padding, Place, Span, every_submodule_called, the_one
 
 if TYPE_CHECKING:
     import numpy as np
