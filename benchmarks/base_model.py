@@ -13,7 +13,7 @@ import click
 import torch
 
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.pretrain import train_sasrec
+from recsae_recbole.demo.train import train_sasrec
 
 METRICS = ("recall@10", "ndcg@10", "mrr@10")
 # RecBole's trainer, as it is mostly used for SASRec with cross-entropy on ml-100k

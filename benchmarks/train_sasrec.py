@@ -8,7 +8,7 @@ import click
 import torch
 
 from recsae.core.errors import RecSAEError
-from recsae_recbole.pretrain import train_sasrec
+from recsae_recbole.demo.train import train_sasrec
 
 
 @click.command()

@@ -12,7 +12,7 @@ import torch
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import build_model, read_checkpoint
 from recsae_recbole.dataset import open_data
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 TINY = {  # of ml-100k: 202 users, 234 items
     "user_inter_num_interval": "[20,40]",

@@ -73,7 +73,7 @@ def planted_top(history, edit=None, without=()):
 @functools.cache
 def checkpoint():
     """A SASRec trained for a few seconds on a part of ml-100k: 202 users, 234 items."""
-    from recsae_recbole.pretrain import train_sasrec
+    from recsae_recbole.demo.train import train_sasrec
 
     few = {"user_inter_num_interval": "[20,40]", "item_inter_num_interval": "[5,inf)"}
     train_sasrec(FOLDER / "sasrec.pth", max_epochs=6, config_overrides=few, seed=7)

@@ -11,9 +11,9 @@ pytest.importorskip("recbole")
 
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.recommender.sequences import pad
-from recsae_recbole.all_positions import all_position_loss, draw_windows
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.pretrain import train_sasrec
+from recsae_recbole.demo.all_positions import all_position_loss, draw_windows
+from recsae_recbole.demo.train import train_sasrec
 
 TINY = {"user_inter_num_interval": "[20,40]", "item_inter_num_interval": "[5,inf)"}
 KEYS = ["config", "epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter"]

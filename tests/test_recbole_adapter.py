@@ -16,7 +16,7 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, SiteN
 from recsae.recommender.protocol import Recommender, is_causal
 from recsae.recommender.sequences import pad
 from recsae_recbole import plugin
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 CAUSAL = ("SASRec", "GRU4Rec")
 
@@ -264,7 +264,7 @@ def test_the_plugin():
 
 
 def test_demo_checkpoint(tmp_path, monkeypatch):
-    import recsae_recbole.pretrain as pretrain
+    import recsae_recbole.demo.train as pretrain
 
     seen = []
     monkeypatch.setattr(pretrain, "train_sasrec", lambda *a, **o: seen.append((a, o)))

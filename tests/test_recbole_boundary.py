@@ -21,7 +21,7 @@ from recbole_kit import FOLDER, small_checkpoint, tiny
 from recsae.core.errors import CannotOpenModel
 from recsae_recbole import boundary
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 
 def everything():
@@ -101,7 +101,7 @@ def test_nor_does_the_first_import(outside, number, tmp_path):
 
 
 def test_failing_half_way_changes_nothing(outside, monkeypatch):
-    import recsae_recbole.opening as module
+    import recsae_recbole.open as module
 
     before = everything()
     for step in ("read_checkpoint", "open_data", "build_model"):

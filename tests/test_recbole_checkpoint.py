@@ -29,7 +29,7 @@ from recsae.core.errors import CannotOpenModel, RecSAEError
 from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import _model_names, pickled_names
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 
 def refused(path, match, **options):

@@ -24,7 +24,7 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError
 from recsae_recbole import dataset as module
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import find_data
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from recsae.steering.lists import open_run
 from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.tune import tune
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 from runs import checkpoint, recbole_run
 
 METRICS = {"metrics": ["Recall", "MRR", "NDCG", "Hit", "Precision"], "topk": [5, 10, 20]}

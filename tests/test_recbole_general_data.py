@@ -9,7 +9,7 @@ from recbole_kit import parts_of, small_checkpoint, write_data
 from recsae.core.errors import RecSAEError
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.general_data import POSITION
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 
 def write_rows(folder, rows, timed=True):

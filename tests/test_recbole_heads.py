@@ -10,11 +10,11 @@ pytest.importorskip("recbole")
 
 from recbole_kit import FOLDER, small_checkpoint
 from recbole_toys import Toy, sequences
-from recsae_recbole.heads import facts, find_head
-from recsae_recbole.opening import open_checkpoint
-from recsae_recbole.places import Look
+from recsae_recbole.open import open_checkpoint
 from recsae_recbole.scoring import Scorer
-from recsae_recbole.taps import OutputTap
+from recsae_recbole.sites.default import Look
+from recsae_recbole.sites.heads import facts, find_head
+from recsae_recbole.sites.taps import OutputTap
 
 # -- toys ----------------------------------------------------------------------------------------
 

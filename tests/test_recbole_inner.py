@@ -12,7 +12,7 @@ from recbole_kit import FOLDER, other_weights, small_checkpoint
 from recsae.capture.store import capture
 from recsae.recommender.protocol import represent_sites
 from recsae.recommender.sequences import pad
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 
 @functools.cache

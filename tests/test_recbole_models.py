@@ -9,7 +9,7 @@ from recbole_kit import FOLDER, GENERAL, SEQUENTIAL, small_checkpoint
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.protocol import represent_sites
 from recsae.testing import check_recommender
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 CAUSAL = {"SASRec", "SASRecF", "S3Rec", "GRU4Rec", "GRU4RecF", "GRU4RecKG", "RepeatNet"}
 NO_HEAD = {

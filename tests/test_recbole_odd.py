@@ -11,7 +11,7 @@ from recbole_kit import small_checkpoint, write_data
 from recbole_toys import sequences
 from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.composed import JointTap, UserTableTap
+from recsae_recbole.sites.joint import JointTap, UserTableTap
 from test_recbole_opening import live, some_batch
 from test_recbole_taps import GraphToy, PairOfToys, plus_one
 

@@ -28,7 +28,7 @@ from recsae.core.errors import CannotOpenModel
 from recsae.testing import check_recommender
 from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.opening import live_parts, open_checkpoint, open_live
+from recsae_recbole.open import live_parts, open_checkpoint, open_live
 
 
 def live(model="SASRec", folder=None, **settings):

@@ -17,9 +17,9 @@ from recsae.cli import group
 from recsae.core.errors import CannotOpenModel
 from recsae.testing import check_recommender
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.places import UNIT, WHOLE, WHOLE_OF_USER, Look, find_default, outputs
 from recsae_recbole.scoring import Scorer
-from recsae_recbole.taps import OutputTap
+from recsae_recbole.sites.default import UNIT, WHOLE, WHOLE_OF_USER, Look, find_default, outputs
+from recsae_recbole.sites.taps import OutputTap
 
 # -- toys ----------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from recbole_kit import FOLDER, small_checkpoint
 from recbole_toys import PairToy, Toy, sequences
 from recsae.core.errors import CannotOpenModel
 from recsae_recbole import scoring
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 from recsae_recbole.scoring import Reached, Scorer, around_scoring
 
 N_ITEMS = 7

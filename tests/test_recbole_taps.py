@@ -13,10 +13,10 @@ from recbole_kit import loaded_by_recbole, run_by_recbole, small_checkpoint
 from recbole_toys import ITEMS, Toy, sequences
 from recsae.core.errors import CannotOpenModel
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.composed import JointTap, UserTableTap
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 from recsae_recbole.scoring import Scorer
-from recsae_recbole.taps import OutputTap, at_last_item, read, watching_gathered
+from recsae_recbole.sites.joint import JointTap, UserTableTap
+from recsae_recbole.sites.taps import OutputTap, at_last_item, read, watching_gathered
 
 
 def seen_by(tap, model, interaction):

@@ -10,7 +10,7 @@ from recsae.attribution.integrated_gradients import baseline_vectors, integrate,
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.protocol import ReadsVectors
 from recsae.recommender.sequences import Batch, pad
-from recsae_recbole.opening import open_checkpoint
+from recsae_recbole.open import open_checkpoint
 
 READ = (  # one of each way of asking for items
     *("SASRec", "BERT4Rec", "GRU4Rec", "CORE", "SHAN", "SRGNN", "HRM", "FPMC", "TransRec"),

@@ -18,7 +18,7 @@ class RecBolePlugin:
         """Whether a path is a torch archive with RecBole's Config in it, or an object a trainer of
         RecBole's or a pair ``(config, model)``."""
         if not isinstance(source, Path):
-            from recsae_recbole.opening import live_parts
+            from recsae_recbole.open import live_parts
 
             return live_parts(source) is not None
         from recsae_recbole.checkpoint import is_recbole
@@ -27,7 +27,7 @@ class RecBolePlugin:
 
     def open(self, source: object, **options: Any) -> Recommender:
         """Open a checkpoint or a model in memory; see :func:`recsae.load_recommender`."""
-        from recsae_recbole.opening import live_parts, open_checkpoint, open_live
+        from recsae_recbole.open import live_parts, open_checkpoint, open_live
 
         parts = live_parts(source)
         if parts is not None:
@@ -51,7 +51,7 @@ class RecBolePlugin:
         """
         import torch
 
-        from recsae_recbole.pretrain import train_sasrec
+        from recsae_recbole.demo.train import train_sasrec
 
         threads = torch.get_num_threads()
         torch.set_num_threads(1)

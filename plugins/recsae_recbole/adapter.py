@@ -16,12 +16,12 @@ from recsae.recommender.sequences import Batch, Sequences, to_try
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import NO_ITEMS, Data, ItemSource
 from recsae_recbole.evaluation import evaluation_cases
-from recsae_recbole.heads import Head, facts, find_head
-from recsae_recbole.inner import inner_sites
-from recsae_recbole.places import Found, Look, find_default
 from recsae_recbole.scoring import Scorer
-from recsae_recbole.taps import Tap, at_last_item, read, watching_gathered
-from recsae_recbole.vectors import differentiable_states, lookups_of
+from recsae_recbole.sites.default import Found, Look, find_default
+from recsae_recbole.sites.embeddings import differentiable_states, lookups_of
+from recsae_recbole.sites.heads import Head, facts, find_head
+from recsae_recbole.sites.inner import inner_sites
+from recsae_recbole.sites.taps import Tap, at_last_item, read, watching_gathered
 
 if TYPE_CHECKING:
     import torch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from recsae_recbole.places import Look, outputs
-from recsae_recbole.taps import OutputTap
+from recsae_recbole.sites.default import Look, outputs
+from recsae_recbole.sites.taps import OutputTap
 
 if TYPE_CHECKING:
     import torch

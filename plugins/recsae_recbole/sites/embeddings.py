@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from recsae.core.errors import CannotOpenModel
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import one_line
-from recsae_recbole.taps import Tap, differentiable_at_last_item, read
+from recsae_recbole.sites.taps import Tap, differentiable_at_last_item, read
 
 if TYPE_CHECKING:
     import torch

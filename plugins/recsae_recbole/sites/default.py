@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsae.core.errors import CannotOpenModel
 from recsae_recbole.checkpoint import one_line
-from recsae_recbole.composed import JointTap, UserTableTap
-from recsae_recbole.taps import Layout, OutputTap, Tap, at_last_item, read
+from recsae_recbole.sites.joint import JointTap, UserTableTap
+from recsae_recbole.sites.taps import Layout, OutputTap, Tap, at_last_item, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from recsae_recbole.places import Look
-    from recsae_recbole.taps import Tap
+    from recsae_recbole.sites.default import Look
+    from recsae_recbole.sites.taps import Tap
 
 TOLERANCE = 1e-4
 

@@ -21,15 +21,15 @@ import torch
 
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
 from recsae.core.files import write_atomically
-from recsae_recbole.all_positions import (
+from recsae_recbole.boundary import recbole_boundary
+from recsae_recbole.dataset import Data, find_data, open_data
+from recsae_recbole.demo.all_positions import (
     CUTOFF,
     all_position_loss,
     draw_windows,
     ndcg,
     training_part,
 )
-from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.dataset import Data, find_data, open_data
 from recsae_recbole.evaluation import evaluation_cases
 
 if TYPE_CHECKING:

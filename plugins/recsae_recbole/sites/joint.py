@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.hooks import replaced_method
 from recsae_recbole.scoring import Reached, around_scoring
-from recsae_recbole.taps import Layout, OutputTap, read, rolled
+from recsae_recbole.sites.taps import Layout, OutputTap, read, rolled
 
 if TYPE_CHECKING:
     import torch
 
-    from recsae_recbole.taps import Edit
+    from recsae_recbole.sites.taps import Edit
 
 
 class _Composed:

@@ -1,0 +1,1 @@
+"""Where the states of RecBole's models are read and edited."""
