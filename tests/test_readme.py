@@ -17,7 +17,7 @@ from recsae.pipeline.plan import run_pipeline
 from recsae.report import read_report
 from recsae.run.record import RunConfig
 from recsae.testing import PlantedRecommender
-from runs import checkpoint, command, copy_of, recbole_run
+from helpers.runs import checkpoint, command, copy_of, recbole_run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,68 @@
+"""Does the score tell truth from chance? DESIGN.md, "The score itself is validated"."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from scipy.stats import binom
+
+PATH = Path(__file__).parents[2] / "benchmarks" / "validation.py"
+AT_THE_LIMIT = ("", "_clustered", "_narrow_label", "_broad_label")
+
+
+@pytest.fixture(scope="module")
+def figures() -> dict[str, float]:
+    spec = importlib.util.spec_from_file_location("benchmark_validation", PATH)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, float] = module.validation_figures(seed=0, n_users=700, n_planted=600)
+    return found
+
+
+def at_most_5_percent(share: float, n: int) -> bool:
+    """Whether a share over n concepts is what a true 5 % gives but once in a thousand times."""
+    return share * n <= binom.ppf(0.999, n, 0.05)
+
+
+def test_true_concepts_come_out_verified(figures: dict[str, float]) -> None:
+    assert figures["true_codes_verified"] >= 0.9
+    assert figures["true_directions_verified"] >= 0.9
+
+
+@pytest.mark.parametrize("kind", ["and", "or", "and_not"])
+def test_true_pairs_come_out_verified(kind: str, figures: dict[str, float]) -> None:
+    assert figures[f"pairs_{kind}_verified"] >= 0.9
+
+
+@pytest.mark.parametrize("within", ["across", "within_users"])
+def test_permuted_activations_are_never_verified(within: str, figures: dict[str, float]) -> None:
+    assert figures[f"permuted_{within}_concepts"] >= 200
+    assert figures[f"permuted_{within}_verified"] == 0
+    assert figures[f"permuted_{within}_best_accuracy"] < 0.75
+
+
+@pytest.mark.parametrize("kind", AT_THE_LIMIT)
+def test_concepts_exactly_at_the_limit_are_rarely_verified(
+    kind: str, figures: dict[str, float]
+) -> None:
+    n = int(figures[f"accuracy_0.8{kind}_concepts"])
+    assert n >= 550
+    assert at_most_5_percent(figures[f"accuracy_0.8{kind}_verified"], n)
+
+
+@pytest.mark.parametrize("kind", ["", "_clustered"])
+def test_concepts_above_the_limit_are_verified(kind: str, figures: dict[str, float]) -> None:
+    assert figures[f"accuracy_0.9{kind}_measured"] == pytest.approx(0.9, abs=0.01)
+    assert figures[f"accuracy_0.9{kind}_verified"] >= 0.95
+
+
+def test_true_concepts_explain_far_more_than_random_directions(figures: dict[str, float]) -> None:
+    for code in ("true_codes", "true_directions"):
+        true = {size: figures[f"named_share_{code}_{size}"] for size in (8, 16)}
+        chance = {size: figures[f"named_share_random_{size}"] for size in (8, 16)}
+        assert true[8] > chance[8] + 0.1
+        assert true[16] > chance[16] + 0.1
+        assert 1 - true[16] < 0.2 * (1 - chance[16])
+        assert true[16] > figures["named_share_random_32"] + 0.05

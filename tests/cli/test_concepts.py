@@ -1,0 +1,257 @@
+"""``recsae concepts`` with evidence, corrections and items, and ``recsae profile``."""
+
+import json
+import stat
+
+import numpy as np
+import pytest
+
+from recsae.core.files import write_arrays
+from recsae.evaluation.evidence import evidence_stage
+from recsae.explore.cohorts import Profiler
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
+from recsae.steering.lists import open_run
+from helpers.runs import command, copy_of, recbole_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A copy of the run with its evidence."""
+    folder = copy_of(recbole_run(), tmp_path_factory.mktemp("run") / "run")
+    evidence_stage(Workspace(Run(folder), open_run(folder).recommender, None)).save(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the run to write into."""
+    return copy_of(recbole_run(), tmp_path / "run")
+
+
+@pytest.fixture
+def says(capsys):
+    def run_it(*arguments, code=0):
+        capsys.readouterr()
+        done = command(*arguments)
+        out, err = capsys.readouterr()
+        assert done == code, err
+        return err if code else out
+
+    return run_it
+
+
+def verified(says, folder):
+    return json.loads(says("concepts", folder, "--status", "verified", "--json"))
+
+
+def edits(monkeypatch, tmp_path, text):
+    """Let the editor put text at the end of the file."""
+    editor = tmp_path / "editor"
+    editor.write_text(f"#!/bin/sh\ncat >> \"$1\" <<'END'\n{text}\nEND\n")
+    editor.chmod(editor.stat().st_mode | stat.S_IEXEC)
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(editor))
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+def test_everything_about_a_latent(says, run):
+    latent = verified(says, run)[0]["latent"]
+    facts = json.loads(says("concepts", run, "--latent", latent, "--json"))
+    text = says("concepts", run, "--latent", latent)
+    assert f"label: {facts['label']}" in text
+    share = 100 * facts["firing"]["fire_rate"]
+    assert f"active on held-out users: {share:.2f} % of positions" in text
+    assert f"promotes: {' | '.join(facts['promotes'])}" in text
+    for other in facts["fires_with"]:
+        assert f"active together with: {other['latent']} {other['name']} (" in text
+    for case in facts["unexpected"] + facts["missed"] + facts["examples"]:
+        assert f"{case['items']}  ->  {case['then']}" in text
+    assert ("\nIt is active, and the label says no:" in text) == bool(facts["unexpected"])
+    assert "None" not in text
+
+
+def test_a_search_without_a_hit_names_the_nearest(says, run):
+    name = verified(says, run)[0]["name"]
+    assert f"No concept fits. Did you mean '{name}'" in says(
+        "concepts", run, "--search", f"{name}x"
+    )
+    assert says("concepts", run, "--search", "zzzzz") == "No concept fits.\n"
+
+
+def test_from_an_item_to_its_concepts(says, run):
+    opened = open_run(run)
+    item = opened.recommender.catalog.external_ids[3]
+    found = json.loads(says("concepts", run, "--item", item, "--json"))
+    assert 0 < len(found["promoted by"]) <= 10
+    adds = [row["adds"] for row in found["promoted by"]]
+    assert adds == sorted(adds, reverse=True)
+    assert all(x > 0 for x in adds)
+    labels = opened.dictionary.table.set_index("latent")["label"]
+    assert all(row["label"] == labels[row["latent"]] for row in found["promoted by"])
+    title = opened.recommender.catalog.titles[3]
+    text = says("concepts", run, "--item", title)
+    assert found["promoted by"][0]["label"] in text
+    assert "active after it:" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (("--item", "nothing"), "No item has the id or title 'nothing'"),
+        (("--item", "1", "--latent", "1"), "Give one of --latent, --item, --edit"),
+        (("--edit", "--search", "x"), "Give one of --latent, --item, --edit"),
+    ],
+)
+def test_what_cannot_be_asked(options, match, says, run):
+    assert match in says("concepts", run, *options, code=2)
+
+
+# -- correcting ------------------------------------------------------------------------------------
+
+
+def test_edit(says, folder, monkeypatch, tmp_path):
+    best = verified(says, folder)
+    first, name = best[0]["latent"], best[0]["name"]
+    edits(monkeypatch, tmp_path, f'{first} = "My own"')
+    text = says("concepts", folder, "--edit")
+    assert f"{first}  renamed     My own  {name}" in text
+    assert "recsae report" in text
+    assert (
+        json.loads(says("concepts", folder, "--search", "my own", "--json"))[0]["latent"] == first
+    )
+    steered = json.loads(
+        says("steer", folder, "--set", "My own=0", "--user", "1", "--json")
+        if "1" in open_run(folder).recommender.sequences().users
+        else says("steer", folder, "--set", "My own=0", "--all", "--json")
+    )
+    assert steered["changed"] == ["My own ablated"]
+    text = (folder / "corrections.toml").read_text()
+    edits(monkeypatch, tmp_path, "")
+    rows = json.loads(says("concepts", folder, "--edit", "--json"))
+    assert [(row["latent"], row["name"]) for row in rows] == [(first, "My own")]
+    assert (folder / "corrections.toml").read_text() == text + "\n"
+
+
+def test_an_edit_that_changes_nothing(says, folder, monkeypatch, tmp_path):
+    edits(monkeypatch, tmp_path, "# nothing")
+    assert says("concepts", folder, "--edit").startswith("No corrections. The file is ")
+
+
+def test_a_wrong_edit_is_told_and_kept(says, folder, monkeypatch, tmp_path):
+    edits(monkeypatch, tmp_path, '4000 = "Nowhere"')
+    error = says("concepts", folder, "--edit", code=2)
+    assert "there is no latent 4000: latents are numbered 0 to 127" in error
+    assert (folder / "corrections.toml").read_text().endswith('4000 = "Nowhere"\n')
+    for arguments in (("concepts", folder), ("steer", folder, "--set", "1=0")):
+        assert "no latent 4000" in says(*arguments, code=2)
+
+
+def test_an_editor_that_fails(says, folder, monkeypatch, tmp_path):
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", str(tmp_path / "no-editor"))
+    assert "Error: " in says("concepts", folder, "--edit", code=2)
+
+
+def test_editing_what_is_no_run(says, tmp_path):
+    assert "holds no run" in says("concepts", tmp_path, "--edit", code=3)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lost_corrections_are_told(says, folder, capsys):
+    (folder / "corrections.toml").write_text('rename.3 = "Gone"')
+    away = np.zeros((1, 64), dtype=np.float32)
+    write_arrays(folder / "corrections.safetensors", {"latents": np.array([3]), "directions": away})
+    assert command("concepts", folder) == 0
+    assert "No latent has the direction of 3 any more" in capsys.readouterr().err
+    assert "Gone" not in says("concepts", folder)
+
+
+# -- profiles --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    return open_run(recbole_run()).recommender.sequences()
+
+
+def test_profile_of_users(says, run, sequences, tmp_path):
+    users = list(map(str, sequences.users[:60]))
+    found = json.loads(says("profile", run, "--users", ",".join(users), "--json"))
+    assert found["of"].startswith("60 users of the list beside the 142 others.")
+    names = {row["name"] for row in verified(says, run)}
+    assert {row["name"].casefold() for row in found["concepts"]} == {n.casefold() for n in names}
+    for row in found["concepts"]:
+        assert row["low"] <= row["difference"] <= row["high"]
+        assert row["share"] - row["others"] == pytest.approx(row["difference"])
+    (tmp_path / "users.txt").write_text("\n".join(users))
+    again = json.loads(says("profile", run, "--users", tmp_path / "users.txt", "--json"))
+    assert again == found
+    text = says("profile", run, "--users", ",".join(users))
+    assert f"{found['n_different']} of {len(found['concepts'])} concepts differ" in text
+
+
+def test_profile_of_a_user(says, run, sequences):
+    user = str(sequences.users[5])
+    found = json.loads(says("profile", run, "--user", user, "--json"))
+    assert found["own"]
+    assert all(0 < row["share"] <= 1 for row in found["own"])
+    text = says("profile", run, "--user", user, "--top", 1)
+    assert found["own"][0]["name"] in text
+    assert len(text.splitlines()) == 4
+
+
+def test_profile_of_an_item(says, run, sequences):
+    recommender = open_run(run).recommender
+    item = int(recommender.sequences().flat[0])
+    title = recommender.catalog.titles[item]
+    found = json.loads(says("profile", run, "--item", title, "--json"))
+    assert title in found["of"]
+    assert 0 < len(found["promoted by"]) <= 10
+    text = says("profile", run, "--item", title)
+    assert "Latents that promote it" in text
+    assert found["promoted by"][0]["label"] in text
+
+
+def test_profile_of_a_cohort(says, run):
+    name = verified(says, run)[0]["name"]
+    profiler = Profiler(open_run(run), run)
+    column = list(profiler.concepts["name"]).index(name)
+    everyone = profiler.activity.shares(np.ones(len(profiler.activity.user), dtype=bool))
+    median = np.median(everyone.share[:, [column]].toarray())
+    found = json.loads(says("profile", run, "--cohort", f"concept:{name}>{median:.4f}", "--json"))
+    assert name not in {row["name"] for row in found["concepts"]}
+    assert "Concepts of the latents that chose them are left out." in found["of"]
+
+
+def test_every_latent_by_itself(says, run, sequences):
+    users = ",".join(map(str, sequences.users[:60]))
+    found = json.loads(says("profile", run, "--users", users, "--latents", "--json"))
+    assert len(found["concepts"]) == 128
+
+
+@pytest.mark.parametrize(
+    ("options", "match", "code"),
+    [
+        ((), "Give one of --item, --user, --users and --cohort.", 2),
+        (("--user", "1", "--item", "1"), "Give one of", 2),
+        (("--user", "nobody"), "No user has the id 'nobody'", 2),
+        (("--users", ","), "no user", 2),
+        (("--cohort", "Horror"), "Cannot read the cohort 'Horror'", 2),
+        (("--item", "nothing"), "No item has the id or title", 2),
+    ],
+)
+def test_profiles_that_cannot_be(options, match, code, says, run):
+    assert match in says("profile", run, *options, code=code)
+
+
+def test_a_small_group(says, run, sequences):
+    users = ",".join(map(str, sequences.users[:4]))
+    error = says("profile", run, "--users", users, code=3)
+    assert "4 users in the group: a comparison needs 5 at least" in error
+
+
+def test_no_run(says, tmp_path):
+    assert "holds no run" in says("profile", tmp_path, "--user", "1", code=3)

@@ -1,0 +1,103 @@
+"""``recsae sites``: what is said, what is left behind, how it fails."""
+
+import json
+import tempfile
+
+import pytest
+
+pytest.importorskip("recbole")
+
+from recsae.pipeline import sites
+from helpers.runs import checkpoint, command
+
+QUICK = ("--trust", "--positions", 3000, "--latents", 48, "--k", 4)
+
+
+@pytest.fixture
+def says(capsys, tmp_path, monkeypatch):
+    """Run the command with a temporary folder of its own: exit code, stdout, stderr."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+    def run(*arguments):
+        capsys.readouterr()
+        code = command("sites", *arguments)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_table_a_recommendation_and_what_to_type_next(says, tmp_path):
+    code, out, err = says(checkpoint(), *QUICK)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].startswith("site ")
+    assert lines[1].startswith("sequence ")
+    assert "trm_encoder.layer.0.multi_head_attention.dense" in out
+    assert "\nRecommended: " in out
+    assert "\nRule: of the sites that all scores go through" in out
+    assert lines[-1].startswith(f"  recsae run {checkpoint()} --trust --site ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_for_machines(says):
+    code, out, _ = says(checkpoint(), *QUICK, "--json")
+    found = json.loads(out)
+    assert code == 0
+    names = [row["site"] for row in found["sites"]]
+    assert found["recommended"]["site"] in names
+    assert found["command"].endswith(f"--site {found['recommended']['site']} --out DIR")
+    assert found["n_heldout"] <= 1000
+
+
+def test_a_site_without_figures_says_why(says, monkeypatch):
+    measured = sites._measured
+
+    def broken(work):
+        if work.site != "sequence":
+            raise sites.NotEnoughData("No state varies.")
+        return measured(work)
+
+    monkeypatch.setattr(sites, "_measured", broken)
+    code, out, _ = says(checkpoint(), *QUICK)
+    assert code == 0
+    assert "  not measured: No state varies." in out
+    assert "Recommended: sequence: the only site" in out
+
+
+def test_nothing_is_left_after_control_c(says, tmp_path, monkeypatch):
+    seen = []
+
+    def stopped(work):
+        seen.extend(tmp_path.rglob("*.safetensors"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sites, "_measured", stopped)
+    code, out, err = says(checkpoint(), *QUICK)
+    assert (code, out) == (130, "")
+    assert err.strip() == "Stopped. Nothing was kept."
+    assert seen  # states had been written
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ((), 3, "--trust"),
+        (("--trust", "--k", 0), 2, "'k'"),
+        (("--trust", "--k", 60, "--latents", 48), 2, "k=60"),
+        (("--trust", "--positions", 1), 2, "positions"),
+        (("--trust", "--latents", "many"), 2, "latents"),
+    ],
+)
+def test_errors_are_one_sentence(says, tmp_path, arguments, code, words):
+    seen, out, err = says(checkpoint(), *arguments)
+    assert (seen, out) == (code, "")
+    assert words in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_checkpoint(says):
+    code, _, err = says("nowhere.pth", "--trust")
+    assert code == 3
+    assert "nowhere.pth" in err

@@ -1,0 +1,83 @@
+"""``recsae tune`` from the command line."""
+
+import json
+
+import pytest
+
+from helpers.runs import command, copy_of, recbole_run
+
+
+@pytest.fixture
+def said(capsys):
+    def run(*arguments, code=0):
+        assert command(*arguments) == code
+        out, err = capsys.readouterr()
+        return out if code == 0 else err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return copy_of(recbole_run(), tmp_path_factory.mktemp("tuned") / "run")
+
+
+def test_a_goal_is_reached_kept_and_used_again(said, folder):
+    out = said("tune", folder, "--more", "Comedy", "--max-ndcg-loss", "5%", "--save", "funny")
+    for words in ("goal: more Comedy", "re-ranking", "The latents' curve", "Saved: "):
+        assert words in out
+    assert "funny: more Comedy (16 latents) x" in said("steer", folder, "--list")
+    found = json.loads(said("steer", folder, "--with", "funny", "--json"))
+    assert found["lists that changed"] != "0.0 %"
+
+
+def test_for_machines_and_quick(said, folder):
+    arguments = ("tune", folder, "--less", "Comedy", "--quick", "--latents", "4", "--json")
+    found = json.loads(said(*arguments))
+    assert len(found["latents"]) == 4
+    assert "ways" not in found
+    assert found["after"] <= found["before"]
+    assert found["allowed loss"] == 0.01
+
+
+def test_for_a_cohort(said, folder):
+    arguments = ("--more", "Comedy", "--quick", "--json", "--save", "some")
+    everybody = json.loads(said("tune", folder, *arguments))
+    some = json.loads(said("tune", folder, *arguments, "--cohort", "item:50"))
+    assert 0 < some["held-out users"] < everybody["held-out users"]
+    assert "(for everybody)" not in said("steer", folder, "--list").split("some: ")[1]
+
+
+def test_what_a_cohort_is_never_to_be_recommended(said, folder):
+    arguments = ("tune", folder, "--never", "Comedy", "--cohort", "item:50", "--quick")
+    out = said(*arguments)
+    for words in (
+        "goal: never Comedy",
+        "What is reached at what loss",
+        "lists with any",
+        "Side effects",
+    ):
+        assert words in out
+
+
+def test_popularity(said, folder):
+    out = said("tune", folder, "--popularity", "-", "--quick", "--max-ndcg-loss", "0.02")
+    for words in ("goal: less popular items", "Gini coefficient", "users of tail items"):
+        assert words in out
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ((), "Say what there should be more or less of"),
+        (("--more", "Comedi"), "Did you mean 'Comedy'"),
+        (("--more", "Comedy", "--popularity", "-"), "Give --popularity, or --more and --less"),
+        (("--never", "Comedy", "--popularity", "-"), "or --never"),
+        (("--never", "Comedy", "--less", "Comedy"), "Give --never, or --more and --less"),
+        (("--more", "Comedy", "--users", "1", "--cohort", "item:50"), "Give one of"),
+        (("--more", "Comedy", "--max-ndcg-loss", "much"), "'much' is no part: write e.g. 1%"),
+        (("--more", "Comedy", "--max-ndcg-loss", "100%"), "is no part"),
+    ],
+)
+def test_what_cannot_be(options, match, said, folder):
+    assert match in said("tune", folder, *options, code=2)

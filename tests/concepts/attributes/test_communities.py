@@ -1,0 +1,63 @@
+"""Groups of items by who consumes them, planted and found again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsae.concepts.attributes import communities as module
+from recsae.concepts.attributes.communities import SEPARATOR, communities
+from recsae.recommender.catalog import build_catalog
+from helpers.toy import cases, cases_of
+
+N_GROUPS, SIZE = 4, 12
+N = N_GROUPS * SIZE
+NAMES = [f"i{i}" for i in range(1, N + 1)]
+ITEMS = build_catalog(["[PAD]", *NAMES], pd.DataFrame({"item_id": NAMES, "title": NAMES}))
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """Users who stay within one of four groups of items."""
+    monkeypatch.setattr(module, "SIZES", (N_GROUPS,))
+    rng = np.random.default_rng(0)
+    group = rng.integers(0, N_GROUPS, 150)
+    histories = [(1 + g * SIZE + rng.integers(0, SIZE, 20)).tolist() for g in group]
+    return cases_of(*histories, items=ITEMS)
+
+
+def weights(found):
+    return np.bincount(found.last_items[:, 0], minlength=N + 1).astype(float)
+
+
+def test_planted_groups_come_out(planted):
+    found = communities(planted, weights(planted))
+    groups = {tuple(items) for _, items in found}
+    assert groups == {tuple(range(1 + g * SIZE, 1 + (g + 1) * SIZE)) for g in range(N_GROUPS)}
+
+
+def test_named_after_three_of_their_own_items(planted):
+    for name, items in communities(planted, weights(planted)):
+        members = [ITEMS.internal(external) for external in name.split(SEPARATOR)]
+        assert len(members) == len(set(members)) == 3
+        assert set(members) <= set(items)
+
+
+def test_items_that_nobody_consumed_belong_nowhere(planted):
+    weight = weights(planted)
+    weight[[2, 20]] = 0
+    members = np.concatenate([items for _, items in communities(planted, weight)])
+    assert sorted(members) == sorted(set(range(1, N + 1)) - {2, 20})
+
+
+def test_the_last_item_of_a_history_is_not_read(planted, monkeypatch):
+    before = communities(planted, weights(planted))
+    sequences = planted.sequences
+    sequences.flat[sequences.offsets[1:] - 1] = 1  # the test's items, all of the first group
+    again = communities(planted, weights(planted))
+    assert [name for name, _ in again] == [name for name, _ in before]
+    assert all(np.array_equal(a, b) for (_, a), (_, b) in zip(again, before, strict=True))
+
+
+def test_too_few_items_have_no_groups():
+    few = cases([0, 1], [[1], [2]], [[1]] * 2)
+    assert communities(few, np.ones(9)) == []

@@ -1,0 +1,189 @@
+"""The statement chosen for a latent is the best of all statements there are."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score
+
+from recsae.concepts import labeler as labelers
+from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.attributes.values import item_attributes
+from recsae.concepts.labeler import AttributeLabeler
+from recsae.concepts.wording import Predicate
+from recsae.core import columns as C
+from recsae.recommender.catalog import build_catalog
+from helpers.toy import cases, catalog, random_cases, sparse
+
+# items 1-3 are red, 3-6 are old, 7 and 8 neither
+RED, OLD = [1, 2, 3], [3, 4, 5, 6]
+NAMES = (("colour", "red"), ("age", "old"))
+
+
+def two_attributes() -> ItemAttributes:
+    matrix = np.zeros((9, 2), dtype=np.int32)
+    matrix[RED, 0] = 1
+    matrix[OLD, 1] = 1
+    return ItemAttributes(scipy.sparse.csr_matrix(matrix), NAMES)
+
+
+LABELER = AttributeLabeler(two_attributes())
+HAS = {"red": RED, "old": OLD}
+
+
+def count(made, row: int, site: str, value: str) -> int:
+    """How many items at the site have the value, one by one."""
+    items = {
+        "last": made.last_items[row, :1],
+        "last5": made.last_items[row],
+        "top1": made.top_items[row, :1],
+        "top10": made.top_items[row],
+        "last20": made.recent(20)[row],
+        "last50": made.recent(50)[row],
+    }[site]
+    return sum(int(i) in HAS[value] for i in items)
+
+
+def says(made, site: str, value: str, threshold: int) -> np.ndarray:
+    return np.array([count(made, row, site, value) >= threshold for row in range(len(made))])
+
+
+def test_by_hand():
+    # Latent 0 is active where 2 of the last 5 items and more are red, latent 1 where the top
+    # recommendation is old, latent 2 on the first case alone, whose last item is red and old.
+    last = [[3, 1], [1, 2, 7], [7, 1], [8], [2], [7, 7, 2, 1]]
+    top = [[4, 7], [7, 4], [5, 1], [1, 2], [8, 4], [3, 8]]
+    code = [[1, 2, 3], [2, 0, 0], [0, 1, 0], [0, 0, 0], [0, 0, 0], [0.5, 3, 0]]
+    # each case twice: of a user in whose half labels are found, and of one in the other
+    last, top, code = ([row for row in rows for _ in range(2)] for rows in (last, top, code))
+    labels = LABELER.label(sparse(code), cases(list(range(12)), last, top))
+    assert labels[C.LATENT].tolist() == [0, 1, 2]
+    assert labels[C.LABEL].tolist() == [
+        "At least 2 of the last 5 items are red.",
+        "The top recommendation is old.",
+        "The last item is old.",
+    ]
+    assert labels[C.NAME].tolist() == ["red", "old", "old"]
+    assert labels[C.PREDICATE_SITE].tolist() == ["last5", "top1", "last"]
+    assert labels[C.THRESHOLD].tolist() == [2, 1, 1]
+    assert set(labels[C.LABELER]) == {"attributes"}
+
+
+def test_size_of_the_activation_does_not_matter():
+    rng = np.random.default_rng(0)
+    made = random_cases(rng, 50, 5)
+    dense = rng.random((50, 3)) * (rng.random((50, 3)) < 0.4)
+    one, other = (LABELER.label(sparse(x), made) for x in (dense, 100 * dense**3))
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_zeros_that_are_stored_are_not_active():
+    rng = np.random.default_rng(0)
+    made = random_cases(rng, 30, 5)
+    dense = rng.random((30, 2)) * (rng.random((30, 2)) < 0.4)
+    stored = sparse(dense + 1)
+    stored.data -= 1
+    assert stored.nnz == 60
+    pd.testing.assert_frame_equal(LABELER.label(stored, made), LABELER.label(sparse(dense), made))
+
+
+def test_many_cases_are_thinned_evenly(monkeypatch):
+    rng = np.random.default_rng(2)
+    made, dense = random_cases(rng, 41, 5), rng.random((41, 3)) * (rng.random((41, 3)) < 0.3)
+    monkeypatch.setattr(labelers, "MAX_CASES", 21)
+    every_other = np.arange(0, 41, 2)
+    pd.testing.assert_frame_equal(
+        LABELER.label(sparse(dense), made),
+        LABELER.label(sparse(dense[every_other]), made.take(every_other)),
+    )
+
+
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10_000))
+def test_predictions_are_what_the_statements_say(seed):
+    rng = np.random.default_rng(seed)
+    construction, others = random_cases(rng, 60, 6), random_cases(rng, 20, 4)
+    dense = rng.random((60, 6)) * (rng.random((60, 6)) < 0.3)
+    labels = LABELER.label(sparse(dense), construction)
+    found = LABELER.predict(labels, others)
+    for j, row in labels.iterrows():
+        said = found.levels[:, [found.column[j]]].toarray().ravel() >= found.threshold[j]
+        assert said.tolist() == true_of(row, others).tolist()
+
+
+def true_of(row, made) -> np.ndarray:
+    """Whether a label is true, one case after another."""
+    if not isinstance(row[C.ATTRIBUTE], str):
+        return np.ones(len(made), dtype=bool)
+    where = row[C.PREDICATE_SITE], row[C.VALUE], row[C.THRESHOLD]
+    first = says(made, *where) != row[C.NEGATED]
+    if not isinstance(row[C.SECOND_ATTRIBUTE], str):
+        return first
+    where = row[C.SECOND_SITE], row[C.SECOND_VALUE], row[C.SECOND_THRESHOLD]
+    second = says(made, *where) != row[C.SECOND_NEGATED]
+    return first | second if row[C.JOINT] == "or" else first & second
+
+
+PLANTED = {
+    "and": lambda red, old: red & old,
+    "or": lambda red, old: red | old,
+    "and not": lambda red, old: red & ~old,
+}
+
+
+@pytest.mark.parametrize("kind", PLANTED)
+def test_planted_pairs_are_found(kind):
+    rng = np.random.default_rng(3)
+    made = random_cases(rng, 1200, 60)
+    active = PLANTED[kind](says(made, "last5", "red", 3), says(made, "top10", "old", 4))
+    (row,) = LABELER.label(sparse(active[:, None]), made).to_dict("records")
+    assert balanced_accuracy_score(active, true_of(row, made)) > 0.97
+    assert row[C.JOINT] == ("or" if kind == "or" else "and")
+
+
+def test_a_pair_that_is_no_better_is_not_taken():
+    rng = np.random.default_rng(4)
+    made = random_cases(rng, 1200, 60)
+    active = says(made, "last5", "red", 3) ^ (rng.random(1200) < 0.1)
+    (row,) = LABELER.label(sparse(active[:, None]), made).to_dict("records")
+    assert row[C.LABEL] == "At least 3 of the last 5 items are red."
+    assert row[C.JOINT] is None
+
+
+def test_what_is_active_on_most_cases_is_general_purpose():
+    rng = np.random.default_rng(5)
+    made = random_cases(rng, 200, 20)
+    labels = LABELER.label(sparse(rng.random((200, 2)) < [0.7, 0.2]), made)
+    assert labels[C.NAME][0] == "general-purpose"
+    assert labels[C.NAME][1] != "general-purpose"
+    assert LABELER.predict(labels, made).levels.shape[0] == 200
+
+
+def test_labels_of_items_without_titles_and_attributes():
+    items = build_catalog(["[PAD]", *catalog().external_ids[1:]], None)
+    made = cases(list(range(8)), [[i] for i in range(1, 9)], [[5, 6]] * 8, items=items)
+    labeler = AttributeLabeler(item_attributes(items, made))
+    # items 1 and 2 are the first quarter of the interactions: the band says both, the item one
+    labels = labeler.label(sparse(np.array([[1, 0, 0, 0, 0, 0, 0, 0], [1] * 2 + [0] * 6]).T), made)
+    assert labels[C.LABEL].tolist() == [
+        "The last item is “m1”.",
+        "The last item is among the most popular.",
+    ]
+    assert labels[C.NAME].tolist() == ["item: m1", "most popular items"]
+    assert labeler.predict(labels, made).levels.toarray().sum(0).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("site", "threshold", "text"),
+    [
+        ("last", 1, "The last item is X."),
+        ("top1", 1, "The top recommendation is X."),
+        ("last5", 1, "At least 1 of the last 5 items is X."),
+        ("last5", 5, "All of the last 5 items are X."),
+        ("top10", 7, "At least 7 of the top 10 recommendations are X."),
+    ],
+)
+def test_sentences(site, threshold, text):
+    assert Predicate(site, "kind", "X", threshold).sentence({}) == text

@@ -1,0 +1,365 @@
+"""Two runs beside each other: dictionaries made by hand, users in another order, planted seeds."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from helpers import toy
+from recsae.core import columns as C
+from recsae.core.errors import ArtifactMismatch, CannotOpenModel
+from recsae.core.files import read_json, write_json, write_parquet
+from recsae.explore import compare as comparing
+from recsae.explore.common_cases import common_rows, same_beginnings
+from recsae.explore.compare import compare_runs, strongest
+from recsae.pipeline.plan import run_pipeline
+from recsae.recommender.catalog import build_catalog
+from recsae.run.record import RunConfig
+from recsae.sae.model import SAE, make_config
+from helpers.runs import CONFIG, copy_of, planted, planted_run
+
+N_CASES = 1_200
+AXES = np.eye(4)
+KINDS = ("another name", "merged", "split", "lost", "new", "same name")
+
+
+def run_of(
+    folder: Path,
+    directions: np.ndarray,
+    names: list[str],
+    *,
+    status: dict[str, str] | None = None,
+    model: str = "toy",
+    site: str = "toy",
+    checkpoint: str | None = "model.pth",
+    states: np.ndarray | None = None,
+    **columns: np.ndarray,
+) -> Path:
+    """The folder of a finished run whose SAE has these directions, one active per state.
+
+    Concepts are verified unless ``status`` says otherwise by name.
+    """
+    n, width = len(names), np.shape(directions)[1]
+    sae = SAE(make_config(n_latents=n, k=1), width)
+    with torch.no_grad():
+        for weights in (sae.W_enc, sae.W_dec):
+            weights.copy_(torch.as_tensor(directions))
+    sae.save(folder / "sae")
+    states = cases_of([0]) if states is None else states
+    toy.store(folder / "heldout", states, **columns)
+    manifest = read_json(folder / "heldout/manifest.json")
+    write_json(folder / "heldout/manifest.json", {**manifest, "model": model, "site": site})
+    statuses = [(status or {}).get(name, "verified") for name in names]
+    accuracy = np.linspace(0.95, 0.9, n)
+    known = {C.LATENT: range(n), C.STATUS: statuses, C.BALANCED_ACCURACY: accuracy}
+    write_parquet(folder / "scores.parquet", pd.DataFrame({**known, C.CI_LOW: accuracy - 0.05}))
+    write_parquet(folder / "concepts.parquet", pd.DataFrame({C.LATENT: range(n), C.NAME: names}))
+    config = RunConfig(checkpoint=checkpoint).model_dump()
+    record = {"version": 1, "config": config, "model": model, "stages": {"report": {}}}
+    write_json(folder / "run.json", record)
+    write_json(folder / "report.json", headline(n, statuses.count("verified"), site))
+    return folder
+
+
+def headline(n_latents: int, verified: int, site: str) -> dict[str, object]:
+    return {
+        "model": {"name": "Toy", "site": site},
+        "data": {"name": "toy"},
+        "seed": 0,
+        "sae": {"n_latents": n_latents, "l0": 1.0, "fvu": 0.1},
+        "accuracy": {"heldout": {"ndcg_kept": 0.9}},
+        "concepts": {"tested": n_latents, "verified": verified, "distinct_verified": verified},
+        "named_share": {"sae": {"8": 0.4, "16": 0.5, "32": None}},
+        "attributes": [{"auc_sae": 0.6}, {"auc_sae": 0.8}, {"auc_sae": None}],
+    }
+
+
+def cases_of(axes: list[int]) -> np.ndarray:
+    """States along the axes in turn, of different lengths."""
+    rng = np.random.default_rng(0)
+    return AXES[np.resize(axes, N_CASES)] * rng.uniform(1, 3, (N_CASES, 1))
+
+
+def seen(found):
+    return [
+        (row["change"], row["name_before"], row["name_after"])
+        for row in sorted(found["concepts"], key=lambda row: KINDS.index(row["change"]))
+    ]
+
+
+# -- the same model and site -----------------------------------------------------------------------
+
+
+def test_latents_in_another_order_are_all_the_same(tmp_path):
+    names = ["Horror", "Drama", "1990s", "Comedy"]
+    order = [2, 0, 3, 1]
+    one = run_of(tmp_path / "one", AXES, names)
+    two = run_of(tmp_path / "two", AXES[order], [names[i] for i in order])
+    found = compare_runs(one, two)
+    assert (found["how"], found["n_cases"]) == ("direction", None)
+    assert found["counts"]["all"]["same name"] == 4
+    assert {(r["latent_before"], r["latent_after"]) for r in found["concepts"]} == {
+        *((0, 1), (1, 3), (2, 0), (3, 2))
+    }
+    assert {row["similarity"] for row in found["concepts"]} == {1}
+    assert found["names"] == {"both": sorted(names), "lost": [], "new": []}
+
+
+def test_what_was_removed_is_lost_what_was_added_is_new_what_was_relabelled_has_another_name(
+    tmp_path,
+):
+    one = run_of(tmp_path / "one", AXES[:3], ["Horror", "Drama", "1990s"])
+    two = run_of(tmp_path / "two", AXES[1:], ["Drama", "1980s", "Comedy"])
+    found = compare_runs(one, two)
+    assert seen(found) == [
+        ("another name", "1990s", "1980s"),
+        ("lost", "Horror", None),
+        ("new", None, "Comedy"),
+        ("same name", "Drama", "Drama"),
+    ]
+    counts = {"another name": 1, "merged": 0, "split": 0, "lost": 1, "new": 1, "same name": 1}
+    expected = {**counts, "lost_with_name": 1, "new_with_name": 1}
+    assert found["counts"] == {"verified": expected, "all": expected}
+    assert found["names"] == {
+        "both": ["Drama"],
+        "lost": ["1990s", "Horror"],
+        "new": ["1980s", "Comedy"],
+    }
+
+
+def test_a_lost_latent_may_leave_its_name_to_another(tmp_path):
+    one = run_of(tmp_path / "one", AXES[:2], ["Horror", "Drama"])
+    two = run_of(tmp_path / "two", AXES[1:3], ["Drama", "Horror"])
+    counts = compare_runs(one, two)["counts"]["all"]
+    assert (counts["lost"], counts["new"]) == (1, 1)
+    assert (counts["lost_with_name"], counts["new_with_name"]) == (0, 0)
+
+
+def test_two_latents_that_are_like_one_are_merged_and_the_other_way_split(tmp_path):
+    near = [[1, 0, 0, 0], [0.96, 0.28, 0, 0]]
+    one = run_of(tmp_path / "one", np.array(near), ["Horror", "Gore"])
+    two = run_of(tmp_path / "two", AXES[:1], ["Horror"])
+    assert seen(compare_runs(one, two)) == [
+        ("merged", "Gore", "Horror"),
+        ("same name", "Horror", "Horror"),
+    ]
+    assert seen(compare_runs(two, one)) == [
+        ("split", "Horror", "Gore"),
+        ("same name", "Horror", "Horror"),
+    ]
+
+
+def test_verified_on_either_side_is_counted_and_shown_first(tmp_path):
+    names = ["Horror", "Drama", "1990s", "Comedy"]
+    poor = dict.fromkeys(["Drama", "1990s"], "unsupported")
+    one = run_of(tmp_path / "one", AXES, names, status=poor)
+    two = run_of(tmp_path / "two", AXES[:3], names[:3], status={"Drama": "unsupported"})
+    found = compare_runs(one, two)
+    assert found["counts"]["all"]["same name"] == 3
+    assert found["counts"]["verified"]["same name"] == 2  # Horror, and the 1990s only after
+    assert found["names"] == {"both": ["Horror"], "lost": ["Comedy"], "new": ["1990s"]}
+    shown = strongest(found["concepts"], 1)
+    assert [row["change"] for row in shown] == ["lost", "same name"]
+    assert {row["name_before"] for row in strongest(found["concepts"], 9)} == {
+        *("Horror", "1990s", "Comedy")
+    }
+    assert strongest([], 3) == []
+
+
+def test_headlines_stand_beside_each_other_and_json_can_hold_all(tmp_path):
+    one = run_of(tmp_path / "one", AXES, ["a", "b", "c", "d"])
+    two = run_of(tmp_path / "two", AXES[:2], ["a", "b"], site="other")
+    found = compare_runs(one, two)
+    figures = {row["figure"]: (row["before"], row["after"]) for row in found["headline"]}
+    assert figures["latents"] == (4, 2)
+    assert figures["site"] == ("toy", "other")
+    assert figures["attribute AUC"] == pytest.approx((0.7, 0.7))
+    assert figures["named share, 32 concepts"] == (None, None)
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+# -- another site, another model -------------------------------------------------------------------
+
+
+def test_two_sites_are_compared_by_activity_whatever_their_directions(tmp_path):
+    rows = {"sequence": np.arange(N_CASES) // 6, "position": np.arange(N_CASES) % 6}
+    states, turn = (
+        cases_of([0, 1, 2]),
+        np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0],
+    )
+    one = run_of(tmp_path / "one", AXES[:3], ["Horror", "Drama", "1990s"], states=states, **rows)
+    later = np.random.default_rng(2).permutation(N_CASES)
+    two = run_of(
+        *(tmp_path / "two", AXES[[1, 0, 3]] @ turn, ["Drama", "Gore", "Comedy"]),
+        site="other",
+        states=(states @ turn)[later],
+        **{key: column[later] for key, column in rows.items()},
+    )
+    found = compare_runs(one, two)
+    assert (found["how"], found["n_cases"]) == ("activity", N_CASES)
+    assert "1,200 held-out positions" in found["said"]
+    assert seen(found) == [
+        ("another name", "Horror", "Gore"),
+        ("lost", "1990s", None),
+        ("new", None, "Comedy"),
+        ("same name", "Drama", "Drama"),
+    ]
+
+
+HISTORIES = [[1, 2, 3, 4], [5, 6, 7], [8, 1, 2, 3, 5]]
+IDS = [f"m{i}" for i in range(9)]
+
+
+def model(histories, users, ids=IDS):
+    sequences, catalog = toy.sequences(*histories, users=users), build_catalog(ids, None)
+    return SimpleNamespace(sequences=lambda: sequences, catalog=catalog)
+
+
+def in_ids(histories, ids):
+    """The same histories where items have other internal ids."""
+    return [[ids.index(IDS[item]) for item in history] for history in histories]
+
+
+SHUFFLED = ["m0", "m8", "m3", "m1", "m5", "m2", "m7", "m4", "m6"]
+
+
+def test_users_and_items_are_known_by_their_external_ids():
+    one = model(HISTORIES, ["a", "b", "c"])
+    two = model(in_ids([HISTORIES[2], HISTORIES[0]], SHUFFLED), ["c", "a"], SHUFFLED)
+    other, shared = same_beginnings(one, two, np.array([0, 1, 2]))
+    assert other.tolist() == [1, -1, 0]
+    assert shared.tolist() == [4, 0, 5]
+
+
+def test_histories_are_shared_up_to_the_first_other_item():
+    one = model(HISTORIES, ["a", "b", "c"])
+    two = model([[1, 2, 9, 4], [5, 6], [8, 1, 2, 3, 5, 7]], ["a", "b", "c"], [*IDS, "m9"])
+    _, shared = same_beginnings(one, two, np.array([0, 1, 2]))
+    assert shared.tolist() == [2, 2, 5]
+
+
+def test_rows_of_two_stores_are_of_the_same_user_after_the_same_items(tmp_path):
+    def store(name, sequence, position):
+        columns = {"sequence": np.array(sequence), "position": np.array(position)}
+        return toy.store(tmp_path / name, np.ones((len(sequence), 2)), **columns)
+
+    one = store("one", [0, 0, 0, 1, 2, 2], [0, 1, 2, 0, 3, 1])
+    two = store("two", [1, 1, 0, 0], [2, 1, 1, 2])
+    models = (
+        model(HISTORIES, ["a", "b", "c"]),
+        model([HISTORIES[2], [1, 2, 9, 4]], ["c", "a"], [*IDS, "m9"]),
+    )
+    here, there = common_rows(one, two, models)
+    assert sorted(zip(here.tolist(), there.tolist(), strict=True)) == [(1, 1), (5, 2)]
+    here, there = common_rows(one, two, None)
+    assert sorted(zip(here.tolist(), there.tolist(), strict=True)) == [(1, 2), (2, 3)]
+
+
+@pytest.fixture
+def two_models(tmp_path):
+    """Runs of two models with 300 users; the second has them in the opposite order."""
+    n = 300
+    users = [f"u{i}" for i in range(n)]
+    ids = [f"m{i}" for i in range(6)]
+    rows = {"sequence": np.arange(N_CASES) // 4, "position": np.arange(N_CASES) % 4}
+    states = cases_of([0, 1, 2])
+    one = run_of(tmp_path / "one", AXES[:2], ["Horror", "Drama"], states=states, **rows)
+    rows["sequence"] = n - 1 - rows["sequence"]
+    two = run_of(
+        *(tmp_path / "two", AXES[[2, 1]], ["1990s", "Drama"]), model="b", states=states, **rows
+    )
+    histories = [[1, 2, 3, 4, 5]] * n
+    models = {"one": model(histories, users, ids), "two": model(histories, users[::-1], ids)}
+    return one, two, models
+
+
+def test_two_models_are_compared_on_the_same_users(two_models, monkeypatch):
+    one, two, models = two_models
+    monkeypatch.setattr(
+        comparing, "open_run", lambda folder: SimpleNamespace(recommender=models[folder.name])
+    )
+    found = compare_runs(one, two)
+    assert (found["how"], found["n_cases"]) == ("activity", N_CASES)
+    assert seen(found) == [
+        ("lost", "Horror", None),
+        ("new", None, "1990s"),
+        ("same name", "Drama", "Drama"),
+    ]
+
+
+def test_too_few_common_users_leave_only_names(two_models, monkeypatch):
+    one, two, models = two_models
+    others = replace(models["two"].sequences(), users=np.array([f"v{i}" for i in range(300)]))
+    models["two"].sequences = lambda: others
+    monkeypatch.setattr(
+        comparing, "open_run", lambda folder: SimpleNamespace(recommender=models[folder.name])
+    )
+    found = compare_runs(one, two)
+    assert found["how"] == "names"
+    assert found["said"].startswith("The runs have 0 held-out positions in common.")
+
+
+def test_a_model_that_cannot_be_opened_leaves_only_names(two_models, monkeypatch):
+    def refuse(folder):
+        raise CannotOpenModel("The checkpoint is gone.")
+
+    monkeypatch.setattr(comparing, "open_run", refuse)
+    found = compare_runs(*two_models[:2])
+    assert (found["how"], found["n_cases"]) == ("names", None)
+    assert found["said"] == "The checkpoint is gone. So only names are compared."
+
+
+def test_by_name_the_best_of_each_name_is_compared(tmp_path):
+    weak = {"Drama": "supported"}
+    one = run_of(tmp_path / "one", AXES, ["Horror", "Drama", "Horror", "Comedy"], checkpoint=None)
+    two = run_of(tmp_path / "two", AXES[:2], ["Drama", "1990s"], model="b", status=weak)
+    found = compare_runs(one, two)
+    assert "model in memory" in found["said"]
+    assert seen(found) == [
+        ("lost", "Horror", None),
+        ("lost", "Comedy", None),
+        ("new", None, "1990s"),
+        ("same name", "Drama", "Drama"),
+    ]
+    horror = found["concepts"][0]
+    assert (horror["latent_before"], horror["latent_after"]) == (0, None)
+    assert horror["similarity"] is None
+    assert found["names"]["lost"] == ["Comedy", "Drama", "Horror"]  # Drama is not verified after
+
+
+# -- runs that were made ---------------------------------------------------------------------------
+
+
+def test_an_unfinished_run_and_no_run_are_refused(tmp_path):
+    run = run_of(tmp_path / "one", AXES[:1], ["a"])
+    record = read_json(run / "run.json")
+    write_json(run / "run.json", {**record, "stages": {"capture": {}}})
+    with pytest.raises(ArtifactMismatch, match="not finished"):
+        compare_runs(planted_run(), run)
+    with pytest.raises(ArtifactMismatch, match="holds no run"):
+        compare_runs(tmp_path / "nowhere", planted_run())
+
+
+def test_a_run_beside_itself_is_all_the_same(tmp_path):
+    found = compare_runs(planted_run(), copy_of(planted_run(), tmp_path / "copy"))
+    assert found["counts"]["all"]["same name"] == len(found["concepts"]) == CONFIG.latents
+    assert not found["names"]["lost"]
+    assert not found["names"]["new"]
+
+
+def test_planted_names_come_back_with_another_seed(tmp_path):
+    config = CONFIG.model_copy(update={"seed": 1, "chance_directions": 0})
+    run_pipeline(planted(), tmp_path / "two", config)
+    found = compare_runs(planted_run(), tmp_path / "two")
+    assert found["how"] == "direction"
+    both = {row["name_before"] for row in found["concepts"]} & {
+        row["name_after"] for row in found["concepts"]
+    }
+    assert set(planted().concepts) <= both
+    assert found["counts"]["verified"]["same name"] > 0
+    assert len(set(planted().concepts) & set(found["names"]["both"])) >= 4

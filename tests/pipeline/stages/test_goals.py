@@ -1,0 +1,96 @@
+"""Which goals a run tries by itself, and that what cannot be tried has a reason."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
+from recsae.core.errors import InvalidInput
+from recsae.core.files import read_json
+from recsae.pipeline.stages.goals import _goals, _values, goal_stage
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
+from helpers.runs import planted, planted_open, planted_run, recbole_run
+
+
+@pytest.fixture
+def work():
+    return Workspace(Run(planted_run()), planted(), None)
+
+
+@pytest.mark.parametrize("folder", [planted_run, recbole_run])
+def test_a_run_tries_attributes_popularity_and_labels(folder):
+    found = read_json(folder() / "goals.json")
+    names = [goal["goal"] for goal in found["goals"]]
+    assert names[-1] == "less popular items"
+    assert 2 <= len(names) <= 3
+    assert all(name.startswith("more ") for name in names[:-1])
+    assert found["skipped"] == {}
+    for goal in found["goals"]:
+        assert {row["way"] for row in goal["ways"]} >= {"latents", "re-ranking"}
+        assert goal["NDCG@10 kept"][0] > 0.8
+    assert found["check"] or found["check_skipped"]
+
+
+def with_values(shares, lists, **more):
+    """The planted run with made attribute values, and what lists are made of."""
+    matrix = scipy.sparse.csr_matrix(np.array(list(shares.values()), dtype=np.int8).T)
+    attributes = ItemAttributes(matrix, tuple(shares))
+    return dataclasses.replace(planted_open(), attributes=attributes, **more), lists
+
+
+def test_the_most_frequent_value_and_the_rarest_of_the_attribute_that_says_most(work):
+    """Of ten items in the lists: 6, 4, 2, 1 and 0 have a genre; all, but no others, a mood."""
+    n, lists = planted().catalog.n_items, np.arange(1, 11)
+
+    def having(*items):
+        return np.isin(np.arange(n), items)
+
+    values = {
+        ("genre", "too much"): having(*range(1, 7)),
+        ("genre", "much"): having(*range(1, 5), *range(20, 30)),
+        ("genre", "some"): having(1, 2),
+        ("genre", "little"): having(3, *range(20, 30)),
+        ("genre", "none"): having(*range(20, 40)),
+        ("mood", "low"): having(1, 2, 3),
+        (HALF, UPPER): having(*range(100)),
+    }
+    work.__dict__["heldout"] = dataclasses.replace(
+        work.heldout, top_items=np.tile(lists, (len(work.heldout), 1)).astype(np.int32)
+    )
+    run, _ = with_values(values, lists)
+    assert _values(work, run) == ["genre: much", "genre: little"]
+    only, _ = with_values({(HALF, UPPER): having(1)}, lists)
+    assert _values(work, only) == []
+    rare, _ = with_values({("genre", "none"): having(*range(20, 40))}, lists)
+    assert _values(work, rare) == []
+
+
+def test_fewer_goals_where_the_model_is_run_for_every_case(work):
+    assert [goal.name for goal, _ in _goals(work, planted_open())][-1] == "less popular items"
+    work.__dict__["head"] = None
+    assert len(list(_goals(work, planted_open()))) == 2
+
+
+def test_nothing_is_tried_on_a_model_that_ranks_slowly(work, monkeypatch):
+    monkeypatch.setattr(planted(), "max_positions", 1_000, raising=False)
+    found = goal_stage(work)
+    assert found["goals"] == []
+    assert "ranks so slowly" in found["skipped"]["all goals"]
+    assert found["check_skipped"] == found["skipped"]["all goals"]
+
+
+def test_what_cannot_be_tried_has_a_reason(work, monkeypatch):
+    def refused(*arguments, **more):
+        raise InvalidInput("No.")
+
+    monkeypatch.setattr("recsae.pipeline.stages.goals.tune", refused)
+    monkeypatch.setattr("recsae.pipeline.stages.goals.predictability", refused)
+    found = goal_stage(work)
+    assert found["goals"] == []
+    assert set(found["skipped"].values()) == {"No."}
+    assert (found["check"], found["check_skipped"]) == (None, "No.")
+    json.dumps(found, allow_nan=False)

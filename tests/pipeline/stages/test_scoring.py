@@ -1,0 +1,234 @@
+"""The measuring stages: counts by hand, halves that never meet, steering worked out again."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+
+from recsae.concepts.dictionary import ConceptDictionary
+from recsae.core import columns as C
+from recsae.core.files import read_json, read_parquet
+from recsae.evaluation.scoring import MEANING
+from recsae.pipeline.stages import scoring as stages
+from recsae.recommender.sequences import split_users
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
+from helpers.runs import planted, planted_run
+
+CODES = ("sae", "neurons", "random", "pca")
+
+
+@pytest.fixture(scope="module")
+def report():
+    return read_json(planted_run() / "report.json")
+
+
+@pytest.fixture
+def work():
+    return Workspace(Run(planted_run()), planted(), None)
+
+
+# -- counts ----------------------------------------------------------------------------------------
+
+
+def counts(*units, best_of=99):
+    """Counts of units given as (status, balanced accuracy, value, more of the label)."""
+    latents = range(len(units))
+    scores = pd.DataFrame(
+        {
+            C.LATENT: latents,
+            C.STATUS: [unit[0] for unit in units],
+            C.BALANCED_ACCURACY: [unit[1] for unit in units],
+        }
+    )
+    labels = [
+        dict.fromkeys(MEANING) | {C.ATTRIBUTE: "genre", C.VALUE: value, C.NEGATED: False} | more
+        for _, _, value, more in (unit if len(unit) == 4 else (*unit, {}) for unit in units)
+    ]
+    table = pd.DataFrame(labels).assign(**{C.LATENT: latents})
+    dictionary = ConceptDictionary(table, pd.DataFrame())
+    return stages.count_statuses(scores, dictionary, best_of)
+
+
+UNITS = [
+    ("verified", 0.9, "Horror"),
+    ("verified", 0.85, "Horror"),
+    ("verified", 0.95, "Drama"),
+    ("supported", 0.82, "Comedy"),
+    ("unsupported", 0.6, "Crime"),
+    ("untested", 0.99, "Crime"),
+    ("dead", float("nan"), "Crime"),
+]
+
+
+def test_counts_by_hand():
+    assert counts(*UNITS) == {
+        "n_units": 7,
+        "tested": 5,
+        "verified": 3,
+        "supported": 1,
+        "distinct_verified": 2,
+        "distinct_verified_equal_units": 2,
+        "mean_balanced_accuracy": pytest.approx((0.9 + 0.85 + 0.95 + 0.82 + 0.6) / 5),
+    }
+
+
+def test_at_equal_numbers_only_the_best_units_count():
+    assert counts(*UNITS, best_of=1)["distinct_verified_equal_units"] == 1
+    assert counts(*UNITS, best_of=2)["distinct_verified_equal_units"] == 2
+
+
+def test_labels_that_say_different_things_count_apart():
+    """The same value, the other way round, or as half of a pair, is another concept."""
+    second = {C.SECOND_ATTRIBUTE: "genre", C.SECOND_VALUE: "Drama", C.SECOND_NEGATED: False}
+    meanings = (
+        {},
+        {C.NEGATED: True},
+        {C.JOINT: "and"} | second,
+        {C.JOINT: "or"} | second,
+        {C.JOINT: "or"} | second | {C.SECOND_NEGATED: True},
+    )
+    units = [("verified", 0.9, "Horror", more) for more in meanings]
+    assert counts(*units, *units)["distinct_verified"] == len(meanings)
+
+
+def test_counts_of_nothing_tested():
+    found = counts(("dead", float("nan"), "Horror"))
+    assert found["mean_balanced_accuracy"] is None
+    assert found["tested"] == found["distinct_verified_equal_units"] == 0
+
+
+def test_counts_of_the_report(report):
+    status = [c["status"] for c in report["concepts"]["list"]]
+    tested = [s for s in status if s in ("verified", "supported", "unsupported")]
+    concepts, mine = report["concepts"], report["baselines"]["sae"]
+    assert concepts["tested"] == mine["tested"] == len(tested)
+    assert concepts["untested"] == len(status) - len(tested)
+    for name in ("verified", "supported", "unsupported"):
+        assert concepts[name] == status.count(name)
+    assert mine["verified"] == concepts["verified"]
+    assert mine["distinct_verified"] == concepts["distinct_verified"]
+    units = {name: report["baselines"][name]["n_units"] for name in CODES}
+    assert units == {"sae": 16, "neurons": 24, "random": 16, "pca": 24}
+    assert report["baselines"]["dense"]["pca"]["n_units"] == 24
+    for name in CODES:
+        block = report["baselines"][name]
+        assert (
+            block["distinct_verified"] <= block["verified"] <= block["tested"] <= block["n_units"]
+        )
+        paper = report["recsae_protocol"][name]
+        assert paper["at_0_9"] <= paper["at_0_8"] <= paper["n"] <= block["n_units"]
+        assert 0 <= paper["mean_confidence"] <= 1
+
+
+# -- held-out users --------------------------------------------------------------------------------
+
+
+def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(work, monkeypatch):
+    scored, shared = [], []
+    real_score, real_share = stages.score_concepts, stages.named_share
+
+    def score(code, dictionary, cases, labeler, **options):
+        scored.append(set(cases.sequence.tolist()))
+        return real_score(code, dictionary, cases, labeler, **options)
+
+    def share(construction, heldout, candidates, head):
+        shared.append((set(heldout[1].sequence.tolist()), scored[-1], candidates))
+        assert not set(construction[1].sequence.tolist()) & set(heldout[1].sequence.tolist())
+        return real_share(construction, heldout, candidates, head)
+
+    monkeypatch.setattr(stages, "score_concepts", score)
+    monkeypatch.setattr(stages, "named_share", share)
+    scores, figures = stages.scoring_stage(work)
+    held = set(np.flatnonzero(split_users(planted().sequences())).tolist())
+    for measured, verified_on, _ in shared:
+        assert measured | verified_on == held
+        assert not measured & verified_on
+        assert abs(len(measured) - len(verified_on)) <= 1
+    # four codes and two more draws of random directions, each both ways round
+    assert len(shared) == 2 * (len(CODES) + 2)
+    for one, other in zip(shared[::2], shared[1::2], strict=True):
+        assert one[0] == other[1]
+    mean = np.mean([len(verified) for _, _, verified in shared[:2]])
+    assert figures["named_share"]["sae"]["n_verified"] == round(mean)
+    pd.testing.assert_frame_equal(scores, read_parquet(planted_run() / "scores.parquet"))
+
+
+def test_chance_percentiles(report):
+    listed = report["concepts"]["list"]
+    tested = [c for c in listed if c["status"] in ("verified", "supported", "unsupported")]
+    assert all(0 <= c["chance_percentile"] <= 100 for c in tested)
+    assert all(c["chance_percentile"] is None for c in listed if c not in tested)
+    best = max(tested, key=lambda c: c["ci_low"])
+    worst = min(tested, key=lambda c: c["balanced_accuracy"])
+    assert best["chance_percentile"] > 80
+    assert worst["chance_percentile"] < best["chance_percentile"]
+
+
+def test_shares_are_averaged():
+    one = {"8": 0.5, "ndcg_kept_32": 0.9, "n_verified": 3}
+    other = {"8": 0.7, "ndcg_kept_32": 0.8, "n_verified": 4}
+    assert stages._mean_share([one, other]) == {
+        "8": pytest.approx(0.6),
+        "ndcg_kept_32": pytest.approx(0.85),
+        "n_verified": 4,
+    }
+    assert stages._mean_share([one, {**other, "ndcg_kept_32": None}])["ndcg_kept_32"] is None
+
+
+# -- steering --------------------------------------------------------------------------------------
+
+
+def test_what_is_steered(report):
+    """Up to six different concepts, each ablated, amplified and set, all verified."""
+    rows = report["steering"]
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    assert len(rows) == 3 * len(targets)
+    assert {t.removeprefix("genre: ") for t in targets} == set(planted().concepts)
+    status = {c["latent"]: c["status"] for c in report["concepts"]["list"]}
+    assert {status[row["latent"]] for row in rows} == {"verified"}
+
+
+def test_effects_worked_out_again(report):
+    """From the saved weights, in NumPy: h + (z' - z) W_dec, scores, lists, shares, NDCG."""
+    recommender, weights = planted(), load_file(planted_run() / "sae/sae.safetensors")
+    cases = Workspace(Run(planted_run()), recommender, None).heldout
+    states = cases.states
+    pre = (states - weights["mean"]) / weights["scale"] - weights["b_dec"]
+    pre = np.maximum(pre @ weights["W_enc"].T + weights["b_enc"], 0)
+    z = np.where(pre >= np.sort(pre, axis=1)[:, -3:-2], pre, 0)
+    verified = {c["latent"]: c for c in report["concepts"]["list"] if c["status"] == "verified"}
+    genre = list(recommender.catalog.frame["genre"])
+    for row in report["steering"]:
+        turned = z.copy()
+        mine = [j for j, c in verified.items() if c["name"] == row["name"]]
+        if row["intervention"].startswith("ablate"):
+            assert row["intervention"] == f"ablate all its latents ({len(mine)})"
+            turned[:, mine] = 0
+        elif row["intervention"].startswith("x10"):
+            turned[:, mine] *= 10
+        else:
+            median = [e for e in verified[row["latent"]]["examples"] if e["quantile"] == 0.5]
+            turned[:, row["latent"]] = median[0]["activation"]
+        moved = states + (turned - z) @ weights["W_dec"] * weights["scale"]
+        scores = moved @ recommender.model.items.numpy().T
+        scores[:, 0] = -np.inf
+        lists = np.argsort(-scores, axis=1, kind="stable")[:, :10]
+        has = np.array([row["name"] in g for g in genre])
+        rank = (lists == cases.targets[:, None]) @ (1 / np.log2(np.arange(2, 12)))
+        assert (row["n_users"], row["n_positions"]) == (cases.n_users, len(cases))
+        assert row["ndcg_kept"][1] < row["ndcg_kept"][0] < row["ndcg_kept"][2]
+        kept = row["ndcg_after"] / row["ndcg_before"]
+        times = row["target_share_after"] / row["target_share_before"]
+        assert (row["ndcg_kept"][0], row["target_share_times"][0]) == pytest.approx((kept, times))
+        assert row["target_share_after"] == pytest.approx(has[lists].mean(), abs=2e-3)
+        assert row["ndcg_after"] == pytest.approx(rank.mean(), abs=2e-3)
+
+
+def test_ablating_lowers_and_setting_raises_the_share_of_the_target(report):
+    for row in report["steering"]:
+        if row["intervention"].startswith("ablate"):
+            assert row["target_share_after"] < row["target_share_before"]
+        elif "for all" in row["intervention"]:
+            assert row["target_share_after"] > row["target_share_before"] + 0.1
+    assert len({row["ndcg_before"] for row in report["steering"]}) == 1

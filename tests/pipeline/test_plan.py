@@ -1,0 +1,570 @@
+"""The whole pipeline on planted truth: what comes out, what is done again, and kill -9."""
+
+import copy
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from recsae.capture.store import ActivationStore
+from recsae.concepts.attributes.table import DERIVED
+from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
+from recsae.core.files import read_json
+from recsae.evaluation.reconstruction import evaluate, insert_reconstruction
+from recsae.pipeline.plan import run_pipeline
+from recsae.recommender.catalog import build_catalog
+from recsae.recommender.sequences import pad, split_users
+from recsae.report import read_report
+from recsae.report.schema.report import SCHEMA_FILE
+from recsae.run.record import STAGES, Run, RunConfig
+from recsae.run.tables import load_run
+from recsae.sae.model import SAE
+from recsae.testing.planted import PlantedRecommender
+from helpers.runs import CONFIG, copy_of, planted, planted_run
+from helpers.toy import user_table
+
+FILES = {
+    *("together.parquet", "firing.parquet", "counterexamples.parquet"),
+    *("stability.json", "language.json", "supervised.json"),
+    *("run.json", "report.json", "report.html", "card.md", "concepts.csv"),
+    *("concepts.parquet", "scores.parquet", "examples.parquet"),
+    *("attributes.parquet", "latents.parquet"),
+    *("scoring.json", "accuracy.json", "steering.json", "goals.json"),
+    *("sae/cfg.json", "sae/sae.safetensors", "sae/quality.json"),
+    *("activations/manifest.json", "heldout/manifest.json"),
+}
+KEYS = {
+    "model": "name plugin site hidden_size n_items checkpoint_sha256",
+    "data": "n_users n_construction_users n_heldout_users n_sequences attributes",
+    "sae": "n_latents k activation fvu l0 dead_fraction n_activations_seen seconds",
+    "accuracy": "all_users heldout",
+    "concepts": "tested untested verified supported distinct_verified list",
+    "protocol": "name min_positives min_users supported_excludes_verified",
+    "named_share": "sae neurons random pca",
+    "recsae_protocol": "sae neurons random pca",
+    "baselines": "neurons random pca dense",
+    "timings": "capture train concepts scoring steering report",
+}
+CODE_KEYS = {
+    "named_share": "8 16 32 ndcg_kept_32",
+    "recsae_protocol": "n at_0_8 at_0_9 mean_recall mean_specificity mean_confidence",
+    "baselines": "n_units tested verified supported distinct_verified "
+    "distinct_verified_equal_units mean_balanced_accuracy",
+}
+LISTED = {
+    "attributes": "attribute best_latent auc_sae auc_neurons auc_random auc_pca auc_supervised "
+    "prevalence site",
+    "steering": "target intervention target_share_before target_share_after ndcg_before "
+    "ndcg_after n_users",
+}
+CONCEPT_KEYS = (
+    "latent label labeler status precision recall f1 balanced_accuracy ci_low auc n_pos n_neg"
+)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return read_json(planted_run() / "report.json")
+
+
+@pytest.fixture(scope="module")
+def heldout():
+    """Store of the held-out users, sorted as the cases are: (user row, position) ascending."""
+    store = ActivationStore(planted_run() / "heldout")
+    columns = {c: store.column(c) for c in ("states", "sequence", "position", "top_items")}
+    order = np.lexsort((columns["position"], columns["sequence"]))
+    return {name: values[order] for name, values in columns.items()}
+
+
+# -- one state per user ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_model_of_users_goes_through_the_whole_pipeline(linear, tmp_path):
+    recommender = user_table(150)
+    if not linear:
+        recommender.linear_head = lambda: None
+    config = RunConfig(checkpoint="users", latents=32, k=2, chance_directions=20)
+    run = run_pipeline(recommender, tmp_path, config)
+    report = read_json(tmp_path / "report.json")
+    jsonschema.Draft202012Validator(read_json(SCHEMA_FILE)).validate(report)
+    assert run.is_finished()
+    held = int(split_users(recommender.sequences()).sum())
+    assert report["data"]["n_construction_positions"] == 150 - held
+    assert report["data"]["n_heldout_positions"] == report["accuracy"]["heldout"]["n_users"] == held
+    own = evaluate(recommender, recommender.evaluation())
+    assert len(own["ndcg@10"]) == 150
+    users = report["accuracy"]["all_users"]
+    assert users["base"] == {k: pytest.approx(v.mean()) for k, v in own.items()}
+    assert users["n_cases"] == 450
+    histories, learned = recommender.sequences(), recommender.sequences().learned
+    names = recommender.catalog.external_ids
+    for concept in report["concepts"]["list"]:
+        for example in concept["examples"]:
+            row = histories.row_of(example["user"])
+            known = [names[i] for i in histories[row][: learned[row]]]
+            assert example["items"] == known[-9:]
+            assert example["top_recommendation"] not in known
+
+
+# -- what comes out --------------------------------------------------------------------------------
+
+
+def test_the_folder(report):
+    folder = planted_run()
+    found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    shards = {name for name in found if name.endswith(".safetensors")} - FILES
+    assert found - shards == FILES
+    assert {Path(name).parent.name for name in shards} == {"activations", "heldout"}
+    record = read_json(folder / "run.json")
+    assert set(record["stages"]) == set(STAGES)
+    assert Run(folder, CONFIG).is_finished()
+
+
+def test_the_report_follows_both_schemas(report):
+    jsonschema.Draft202012Validator(read_json(SCHEMA_FILE)).validate(report)
+    assert read_report(planted_run()).model_dump(mode="json", by_alias=True) == report
+
+
+def test_the_report_has_the_keys_of_the_design(report):
+    for part, keys in KEYS.items():
+        missing = set(keys.split()) - set(report[part])
+        if part == "timings":
+            missing -= {"report"}  # written by the stage that it would measure
+        assert not missing, part
+    for part, keys in CODE_KEYS.items():
+        for code in ("sae", "neurons", "random", "pca"):
+            assert set(keys.split()) <= set(report[part][code]), (part, code)
+    for part, keys in LISTED.items():
+        assert report[part]
+        assert all(set(keys.split()) <= set(row) for row in report[part])
+    assert len(report["concepts"]["list"]) == 16
+    assert all(set(CONCEPT_KEYS.split()) <= set(c) for c in report["concepts"]["list"])
+    for users in ("all_users", "heldout"):
+        for model in ("base", "reconstructed"):
+            assert {"recall@10", "ndcg@10"} <= set(report["accuracy"][users][model])
+    kept = {"ndcg_kept", "ndcg_kept_ci", "rbo", "kendall", "latents_for_99", "n_users"}
+    assert kept <= set(report["accuracy"]["heldout"])
+    assert {"neurons", "pca"} <= set(report["baselines"]["dense"])
+
+
+def test_the_planted_concepts_come_out(report):
+    shares = {code: share["8"] for code, share in report["named_share"].items()}
+    assert shares["sae"] > 0.85
+    assert shares["sae"] > shares["random"] + 0.1
+    assert shares["sae"] > shares["neurons"] + 0.05
+    assert shares["sae"] > shares["pca"] + 0.05
+    verified = [c for c in report["concepts"]["list"] if c["status"] == "verified"]
+    planted_names = set(planted().concepts)
+    assert planted_names <= {c["name"] for c in verified}
+    assert {c["value"] for c in verified if c["attribute"] == "genre"} == planted_names
+    assert all(any(name in c["name"] for name in planted_names) for c in verified)
+    assert report["concepts"]["distinct_verified"] == len({c["name"] for c in verified})
+
+
+def test_numbers_of_users_and_positions(report):
+    held, lengths = split_users(planted().sequences()), planted().sequences().lengths
+    data = report["data"]
+    assert (data["n_construction_users"], data["n_heldout_users"]) == ((~held).sum(), held.sum())
+    assert data["n_construction_positions"] == (lengths[~held] - 1).sum()
+    assert data["n_heldout_positions"] == (lengths[held] - 1).sum()
+
+
+def test_construction_and_heldout_users_never_meet(heldout):
+    held = split_users(planted().sequences())
+    construction = ActivationStore(planted_run() / "activations").column("sequence")
+    assert not held[construction].any()
+    assert held[heldout["sequence"]].all()
+    users = planted().sequences().users
+    shown = set(load_run(planted_run()).examples["user"])
+    assert shown <= set(users[~held])
+
+
+# -- three figures, worked out again without recsae ------------------------------------------------
+
+
+def naive_activations(states):
+    """TopK SAE in NumPy, double precision, from the saved weights."""
+    w = {
+        k: v.astype(np.float64) for k, v in load_file(planted_run() / "sae/sae.safetensors").items()
+    }
+    x = (states.astype(np.float64) - w["mean"]) / w["scale"]
+    pre = np.maximum((x - w["b_dec"]) @ w["W_enc"].T + w["b_enc"], 0)
+    kth = np.sort(pre, axis=1)[:, -CONFIG.k][:, None]
+    return np.where(pre >= kth, pre, 0.0)
+
+
+def test_fire_rates(report):
+    active = naive_activations(ActivationStore(planted_run() / "activations").column("states")) > 0
+    for concept in report["concepts"]["list"]:
+        assert concept["fire_rate"] == pytest.approx(active[:, concept["latent"]].mean(), abs=2e-4)
+
+
+def test_precision_recall_and_counts(report, heldout):
+    recommender = planted()
+    active = naive_activations(heldout["states"]) > 0
+    genre = list(recommender.catalog.frame["genre"])
+    checked = 0
+    for concept in report["concepts"]["list"]:
+        if concept["status"] != "verified" or concept["attribute"] != "genre":
+            continue
+        if concept["second_attribute"] is not None or concept["negated"]:
+            continue
+        counts = np.zeros((2, 2))
+        for case, (row, position) in enumerate(
+            zip(heldout["sequence"], heldout["position"], strict=True)
+        ):
+            top = heldout["top_items"][case]
+            history = recommender.sequences()[row][: position + 1]
+            items = {f"last{k}": history[-k:] for k in (5, 20, 50)}
+            items |= {"last": history[-1:], "top1": top[:1], "top10": top}
+            level = sum(concept["value"] in genre[i] for i in items[concept["predicate_site"]])
+            said = int(level >= concept["threshold"])
+            counts[said, int(active[case, concept["latent"]])] += 1
+        assert concept["n_pos"] == counts[:, 1].sum()
+        assert concept["n_neg"] == counts[:, 0].sum()
+        assert concept["precision"] == pytest.approx(counts[1, 1] / counts[1].sum())
+        assert concept["recall"] == pytest.approx(counts[1, 1] / counts[:, 1].sum())
+        checked += 1
+    assert checked >= 4
+
+
+def ndcg(scores, target):
+    scores[0] = -np.inf
+    rank = int((scores > scores[target]).sum())
+    return 1 / np.log2(rank + 2) if rank < 10 else 0.0
+
+
+def test_ndcg_kept(report, heldout):
+    """By the model's own scoring under the edit, position by position."""
+    recommender, values = planted(), []
+    sae = SAE.load(planted_run() / "sae")
+    cases = list(zip(heldout["sequence"].tolist(), heldout["position"].tolist(), strict=True))
+    histories = [recommender.sequences()[row][: end + 1].tolist() for row, end in cases]
+    targets = [int(recommender.sequences()[row][end + 1]) for row, end in cases]
+    batch = pad(histories, recommender.max_length)
+    with torch.no_grad():
+        before = recommender.score(batch).numpy()
+        with recommender.edit(insert_reconstruction(sae)):
+            after = recommender.score(batch).numpy()
+    for scores in (before, after):
+        values.append(np.mean([ndcg(s, t) for s, t in zip(scores, targets, strict=True)]))
+    accuracy = report["accuracy"]["heldout"]
+    assert accuracy["base"]["ndcg@10"] == pytest.approx(values[0], abs=1e-9)
+    assert accuracy["reconstructed"]["ndcg@10"] == pytest.approx(values[1], abs=1e-4)
+    assert accuracy["ndcg_kept"] == pytest.approx(values[1] / values[0], abs=1e-3)
+    assert accuracy["ndcg_kept_ci"][0] < accuracy["ndcg_kept"] < accuracy["ndcg_kept_ci"][1]
+
+
+# -- done once, done again -------------------------------------------------------------------------
+
+
+class Redone:
+    """Notes which stages would be done, and does none of them."""
+
+    def __init__(self, patched):
+        self.names = []
+        real = Run.stage
+
+        def stage(run, name, made_from, outputs, work):
+            done = real(run, name, made_from, outputs, lambda: None)
+            self.names += [name] if done else []
+            return done
+
+        patched.setattr(Run, "stage", stage)
+
+
+@pytest.fixture
+def redone(monkeypatch):
+    return Redone(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return copy_of(planted_run(), tmp_path / "run")
+
+
+LATER = [stage for stage in STAGES[2:] if stage != "accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({}, []),
+        ({"chance_directions": 61}, ["scoring", "language", "steering", "goals", "report"]),
+        ({"title_column": "title"}, LATER),
+        ({"attribute_columns": ["genre"]}, LATER),
+        ({"k": 4}, list(STAGES[1:])),
+        ({"activation": "jumprelu"}, list(STAGES[1:])),
+        ({"latents": 17}, list(STAGES[1:])),
+        ({"samples": 160_000}, list(STAGES[1:])),
+        ({"seed": 1}, list(STAGES)),
+        ({"construction_positions": 5000}, list(STAGES)),
+        ({"heldout_positions": 500}, list(STAGES)),
+    ],
+)
+def test_what_a_changed_setting_makes_again(change, stages, redone, folder):
+    config = CONFIG.model_copy(update=change)
+    run_pipeline(planted(), folder, config)
+    assert redone.names == stages
+    assert Run(folder, config).is_finished()
+
+
+def test_an_unknown_activation_is_refused_before_anything_is_done(tmp_path):
+    config = CONFIG.model_copy(update={"activation": "gelu"})
+    with pytest.raises(InvalidInput, match=r"SAE activation: .*'gelu'"):
+        run_pipeline(planted(), tmp_path / "run", config)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_second_run_touches_nothing_but_the_record(folder):
+    def state():
+        return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.rglob("*")}
+
+    def no_work(*_):
+        raise AssertionError("something was done")
+
+    before = state()
+    run_pipeline(planted(), folder, CONFIG, progress=no_work)
+    changed = {p.name for p, s in state().items() if before[p] != s}
+    assert changed == {"run.json", "run"} or changed == {"run.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("sae/cfg.json", ["train"]),
+        ("sae/sae.safetensors", ["train"]),
+        ("scores.parquet", ["scoring"]),
+        ("activations/manifest.json", ["capture"]),
+        ("report.html", ["report"]),
+    ],
+)
+def test_a_damaged_file_is_made_anew(name, stages, folder):
+    """And only its stage is done again, because the result is the same."""
+    good = (folder / name).read_bytes()
+    (folder / name).write_bytes(good[: len(good) // 2])
+    assert not Run(folder, CONFIG).is_finished()
+    mended = [p for p in folder.rglob("*") if p.is_file()]
+    before = {p: p.stat().st_mtime_ns for p in mended}
+    run_pipeline(planted(), folder, CONFIG)
+    assert Run(folder, CONFIG).is_finished()
+    record = read_json(folder / "run.json")["stages"]
+    written = {str(p.relative_to(folder)) for p in mended if p.stat().st_mtime_ns != before[p]}
+    outputs = {o for stage in stages for o in record[stage]["outputs"]}
+    assert written - {"run.json"} == outputs
+    if not name.endswith((".html", "cfg.json")):  # these tell the time
+        assert (folder / name).read_bytes() == good
+
+
+def test_a_changed_setting_is_carried_through(folder, tmp_path):
+    """To the very bits of a run that had it from the start."""
+    config = CONFIG.model_copy(update={"samples": 40_000, "chance_directions": 0})
+    run_pipeline(planted(), folder, config)
+    run_pipeline(planted(), tmp_path / "fresh", config)
+    assert contents(folder) == contents(tmp_path / "fresh")
+    assert read_json(folder / "report.json")["sae"]["n_activations_seen"] < 60_000
+
+
+def test_another_model_is_refused(folder):
+    other = PlantedRecommender(n_users=60, n_items=40, n_concepts=4, width=8, seed=9)
+    with pytest.raises(ArtifactMismatch, match="another model or data set"):
+        run_pipeline(other, folder, CONFIG)
+    assert Run(folder, CONFIG).is_finished()
+
+
+# -- killed ----------------------------------------------------------------------------------------
+
+CLOCKS = ("timings", "memory", "created")
+
+
+def contents(folder):
+    """Every file of a run as bytes, less what measures time and memory."""
+    found = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = str(path.relative_to(folder))
+        if name == "report.html":
+            found[name] = bool(path.stat().st_size)
+        elif name == "run.json":
+            record = read_json(path)
+            made_from = {s: v["made_from"] for s, v in record["stages"].items()}
+            found[name] = {**record, "stages": made_from}
+        elif name in ("report.json", "sae/cfg.json"):
+            content = {k: v for k, v in read_json(path).items() if k not in (*CLOCKS, "seconds")}
+            content.get("sae", {}).pop("seconds", None)
+            found[name] = content
+        else:
+            found[name] = path.read_bytes()
+    return found
+
+
+def test_killed_again_and_again_the_result_is_the_same(tmp_path):
+    """At every kind of write, before and after it is in place, and at random moments."""
+    script = Path(__file__).with_name("killed.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    deaths = json.loads((tmp_path / "deaths.json").read_text())
+    assert deaths["writes"] >= 8
+    assert deaths["moments"] >= 1
+    whole = contents(tmp_path / "whole")
+    assert len(whole) > len(FILES)
+    for name in ("writes", "moments"):
+        assert contents(tmp_path / name) == whole, name
+    assert not list(tmp_path.rglob(".*.part"))
+    assert not list(tmp_path.rglob("training.*"))
+
+
+# -- input that cannot be used ---------------------------------------------------------------------
+
+
+def refused(error, match, recommender=None, folder=None, **change):
+    with pytest.raises(error, match=match) as caught:
+        run_pipeline(recommender or planted(), folder, CONFIG.model_copy(update=change))
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+def test_more_active_latents_than_there_are(tmp_path):
+    error = refused(
+        InvalidInput, "k=17 is larger than the number of latents", folder=tmp_path / "run", k=17
+    )
+    assert error.exit_code == 2
+    refused(
+        InvalidInput, r"k=193 is larger .* \(192\)", folder=tmp_path / "run", k=193, latents=None
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_site(tmp_path):
+    refused(
+        RecSAEError,
+        r"no site 'sequense'\. Did you mean 'sequence'",
+        folder=tmp_path / "run",
+        site="sequense",
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_three_users(tmp_path):
+    few = PlantedRecommender(n_users=3, n_items=40, n_concepts=4, width=8)
+    error = refused(NotEnoughData, "users", few, tmp_path / "run")
+    assert error.exit_code == 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_nan_in_hidden_states(tmp_path):
+    recommender = PlantedRecommender(n_users=60, n_items=40, n_concepts=4, width=8)
+    recommender.model.directions[0, 0] = float("nan")
+    refused(RecSAEError, "Planted gives NaN or infinite states", recommender, tmp_path / "run")
+    left = [p for p in (tmp_path / "run").rglob("*") if p.is_file()]
+    assert [p.name for p in left] == ["run.json"]
+    assert read_json(left[0])["stages"] == {}
+
+
+def test_a_full_disk(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def full(file):
+        if Path(f"/proc/self/fd/{file}").resolve().parent.name == "sae":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    folder = copy_of(planted_run(), tmp_path / "run")
+    change = {"samples": 40_000, "chance_directions": 0}
+    refused(RecSAEError, "disk is full: .*sae/.* finished stages are kept", folder=folder, **change)
+    assert not list(folder.rglob(".*.part"))
+    monkeypatch.undo()
+    run_pipeline(planted(), folder, CONFIG.model_copy(update=change))
+    assert Run(folder).is_finished()
+
+
+# -- models and items of which less is known -------------------------------------------------------
+
+
+class Bare(PlantedRecommender):
+    """Scores that nobody may take apart, and items without titles or attributes."""
+
+    def __init__(self):
+        super().__init__(n_users=120, n_items=40, n_concepts=4, width=8, length=20, max_length=10)
+        self.catalog = build_catalog(self.catalog.external_ids, None)
+
+    def linear_head(self):
+        return None
+
+
+def test_without_a_linear_head_titles_or_attributes(tmp_path):
+    config = CONFIG.model_copy(update={"samples": 20_000, "chance_directions": 0})
+    run_pipeline(Bare(), tmp_path / "run", config)
+    report = read_json(tmp_path / "run" / "report.json")
+    assert report["model"]["linear_head"] is False
+    assert report["data"]["attributes"] == []
+    assert any("No titles or attributes" in note for note in report["data"]["notes"])
+    assert {c["attribute"] for c in report["concepts"]["list"]} <= {
+        *(*DERIVED, "item", "fans of", None)
+    }
+    assert all(c["promotes"] == [] for c in report["concepts"]["list"])
+    assert report["named_share"]["sae"]["ndcg_kept_32"] is None
+    held = report["accuracy"]["heldout"]
+    assert 0.3 < held["rbo"] < 1
+    assert 0.3 < held["ndcg_kept"] < 1.7
+    assert held["n_positions"] > 10 * held["n_users"]
+    assert "item" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_categories_that_are_numbers_are_no_latents(tmp_path):
+    """A shop's category 7001 is steered by its name, though a number typed in means a latent."""
+    recommender = copy.copy(planted())
+    frame, names = recommender.catalog.frame.copy(), planted().concepts
+    codes = {name: str(i) for i, name in enumerate(names[:3])}
+    codes |= {name: str(7000 + i) for i, name in enumerate(names[3:])}
+    frame["genre"] = [tuple(codes[v] for v in values) for values in frame["genre"]]
+    recommender.catalog = dataclasses.replace(recommender.catalog, frame=frame)
+    config = CONFIG.model_copy(update={"chance_directions": 0})
+    run_pipeline(recommender, tmp_path / "run", config)
+    rows = read_json(tmp_path / "run" / "steering.json")
+    assert {row["name"] for row in rows} == set(codes.values())
+    ablated = [row for row in rows if row["intervention"].startswith("ablate")]
+    assert all(row["target_share_after"] < row["target_share_before"] for row in ablated)
+
+
+# -- read back -------------------------------------------------------------------------------------
+
+
+def test_a_run_read_back_as_tables(report):
+    run = load_run(planted_run())
+    assert run.report == report
+    assert len(run.concepts) == 16
+    assert list(run.concepts["latent"]) == list(range(16))
+    assert {"name", "label", "status", "balanced_accuracy", "ci_low", "fire_rate"} <= set(
+        run.concepts
+    )
+    assert set(run.examples.columns) >= {"latent", "kind", "user", "items", "activation"}
+    assert run.examples.groupby(["latent", "kind"]).size().max() == 5
+    for table, name in ((run.attributes, "attributes"), (run.steering, "steering")):
+        assert isinstance(table, pd.DataFrame)
+        assert len(table) == len(report[name])
+        assert list(table.columns) == list(report[name][0])
+    assert sorted(run.named_share.index) == ["neurons", "pca", "random", "sae"]
+    assert run.named_share.loc["sae", "8"] == report["named_share"]["sae"]["8"]
+
+
+def test_no_run_to_read_back(tmp_path):
+    with pytest.raises(ArtifactMismatch, match="holds no run"):
+        load_run(tmp_path)

@@ -1,0 +1,202 @@
+"""Items by external id and title, and the tables that titles and attributes come from."""
+
+import contextlib
+import csv
+import io
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsae.core.errors import InvalidInput
+from recsae.recommender.catalog import build_catalog, read_items_csv
+from helpers.toy import ITEMS, catalog
+
+IDS = ["[PAD]", *ITEMS["item_id"]]
+
+
+def test_titles_and_attributes_are_found_by_name():
+    items = catalog()
+    assert items.n_items == 9
+    assert items.recommendable.tolist() == [False] + [True] * 8
+    assert items.title_column == "movie_title"
+    assert items.titles[:4] == ["[PAD]", "Alien", "Star Wars", "Star Trek"]  # _ shown as a space
+    assert sorted(items.attributes) == ["class", "decade"]
+    assert items.frame["class"].iloc[1] == ("Horror", "Sci-Fi")
+    assert items.frame["class"].iloc[8] == ()
+    assert items.frame["decade"].tolist()[1:6] == [("1970s",)] * 3 + [("1980s",), ("1960s",)]
+    assert items.notes == ()
+
+
+def test_rows_follow_internal_ids_whatever_the_order_of_the_table():
+    shuffled = ITEMS.sample(frac=1, random_state=0)
+    pd.testing.assert_frame_equal(build_catalog(IDS, shuffled).frame, catalog().frame)
+
+
+def test_item_without_a_row_or_a_title_is_shown_by_its_id():
+    table = ITEMS.replace("Grease", "").drop(index=[1])
+    items = build_catalog(IDS, table)
+    assert (items.titles[2], items.titles[6]) == ("m2", "m6")
+    assert items.frame["class"].iloc[2] == ()
+    assert items.notes == ("1 of 8 items are not in the item table.",)
+
+
+@pytest.mark.parametrize("table", [None, ITEMS[["item_id"]], ITEMS.iloc[:0]])
+def test_no_table_means_ids_for_titles_and_a_note(table):
+    items = build_catalog(IDS, table)
+    assert items.titles == items.external_ids == IDS
+    assert (items.title_column, items.attributes) == (None, ())
+    assert "No titles or attributes" in items.notes[0]
+
+
+def test_table_of_other_columns_only():
+    items = build_catalog(IDS, ITEMS[["item_id"]].assign(price="3"))
+    assert items.titles == IDS
+    assert items.attributes == ()
+    assert len(items.notes) == 2
+
+
+def test_columns_can_be_named():
+    table = ITEMS.assign(price="low", title="other")
+    items = build_catalog(IDS, table, title_column="movie_title", attribute_columns=["price"])
+    assert items.titles[1] == "Alien"
+    assert items.attributes == ("price",)
+    assert items.frame["price"].iloc[1] == ("low",)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"title_column": "nmae"}, "no title column 'nmae'"),
+        ({"attribute_columns": ["mood"]}, "no attribute column 'mood'"),
+        ({"attribute_columns": ["item_id"]}, "no attribute column 'item_id'"),
+    ],
+)
+def test_missing_column_is_named(options, words):
+    with pytest.raises(InvalidInput, match=words) as caught:
+        build_catalog(IDS, ITEMS, **options)
+    assert "movie_title" in str(caught.value)  # what there is
+
+
+def test_attribute_called_title_does_not_replace_the_titles():
+    table = ITEMS.assign(title=["x y"] * 8)
+    items = build_catalog(IDS, table, title_column="movie_title", attribute_columns=["title"])
+    assert items.titles[1] == "Alien"
+    assert items.frame[items.attributes[0]].iloc[1] == ("x", "y")
+
+
+def test_repeated_ids_are_refused():
+    with pytest.raises(InvalidInput, match="1 repeated ids, 'm2'"):
+        build_catalog(IDS, pd.concat([ITEMS, ITEMS.iloc[[1]]]))
+
+
+def test_table_of_other_items_is_refused():
+    with pytest.raises(InvalidInput, match=r"No id in column 'item_id'.*'x1' against 'm1'"):
+        build_catalog(IDS, ITEMS.assign(item_id=[f"x{i}" for i in range(1, 9)]))
+
+
+@pytest.mark.parametrize(
+    ("year", "decade"),
+    [
+        ("1995", ("1990s",)),
+        ("1995.0", ("1990s",)),
+        (" 2001", ("2000s",)),
+        ("", ()),
+        ("unknown", ()),
+    ],
+)
+def test_decades(year, decade):
+    table = pd.DataFrame({"item_id": ["a"], "year": [year]})
+    assert build_catalog(["[PAD]", "a"], table).frame["decade"].iloc[1] == decade
+
+
+def test_two_year_columns_make_one_decade():
+    table = ITEMS.assign(year="1900")
+    assert build_catalog(IDS, table).attributes.count("decade") == 1
+
+
+def test_ids_and_titles_are_looked_up():
+    items = catalog()
+    assert items.internal("m3") == 3
+    assert items.internal(" star trek ") == 3
+    assert items.internal("Alien") == 1  # of two items of that title, the first
+    with pytest.raises(InvalidInput, match=r"'Sta Trek'\. Did you mean 'Star Trek'"):
+        items.internal("Sta Trek")
+    with pytest.raises(InvalidInput, match="Did you mean 'm1'"):
+        items.internal("mm1")
+    with pytest.raises(InvalidInput):
+        items.internal("[PAD]")
+
+
+def test_id_wins_over_a_title_of_the_same_text():
+    table = pd.DataFrame({"item_id": ["1", "2"], "title": ["2", "1"]})
+    assert build_catalog(["[PAD]", "1", "2"], table).internal("1") == 1
+
+
+def test_sequences_are_parsed():
+    items = catalog()
+    assert items.parse_sequence("m1, star trek,m6") == [1, 3, 6]
+    assert items.parse_sequence('m1, "Good, the Bad, The"') == [1, 5]
+    for empty in ("", "  ", ",,"):
+        with pytest.raises(InvalidInput, match="empty"):
+            items.parse_sequence(empty)
+
+
+@given(st.lists(st.integers(1, 8), min_size=1), st.randoms(use_true_random=False))
+def test_any_mixture_of_ids_and_titles_comes_back(rows, random):
+    items = catalog()
+    cells = [random.choice([items.external_ids[i], items.titles[i]]) for i in rows]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(cells)
+    same_title = {8: 1}  # Alien
+    expected = [
+        same_title.get(i, i) if cell == items.titles[i] else i
+        for i, cell in zip(rows, cells, strict=True)
+    ]
+    assert items.parse_sequence(text.getvalue()) == expected
+
+
+@given(st.text(alphabet=st.sampled_from('m12,"\n\r\x00 ;äA')) | st.text())
+def test_any_text_gives_items_or_one_sentence(text):
+    with contextlib.suppress(InvalidInput):
+        found = catalog().parse_sequence(text)
+        assert found
+        assert all(1 <= item <= 8 for item in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "separator", "second"),
+    [
+        ("id,title,genres\nm1,Alien,Horror|Sci-Fi\nm2,X,Drama\n", "|", "Horror|Sci-Fi"),
+        ("id\ttitle\tgenres\nm1\tAlien\tHorror;Sci-Fi\n", ";", "Horror;Sci-Fi"),
+        ("id;title;genres\nm1;Alien;Horror Sci-Fi\n", " ", "Horror Sci-Fi"),
+        ('id,title,genres\nm1,"Alien, the",NA\n', " ", "NA"),
+        ("\ufeffid,title,genres\nm1,Alien,Horror\n", " ", "Horror"),
+    ],
+)
+def test_item_tables_of_several_dialects(tmp_path, text, separator, second):
+    path = tmp_path / "items.csv"
+    path.write_text(text, encoding="utf-8")
+    table, found = read_items_csv(path)
+    assert found == separator
+    assert table["genres"].iloc[0] == second
+    assert table.iloc[0, 0] == "m1"
+    assert "Alien" in build_catalog(["[PAD]", "m1"], table, separator=found).titles[1]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"id\n1\n", b"id,title\n", b"\xff\xfe\x00\x01", b"\n\n\n", b'id,title\n1,"x\n2,3,4\n'],
+    ids=["empty", "one column", "no rows", "not text", "blank lines", "open quote"],
+)
+def test_bad_item_tables_are_refused_in_a_sentence(tmp_path, content):
+    path = tmp_path / "items.csv"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"item table .*items\.csv"):
+        read_items_csv(path)
+
+
+def test_missing_item_table(tmp_path):
+    with pytest.raises(InvalidInput, match=r"none\.csv"):
+        read_items_csv(tmp_path / "none.csv")

@@ -1,0 +1,442 @@
+"""The page in headless Chromium: no error, no request, search and links work, titles are text."""
+
+import json
+import re
+import shutil
+import subprocess
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsae.pipeline.report_data import goals_block
+from recsae.report import write_report
+from helpers.report_kit import HOSTILE_NAME, full_report, full_run
+from helpers.runs import copy_of
+from test_report import HOSTILE, make_plain, make_report
+from test_report_goals import raw
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
+    None,
+)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: install chromium or google-chrome to run this"
+)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--window-size=1280,900",
+    "--virtual-time-budget=4000",
+    "--dump-dom",
+]
+WATCH = """
+window.problems = [];
+addEventListener("error", (e) => problems.push(String(e.message)), true);
+addEventListener("securitypolicyviolation", (e) => problems.push(e.violatedDirective));
+"""
+
+
+def browse(url: str, folder: Path, *flags: str) -> tuple[str, str]:
+    """Open a page; return its final DOM and what was logged."""
+    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout, done.stderr
+
+
+def requests(log: Path) -> set[str]:
+    """Return the addresses asked for, without the browser's own clock, update and sign-in."""
+    own = re.compile(
+        r"https?://(clients2\.google\.com/time/|update\.googleapis\.com/service/update2/"
+        r"|accounts\.google\.com/ListAccounts)"
+    )
+    asked = set(re.findall(r'"url":"([a-z-]+://[^"]*)"', log.read_text(errors="replace")))
+    return {url for url in asked if not url.startswith("file:") and not own.match(url)}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a report with hostile titles among its items."""
+    return write_report(make_report(60), tmp_path_factory.mktemp("report"))
+
+
+def play(page: Path, script: str, fragment: str = "") -> dict[str, Any]:
+    """Run ``script`` in a copy of the page and return the object it fills, ``out``."""
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    after = (
+        "<pre id=out></pre><script>(async () => { const out = {}; const all = (s) =>"
+        " [...document.querySelectorAll(s)]; const rows = () => all('tr.row td.name button')"
+        ".map((b) => b.textContent);\n"
+        f"try {{ {script} }} catch (e) {{ problems.push(String(e)); }}\n"
+        "out.problems = problems; document.getElementById('out').textContent ="
+        " 'OUT' + JSON.stringify(out) + 'END'; })();</script></body>"
+    )
+    text = text.replace("<head>", f"<head><script>{WATCH}</script>", 1)
+    start, _, end = text.rpartition("</body>")
+    copy = page.with_name("copy.html")
+    copy.write_text(start + after + end, encoding="utf-8")
+    dom, _ = browse(copy.as_uri() + fragment, page.parent)
+    found = re.search(r"<pre id=\"out\">OUT(.*)END</pre>", dom, flags=re.S)
+    assert found, dom[-2000:]
+    result: dict[str, Any] = json.loads(unescape(found[1]))
+    assert result.pop("problems") == []
+    return result
+
+
+def test_no_console_error_and_no_request(page: Path, tmp_path: Path) -> None:
+    log = tmp_path / "net.json"
+    dom, logged = browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
+    assert "CONSOLE" not in logged, logged
+    assert dom.count('class="row"') == 25
+    assert requests(log) == set()
+
+
+def test_a_request_would_be_noticed(tmp_path: Path) -> None:
+    page, log = tmp_path / "page.html", tmp_path / "net.json"
+    page.write_text('<img src="http://fonts.googleapis.com/x.png">')
+    browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
+    assert requests(log) == {"http://fonts.googleapis.com/x.png"}
+
+
+def test_the_file_names_no_address(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").split('<script type="application/json"')[0]
+    assert not re.findall(r"""(?:src|href|action|data)\s*=\s*["']?\s*(?:https?:)?//""", text)
+    assert not re.findall(r"url\(\s*[\"']?(?!#)", text)
+    assert "@import" not in text
+    assert "default-src 'none'" in text
+
+
+def test_the_policy_stops_a_foreign_script(page: Path, tmp_path: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    copy = tmp_path / "copy.html"
+    copy.write_text(text.replace("</body>", "<script>document.title = 'hacked'</script></body>"))
+    dom, logged = browse(copy.as_uri(), tmp_path)
+    assert "<title>hacked" not in dom
+    assert "Content Security Policy" in logged
+
+
+def test_search_filter_and_sort(page: Path) -> None:
+    out = play(
+        page,
+        """
+        const type = (text) => { const box = document.getElementById("search");
+          box.value = text; box.dispatchEvent(new Event("input")); };
+        out.all = document.getElementById("found").textContent;
+        type("film-NOIR last"); out.genre = [...new Set(rows())];
+        type("<" + "/script>"); out.title = all("tr.row").length;
+        type("latent 7"); out.latent = all("tr.row")[0].id;
+        type("no such thing"); out.none = document.getElementById("found").textContent;
+        type("");
+        all("#filters button").find((b) => b.textContent.startsWith("dead")).click();
+        out.dead = [...new Set(all("tr.row .status").map((s) => s.textContent))];
+        all("#filters button")[0].click();
+        document.getElementById("once").click(); out.once = rows().length;
+        document.getElementById("once").click();
+        all("th button").find((b) => b.textContent === "accuracy").click();
+        const shown = all("td.accuracy").map((c) => parseFloat(c.firstChild.textContent));
+        out.sorted = shown.every((v, i) => !i || shown[i - 1] >= v);
+        out.aria = all("th.accuracy")[0].getAttribute("aria-sort");
+        all("#more button")[1].click(); out.shown = rows().length;
+        """,
+    )
+    assert out["all"] == "60 concepts"
+    assert out["genre"] == ["Film-Noir"]
+    assert 0 < out["title"] <= 25
+    assert out["latent"] == "latent-7"
+    assert out["none"].startswith("No concept matches")
+    assert out["dead"] == ["dead"]
+    assert out["once"] == 6
+    assert out["sorted"] is True
+    assert out["aria"] == "descending"
+    assert out["shown"] == 60
+
+
+def test_a_link_opens_its_concept(page: Path) -> None:
+    last = sorted(c.latent for c in make_report(60).concepts.list if c.status == "unsupported")[-1]
+    out = play(
+        page,
+        f"""
+        const row = document.getElementById("latent-{last}");
+        out.open = row.querySelector("button").getAttribute("aria-expanded");
+        out.sentence = row.nextElementSibling.querySelector(".says-tested").textContent;
+        out.bars = row.nextElementSibling.querySelectorAll(".histogram rect").length;
+        out.examples = row.nextElementSibling.querySelectorAll("li.case").length;
+        location.hash = "#latent-0";
+        await new Promise((done) => setTimeout(done, 50));
+        out.second = document.getElementById("latent-0").className;
+        """,
+        f"#latent-{last}",
+    )
+    assert out["open"] == "true"
+    assert out["sentence"].startswith("Among held-out users it was active on")
+    assert out["bars"] > 5
+    assert out["examples"] == 6
+    assert out["second"] == "row open"
+
+
+def test_hostile_titles_show_as_text(page: Path) -> None:
+    out = play(
+        page,
+        """
+        out.titles = all("#evidence-0 .moves .title").map((t) => t.textContent);
+        out.markup = all("#evidence-0 script, #evidence-0 img, main img").length;
+        out.hacked = String(window.hacked);
+        """,
+        "#latent-0",
+    )
+    shown = [re.sub(r"\s+", " ", title) for title in HOSTILE]
+    assert [re.sub(r"\s+", " ", str(t)) for t in out["titles"]][: len(HOSTILE)] == shown
+    assert out["markup"] == 0
+    assert out["hacked"] == "undefined"
+
+
+def test_two_thousand_concepts_are_fast(tmp_path: Path) -> None:
+    page = write_report(make_report(2000), tmp_path)
+    out = play(
+        page,
+        """
+        const box = document.getElementById("search");
+        let start = performance.now();
+        box.value = "horror"; box.dispatchEvent(new Event("input"));
+        out.search = performance.now() - start;
+        box.value = ""; box.dispatchEvent(new Event("input"));
+        start = performance.now();
+        all("#more button")[1].click();
+        out.draw = performance.now() - start;
+        out.rows = rows().length;
+        """,
+    )
+    assert out["rows"] == 2000
+    assert out["search"] < 500
+    assert out["draw"] < 2000
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the page of a run with everything, one concept of it renamed and one rejected."""
+    folder = copy_of(full_run(), tmp_path_factory.mktemp("full") / "run")
+    renamed, rejected = [c.latent for c in full_report().concepts.list if c.language]
+    text = f'[rename]\n{renamed} = "My own name"\n[reject]\n{rejected} = "says nothing"\n'
+    (folder / "corrections.toml").write_text(text)
+    return write_report(None, folder)
+
+
+HEADINGS = """
+const card = (latent) => document.getElementById("evidence-" + latent);
+const heads = (latent) =>
+  [...card(latent).querySelectorAll("h3, summary")].map((h) => h.textContent);
+"""
+
+
+def test_a_card_shows_all_evidence(full: Path) -> None:
+    concept = next(c for c in full_report().concepts.list if c.language)
+    wrong = {
+        k: [e for e in concept.counterexamples if e.kind == k] for k in ("missed", "unexpected")
+    }
+    assert all(wrong.values())
+    out = play(
+        full,
+        HEADINGS
+        + f"""
+        const here = card({concept.latent});
+        out.heads = heads({concept.latent});
+        out.cases = here.querySelectorAll("li.case").length;
+        out.meta = [...here.querySelectorAll("li.case .meta")].map((m) => m.textContent);
+        out.others = [...here.querySelectorAll(".together a")].map((a) => a.getAttribute("href"));
+        out.says = here.querySelector(".predicates").textContent;
+        out.text = here.textContent;
+        out.markup = here.querySelectorAll("img").length;
+        out.hacked = String(window.hacked);
+        out.row = document.getElementById("latent-{concept.latent}").textContent;
+        out.rejected = all("#filters button").map((b) => b.textContent).pop();
+        """,
+        f"#latent-{concept.latent}",
+    )
+    assert out["heads"] == [
+        "What a language model says",
+        "Where it is most active",
+        "From strong to weak",
+        "Should be active by its label, and is not",
+        "Active, though its label says no",
+        "Scores of the label",
+        "What the label reads",
+        "How often it is active",
+        "How strong the activations are",
+        "Items it promotes",
+        "Items it demotes",
+        *(["Active together with"] if any(t.kind == "with" for t in concept.together) else []),
+        *(["Active instead of it"] if any(t.kind == "instead" for t in concept.together) else []),
+        "Does it come back?",
+    ]
+    assert out["cases"] == len(concept.examples) + len(concept.counterexamples)
+    for missed in wrong["missed"]:
+        assert f"user {missed.user}not active; the label: {missed.why}" in out["meta"]
+    assert out["others"] == [f"#latent-{t.latent}" for t in concept.together]
+    assert concept.attribute is not None
+    assert out["says"].startswith(f"{concept.attribute} = {concept.value}, site ")
+    assert HOSTILE_NAME in out["text"]
+    assert (out["markup"], out["hacked"]) == (0, "undefined")
+    assert "finds the active sequences" in out["text"]
+    assert concept.back is not None
+    assert f"its direction{round(3 * concept.back['direction'])} of 3" in out["text"]
+    assert "My own name" in out["row"]
+    assert f"renamed, tested as “{concept.name}”" in out["row"]
+    assert out["rejected"] == "rejected 1"
+
+
+def test_other_latents_are_a_click_away_and_old_names_are_found(full: Path) -> None:
+    first, second = [c for c in full_report().concepts.list if c.language]
+    linked = next(c for c in full_report().concepts.list if c.together)
+    other = linked.together[0].latent
+    out = play(
+        full,
+        f"""
+        const type = (text) => {{ const box = document.getElementById("search");
+          box.value = text; box.dispatchEvent(new Event("input")); }};
+        type("latent {linked.latent}");
+        document.getElementById("latent-{linked.latent}").querySelector("button").click();
+        document.querySelector("#evidence-{linked.latent} .together a").click();
+        await new Promise((done) => setTimeout(done, 50));
+        out.other = document.getElementById("latent-{other}").className;
+        type({json.dumps(first.name)}); out.old = all("tr.row").map((r) => r.id);
+        type("my own NAME"); out.mine = all("tr.row").map((r) => r.id);
+        type("says nothing"); out.reason = all("tr.row").length;
+        type("");
+        all("#filters button").pop().click();
+        out.rejected = all("tr.row").map((r) => [r.id, r.querySelector(".bound").textContent]);
+        all("tr.row td.name button")[0].click();
+        out.why = document.querySelector(".evidence .corrected").textContent;
+        """,
+    )
+    assert out["other"] == "row open"
+    assert f"latent-{first.latent}" in out["old"]
+    assert out["mine"] == [f"latent-{first.latent}"]
+    assert out["reason"] == 0
+    assert out["rejected"] == [[f"latent-{second.latent}", f"tested: {second.status}"]]
+    assert out["why"] == (
+        f"People rejected it; tested as “{second.name}”. Their reason: says nothing"
+    )
+
+
+def test_the_sections_are_there(full: Path) -> None:
+    report = full_report()
+    out = play(
+        full,
+        """
+        out.links = all("nav a").map((a) => a.textContent);
+        const text = (id) => document.getElementById(id).textContent;
+        out.stability = text("stability"); out.language = text("language");
+        out.captions = all("#attributes caption, #stability caption").map((c) => c.textContent);
+        out.flags = all("#attributes .flags .mark").map((m) => m.textContent);
+        out.heads = all("#table th").map((h) => h.textContent);
+        """,
+    )
+    assert {"Stability", "Language model", "Attributes"} <= set(out["links"])
+    assert "by chance, in one" in out["stability"]
+    assert "judge-7b" in out["language"]
+    assert "2 latents explained, 1 failed" in out["language"]
+    assert "tokens read" in out["language"]
+    assert "Best latent, class mean and probe, on held-out users" in out["captions"]
+    assert report.supervised is not None
+    assert out["flags"].count("over-split") == sum(r.over_split for r in report.supervised.rows)
+    assert out["heads"][-1] == "comes back"
+
+
+def test_what_a_run_lacks_is_absent(page: Path) -> None:
+    last = next(c.latent for c in make_report(60).concepts.list if c.status == "verified")
+    out = play(
+        page,
+        HEADINGS
+        + f"""
+        out.links = all("nav a").map((a) => a.textContent);
+        out.ids = all("main > section").map((s) => s.id);
+        out.card = heads({last});
+        out.marks = all(".mark").length;
+        out.heads = all("#table th").map((h) => h.textContent);
+        """,
+        f"#latent-{last}",
+    )
+    assert not {"Stability", "Language model"} & set(out["links"])
+    assert not {"stability", "language"} & set(out["ids"])
+    absent = ("language model", "come back", "label says no", "and is not", "together", "instead")
+    assert not [h for h in out["card"] if any(words in h for words in absent)]
+    assert out["marks"] == 0
+    assert "comes back" not in out["heads"]
+
+
+def test_long_names_are_cut_on_screen_and_whole_in_the_page(tmp_path: Path) -> None:
+    plain = make_plain()
+    name = "fans of " + ", ".join(f"A Rather Long Title, The, Part {n}" for n in range(9))
+    plain["concepts"]["list"][0] |= {"name": name, "attribute": None, "value": None}
+    out = play(
+        write_report(plain, tmp_path),
+        """
+        const box = document.getElementById("search");
+        box.value = "title, the, part 8"; box.dispatchEvent(new Event("input"));
+        const shown = document.querySelector("tr.row .clamp");
+        out.found = rows(); out.title = shown.title;
+        out.cut = shown.scrollHeight > shown.clientHeight; out.tall = shown.clientHeight;
+        document.querySelector("tr.row button").click();
+        out.whole = document.querySelector("tr.row .clamp").scrollHeight
+          === document.querySelector("tr.row .clamp").clientHeight;
+        out.says = document.querySelector("#evidence-0 .small").textContent;
+        """,
+    )
+    assert out["found"] == [name]
+    assert out["title"] == name
+    assert out["cut"] is True
+    assert out["tall"] < 60
+    assert out["whole"] is True
+    assert out["says"].startswith("Its label makes no statement about items")
+
+
+def test_steering_by_goal_is_shown_and_leads_to_its_latents(tmp_path: Path) -> None:
+    found = raw()
+    goal = found["goals"][0]
+    goal["goal"], goal["latents"][0]["name"] = f"more genre: {HOSTILE[2]}", HOSTILE[1]
+    goal["ways"].append(goal["ways"][0] | {"way": HOSTILE[0]})
+    page = write_report(make_plain() | {"goals": goals_block(found)}, tmp_path)
+    log = tmp_path / "net.json"
+    _, logged = browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
+    assert "CONSOLE" not in logged, logged
+    assert requests(log) == set()
+    out = play(
+        page,
+        """
+        const here = document.getElementById("goals");
+        out.heads = all("#goals h3").map((h) => h.firstChild.textContent.trim());
+        out.charts = all("#goals figure svg").map((s) => s.getBoundingClientRect().height > 100);
+        out.markup = here.querySelectorAll("img, script").length;
+        out.hacked = String(window.hacked);
+        out.shut = all("#goals details").every((d) => !d.open);
+        out.wide = document.documentElement.scrollWidth <= innerWidth;
+        out.captions = all("#goals caption").map((c) => c.textContent);
+        here.querySelector('a[href="#latent-3"]').click();
+        await new Promise((done) => setTimeout(done, 50));
+        out.open = document.getElementById("latent-3").className;
+        """,
+    )
+    assert out["heads"] == [
+        "Steering by goal",
+        f"More {HOSTILE[2]}",
+        "Less popular items",
+        "Do labels say what turning does?",
+    ]
+    assert out["charts"] == [True, True]
+    assert (out["markup"], out["hacked"]) == (0, "undefined")
+    assert out["shut"] is out["wide"] is True
+    assert out["captions"].count("Each way, at a loss of NDCG@10 of at most") == 2
+    assert out["open"] == "row open"

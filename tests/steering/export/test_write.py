@@ -1,0 +1,182 @@
+"""Exported steering gives the steered scores: by its loader, and behind a plain numpy server."""
+
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+import threading
+import urllib.request
+from http.server import HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recsae.core.errors import InvalidInput, RecSAEError
+from recsae.sae.editing import steer
+from recsae.sae.statistics import Intervention
+from recsae.steering.export.write import export
+from recsae.steering.files import Steering
+from recsae.steering.lists import open_run
+from helpers.runs import command, recbole_run
+
+MIXED = [
+    Intervention((3, 5), "scale", (3.0, 0.0)),
+    Intervention((5, 8), "set", 1.5, "", "active"),
+    Intervention((9, 3), "add", (0.5, -1.0)),
+    Intervention((11,), "at_least", 0.7),
+    Intervention((12,), "at_most", 0.1),
+]
+ADDED = [Intervention((9, 3), "add", (0.5, -1.0)), Intervention((2,), "add", 2.0)]
+
+
+@pytest.fixture(scope="module")
+def opened():
+    return open_run(recbole_run())
+
+
+@pytest.fixture(scope="module", params=[MIXED, ADDED], ids=["mixed", "added"])
+def exported(request, opened, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "out"
+    export(opened, Steering(request.param), folder)
+    return request.param, folder
+
+
+def batch(opened):
+    sequences, length = opened.recommender.sequences(), opened.recommender.max_length
+    rows = np.arange(50)
+    ends = sequences.lengths[rows]
+    return sequences.batch(rows, np.maximum(0, ends - length), ends, length)
+
+
+def steered_scores(opened, steps):
+    with steer(opened.recommender, opened.sae, steps):
+        return opened.recommender.score(batch(opened))
+
+
+def module_at(path, name):
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_loader_gives_the_steered_scores(opened, exported):
+    steps, folder = exported
+    loaded = module_at(folder / "loader.py", "loader").load(folder)
+    states = opened.recommender.represent(batch(opened))
+    real = torch.from_numpy(opened.recommender.catalog.recommendable)
+    expected = steered_scores(opened, steps)
+    torch.testing.assert_close(loaded(states)[:, real], expected[:, real], atol=1e-5, rtol=1e-5)
+    assert not torch.isfinite(loaded(states)[:, ~real]).any()
+    assert not torch.allclose(expected, opened.recommender.score(batch(opened)))
+
+
+def test_the_loader_needs_nothing_of_recsae(exported):
+    code = (
+        "import sys; sys.modules['recsae'] = None; from loader import load; load('.');"
+        "print(sorted(m for m in sys.modules if m.startswith('recsae.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=exported[1], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_server_of_plain_numpy_gives_the_steered_list(opened, exported):
+    steps, folder = exported
+    serving = module_at(Path(__file__).parents[3] / "docs/serving.py", "serving")
+    server = HTTPServer(("127.0.0.1", 0), serving.handler_of(serving.Steered(folder)))
+    serving.BaseHTTPRequestHandler.log_message = lambda *_: None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    ids = opened.recommender.catalog.external_ids
+    real = torch.from_numpy(opened.recommender.catalog.recommendable)
+    expected = steered_scores(opened, steps).masked_fill(~real, float("-inf"))
+    url = f"http://127.0.0.1:{server.server_address[1]}"
+    try:
+        for row, state in enumerate(opened.recommender.represent(batch(opened))[:5]):
+            asked = json.dumps({"state": state.tolist(), "k": 4}).encode()
+            with urllib.request.urlopen(url, asked) as answer:
+                found = json.load(answer)
+            values, items = expected[row].topk(4)
+            assert [one["item"] for one in found] == [ids[i] for i in items]
+            assert [one["score"] for one in found] == pytest.approx(values.tolist(), abs=1e-4)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_what_is_only_added_for_everybody_needs_no_encoder(opened, exported):
+    steps, folder = exported
+    assert (folder / "shift.npy").exists() == (steps is ADDED)
+    page = (folder / "README.md").read_text()
+    assert ("Add\n  this vector to the query" in page) == (steps is ADDED)
+    if steps is ADDED:
+        directions = opened.sae.directions()
+        by_hand = 0.5 * directions[9] - directions[3] + 2 * directions[2]
+        np.testing.assert_allclose(np.load(folder / "shift.npy"), by_hand.numpy(), atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [MIXED, ADDED], ids=["mixed", "added"])
+def test_where_scores_are_not_linear_states_are_exported(opened, tmp_path, steps):
+    """Inside the model, where states of every position pass: the module in their place gives the
+    steered scores."""
+    inside = dataclasses.replace(opened, site="trm_encoder.layer.0")
+    found = export(inside, Steering(steps), tmp_path / "out", ["torch", "onnx"])
+    assert found["needs the encoder"] == (steps is MIXED)
+    assert not {"items.npy", "ids.json"} & {p.name for p in (tmp_path / "out").iterdir()}
+    page = (tmp_path / "out/README.md").read_text()
+    assert "at the site 'trm_encoder.layer.0'" in page
+    assert "put the steered ones in their place" in page
+    module = module_at(tmp_path / "out/loader.py", "loader").load(tmp_path / "out")
+    recommender = inside.recommender
+    with recommender.edit(module.edit, inside.site):
+        by_module = recommender.score(batch(opened))
+    with steer(recommender, opened.sae, steps, site=inside.site):
+        expected = recommender.score(batch(opened))
+    torch.testing.assert_close(by_module, expected, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(expected, recommender.score(batch(opened)), atol=1e-3)
+    states = torch.randn(3, 5, opened.sae.width)
+    torch.testing.assert_close(module(states)[1], module(states[1]))
+
+
+def test_for_some_users(opened, tmp_path):
+    export(opened, Steering(ADDED, ("7", "9")), tmp_path / "out")
+    assert (tmp_path / "out/users.txt").read_text() == "7\n9\n"
+    assert "users.txt" in (tmp_path / "out/README.md").read_text()
+
+
+def test_what_cannot_be_exported(opened, tmp_path, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    with pytest.raises(InvalidInput, match="is not an empty folder"):
+        export(opened, Steering(ADDED), tmp_path / "full")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            opened.sae, "config", opened.sae.config.model_copy(update={"activation": "relu"})
+        )
+        with pytest.raises(InvalidInput, match="activation 'relu' cannot be exported"):
+            export(opened, Steering(ADDED), tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            "recsae.steering.export.loader.SteeredStates.edit", lambda self, states: states
+        )
+        with pytest.raises(RecSAEError, match="differ from the steered ones"):
+            export(opened, Steering(ADDED), tmp_path / "out")
+        inside = dataclasses.replace(opened, site="trm_encoder.layer.0")
+        with pytest.raises(RecSAEError, match="differ from the steered ones"):
+            export(inside, Steering(ADDED), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_from_the_command_line(tmp_path, capsys):
+    assert command("export", recbole_run(), "--set", "5+=1sd", "--out", tmp_path / "a") == 0
+    assert "needs the encoder: False" in capsys.readouterr().out
+    arguments = ("export", recbole_run(), "--set", "5=x2", "--out", tmp_path / "b", "--json")
+    assert command(*arguments) == 0
+    assert json.loads(capsys.readouterr().out)["needs the encoder"] is True
+    assert command("export", recbole_run(), "--out", tmp_path / "c") == 2
+    assert "Nothing is turned" in capsys.readouterr().err

@@ -1,0 +1,125 @@
+"""What steering does to held-out users' lists, worked out again from the scores."""
+
+import numpy as np
+import pytest
+
+from recsae.concepts.attributes.history import LENGTH, LENGTHS
+from recsae.core import columns as C
+from recsae.core.errors import NotEnoughData
+from recsae.recommender.sequences import split_users
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
+from recsae.sae.editing import make_edit
+from recsae.sae.statistics import Intervention
+from recsae.steering.effects import at_positions, metrics_before_after, steered_lists
+from recsae.steering.files import Steering
+from helpers.runs import planted, planted_open, planted_run, planted_top, relabelled
+
+GENRE = "Comedy"
+
+
+@pytest.fixture(scope="module")
+def opened():
+    return planted_open()
+
+
+@pytest.fixture(scope="module")
+def work():
+    return Workspace(Run(planted_run()), planted(), None)
+
+
+def measured(work, cases, steps, targets):
+    sides = (steered_lists(work, cases, interventions) for interventions in ([], steps))
+    return at_positions(cases, *sides, targets)
+
+
+def test_metrics_worked_out_again(opened, work):
+    steps = opened.interventions((f"{GENRE}=3",))
+    found = metrics_before_after(opened, work, Steering(steps))
+    rows = np.flatnonzero(split_users(planted().sequences()))
+    histories = [planted().sequences()[row].tolist() for row in rows]
+    genre = list(planted().catalog.frame["genre"])
+    edit = make_edit(opened.sae, steps)
+    lists = {
+        "before": [planted_top(h[:-1]) for h in histories],
+        "after": [planted_top(h[:-1], edit) for h in histories],
+    }
+    table = {row["measure"]: row for row in found["table"]}
+    assert list(table) == [
+        *("recall@10", "ndcg@10", "mrr@10"),
+        f"share of {GENRE} in the top 10",
+    ]
+    for side, tops in lists.items():
+        hits = np.array([[i == h[-1] for i in t] for t, h in zip(tops, histories, strict=True)])
+        share = np.mean([[GENRE in genre[i] for i in t] for t in tops])
+        expected = [
+            hits.any(1).mean(),
+            (hits / np.log2(np.arange(2, 12))).sum(1).mean(),
+            (hits / np.arange(1, 11)).sum(1).mean(),
+            share,
+        ]
+        assert [row[side] for row in table.values()] == pytest.approx(expected, abs=1e-9)
+    assert found["held-out users"] == len(rows)
+    changed = np.mean([a != b for a, b in zip(lists["before"], lists["after"], strict=True)])
+    assert found["lists that changed"] == f"{100 * changed:.1f} %"
+    assert found["latents"] == list(steps[0].latents)
+    assert table[f"share of {GENRE} in the top 10"]["after"] > 0.5
+
+
+def test_every_held_out_position_worked_out_again(opened, work):
+    """Of two users; the interval is that of the ratio of their sums."""
+    steps = opened.interventions((f"{GENRE}=3",))
+    cases = work.heldout.take(np.flatnonzero(work.heldout.user < 2))
+    items = np.array([GENRE in genres for genres in planted().catalog.frame["genre"]])
+    ndcg, share = measured(work, cases, steps, {GENRE: items})
+    assert (ndcg["measure"], share["measure"]) == ("ndcg@10", f"share of {GENRE} in the top 10")
+    edit = make_edit(opened.sae, steps)
+    for side, edited in (("before", None), ("after", edit)):
+        lists = [
+            planted_top(cases.sequences[row][: end + 1].tolist(), edited)
+            for row, end in zip(cases.sequence, cases.position, strict=True)
+        ]
+        hits = np.array(lists) == cases.targets[:, None]
+        expected = (hits / np.log2(np.arange(2, 12))).sum(1).mean()
+        assert ndcg[side] == pytest.approx(expected, abs=1e-9)
+        assert share[side] == pytest.approx(items[np.array(lists)].mean())
+    assert share["times"] == pytest.approx(share["after"] / share["before"])
+    assert share["low"] < share["times"] < share["high"]
+
+
+def test_where_there_is_no_head_the_model_is_run(opened, work):
+    steps = opened.interventions((f"{GENRE}=3",))
+    cases = work.heldout.take(np.flatnonzero(work.heldout.user < 20))
+    other = Workspace(work.run, planted(), None)
+    other.__dict__["head"] = None
+    by_head, by_running = (measured(w, cases, steps, {})[0] for w in (work, other))
+    assert by_running["before"] == pytest.approx(by_head["before"], rel=0.02)
+    assert by_running["after"] == pytest.approx(by_head["after"], rel=0.02)
+
+
+def test_nothing_turned_nothing_changes(opened, work):
+    found = metrics_before_after(opened, work, Steering([Intervention((1, 2), "scale", 1.0)]))
+    assert found["lists that changed"] == "0.0 %"
+    for row in found["table"] + found["positions"]:
+        assert row["before"] == row["after"]
+        assert [row[key] for key in ("times", "low", "high")] == [1, 1, 1]
+
+
+def test_a_concept_about_histories_has_no_target(opened, work):
+    other = relabelled(opened, **{C.ATTRIBUTE: LENGTH, C.VALUE: next(iter(LENGTHS))})
+    found = metrics_before_after(other, work, Steering([Intervention((1,), "set", 0.0)]))
+    assert [row["measure"] for row in found["table"]] == ["recall@10", "ndcg@10", "mrr@10"]
+
+
+def test_for_a_cohort(opened, work):
+    steps = opened.interventions(("3=9",))
+    users = planted().sequences().users[split_users(planted().sequences())][:7]
+    found = metrics_before_after(opened, work, Steering(steps, tuple(map(str, users))))
+    assert (found["for"], found["held-out users"]) == ("7 users", 7)
+
+
+def test_a_cohort_without_held_out_users_cannot_be_measured(opened, work):
+    sequences = planted().sequences()
+    seen = str(sequences.users[~split_users(sequences)][0])
+    with pytest.raises(NotEnoughData, match="None of these users was held out"):
+        metrics_before_after(opened, work, Steering(opened.interventions(("3=9",)), (seen,)))

@@ -1,0 +1,122 @@
+"""Steering files: what is written is what is read, for the same run only."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.sae.statistics import Intervention
+from recsae.steering.files import (
+    Steering,
+    composed,
+    described,
+    load_steering,
+    place,
+    save_steering,
+    steering_files,
+)
+from helpers.runs import copy_of, planted_run
+
+STEERING = Steering(
+    [
+        Intervention((3, 5), "set", (1.5, 0.25), "Horror"),
+        Intervention((3,), "scale", 2.0, where="active"),
+    ],
+    ("u1", "u7"),
+    "concept:Horror>0.1",
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return copy_of(planted_run(), tmp_path / "run")
+
+
+def test_what_is_kept_comes_back_and_is_listed(folder):
+    assert steering_files(folder) == []
+    save_steering(STEERING, folder, place(folder, "less horror"))
+    assert load_steering(folder, folder / "steering/less horror.json") == STEERING
+    assert [path.stem for path in steering_files(folder)] == ["less horror"]
+    assert described(STEERING) == "Horror = 0.25 to 1.5; 3 x2 where active (for 2 users)"
+    assert described(STEERING._replace(users=None)).endswith("(for everybody)")
+
+
+@given(
+    st.lists(
+        st.builds(
+            Intervention,
+            st.lists(st.integers(0, 99), min_size=1, max_size=4).map(tuple),
+            st.sampled_from(["set", "scale", "add", "at_most", "at_least"]),
+            st.floats(-1e9, 1e9),
+            st.text(st.characters(exclude_categories=("Cs",)), max_size=9),
+            st.sampled_from(["everyone", "active"]),
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.none() | st.lists(st.text(st.characters(exclude_categories=("Cs",)))).map(tuple),
+)
+def test_whatever_is_kept_comes_back(tmp_path_factory, steps, users):
+    path = tmp_path_factory.mktemp("kept") / "one.json"
+    save_steering(Steering(steps, users), planted_run(), path)
+    assert load_steering(planted_run(), path) == Steering(steps, users)
+
+
+def test_nothing_is_not_kept(folder):
+    with pytest.raises(InvalidInput, match="nothing to keep"):
+        save_steering(Steering([]), folder, folder / "none.json")
+    assert not (folder / "none.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"model": "0"}, "made for another model than the run in"),
+        ({"sae": "0"}, "made for another SAE than the run in"),
+    ],
+)
+def test_files_of_another_run(folder, change, match):
+    path = folder / "one.json"
+    save_steering(STEERING, folder, path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ArtifactMismatch, match=match):
+        load_steering(folder, path)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"steps": []}, "no steering file: steps"),
+        ({"version": 2}, "no steering file: version"),
+        ({"more": 1}, "no steering file: more"),
+        ({"steps": [{"latents": [1], "op": "turn", "value": 1}]}, "steps.0.op"),
+        ({"steps": [{"latents": [], "op": "set", "value": 1}]}, "steps.0.latents"),
+    ],
+)
+def test_files_that_are_none(folder, change, match):
+    path = folder / "one.json"
+    save_steering(STEERING, folder, path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(InvalidInput, match=match):
+        load_steering(folder, path)
+
+
+def test_no_json_and_no_file(folder):
+    save_steering(STEERING, folder, place(folder, "horror"))
+    (folder / "one.json").write_text("{")
+    with pytest.raises(InvalidInput, match="it is not JSON"):
+        load_steering(folder, folder / "one.json")
+    with pytest.raises(InvalidInput, match=r"no steering file .*\. Did you mean 'horror'"):
+        load_steering(folder, place(folder, "horor"))
+
+
+def test_files_are_composed_in_order_for_the_same_users():
+    first, second = STEERING, STEERING._replace(interventions=[Intervention((9,), "set", 0.0)])
+    both = composed([first, second])
+    assert both.interventions == first.interventions + second.interventions
+    assert (both.users, both.cohort) == (first.users, first.cohort)
+    assert composed([]) == Steering([])
+    with pytest.raises(InvalidInput, match="for different users"):
+        composed([first, second._replace(users=None)])

@@ -1,0 +1,135 @@
+"""Turning concepts and their labels: on a planted run whose labels are right, then made wrong."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
+from recsae.steering.label_check import WAYS, Change, _agrees, _rank_correlation, predictability
+from helpers.runs import command, planted, planted_run, recbole_run
+
+
+@pytest.fixture
+def work():
+    return Workspace(Run(planted_run()), planted(), None)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return predictability(Workspace(Run(planted_run()), planted(), None))
+
+
+def relabelled(work, change):
+    """The same run with other labels."""
+    dictionary = work.dictionary
+    work.__dict__["dictionary"] = replace(dictionary, table=change(dictionary.table.copy()))
+    return work
+
+
+def test_planted_labels_say_what_happens(found):
+    for way in WAYS:
+        summary = found["summary"][way]
+        assert summary["right signs"] > 0.8
+        assert summary["agree"] > 5 * summary["disagree"]
+        assert summary["right signs"] > summary["right signs, shuffled"] + 0.2
+
+
+def test_rows_are_of_every_latent_and_intervention(found):
+    n = found["summary"]["n_tried"]
+    assert 2 <= n <= found["summary"]["n_verified"]
+    table = pd.DataFrame(found["rows"])
+    assert (table.groupby("latent").size() == len(WAYS)).all()
+    assert len(table) == n * len(WAYS)
+    json.dumps(found["rows"])  # plain values
+
+
+def test_what_is_added_for_everybody_is_what_steering_does(work, found):
+    """The change of one row again, by steering the recommender itself on the same cases."""
+    from recsae.capture.cases import spread
+    from recsae.sae.editing import steer
+    from recsae.sae.statistics import Intervention, Statistics
+
+    row = next(r for r in found["rows"] if r["intervention"] == "+1 sd")
+    cases = work.heldout.take(spread(len(work.heldout), 3_000))
+    label = work.dictionary.table.set_index(C.LATENT).loc[row["latent"]]
+    items = work.labeler.attributes.items_with(label[C.ATTRIBUTE], label[C.VALUE])
+    ends = cases.position.astype(np.int64) + 1
+    starts = np.maximum(0, ends - planted().max_length)
+    batch = (
+        planted()
+        .sequences()
+        .batch(cases.sequence.astype(np.int64), starts, ends, planted().max_length)
+    )
+    sd = float(Statistics.of(work.sae_codes[0]).sd[row["latent"]])
+
+    def share():
+        from recsae.recommender.lists import best_items
+
+        lists = best_items(planted().score(batch), planted().catalog, 10, cases.hidden)
+        return items[lists.numpy()].mean()
+
+    before = share()
+    with steer(planted(), work.sae, [Intervention((row["latent"],), "add", sd)]):
+        after = share()
+    assert after - before == pytest.approx(row["change"], abs=1e-3)
+
+
+def test_wrong_labels_are_found_out(work, found):
+    """Every label says that its items are absent: now nearly all are wrong."""
+    wrong = relabelled(work, lambda table: table.assign(**{C.NEGATED: ~table[C.NEGATED]}))
+    turned = predictability(wrong)["summary"]
+    for way in WAYS:
+        right = found["summary"][way]["right signs"]
+        assert turned[way]["right signs"] == pytest.approx(1 - right)
+        assert turned[way]["agree"] == found["summary"][way]["disagree"]
+
+
+def test_agreement_needs_an_interval_and_enough_cases():
+    up, down, unsure = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
+    none = np.zeros(1)
+    assert _agrees(Change(up, none, 50), 1) is True
+    assert _agrees(Change(down, none, 50), 1) is False
+    assert _agrees(Change(down, none, 50), -1) is True
+    assert _agrees(Change(unsure, none, 50), 1) is None
+    assert _agrees(Change(up, none, 19), 1) is None
+
+
+def test_rank_correlation_with_its_interval():
+    r, low, high = _rank_correlation(np.arange(50.0), np.arange(50.0) ** 3)
+    assert r == pytest.approx(1)
+    assert 0.9 < low <= high <= 1
+    assert _rank_correlation(np.arange(3.0), np.arange(3.0)) is None
+    assert _rank_correlation(np.ones(9), np.arange(9.0)) is None
+
+
+def test_where_there_is_no_head_the_model_is_run(work, found):
+    """This one has a head: of the same latents turned, the same changes, on fewer cases."""
+    work.__dict__["head"] = None
+    ran = predictability(work)["summary"]
+    for way in WAYS:
+        told = found["summary"][way]
+        assert ran[way]["right signs"] == pytest.approx(told["right signs"], abs=0.15)
+        assert -1 <= ran[way]["rank correlation"][0] <= 1
+    few = predictability(work, max_latents=2, max_cases=1)["summary"]
+    assert few["n_tried"] == 2
+
+
+def test_where_nothing_is_verified(work):
+    nothing = relabelled(work, lambda table: table.assign(**{C.ATTRIBUTE: None}))
+    with pytest.raises(InvalidInput, match="0 verified concepts of this run speak of items"):
+        predictability(nothing)
+
+
+def test_from_the_command_line(capsys):
+    assert command("steer", recbole_run(), "--check") == 0
+    out = capsys.readouterr().out
+    assert "verified concepts that speak of items were turned" in out
+    assert "x10 where active" in out
+    assert command("steer", recbole_run(), "--check", "--json") == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"rows", "summary"}

@@ -1,0 +1,91 @@
+"""Goals by name: attributes, concepts, and what is neither."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+
+from recsae.concepts.attributes.history import LENGTH, LENGTHS
+from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.dictionary import ConceptDictionary
+from recsae.core import columns as C
+from recsae.core.errors import InvalidInput
+from recsae.steering.lists import OpenRun
+from recsae.steering.tuning.goals import goal_of, items_of
+from helpers.runs import planted
+
+LONG = next(iter(LENGTHS))
+ATTRIBUTES = ItemAttributes(
+    scipy.sparse.csr_matrix(
+        np.array([[0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0]], dtype=np.int8)
+    ),
+    (("genre", "Horror"), ("genre", "Comedy"), ("mood", "comedy"), (LENGTH, LONG)),
+)
+LABELS = pd.DataFrame(
+    {
+        C.LATENT: [0, 1],
+        C.NAME: ["scary", "patient"],
+        C.ATTRIBUTE: ["genre", LENGTH],
+        C.VALUE: ["Horror", LONG],
+        C.SECOND_ATTRIBUTE: ["mood", None],
+        C.SECOND_VALUE: ["comedy", None],
+    }
+)
+RUN = OpenRun(
+    None,
+    planted(),
+    None,
+    ConceptDictionary(LABELS, pd.DataFrame()),
+    ATTRIBUTES,
+    None,
+    np.array([0]),
+    None,
+)
+
+
+def test_by_an_attributes_value_whatever_the_case():
+    assert items_of(RUN, "horror").tolist() == [False, True, True, False]
+    assert items_of(RUN, "Genre: Comedy").tolist() == [False, False, True, True]
+    assert items_of(RUN, "mood: comedy").tolist() == [False, False, False, True]
+
+
+def test_by_a_concepts_name_all_that_its_label_speaks_of():
+    assert items_of(RUN, "scary").tolist() == [False, True, True, True]
+
+
+def test_weights_count_what_is_wanted_and_unwanted():
+    goal = goal_of(RUN, ("Horror",), ("genre: Comedy",))
+    assert goal.weights.tolist() == [0, 1, 0, -1]
+    assert goal.items.tolist() == [False, True, True, False]
+    assert (goal.name, goal.more) == ("more Horror, less genre: Comedy", True)
+    less = goal_of(RUN, (), ("Horror",))
+    assert less.weights.tolist() == [0, -1, -1, 0]
+    assert (less.more, less.items.tolist()) == (False, [False, True, True, False])
+
+
+def test_what_is_never_to_be_recommended_costs_no_accuracy():
+    goal = goal_of(RUN, (), (), ("Horror", "mood: comedy"))
+    assert goal.weights.tolist() == [0, -1, -1, -1]
+    assert (goal.name, goal.more) == ("never Horror or mood: comedy", False)
+    np.testing.assert_array_equal(goal.counted.no_loss, goal.items)
+    assert goal_of(RUN, (), ("Horror",)).counted.no_loss is None
+    with pytest.raises(InvalidInput, match="Give --never, or --more and --less"):
+        goal_of(RUN, ("Horror",), (), ("genre: Comedy",))
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("Comedy", "Several attributes have the value 'Comedy': say 'genre: Comedy' or 'mood: co"),
+        ("Horor", "No attribute value and no concept is named 'Horor'. Did you mean 'Horror'"),
+        ("patient", "The label of 'patient' speaks of the history"),
+    ],
+)
+def test_names_that_do_not_do(name, match):
+    with pytest.raises(InvalidInput, match=match):
+        items_of(RUN, name)
+
+
+def test_no_goal():
+    with pytest.raises(InvalidInput, match="Say what there should be more or less of"):
+        goal_of(RUN, (), ())

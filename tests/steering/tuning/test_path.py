@@ -1,0 +1,128 @@
+"""The path to a goal, on two directions whose items are known."""
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import toy
+from recsae.recommender.catalog import build_catalog
+from recsae.steering.steered_scores import Nearby
+from recsae.steering.tuning.path import STEP, natural_path, temperature_of
+
+N_ITEMS = 40
+CATALOG = build_catalog(["[PAD]", *(f"i{i}" for i in range(1, N_ITEMS + 1))], None)
+FIRST = np.arange(N_ITEMS + 1) > N_ITEMS // 2
+"""Items of the second half lie along the first dimension, the others along the second."""
+
+
+def table():
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(N_ITEMS + 1, 3)) * 0.3
+    items[FIRST, 0] += 1
+    items[~FIRST, 1] += 1
+    return toy.head(items)
+
+
+def cases(n=300):
+    rng = np.random.default_rng(1)
+    user = np.repeat(np.arange(n // 10), 10).tolist()
+    states = rng.normal(size=(n, 3)) * 2
+    targets = rng.integers(1, N_ITEMS + 1, n).tolist()
+    return toy.cases(user, [[1]] * n, [[1]] * n, targets=targets, states=states, items=CATALOG)
+
+
+WEIGHTS = FIRST.astype(np.float32)
+DIRECTIONS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
+
+
+def path_on(z, n_latents=2, weights=WEIGHTS, **more):
+    return natural_path(
+        weights, cases(), z, DIRECTIONS, Nearby(table()), n_latents=n_latents, **more
+    )
+
+
+def active(share=1.0):
+    z = torch.rand(300, 3, generator=torch.Generator().manual_seed(0))
+    return z * (torch.arange(300)[:, None] % 300 < share * 300)
+
+
+def share_along(path, z, strength):
+    scale, bias = path.at(strength)
+    moved = (
+        torch.from_numpy(cases().states)
+        + (z[:, path.latents] * scale + bias) @ (DIRECTIONS[path.latents])
+    )
+    scores = table().score(moved)
+    scores[:, 0] = float("-inf")
+    return float(torch.from_numpy(FIRST)[scores.topk(10).indices].float().mean())
+
+
+def test_the_first_dimension_is_turned_up_and_the_second_down():
+    path = path_on(active(), n_latents=4)
+    bias = dict(zip(path.latents.tolist(), path.bias[-1].tolist(), strict=True))
+    assert bias[0] > 0.1
+    assert bias[1] < -0.1
+    shares = [share_along(path, active(), s) for s in (0.0, 2.5, 5.0, 10.0)]
+    assert shares == sorted(shares)
+    assert shares[-1] > shares[0] + 0.1
+
+
+def test_less_goes_the_other_way():
+    path = path_on(active(), weights=-WEIGHTS)
+    assert share_along(path, active(), 10.0) < share_along(path, active(), 0.0) - 0.1
+
+
+def test_every_step_changes_the_distribution_alike():
+    """Half the squared step is the divergence from one step to the next, to second order."""
+    z, head = active(), table()
+    path = path_on(z, n_latents=3)
+    states = torch.from_numpy(cases().states)
+    real = torch.arange(1, N_ITEMS + 1)
+
+    def scores(number):
+        dials = z[:, path.latents] * path.scale[number] + path.bias[number]
+        return head.score(states + dials @ DIRECTIONS[path.latents])[:, real]
+
+    known = head.score(states).index_fill(1, torch.tensor([0]), float("-inf"))
+    temperature = temperature_of(known, cases().targets)
+    for number in (0, 4, 9):
+        one, other = (torch.log_softmax(scores(n) / temperature, 1) for n in (number, number + 1))
+        divergence = float((one.exp() * (one - other)).sum(1).mean())
+        assert divergence == pytest.approx(STEP**2 / 2, rel=0.25)
+
+
+def test_between_steps_by_straight_lines():
+    path = path_on(active())
+    scale, bias = path.at(2.5)
+    torch.testing.assert_close(scale, (path.scale[2] + path.scale[3]) / 2)
+    torch.testing.assert_close(bias, (path.bias[2] + path.bias[3]) / 2)
+    assert torch.equal(path.at(path.longest)[1], path.bias[-1])
+    assert not path.at(0.0)[0].any()
+
+
+def test_only_candidates_are_turned_and_each_once():
+    path = path_on(active(), n_latents=3, candidates=np.array([False, True, True]))
+    assert sorted(path.latents.tolist()) == [1, 2]
+    assert sorted(path_on(active(), n_latents=9).latents.tolist()) == [0, 1, 2]
+
+
+def test_a_latent_that_is_hardly_ever_active_has_no_multiplier():
+    path = path_on(torch.zeros(300, 3), n_latents=3)
+    assert not path.scale.any()
+    assert path.bias[-1].abs().max() > 0.1
+
+
+def test_a_multiplier_needs_some_cases_however_few_there_are():
+    """Latent 0 is active on seven of 300 cases, latent 1 on eight: only the latter has one."""
+    z = torch.zeros(300, 3)
+    z[:7, 0] = z[:8, 1] = 1.0
+    path = path_on(z, n_latents=3)
+    scale = dict(zip(path.latents.tolist(), path.scale[-1].tolist(), strict=True))
+    assert scale[0] == scale.get(2, 0) == 0
+    assert scale[1] != 0
+
+
+def test_nothing_moves_towards_items_that_are_all_alike():
+    path = path_on(active(), weights=np.ones(N_ITEMS + 1, dtype=np.float32))
+    before = share_along(path, active(), 0.0)
+    assert share_along(path, active(), 10.0) == pytest.approx(before, abs=0.05)

@@ -1,0 +1,74 @@
+"""Popularity: goals, Cohen's d and figures of lists, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from helpers import toy
+from recsae.steering.frontier import Outcome
+from recsae.steering.tuning.popularity import (
+    cohens_d,
+    gini,
+    groups_of,
+    popularity_figures,
+    popularity_goal,
+    popularity_of,
+)
+
+# six users of two cases each: items 1 (8 times), 2 (3 times) and 3 (once)
+TARGETS = [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3]
+CASES = toy.cases(np.repeat(np.arange(6), 2).tolist(), [[1]] * 12, [[1]] * 12, targets=TARGETS)
+POPULARITY = popularity_of(CASES)
+
+
+def test_how_often_items_came_next():
+    assert POPULARITY.tolist() == [0, 9, 2, 1, 0, 0, 0, 0, 0]
+
+
+def test_goals():
+    real = CASES.catalog.recommendable
+    less, more = (popularity_goal(POPULARITY, real, more=m) for m in (False, True))
+    np.testing.assert_allclose(more.weights[:4], [0, 1, 2 / 9, 1 / 9], rtol=1e-6)
+    np.testing.assert_array_equal(less.weights, -more.weights)
+    assert np.flatnonzero(less.items).tolist() == [1]  # a fifth of eight items
+    assert (less.more, less.name) == (False, "less popular items")
+    assert less.by_popularity is POPULARITY
+
+
+def test_users_by_the_popularity_of_their_items():
+    """The last user has the rare items, the one before one of them, the others the popular one."""
+    groups = groups_of(CASES, POPULARITY)
+    assert groups[5] == groups[4] == 0
+    assert set(groups[:4]) <= {1, 2}
+
+
+def test_cohens_d_of_a_latent_of_popular_users():
+    """Mean activations of groups: 2 and 4 in the head, 0 and 2 in the tail: d = 2 / 1."""
+    rng = np.random.default_rng(0)
+    user = np.repeat(np.arange(6), 2)
+    popularity = np.array([0, 100, 10, 1, 0, 0, 0, 0, 0])
+    by_user = [1, 1, 2, 2, 3, 3]
+    cases = toy.cases(user.tolist(), [[1]] * 12, [[1]] * 12, targets=[by_user[u] for u in user])
+    activity = np.array([2.0, 4, 7, 7, 0, 2])[user]
+    code = toy.sparse(np.stack([activity, np.zeros(12), rng.random(12)], axis=1))
+    group = groups_of(cases, popularity)
+    assert group.tolist() == [2, 2, 1, 1, 0, 0]
+    d = cohens_d(code, cases, popularity)
+    assert d[0] == pytest.approx(2.0)
+    assert d[1] == 0
+
+
+def test_figures_of_lists():
+    ones = np.ones(6)
+    before = Outcome(ones, ones, ones, ones, np.array([0, 10, 0, 0, 0, 0, 0, 0, 0]))
+    after = Outcome(ones / 2, ones, ones, ones, np.array([0, 5, 5, 0, 0, 0, 0, 0, 0]))
+    rows = {r["measure"]: r for r in popularity_figures(before, after, CASES, POPULARITY)}
+    average = rows["average popularity"]
+    assert (average["before"], average["after"]) == (9, 5.5)
+    assert rows["long tail: share of lists"]["after"] == 0.5
+    assert rows["long tail: recommended at all"]["after"] == pytest.approx(1 / 7)
+    assert rows["Gini coefficient"]["before"] == pytest.approx(7 / 8)
+    assert rows["NDCG@10, users of tail items"]["kept"] == 0.5
+
+
+def test_gini_of_equal_lists_is_0():
+    assert gini(np.full(5, 3)) == 0
