@@ -12,12 +12,12 @@ import torch
 pytest.importorskip("recbole")
 
 import recsae.pipeline.plan
+from helpers.runs import checkpoint, command, copy_of, recbole_run
 from recsae.cli import group
 from recsae.pipeline.plan import run_pipeline
 from recsae.report import read_report
 from recsae.run.record import RunConfig
 from recsae.testing import PlantedRecommender
-from helpers.runs import checkpoint, command, copy_of, recbole_run
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

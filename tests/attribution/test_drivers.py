@@ -16,6 +16,7 @@ from helpers.recent import (
     small_sae,
     state_of,
 )
+from helpers.toy import UserTable, sequences
 from recsae.attribution import drivers
 from recsae.attribution.drivers import (
     Agreement,
@@ -28,7 +29,6 @@ from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.recommender.sequences import pad
 from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender
-from helpers.toy import UserTable, sequences
 
 HISTORY = [3, 1, 5]
 LEFT = [[1, 5], [3, 5], [3, 1]]

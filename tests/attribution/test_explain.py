@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.recent import LONGEST, Recent, attached, small_sae
+from helpers.toy import UserTable, sequences
 from recsae.attribution.drivers import agreement, integrate_latents, integrate_score, leave_out
 from recsae.attribution.explain import explain
 from recsae.attribution.score_terms import explain_score
@@ -13,7 +14,6 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.sequences import pad
 from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender
-from helpers.toy import UserTable, sequences
 
 BATCH = pad([[3, 1, 5]], LONGEST)
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from helpers.recent import BIAS, LONGEST, OUT, attached, preactivations_of, small_sae, state_of
+from helpers.toy import UserTable, catalog, sequences
 from recsae.attribution.score_terms import BIAS as OF_MODEL
 from recsae.attribution.score_terms import LEFT_OUT, OFFSET, above_mean, explain_score
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.recommender.sequences import pad
-from helpers.toy import UserTable, catalog, sequences
 
 HISTORY = [3, 1, 5]
 SCORES = OUT @ state_of(HISTORY) + BIAS

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsae.capture.cases import Cases, read_cases, spread
 from helpers.toy import cases, catalog, sequences, store
+from recsae.capture.cases import Cases, read_cases, spread
 
 HISTORIES = sequences([1, 2, 3, 4, 5, 6, 7, 8], [5], [6, 7, 8])
 SEQUENCE = np.array([2, 0, 0, 2, 0])

@@ -9,6 +9,7 @@ import torch
 import recsae.capture.forward as forwards
 import recsae.capture.store as activations
 from helpers import toy
+from helpers.runs import planted
 from recsae.capture.store import (
     POSITION,
     SEQUENCE,
@@ -23,7 +24,6 @@ from recsae.recommender.catalog import build_catalog
 from recsae.recommender.lists import best_items
 from recsae.recommender.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
-from helpers.runs import planted
 
 
 @pytest.fixture(autouse=True)

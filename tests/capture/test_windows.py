@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.toy import sequences
 from recsae.capture.windows import Windows, plan_windows
 from recsae.recommender.sequences import Sequences
-from helpers.toy import sequences
 
 HISTORIES = st.lists(st.integers(1, 60), min_size=1, max_size=6)  # their lengths
 LENGTHS = st.integers(1, 12)

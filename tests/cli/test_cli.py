@@ -13,13 +13,13 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from helpers import recbole_kit
 import recsae
+from helpers import recbole_kit
+from helpers.browser import CHROMIUM, browse, requests
+from helpers.runs import RECBOLE, checkpoint, command, copy_of, first_output, recbole_run, settings
 from recsae.recommender.plugins import load_recommender
 from recsae.report import read_report
 from recsae.run.record import Run
-from helpers.runs import RECBOLE, checkpoint, command, copy_of, first_output, recbole_run, settings
-from test_report_browser import CHROMIUM, browse, requests
 
 QUICK = "latents = 64\nsamples = 20000\nchance_directions = 0\n"
 

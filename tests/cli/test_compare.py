@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
-from recsae.core.files import read_json, write_json
 from helpers.runs import command, copy_of, planted_run
+from recsae.core.files import read_json, write_json
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import stat
 import numpy as np
 import pytest
 
+from helpers.runs import command, copy_of, recbole_run
 from recsae.core.files import write_arrays
 from recsae.evaluation.evidence import evidence_stage
 from recsae.explore.cohorts import Profiler
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.steering.lists import open_run
-from helpers.runs import command, copy_of, recbole_run
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import pytest
 
 pytest.importorskip("recbole")
 
+from helpers.runs import checkpoint, command, recbole_run
 from recsae.cli.explain import _titled
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.sequences import pad
 from recsae.run.tables import load_run
-from helpers.runs import checkpoint, command, recbole_run
 
 
 @pytest.fixture

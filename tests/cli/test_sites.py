@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from recsae.pipeline import sites
 from helpers.runs import checkpoint, command
+from recsae.pipeline import sites
 
 QUICK = ("--trust", "--positions", 3000, "--latents", 48, "--k", 4)
 

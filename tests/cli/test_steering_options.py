@@ -5,8 +5,8 @@ import pytest
 pytest.importorskip("recbole")
 
 from helpers.llm_server import LLMServer
-from recsae.core.files import read_json
 from helpers.runs import checkpoint, command, copy_of, recbole_run, settings
+from recsae.core.files import read_json
 
 KEPT = ("scores.parquet", "stability.json", "language.json", "report.json")
 

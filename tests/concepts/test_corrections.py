@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.runs import CONFIG, copy_of, planted, planted_run
 from recsae.concepts.corrections import (
     DIRECTIONS,
     FILE,
@@ -21,7 +22,6 @@ from recsae.core.errors import InvalidInput
 from recsae.core.files import write_arrays, write_parquet
 from recsae.pipeline.plan import run_pipeline
 from recsae.run.record import Run
-from helpers.runs import CONFIG, copy_of, planted, planted_run
 
 NAMES = ["Horror", "Sci-Fi", "Horror", "1990s", "Drama", "Drama"]
 

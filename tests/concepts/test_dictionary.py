@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
+from helpers.labels import LABELER
+from helpers.toy import cases, catalog, head, random_cases, sparse
 from recsae.concepts.dictionary import (
     AT_QUANTILE,
     TOP,
@@ -14,8 +16,6 @@ from recsae.concepts.dictionary import (
 )
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
-from test_labelers import LABELER
-from helpers.toy import cases, catalog, head, random_cases, sparse
 
 
 def examples_of(dictionary: ConceptDictionary, latent: int, kind: str) -> pd.DataFrame:

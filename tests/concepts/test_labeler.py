@@ -3,33 +3,19 @@
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
+from helpers.labels import LABELER, OLD, RED
+from helpers.toy import cases, catalog, random_cases, sparse
 from recsae.concepts import labeler as labelers
-from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.wording import Predicate
 from recsae.core import columns as C
 from recsae.recommender.catalog import build_catalog
-from helpers.toy import cases, catalog, random_cases, sparse
 
-# items 1-3 are red, 3-6 are old, 7 and 8 neither
-RED, OLD = [1, 2, 3], [3, 4, 5, 6]
-NAMES = (("colour", "red"), ("age", "old"))
-
-
-def two_attributes() -> ItemAttributes:
-    matrix = np.zeros((9, 2), dtype=np.int32)
-    matrix[RED, 0] = 1
-    matrix[OLD, 1] = 1
-    return ItemAttributes(scipy.sparse.csr_matrix(matrix), NAMES)
-
-
-LABELER = AttributeLabeler(two_attributes())
 HAS = {"red": RED, "old": OLD}
 
 

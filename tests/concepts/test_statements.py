@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from helpers.toy import catalog, random_cases
 from recsae.concepts import statements as module
 from recsae.concepts.attributes.table import SITES
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.statements import all_statements, balanced_accuracy, tally
-from helpers.toy import catalog, random_cases
 
 CASES = random_cases(np.random.default_rng(3), 60, 7)
 

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 
 from helpers import ranks as kit
 from helpers.recbole_kit import tiny
+from helpers.runs import command, copy_of
 from recsae.capture import store as activations
 from recsae.cli.console import run_command
 from recsae.core.distributed import ALONE, Ranks, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json
 from recsae.sae import model as sae
-from helpers.runs import command, copy_of
 
 SCRIPT = Path(kit.__file__)
 SETTINGS = """latents = 64
@@ -41,7 +41,7 @@ AGAIN = "Run the same command again"
 
 
 def environment(**more):
-    paths = [str(SCRIPT.parent), *(p for p in sys.path if p)]
+    paths = [str(SCRIPT.parents[1]), *(p for p in sys.path if p)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **more}
 
 

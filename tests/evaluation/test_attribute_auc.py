@@ -6,6 +6,7 @@ import scipy.sparse
 from sklearn.metrics import roc_auc_score
 
 from helpers import toy
+from helpers.runs import planted, planted_run
 from recsae.capture.cases import read_cases
 from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import ItemAttributes
@@ -18,7 +19,6 @@ from recsae.evaluation.attribute_auc import (
     task_truth,
     unit_aucs,
 )
-from helpers.runs import planted, planted_run
 
 
 def random_code(rng, n, m, density):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from helpers import toy
+from helpers.runs import planted, planted_run
 from recsae.evaluation.control import control
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
-from helpers.runs import planted, planted_run
 
 
 @pytest.fixture(scope="module")

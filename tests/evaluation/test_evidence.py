@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from helpers.runs import planted, planted_run
+from helpers.toy import cases, random_cases, sparse
 from recsae.concepts.labeler import Predictions
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
@@ -19,8 +21,6 @@ from recsae.evaluation.evidence import (
 )
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from helpers.runs import planted, planted_run
-from helpers.toy import cases, random_cases, sparse
 
 
 def says(levels, column, threshold) -> Predictions:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers.scoring_kit import BLIND, HAS, LABELERS, WITNESS, kept_cases, level_of, scored
+from helpers.toy import sparse
 from recsae.core import columns as C
 from recsae.evaluation import hard_negatives
 from recsae.evaluation.scoring import score_concepts
-from helpers.scoring_kit import BLIND, HAS, LABELERS, WITNESS, kept_cases, level_of, scored
-from helpers.toy import sparse
 
 EVERY_LABELER = pytest.mark.parametrize("labeler", LABELERS, ids=["blind", "sees examples"])
 

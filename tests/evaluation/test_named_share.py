@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.toy import catalog, head, random_cases, sparse
 from recsae.evaluation.named_share import RIDGE, SIZES, named_share, score_metric
 from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
-from helpers.toy import catalog, head, random_cases, sparse
 
 WIDTH = 5
 RECOMMENDABLE = catalog().recommendable

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.toy import UserTable, cases, catalog, head, sequences
 from recsae.capture.cases import read_cases
 from recsae.capture.store import capture
 from recsae.capture.windows import windows_of
@@ -23,7 +24,6 @@ from recsae.recommender.metrics import ndcg_of_lists, top_of_states
 from recsae.recommender.protocol import EvaluationCases
 from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender
-from helpers.toy import UserTable, cases, catalog, head, sequences
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")
 

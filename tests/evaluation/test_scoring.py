@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
+from helpers.scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, level_of, scored
+from helpers.toy import cases, sparse
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import SECOND_PREDICATE, AttributeLabeler
@@ -17,8 +19,6 @@ from recsae.core.intervals import balanced_accuracy_bound
 from recsae.evaluation import hard_negatives, scoring
 from recsae.evaluation.scoring import MEANING, distinct, score_concepts
 from recsae.recommender.catalog import build_catalog
-from helpers.scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, level_of, scored
-from helpers.toy import cases, sparse
 
 EVERY_LABELER = pytest.mark.parametrize("labeler", LABELERS, ids=["blind", "sees examples"])
 

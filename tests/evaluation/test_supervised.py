@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from helpers.runs import planted, planted_run
 from recsae.concepts.attributes.probes import class_means
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.supervised import (
@@ -15,7 +16,6 @@ from recsae.evaluation.supervised import (
 )
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from helpers.runs import planted, planted_run
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
+from helpers.runs import planted, planted_run
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
@@ -15,7 +16,6 @@ from recsae.evaluation.scoring import verified_latents
 from recsae.explore.cohort_statistics import Shares, compare
 from recsae.explore.cohorts import Activity, Profiler, concepts_of, read_users, records
 from recsae.sae.model import SAE
-from helpers.runs import planted, planted_run
 
 CONCEPTS = pd.DataFrame({"name": ["A", "B"], "latents": [(0,), (1, 2)]})
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from helpers import toy
+from helpers.runs import CONFIG, copy_of, planted, planted_run
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, CannotOpenModel
 from recsae.core.files import read_json, write_json, write_parquet
@@ -21,7 +22,6 @@ from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.run.record import RunConfig
 from recsae.sae.model import SAE, make_config
-from helpers.runs import CONFIG, copy_of, planted, planted_run
 
 N_CASES = 1_200
 AXES = np.eye(4)

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from helpers.runs import copy_of, planted, planted_run
+from helpers.toy import user_table
 from recsae.cli import doctor
 from recsae.cli.doctor import checks
 from recsae.core import topk
@@ -23,8 +25,6 @@ from recsae.recommender.sequences import split_users
 from recsae.report.schema.report import Report
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from helpers.runs import copy_of, planted, planted_run
-from helpers.toy import user_table
 
 
 @pytest.fixture(scope="module")

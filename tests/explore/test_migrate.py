@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.runs import command, copy_of, planted_run, recbole_run
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_parquet, write_parquet
@@ -16,7 +17,6 @@ from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Intervention, Statistics
 from recsae.steering.files import Steering, save_steering
-from helpers.runs import command, copy_of, planted_run, recbole_run
 
 
 def reordered(folder, order):

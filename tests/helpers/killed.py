@@ -1,4 +1,5 @@
-"""Makes runs in processes that die by SIGKILL, for test_pipeline: ``python killed.py FOLDER``.
+"""Makes runs in processes that die by SIGKILL, for tests of the pipeline: ``python killed.py
+FOLDER``.
 
 Everything is imported once and then forked, so that many deaths cost little.
 """
@@ -16,10 +17,10 @@ from pathlib import Path
 
 import torch
 
+from helpers.runs import CONFIG, planted
 from recsae.capture import store as activations
 from recsae.core.topk import top_k
 from recsae.pipeline.plan import run_pipeline
-from helpers.runs import CONFIG, planted
 
 WHEN_NEEDED = ("torch._dynamo", "pyarrow.parquet", "matplotlib.figure", "matplotlib.ticker")
 for name in (*WHEN_NEEDED, "sklearn.linear_model", "sklearn.feature_extraction.text"):

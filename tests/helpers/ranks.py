@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from helpers.runs import CONFIG, planted
+from helpers.toy import store
 from recsae.capture import store as activations
 from recsae.capture.store import capture
 from recsae.cli import main
@@ -25,8 +27,6 @@ from recsae.sae.model import SAE, make_config, sparse_code
 from recsae.sae.quality import quality
 from recsae.sae.train import train_sae
 from recsae.sae.trainer import Trainer
-from helpers.runs import CONFIG, planted
-from helpers.toy import store
 
 PATHS = ("compiled", "torch")
 SIZES = (1, 2, 20, 1500)

@@ -230,3 +230,16 @@ def run_by_recbole(path, folder):
     config, model, loaders = loaded_by_recbole(path, checkpoint_dir=str(folder))
     trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     return trainer, loaders
+
+
+def live(model="SASRec", folder=None, **settings):
+    """RecBole's Config and model, newly made."""
+    settings = {"data_path": str((folder or small_data()).parent), **SMALL, **settings}
+    with recbole_boundary(), contextlib.redirect_stdout(None):
+        return built_by_recbole(model, "shop", settings)
+
+
+def some_batch(recommender):
+    sequences = recommender.sequences()
+    rows = np.arange(10)
+    return sequences.batch(rows, 0 * rows, 1 + rows % 5, recommender.max_length)

@@ -60,3 +60,47 @@ class PairToy(Toy):
     def predict(self, interaction):
         self.sizes.append(len(interaction))
         return super().predict(interaction)
+
+
+def plus_one(states):
+    return states + 1
+
+
+class PairOfToys(Toy):
+    """Like FPMC: a user's vector and the last item's, each with its own table of items."""
+
+    def __init__(self):
+        super().__init__()
+        self.user, self.last = nn.Embedding(4, 2), nn.Embedding(4, 1)
+        self.user.weight.data = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+        self.last.weight.data = torch.tensor([[0.0], [10.0], [20.0], [30.0]])
+
+    def _states(self, interaction):
+        index = interaction[self.ITEM_SEQ_LEN][:, None] - 1
+        last = interaction[self.ITEM_SEQ].gather(1, index)
+        return self.user(interaction[self.USER_ID]) + self.last(last)[:, 0]  # (n, 1, 1)
+
+
+class GraphToy(Toy):
+    """Like LightGCN: forward makes both tables, full ranking keeps them, pairs make them anew."""
+
+    USERS = torch.tensor([[9.0, 9.0], [1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+
+    def __init__(self):
+        super().__init__()
+        self.restore_user_e = self.restore_item_e = None
+        self.forwards = 0
+
+    def forward(self):
+        self.forwards += 1
+        return self.USERS.clone(), self.items
+
+    def full_sort_predict(self, interaction):
+        if self.restore_user_e is None:
+            self.restore_user_e, self.restore_item_e = self.forward()
+        return (self.restore_user_e[interaction[self.USER_ID]] @ self.restore_item_e.T).view(-1)
+
+    def predict(self, interaction):
+        users, items = self.forward()
+        users, items = users[interaction[self.USER_ID]], items[interaction[self.ITEM_ID]]
+        return (users * items).sum(1)

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 import recsae_torch
-from recsae.sae.model import SAE, make_config
 from helpers.toy import ITEMS
+from recsae.sae.model import SAE, make_config
 
 IDS = {external: i for i, external in enumerate(ITEMS["item_id"], start=1)}
 N, LONGEST, DECAY = 9, 4, 0.5

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from helpers.toy import random_cases, sparse
 from recsae.capture.cases import Cases
 from recsae.concepts.attributes.table import N_ITEMS, SITES, ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
@@ -11,7 +12,6 @@ from recsae.concepts.labeler import AttributeLabeler
 from recsae.core import columns as C
 from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.catalog import build_catalog
-from helpers.toy import random_cases, sparse
 
 
 class Witness(AttributeLabeler):

@@ -16,6 +16,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from helpers.runs import CONFIG, copy_of, planted, planted_run
+from helpers.toy import user_table
 from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
@@ -30,8 +32,6 @@ from recsae.run.record import STAGES, Run, RunConfig
 from recsae.run.tables import load_run
 from recsae.sae.model import SAE
 from recsae.testing.planted import PlantedRecommender
-from helpers.runs import CONFIG, copy_of, planted, planted_run
-from helpers.toy import user_table
 
 FILES = {
     *("together.parquet", "firing.parquet", "counterexamples.parquet"),
@@ -410,9 +410,10 @@ def contents(folder):
 
 def test_killed_again_and_again_the_result_is_the_same(tmp_path):
     """At every kind of write, before and after it is in place, and at random moments."""
-    script = Path(__file__).with_name("killed.py")
+    script = Path(__file__).parents[1] / "helpers/killed.py"
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(script.parents[1])},
         capture_output=True,
         text=True,
         timeout=300,

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip("recbole")
 
+from helpers.runs import checkpoint, planted
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
 from recsae.evaluation.explained import explained
 from recsae.evaluation.named_share import score_metric
@@ -16,7 +17,6 @@ from recsae.recommender.plugins import load_recommender
 from recsae.run.record import Run, RunConfig
 from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
-from helpers.runs import checkpoint, planted
 
 SMALL = RunConfig(latents=48, k=4, construction_positions=3000, heldout_positions=1000)
 LAST, ADDED = "trm_encoder.layer.1", "trm_encoder.layer.1.feed_forward.dense_2"

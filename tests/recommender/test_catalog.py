@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.toy import ITEMS, catalog
 from recsae.core.errors import InvalidInput
 from recsae.recommender.catalog import build_catalog, read_items_csv
-from helpers.toy import ITEMS, catalog
 
 IDS = ["[PAD]", *ITEMS["item_id"]]
 

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.toy import catalog, sequences
 from recsae.recommender.lists import History, best_items, hits_in
 from recsae.recommender.protocol import EvaluationCases
-from helpers.toy import catalog, sequences
 
 HISTORIES = sequences([1, 2, 3, 2, 4], [5], [6, 7, 8])
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.toy import catalog, head, sequences
 from recsae.recommender.lists import History
 from recsae.recommender.metrics import (
     kendall_tau,
@@ -19,7 +20,6 @@ from recsae.recommender.metrics import (
     top_of_scores,
     top_of_states,
 )
-from helpers.toy import catalog, head, sequences
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.toy import sequences
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.recommender.sequences import is_heldout, pad, split_users
-from helpers.toy import sequences
 
 
 def test_rows_and_lengths():

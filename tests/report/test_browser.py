@@ -2,68 +2,28 @@
 
 import json
 import re
-import shutil
-import subprocess
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from helpers.browser import CHROMIUM, browse, requests
+from helpers.goal_reports import raw
+from helpers.report_kit import HOSTILE_NAME, full_report, full_run
+from helpers.reports import HOSTILE, make_plain, make_report
+from helpers.runs import copy_of
 from recsae.pipeline.report_data import goals_block
 from recsae.report import write_report
-from helpers.report_kit import HOSTILE_NAME, full_report, full_run
-from helpers.runs import copy_of
-from test_report import HOSTILE, make_plain, make_report
-from test_report_goals import raw
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="no Chromium here: install chromium or google-chrome to run this"
 )
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-default-apps",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--enable-logging=stderr",
-    "--v=0",
-    "--window-size=1280,900",
-    "--virtual-time-budget=4000",
-    "--dump-dom",
-]
 WATCH = """
 window.problems = [];
 addEventListener("error", (e) => problems.push(String(e.message)), true);
 addEventListener("securitypolicyviolation", (e) => problems.push(e.violatedDirective));
 """
-
-
-def browse(url: str, folder: Path, *flags: str) -> tuple[str, str]:
-    """Open a page; return its final DOM and what was logged."""
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout, done.stderr
-
-
-def requests(log: Path) -> set[str]:
-    """Return the addresses asked for, without the browser's own clock, update and sign-in."""
-    own = re.compile(
-        r"https?://(clients2\.google\.com/time/|update\.googleapis\.com/service/update2/"
-        r"|accounts\.google\.com/ListAccounts)"
-    )
-    asked = set(re.findall(r'"url":"([a-z-]+://[^"]*)"', log.read_text(errors="replace")))
-    return {url for url in asked if not url.startswith("file:") and not own.match(url)}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from helpers import runs
+from helpers.report_kit import N_EXPLAINED, full_report, full_run
+from helpers.reports import make_plain, make_report
 from recsae.concepts.levels import why
 from recsae.core import columns as C
 from recsae.core.files import read_json
@@ -21,8 +23,6 @@ from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
 from recsae.report.words.findings import again, corrections, cost
 from recsae.report.words.headlines import best_distinct
-from helpers.report_kit import N_EXPLAINED, full_report, full_run
-from test_report import make_plain, make_report
 
 
 def label(**given):

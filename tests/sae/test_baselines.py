@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.toy import store
 from recsae.sae.baselines import neurons, pca, random_directions
 from recsae.sae.model import sparse_code
-from helpers.toy import store
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from helpers.runs import planted
+from helpers.toy import UserTable, sequences
 from recsae.core.errors import InvalidInput, SiteNotFound
 from recsae.recommender.protocol import EvaluationCases
 from recsae.recommender.sequences import pad
@@ -19,8 +21,6 @@ from recsae.sae.editing import (
 )
 from recsae.sae.model import SAE, make_config
 from recsae.sae.statistics import Intervention
-from helpers.runs import planted
-from helpers.toy import UserTable, sequences
 
 # -- the edit, by hand -----------------------------------------------------------------------------
 

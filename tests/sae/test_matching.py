@@ -8,10 +8,10 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.toy import sparse
 from recsae.core.errors import InvalidInput
 from recsae.sae import matching
 from recsae.sae.matching import best_by_activity, best_by_direction, one_to_one
-from helpers.toy import sparse
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from helpers.toy import store
 from recsae.core import topk
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.sae.model import CONFIG, SAE, WEIGHTS, Code, SAEConfig, make_config, sparse_code
-from helpers.toy import store
 
 
 def by_hand() -> SAE:

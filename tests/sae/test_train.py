@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.toy import store
+from helpers.training import SMALL, Killed, killed_at, planted, weights
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.sae import gradients
 from recsae.sae.checkpoint import STATE, STATE_META
@@ -13,36 +15,11 @@ from recsae.sae.model import CONFIG, SAE, WEIGHTS, make_config
 from recsae.sae.quality import fvu_beside_training, quality
 from recsae.sae.train import train_sae
 from recsae.sae.trainer import Trainer
-from helpers.toy import store
-
-SMALL = {
-    "n_latents": 12,
-    "k": 2,
-    "batch_size": 32,
-    "n_samples": 1200,
-    "dead_after": 100,
-    "patience": None,
-}
-
-
-def planted(n: int = 300, width: int = 8, n_directions: int = 12, seed: int = 0) -> tuple:
-    """States that are sums of two of some directions, and the directions."""
-    rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(n_directions, width))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    mix = np.zeros((n, n_directions))
-    for row in mix:
-        row[rng.choice(n_directions, 2, replace=False)] = rng.uniform(1, 2, 2)
-    return (mix @ directions).astype(np.float32), directions
 
 
 @pytest.fixture
 def states(tmp_path):
     return store(tmp_path / "store", planted()[0], shard=128)
-
-
-def weights(sae: SAE) -> dict[str, bytes]:
-    return {name: value.numpy().tobytes() for name, value in sae.state_dict().items()}
 
 
 # the gradients
@@ -166,18 +143,6 @@ def test_training_leaves_the_global_generators_alone(states):
     train_sae(states, make_config(**SMALL))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.random.get_state()[1].tolist() == before[1]  # noqa: NPY002
-
-
-class Killed(Exception):
-    pass
-
-
-def killed_at(step: int):
-    def progress(done: int, total: int, what: str) -> None:
-        if done >= step:
-            raise Killed
-
-    return progress
 
 
 @pytest.mark.parametrize("epoch", [1, 3, 4])

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.toy import store
+from helpers.training import SMALL, Killed, killed_at, planted, weights
 from recsae.sae import gradients
 from recsae.sae.codes import above
 from recsae.sae.editing import make_edit
@@ -16,8 +18,6 @@ from recsae.sae.variants import VARIANTS
 from recsae.sae.variants.batch_topk import move
 from recsae.sae.variants.feature_choice import underused
 from recsae.sae.variants.jumprelu import Jump, Step
-from test_train import SMALL, Killed, killed_at, planted, weights
-from helpers.toy import store
 
 NAMES = list(VARIANTS)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from helpers.runs import planted, planted_open, planted_run, planted_top, relabelled
 from recsae.concepts.attributes.history import LENGTH, LENGTHS
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
@@ -13,7 +14,6 @@ from recsae.sae.editing import make_edit
 from recsae.sae.statistics import Intervention
 from recsae.steering.effects import at_positions, metrics_before_after, steered_lists
 from recsae.steering.files import Steering
-from helpers.runs import planted, planted_open, planted_run, planted_top, relabelled
 
 GENRE = "Comedy"
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.runs import copy_of, planted_run
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.sae.statistics import Intervention
 from recsae.steering.files import (
@@ -17,7 +18,6 @@ from recsae.steering.files import (
     save_steering,
     steering_files,
 )
-from helpers.runs import copy_of, planted_run
 
 STEERING = Steering(
     [

@@ -9,8 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import toy
-from recsae.recommender.catalog import build_catalog
+from helpers.frontier_cases import BASE, CASES, LAST, RANK_2, N, raised
 from recsae.steering.frontier import (
     Counted,
     Point,
@@ -25,20 +24,6 @@ from recsae.steering.frontier import (
     strength_within,
     up_to,
 )
-
-N = 12  # items 1 to 12, the lower the better; ten are recommended
-CATALOG = build_catalog(["[PAD]", *(f"i{i}" for i in range(1, N + 1))], None)
-# user 0: targets at ranks 1 and 2; user 1: at rank 12, not recommended
-CASES = toy.cases([0, 0, 1], [[1]] * 3, [[1]] * 3, targets=[1, 2, 12], items=CATALOG)
-BASE = torch.tensor([[99.0, *range(N, 0, -1)]] * 3)
-LAST = Counted((np.arange(N + 1) == 12).astype(float))
-RANK_2 = 1 / np.log2(3)
-
-
-def raised(strength_of_one=1.0, longest=None):
-    """A strength of 1 adds 1.5 to the score of item 12, which starts 2.0 below the tenth place."""
-    shift = torch.tensor(LAST.values, dtype=torch.float32) * 1.5 * strength_of_one
-    return Steered("raised", lambda part, strength: BASE[part] + strength * shift, longest)
 
 
 def test_outcomes_by_hand():

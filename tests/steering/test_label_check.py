@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.runs import command, planted, planted_run, recbole_run
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.steering.label_check import WAYS, Change, _agrees, _rank_correlation, predictability
-from helpers.runs import command, planted, planted_run, recbole_run
 
 
 @pytest.fixture

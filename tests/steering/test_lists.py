@@ -7,6 +7,17 @@ import pandas as pd
 import pytest
 import torch
 
+from helpers.runs import (
+    checkpoint,
+    copy_of,
+    planted,
+    planted_open,
+    planted_run,
+    planted_top,
+    recbole_run,
+    relabelled,
+)
+from helpers.toy import UserTable, catalog, sequences
 from recsae.concepts.attributes.table import HALF, UPPER
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
@@ -21,17 +32,6 @@ from recsae.sae.statistics import Intervention
 from recsae.steering.effects import metrics_before_after
 from recsae.steering.files import Steering
 from recsae.steering.lists import OpenRun, lists_before_after, open_run
-from helpers.runs import (
-    checkpoint,
-    copy_of,
-    planted,
-    planted_open,
-    planted_run,
-    planted_top,
-    recbole_run,
-    relabelled,
-)
-from helpers.toy import UserTable, catalog, sequences
 
 GENRE = "Comedy"
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from helpers import toy
+from helpers.runs import planted, planted_run
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import make_edit
@@ -18,7 +19,6 @@ from recsae.steering.steered_scores import (
     n_scored,
     scorer_of,
 )
-from helpers.runs import planted, planted_run
 
 PART = slice(3, 40)
 

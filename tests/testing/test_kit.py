@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.toy import UserTable, user_table
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.store import capture
 from recsae.core.errors import InvalidInput
@@ -16,7 +17,6 @@ from recsae.recommender.plugins import load_recommender
 from recsae.recommender.protocol import LinearHead, Recommender, Site, find_site, verify_head
 from recsae.recommender.sequences import Batch
 from recsae.testing import PlantedRecommender, check_recommender
-from helpers.toy import UserTable, user_table
 
 SMALL = {"n_users": 30, "n_items": 40, "n_concepts": 4, "width": 8}
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.toy import cases, cases_of
 from recsae.concepts.attributes import communities as module
 from recsae.concepts.attributes.communities import SEPARATOR, communities
 from recsae.recommender.catalog import build_catalog
-from helpers.toy import cases, cases_of
 
 N_GROUPS, SIZE = 4, 12
 N = N_GROUPS * SIZE

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.toy import cases_of
 from recsae.capture.cases import Cases
 from recsae.concepts.attributes.history import LENGTHS, consumed_before, history_length
-from helpers.toy import cases_of
 
 
 def test_every_length_covers_its_histories_and_no_others():

@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from helpers.runs import planted, planted_run
 from recsae.concepts.attributes.learnable import LEARNABLE, readable
 from recsae.concepts.attributes.values import item_attributes
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from helpers.runs import planted, planted_run
 
 
 @pytest.fixture(scope="module")

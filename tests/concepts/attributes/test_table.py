@@ -7,12 +7,12 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.toy import ITEMS, cases, catalog
 from recsae.concepts.attributes import values as vocabulary
 from recsae.concepts.attributes.table import BANDS, POPULARITY, TERM, ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.wording import concept_name, phrase
 from recsae.recommender.catalog import build_catalog
-from helpers.toy import ITEMS, cases, catalog
 
 EACH_ONCE = cases(list(range(8)), [[i] for i in range(1, 9)], [[1, 2, 3]] * 8)
 

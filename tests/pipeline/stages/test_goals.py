@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from helpers.runs import planted, planted_open, planted_run, recbole_run
 from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
 from recsae.pipeline.stages.goals import _goals, _values, goal_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from helpers.runs import planted, planted_open, planted_run, recbole_run
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
+from helpers.runs import planted, planted_run
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
@@ -13,7 +14,6 @@ from recsae.pipeline.stages import scoring as stages
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from helpers.runs import planted, planted_run
 
 CODES = ("sae", "neurons", "random", "pca")
 

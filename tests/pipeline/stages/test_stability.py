@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import toy
+from helpers.runs import copy_of, planted, planted_run
 from recsae.capture.store import SEQUENCE, STATES
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
@@ -21,7 +22,6 @@ from recsae.pipeline.stages.stability import (
 )
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from helpers.runs import copy_of, planted, planted_run
 
 # -- shares by hand --------------------------------------------------------------------------------
 

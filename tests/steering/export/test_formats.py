@@ -14,6 +14,8 @@ import onnx
 import pytest
 import torch
 
+from helpers.exports import ADDED, MIXED, batch, steered_scores
+from helpers.runs import command, recbole_run
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.steering.export import formats as export_formats
 from recsae.steering.export.formats import FORMATS, failing_as, formats_of
@@ -21,8 +23,6 @@ from recsae.steering.export.loader import SteeredHead
 from recsae.steering.export.write import export
 from recsae.steering.files import Steering
 from recsae.steering.lists import open_run
-from helpers.runs import command, recbole_run
-from test_export import ADDED, MIXED, batch, steered_scores
 
 FILES = ["steered.pt2", "steered.onnx"]
 K, LATENTS, WIDTH = 2, 6, 6

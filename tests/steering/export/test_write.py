@@ -14,22 +14,13 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.exports import ADDED, MIXED, batch, steered_scores
+from helpers.runs import command, recbole_run
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.sae.editing import steer
-from recsae.sae.statistics import Intervention
 from recsae.steering.export.write import export
 from recsae.steering.files import Steering
 from recsae.steering.lists import open_run
-from helpers.runs import command, recbole_run
-
-MIXED = [
-    Intervention((3, 5), "scale", (3.0, 0.0)),
-    Intervention((5, 8), "set", 1.5, "", "active"),
-    Intervention((9, 3), "add", (0.5, -1.0)),
-    Intervention((11,), "at_least", 0.7),
-    Intervention((12,), "at_most", 0.1),
-]
-ADDED = [Intervention((9, 3), "add", (0.5, -1.0)), Intervention((2,), "add", 2.0)]
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +33,6 @@ def exported(request, opened, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "out"
     export(opened, Steering(request.param), folder)
     return request.param, folder
-
-
-def batch(opened):
-    sequences, length = opened.recommender.sequences(), opened.recommender.max_length
-    rows = np.arange(50)
-    ends = sequences.lengths[rows]
-    return sequences.batch(rows, np.maximum(0, ends - length), ends, length)
-
-
-def steered_scores(opened, steps):
-    with steer(opened.recommender, opened.sae, steps):
-        return opened.recommender.score(batch(opened))
 
 
 def module_at(path, name):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.two_directions import FIRST, WEIGHTS, cases, table
 from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE, make_config
 from recsae.steering.steered_scores import HeadScorer, Nearby, activations
@@ -20,7 +21,6 @@ from recsae.steering.tuning.baselines import (
 )
 from recsae.steering.tuning.goals import Goal
 from recsae.steering.tuning.path import natural_path, temperature_of
-from test_tuning import FIRST, WEIGHTS, cases, table
 
 GOAL = Goal("more of the first", WEIGHTS, FIRST)
 EVERY = slice(0, 300)

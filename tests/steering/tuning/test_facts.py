@@ -5,13 +5,13 @@ import pytest
 import scipy.sparse
 import torch
 
+from helpers.frontier_cases import BASE, CASES, RANK_2, N, raised
+from helpers.runs import planted_open
 from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
 from recsae.steering.frontier import BUDGETS, Outcome, Point, Steered
 from recsae.steering.tuning.facts import Sides, dials, reached, side_effects, strengths, verdict
 from recsae.steering.tuning.goals import Goal
 from recsae.steering.tuning.path import TuningPath
-from helpers.runs import planted_open
-from test_frontier import BASE, CASES, RANK_2, N, raised
 
 ONES = np.ones(2)
 ITEMS = np.arange(N + 1) == 12

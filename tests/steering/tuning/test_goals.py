@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
+from helpers.runs import planted
 from recsae.concepts.attributes.history import LENGTH, LENGTHS
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
@@ -12,7 +13,6 @@ from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.steering.lists import OpenRun
 from recsae.steering.tuning.goals import goal_of, items_of
-from helpers.runs import planted
 
 LONG = next(iter(LENGTHS))
 ATTRIBUTES = ItemAttributes(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.runs import planted, planted_open, planted_run
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
@@ -14,7 +15,6 @@ from recsae.steering.tuning.baselines import LATENTS, RANDOM, RERANKING
 from recsae.steering.tuning.goals import Goal, goal_of
 from recsae.steering.tuning.popularity import popularity_goal, popularity_of
 from recsae.steering.tuning.tune import _refined, tune
-from helpers.runs import planted, planted_open, planted_run
 
 
 @pytest.fixture(scope="module")

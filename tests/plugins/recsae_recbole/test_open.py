@@ -10,18 +10,17 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.recbole_kit import live, some_batch
+
 pytest.importorskip("recbole")
 
 import recsae
 from helpers.recbole_kit import (
     FEW,
-    SMALL,
-    built_by_recbole,
     loaded_by_recbole,
     other_weights,
     run_by_recbole,
     small_checkpoint,
-    small_data,
     write_data,
 )
 from recsae.core.errors import CannotOpenModel
@@ -29,20 +28,6 @@ from recsae.testing import check_recommender
 from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.open import live_parts, open_checkpoint, open_live
-
-
-def live(model="SASRec", folder=None, **settings):
-    """RecBole's Config and model, newly made."""
-    settings = {"data_path": str((folder or small_data()).parent), **SMALL, **settings}
-    with recbole_boundary(), contextlib.redirect_stdout(None):
-        return built_by_recbole(model, "shop", settings)
-
-
-def some_batch(recommender):
-    sequences = recommender.sequences()
-    rows = np.arange(10)
-    return sequences.batch(rows, 0 * rows, 1 + rows % 5, recommender.max_length)
-
 
 # -- what is attached to -------------------------------------------------------------------------
 

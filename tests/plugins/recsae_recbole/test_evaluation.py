@@ -18,6 +18,7 @@ from helpers.recbole_kit import (
     small_checkpoint,
     write_data,
 )
+from helpers.runs import checkpoint, recbole_run
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.evaluation.reconstruction import evaluate
 from recsae.run.record import Run
@@ -28,7 +29,6 @@ from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.tune import tune
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.open import open_checkpoint
-from helpers.runs import checkpoint, recbole_run
 
 METRICS = {"metrics": ["Recall", "MRR", "NDCG", "Hit", "Precision"], "topk": [5, 10, 20]}
 # RecBole takes seconds to score the candidates of more users

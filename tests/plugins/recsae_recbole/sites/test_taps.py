@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.recbole_toys import GraphToy, PairOfToys, plus_one
+
 pytest.importorskip("recbole")
 
 from helpers.recbole_kit import loaded_by_recbole, run_by_recbole, small_checkpoint
@@ -29,10 +31,6 @@ def seen_by(tap, model, interaction):
 
 def double(states):
     return 2 * states
-
-
-def plus_one(states):
-    return states + 1
 
 
 class Noting:
@@ -261,21 +259,6 @@ def test_outputs_of_another_shape_are_refused(layout, shape):
 # -- several outputs -----------------------------------------------------------------------------
 
 
-class PairOfToys(Toy):
-    """Like FPMC: a user's vector and the last item's, each with its own table of items."""
-
-    def __init__(self):
-        super().__init__()
-        self.user, self.last = nn.Embedding(4, 2), nn.Embedding(4, 1)
-        self.user.weight.data = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
-        self.last.weight.data = torch.tensor([[0.0], [10.0], [20.0], [30.0]])
-
-    def _states(self, interaction):
-        index = interaction[self.ITEM_SEQ_LEN][:, None] - 1
-        last = interaction[self.ITEM_SEQ].gather(1, index)
-        return self.user(interaction[self.USER_ID]) + self.last(last)[:, 0]  # (n, 1, 1)
-
-
 def test_several_outputs_are_one_state():
     model, edit = PairOfToys(), Noting()
     tap = JointTap(model, ["user", "last"])
@@ -298,31 +281,6 @@ def test_several_outputs_are_one_state():
 
 
 # -- tables that a model keeps -------------------------------------------------------------------
-
-
-class GraphToy(Toy):
-    """Like LightGCN: forward makes both tables, full ranking keeps them, pairs make them anew."""
-
-    USERS = torch.tensor([[9.0, 9.0], [1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
-
-    def __init__(self):
-        super().__init__()
-        self.restore_user_e = self.restore_item_e = None
-        self.forwards = 0
-
-    def forward(self):
-        self.forwards += 1
-        return self.USERS.clone(), self.items
-
-    def full_sort_predict(self, interaction):
-        if self.restore_user_e is None:
-            self.restore_user_e, self.restore_item_e = self.forward()
-        return (self.restore_user_e[interaction[self.USER_ID]] @ self.restore_item_e.T).view(-1)
-
-    def predict(self, interaction):
-        users, items = self.forward()
-        users, items = users[interaction[self.USER_ID]], items[interaction[self.ITEM_ID]]
-        return (users * items).sum(1)
 
 
 @pytest.mark.parametrize("filled", [False, True])

@@ -7,13 +7,11 @@ from torch import nn
 pytest.importorskip("recbole")
 
 import recsae
-from helpers.recbole_kit import small_checkpoint, write_data
-from helpers.recbole_toys import sequences
+from helpers.recbole_kit import live, small_checkpoint, some_batch, write_data
+from helpers.recbole_toys import GraphToy, PairOfToys, plus_one, sequences
 from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.sites.joint import JointTap, UserTableTap
-from test_recbole_opening import live, some_batch
-from test_recbole_taps import GraphToy, PairOfToys, plus_one
 
 with recbole_boundary():
     from recbole.model.abstract_recommender import GeneralRecommender, SequentialRecommender
