@@ -39,7 +39,8 @@ SIZES = {
     Size(64, 1024, 8): (256, 1024, 4096),
     Size(256, 8192, 32): (256, 1024, 4096),
 }
-CURVE, CURVE_BATCH = (50, 100, 200), 1024
+CURVE = (50, 100, 200)
+CURVE_BATCH = 1024
 MILLION = 1_000_000
 HEAD = """# Speed of the SAE
 

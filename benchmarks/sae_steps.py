@@ -13,7 +13,8 @@ from sae_uses import seconds_of
 US = "recsae"
 RATE = 1e-3
 N_STATES = 65_536
-ROUNDS, SECONDS = 5, 0.3
+ROUNDS = 5
+SECONDS = 0.3
 
 
 class Times(NamedTuple):

@@ -31,7 +31,9 @@ from recsae.testing import PlantedRecommender
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8
 N_PERMUTATIONS = 20
-N_PAIRS, PAIR_NOISE, PREVALENT = 40, 0.05, (0.1, 0.6)
+N_PAIRS = 40
+PAIR_NOISE = 0.05
+PREVALENT = (0.1, 0.6)
 FIRES = (0.08, 0.48)  # what is active on more is general-purpose
 
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 
 SITE = "sequence"
 USER_SITE = "user"
-PROBES, PAIRS = 32, 5_000_000
+PROBES = 32
+PAIRS = 5_000_000
 
 
 class RecBoleRecommender:

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     Histories: TypeAlias = Mapping[Any, Sequence[Any]] | pd.DataFrame
     ItemTable: TypeAlias = pd.DataFrame | Path | str | None
 
-USER, ITEM, TIME = "user", "item", "time"
+USER = "user"
+ITEM = "item"
+TIME = "time"
 
 
 def make_catalog(

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead, ReadsVectors, Recommender
     from recsae.sae.model import SAE
 
-ROWS, N_TOP = 64, 3
+ROWS = 64
+N_TOP = 3
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 Baseline = Literal["zero", "mean-user", "popular-user", "sampled-users"]
 BASELINES: tuple[Baseline, ...] = ("zero", "mean-user", "popular-user", "sampled-users")
-FIRST_STEPS, MAX_STEPS = 16, 512
+FIRST_STEPS = 16
+MAX_STEPS = 512
 TOLERANCE = 0.01
-ROWS, AT_ONCE = 64, 256
-N_SAMPLED, N_AVERAGED = 16, 2000
+ROWS = 64
+AT_ONCE = 256
+N_SAMPLED = 16
+N_AVERAGED = 2000
 SAME = 1e-5
 
 

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
 TOLERANCE = 1e-4
-BIAS, OFFSET, LEFT_OUT = "bias of the model", "offset of the SAE", "not reconstructed by the SAE"
+BIAS = "bias of the model"
+OFFSET = "offset of the SAE"
+LEFT_OUT = "not reconstructed by the SAE"
 
 
 @dataclass(frozen=True)

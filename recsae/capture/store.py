@@ -27,7 +27,10 @@ SHARD = 65_536
 JURY = 20
 MANIFEST = "manifest.json"
 KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
-STATES, SEQUENCE, POSITION, TOP = "states", "sequence", "position", "top_items"
+STATES = "states"
+SEQUENCE = "sequence"
+POSITION = "position"
+TOP = "top_items"
 HIDES = "hides_history"
 Progress = Callable[[int, int, str], None]
 

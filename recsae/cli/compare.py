@@ -9,7 +9,9 @@ import click
 
 from recsae.cli.console import PATH, show_json, show_table
 
-N_SHOWN, N_NAMES, WIDEST = 8, 20, 44
+N_SHOWN = 8
+N_NAMES = 20
+WIDEST = 44
 KINDS = {
     "same name": "pairs with the same name",
     "another name": "pairs with another name",

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from recsae.attribution.explain import Drivers, Explanation
     from recsae.recommender.catalog import ItemCatalog
 
-N_HISTORY, WIDTH = 10, 48
+N_HISTORY = 10
+WIDTH = 48
 METHODS = ("leave-one-out", "gradients", "both")
 BASELINES = ("zero", "mean-user", "popular-user", "sampled-users")
 

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
     from recsae.concepts.dictionary import ConceptDictionary
 
-FILE, DIRECTIONS = "corrections.toml", "corrections.safetensors"
+FILE = "corrections.toml"
+DIRECTIONS = "corrections.safetensors"
 WEIGHTS = Path("sae") / "sae.safetensors"
-RENAMED, MERGED, REJECTED = "renamed", "merged", "rejected"
+RENAMED = "renamed"
+MERGED = "merged"
+REJECTED = "rejected"
 SAME = 0.9
 """Decoder cosine above which a latent of another SAE is the same one."""
 

@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.protocol import LinearHead
 
-N_TOP_EXAMPLES, N_ITEMS = 5, 5
+N_TOP_EXAMPLES = 5
+N_ITEMS = 5
 QUANTILES = (0.9, 0.75, 0.5, 0.25, 0.05)
-TOP, AT_QUANTILE = "top", "quantile"
+TOP = "top"
+AT_QUANTILE = "quantile"
 
 
 @dataclass(frozen=True)

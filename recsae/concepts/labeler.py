@@ -36,7 +36,8 @@ SECOND_PREDICATE = (
     C.SECOND_NEGATED,
 )
 LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, C.JOINT, *SECOND_PREDICATE)
-AND, OR = "and", "or"
+AND = "and"
+OR = "or"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 N_FIRSTS = 3
-PAIR_COST, STANDARD_ERRORS = 0.02, 2.0
+PAIR_COST = 0.02
+STANDARD_ERRORS = 2.0
 EITHER_COST = 0.05
 MAX_COUNTED = 4_000
 """Cases that are looked at for what else is true where the first statement of a pair is."""

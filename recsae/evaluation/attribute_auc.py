@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 # an attribute is "there" at a site when at least so many of its items have it
 TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}
-MAX_CASES, MAX_ATTRIBUTES = 30_000, 60
+MAX_CASES = 30_000
+MAX_ATTRIBUTES = 60
 MIN_CASES = 50
 NOT_ASKED = (TERM, FANS, ERA, HALF, PERIOD, REPEAT, LENGTH)
 

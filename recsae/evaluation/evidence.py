@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
 
 TABLES = ("firing.parquet", "together.parquet", "counterexamples.parquet")
-MISSED, UNEXPECTED = "missed", "unexpected"
-WITH, INSTEAD = "with", "instead"
-N_COUNTEREXAMPLES, N_TOGETHER = 3, 5
+MISSED = "missed"
+UNEXPECTED = "unexpected"
+WITH = "with"
+INSTEAD = "instead"
+N_COUNTEREXAMPLES = 3
+N_TOGETHER = 5
 MIN_TOGETHER = 20
 """So many cases must two latents share, or be expected to share, to be named together."""
 CHUNK = 256

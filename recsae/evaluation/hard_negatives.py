@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-N_POOL, N_PROBES, N_HARD, BLOCK = 10_000, 32, 100, 16
+N_POOL = 10_000
+N_PROBES = 32
+N_HARD = 100
+BLOCK = 16
 
 
 def hard_specificity(

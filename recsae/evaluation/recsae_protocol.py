@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.concepts.labeler import Labeler
 
-HIGH, PREDICTED_ACTIVE = 5, 5.0
-N_HIGHEST, N_VERIFY = 10, 5
+HIGH = 5
+PREDICTED_ACTIVE = 5.0
+N_HIGHEST = 10
+N_VERIFY = 5
 
 
 class Levels(NamedTuple):

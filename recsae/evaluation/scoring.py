@@ -24,10 +24,15 @@ if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.concepts.labeler import Labeler
 
-THRESHOLD, LEVEL = 0.8, 0.95
-MIN_POSITIVES, MIN_USERS = 20, 10
-VERIFIED, SUPPORTED, UNSUPPORTED = "verified", "supported", "unsupported"
-UNTESTED, DEAD = "untested", "dead"
+THRESHOLD = 0.8
+LEVEL = 0.95
+MIN_POSITIVES = 20
+MIN_USERS = 10
+VERIFIED = "verified"
+SUPPORTED = "supported"
+UNSUPPORTED = "unsupported"
+UNTESTED = "untested"
+DEAD = "dead"
 CHUNK = 512
 MAX_LEVEL = 10
 

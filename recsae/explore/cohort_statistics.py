@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MIN_USERS, LEVEL = 5, 0.95
-SMALLEST_P, N_HALVINGS = 1e-12, 40
+MIN_USERS = 5
+LEVEL = 0.95
+SMALLEST_P = 1e-12
+N_HALVINGS = 40
 
 
 class Shares(NamedTuple):

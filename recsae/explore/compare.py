@@ -28,8 +28,12 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
 MIN_CASES = 1_000
-KEPT, RENAMED, MERGED, SPLIT = "same name", "another name", "merged", "split"
-LOST, NEW = "lost", "new"
+KEPT = "same name"
+RENAMED = "another name"
+MERGED = "merged"
+SPLIT = "split"
+LOST = "lost"
+NEW = "new"
 KINDS = (RENAMED, MERGED, SPLIT, LOST, NEW, KEPT)
 """What can become of a concept, see :func:`compare_runs`; the strongest change first."""
 SHARES = ("8", "16", "32")

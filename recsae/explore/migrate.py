@@ -17,7 +17,8 @@ from recsae.steering.files import Steering, load_steering
 if TYPE_CHECKING:
     import pandas as pd
 
-DIRECTLY, BY_NAME = "latent", "name"
+DIRECTLY = "latent"
+BY_NAME = "name"
 
 
 class Counterpart(NamedTuple):

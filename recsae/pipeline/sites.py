@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Edit, Recommender, Site
     from recsae.sae.model import SAE
 
-LATENTS, EPOCHS = 256, 10
-ALL_SCORES, BETTER = 0.99, 0.02
+LATENTS = 256
+EPOCHS = 10
+ALL_SCORES = 0.99
+BETTER = 0.02
 FIGURES = (
     *("fvu", "ndcg_kept", "auc_sae", "auc_supervised"),
     *("verified", "distinct_verified", "named_share", "seconds"),

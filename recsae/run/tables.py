@@ -11,7 +11,8 @@ from recsae.run.record import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-ASKED, TIMES = ("goal", "quantity", "before", "after"), ("times", "low", "high")
+ASKED = ("goal", "quantity", "before", "after")
+TIMES = ("times", "low", "high")
 NDCG = ("ndcg_kept", "ndcg_low", "ndcg_high")
 TOLD = ("allowed_loss", "strength", "n_users", "n_positions", "verdict")
 

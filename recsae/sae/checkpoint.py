@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
     from recsae.sae.trainer import Trainer
 
-STATE, STATE_META = "training.safetensors", "training.json"
-SAE_PART, ADAM_PART, BEST_PART = "sae.", "adam.", "best."
+STATE = "training.safetensors"
+STATE_META = "training.json"
+SAE_PART = "sae."
+ADAM_PART = "adam."
+BEST_PART = "best."
 
 
 @dataclass

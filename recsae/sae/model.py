@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from recsae.capture.store import ActivationStore
 
-CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
+CONFIG = "cfg.json"
+WEIGHTS = "sae.safetensors"
 BATCH = 2048
 Activation = Literal["topk", "batch_topk", "feature_choice", "jumprelu", "matryoshka", "relu"]
 OWN_SETTINGS = {

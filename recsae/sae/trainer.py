@@ -16,7 +16,8 @@ from recsae.sae.model import Code
 if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
-SMALL_BATCH, STEPS_PER_EPOCH = 32, 64
+SMALL_BATCH = 32
+STEPS_PER_EPOCH = 64
 """Small stores are read in smaller batches, so that there are steps enough to learn from."""
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Targets = dict[str, NDArray[np.bool_]]
 
-N_TOP, MIN_CASES = 10, 500
+N_TOP = 10
+MIN_CASES = 500
 
 
 def metrics_before_after(run: OpenRun, work: Workspace, steering: Steering) -> dict[str, Any]:

@@ -27,8 +27,10 @@ N_TOP = 10
 WORST = 0.10
 """Curves are looked at up to this loss of NDCG@10, and areas are taken up to it."""
 BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
-HALVINGS, POINTS = 7, 7
-LEAST, MOST = 2.0**-10, 1e6
+HALVINGS = 7
+POINTS = 7
+LEAST = 2.0**-10
+MOST = 1e6
 """Strengths between which one is looked for."""
 
 

@@ -36,8 +36,12 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-MAX_CASES, MAX_ACTIVE, MAX_FITTED, MAX_RUN = 3_000, 500, 4_000, 60
-MIN_CASES, MIN_ENOUGH = 20, 200
+MAX_CASES = 3_000
+MAX_ACTIVE = 500
+MAX_FITTED = 4_000
+MAX_RUN = 60
+MIN_CASES = 20
+MIN_ENOUGH = 200
 WAYS = {"x10 where active": 1, "x0.1 where active": -1, "+1 sd": 1, "-1 sd": -1}
 """Interventions, and whether they turn a latent up (1) or down."""
 NOTHING = Way("nothing", lambda states, z, strength: states)

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
     from recsae.recommender.sequences import Batch
 
-N_SHOWN, N_HISTORY, N_PUSHING = 10, 9, 2
+N_SHOWN = 10
+N_HISTORY = 9
+N_PUSHING = 2
 
 
 @dataclass(frozen=True)

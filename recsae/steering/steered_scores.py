@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 BATCH = 4096
 RUNNING = 20
 """Running the model costs about as many times what its linear head costs."""
-MAX_SLOPES, NUDGE = 100, 0.3
+MAX_SLOPES = 100
+NUDGE = 0.3
 """Cases to tell slopes on, and by how many standard deviations a dimension is moved for it."""
 
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
 
 SITE = "sequence"
-N_RECENT, ON_FROM = 5, 2
+N_RECENT = 5
+ON_FROM = 2
 RUN_LENGTH = 6.0
 GENRES = (
     *("Action", "Animation", "Comedy", "Crime", "Documentary", "Drama"),

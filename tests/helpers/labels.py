@@ -9,7 +9,8 @@ from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.labeler import AttributeLabeler
 
 # items 1-3 are red, 3-6 are old, 7 and 8 neither
-RED, OLD = [1, 2, 3], [3, 4, 5, 6]
+RED = [1, 2, 3]
+OLD = [3, 4, 5, 6]
 
 
 NAMES = (("colour", "red"), ("age", "old"))

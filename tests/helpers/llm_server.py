@@ -11,8 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from recsae.testing.planted import GENRES
 
-PROMPT_TOKENS, COMPLETION_TOKENS = 100, 7
-DROP, HTML, NOT_JSON, EMPTY, NO_USAGE = "drop", "html", "not json", "empty", "no usage"
+PROMPT_TOKENS = 100
+COMPLETION_TOKENS = 7
+DROP = "drop"
+HTML = "html"
+NOT_JSON = "not json"
+EMPTY = "empty"
+NO_USAGE = "no usage"
 
 
 class LLMServer:

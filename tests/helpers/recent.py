@@ -9,7 +9,9 @@ from helpers.toy import ITEMS
 from recsae.sae.model import SAE, make_config
 
 IDS = {external: i for i, external in enumerate(ITEMS["item_id"], start=1)}
-N, LONGEST, DECAY = 9, 4, 0.5
+N = 9
+LONGEST = 4
+DECAY = 0.5
 VECTORS = np.array(
     [[0, 0], [2, 1], [-1, 1], [0, 3], [1, -2], [3, 0], [-2, -1], [1, 1], [0.5, -1]],
     dtype=np.float32,

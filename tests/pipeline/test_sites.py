@@ -19,7 +19,8 @@ from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
 
 SMALL = RunConfig(latents=48, k=4, construction_positions=3000, heldout_positions=1000)
-LAST, ADDED = "trm_encoder.layer.1", "trm_encoder.layer.1.feed_forward.dense_2"
+LAST = "trm_encoder.layer.1"
+ADDED = "trm_encoder.layer.1.feed_forward.dense_2"
 
 
 @pytest.fixture(scope="module")

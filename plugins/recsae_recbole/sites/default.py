@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from recsae_recbole.scoring import Scorer
 
-ALL_OF_IT, ENOUGH = 0.9999, 0.5
+ALL_OF_IT = 0.9999
+ENOUGH = 0.5
 WHOLE = "what the model knows of a sequence: its scores are made from this vector alone"
 WHOLE_OF_USER = "what the model knows of a user: its scores are made from this vector alone"
 UNIT = "; it has length 1, and edits are not normalised again, which changes no ranking"

@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-LENGTH, REPEAT = "length", "repetition"
+LENGTH = "length"
+REPEAT = "repetition"
 BEFORE = "consumed before"
-SHORTEST, LONGEST = (5, 10, 20, 50), (20, 50, 100, 200)
+SHORTEST = (5, 10, 20, 50)
+LONGEST = (20, 50, 100, 200)
 LENGTHS = {
     **{f"at most {n} items": (0, n) for n in SHORTEST},
     **{f"more than {n} items": (n + 1, np.iinfo(np.int64).max) for n in LONGEST},

@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-POPULARITY, TERM, ITEM_ITSELF, PERIOD = "popularity", "title term", "item", "typical place"
-DECADE, ERA = "decade", "before decade"
+POPULARITY = "popularity"
+TERM = "title term"
+ITEM_ITSELF = "item"
+PERIOD = "typical place"
+DECADE = "decade"
+ERA = "before decade"
 # quarters of all interactions, and how a person says it
 BANDS = {
     "most popular": "among the most popular",
@@ -36,7 +40,8 @@ BANDS = {
     "less popular": "less popular",
     "niche": "niche",
 }
-HALF, UPPER = "popularity half", "more popular"
+HALF = "popularity half"
+UPPER = "more popular"
 PERIODS = {
     "first": "usually consumed among the first",
     "early": "usually consumed early",

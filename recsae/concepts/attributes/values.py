@@ -34,8 +34,12 @@ if TYPE_CHECKING:
     Has = tuple[str, str, NDArray[np.bool_]]
     """Attribute, value, and which items have it ``(n_items,)``."""
 
-MAX_VALUES, MIN_ITEMS, MIN_SHARE, MAX_SHARE = 300, 3, 0.002, 0.95
-MAX_TERMS, MAX_ITEMS = 300, 500
+MAX_VALUES = 300
+MIN_ITEMS = 3
+MIN_SHARE = 0.002
+MAX_SHARE = 0.95
+MAX_TERMS = 300
+MAX_ITEMS = 500
 
 
 def own_columns(attributes: ItemAttributes) -> list[int]:

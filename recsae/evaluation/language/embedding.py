@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     Vectors = Callable[[Sequence[str]], NDArray[Any]]
 
 COUNTED = "10"  # "of the top 10 recommendations" speaks of no item
-N_CASES, N_DIMENSIONS, MAX_ITEMS, BLOCK = 20_000, 200, 50_000, 64
+N_CASES = 20_000
+N_DIMENSIONS = 200
+MAX_ITEMS = 50_000
+BLOCK = 64
 
 
 def fit_vectors(cases: Cases, n_dimensions: int = N_DIMENSIONS, seed: int = 0) -> Vectors:

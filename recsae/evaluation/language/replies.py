@@ -14,7 +14,9 @@ Pairs = list[tuple[str, Any]]
 
 THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
 WORDS = {"yes": True, "true": True, "no": False, "false": False}
-MAX_NAME_WORDS, MAX_NAME, MAX_EXPLANATION = 8, 60, 400
+MAX_NAME_WORDS = 8
+MAX_NAME = 60
+MAX_EXPLANATION = 400
 
 
 class Explanation(NamedTuple):

@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from recsae.steering.lists import OpenRun
     from recsae.steering.tuning.goals import Goal
 
-MAX_LOSS, MAX_LOSS_POPULARITY, N_GOALS = 0.01, 0.02, 2
-LOWEST, HIGHEST = 0.01, 0.5
+MAX_LOSS = 0.01
+MAX_LOSS_POPULARITY = 0.02
+N_GOALS = 2
+LOWEST = 0.01
+HIGHEST = 0.5
 """Shares of the lists between which values are chosen: of what fills half of them there is little
 more to be had, and what is hardly there is known too little."""
-MAX_TURNED, MAX_CASES = 100, 1_000
+MAX_TURNED = 100
+MAX_CASES = 1_000
 SLOW = (
     "The model ranks so slowly that this would take longer than all the rest: ask for what you "
     "need with `recsae tune` and `recsae steer --check`."

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
 FOLDER = "stability"
-SEEDS, HALVES, CHANCE = "seeds", "halves", "chance"
+SEEDS = "seeds"
+HALVES = "halves"
+CHANCE = "chance"
 LEVELS = ("direction", "label", "activity", "name", "verified_name")
 RANDOM_SEED = 3  # after those of the baseline and of the chance percentiles
 DIGITS = 4

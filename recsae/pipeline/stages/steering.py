@@ -25,8 +25,10 @@ from recsae.steering.steered_scores import thinned
 if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
 
-N_STEERED, MIN_STEERED_USERS = 6, 10
-MAX_POSITIONS, MIN_POSITIONS = 20_000, 200
+N_STEERED = 6
+MIN_STEERED_USERS = 10
+MAX_POSITIONS = 20_000
+MIN_POSITIONS = 200
 INTERVAL = ("times", "low", "high")
 
 

@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 # colour drawn -> CSS variable it stands for
-INK, MUTED, LINE, ACCENT = "#010101", "#020202", "#030303", "#040404"
-VERIFIED, SUPPORTED, UNSUPPORTED, REST, SOFT = (
-    "#050505",
-    "#060606",
-    "#070707",
-    "#080808",
-    "#090909",
-)
+INK = "#010101"
+MUTED = "#020202"
+LINE = "#030303"
+ACCENT = "#040404"
+VERIFIED = "#050505"
+SUPPORTED = "#060606"
+UNSUPPORTED = "#070707"
+REST = "#080808"
+SOFT = "#090909"
 _VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",

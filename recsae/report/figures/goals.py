@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-WORST, LONGEST = 0.9, 28
+WORST = 0.9
+LONGEST = 28
 GAP = 0.072
 """Between the labels at the right, as a part of the height."""
 _STYLES: dict[str, dict[str, Any]] = {

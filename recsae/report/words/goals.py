@@ -8,7 +8,8 @@ from recsae.report.schema.parts import Figure
 from recsae.report.schema.report import Report
 from recsae.report.words.headlines import listing, number, percent, short
 
-LATENTS, RERANKING = "latents", "re-ranking"
+LATENTS = "latents"
+RERANKING = "re-ranking"
 WAYS = {
     LATENTS: "the latents listed here are turned, as far as the loss allows.",
     RERANKING: "a constant is added to the scores of the items that are asked for.",

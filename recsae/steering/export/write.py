@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 SELECTED = ("topk", "matryoshka")
 """Activations that choose the k largest, which is what the loader does."""
-TRIED, FEW, TOLERANCE = 256, 7, 1e-4
+TRIED = 256
+FEW = 7
+TOLERANCE = 1e-4
 README = """# A steered {model}
 
 {what}

@@ -25,10 +25,16 @@ if TYPE_CHECKING:
     from recsae.steering.tuning.path import TuningPath
 
 MIN_POSITIVES = 20
-LATENTS, REBUILT, NEURONS = "latents", "reconstruction steering", "neurons"
-RERANKING, MEAN, PROBE, RANDOM = "re-ranking", "class mean", "probe", "random direction"
+LATENTS = "latents"
+REBUILT = "reconstruction steering"
+NEURONS = "neurons"
+RERANKING = "re-ranking"
+MEAN = "class mean"
+PROBE = "probe"
+RANDOM = "random direction"
 BY_PROBABILITY = "re-ranking by probability"
-N_CANDIDATES, N_TOLD = 300, 1024
+N_CANDIDATES = 300
+N_TOLD = 1024
 NO_LATENTS = torch.zeros(0, dtype=torch.int64)
 
 

@@ -37,10 +37,13 @@ if TYPE_CHECKING:
     from recsae.steering.tuning.path import TuningPath
 
 MIN_CASES = 500
-ENDS, ROUGHLY, BEYOND = 4, 4, 1.2
+ENDS = 4
+ROUGHLY = 4
+BEYOND = 1.2
 """On how many times fewer cases and by how many halvings the end of a curve is found, and how much
 further it is drawn: the curve tells what is reached where, but one that ends early is cut off."""
-MAX_VALUES, N_EFFECTS = 60, 8
+MAX_VALUES = 60
+N_EFFECTS = 8
 
 
 class Sides(NamedTuple):

@@ -25,14 +25,20 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.steering.steered_scores import Nearby
 
-N_LATENTS, N_STEPS, STEP = 16, 10, 0.15
-N_TOP, RIDGE, SOFTNESS = 10, 1e-3, 0.5
-MIN_FIRING, MIN_ACTIVE = 0.002, 8
+N_LATENTS = 16
+N_STEPS = 10
+STEP = 0.15
+N_TOP = 10
+RIDGE = 1e-3
+SOFTNESS = 0.5
+MIN_FIRING = 0.002
+MIN_ACTIVE = 8
 """A multiplier of a latent that is active on fewer cases, in part or in number, is not known well
 enough."""
 BLOCK = 2**21
 """Scores at a time: larger temporary arrays cost more in page faults than in arithmetic."""
-INFORMED, MANY = 4, 2_000
+INFORMED = 4
+MANY = 2_000
 """One of many cases in so many tells the information, which varies less than the slope and costs
 more."""
 

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
     from recsae.steering.tuning.goals import Goal
     from recsae.steering.tuning.path import TuningPath
 
-MIN_FITTED, N_TRIED, MIN_USERS = 200, 13, 10
+MIN_FITTED = 200
+N_TRIED = 13
+MIN_USERS = 10
 SLACK = 0.2
 """By which part a loss may be passed on the cases that the strength is chosen on."""
 
@@ -57,7 +59,8 @@ class Sizes(NamedTuple):
     curves: int = 10_000
 
 
-IN_FULL, IN_BRIEF = Sizes(), Sizes(4_000, 30_000, 30_000, 10_000, 5_000)
+IN_FULL = Sizes()
+IN_BRIEF = Sizes(4_000, 30_000, 30_000, 10_000, 5_000)
 
 
 class Tuned(NamedTuple):

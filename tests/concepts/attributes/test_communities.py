@@ -9,7 +9,8 @@ from recsae.concepts.attributes import communities as module
 from recsae.concepts.attributes.communities import SEPARATOR, communities
 from recsae.recommender.catalog import build_catalog
 
-N_GROUPS, SIZE = 4, 12
+N_GROUPS = 4
+SIZE = 12
 N = N_GROUPS * SIZE
 NAMES = [f"i{i}" for i in range(1, N + 1)]
 ITEMS = build_catalog(["[PAD]", *NAMES], pd.DataFrame({"item_id": NAMES, "title": NAMES}))

@@ -17,7 +17,8 @@ from recsae.recommender.sequences import pad
 from recsae.testing import PlantedRecommender, check_recommender
 
 DATA = PlantedRecommender(n_users=60, n_items=60, n_concepts=4, width=8)
-WIDTH, LONGEST = 8, 12
+WIDTH = 8
+LONGEST = 12
 IDS = {item: i for i, item in enumerate(DATA.catalog.external_ids) if i}
 HISTORIES = {
     user: [DATA.catalog.external_ids[i] for i in DATA.sequences()[row]]

@@ -25,7 +25,9 @@ from recsae.steering.files import Steering
 from recsae.steering.lists import open_run
 
 FILES = ["steered.pt2", "steered.onnx"]
-K, LATENTS, WIDTH = 2, 6, 6
+K = 2
+LATENTS = 6
+WIDTH = 6
 
 
 @pytest.fixture(scope="module")
