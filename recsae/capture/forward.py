@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.capture.store import Progress
     from recsae.capture.windows import Windows
+    from recsae.core.progress import Progress
     from recsae.recommender.protocol import LinearHead, Recommender
 
 BATCH = 256

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from recsae.capture.windows import Windows, windows_of
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import digest_of, map_arrays, read_json, write_arrays, write_json
+from recsae.core.progress import Progress
 from recsae.recommender.protocol import find_site, hides_history
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ SEQUENCE = "sequence"
 POSITION = "position"
 TOP = "top_items"
 HIDES = "hides_history"
-Progress = Callable[[int, int, str], None]
 
 
 class ActivationStore:

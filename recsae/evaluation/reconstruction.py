@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.capture.store import Progress
     from recsae.capture.windows import Windows
+    from recsae.core.progress import Progress
     from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender
     from recsae.sae.model import SAE
 

@@ -20,7 +20,7 @@ from recsae.sae import statistics as interventions
 from recsae.sae.quality import quality
 
 if TYPE_CHECKING:
-    from recsae.capture.store import Progress
+    from recsae.core.progress import Progress
     from recsae.recommender.protocol import Recommender
 
 STORES = ("activations", "heldout")

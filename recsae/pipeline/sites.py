@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.capture.store import ActivationStore, Progress
+    from recsae.capture.store import ActivationStore
     from recsae.concepts.dictionary import ConceptDictionary
+    from recsae.core.progress import Progress
     from recsae.recommender.protocol import Edit, Recommender, Site
     from recsae.sae.model import SAE
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.capture.store import Progress
+    from recsae.core.progress import Progress
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.protocol import EvaluationCases, Recommender
     from recsae.recommender.sequences import Sequences

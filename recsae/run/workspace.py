@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.capture.cases import Cases, read_cases
-from recsae.capture.store import ActivationStore, Progress, capture
+from recsae.capture.store import ActivationStore, capture
 from recsae.capture.windows import Windows, windows_of
 from recsae.concepts.attributes.learnable import LeftOut, readable
 from recsae.concepts.attributes.values import item_attributes
@@ -17,6 +17,7 @@ from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.files import read_parquet
+from recsae.core.progress import Progress
 from recsae.evaluation.scoring import MIN_POSITIVES, verified_latents
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users

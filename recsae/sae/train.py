@@ -20,7 +20,8 @@ from recsae.sae.quality import fvu_beside_training
 from recsae.sae.trainer import Trainer
 
 if TYPE_CHECKING:
-    from recsae.capture.store import ActivationStore, Progress
+    from recsae.capture.store import ActivationStore
+    from recsae.core.progress import Progress
 
 SMALL_PRODUCT = 1 << 18
 JURY_STATES = 20_000

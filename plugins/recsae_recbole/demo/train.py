@@ -33,7 +33,7 @@ from recsae_recbole.demo.all_positions import (
 from recsae_recbole.evaluation import evaluation_cases
 
 if TYPE_CHECKING:
-    from recsae.capture.store import Progress
+    from recsae.core.progress import Progress
 
 WARM_UP = 0.1
 

@@ -17,8 +17,8 @@ from recsae.core.llm.server import Answer, ask_one, messages, open_server
 from recsae.evaluation.language.prompts import VERSION
 
 if TYPE_CHECKING:
-    from recsae.capture.store import Progress
     from recsae.core.llm.settings import LanguageSettings
+    from recsae.core.progress import Progress
 
 GIVE_UP = 20
 

@@ -11,9 +11,9 @@ from recsae.evaluation.language.prompts import ItemTexts, explaining_prompt
 from recsae.evaluation.language.replies import Explanation, read_explanation
 
 if TYPE_CHECKING:
-    from recsae.capture.store import Progress
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core.llm.client import LanguageClient
+    from recsae.core.progress import Progress
     from recsae.evaluation.language.sampling import CaseSampler
     from recsae.evaluation.recsae_protocol import Levels
 

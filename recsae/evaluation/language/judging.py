@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.capture.store import Progress
     from recsae.core.llm.client import LanguageClient
+    from recsae.core.progress import Progress
     from recsae.evaluation.language.sampling import CaseSampler, Rows
 
 

@@ -13,8 +13,8 @@ from recsae.evaluation.recsae_protocol import score_levels
 
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
-    from recsae.capture.store import Progress
     from recsae.core.llm.client import LanguageClient
+    from recsae.core.progress import Progress
     from recsae.evaluation.recsae_protocol import Drawn
 
 

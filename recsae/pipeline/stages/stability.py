@@ -25,7 +25,8 @@ from recsae.sae.train import train_sae
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from recsae.capture.store import ActivationStore, Progress
+    from recsae.capture.store import ActivationStore
+    from recsae.core.progress import Progress
     from recsae.run.workspace import Workspace
     from recsae.sae.baselines import LinearCode
     from recsae.sae.model import SAE
