@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.core.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender.catalog import ItemCatalog
-from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site, is_causal
+from recsae.recommender.checks import is_causal
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site
 from recsae.recommender.sequences import Batch, Sequences, to_try
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import NO_ITEMS, Data, ItemSource

@@ -13,7 +13,8 @@ import torch
 
 from recsae.core.errors import CannotOpenModel
 from recsae.core.files import digest_of, digest_of_module
-from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site, leave_one_out
+from recsae.recommender.evaluation import leave_one_out
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site
 from recsae.recommender.sequences import to_try
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 
 from recsae.core.errors import CannotOpenModel, NotEnoughData
-from recsae.recommender.protocol import LinearHead, Site, is_causal, verify_head
+from recsae.recommender.checks import is_causal, verify_head
+from recsae.recommender.protocol import LinearHead, Site
 from recsae.recommender.sequences import Batch, Sequences, to_try
 from recsae_torch.adapter import TorchRecommender
 from recsae_torch.data import make_catalog, make_sequences

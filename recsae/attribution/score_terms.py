@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.recommender.metrics import top_of_scores
+from recsae.recommender.lists import top_of_scores
 from recsae.sae.editing import make_edit
 from recsae.sae.statistics import Intervention
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.core.errors import RecSAEError
-from recsae.recommender.lists import History, best_items
-from recsae.recommender.metrics import top_of_states
+from recsae.recommender.lists import History, best_items, top_of_states
 from recsae.recommender.protocol import hides_history, represent_sites
 
 if TYPE_CHECKING:

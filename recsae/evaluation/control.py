@@ -8,7 +8,8 @@ import numpy as np
 
 from recsae.capture.cases import affordable, spread
 from recsae.evaluation.named_share import score_metric
-from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states, top_of_states
+from recsae.recommender.lists import top_of_states
+from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,17 +9,12 @@ import numpy as np
 from recsae.core.topk import top_k
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import torch
     from numpy.typing import NDArray
 
-    from recsae.core.progress import Progress
     from recsae.recommender.catalog import ItemCatalog
-    from recsae.recommender.protocol import EvaluationCases, Recommender
+    from recsae.recommender.protocol import LinearHead
     from recsae.recommender.sequences import Sequences
-
-BATCH = 512
 
 
 class History(NamedTuple):
@@ -72,53 +67,38 @@ def best_items(
     return lists.masked_fill(scores.gather(1, lists) == float("-inf"), 0)
 
 
-def scores_of_groups(
-    recommender: Recommender, cases: EvaluationCases, progress: Progress | None = None
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Which groups, and scores ``(m, n_items)`` to rank for them, batch by batch.
+def top_of_states(
+    states: NDArray[np.float32] | torch.Tensor,
+    head: LinearHead,
+    catalog: ItemCatalog,
+    k: int = 10,
+    history: History | None = None,
+) -> NDArray[np.int64]:
+    """``(n, k)`` best items of states ``(n, d)`` under a linear head, in batches.
 
-    A group is scored once, at its first case. What must not come up has a score of -inf: rows that
-    are no items and, if the cases hide the history, what the user had before, but for the targets.
+    Items of the histories are left out; see :func:`recsae.recommender.lists.best_items`.
     """
     import torch
 
-    sequences, length = recommender.sequences(), recommender.max_length
-    by_group = np.lexsort((cases.ends, cases.groups))
-    n = int(cases.groups.max(initial=-1)) + 1
-    bounds = np.searchsorted(cases.groups[by_group], np.arange(n + 1))
-    first = by_group[bounds[:-1]]
-    history = History(sequences, cases.rows[first], cases.ends[first])
-    banned = torch.from_numpy(~recommender.catalog.recommendable)
-    for start in range(0, n, BATCH):
-        part = slice(start, min(start + BATCH, n))
-        _, rows, ends = mine = history.take(part)
-        batch = sequences.batch(rows, np.maximum(0, ends - length), ends, length)
-        scores = recommender.score(batch).masked_fill_(banned, float("-inf"))
-        if cases.hides_history:
-            asked = by_group[bounds[part.start] : bounds[part.stop]]
-            group, target = cases.groups[asked] - part.start, cases.targets[asked]
-            where = torch.from_numpy(group), torch.from_numpy(target)
-            kept = scores[where]
-            mine.hide_in(scores)
-            scores[where] = kept
-        yield part, scores
-        if progress:
-            progress(part.stop, n, "cases evaluated")
+    states = torch.as_tensor(states)
+    k = min(k, int(catalog.recommendable.sum()))
+    # one block: kept among the scores that come and go, small lists would hold on to their memory
+    lists = np.empty((len(states), k), dtype=np.int64)
+    with torch.no_grad():
+        size = rows_at_once(catalog.n_items)
+        for first in range(0, len(states), size):
+            part = slice(first, first + size)
+            mine = history.take(part) if history else None
+            lists[part] = best_items(head.score(states[part]), catalog, k, mine).numpy()
+    return lists
 
 
-def hits_in(
-    lists: NDArray[np.int64], cases: EvaluationCases
-) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Whether the item at each rank ``(n_groups, k)`` is a target, and how many targets there are.
-
-    ``lists (n_groups, k)`` holds the list of each group.
-    """
-    n = len(lists)
-    if len(cases.groups) == n:
-        targets = np.empty(n, dtype=np.int64)
-        targets[cases.groups] = cases.targets
-        return lists == targets[:, None], np.ones(n, dtype=np.int64)
-    width = 1 + max(int(lists.max()), int(cases.targets.max()))
-    relevant = np.unique(cases.groups * width + cases.targets)
-    found = np.isin(np.arange(n)[:, None] * width + lists, relevant)
-    return found, np.bincount(relevant // width, minlength=n)
+def top_of_scores(
+    scores: torch.Tensor, catalog: ItemCatalog, k: int, seen: NDArray[np.int64]
+) -> list[int]:
+    """The k best items of one row of scores, without those already seen."""
+    masked = scores.clone()
+    masked[:, ~catalog.recommendable] = float("-inf")
+    masked[:, seen] = float("-inf")
+    k = min(k, int((masked > float("-inf")).sum()))
+    return [int(i) for i in top_k(masked, k).indices[0]] if k else []

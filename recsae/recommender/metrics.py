@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.core.topk import top_k
-from recsae.recommender.lists import best_items, rows_at_once
+from recsae.recommender.lists import top_of_states
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.recommender.catalog import ItemCatalog
-    from recsae.recommender.lists import History
     from recsae.recommender.protocol import LinearHead
 
 
@@ -60,43 +57,6 @@ def ranking_metrics(
                 raise ValueError(f"unknown metric {metric!r}")
             found[f"{metric}@{k}"] = np.asarray(value, dtype=np.float64)
     return found
-
-
-def top_of_states(
-    states: NDArray[np.float32] | torch.Tensor,
-    head: LinearHead,
-    catalog: ItemCatalog,
-    k: int = 10,
-    history: History | None = None,
-) -> NDArray[np.int64]:
-    """``(n, k)`` best items of states ``(n, d)`` under a linear head, in batches.
-
-    Items of the histories are left out; see :func:`recsae.recommender.lists.best_items`.
-    """
-    import torch
-
-    states = torch.as_tensor(states)
-    k = min(k, int(catalog.recommendable.sum()))
-    # one block: kept among the scores that come and go, small lists would hold on to their memory
-    lists = np.empty((len(states), k), dtype=np.int64)
-    with torch.no_grad():
-        size = rows_at_once(catalog.n_items)
-        for first in range(0, len(states), size):
-            part = slice(first, first + size)
-            mine = history.take(part) if history else None
-            lists[part] = best_items(head.score(states[part]), catalog, k, mine).numpy()
-    return lists
-
-
-def top_of_scores(
-    scores: torch.Tensor, catalog: ItemCatalog, k: int, seen: NDArray[np.int64]
-) -> list[int]:
-    """The k best items of one row of scores, without those already seen."""
-    masked = scores.clone()
-    masked[:, ~catalog.recommendable] = float("-inf")
-    masked[:, seen] = float("-inf")
-    k = min(k, int((masked > float("-inf")).sum()))
-    return [int(i) for i in top_k(masked, k).indices[0]] if k else []
 
 
 def ndcg_of_lists(

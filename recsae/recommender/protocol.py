@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
-from recsae.core.errors import InvalidInput, NotEnoughData, SiteNotFound, nearest
+from recsae.core.errors import SiteNotFound, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,35 +150,6 @@ class ReadsVectors(Recommender, Protocol):
         """
 
 
-def leave_one_out(sequences: Sequences, split: str = "test") -> EvaluationCases:
-    """Every user's last item ("test"), or the one before ("valid"), ranked among all items."""
-    import numpy as np
-
-    back = {"test": 1, "valid": 2}.get(split)
-    if back is None:
-        raise InvalidInput(f"There is no split {split!r}: say 'test' or 'valid'.")
-    rows = np.flatnonzero(sequences.lengths > back)
-    ends = sequences.lengths[rows] - back
-    targets = sequences.flat[sequences.offsets[rows] + ends].astype(np.int64)
-    groups, metrics = np.arange(len(rows)), ("recall", "ndcg", "mrr")
-    description = f"leave one out ({split}), full ranking"
-    return EvaluationCases(rows, ends, targets, groups, None, metrics, (10,), description)
-
-
-def evaluation_cases(recommender: Recommender) -> EvaluationCases:
-    """The recommender's own test cases, or its validation cases where it keeps no test part.
-
-    Recall and NDCG are always among the metrics.
-    """
-    from dataclasses import replace
-
-    try:
-        cases = recommender.evaluation("test")
-    except NotEnoughData:
-        cases = recommender.evaluation("valid")
-    return replace(cases, metrics=tuple(dict.fromkeys((*cases.metrics, "recall", "ndcg"))))
-
-
 def find_site(recommender: Recommender, name: str | None) -> Site:
     """The named site, or the default one; SiteNotFound lists what there is."""
     sites = recommender.sites()
@@ -207,52 +178,3 @@ def represent_sites(
         states: dict[str, torch.Tensor] = together(batch, sites, positions=positions)
         return states
     return {name: recommender.represent(batch, name, positions=positions) for name in sites}
-
-
-def is_causal(recommender: Recommender, site: str | None, batch: Batch, atol: float = 1e-4) -> bool:
-    """Whether states do not depend on later items: change the last item and compare.
-
-    Tested on the sequences of ``batch`` and never assumed from the model's name. The state of the
-    last position must also be the one that a single forward gives.
-    """
-    import torch
-
-    rows = batch.lengths >= 2
-    if not bool(rows.any()):
-        return False
-    batch = type(batch)(batch.items[rows], batch.lengths[rows], batch.users[rows])
-    n = torch.arange(len(batch.lengths))
-    states = recommender.represent(batch, site, positions=True)
-    single = recommender.represent(batch, site)
-    changed = batch.items.clone()
-    last = batch.lengths - 1
-    changed[n, last] = torch.where(changed[n, last] == 1, 2, 1)
-    after = recommender.represent(batch._replace(items=changed), site, positions=True)
-    shorter = batch.items.clone()
-    shorter[n, last] = 0
-    prefix = recommender.represent(batch._replace(items=shorter, lengths=last), site)
-    earlier = torch.arange(batch.items.shape[1]) < last[:, None]
-    scale = float(states.abs().max()) or 1.0
-    gaps = (
-        (states - after)[earlier].abs().max(),
-        (states[n, last] - single).abs().max(),
-        (states[n, last - 1] - prefix).abs().max(),
-    )
-    return all(float(gap) <= atol * scale for gap in gaps)
-
-
-def verify_head(
-    recommender: Recommender, head: LinearHead, batch: Batch, rtol: float = 1e-4
-) -> bool:
-    """Whether the head reproduces the model's own scores on ``batch``, for every real item."""
-    import torch
-
-    states = recommender.represent(batch)
-    if states.shape[1] != head.items.shape[1]:
-        return False
-    scores, ours = recommender.score(batch), head.score(states)
-    real = torch.from_numpy(recommender.catalog.recommendable)
-    if scores.shape != ours.shape:
-        return False
-    gap = (scores - ours)[:, real].abs().max()
-    return bool(gap <= rtol * (scores[:, real].abs().max() + 1e-12))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.core.errors import InvalidInput
-from recsae.recommender.lists import best_items, scores_of_groups
+from recsae.recommender.evaluation import scores_of_groups
+from recsae.recommender.lists import best_items
 from recsae.sae.statistics import LIMIT, Intervention
 
 if TYPE_CHECKING:

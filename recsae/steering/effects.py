@@ -8,9 +8,8 @@ import numpy as np
 
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
-from recsae.recommender.lists import hits_in
+from recsae.recommender.evaluation import evaluation_cases, hits_in
 from recsae.recommender.metrics import ranking_metrics
-from recsae.recommender.protocol import evaluation_cases
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import make_edit, restrict, steer, top_lists
 from recsae.steering.frontier import Counted, lists_of, outcome_of

@@ -15,7 +15,7 @@ from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_parquet
 from recsae.evaluation.scoring import verified_latents
-from recsae.recommender.metrics import top_of_scores
+from recsae.recommender.lists import top_of_scores
 from recsae.recommender.protocol import hides_history
 from recsae.recommender.sequences import pad
 from recsae.run.record import Run

@@ -11,13 +11,8 @@ import numpy as np
 import torch
 
 from recsae.core.errors import CannotOpenModel, RecSAEError, SiteNotFound
-from recsae.recommender.protocol import (
-    ReadsVectors,
-    find_site,
-    is_causal,
-    represent_sites,
-    verify_head,
-)
+from recsae.recommender.checks import is_causal, verify_head
+from recsae.recommender.protocol import ReadsVectors, find_site, represent_sites
 from recsae.recommender.sequences import Batch
 from recsae.testing.data_checks import evaluation, learned, store
 from recsae.testing.probe import RTOL, Probe, gap_between, need

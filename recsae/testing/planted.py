@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from recsae.core.errors import InvalidInput
 from recsae.core.files import digest_of, digest_of_module
 from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog
+from recsae.recommender.evaluation import leave_one_out
 from recsae.recommender.hooks import edited_output
-from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site, leave_one_out
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site
 from recsae.recommender.sequences import Batch, Sequences
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.toy import catalog, sequences
-from recsae.recommender.lists import History, best_items, hits_in
+from recsae.recommender.evaluation import hits_in
+from recsae.recommender.lists import History, best_items
 from recsae.recommender.protocol import EvaluationCases
 
 HISTORIES = sequences([1, 2, 3, 2, 4], [5], [6, 7, 8])

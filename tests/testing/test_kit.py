@@ -13,8 +13,9 @@ from helpers.toy import UserTable, user_table
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.store import capture
 from recsae.core.errors import InvalidInput
+from recsae.recommender.checks import verify_head
 from recsae.recommender.plugins import load_recommender
-from recsae.recommender.protocol import LinearHead, Recommender, Site, find_site, verify_head
+from recsae.recommender.protocol import LinearHead, Recommender, Site, find_site
 from recsae.recommender.sequences import Batch
 from recsae.testing import PlantedRecommender, check_recommender
 

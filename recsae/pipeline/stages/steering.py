@@ -17,7 +17,7 @@ from recsae.evaluation.reconstruction import (
     insert_reconstruction,
 )
 from recsae.evaluation.scoring import VERIFIED
-from recsae.recommender.protocol import evaluation_cases
+from recsae.recommender.evaluation import evaluation_cases
 from recsae.sae.statistics import Intervention
 from recsae.steering.effects import at_positions, steered_lists
 from recsae.steering.steered_scores import thinned

@@ -13,7 +13,8 @@ pytest.importorskip("recbole")
 from helpers.recbole_kit import FOLDER, TINY, opened, small_checkpoint, tiny
 from recsae.capture.store import capture
 from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, SiteNotFound
-from recsae.recommender.protocol import Recommender, is_causal
+from recsae.recommender.checks import is_causal
+from recsae.recommender.protocol import Recommender
 from recsae.recommender.sequences import pad
 from recsae_recbole import plugin
 from recsae_recbole.open import open_checkpoint
