@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from recsae.capture.capture import capture
 from recsae.capture.cases import Cases, read_cases
-from recsae.capture.store import ActivationStore, capture
+from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import SITES
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.dictionary import build_concepts

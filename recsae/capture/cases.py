@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.capture.store import HIDES, POSITION, SEQUENCE, STATES, TOP, ActivationStore
-from recsae.recommender.lists import History
+from recsae.recommender.lists import History, top_of_states
+from recsae.recommender.metrics import ndcg_of_lists
 
 if TYPE_CHECKING:
+    import torch
     from numpy.typing import NDArray
 
     from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.protocol import LinearHead
     from recsae.recommender.sequences import Sequences
 
 N_LAST = 5
@@ -157,3 +160,11 @@ def affordable(limit: int, n_items: int, least: int) -> int:
 def spread(n: int, limit: int) -> NDArray[np.int64]:
     """At most ``limit`` of n rows, evenly spread, ascending."""
     return np.unique(np.linspace(0, n - 1, min(n, limit)).astype(np.int64))
+
+
+def ndcg_of_states(
+    states: NDArray[np.float32] | torch.Tensor, cases: Cases, head: LinearHead
+) -> NDArray[np.float64]:
+    """NDCG@10 per case of what a linear head makes of the states."""
+    lists = top_of_states(states, head, cases.catalog, history=cases.hidden)
+    return ndcg_of_lists(lists, cases.targets)

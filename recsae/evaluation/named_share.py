@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from recsae.capture.cases import ndcg_of_states
 from recsae.evaluation.explained import RIDGE, explained
-from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
+from recsae.recommender.metrics import ndcg_of_lists
 
 if TYPE_CHECKING:
     import scipy.sparse

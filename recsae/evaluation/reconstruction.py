@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.capture.cases import spread
+from recsae.capture.cases import ndcg_of_states, spread
 from recsae.capture.forward import lists_of
 from recsae.core.intervals import paired_ratio
 from recsae.recommender.evaluation import hits_in, scores_of_groups
@@ -16,7 +16,6 @@ from recsae.recommender.lists import top_of_states
 from recsae.recommender.metrics import (
     kendall_tau,
     ndcg_of_lists,
-    ndcg_of_states,
     rank_biased_overlap,
     ranking_metrics,
 )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from recsae.capture.capture import capture_sites
+from recsae.capture.cases import ndcg_of_states
 from recsae.capture.forward import forward_all
-from recsae.capture.store import capture_sites
 from recsae.concepts.dictionary import build_concepts
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.evaluation.attribute_auc import attribute_table
@@ -18,7 +19,7 @@ from recsae.evaluation.explained import explained, linear_fit
 from recsae.evaluation.named_share import SIZES, named_share, score_metric
 from recsae.evaluation.reconstruction import BATCH, heldout_by_running
 from recsae.evaluation.scoring import distinct, score_concepts, verified_latents
-from recsae.recommender.metrics import ndcg_of_lists, ndcg_of_states
+from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run, RunConfig

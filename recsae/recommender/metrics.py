@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.recommender.lists import top_of_states
-
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
-
-    from recsae.capture.cases import Cases
-    from recsae.recommender.protocol import LinearHead
 
 
 def ranking_metrics(
@@ -65,14 +59,6 @@ def ndcg_of_lists(
     """NDCG of lists ``(n, k)`` with one relevant item each, ``(n,)``."""
     hits = lists == targets[:, None]
     return (hits / np.log2(np.arange(2, lists.shape[1] + 2))).sum(1)  # type: ignore[no-any-return]
-
-
-def ndcg_of_states(
-    states: NDArray[np.float32] | torch.Tensor, cases: Cases, head: LinearHead
-) -> NDArray[np.float64]:
-    """NDCG@10 per case of what a linear head makes of the states."""
-    lists = top_of_states(states, head, cases.catalog, history=cases.hidden)
-    return ndcg_of_lists(lists, cases.targets)
 
 
 def rank_biased_overlap(

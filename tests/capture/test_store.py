@@ -10,15 +10,8 @@ import recsae.capture.forward as forwards
 import recsae.capture.store as activations
 from helpers import toy
 from helpers.runs import planted
-from recsae.capture.store import (
-    POSITION,
-    SEQUENCE,
-    STATES,
-    TOP,
-    ActivationStore,
-    capture,
-    capture_sites,
-)
+from recsae.capture.capture import capture, capture_sites
+from recsae.capture.store import POSITION, SEQUENCE, STATES, TOP, ActivationStore
 from recsae.core.errors import ArtifactMismatch, NotEnoughData, RecSAEError, SiteNotFound
 from recsae.recommender.catalog import build_catalog
 from recsae.recommender.lists import best_items

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.toy import catalog, head, sequences
+from recsae.capture.cases import ndcg_of_states
 from recsae.recommender.lists import History, top_of_scores, top_of_states
 from recsae.recommender.metrics import (
     kendall_tau,
     ndcg_of_lists,
-    ndcg_of_states,
     rank_biased_overlap,
     ranking_metrics,
 )

@@ -1,0 +1,174 @@
+"""Run a recommender over its users' histories and keep the states: what is missing, shard by shard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recsae.capture.forward import forward_all
+from recsae.capture.store import (
+    HIDES,
+    MANIFEST,
+    POSITION,
+    SEQUENCE,
+    SHARD,
+    STATES,
+    TOP,
+    ActivationStore,
+    _read_manifest,
+)
+from recsae.capture.windows import Windows, windows_of
+from recsae.core.distributed import ALONE, Ranks
+from recsae.core.files import digest_of, write_arrays, write_json
+from recsae.core.progress import Progress
+from recsae.recommender.protocol import find_site, hides_history
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.recommender.protocol import Recommender, Site
+
+
+def capture(
+    recommender: Recommender,
+    rows: NDArray[np.int64],
+    folder: Path,
+    *,
+    site: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> ActivationStore:
+    """Run the recommender over the histories of the users in ``rows`` and keep its states.
+
+    The case of one site, by default the first, of :func:`capture_sites`.
+    """
+    name = find_site(recommender, site).name
+    stores = capture_sites(
+        recommender, rows, {name: folder}, limit=limit, seed=seed, progress=progress, ranks=ranks
+    )
+    return stores[name]
+
+
+def capture_sites(
+    recommender: Recommender,
+    rows: NDArray[np.int64],
+    folders: Mapping[str, Path],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    ranks: Ranks = ALONE,
+) -> dict[str, ActivationStore]:
+    """Run the recommender over the histories of the users in ``rows``; a store for each site.
+
+    Sites whose states come from the same windows share their forwards. A folder that is partly
+    filled by the same call is continued after its last whole shard.
+
+    Parameters
+    ----------
+    rows
+        Rows of ``recommender.sequences()``.
+    folders
+        The folder of each site's store.
+    limit
+        At most about this many positions; windows are drawn at random beyond it.
+    progress
+        Called with (positions done, positions in all, what), for each set of windows.
+    ranks
+        The processes that share the work, each of which calls this: shards are dealt out.
+
+    Raises
+    ------
+    RecSAEError
+        The model gives NaN or infinite states.
+    SiteNotFound
+        There is no such site.
+    """
+    together: dict[tuple[bool, bool], list[Site]] = {}
+    for name in folders:
+        site = find_site(recommender, name)
+        together.setdefault((site.every_position, site.per_user), []).append(site)
+    hides = hides_history(recommender)
+    for sites in together.values():
+        windows = windows_of(recommender, sites[0], rows, limit, seed)
+        made_from = {
+            "model": recommender.fingerprint(),
+            "rows": digest_of(rows.tolist()),
+            "windows": [len(windows), windows.n_positions],
+            "limit": limit,
+            "seed": seed,
+            HIDES: hides,
+        }
+        manifests = {
+            site.name: {
+                "fingerprint": digest_of({**made_from, "site": site.name}),
+                "model": made_from["model"],
+                "site": site.name,
+                "n": windows.n_positions,
+                "width": site.width,
+                HIDES: hides,
+            }
+            for site in sites
+        }
+        _capture_plan(recommender, windows, manifests, folders, progress, ranks)
+    return {name: ActivationStore(folder) for name, folder in folders.items()}
+
+
+def _capture_plan(
+    recommender: Recommender,
+    windows: Windows,
+    manifests: dict[str, dict[str, Any]],
+    folders: Mapping[str, Path],
+    progress: Progress | None,
+    ranks: Ranks,
+) -> None:
+    """Shards are whole windows, at most SHARD positions, named after what they are made from."""
+    todo = ranks.from_first(
+        lambda: [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
+    )
+    reached = np.cumsum(windows.ends - windows.kept_from)
+    shard_of = (reached - 1) // SHARD
+    n_shards = int(shard_of[-1]) + 1 if todo and len(windows) else 0
+    names = {n: manifests[n]["fingerprint"][:12] + "-{:05d}.safetensors" for n in todo}
+    shards = {n: [name.format(i) for i in range(n_shards)] for n, name in names.items()}
+
+    def fill(number: int) -> None:
+        mine = np.flatnonzero(shard_of == number)
+        files = {name: folders[name] / shards[name][number] for name in todo}
+        missing = [name for name, file in files.items() if not file.exists()]
+        if missing:
+            found = forward_all(recommender, missing, windows.take(mine))
+            shared = {SEQUENCE: found.sequence, POSITION: found.position, TOP: found.top_items}
+            for name in missing:
+                write_arrays(files[name], {STATES: found.states[name], **shared})
+        if progress:
+            progress(int(reached[mine[-1]]), windows.n_positions, "positions captured")
+
+    def close() -> None:
+        for name in todo:
+            kept = {folders[name] / shard for shard in shards[name]}
+            for old in set(folders[name].glob("*.safetensors")) - kept:
+                old.unlink()
+            write_json(folders[name] / MANIFEST, {**manifests[name], "shards": shards[name]})
+
+    ranks.divide({number: partial(fill, number) for number in range(n_shards)})
+    ranks.from_first(close)
+
+
+def _is_whole(folder: Path, fingerprint: str) -> bool:
+    """Whether the folder holds this very store; another store's manifest is taken away."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / MANIFEST).exists():
+        return False
+    known = _read_manifest(folder)
+    whole = all((folder / name).exists() for name in known["shards"])
+    if whole and known["fingerprint"] == fingerprint:
+        return True
+    (folder / MANIFEST).unlink()  # never beside shards that are not its own
+    return False
