@@ -69,9 +69,9 @@ def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
     from recsae.core import columns as C
     from recsae.core.files import read_parquet
     from recsae.evaluation.scoring import VERIFIED
-    from recsae.recommender.evaluation import evaluation_cases
+    from recsae.recommender.evaluation import evaluation_cases, restrict, top_lists
     from recsae.recommender.sequences import split_users
-    from recsae.sae.editing import restrict, steer, top_lists
+    from recsae.sae.editing import steer
     from recsae.sae.model import SAE
     from recsae.sae.statistics import Intervention
 

@@ -1,4 +1,4 @@
-"""Run a recommender over its users' histories and keep the states: what is missing, shard by shard."""
+"""Run a recommender over its users' histories and keep its states, shard by shard."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from recsae.capture.store import (
     STATES,
     TOP,
     ActivationStore,
-    _read_manifest,
+    read_manifest,
 )
 from recsae.capture.windows import Windows, windows_of
 from recsae.core.distributed import ALONE, Ranks
@@ -166,7 +166,7 @@ def _is_whole(folder: Path, fingerprint: str) -> bool:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / MANIFEST).exists():
         return False
-    known = _read_manifest(folder)
+    known = read_manifest(folder)
     whole = all((folder / name).exists() for name in known["shards"])
     if whole and known["fingerprint"] == fingerprint:
         return True

@@ -38,7 +38,7 @@ class ActivationStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self.manifest = _read_manifest(self.folder)
+        self.manifest = read_manifest(self.folder)
         self._shards = [map_arrays(self.folder / name) for name in self.manifest["shards"]]
         if sum(len(s[STATES]) for s in self._shards) != self.manifest["n"]:
             raise ArtifactMismatch(
@@ -145,7 +145,8 @@ class ActivationStore:
             yield torch.from_numpy(block[kept])
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a store; ArtifactMismatch where the file is something else."""
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not set(KEYS) <= set(manifest):
         raise ArtifactMismatch(

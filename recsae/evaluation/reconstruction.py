@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,6 @@ import numpy as np
 from recsae.capture.cases import ndcg_of_states, spread
 from recsae.capture.forward import lists_of
 from recsae.core.intervals import paired_ratio
-from recsae.recommender.evaluation import hits_in, scores_of_groups
 from recsae.recommender.lists import top_of_states
 from recsae.recommender.metrics import (
     kendall_tau,
@@ -28,54 +26,10 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.capture.windows import Windows
     from recsae.core.progress import Progress
-    from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender
+    from recsae.recommender.protocol import LinearHead, Recommender
     from recsae.sae.model import SAE
 
-    Values = dict[str, NDArray[np.float64]]
-
 BATCH = 4096
-
-
-def evaluate(
-    recommender: Recommender, cases: EvaluationCases, progress: Progress | None = None
-) -> Values:
-    """The recommender's own evaluation: every metric per group of cases.
-
-    A group has one list and may have several targets. Under an edit the edited model is evaluated.
-    Means equal what RecBole's ``Trainer.evaluate`` prints, before its rounding.
-    """
-    rank = _full_ranking if cases.candidates is None else _sampled_ranking
-    hits, n_relevant = hits_in(rank(recommender, cases, progress), cases)
-    return ranking_metrics(hits, n_relevant, cases.metrics, cases.topk)
-
-
-def _full_ranking(
-    recommender: Recommender, cases: EvaluationCases, progress: Progress | None
-) -> NDArray[np.int64]:
-    k = min(max(cases.topk), recommender.catalog.n_items)
-    scored = scores_of_groups(recommender, cases, progress)
-    return np.concatenate([scores.topk(k, dim=1).indices.numpy() for _, scores in scored])
-
-
-def _sampled_ranking(
-    recommender: Recommender, cases: EvaluationCases, progress: Progress | None
-) -> NDArray[np.int64]:
-    """Only the sampled candidates of a group are ranked; each is scored by its own case."""
-    import torch
-
-    pairs = cases.candidates
-    if pairs is None:
-        raise ValueError("no candidates")
-    by_case = pairs[np.argsort(pairs[:, 0], kind="stable")]
-    bounds = np.searchsorted(by_case[:, 0], np.arange(len(cases.rows) + 1))
-    n_groups = int(cases.groups.max()) + 1
-    ranked = torch.full((n_groups, recommender.catalog.n_items), float("-inf"))
-    alone = replace(cases, groups=np.arange(len(cases.rows)), hides_history=False)
-    for part, scores in scores_of_groups(recommender, alone, progress):
-        mine = by_case[bounds[part.start] : bounds[part.stop]]
-        case, item = torch.from_numpy(mine[:, 0].copy()), torch.from_numpy(mine[:, 1].copy())
-        ranked[torch.from_numpy(cases.groups)[case], item] = scores[case - part.start, item]
-    return ranked.topk(min(max(cases.topk), ranked.shape[1]), dim=1).indices.numpy()
 
 
 def insert_reconstruction(sae: SAE) -> Callable[[torch.Tensor], torch.Tensor]:

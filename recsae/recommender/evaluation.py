@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsae.core.errors import InvalidInput, NotEnoughData
-from recsae.recommender.lists import History
+from recsae.recommender.lists import History, best_items
+from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.protocol import EvaluationCases
 
 if TYPE_CHECKING:
@@ -18,8 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.core.progress import Progress
-    from recsae.recommender.protocol import Recommender
+    from recsae.recommender.protocol import EvaluationCases, Recommender
     from recsae.recommender.sequences import Sequences
+
+    Values = dict[str, NDArray[np.float64]]
 
 BATCH = 512
 """Groups that are scored at once."""
@@ -100,3 +103,75 @@ def hits_in(
     relevant = np.unique(cases.groups * width + cases.targets)
     found = np.isin(np.arange(n)[:, None] * width + lists, relevant)
     return found, np.bincount(relevant // width, minlength=n)
+
+
+def evaluate(
+    recommender: Recommender, cases: EvaluationCases, progress: Progress | None = None
+) -> Values:
+    """The recommender's own evaluation: every metric per group of cases.
+
+    A group has one list and may have several targets. Under an edit the edited model is evaluated.
+    Means equal what RecBole's ``Trainer.evaluate`` prints, before its rounding.
+    """
+    rank = _full_ranking if cases.candidates is None else _sampled_ranking
+    hits, n_relevant = hits_in(rank(recommender, cases, progress), cases)
+    return ranking_metrics(hits, n_relevant, cases.metrics, cases.topk)
+
+
+def _full_ranking(
+    recommender: Recommender, cases: EvaluationCases, progress: Progress | None
+) -> NDArray[np.int64]:
+    k = min(max(cases.topk), recommender.catalog.n_items)
+    scored = scores_of_groups(recommender, cases, progress)
+    return np.concatenate([scores.topk(k, dim=1).indices.numpy() for _, scores in scored])
+
+
+def _sampled_ranking(
+    recommender: Recommender, cases: EvaluationCases, progress: Progress | None
+) -> NDArray[np.int64]:
+    """Only the sampled candidates of a group are ranked; each is scored by its own case."""
+    import torch
+
+    pairs = cases.candidates
+    if pairs is None:
+        raise ValueError("no candidates")
+    by_case = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    bounds = np.searchsorted(by_case[:, 0], np.arange(len(cases.rows) + 1))
+    n_groups = int(cases.groups.max()) + 1
+    ranked = torch.full((n_groups, recommender.catalog.n_items), float("-inf"))
+    alone = replace(cases, groups=np.arange(len(cases.rows)), hides_history=False)
+    for part, scores in scores_of_groups(recommender, alone, progress):
+        mine = by_case[bounds[part.start] : bounds[part.stop]]
+        case, item = torch.from_numpy(mine[:, 0].copy()), torch.from_numpy(mine[:, 1].copy())
+        ranked[torch.from_numpy(cases.groups)[case], item] = scores[case - part.start, item]
+    return ranked.topk(min(max(cases.topk), ranked.shape[1]), dim=1).indices.numpy()
+
+
+def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
+    """The cases of some users only, ranked in full.
+
+    Groups stay together, but for cases that only shared a list of sampled candidates: in full,
+    each of them has a list of its own, unless lists are of users and leave out their histories.
+    """
+    together = cases.candidates is None or cases.hides_history
+    groups = cases.groups[keep] if together else np.arange(int(keep.sum()))
+    return replace(
+        cases,
+        rows=cases.rows[keep],
+        ends=cases.ends[keep],
+        targets=cases.targets[keep],
+        groups=np.unique(groups, return_inverse=True)[1],
+        candidates=None,
+        metrics=tuple(dict.fromkeys((*cases.metrics, "ndcg"))),
+    )
+
+
+def top_lists(recommender: Recommender, cases: EvaluationCases) -> NDArray[np.int64]:
+    """``(n_groups, k)`` what the recommender puts on top for each group, edits applied.
+
+    Items of the history are left out if the cases say so; see
+    :func:`recsae.recommender.lists.best_items`.
+    """
+    k = max(cases.topk)
+    scored = scores_of_groups(recommender, cases)
+    return np.concatenate([best_items(s, recommender.catalog, k).numpy() for _, s in scored])

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from recsae.core.errors import InvalidInput
-from recsae.recommender.evaluation import scores_of_groups
-from recsae.recommender.lists import best_items
 from recsae.sae.statistics import LIMIT, Intervention
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
 
-    from recsae.recommender.protocol import EvaluationCases, Recommender
+    from recsae.recommender.protocol import Recommender
     from recsae.sae.model import SAE
 
 
@@ -161,33 +155,3 @@ def steer(
         interventions = [Intervention((j,), "set", float(v)) for j, v in interventions.items()]
     with recommender.edit(make_edit(sae, interventions), site):
         yield recommender
-
-
-def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
-    """The cases of some users only, ranked in full.
-
-    Groups stay together, but for cases that only shared a list of sampled candidates: in full,
-    each of them has a list of its own, unless lists are of users and leave out their histories.
-    """
-    together = cases.candidates is None or cases.hides_history
-    groups = cases.groups[keep] if together else np.arange(int(keep.sum()))
-    return replace(
-        cases,
-        rows=cases.rows[keep],
-        ends=cases.ends[keep],
-        targets=cases.targets[keep],
-        groups=np.unique(groups, return_inverse=True)[1],
-        candidates=None,
-        metrics=tuple(dict.fromkeys((*cases.metrics, "ndcg"))),
-    )
-
-
-def top_lists(recommender: Recommender, cases: EvaluationCases) -> NDArray[np.int64]:
-    """``(n_groups, k)`` what the recommender puts on top for each group, edits applied.
-
-    Items of the history are left out if the cases say so; see
-    :func:`recsae.recommender.lists.best_items`.
-    """
-    k = max(cases.topk)
-    scored = scores_of_groups(recommender, cases)
-    return np.concatenate([best_items(s, recommender.catalog, k).numpy() for _, s in scored])

@@ -8,10 +8,10 @@ import numpy as np
 
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
-from recsae.recommender.evaluation import evaluation_cases, hits_in
+from recsae.recommender.evaluation import evaluation_cases, hits_in, restrict, top_lists
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
-from recsae.sae.editing import make_edit, restrict, steer, top_lists
+from recsae.sae.editing import make_edit, steer
 from recsae.steering.frontier import Counted, lists_of, outcome_of
 from recsae.steering.steered_scores import scorer_of, thinned
 from recsae.steering.tuning.baselines import Way

@@ -14,12 +14,12 @@ from recsae.capture.windows import windows_of
 from recsae.evaluation import reconstruction as accuracy
 from recsae.evaluation.reconstruction import (
     compare_lists,
-    evaluate,
     fewest_latents,
     heldout_accuracy,
     heldout_by_running,
     insert_reconstruction,
 )
+from recsae.recommender.evaluation import evaluate
 from recsae.recommender.lists import top_of_states
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import EvaluationCases

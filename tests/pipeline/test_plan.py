@@ -22,9 +22,10 @@ from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
 from recsae.core.files import read_json
-from recsae.evaluation.reconstruction import evaluate, insert_reconstruction
+from recsae.evaluation.reconstruction import insert_reconstruction
 from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.catalog import build_catalog
+from recsae.recommender.evaluation import evaluate
 from recsae.recommender.sequences import pad, split_users
 from recsae.report import read_report
 from recsae.report.schema.report import SCHEMA_FILE

@@ -11,14 +11,10 @@ from hypothesis import strategies as st
 from helpers.runs import planted
 from helpers.toy import UserTable, sequences
 from recsae.core.errors import InvalidInput, SiteNotFound
+from recsae.recommender.evaluation import restrict, top_lists
 from recsae.recommender.protocol import EvaluationCases
 from recsae.recommender.sequences import pad
-from recsae.sae.editing import (
-    make_edit,
-    restrict,
-    steer,
-    top_lists,
-)
+from recsae.sae.editing import make_edit, steer
 from recsae.sae.model import SAE, make_config
 from recsae.sae.statistics import Intervention
 

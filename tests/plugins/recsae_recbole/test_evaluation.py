@@ -20,7 +20,7 @@ from helpers.recbole_kit import (
 )
 from helpers.runs import checkpoint, recbole_run
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.evaluation.reconstruction import evaluate
+from recsae.recommender.evaluation import evaluate
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import steer
