@@ -71,9 +71,9 @@ def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
     from recsae.evaluation.scoring import VERIFIED
     from recsae.recommender.evaluation import evaluation_cases, restrict, top_lists
     from recsae.recommender.sequences import split_users
-    from recsae.sae.editing import steer
+    from recsae.sae.editing import Intervention
     from recsae.sae.model import SAE
-    from recsae.sae.statistics import Intervention
+    from recsae.steering.steer import steer
 
     sae, table = SAE.load(run / "sae"), read_parquet(run / "scores.parquet")
     verified = table[table[C.STATUS] == VERIFIED]

@@ -20,8 +20,8 @@ from sae_peers import Size, initial
 
 from recsae.capture.store import SHARD, ActivationStore
 from recsae.core.files import write_arrays, write_json
+from recsae.sae.editing import Intervention
 from recsae.sae.model import BATCH, make_config
-from recsae.sae.statistics import Intervention
 from recsae.sae.train import train_sae
 
 ROUNDS = 7
@@ -90,7 +90,7 @@ def steering(checkpoint: Path, data_path: Path) -> dict[str, float]:
     from recbole.data.interaction import Interaction
 
     from recsae import load_recommender
-    from recsae.sae.editing import steer
+    from recsae.steering.steer import steer
 
     recommender: Any = load_recommender(checkpoint, trust=True, data_path=data_path)
     model, length = recommender.model, recommender.max_length

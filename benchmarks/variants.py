@@ -103,7 +103,8 @@ def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Itera
     """One row for each kind of SAE and each baseline."""
     from recsae.evaluation.attribute_auc import attribute_table
     from recsae.run.record import Run
-    from recsae.run.workspace import BASELINES, Workspace
+    from recsae.run.workspace import Workspace
+    from recsae.sae.baselines import BASELINES
     from recsae.steering.lists import open_run
 
     work = Workspace(Run(folder), open_run(folder).recommender, None)

@@ -18,8 +18,7 @@ import numpy as np
 
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.recommender.lists import top_of_scores
-from recsae.sae.editing import make_edit
-from recsae.sae.statistics import Intervention
+from recsae.sae.editing import Intervention, make_edit
 
 if TYPE_CHECKING:
     import torch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +16,10 @@ from recsae.recommender.metrics import (
     rank_biased_overlap,
     ranking_metrics,
 )
+from recsae.sae.editing import insert_reconstruction
 from recsae.sae.model import Code
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
@@ -30,16 +29,6 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
 BATCH = 4096
-
-
-def insert_reconstruction(sae: SAE) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The edit that replaces a state by its reconstruction, computed where the SAE is."""
-
-    def rebuilt(states: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = sae(states.to(sae.W_dec.device)).to(states.device)
-        return found
-
-    return rebuilt
 
 
 def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from recsae.core import columns as C
 from recsae.evaluation.scoring import VERIFIED
 from recsae.explore.compare import match_runs
 from recsae.run.tables import load_run
-from recsae.sae.statistics import Intervention, Statistics
+from recsae.sae.editing import Intervention
+from recsae.sae.statistics import Statistics
 from recsae.steering.files import Steering, load_steering
 
 if TYPE_CHECKING:

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead, Recommender
 
 LABEL_CASES = 200_000
-BASELINES = ("neurons", "random", "pca")
 
 
 class Workspace:

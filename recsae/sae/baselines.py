@@ -18,6 +18,8 @@ from recsae.sae.model import Code
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore
 
+BASELINES = ("neurons", "random", "pca")
+
 
 @dataclass(frozen=True)
 class LinearCode:

@@ -1,19 +1,63 @@
-"""Turning latents: what is added to a hidden state, and what that does to the recommendations."""
+"""Interventions on latents, and the edit of hidden states that they come to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from recsae.core.errors import InvalidInput
-from recsae.sae.statistics import LIMIT, Intervention
 
 if TYPE_CHECKING:
     import torch
 
-    from recsae.recommender.protocol import Recommender
     from recsae.sae.model import SAE
+
+LIMIT = 1e9
+"""Activations beyond it would overflow in the scores."""
+Op = Literal["set", "scale", "add", "at_most", "at_least"]
+SIGNS: dict[Op, str] = {"set": "=", "add": "+=", "at_most": "<=", "at_least": ">="}
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """What happens to the activation z of some latents.
+
+    ``set``: z becomes the value; ``scale``: z times the value; ``add``: z plus the value;
+    ``at_most`` and ``at_least``: z is clamped. Setting to 0 or scaling by 0 ablates; scaling by 1
+    does nothing. ``value`` is one number, or one for each latent. All sequences are reached, but
+    with ``where="active"`` only those on which the latent is active (what is scaled has to be).
+    """
+
+    latents: tuple[int, ...]
+    op: Op
+    value: float | tuple[float, ...]
+    name: str = ""
+    where: Literal["everyone", "active"] = "everyone"
+
+    def __str__(self) -> str:
+        who = self.name or ", ".join(map(str, self.latents))
+        if self.op in ("set", "scale") and self.value == 0:
+            what = " ablated"
+        elif self.op == "scale":
+            what = f" x{_words(self.value)}"
+        else:
+            what = f" {SIGNS[self.op]} {_words(self.value)}"
+        return who + what + (" where active" if self.where == "active" else "")
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """The value for each latent."""
+        if isinstance(self.value, tuple):
+            return self.value
+        return (self.value,) * len(self.latents)
+
+
+def _words(value: float | tuple[float, ...]) -> str:
+    if not isinstance(value, tuple):
+        return f"{value:g}"
+    low, high = min(value), max(value)
+    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
 
 
 class Turning(NamedTuple):
@@ -129,29 +173,11 @@ def _turned(step: Intervention, z: torch.Tensor, active: torch.Tensor) -> torch.
     return torch.where(active, turned, z) if step.where == "active" else turned
 
 
-@contextmanager
-def steer(
-    recommender: Recommender,
-    sae: SAE,
-    interventions: Iterable[Intervention] | Mapping[int, float],
-    *,
-    site: str | None = None,
-) -> Iterator[Recommender]:
-    """Within the context the recommender's scores are those of the steered model.
+def insert_reconstruction(sae: SAE) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The edit that replaces a state by its reconstruction, computed where the SAE is."""
 
-    Parameters
-    ----------
-    interventions
-        Interventions, or ``{latent: value}`` to set latents.
-    site
-        The site that the SAE was trained on; default the first.
+    def rebuilt(states: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = sae(states.to(sae.W_dec.device)).to(states.device)
+        return found
 
-    Notes
-    -----
-    The model's own scoring and its framework's own evaluation see the edit as well. The model is
-    as before afterwards, also when an exception leaves the context.
-    """
-    if isinstance(interventions, Mapping):
-        interventions = [Intervention((j,), "set", float(v)) for j, v in interventions.items()]
-    with recommender.edit(make_edit(sae, interventions), site):
-        yield recommender
+    return rebuilt

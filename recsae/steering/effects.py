@@ -11,8 +11,9 @@ from recsae.core.intervals import paired_ratio
 from recsae.recommender.evaluation import evaluation_cases, hits_in, restrict, top_lists
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
-from recsae.sae.editing import make_edit, steer
+from recsae.sae.editing import make_edit
 from recsae.steering.frontier import Counted, lists_of, outcome_of
+from recsae.steering.steer import steer
 from recsae.steering.steered_scores import scorer_of, thinned
 from recsae.steering.tuning.baselines import Way
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.recommender.protocol import EvaluationCases
     from recsae.run.workspace import Workspace
-    from recsae.sae.statistics import Intervention
+    from recsae.sae.editing import Intervention
     from recsae.steering.files import Steering
     from recsae.steering.frontier import Outcome
     from recsae.steering.lists import OpenRun

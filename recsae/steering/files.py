@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
 from recsae.core.files import digest_of_file, read_json, write_json
 from recsae.run.record import Run
+from recsae.sae.editing import Intervention, Op
 from recsae.sae.model import WEIGHTS
-from recsae.sae.statistics import Intervention, Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

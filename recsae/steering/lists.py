@@ -20,10 +20,12 @@ from recsae.recommender.protocol import hides_history
 from recsae.recommender.sequences import pad
 from recsae.run.record import Run
 from recsae.run.settings import open_recommender
-from recsae.sae.editing import steer, turning
+from recsae.sae.editing import Intervention, turning
 from recsae.sae.model import SAE
-from recsae.sae.statistics import Intervention, Statistics, parse_intervention
+from recsae.sae.statistics import Statistics
 from recsae.steering.files import Steering
+from recsae.steering.parse import parse_intervention
+from recsae.steering.steer import steer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

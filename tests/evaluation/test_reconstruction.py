@@ -17,12 +17,12 @@ from recsae.evaluation.reconstruction import (
     fewest_latents,
     heldout_accuracy,
     heldout_by_running,
-    insert_reconstruction,
 )
 from recsae.recommender.evaluation import evaluate
 from recsae.recommender.lists import top_of_states
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import EvaluationCases
+from recsae.sae.editing import insert_reconstruction
 from recsae.sae.model import SAE, make_config
 from recsae.testing import PlantedRecommender
 

@@ -13,9 +13,9 @@ from recsae.core.files import read_parquet, write_parquet
 from recsae.explore.compare import Matched
 from recsae.explore.migrate import Counterpart, _carried, migrate
 from recsae.run.record import Run
-from recsae.sae.editing import make_edit
+from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
-from recsae.sae.statistics import Intervention, Statistics
+from recsae.sae.statistics import Statistics
 from recsae.steering.files import Steering, save_steering
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recsae.sae.editing import steer
-from recsae.sae.statistics import Intervention
+from recsae.sae.editing import Intervention
+from recsae.steering.steer import steer
 
 MIXED = [
     Intervention((3, 5), "scale", (3.0, 0.0)),

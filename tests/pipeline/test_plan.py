@@ -22,7 +22,6 @@ from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
 from recsae.core.files import read_json
-from recsae.evaluation.reconstruction import insert_reconstruction
 from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.recommender.evaluation import evaluate
@@ -31,6 +30,7 @@ from recsae.report import read_report
 from recsae.report.schema.report import SCHEMA_FILE
 from recsae.run.record import STAGES, Run, RunConfig
 from recsae.run.tables import load_run
+from recsae.sae.editing import insert_reconstruction
 from recsae.sae.model import SAE
 from recsae.testing.planted import PlantedRecommender
 

@@ -8,10 +8,9 @@ from helpers.toy import store
 from helpers.training import SMALL, Killed, killed_at, planted, weights
 from recsae.sae import gradients
 from recsae.sae.codes import above
-from recsae.sae.editing import make_edit
+from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import CONFIG, SAE, WEIGHTS, make_config, sparse_code
 from recsae.sae.quality import quality
-from recsae.sae.statistics import Intervention
 from recsae.sae.train import train_sae
 from recsae.sae.trainer import Trainer
 from recsae.sae.variants import VARIANTS

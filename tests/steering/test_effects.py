@@ -10,8 +10,7 @@ from recsae.core.errors import NotEnoughData
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from recsae.sae.editing import make_edit
-from recsae.sae.statistics import Intervention
+from recsae.sae.editing import Intervention, make_edit
 from recsae.steering.effects import at_positions, metrics_before_after, steered_lists
 from recsae.steering.files import Steering
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from helpers.runs import copy_of, planted_run
 from recsae.core.errors import ArtifactMismatch, InvalidInput
-from recsae.sae.statistics import Intervention
+from recsae.sae.editing import Intervention
 from recsae.steering.files import (
     Steering,
     composed,

@@ -52,8 +52,9 @@ def test_rows_are_of_every_latent_and_intervention(found):
 def test_what_is_added_for_everybody_is_what_steering_does(work, found):
     """The change of one row again, by steering the recommender itself on the same cases."""
     from recsae.capture.cases import spread
-    from recsae.sae.editing import steer
-    from recsae.sae.statistics import Intervention, Statistics
+    from recsae.sae.editing import Intervention
+    from recsae.sae.statistics import Statistics
+    from recsae.steering.steer import steer
 
     row = next(r for r in found["rows"] if r["intervention"] == "+1 sd")
     cases = work.heldout.take(spread(len(work.heldout), 3_000))

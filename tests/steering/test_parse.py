@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
-from recsae.sae.statistics import Intervention, Statistics, parse_intervention
+from recsae.sae.editing import Intervention
+from recsae.sae.statistics import Statistics
+from recsae.steering.parse import parse_intervention
 
 
 def dictionary(*names):

@@ -23,8 +23,8 @@ from recsae.evaluation.scoring import (
     score_concepts,
     verified_latents,
 )
-from recsae.run.workspace import BASELINES, Workspace
-from recsae.sae.baselines import LinearCode, random_directions
+from recsae.run.workspace import Workspace
+from recsae.sae.baselines import BASELINES, LinearCode, random_directions
 from recsae.sae.model import Codes, sparse_code
 
 if TYPE_CHECKING:

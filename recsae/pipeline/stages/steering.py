@@ -10,14 +10,10 @@ from recsae.concepts.attributes.table import DERIVED, TERM
 from recsae.concepts.dictionary import AT_QUANTILE
 from recsae.core import columns as C
 from recsae.core.files import plain
-from recsae.evaluation.reconstruction import (
-    heldout_accuracy,
-    heldout_by_running,
-    insert_reconstruction,
-)
+from recsae.evaluation.reconstruction import heldout_accuracy, heldout_by_running
 from recsae.evaluation.scoring import VERIFIED
 from recsae.recommender.evaluation import evaluate, evaluation_cases
-from recsae.sae.statistics import Intervention
+from recsae.sae.editing import Intervention, insert_reconstruction
 from recsae.steering.effects import at_positions, steered_lists
 from recsae.steering.steered_scores import thinned
 

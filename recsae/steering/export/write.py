@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from recsae.recommender.protocol import LinearHead
     from recsae.recommender.sequences import Batch
+    from recsae.sae.editing import Intervention
     from recsae.sae.model import SAE
-    from recsae.sae.statistics import Intervention
     from recsae.steering.export.formats import Score
     from recsae.steering.export.loader import SteeredStates
     from recsae.steering.files import Steering

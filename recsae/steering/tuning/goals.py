@@ -9,7 +9,7 @@ import numpy as np
 
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
-from recsae.sae.statistics import Intervention
+from recsae.sae.editing import Intervention
 from recsae.steering.frontier import Counted
 
 if TYPE_CHECKING:

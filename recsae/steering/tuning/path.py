@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from recsae.core.topk import top_k
-from recsae.sae.statistics import Intervention
+from recsae.sae.editing import Intervention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,8 +23,8 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.evaluation import evaluate
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from recsae.sae.editing import steer
 from recsae.steering.lists import open_run
+from recsae.steering.steer import steer
 from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.tune import tune
 from recsae_recbole.boundary import recbole_boundary

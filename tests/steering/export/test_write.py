@@ -17,10 +17,10 @@ import torch
 from helpers.exports import ADDED, MIXED, batch, steered_scores
 from helpers.runs import command, recbole_run
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.sae.editing import steer
 from recsae.steering.export.write import export
 from recsae.steering.files import Steering
 from recsae.steering.lists import open_run
+from recsae.steering.steer import steer
 
 
 @pytest.fixture(scope="module")
