@@ -18,7 +18,8 @@ from recsae.sae.variants.topk import TopK
 
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore
-    from recsae.sae.model import SAE, SAEConfig
+    from recsae.sae.config import SAEConfig
+    from recsae.sae.model import SAE
 
 
 class Squared(TopK):
@@ -64,7 +65,7 @@ def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     from recsae.evaluation.reconstruction import heldout_accuracy
     from recsae.run.record import Run
     from recsae.run.workspace import Workspace
-    from recsae.sae.model import make_config
+    from recsae.sae.config import make_config
     from recsae.sae.quality import quality
     from recsae.steering.lists import open_run
 

@@ -24,7 +24,7 @@ def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     from recsae.evaluation.reconstruction import heldout_accuracy
     from recsae.run.record import Run
     from recsae.run.workspace import Workspace
-    from recsae.sae.model import make_config
+    from recsae.sae.config import make_config
     from recsae.sae.quality import quality
     from recsae.sae.train import train_sae
     from recsae.steering.lists import open_run

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch.nn import functional as F
 
-from recsae.sae.model import SAE, make_config
+from recsae.sae.config import make_config
+from recsae.sae.model import SAE
 from recsae.sae.trainer import Trainer
 
 ENDLESS = 10**12  # states, so that the learning rate stays what it is

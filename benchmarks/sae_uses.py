@@ -20,8 +20,9 @@ from sae_peers import Size, initial
 
 from recsae.capture.store import SHARD, ActivationStore
 from recsae.core.files import write_arrays, write_json
+from recsae.sae.codes import BATCH
+from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention
-from recsae.sae.model import BATCH, make_config
 from recsae.sae.train import train_sae
 
 ROUNDS = 7

@@ -26,7 +26,7 @@ from recsae.evaluation.named_share import SIZES, named_share
 from recsae.evaluation.scoring import UNTESTED, VERIFIED, score_concepts
 from recsae.recommender.sequences import split_users
 from recsae.sae.baselines import LinearCode, random_directions
-from recsae.sae.model import sparse_code
+from recsae.sae.codes import sparse_code
 from recsae.testing import PlantedRecommender
 
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]

@@ -22,7 +22,9 @@ from recsae.sae.matching import SAME, best_by_direction
 
 if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
-    from recsae.sae.model import SAE, Codes, SAEConfig
+    from recsae.sae.codes import Codes
+    from recsae.sae.config import SAEConfig
+    from recsae.sae.model import SAE
 
 PLANTED = {"n_users": 1500, "n_items": 600, "n_concepts": 24, "width": 32}
 HEAD = """# Kinds of SAE
@@ -65,7 +67,7 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
     """Share of the planted concepts of which one latent has the direction, for several worlds."""
     from recsae.capture.capture import capture
     from recsae.recommender.sequences import split_users
-    from recsae.sae.model import make_config
+    from recsae.sae.config import make_config
     from recsae.sae.quality import quality
     from recsae.sae.train import train_sae
     from recsae.testing.planted import PlantedRecommender
@@ -144,7 +146,7 @@ def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Itera
 
 def _cleared() -> dict[str, None]:
     """Settings that only some activations have, to be filled in anew."""
-    from recsae.sae.model import OWN_SETTINGS
+    from recsae.sae.config import OWN_SETTINGS
 
     return dict.fromkeys(OWN_SETTINGS)
 

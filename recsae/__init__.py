@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender as Recommender
     from recsae.report import write_report as write_report
     from recsae.run.tables import load_run as load_run
+    from recsae.sae.config import SAEConfig as SAEConfig
     from recsae.sae.model import SAE as SAE
-    from recsae.sae.model import SAEConfig as SAEConfig
     from recsae.sae.train import train_sae as train_sae
     from recsae.steering.steer import steer as steer
 

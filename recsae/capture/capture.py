@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.capture import store
 from recsae.capture.forward import forward_all
 from recsae.capture.store import (
     HIDES,
     MANIFEST,
     POSITION,
     SEQUENCE,
-    SHARD,
     STATES,
     TOP,
     ActivationStore,
@@ -128,12 +128,12 @@ def _capture_plan(
     progress: Progress | None,
     ranks: Ranks,
 ) -> None:
-    """Shards are whole windows, at most SHARD positions, named after what they are made from."""
+    """Shards are whole windows of at most ``store.SHARD`` positions, named after their origin."""
     todo = ranks.from_first(
         lambda: [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
     )
     reached = np.cumsum(windows.ends - windows.kept_from)
-    shard_of = (reached - 1) // SHARD
+    shard_of = (reached - 1) // store.SHARD
     n_shards = int(shard_of[-1]) + 1 if todo and len(windows) else 0
     names = {n: manifests[n]["fingerprint"][:12] + "-{:05d}.safetensors" for n in todo}
     shards = {n: [name.format(i) for i in range(n_shards)] for n, name in names.items()}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.sae.model import Codes
+    from recsae.sae.codes import Codes
 
 # an attribute is "there" at a site when at least so many of its items have it
 TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}

@@ -16,8 +16,8 @@ from recsae.recommender.metrics import (
     rank_biased_overlap,
     ranking_metrics,
 )
+from recsae.sae.codes import Code
 from recsae.sae.editing import insert_reconstruction
-from recsae.sae.model import Code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

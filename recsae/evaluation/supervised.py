@@ -29,7 +29,7 @@ from recsae.evaluation.explained import explained_by_all, explained_by_one
 from recsae.evaluation.named_share import score_metric
 from recsae.evaluation.splitting import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
 from recsae.sae.baselines import BASELINES
-from recsae.sae.model import sparse_code
+from recsae.sae.codes import sparse_code
 
 if TYPE_CHECKING:
     import scipy.sparse

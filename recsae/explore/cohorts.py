@@ -25,7 +25,7 @@ from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.explore.cohort_statistics import MIN_USERS, Shares, compare
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from recsae.sae.model import sparse_code
+from recsae.sae.codes import sparse_code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

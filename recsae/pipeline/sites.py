@@ -24,7 +24,7 @@ from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run, RunConfig
 from recsae.run.workspace import Workspace, default_latents
-from recsae.sae.model import make_config
+from recsae.sae.config import make_config
 from recsae.sae.quality import quality
 
 if TYPE_CHECKING:

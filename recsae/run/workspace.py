@@ -24,7 +24,9 @@ from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run, RunConfig
 from recsae.sae.baselines import LinearCode, neurons, pca, random_directions
-from recsae.sae.model import SAE, Codes, SAEConfig, make_config, sparse_code
+from recsae.sae.codes import Codes, sparse_code
+from recsae.sae.config import SAEConfig, make_config
+from recsae.sae.model import SAE
 from recsae.sae.train import train_sae
 
 if TYPE_CHECKING:

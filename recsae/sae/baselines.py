@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from recsae.core.topk import top_k
-from recsae.sae.model import Code
+from recsae.sae.codes import Code
 
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore

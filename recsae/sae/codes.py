@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from recsae.core.distributed import ALONE, Ranks
 from recsae.core.topk import top_k
+
+if TYPE_CHECKING:
+    import numpy as np
+    import scipy.sparse
+    from numpy.typing import NDArray
+
+BATCH = 2048
 
 
 class Code(NamedTuple):
@@ -29,3 +38,38 @@ def above(pre: torch.Tensor, threshold: torch.Tensor | float) -> Code:
     most = int(active.sum(1).max()) if len(pre) else 1
     values, indices = top_k(pre.masked_fill(~active, -torch.inf), max(1, most))
     return Code(values.relu(), indices)
+
+
+class Codes(NamedTuple):
+    """A sparse code of construction and of held-out cases, ``(n, n_latents)`` each."""
+
+    construction: scipy.sparse.csr_matrix
+    heldout: scipy.sparse.csr_matrix
+
+
+def sparse_code(
+    encode: Callable[[torch.Tensor], Code],
+    states: NDArray[np.float32],
+    n_latents: int,
+    ranks: Ranks = ALONE,
+) -> scipy.sparse.csr_matrix:
+    """Run an ``encode_sparse`` over states ``(n, d)``: ``(n, n_latents)``, zeros not stored."""
+    import numpy as np
+    import scipy.sparse
+
+    rows = ranks.share(-(-len(states) // BATCH))  # whole batches: all have the same bits
+    parts = []
+    with torch.no_grad():
+        for part in torch.from_numpy(states[rows.start * BATCH : rows.stop * BATCH]).split(BATCH):
+            code = encode(part)
+            active = code.values > 0
+            index = code.indices[active].numpy().astype(np.int32)
+            parts.append((code.values[active].numpy(), index, active.sum(1).numpy()))
+    values, indices, counts = (
+        np.concatenate(column)
+        for column in zip(*(part for own in ranks.gather(parts) for part in own), strict=True)
+    )
+    bounds = np.r_[0, counts.cumsum()]
+    matrix = scipy.sparse.csr_matrix((values, indices, bounds), (len(states), n_latents))
+    matrix.sort_indices()
+    return matrix

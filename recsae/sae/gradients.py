@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.topk import kernels
-from recsae.sae.model import Code
+from recsae.sae.codes import Code
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from recsae.core.distributed import ALONE, Ranks
-from recsae.sae.model import Code
+from recsae.sae.codes import Code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,8 @@ from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import digest_of, read_json
 from recsae.sae.checkpoint import STATE, STATE_META, TrainingState
-from recsae.sae.model import CONFIG, SAE, SAEConfig
+from recsae.sae.config import SAEConfig
+from recsae.sae.model import CONFIG, SAE
 from recsae.sae.quality import fvu_beside_training
 from recsae.sae.trainer import Trainer
 

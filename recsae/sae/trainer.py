@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.topk import top_k
+from recsae.sae.codes import Code
 from recsae.sae.gradients import Gradients
-from recsae.sae.model import Code
 
 if TYPE_CHECKING:
     from recsae.sae.model import SAE

@@ -27,7 +27,8 @@ from recsae.attribution.drivers import (
 )
 from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.recommender.sequences import pad
-from recsae.sae.model import SAE, make_config
+from recsae.sae.config import make_config
+from recsae.sae.model import SAE
 from recsae.testing import PlantedRecommender
 
 HISTORY = [3, 1, 5]

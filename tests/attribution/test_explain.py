@@ -12,7 +12,8 @@ from recsae.attribution.explain import explain
 from recsae.attribution.score_terms import explain_score
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.sequences import pad
-from recsae.sae.model import SAE, make_config
+from recsae.sae.config import make_config
+from recsae.sae.model import SAE
 from recsae.testing import PlantedRecommender
 
 BATCH = pad([[3, 1, 5]], LONGEST)

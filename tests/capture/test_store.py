@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import recsae.capture.capture as capturing
 import recsae.capture.forward as forwards
 import recsae.capture.store as activations
 from helpers import toy
@@ -305,10 +306,8 @@ def test_stopped_after_a_shard_it_goes_on_to_the_same_bits(whole, after, tmp_pat
     assert seen[-1] == (seen[-1][0], len(whole), "positions captured")
     made = []
     with pytest.MonkeyPatch.context() as patched:
-        write = activations.write_arrays
-        patched.setattr(
-            activations, "write_arrays", lambda p, a: (made.append(p.name), write(p, a))
-        )
+        write = capturing.write_arrays
+        patched.setattr(capturing, "write_arrays", lambda p, a: (made.append(p.name), write(p, a)))
         capture(planted(), rows(), tmp_path, seed=4)
     assert not set(made) & set(kept)
     assert files(tmp_path) == files(whole.folder)

@@ -25,7 +25,7 @@ from recsae.cli.console import run_command
 from recsae.core.distributed import ALONE, Ranks, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json
-from recsae.sae import model as sae
+from recsae.sae import codes
 
 SCRIPT = Path(kit.__file__)
 SETTINGS = """latents = 64
@@ -210,14 +210,14 @@ def test_codes_of_shares_put_together_are_the_code(n, size, batch, seed):
     states = (rng.normal(size=(n, 5)) * (rng.random((n, 5)) < 0.5)).astype(np.float32)
 
     def encode(part):
-        return sae.Code(part, torch.arange(5).expand(len(part), 5))
+        return codes.Code(part, torch.arange(5).expand(len(part), 5))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sae, "BATCH", batch)
+        patched.setattr(codes, "BATCH", batch)
         meeting = threading.Barrier(size), [None] * size
         with ThreadPoolExecutor(size) as pool:
             everyone = [Threads(rank, size, meeting) for rank in range(size)]
-            made = pool.map(lambda ranks: sae.sparse_code(encode, states, 5, ranks), everyone)
+            made = pool.map(lambda ranks: codes.sparse_code(encode, states, 5, ranks), everyone)
     for code in made:
         np.testing.assert_array_equal(code.toarray(), np.maximum(states, 0))
 

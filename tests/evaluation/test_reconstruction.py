@@ -22,8 +22,9 @@ from recsae.recommender.evaluation import evaluate
 from recsae.recommender.lists import top_of_states
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import EvaluationCases
+from recsae.sae.config import make_config
 from recsae.sae.editing import insert_reconstruction
-from recsae.sae.model import SAE, make_config
+from recsae.sae.model import SAE
 from recsae.testing import PlantedRecommender
 
 ALL = ("recall", "precision", "hit", "mrr", "ndcg")

@@ -21,7 +21,8 @@ from recsae.explore.compare import compare_runs, strongest
 from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.run.record import RunConfig
-from recsae.sae.model import SAE, make_config
+from recsae.sae.config import make_config
+from recsae.sae.model import SAE
 
 N_CASES = 1_200
 AXES = np.eye(4)

@@ -23,7 +23,9 @@ from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json
 from recsae.pipeline import plan as pipeline
 from recsae.sae import gradients
-from recsae.sae.model import SAE, make_config, sparse_code
+from recsae.sae.codes import sparse_code
+from recsae.sae.config import make_config
+from recsae.sae.model import SAE
 from recsae.sae.quality import quality
 from recsae.sae.train import train_sae
 from recsae.sae.trainer import Trainer

@@ -6,7 +6,8 @@ from torch import nn
 
 import recsae_torch
 from helpers.toy import ITEMS
-from recsae.sae.model import SAE, make_config
+from recsae.sae.config import make_config
+from recsae.sae.model import SAE
 
 IDS = {external: i for i, external in enumerate(ITEMS["item_id"], start=1)}
 N = 9

@@ -6,7 +6,7 @@ import torch
 
 from helpers.toy import store
 from recsae.sae.baselines import neurons, pca, random_directions
-from recsae.sae.model import sparse_code
+from recsae.sae.codes import sparse_code
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from recsae.core.errors import InvalidInput, SiteNotFound
 from recsae.recommender.evaluation import restrict, top_lists
 from recsae.recommender.protocol import EvaluationCases
 from recsae.recommender.sequences import pad
+from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
-from recsae.sae.model import SAE, make_config
+from recsae.sae.model import SAE
 from recsae.steering.steer import steer
 
 # -- the edit, by hand -----------------------------------------------------------------------------

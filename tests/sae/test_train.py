@@ -11,7 +11,8 @@ from helpers.training import SMALL, Killed, killed_at, planted, weights
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.sae import gradients
 from recsae.sae.checkpoint import STATE, STATE_META
-from recsae.sae.model import CONFIG, SAE, WEIGHTS, make_config
+from recsae.sae.config import make_config
+from recsae.sae.model import CONFIG, SAE, WEIGHTS
 from recsae.sae.quality import fvu_beside_training, quality
 from recsae.sae.train import train_sae
 from recsae.sae.trainer import Trainer

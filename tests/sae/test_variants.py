@@ -7,9 +7,10 @@ import torch
 from helpers.toy import store
 from helpers.training import SMALL, Killed, killed_at, planted, weights
 from recsae.sae import gradients
-from recsae.sae.codes import above
+from recsae.sae.codes import above, sparse_code
+from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
-from recsae.sae.model import CONFIG, SAE, WEIGHTS, make_config, sparse_code
+from recsae.sae.model import CONFIG, SAE, WEIGHTS
 from recsae.sae.quality import quality
 from recsae.sae.train import train_sae
 from recsae.sae.trainer import Trainer
@@ -293,7 +294,7 @@ def test_save_and_load_give_the_same_bits(states, tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_encoding_dense_and_sparse_agree_and_row_by_row(states, monkeypatch, name):
-    monkeypatch.setattr("recsae.sae.model.BATCH", 37)
+    monkeypatch.setattr("recsae.sae.codes.BATCH", 37)
     sae = train_sae(states, small(name))
     rows = states.column("states")
     h = torch.from_numpy(rows)

@@ -26,8 +26,9 @@ from recsae.core.files import read_json, write_json
 from recsae.recommender.sequences import pad, split_users
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
+from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
-from recsae.sae.model import SAE, make_config
+from recsae.sae.model import SAE
 from recsae.steering.effects import metrics_before_after
 from recsae.steering.files import Steering
 from recsae.steering.lists import OpenRun, lists_before_after, open_run

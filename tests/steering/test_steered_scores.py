@@ -8,8 +8,9 @@ from helpers import toy
 from helpers.runs import planted, planted_run
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
+from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
-from recsae.sae.model import SAE, make_config
+from recsae.sae.model import SAE
 from recsae.steering.steered_scores import (
     HeadScorer,
     RunningScorer,

@@ -25,7 +25,7 @@ from recsae.evaluation.scoring import (
 )
 from recsae.run.workspace import Workspace
 from recsae.sae.baselines import BASELINES, LinearCode, random_directions
-from recsae.sae.model import Codes, sparse_code
+from recsae.sae.codes import Codes, sparse_code
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
+from torch import nn
 
 from recsae.sae.codes import Code, above
 
 if TYPE_CHECKING:
-    from recsae.sae.model import SAE
+    from recsae.sae.config import SAEConfig
 
 SMOOTHING = 0.05
 """What one batch counts in a running mean: the last 20 batches matter most."""
+
+
+class Weights(Protocol):
+    """What a variant sees of an SAE: its size, its parameters, and where to keep its own."""
+
+    config: SAEConfig
+    b_enc: nn.Parameter
+    W_dec: nn.Parameter
+    b_dec: nn.Parameter
+    threshold: torch.Tensor
+    log_threshold: torch.Tensor
+    density: torch.Tensor
+    penalty: torch.Tensor
+
+    @property
+    def n_latents(self) -> int:
+        """Number of latents."""
+
+    @property
+    def width(self) -> int:
+        """Dimension d of the states."""
+
+    def mix(self, z: torch.Tensor) -> torch.Tensor:
+        """Normalised reconstructions ``(n, d)`` of dense activations ``(n, n_latents)``."""
+
+    def register_buffer(self, name: str, tensor: torch.Tensor | None) -> None:
+        """As of ``torch.nn.Module``."""
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """As of ``torch.nn.Module``."""
 
 
 class Variant:
@@ -28,18 +59,18 @@ class Variant:
     """Whether k active latents are only reached in the course of training; FVUs along the way then
     say nothing about when to stop."""
 
-    def prepare(self, sae: SAE) -> None:
+    def prepare(self, sae: Weights) -> None:
         """Give a new SAE the parameters and buffers that the variant needs besides weights."""
 
-    def select(self, sae: SAE, pre: torch.Tensor) -> Code:
+    def select(self, sae: Weights, pre: torch.Tensor) -> Code:
         """The active latents once trained; no state's depend on the other states."""
         return above(pre, sae.threshold)
 
-    def activate(self, sae: SAE, pre: torch.Tensor) -> torch.Tensor:
+    def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """Activations z in training, to be differentiated."""
         raise NotImplementedError
 
-    def levels(self, sae: SAE) -> torch.Tensor:
+    def levels(self, sae: Weights) -> torch.Tensor:
         """``(n_latents,)`` from which term of the fit on each latent takes part, rising from 0.
 
         Only where gradients are written out: there the fit is the sum over p of the FVUs that the
@@ -47,18 +78,18 @@ class Variant:
         """
         raise NotImplementedError
 
-    def fit(self, sae: SAE, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def fit(self, sae: Weights, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The FVU: ``mean (x_hat - x)^2``, x having a variance of 1 per dimension."""
         return (sae.mix(z) - x).square().mean()
 
-    def penalty(self, sae: SAE, pre: torch.Tensor, z: torch.Tensor) -> torch.Tensor | float:
+    def penalty(self, sae: Weights, pre: torch.Tensor, z: torch.Tensor) -> torch.Tensor | float:
         """What is added to the loss so that few latents are active."""
         return 0.0
 
-    def follow(self, sae: SAE, z: torch.Tensor) -> None:
+    def follow(self, sae: Weights, z: torch.Tensor) -> None:
         """Bring running means and controllers up to date after a batch."""
 
-    def neglected(self, sae: SAE, dead: torch.Tensor) -> torch.Tensor:
+    def neglected(self, sae: Weights, dead: torch.Tensor) -> torch.Tensor:
         """Indices of the latents that the auxiliary loss trains; ``dead`` are the dead ones."""
         return dead
 

@@ -5,14 +5,9 @@ Bussmann et al. 2024 (arXiv 2412.06410) and Ayonrinde 2024 (arXiv 2411.02124).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
-from recsae.sae.variants.base import SMOOTHING, Variant
-
-if TYPE_CHECKING:
-    from recsae.sae.model import SAE
+from recsae.sae.variants.base import SMOOTHING, Variant, Weights
 
 
 class BatchTopK(Variant):
@@ -22,15 +17,15 @@ class BatchTopK(Variant):
     of the smallest activation kept.
     """
 
-    def prepare(self, sae: SAE) -> None:
+    def prepare(self, sae: Weights) -> None:
         """A threshold; 0 until the first batch."""
         sae.register_buffer("threshold", torch.zeros(()))
 
-    def activate(self, sae: SAE, pre: torch.Tensor) -> torch.Tensor:
+    def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The ``n k`` largest of all, those that are positive."""
         return keep_best(pre.relu(), len(pre) * sae.config.k)
 
-    def follow(self, sae: SAE, z: torch.Tensor) -> None:
+    def follow(self, sae: Weights, z: torch.Tensor) -> None:
         """Move the threshold."""
         smallest = z.masked_fill(z <= 0, torch.inf).amin()
         move(sae.threshold, smallest)

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.sae.variants.base import SMOOTHING, Variant
+from recsae.sae.variants.base import SMOOTHING, Variant, Weights
 from recsae.sae.variants.batch_topk import keep_best, move
-
-if TYPE_CHECKING:
-    from recsae.sae.model import SAE
 
 
 class FeatureChoice(Variant):
@@ -26,24 +22,24 @@ class FeatureChoice(Variant):
     less; the paper's idea, with the bound on m taken into account.
     """
 
-    def prepare(self, sae: SAE) -> None:
+    def prepare(self, sae: Weights) -> None:
         """Thresholds, 0 until a latent was active, and the share of states that each is used on."""
         n, k = sae.n_latents, sae.config.k
         sae.register_buffer("threshold", torch.zeros(n))
         sae.register_buffer("density", torch.full((n,), k / n))
 
-    def activate(self, sae: SAE, pre: torch.Tensor) -> torch.Tensor:
+    def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The best m of each column, those that are positive."""
         pairs = len(pre) * sae.config.k
         best, rows = pre.relu().topk(math.ceil(pairs / sae.n_latents), dim=0)
         return torch.zeros_like(pre).scatter(0, rows, keep_best(best, pairs))
 
-    def follow(self, sae: SAE, z: torch.Tensor) -> None:
+    def follow(self, sae: Weights, z: torch.Tensor) -> None:
         """Move thresholds and densities."""
         move(sae.threshold, z.masked_fill(z <= 0, torch.inf).amin(0))
         sae.density.lerp_((z > 0).to(z.dtype).mean(0), SMOOTHING)
 
-    def neglected(self, sae: SAE, dead: torch.Tensor) -> torch.Tensor:
+    def neglected(self, sae: Weights, dead: torch.Tensor) -> torch.Tensor:
         """The latents that are used less than Zipf's law expects; dead ones are among them."""
         return underused(sae.density, sae.config.k)
 

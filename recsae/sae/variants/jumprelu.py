@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
 from recsae.sae.codes import Code, above
-from recsae.sae.variants.base import Variant, quantile
-
-if TYPE_CHECKING:
-    from recsae.sae.model import SAE
+from recsae.sae.variants.base import Variant, Weights, quantile
 
 
 class JumpReLU(Variant):
@@ -25,24 +22,24 @@ class JumpReLU(Variant):
 
     approaches_k = True
 
-    def prepare(self, sae: SAE) -> None:
+    def prepare(self, sae: Weights) -> None:
         """Thresholds at which k latents are active if pre-activations are standard normal."""
         start = math.log(quantile(sae.config.k / sae.n_latents))
         parameter = nn.Parameter(torch.full((sae.n_latents,), start))
         sae.register_parameter("log_threshold", parameter)
 
-    def select(self, sae: SAE, pre: torch.Tensor) -> Code:
+    def select(self, sae: Weights, pre: torch.Tensor) -> Code:
         """All that exceed their threshold."""
         threshold = sae.log_threshold.detach().exp()
         return above(pre.masked_fill(pre <= threshold, 0.0), 0.0)
 
-    def activate(self, sae: SAE, pre: torch.Tensor) -> torch.Tensor:
+    def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The same, dense."""
         threshold = sae.log_threshold.exp()
         z: torch.Tensor = Jump.apply(pre, threshold, sae.config.bandwidth)  # type: ignore[no-untyped-call]
         return z
 
-    def penalty(self, sae: SAE, pre: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def penalty(self, sae: Weights, pre: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """``weight (L0 / k - 1)^2``; only the thresholds have a gradient from it."""
         threshold = sae.log_threshold.exp()
         active: torch.Tensor = Step.apply(pre, threshold, sae.config.bandwidth)  # type: ignore[no-untyped-call]

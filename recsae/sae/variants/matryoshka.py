@@ -6,14 +6,11 @@ Bussmann et al. 2025 (arXiv 2503.17547), here with TopK instead of BatchTopK.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import torch
 
+from recsae.sae.variants.base import Weights
 from recsae.sae.variants.topk import TopK
-
-if TYPE_CHECKING:
-    from recsae.sae.model import SAE
 
 
 class Matryoshka(TopK):
@@ -23,12 +20,12 @@ class Matryoshka(TopK):
     the configuration.
     """
 
-    def levels(self, sae: SAE) -> torch.Tensor:
+    def levels(self, sae: Weights) -> torch.Tensor:
         """``(n_latents,)`` the smallest prefix that each latent is in, from 0."""
         prefixes = torch.tensor(sae.config.prefixes)
         return torch.searchsorted(prefixes, torch.arange(sae.n_latents), right=True)
 
-    def fit(self, sae: SAE, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def fit(self, sae: Weights, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Each prefix adds its latents to the reconstruction of the one before."""
         rebuilt, loss = sae.b_dec.expand_as(x), x.new_zeros(())
         for first, last in pairwise((0, *(sae.config.prefixes or ()))):

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from recsae.sae.codes import Code, above
-from recsae.sae.variants.base import Variant, quantile
-
-if TYPE_CHECKING:
-    from recsae.sae.model import SAE
+from recsae.sae.variants.base import Variant, Weights, quantile
 
 RATE = 0.005
 """How fast the weight of the penalty follows the number of active latents, per step."""
@@ -30,30 +26,30 @@ class ReLU(Variant):
 
     approaches_k = True
 
-    def prepare(self, sae: SAE) -> None:
+    def prepare(self, sae: Weights) -> None:
         """The weight's c, and biases at which about k latents are active from the start."""
         sae.register_buffer("penalty", torch.tensor(sae.config.sparsity_weight))
         nn.init.constant_(sae.b_enc, -quantile(sae.config.k / sae.n_latents))
 
-    def select(self, sae: SAE, pre: torch.Tensor) -> Code:
+    def select(self, sae: Weights, pre: torch.Tensor) -> Code:
         """All that are positive."""
         return above(pre, 0.0)
 
-    def activate(self, sae: SAE, pre: torch.Tensor) -> torch.Tensor:
+    def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The same, dense."""
         return pre.relu()
 
-    def penalty(self, sae: SAE, pre: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+    def penalty(self, sae: Weights, pre: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """The weighted L1 norm; decoder rows have length 1."""
         weight = sae.penalty * min(2.0, max(0.1, _ratio(sae, z)))
         return weight * z.sum(1).mean() / sae.width
 
-    def follow(self, sae: SAE, z: torch.Tensor) -> None:
+    def follow(self, sae: Weights, z: torch.Tensor) -> None:
         """Move c."""
         excess = math.log(max(_ratio(sae, z), 1e-3))
         sae.penalty *= math.exp(RATE * min(1.0, max(-1.0, excess)))
 
 
-def _ratio(sae: SAE, z: torch.Tensor) -> float:
+def _ratio(sae: Weights, z: torch.Tensor) -> float:
     """L0 of a batch, in multiples of k."""
     return float((z > 0).sum()) / (len(z) * sae.config.k)

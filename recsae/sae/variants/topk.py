@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 
 from recsae.core.topk import top_k
 from recsae.sae.codes import Code
-from recsae.sae.variants.base import Variant
-
-if TYPE_CHECKING:
-    from recsae.sae.model import SAE
+from recsae.sae.variants.base import Variant, Weights
 
 
 class TopK(Variant):
@@ -19,16 +14,16 @@ class TopK(Variant):
 
     by_autograd = False
 
-    def levels(self, sae: SAE) -> torch.Tensor:
+    def levels(self, sae: Weights) -> torch.Tensor:
         """``(n_latents,)`` from which term of the loss on each latent takes part: there is one."""
         return torch.zeros(sae.n_latents, dtype=torch.int64)
 
-    def select(self, sae: SAE, pre: torch.Tensor) -> Code:
+    def select(self, sae: Weights, pre: torch.Tensor) -> Code:
         """The k largest of each row, those that are positive."""
         values, indices = top_k(pre, sae.config.k)
         return Code(values.relu(), indices)
 
-    def activate(self, sae: SAE, pre: torch.Tensor) -> torch.Tensor:
+    def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The same, dense."""
         _, indices = top_k(pre, sae.config.k)
         return torch.zeros_like(pre).scatter(1, indices, pre.gather(1, indices).relu())

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from helpers.two_directions import FIRST, WEIGHTS, cases, table
+from recsae.sae.config import make_config
 from recsae.sae.editing import make_edit
-from recsae.sae.model import SAE, make_config
+from recsae.sae.model import SAE
 from recsae.steering.steered_scores import HeadScorer, Nearby, activations
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
