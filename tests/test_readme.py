@@ -13,7 +13,7 @@ pytest.importorskip("recbole")
 
 import recsae.pipeline.plan
 from helpers.runs import checkpoint, command, copy_of, recbole_run
-from recsae.cli import group
+from recsae.cli.entry import group
 from recsae.pipeline.plan import run_pipeline
 from recsae.report import read_report
 from recsae.run.record import RunConfig

@@ -1,4 +1,4 @@
-"""Commands that read a run: ``concepts`` and ``report``."""
+"""The command concepts: the dictionary of a run, its evidence, and what people correct."""
 
 from __future__ import annotations
 
@@ -130,16 +130,3 @@ def _show_case(case: dict[str, Any]) -> None:
     counts = f", label counts {case['label counts']}" if "label counts" in case else ""
     click.echo(f"  {case['activation']:.2f}, user {case['user']}{counts}:")
     click.echo(f"      {case['items']}  ->  {case['then']}")
-
-
-@click.command()
-@click.argument("folder", type=PATH)
-@click.option("--redact-users", is_flag=True, help="Call users user 1, user 2, ...")
-def report(folder: Path, redact_users: bool) -> None:
-    """Rebuild report.html, card.md and concepts.csv from report.json."""
-    from recsae.report import write_report
-    from recsae.run.record import RECORD, Run
-
-    click.echo(f"Report: {write_report(None, folder, redact_users=redact_users)}")
-    if (folder / RECORD).exists():
-        Run(folder).keep("report")  # so that `recsae run` does not undo the redaction

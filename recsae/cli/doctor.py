@@ -1,4 +1,4 @@
-"""What ``doctor`` shows: whether this installation works."""
+"""The command doctor: whether this installation works."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import platform
 import shutil
 import sys
 from pathlib import Path
+
+import click
+
+from recsae.cli.console import show_json, show_table
 
 
 def checks() -> list[dict[str, str]]:
@@ -67,3 +71,15 @@ def _parquet_works() -> None:
     buffer = io.BytesIO()
     pd.DataFrame({"x": [1]}).to_parquet(buffer)
     pd.read_parquet(buffer)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def doctor(as_json: bool) -> int:
+    """Check the installation; exit code 3 if something does not work."""
+    rows = checks()
+    if as_json:
+        show_json(rows)
+    else:
+        show_table(["check", "state", "seen"], [[r["check"], r["state"], r["seen"]] for r in rows])
+    return 3 if any(row["state"] == "fails" for row in rows) else 0

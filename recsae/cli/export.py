@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from recsae.cli.console import PATH, show_facts, show_json
-from recsae.cli.steer import asked_for
+from recsae.cli.steering_options import asked_for
 from recsae.core.errors import InvalidInput
 from recsae.steering.export.formats import FORMATS
 

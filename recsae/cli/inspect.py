@@ -1,4 +1,4 @@
-"""Commands about what is there before a run: ``inspect``, ``plugins`` and ``doctor``."""
+"""The command inspect: what a checkpoint is, before anything is run."""
 
 from __future__ import annotations
 
@@ -35,31 +35,3 @@ def inspect(
         ("site", "width", "states", "share of scores", "what it is"),
         [(s["name"], s["width"], states_of(s), s["share"], s["meaning"]) for s in sites],
     )
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def plugins(as_json: bool) -> None:
-    """The installed plug-ins, their versions and whether they work."""
-    from recsae.recommender.plugins import installed
-
-    rows = [state._asdict() for state in installed()]
-    rows = [{k: v for k, v in row.items() if k != "plugin"} for row in rows]
-    if as_json:
-        show_json(rows)
-    elif rows:
-        show_table(list(rows[0]), [list(row.values()) for row in rows])
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def doctor(as_json: bool) -> int:
-    """Check the installation; exit code 3 if something does not work."""
-    from recsae.cli.doctor import checks
-
-    rows = checks()
-    if as_json:
-        show_json(rows)
-    else:
-        show_table(["check", "state", "seen"], [[r["check"], r["state"], r["seen"]] for r in rows])
-    return 3 if any(row["state"] == "fails" for row in rows) else 0

@@ -1,4 +1,4 @@
-"""Commands that make a run: ``demo`` and ``run``."""
+"""The command run: from a checkpoint to a report."""
 
 from __future__ import annotations
 
@@ -13,30 +13,6 @@ from recsae.core.distributed import ALONE, Ranks
 
 if TYPE_CHECKING:
     from recsae.run.record import RunConfig
-
-
-@click.command()
-@click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
-@click.option("--seed", type=int, default=2020, show_default=True)
-def demo(out: Path, seed: int) -> None:
-    """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
-    from recsae.run.record import RunConfig
-
-    checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
-    _ranks().from_first(lambda: _demo_checkpoint(checkpoint, seed))
-    # a small dictionary for a small data set: each latent needs cases enough to be tested
-    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000, stability=2)
-    _run(config, out / "run", trust=True, device="cpu")
-
-
-def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
-    if not checkpoint.exists():
-        from recsae.recommender.plugins import get_plugin
-
-        click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
-        maker: Any = get_plugin("recbole")
-        maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
-    click.echo(f"Checkpoint: {checkpoint}")
 
 
 @click.command()
@@ -81,18 +57,19 @@ def run(
     from recsae.run.settings import read_settings
 
     config = read_settings(checkpoint, options, config_file)
-    _run(config, out, trust=trust, device=device)
+    make_run(config, out, trust=trust, device=device)
 
 
-def _ranks() -> Ranks:
+def ranks_of_command() -> Ranks:
     """The processes that share the run, if torchrun started several."""
     return click.get_current_context().obj or ALONE
 
 
-def _run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
+def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
+    """Do what is not done of the run in ``out`` and say what came of it."""
     from recsae.run.record import Run
 
-    page, ranks = out / "report.html", _ranks()
+    page, ranks = out / "report.html", ranks_of_command()
     known = (out / "run.json").exists
     if ranks.from_first(lambda: known() and Run(out, config).is_finished()):
         if ranks.is_first:

@@ -1,4 +1,4 @@
-"""The command that turns concepts: ``steer``."""
+"""The command steer: concepts turned, lists and metrics before and after."""
 
 from __future__ import annotations
 
@@ -8,25 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.console import PATH, show_facts, show_json, show_table
+from recsae.cli.steering_options import asked_for, for_cohort, for_users, workspace_of
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from recsae.run.workspace import Workspace
     from recsae.steering.files import Steering
     from recsae.steering.lists import OpenRun
 
 
 N_WRONG = 10
 EVERYWHERE = "The same at every held-out position that has a next item:"
-for_users = click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
-for_cohort = click.option(
-    "--cohort",
-    metavar="RULE",
-    help="Only for users that a rule chooses: 'concept:Horror>0.1' or 'item:Alien'.",
-)
 
 
 @click.command()
@@ -137,58 +128,6 @@ def _show(found: dict[str, Any], carried: dict[str, Any]) -> None:
         if table:
             click.echo(f"\n{title}" if title else "")
             show_table(list(table[0]), [list(row.values()) for row in table])
-
-
-def workspace_of(opened: OpenRun) -> Workspace:
-    """States, activations and scores of an opened run."""
-    from recsae.run.record import Run
-    from recsae.run.workspace import Workspace
-
-    return Workspace(Run(opened.folder), opened.recommender, None)
-
-
-def asked_for(
-    opened: OpenRun,
-    settings: tuple[str, ...],
-    files: tuple[str, ...],
-    users: str | None,
-    cohort: str | None,
-) -> Steering:
-    """Steering files, then settings; for the users given, or those of the files."""
-    from recsae.steering.files import Steering, composed, load_steering, place
-
-    parts = [load_steering(opened.folder, place(opened.folder, name)) for name in files]
-    for_some = users or cohort
-    if for_some:
-        parts = [Steering(part.interventions) for part in parts]
-    kept = composed(parts)
-    steering = kept._replace(interventions=kept.interventions + opened.interventions(settings))
-    if not for_some:
-        return steering
-    rows, words = chosen_users(opened, users, cohort)
-    return steering._replace(users=external_ids(opened, rows), cohort=words)
-
-
-def chosen_users(
-    opened: OpenRun, users: str | None, cohort: str | None
-) -> tuple[NDArray[np.int64], str]:
-    """Rows of the users of a list or a rule, and how they were chosen."""
-    from recsae.explore.cohorts import Profiler, listed_users
-
-    sequences = opened.recommender.sequences()
-    if users:
-        rows, words = listed_users(users, sequences), "a list of users"
-    else:
-        rows, _ = Profiler(opened, opened.folder).cohort(cohort or "")
-        words = str(cohort)
-    if not len(rows):
-        raise InvalidInput(f"The cohort {cohort!r} has no users.")
-    return rows, words
-
-
-def external_ids(opened: OpenRun, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    """Ids of users as people know them."""
-    return tuple(str(user) for user in opened.recommender.sequences().users[rows])
 
 
 def _carried_over(

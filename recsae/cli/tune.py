@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.console import PATH, show_facts, show_json, show_table
-from recsae.cli.steer import chosen_users, external_ids, for_cohort, for_users, workspace_of
+from recsae.cli.steering_options import (
+    chosen_users,
+    external_ids,
+    for_cohort,
+    for_users,
+    workspace_of,
+)
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:

@@ -733,7 +733,7 @@ def test_the_demo_trains_once_and_goes_the_way_of_any_checkpoint(
         path.write_bytes(b"weights")
 
     monkeypatch.setattr("recsae_recbole.RecBolePlugin.demo_checkpoint", train)
-    monkeypatch.setattr("recsae.cli.run._run", lambda *given, **how: ran.append((*given, how)))
+    monkeypatch.setattr("recsae.cli.demo.make_run", lambda *given, **how: ran.append((*given, how)))
     for _ in range(2):
         code, out, err = recsae_says("demo", "--out", tmp_path / "demo", "--seed", 5)
         assert code == 0

@@ -97,7 +97,7 @@ def test_this_packages_own_plugins_are_entry_points_like_any_other():
 
 
 def test_states(plugins):
-    plugins(zebra="test_plugin:toy", ape="test_plugin:Toy", bear="test_plugin:Unusable")
+    plugins(zebra=f"{__name__}:toy", ape=f"{__name__}:Toy", bear=f"{__name__}:Unusable")
     ape, bear, zebra = installed()  # in the order of their names
     assert (ape.name, ape.state) == ("ape", "ready (toybox 1.2)")
     assert isinstance(ape.plugin, Toy)  # a class is made an object
@@ -110,21 +110,21 @@ def test_states(plugins):
     ("value", "words"),
     [
         ("no_such_module:thing", "broken: ModuleNotFoundError: No module named 'no_such_module'"),
-        ("test_plugin:gone", "broken: AttributeError: "),
+        (f"{__name__}:gone", "broken: AttributeError: "),
         ("broken_at_import:thing", "broken: ZeroDivisionError: "),
         ("exits_at_import:thing", "broken: SystemExit: no licence"),
         ("not:::python", "broken: AttributeError: "),
-        ("test_plugin:NotMade", "broken: KeyError: 'toy'"),
-        ("test_plugin:Half", "broken: test_plugin:Half has no recognises, versions"),
-        ("test_plugin:pytest", "broken: test_plugin:pytest has no name, recognises, open, vers"),
-        ("test_plugin:Raising", "broken: recognises() raised RuntimeError: not again"),
+        (f"{__name__}:NotMade", "broken: KeyError: 'toy'"),
+        (f"{__name__}:Half", f"broken: {__name__}:Half has no recognises, versions"),
+        (f"{__name__}:pytest", f"broken: {__name__}:pytest has no name, recognises, open, vers"),
+        (f"{__name__}:Raising", "broken: recognises() raised RuntimeError: not again"),
     ],
 )
 def test_broken_plugin_is_listed_and_not_raised(plugins, monkeypatch, tmp_path, value, words):
     (tmp_path / "broken_at_import.py").write_text("1 / 0")
     (tmp_path / "exits_at_import.py").write_text("raise SystemExit('no licence')")
     monkeypatch.syspath_prepend(tmp_path)
-    plugins(bad=value, good="test_plugin:toy")
+    plugins(bad=value, good=f"{__name__}:toy")
     bad, good = installed()
     assert bad.state.startswith(words)
     assert "\n" not in bad.state
@@ -136,12 +136,12 @@ def test_broken_plugin_is_listed_and_not_raised(plugins, monkeypatch, tmp_path, 
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("test_plugin:Exiting", "cannot work here: SystemExit: a newer toybox is needed"),
-        ("test_plugin:Nonsense", "cannot work here: ValueError: "),
+        (f"{__name__}:Exiting", "cannot work here: SystemExit: a newer toybox is needed"),
+        (f"{__name__}:Nonsense", "cannot work here: ValueError: "),
     ],
 )
 def test_plugin_whose_versions_fail_cannot_work_here(plugins, caplog, value, words):
-    plugins(odd=value, toy="test_plugin:toy")
+    plugins(odd=value, toy=f"{__name__}:toy")
     assert installed()[0].state.startswith(words)
     assert load_recommender(7)[0] == 7
     assert caplog.records == []  # such as RecBole's where there is no RecBole: nothing is broken
@@ -152,13 +152,13 @@ def test_keyboard_interrupt_is_nobodys_fault(plugins, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Toy, "versions", stop)
-    plugins(toy="test_plugin:toy")
+    plugins(toy=f"{__name__}:toy")
     with pytest.raises(KeyboardInterrupt):
         installed()
 
 
 def test_broken_plugin_is_warned_of_once(plugins, caplog):
-    plugins(absent="no_such_module:thing", later="test_plugin:RaisingLater", toy="test_plugin:toy")
+    plugins(absent="no_such_module:thing", later=f"{__name__}:RaisingLater", toy=f"{__name__}:toy")
     plugin._warn.cache_clear()
     for _ in range(2):
         assert load_recommender(7)[0] == 7
@@ -169,7 +169,7 @@ def test_broken_plugin_is_warned_of_once(plugins, caplog):
 
 
 def test_get_plugin(plugins):
-    plugins(toy="test_plugin:toy", bad="no_such_module:thing")
+    plugins(toy=f"{__name__}:toy", bad="no_such_module:thing")
     assert get_plugin("toy") is toy
     with pytest.raises(InvalidInput, match=r"'toi'.* Did you mean 'toy'"):
         get_plugin("toi")
@@ -178,7 +178,7 @@ def test_get_plugin(plugins):
 
 
 def test_options_reach_the_plugin(plugins, tmp_path):
-    plugins(toy="test_plugin:toy")
+    plugins(toy=f"{__name__}:toy")
     path = tmp_path / "x.pth"
     path.write_bytes(b"toy and more")
     source, options = load_recommender(str(path), trust=True, items="items.csv", device="cuda")
@@ -194,13 +194,13 @@ def test_options_reach_the_plugin(plugins, tmp_path):
 
 
 def test_nothing_is_trusted_unless_asked(plugins):
-    plugins(toy="test_plugin:toy")
+    plugins(toy=f"{__name__}:toy")
     assert load_recommender(7)[1]["trust"] is False
 
 
 @pytest.mark.parametrize(("name", "words"), [("none.pth", "does not exist"), ("", "is a folder")])
 def test_path_that_is_no_file(plugins, tmp_path, name, words):
-    plugins(toy="test_plugin:toy")
+    plugins(toy=f"{__name__}:toy")
     with pytest.raises(CannotOpenModel, match=words):
         load_recommender(tmp_path / name)
 
@@ -214,7 +214,7 @@ def test_path_that_is_no_file(plugins, tmp_path, name, words):
     ],
 )
 def test_file_that_nobody_recognises_is_described(plugins, tmp_path, content, words):
-    plugins(toy="test_plugin:toy", bad="no_such_module:thing")
+    plugins(toy=f"{__name__}:toy", bad="no_such_module:thing")
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     with pytest.raises(CannotOpenModel, match=rf"recognises .*x\.pth \({words}\)") as caught:
@@ -230,7 +230,7 @@ def test_object_that_nobody_recognises(plugins):
 
 
 def test_plugin_that_fails_to_look_is_passed_over_and_named(plugins):
-    plugins(raising="test_plugin:RaisingLater", toy="test_plugin:toy")
+    plugins(raising=f"{__name__}:RaisingLater", toy=f"{__name__}:toy")
     assert load_recommender(7)[0] == 7
     with pytest.raises(CannotOpenModel, match=r"raising \(broken: recognises\(\) raised Runtime"):
         load_recommender(8)

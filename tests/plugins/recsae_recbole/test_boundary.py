@@ -84,9 +84,9 @@ def test_opening_changes_nothing(outside, number, capfd, caplog):
 def test_nor_does_the_first_import(outside, number, tmp_path):
     """In a new process, where RecBole's modules have yet to be imported."""
     script = (
-        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), *sys.path]!r}\n"
         "from pathlib import Path\n"
-        "import test_recbole_boundary as test\n"
+        "import test_boundary as test\n"
         "before = test.everything()\n"
         "assert 'recbole.config' not in sys.modules\n"
         f"test.open_checkpoint(Path({str(outside[number])!r}), trust=True).evaluation('test')\n"

@@ -13,7 +13,7 @@ pytest.importorskip("recbole")
 import recsae
 from helpers.recbole_kit import other_weights, small_checkpoint
 from helpers.recbole_toys import PairToy, Toy, sequences
-from recsae.cli import group
+from recsae.cli.entry import group
 from recsae.core.errors import CannotOpenModel
 from recsae.testing import check_recommender
 from recsae_recbole.boundary import recbole_boundary

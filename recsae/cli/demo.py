@@ -1,0 +1,38 @@
+"""The command demo: a small model on the data that RecBole ships, and everything on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recsae.cli.console import PATH, progress_bar
+from recsae.cli.run import make_run, ranks_of_command
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
+@click.option("--seed", type=int, default=2020, show_default=True)
+def demo(out: Path, seed: int) -> None:
+    """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
+    from recsae.run.record import RunConfig
+
+    checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
+    ranks_of_command().from_first(lambda: _demo_checkpoint(checkpoint, seed))
+    # a small dictionary for a small data set: each latent needs cases enough to be tested
+    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000, stability=2)
+    make_run(config, out / "run", trust=True, device="cpu")
+
+
+def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
+    if not checkpoint.exists():
+        from recsae.recommender.plugins import get_plugin
+
+        click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
+        maker: Any = get_plugin("recbole")
+        maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
+    click.echo(f"Checkpoint: {checkpoint}")
