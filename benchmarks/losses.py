@@ -61,16 +61,14 @@ class OfScores(Squared):
 @click.option("--samples", default=2_000_000, show_default=True, help="States trained on.")
 def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     """Train with each loss, measure on held-out users."""
-    from recsae.evaluation.named_share import score_metric
+    from recsae.evaluation.explained import score_metric
     from recsae.evaluation.reconstruction import heldout_accuracy
-    from recsae.run.record import Run
-    from recsae.run.workspace import Workspace
+    from recsae.run.open import open_run
     from recsae.sae.config import make_config
     from recsae.sae.quality import quality
-    from recsae.steering.lists import open_run
 
     for run in runs:
-        work = Workspace(Run(run), open_run(run).recommender, None)
+        work = open_run(run)
         if work.head is None:
             raise click.ClickException(f"{run}: the scores are not linear in the states.")
         store, recommendable = work.construction_store, work.recommender.catalog.recommendable

@@ -23,7 +23,7 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     from recsae import load_recommender
     from recsae.core.files import read_json
     from recsae.pipeline.plan import run_pipeline
-    from recsae.run.record import RunConfig
+    from recsae.run.config import RunConfig
 
     path = folder / f"{name}.pth"
     recommender = load_recommender(path, trust=True)
@@ -66,9 +66,9 @@ def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
     """Turn the most often active verified latent off: does that do what it says, and no more?"""
     import torch
 
+    from recsae.concepts.status import VERIFIED
     from recsae.core import columns as C
     from recsae.core.files import read_parquet
-    from recsae.evaluation.scoring import VERIFIED
     from recsae.recommender.evaluation import evaluation_cases, restrict, top_lists
     from recsae.recommender.sequences import split_users
     from recsae.sae.editing import Intervention

@@ -22,22 +22,19 @@ import numpy as np
 @click.option("--limit", default=20, show_default=True, help="Most frequent values.")
 def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     """Tune towards each value, print as it goes."""
-    from recsae.run.record import Run
-    from recsae.run.workspace import Workspace
-    from recsae.steering.lists import open_run
+    from recsae.run.open import open_run
     from recsae.steering.tuning.goals import goal_of
     from recsae.steering.tuning.tune import tune
 
-    opened = open_run(run)
-    work = Workspace(Run(run), opened.recommender, None)
-    names = _goals(opened, attribute, limit)
+    work = open_run(run)
+    names = _goals(work, attribute, limit)
     click.echo("| more of | share | after | times | NDCG@10 kept | seconds |")
     click.echo("|---|---:|---:|---|---|---:|")
     areas: dict[str, dict[str, float]] = {}
     ratios, moved = [], {}
     for name in names:
         started = time.perf_counter()
-        found = tune(opened, work, goal_of(opened, (name,), ()), loss).found
+        found = tune(work, goal_of(work, (name,), ()), loss).found
         areas[name] = {row["way"]: row["area"] for row in found["ways"]}
         moved[name] = {row["way"]: row["others move"] for row in found["ways"]}
         ratios.append(found["after"] / found["before"])
@@ -49,17 +46,17 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
         )
     click.echo(f"\nMean of the shares' multiples: {np.mean(ratios):.2f}\n")
     _print_areas(areas, moved)
-    _print_popularity(opened, work)
-    _print_unlearning(opened, work, names[len(names) // 2])
+    _print_popularity(work)
+    _print_unlearning(work, names[len(names) // 2])
 
 
-def _print_popularity(opened: Any, work: Any) -> None:
+def _print_popularity(work: Any) -> None:
     from recsae.steering.tuning.popularity import popularity_goal, popularity_of
     from recsae.steering.tuning.tune import tune
 
     counts = popularity_of(work.construction)
-    goal = popularity_goal(counts, opened.recommender.catalog.recommendable, more=False)
-    found = tune(opened, work, goal, 0.02).found
+    goal = popularity_goal(counts, work.recommender.catalog.recommendable, more=False)
+    found = tune(work, goal, 0.02).found
     click.echo(f"\nLess popular items, NDCG@10 kept {_interval(found['NDCG@10 kept'], 4)}:\n")
     _print_rows(found["popularity"])
     click.echo("\nAt other losses:\n")
@@ -68,11 +65,11 @@ def _print_popularity(opened: Any, work: Any) -> None:
     _print_rows([{k: v for k, v in row.items() if k != "curve"} for row in found["ways"]])
 
 
-def _print_unlearning(opened: Any, work: Any, name: str) -> None:
+def _print_unlearning(work: Any, name: str) -> None:
     from recsae.steering.tuning.goals import goal_of
     from recsae.steering.tuning.tune import tune
 
-    found = tune(opened, work, goal_of(opened, (), (), (name,)), 0.05).found
+    found = tune(work, goal_of(work, (), (), (name,)), 0.05).found
     click.echo(f"\nNever {name}, what still leaks (NDCG@10 without those who go on to it):\n")
     _print_rows(found["strengths"])
     click.echo("\nOther ways, share at a loss of at most:\n")
@@ -93,12 +90,12 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _goals(opened: Any, attribute: str | None, limit: int) -> list[str]:
+def _goals(work: Any, attribute: str | None, limit: int) -> list[str]:
     from recsae.concepts.attributes.values import own_columns
 
-    names = opened.attributes.names
-    n_items = np.asarray((opened.attributes.matrix > 0).sum(0)).ravel()
-    plain = own_columns(opened.attributes)
+    names = work.attributes.names
+    n_items = np.asarray((work.attributes.matrix > 0).sum(0)).ravel()
+    plain = own_columns(work.attributes)
     if attribute is None:
         attribute = names[max(plain, key=lambda i: n_items[i])][0]
     mine = [i for i in plain if names[i][0] == attribute]

@@ -21,9 +21,10 @@ from recsae.concepts.attributes.table import SITES
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.labeler import AttributeLabeler
+from recsae.concepts.status import UNTESTED, VERIFIED
 from recsae.core import columns as C
 from recsae.evaluation.named_share import SIZES, named_share
-from recsae.evaluation.scoring import UNTESTED, VERIFIED, score_concepts
+from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.sequences import split_users
 from recsae.sae.baselines import LinearCode, random_directions
 from recsae.sae.codes import sparse_code

@@ -104,12 +104,10 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
 def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Iterator[str]:
     """One row for each kind of SAE and each baseline."""
     from recsae.evaluation.attribute_auc import attribute_table
-    from recsae.run.record import Run
-    from recsae.run.workspace import Workspace
+    from recsae.run.open import open_run
     from recsae.sae.baselines import BASELINES
-    from recsae.steering.lists import open_run
 
-    work = Workspace(Run(folder), open_run(folder).recommender, None)
+    work = open_run(folder)
     base = work.sae.config.model_copy(update={"n_samples": samples, "seed": 0})
     described = work.recommender.describe()
     yield (
@@ -170,7 +168,8 @@ def _trained(work: Workspace, config: SAEConfig) -> tuple[SAE, dict[str, Any]]:
 def _concepts(work: Workspace, codes: Codes) -> dict[str, Any]:
     """What concepts a code has, labelled and tested as in a run."""
     from recsae.concepts.dictionary import build_concepts
-    from recsae.evaluation.scoring import distinct, score_concepts
+    from recsae.concepts.status import distinct
+    from recsae.evaluation.scoring import score_concepts
     from recsae.pipeline.stages.scoring import share_on_halves
 
     dictionary = build_concepts(codes.construction, work.construction, work.labeler)

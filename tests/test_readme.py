@@ -16,7 +16,7 @@ from helpers.runs import checkpoint, command, copy_of, recbole_run
 from recsae.cli.entry import group
 from recsae.pipeline.plan import run_pipeline
 from recsae.report import read_report
-from recsae.run.record import RunConfig
+from recsae.run.config import RunConfig
 from recsae.testing import PlantedRecommender
 
 ROOT = Path(__file__).parent.parent

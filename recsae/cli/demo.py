@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=2020, show_default=True)
 def demo(out: Path, seed: int) -> None:
     """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
-    from recsae.run.record import RunConfig
+    from recsae.run.config import RunConfig
 
     checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
     ranks_of_command().from_first(lambda: _demo_checkpoint(checkpoint, seed))

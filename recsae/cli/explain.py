@@ -63,27 +63,27 @@ def explain(
 ) -> None:
     """Say why an item stands where it stands in a list: which concepts, from which history."""
     from recsae.attribution import explain as explanation
+    from recsae.run.open import ask, open_run
     from recsae.run.tables import load_run
-    from recsae.steering.lists import ask, open_run
 
     if (user is None) == (sequence is None):
         raise InvalidInput("Give one of --user and --sequence.")
-    opened = open_run(folder, device)
-    catalog = opened.recommender.catalog
-    asked = ask(opened.recommender, user, sequence, mask_seen=mask_seen)
+    work = open_run(folder, device)
+    catalog = work.recommender.catalog
+    asked = ask(work.recommender, user, sequence, mask_seen=mask_seen)
     found = explanation.explain(
-        opened.recommender,
-        opened.sae,
+        work.recommender,
+        work.sae,
         asked.batch,
         None if item is None else catalog.internal(item),
-        site=opened.site,
+        site=work.site,
         seen=asked.seen,
         latents=latents,
         method=method,
         baseline=baseline,
     )
     facts = {
-        "per_user": opened.recommender.sites()[0].per_user,
+        "per_user": work.recommender.sites()[0].per_user,
         "n_known": len(asked.history),
         "baseline": baseline,
         **_facts(found, catalog, load_run(folder).concepts),

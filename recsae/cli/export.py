@@ -36,13 +36,13 @@ def export(
     as_json: bool,
 ) -> None:
     """Write the steered model for serving: weights, a loader without recsae, and a recipe."""
+    from recsae.run.open import open_run
     from recsae.steering.export.write import export as write
-    from recsae.steering.lists import open_run
 
     if not (settings or files):
         raise InvalidInput("Nothing is turned: give --with or --set.")
-    opened = open_run(folder, device)
-    found = write(opened, asked_for(opened, settings, files, None, None), out, formats)
+    work = open_run(folder, device)
+    found = write(work, asked_for(work, settings, files, None, None), out, formats)
     if as_json:
         show_json(found)
     else:

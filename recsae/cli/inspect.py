@@ -22,7 +22,7 @@ def inspect(
     from recsae.recommender.plugins import load_recommender
 
     recommender = load_recommender(checkpoint, trust=trust, data_path=data_path, items=items)
-    from recsae.explore.concept_facts import inspection, states_of
+    from recsae.run.preview import inspection, states_of
 
     facts = inspection(recommender)
     if as_json:

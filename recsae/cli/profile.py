@@ -59,9 +59,9 @@ def profile(
     if len(chosen) != 1:
         raise InvalidInput("Give one of --item, --user, --users and --cohort.")
     from recsae.explore.cohorts import Profiler
-    from recsae.steering.lists import open_run
+    from recsae.run.open import open_run
 
-    profiler = Profiler(open_run(folder, device), folder, each_latent=latents)
+    profiler = Profiler(open_run(folder, device), each_latent=latents)
     ((kind, value),) = chosen.items()
     found = {"item": _item, "user": _user, "users": _users, "cohort": _cohort}[kind](
         profiler, value
@@ -75,7 +75,7 @@ def profile(
 def _item(profiler: Profiler, text: str) -> dict[str, Any]:
     from recsae.explore.cohorts import records
 
-    catalog = profiler.opened.recommender.catalog
+    catalog = profiler.work.recommender.catalog
     item = catalog.internal(text)
     after, promoted = profiler.after_item(item), profiler.promoting(item)
     best = None if promoted is None else promoted[promoted["adds"] > 0].head(N_LATENTS)

@@ -14,9 +14,11 @@ from recsae.cli.console import PATH
 @click.option("--redact-users", is_flag=True, help="Call users user 1, user 2, ...")
 def report(folder: Path, redact_users: bool) -> None:
     """Rebuild report.html, card.md and concepts.csv from report.json."""
+    from recsae.concepts.corrections import remember
     from recsae.report import write_report
     from recsae.run.record import RECORD, Run
 
+    remember(folder)
     click.echo(f"Report: {write_report(None, folder, redact_users=redact_users)}")
     if (folder / RECORD).exists():
         Run(folder).keep("report")  # so that `recsae run` does not undo the redaction

@@ -12,7 +12,7 @@ from recsae.cli.console import PATH, progress_bar
 from recsae.core.distributed import ALONE, Ranks
 
 if TYPE_CHECKING:
-    from recsae.run.record import RunConfig
+    from recsae.run.config import RunConfig
 
 
 @click.command()

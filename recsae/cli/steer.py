@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.console import PATH, show_facts, show_json, show_table
-from recsae.cli.steering_options import asked_for, for_cohort, for_users, workspace_of
+from recsae.cli.steering_options import asked_for, for_cohort, for_users
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from recsae.run.workspace import Workspace
     from recsae.steering.files import Steering
-    from recsae.steering.lists import OpenRun
 
 
 N_WRONG = 10
@@ -78,9 +78,10 @@ def steer(
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
+    from recsae.run.open import open_run
     from recsae.steering.effects import metrics_before_after
     from recsae.steering.files import place, save_steering
-    from recsae.steering.lists import lists_before_after, open_run
+    from recsae.steering.lists import lists_before_after
 
     if listing:
         _list(folder, as_json)
@@ -96,15 +97,15 @@ def steer(
         raise InvalidInput("Give one of --user, --sequence and --all.")
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
-    opened = open_run(folder, device)
-    steering = asked_for(opened, settings, files, users, cohort)
+    work = open_run(folder, device)
+    steering = asked_for(work, settings, files, users, cohort)
     carried: dict[str, Any] = {}
     if migrate and old:
         steering, carried = _carried_over(folder, old, migrate, steering)
     found = (
-        lists_before_after(opened, steering, user, sequence, mask_seen=mask_seen)
+        lists_before_after(work, steering, user, sequence, mask_seen=mask_seen)
         if user or sequence
-        else metrics_before_after(opened, workspace_of(opened), steering)
+        else metrics_before_after(work, steering)
     )
     if save:
         path = place(folder, save)
@@ -150,10 +151,10 @@ def _carried_over(
     return whom._replace(interventions=both), told
 
 
-def _check(opened: OpenRun, as_json: bool) -> None:
+def _check(work: Workspace, as_json: bool) -> None:
     from recsae.steering.label_check import WAYS, predictability
 
-    found = predictability(workspace_of(opened))
+    found = predictability(work)
     if as_json:
         show_json(found)
         return

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from recsae.run.workspace import Workspace
     from recsae.steering.files import Steering
-    from recsae.steering.lists import OpenRun
 
 
 for_users = click.option("--users", help="Only for these users: a file of ids, or U1,U2,...")
@@ -27,16 +26,8 @@ for_cohort = click.option(
 )
 
 
-def workspace_of(opened: OpenRun) -> Workspace:
-    """States, activations and scores of an opened run."""
-    from recsae.run.record import Run
-    from recsae.run.workspace import Workspace
-
-    return Workspace(Run(opened.folder), opened.recommender, None)
-
-
 def asked_for(
-    opened: OpenRun,
+    work: Workspace,
     settings: tuple[str, ...],
     files: tuple[str, ...],
     users: str | None,
@@ -44,36 +35,37 @@ def asked_for(
 ) -> Steering:
     """Steering files, then settings; for the users given, or those of the files."""
     from recsae.steering.files import Steering, composed, load_steering, place
+    from recsae.steering.parse import read_interventions
 
-    parts = [load_steering(opened.folder, place(opened.folder, name)) for name in files]
+    parts = [load_steering(work.folder, place(work.folder, name)) for name in files]
     for_some = users or cohort
     if for_some:
         parts = [Steering(part.interventions) for part in parts]
     kept = composed(parts)
-    steering = kept._replace(interventions=kept.interventions + opened.interventions(settings))
+    steering = kept._replace(interventions=kept.interventions + read_interventions(work, settings))
     if not for_some:
         return steering
-    rows, words = chosen_users(opened, users, cohort)
-    return steering._replace(users=external_ids(opened, rows), cohort=words)
+    rows, words = chosen_users(work, users, cohort)
+    return steering._replace(users=external_ids(work, rows), cohort=words)
 
 
 def chosen_users(
-    opened: OpenRun, users: str | None, cohort: str | None
+    work: Workspace, users: str | None, cohort: str | None
 ) -> tuple[NDArray[np.int64], str]:
     """Rows of the users of a list or a rule, and how they were chosen."""
     from recsae.explore.cohorts import Profiler, listed_users
 
-    sequences = opened.recommender.sequences()
+    sequences = work.recommender.sequences()
     if users:
         rows, words = listed_users(users, sequences), "a list of users"
     else:
-        rows, _ = Profiler(opened, opened.folder).cohort(cohort or "")
+        rows, _ = Profiler(work).cohort(cohort or "")
         words = str(cohort)
     if not len(rows):
         raise InvalidInput(f"The cohort {cohort!r} has no users.")
     return rows, words
 
 
-def external_ids(opened: OpenRun, rows: NDArray[np.int64]) -> tuple[str, ...]:
+def external_ids(work: Workspace, rows: NDArray[np.int64]) -> tuple[str, ...]:
     """Ids of users as people know them."""
-    return tuple(str(user) for user in opened.recommender.sequences().users[rows])
+    return tuple(str(user) for user in work.recommender.sequences().users[rows])

@@ -13,13 +13,11 @@ from recsae.cli.steering_options import (
     external_ids,
     for_cohort,
     for_users,
-    workspace_of,
 )
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
-    from recsae.steering.lists import OpenRun
     from recsae.steering.tuning.goals import Goal
 
 
@@ -106,22 +104,19 @@ def tune(
     loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
     steering through the reconstruction.
     """
+    from recsae.run.open import open_run
     from recsae.steering.files import place, save_steering
-    from recsae.steering.lists import open_run
     from recsae.steering.tuning.tune import tune as reach
 
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
-    opened = open_run(folder, device)
-    work = workspace_of(opened)
-    goal = _goal(opened, work, more, less, never, popularity)
-    rows, words = chosen_users(opened, users, cohort) if users or cohort else (None, None)
-    tuned = reach(
-        opened, work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
-    )
+    work = open_run(folder, device)
+    goal = _goal(work, more, less, never, popularity)
+    rows, words = chosen_users(work, users, cohort) if users or cohort else (None, None)
+    tuned = reach(work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick)
     if save:
         path = place(folder, save)
-        ids = None if rows is None else external_ids(opened, rows)
+        ids = None if rows is None else external_ids(work, rows)
         save_steering(tuned.steering._replace(users=ids, cohort=words), folder, path)
         tuned.found["saved"] = str(path)
     if as_json:
@@ -131,7 +126,6 @@ def tune(
 
 
 def _goal(
-    opened: OpenRun,
     work: Workspace,
     more: tuple[str, ...],
     less: tuple[str, ...],
@@ -142,11 +136,11 @@ def _goal(
     from recsae.steering.tuning.popularity import popularity_goal, popularity_of
 
     if popularity is None:
-        return goal_of(opened, more, less, never)
+        return goal_of(work, more, less, never)
     if more or less or never:
         raise InvalidInput("Give --popularity, or --more and --less, or --never.")
     counts = popularity_of(work.construction)
-    real = opened.recommender.catalog.recommendable
+    real = work.recommender.catalog.recommendable
     return popularity_goal(counts, real, more=popularity == "+")
 
 

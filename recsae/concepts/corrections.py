@@ -220,7 +220,7 @@ def names(folder: Path) -> dict[int, Entry]:
         return {}
     return {
         p.latent: Entry(p.latent, p.entry.correction, p.entry.text.strip())
-        for p in remember(folder)
+        for p in place(folder)
         if p.latent is not None
     }
 
@@ -235,8 +235,8 @@ def shown_name(entry: Entry) -> str:
     return f"latent {entry.latent} (rejected)" if entry.correction == REJECTED else entry.text
 
 
-def apply(dictionary: ConceptDictionary, folder: Path) -> ConceptDictionary:
-    """The dictionary with the names that people gave.
+def corrected(dictionary: ConceptDictionary, folder: Path) -> ConceptDictionary:
+    """The dictionary with the names that people gave in the file of a run; nothing is written.
 
     Columns are added to the table: ``correction`` (renamed, merged, rejected, or empty) and
     ``tested_as``, the name under which its label was tested. A rejected concept is called by its

@@ -14,14 +14,15 @@ from recsae.concepts.corrections import (
     RENAMED,
     Entry,
     Placed,
+    corrected,
     keep,
     remember,
 )
 from recsae.concepts.dictionary import ConceptDictionary
+from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_parquet, write_atomically
-from recsae.evaluation.scoring import VERIFIED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +117,7 @@ def _text(folder: Path, entries: list[Entry], lost: list[str]) -> str:
 
 
 def _verified_lines(folder: Path) -> list[str]:
-    table = ConceptDictionary.load(folder, corrected=False).table
+    table = ConceptDictionary.load(folder).table
     table = table.merge(read_parquet(folder / "scores.parquet"), on=C.LATENT)
     best = table[table[C.STATUS] == VERIFIED].sort_values(C.CI_LOW, ascending=False)
     width = max((len(_quoted(name)) for name in best[C.NAME]), default=0)
@@ -146,8 +147,8 @@ def changes(folder: Path) -> list[dict[str, Any]]:
         The file is wrong.
     """
     placed = remember(folder)
-    table = ConceptDictionary.load(folder, corrected=False).table.set_index(C.LATENT)
-    shown = ConceptDictionary.load(folder).table
+    table = ConceptDictionary.load(folder).table.set_index(C.LATENT)
+    shown = corrected(ConceptDictionary.load(folder), folder).table
     status = read_parquet(folder / "scores.parquet").set_index(C.LATENT)[C.STATUS]
     rows = []
     for found in placed:

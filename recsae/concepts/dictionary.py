@@ -48,14 +48,14 @@ class ConceptDictionary:
         write_parquet(folder / "examples.parquet", self.examples)
 
     @classmethod
-    def load(cls, folder: Path, *, corrected: bool = True) -> ConceptDictionary:
-        """Read what ``save`` wrote, with the names that people gave unless told otherwise."""
-        from recsae.concepts.corrections import apply
+    def load(cls, folder: Path) -> ConceptDictionary:
+        """Read what ``save`` wrote: the concepts as they were tested.
 
-        read = cls(
+        The names that people gave are put on by :func:`recsae.concepts.corrections.corrected`.
+        """
+        return cls(
             read_parquet(folder / "concepts.parquet"), read_parquet(folder / "examples.parquet")
         )
-        return apply(read, folder) if corrected else read
 
     def find(self, concept: str, among: NDArray[np.int64] | None = None) -> list[int]:
         """Latents of a concept given by its name, or by the number of its latent.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import scipy.sparse
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.history import LENGTH, REPEAT
-from recsae.concepts.attributes.probes import clustered_aucs, discriminants, logistic_probes
-from recsae.concepts.attributes.table import ERA, HALF, PERIOD, TERM, ItemAttributes
+from recsae.concepts.attributes.probes import clustered_aucs, logistic_probes
+from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.attributes.tasks import MAX_CASES, attribute_tasks, task_truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,60 +20,6 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.sae.codes import Codes
-
-# an attribute is "there" at a site when at least so many of its items have it
-TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}
-MAX_CASES = 30_000
-MAX_ATTRIBUTES = 60
-MIN_CASES = 50
-NOT_ASKED = (TERM, FANS, ERA, HALF, PERIOD, REPEAT, LENGTH)
-
-
-class Task(NamedTuple):
-    """One attribute at one site, as a yes or no for every case."""
-
-    column: int  # value of the ItemAttributes
-    site: str
-
-
-def attribute_tasks(
-    attributes: ItemAttributes,
-    cases: Cases,
-    limit: int | None = MAX_ATTRIBUTES,
-    skip: tuple[str, ...] = NOT_ASKED,
-) -> list[Task]:
-    """The attributes to ask for, each at the site where the state knows it best.
-
-    Chosen on construction cases: a closed-form linear probe is fitted on the first half of the
-    users and judged on the second. ``skip`` names attributes that are not asked for, title terms
-    and communities by default; of the values the ``limit`` most frequent are kept.
-    """
-    cases = cases.take(spread(len(cases), MAX_CASES))
-    fit = cases.user < cases.n_users // 2
-    states = cases.states.astype(np.float64)
-    best: dict[int, tuple[float, str, float]] = {}
-    for site in TARGETS:
-        truth = _truth(attributes, cases, site)
-        usable = (truth[fit].sum(0) >= MIN_CASES) & (truth[~fit].sum(0) >= MIN_CASES)
-        usable &= ((~truth[fit]).sum(0) >= MIN_CASES) & ((~truth[~fit]).sum(0) >= MIN_CASES)
-        usable &= np.array([name[0] not in skip for name in attributes.names], dtype=bool)
-        columns = np.flatnonzero(usable)
-        if not len(columns):
-            continue
-        directions = discriminants(cases.states[fit], truth[fit][:, columns])
-        aucs = _aucs_of_values(states[~fit] @ directions.T, truth[~fit][:, columns])
-        for column, auc in zip(columns.tolist(), aucs.tolist(), strict=True):
-            if auc > best.get(column, (0.0,))[0]:
-                best[column] = (auc, site, float(truth[:, column].mean()))
-    frequent = sorted(best, key=lambda c: (-best[c][2], c))[:limit]
-    return [Task(column, best[column][1]) for column in sorted(frequent)]
-
-
-def task_truth(attributes: ItemAttributes, tasks: list[Task], cases: Cases) -> NDArray[np.bool_]:
-    """``(n, n_tasks)`` the answers."""
-    by_site = {site: _truth(attributes, cases, site) for site in {t.site for t in tasks}}
-    columns = [by_site[task.site][:, task.column] for task in tasks]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(cases), 0), dtype=bool)
 
 
 def best_unit_aucs(
@@ -150,19 +95,3 @@ def attribute_table(
             table["best_latent"] = best
     table["auc_supervised"] = supervised_aucs(known.states, truth, test.states, test_truth)
     return table
-
-
-def _truth(attributes: ItemAttributes, cases: Cases, site: str) -> NDArray[np.bool_]:
-    return np.asarray(attributes.counts(cases, site).toarray() >= TARGETS[site])
-
-
-def _aucs_of_values(values: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """ROC-AUC per column of dense values, ties broken by order."""
-    n = len(values)
-    ranks = np.empty_like(values)
-    order = values.argsort(0, kind="stable")
-    np.put_along_axis(ranks, order, np.arange(1, n + 1, dtype=float)[:, None], axis=0)
-    positives = truth.sum(0)
-    return ((ranks * truth).sum(0) - positives * (positives + 1) / 2) / (  # type: ignore[no-any-return]
-        positives * (n - positives)
-    )

@@ -85,7 +85,7 @@ class Evidence:
 def evidence_stage(work: Workspace) -> Evidence:
     """The evidence of a run, from the SAE's activations on held-out cases."""
     cases, code = work.heldout, work.sae_codes.heldout
-    predictions = work.labeler.predict(work.dictionary.table, cases)
+    predictions = work.labeler.predict(work.tested_dictionary.table, cases)
     return build_evidence(code, predictions, cases)
 
 

@@ -1,7 +1,7 @@
 """How much of the scores a few values explain: linear fits of hidden states, judged on others.
 
 Variance is that of the scores, through the matrix of
-:func:`recsae.evaluation.named_share.score_metric`.
+:func:`recsae.evaluation.explained.score_metric`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from recsae.recommender.protocol import LinearHead
 
     Floats = NDArray[np.float64]
 
@@ -83,3 +85,18 @@ def explained_by_all(
     """The same for all values together, see :func:`linear_fit`."""
     weights, start = linear_fit(*known)
     return explained(test[1], test[0] @ weights + start, metric)
+
+
+def score_metric(
+    head: LinearHead | None, recommendable: NDArray[np.bool_], width: int
+) -> NDArray[np.float64]:
+    """``(d, d)`` matrix G with ``||E_c v||^2 = v' G v``: what an error in the state does to scores.
+
+    E_c is the item table centred over items, since adding the same to every score changes nothing;
+    the identity where scores are not linear in the state.
+    """
+    if head is None:
+        return np.eye(width)
+    table = head.items.double().numpy()[recommendable]
+    table = table - table.mean(0)
+    return table.T @ table  # type: ignore[no-any-return]

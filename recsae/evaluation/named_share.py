@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import ndcg_of_states
-from recsae.evaluation.explained import RIDGE, explained
+from recsae.evaluation.explained import RIDGE, explained, score_metric
 from recsae.recommender.metrics import ndcg_of_lists
 
 if TYPE_CHECKING:
@@ -26,21 +26,6 @@ class Share(NamedTuple):
     shares: dict[int, float]
     ndcg_kept: float
     chosen: list[int]
-
-
-def score_metric(
-    head: LinearHead | None, recommendable: NDArray[np.bool_], width: int
-) -> NDArray[np.float64]:
-    """``(d, d)`` matrix G with ``||E_c v||^2 = v' G v``: what an error in the state does to scores.
-
-    E_c is the item table centred over items, since adding the same to every score changes nothing;
-    the identity where scores are not linear in the state.
-    """
-    if head is None:
-        return np.eye(width)
-    table = head.items.double().numpy()[recommendable]
-    table = table - table.mean(0)
-    return table.T @ table  # type: ignore[no-any-return]
 
 
 def named_share(

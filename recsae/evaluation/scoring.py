@@ -12,6 +12,17 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
+from recsae.concepts.status import (
+    DEAD,
+    LEVEL,
+    MIN_POSITIVES,
+    MIN_USERS,
+    SUPPORTED,
+    THRESHOLD,
+    UNSUPPORTED,
+    UNTESTED,
+    VERIFIED,
+)
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import balanced_accuracy_bound
@@ -24,15 +35,6 @@ if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.concepts.labeler import Labeler
 
-THRESHOLD = 0.8
-LEVEL = 0.95
-MIN_POSITIVES = 20
-MIN_USERS = 10
-VERIFIED = "verified"
-SUPPORTED = "supported"
-UNSUPPORTED = "unsupported"
-UNTESTED = "untested"
-DEAD = "dead"
 CHUNK = 512
 MAX_LEVEL = 10
 
@@ -46,13 +48,6 @@ class Counts(NamedTuple):
     both: NDArray[np.float64]
     level_all: NDArray[np.float64]
     level_active: NDArray[np.float64]
-
-
-MEANING = (
-    *(C.ATTRIBUTE, C.VALUE, C.NEGATED),
-    *(C.JOINT, C.SECOND_ATTRIBUTE, C.SECOND_VALUE, C.SECOND_NEGATED),
-)
-"""Columns in which labels of different concepts differ."""
 
 
 def score_concepts(
@@ -271,15 +266,3 @@ def _ranking(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         said = found + np.cumsum(inactive, axis=0)
         precision = np.where(said > 0, found / np.maximum(said, 1), 0)
         return auc, (active * precision).sum(0) / pos
-
-
-def verified_latents(scores: pd.DataFrame) -> NDArray[np.int64]:
-    """Latents whose concepts are verified."""
-    found: NDArray[np.int64] = scores.loc[scores[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
-    return found
-
-
-def distinct(scores: pd.DataFrame, labels: pd.DataFrame) -> int:
-    """How many different things the verified concepts speak of, wherever and however many."""
-    kept = labels.loc[(scores[C.STATUS] == VERIFIED).to_numpy(), list(MEANING)]
-    return len(kept.drop_duplicates())

@@ -23,10 +23,10 @@ from recsae.concepts.attributes.probes import (
     clustered_aucs,
     logistic_probes,
 )
-from recsae.evaluation.attribute_auc import attribute_tasks, best_unit_aucs, task_truth, unit_aucs
+from recsae.concepts.attributes.tasks import attribute_tasks, task_truth
+from recsae.evaluation.attribute_auc import best_unit_aucs, unit_aucs
 from recsae.evaluation.control import Control, control
-from recsae.evaluation.explained import explained_by_all, explained_by_one
-from recsae.evaluation.named_share import score_metric
+from recsae.evaluation.explained import explained_by_all, explained_by_one, score_metric
 from recsae.evaluation.splitting import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
 from recsae.sae.baselines import BASELINES
 from recsae.sae.codes import sparse_code
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.concepts.attributes.table import ItemAttributes
-    from recsae.evaluation.attribute_auc import Task
+    from recsae.concepts.attributes.tasks import Task
     from recsae.run.workspace import Workspace
 
     Floats = NDArray[np.float64]

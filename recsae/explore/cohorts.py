@@ -23,7 +23,6 @@ from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.explore.cohort_statistics import MIN_USERS, Shares, compare
-from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.codes import sparse_code
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
     from recsae.capture.store import ActivationStore
     from recsae.recommender.sequences import Sequences
-    from recsae.steering.lists import OpenRun
 
 LATENTS = "latents"
 FALSE_DISCOVERIES = 0.05
@@ -66,17 +64,16 @@ class Activity:
 
 
 class Profiler:
-    """A finished run, opened to ask whose and what its concepts are.
+    """A finished run, work to ask whose and what its concepts are.
 
     ``each_latent``: every latent for itself, whatever its status; otherwise the concepts are the
     names of verified latents and those that people gave, active where any of their latents is.
     """
 
-    def __init__(self, opened: OpenRun, folder: Path, *, each_latent: bool = False) -> None:
-        self.opened = opened
-        self.sequences = opened.recommender.sequences()
-        self.concepts = concepts_of(opened.dictionary, opened.verified, each_latent=each_latent)
-        self._work = Workspace(Run(folder), opened.recommender, None)
+    def __init__(self, work: Workspace, *, each_latent: bool = False) -> None:
+        self.work = work
+        self.sequences = work.recommender.sequences()
+        self.concepts = concepts_of(work.dictionary, work.verified, each_latent=each_latent)
 
     @cached_property
     def activity(self) -> Activity:
@@ -87,11 +84,11 @@ class Profiler:
         latents = np.array([j for group in groups for j in group], dtype=np.int64)
         column = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
         ones = np.ones(len(latents), dtype=np.float32)
-        shape = (self.opened.sae.n_latents, len(groups))
+        shape = (self.work.sae.n_latents, len(groups))
         member = scipy.sparse.csr_matrix((ones, (latents, column)), shape)
         parts = [
             part
-            for store in (self._work.construction_store, self._work.heldout_store)
+            for store in (self.work.construction_store, self.work.heldout_store)
             for part in self._active(store, member)
         ]
         sequence = np.concatenate([p[1] for p in parts]).astype(np.int64)
@@ -102,7 +99,7 @@ class Profiler:
     def _active(
         self, store: ActivationStore, member: scipy.sparse.csr_matrix
     ) -> list[tuple[scipy.sparse.csr_matrix, NDArray[np.int32], NDArray[np.int32]]]:
-        sae, found, first = self.opened.sae, [], 0
+        sae, found, first = self.work.sae, [], 0
         sequence, position = store.column(SEQUENCE), store.column(POSITION)
         for states in store.shards:
             code = sparse_code(sae.encode_sparse, np.array(states), sae.n_latents)
@@ -174,20 +171,20 @@ class Profiler:
         the same at the latent's median activation. Rank 1: no item is promoted more. None where
         scores are not linear in the states.
         """
-        head = self._work.head
+        head = self.work.head
         if head is None:
             return None
         import torch
 
-        real = torch.from_numpy(np.flatnonzero(self.opened.recommender.catalog.recommendable))
+        real = torch.from_numpy(np.flatnonzero(self.work.recommender.catalog.recommendable))
         table = head.items[real] - head.items[real].mean(0)
         place = int((real == item).nonzero()[0, 0])
         weight, rank = [], []
-        for part in self.opened.sae.directions().split(max(1, 2**26 // len(real))):
+        for part in self.work.sae.directions().split(max(1, 2**26 // len(real))):
             weights = part @ table.T
             weight.append(weights[:, place])
             rank.append(1 + (weights > weights[:, [place]]).sum(1))
-        labels, examples = self.opened.dictionary.table, self.opened.dictionary.examples
+        labels, examples = self.work.dictionary.table, self.work.dictionary.examples
         typical = examples[examples[C.QUANTILE] == 0.5].set_index(C.LATENT)[C.ACTIVATION]
         found = labels[[C.LATENT, C.NAME, C.LABEL]].assign(
             weight=torch.cat(weight).numpy().astype(float), rank=torch.cat(rank).numpy()
@@ -208,11 +205,11 @@ class Profiler:
                 "'concept:Horror>0.1', or 'item:ITEM', e.g. 'item:Alien'."
             )
         if match["item"] is not None:
-            item = self.opened.recommender.catalog.internal(match["item"])
+            item = self.work.recommender.catalog.internal(match["item"])
             where = np.flatnonzero(self.sequences.flat == item)
             rows = np.searchsorted(self.sequences.offsets, where, side="right") - 1
             return np.unique(rows), ()
-        latents = tuple(self.opened.dictionary.find(match["name"], self.opened.verified))
+        latents = tuple(self.work.dictionary.find(match["name"], self.work.verified))
         activity = self._read([latents], pd.DataFrame())
         shares = activity.shares(np.ones(len(activity.user), dtype=bool))
         value, limit = shares.share.toarray().ravel(), float(match["share"])

@@ -11,16 +11,15 @@ import numpy as np
 import pandas as pd
 
 from recsae.capture.store import STATES, ActivationStore
+from recsae.concepts.status import STATUSES, VERIFIED
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, RecSAEError
-from recsae.evaluation.scoring import VERIFIED
 from recsae.explore.common_cases import common_rows
-from recsae.explore.concept_facts import STATUSES
+from recsae.run.open import open_run
 from recsae.run.tables import LoadedRun, load_run
 from recsae.sae.codes import sparse_code
 from recsae.sae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one
 from recsae.sae.model import SAE
-from recsae.steering.lists import open_run
 
 if TYPE_CHECKING:
     import scipy.sparse

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.concepts.corrections import REJECTED
+from recsae.concepts.corrections import corrected as with_names
+from recsae.concepts.status import STATUSES
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import read_parquet
@@ -15,56 +17,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recsae.concepts.dictionary import ConceptDictionary
-    from recsae.recommender.protocol import Recommender
 
 SHOWN = (
     *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.BALANCED_ACCURACY, C.CI_LOW),
     *(C.PRECISION, C.RECALL, C.N_POS, C.FIRE_RATE),
 )
 N_SHOWN = 10
-STATUSES = ("verified", "supported", "unsupported", "untested", "dead")
-
-
-def inspection(recommender: Recommender) -> dict[str, Any]:
-    """Facts about a recommender, its sites and what a run with the defaults would do."""
-    import numpy as np
-
-    from recsae.capture.windows import windows_of
-    from recsae.recommender.sequences import split_users
-    from recsae.run.record import RunConfig
-    from recsae.run.workspace import default_latents
-
-    site = recommender.sites()[0]
-    held = split_users(recommender.sequences())
-    defaults = RunConfig(checkpoint="")
-    planned, n_positions = {}, 0
-    for name, users, limit in (
-        ("construction", ~held, defaults.construction_positions),
-        ("held-out", held, defaults.heldout_positions),
-    ):
-        windows = windows_of(recommender, site, np.flatnonzero(users), limit, seed=0)
-        n_positions = windows.n_positions  # in the end those of held-out users
-        planned[name] = (
-            f"{n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
-        )
-    n_latents = default_latents(site.width, defaults.k, n_positions)
-    facts = {"plugin": recommender.plugin, **recommender.describe()}
-    facts.setdefault(
-        "sites", [s._asdict() if hasattr(s, "_asdict") else vars(s) for s in recommender.sites()]
-    )
-    return {
-        **facts,
-        "linear head": "verified" if recommender.linear_head() is not None else "none found",
-        "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
-        "would train": f"TopK SAE, {n_latents:,} latents, k = {defaults.k}",
-    }
-
-
-def states_of(site: dict[str, Any]) -> str:
-    """How many states one forward gives at a site."""
-    if site["per_user"]:
-        return "one per user"
-    return "every position" if site["every_position"] else "last item"
 
 
 def concept_rows(folder: Path, search: str | None, status: str | None) -> list[dict[str, Any]]:
@@ -96,7 +54,7 @@ def _tested(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
     from recsae.concepts.dictionary import ConceptDictionary
 
     load_run(folder)  # says so if there is none
-    dictionary = ConceptDictionary.load(folder)
+    dictionary = with_names(ConceptDictionary.load(folder), folder)
     scores = read_parquet(folder / "scores.parquet")
     return dictionary, dictionary.table.merge(scores, on=C.LATENT)
 
@@ -188,11 +146,11 @@ def item_latents(folder: Path, item: str) -> dict[str, list[dict[str, Any]]]:
     are latents that are active significantly more often where it is the last item than elsewhere.
     """
     from recsae.explore.cohorts import FALSE_DISCOVERIES, Profiler, records
-    from recsae.steering.lists import open_run
+    from recsae.run.open import open_run
 
-    opened = open_run(folder)
-    internal = opened.recommender.catalog.internal(item)
-    profiler = Profiler(opened, folder, each_latent=True)
+    work = open_run(folder)
+    internal = work.recommender.catalog.internal(item)
+    profiler = Profiler(work, each_latent=True)
     table = _tested(folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
     promoted, after = profiler.promoting(internal), profiler.after_item(internal)
     found: dict[str, list[dict[str, Any]]] = {"promoted by": [], "active after it": []}

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
-from recsae.evaluation.scoring import VERIFIED
 from recsae.explore.compare import match_runs
 from recsae.run.tables import load_run
 from recsae.sae.editing import Intervention

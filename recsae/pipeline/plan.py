@@ -14,7 +14,8 @@ from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import write_json, write_parquet
 from recsae.evaluation import evidence
-from recsae.run.record import Run, RunConfig, versions
+from recsae.run.config import RunConfig
+from recsae.run.record import Run, versions
 from recsae.run.workspace import Workspace
 from recsae.sae import statistics as interventions
 from recsae.sae.quality import quality

@@ -10,11 +10,11 @@ from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.dictionary import item_effects
 from recsae.concepts.labeler import PREDICATE, SECOND_PREDICATE
 from recsae.concepts.levels import why
+from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 from recsae.concepts.wording import phrase
 from recsae.core import columns as C
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
-from recsae.evaluation.scoring import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,11 +34,11 @@ FIRING = ("user_share", "mean_activation")
 
 def concept_list(work: Workspace) -> dict[str, Any]:
     """Every concept with its evidence, and how many there are of each status."""
-    table = work.dictionary.table.merge(work.scores, on=C.LATENT, validate="one_to_one")
+    table = work.tested_dictionary.table.merge(work.scores, on=C.LATENT, validate="one_to_one")
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     external = work.recommender.catalog.external_ids
     evidence = Evidence.load(work.folder).by_latent()
-    examples, histograms = _examples(work.dictionary.examples, external), _histograms(work)
+    examples, histograms = _examples(work.tested_dictionary.examples, external), _histograms(work)
     effects, again, language = _effects(work, external), _stability(work), _language(work)
     status = table[C.STATUS].value_counts()
     counts = {s: int(status.get(s, 0)) for s in (VERIFIED, SUPPORTED, UNSUPPORTED)}
@@ -64,7 +64,7 @@ def concept_list(work: Workspace) -> dict[str, Any]:
         "tested": sum(counts.values()),
         "untested": len(table) - sum(counts.values()),
         **counts,
-        "distinct_verified": distinct(work.scores, work.dictionary.table),
+        "distinct_verified": distinct(work.scores, work.tested_dictionary.table),
         "list": listed,
     }
 
@@ -172,7 +172,7 @@ def _language(work: Workspace) -> dict[int, dict[str, Any]]:
 
 def label_values(work: Workspace) -> list[tuple[str, str]]:
     """Every different (attribute, value) of items that a label speaks of."""
-    table = work.dictionary.table
+    table = work.tested_dictionary.table
     of_items = {n for n in work.labeler.attributes.names if n[0] not in (REPEAT, LENGTH)}
     pairs = [
         pair

@@ -6,9 +6,9 @@ import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from recsae.concepts.attributes.tasks import NOT_ASKED
+from recsae.concepts.status import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
 from recsae.core.files import read_json
-from recsae.evaluation.attribute_auc import NOT_ASKED
-from recsae.evaluation.scoring import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
 from recsae.evaluation.supervised import METHODS
 from recsae.pipeline.report_concepts import concept_list, described, items_of, label_values
 from recsae.recommender.protocol import find_site

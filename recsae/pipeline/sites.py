@@ -13,16 +13,18 @@ from recsae.capture.capture import capture_sites
 from recsae.capture.cases import ndcg_of_states
 from recsae.capture.forward import forward_all
 from recsae.concepts.dictionary import build_concepts
+from recsae.concepts.status import distinct, verified_latents
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.evaluation.attribute_auc import attribute_table
-from recsae.evaluation.explained import explained, linear_fit
-from recsae.evaluation.named_share import SIZES, named_share, score_metric
+from recsae.evaluation.explained import explained, linear_fit, score_metric
+from recsae.evaluation.named_share import SIZES, named_share
 from recsae.evaluation.reconstruction import BATCH, heldout_by_running
-from recsae.evaluation.scoring import distinct, score_concepts, verified_latents
+from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
-from recsae.run.record import Run, RunConfig
+from recsae.run.config import RunConfig
+from recsae.run.record import Run
 from recsae.run.workspace import Workspace, default_latents
 from recsae.sae.config import make_config
 from recsae.sae.quality import quality

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from recsae.core.errors import InvalidInput, nearest
-from recsae.run.record import RunConfig
+from recsae.run.config import RunConfig
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender

@@ -37,13 +37,13 @@ class LoadedRun:
     @property
     def concepts(self) -> pd.DataFrame:
         """One row per latent: label (with people's corrections), status, held-out scores."""
-        from recsae.concepts.corrections import apply
+        from recsae.concepts.corrections import corrected
         from recsae.concepts.dictionary import ConceptDictionary
         from recsae.core import columns as C
         from recsae.core.files import read_parquet
 
         tested = read_parquet(self.folder / "concepts.parquet")
-        labels = apply(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
+        labels = corrected(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
         return labels.merge(read_parquet(self.folder / "scores.parquet"), on=C.LATENT)
 
     @property

@@ -1,4 +1,4 @@
-"""What the stages of one run share: stores, cases, the SAE, codes, labels."""
+"""A run and its recommender: stores, cases, the SAE, codes, labels, each made when first used."""
 
 from __future__ import annotations
 
@@ -13,51 +13,70 @@ from recsae.capture.cases import Cases, read_cases
 from recsae.capture.store import ActivationStore
 from recsae.capture.windows import Windows, windows_of
 from recsae.concepts.attributes.learnable import LeftOut, readable
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
+from recsae.concepts.corrections import corrected
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import AttributeLabeler
+from recsae.concepts.status import MIN_POSITIVES, verified_latents
 from recsae.core.distributed import ALONE, Ranks
 from recsae.core.files import read_parquet
 from recsae.core.progress import Progress
-from recsae.evaluation.scoring import MIN_POSITIVES, verified_latents
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
-from recsae.run.record import Run, RunConfig
+from recsae.run.config import RunConfig
+from recsae.run.record import Run
 from recsae.sae.baselines import LinearCode, neurons, pca, random_directions
 from recsae.sae.codes import Codes, sparse_code
 from recsae.sae.config import SAEConfig, make_config
 from recsae.sae.model import SAE
+from recsae.sae.statistics import Statistics
 from recsae.sae.train import train_sae
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
-    from recsae.concepts.attributes.table import ItemAttributes
     from recsae.recommender.protocol import LinearHead, Recommender
 
 LABEL_CASES = 200_000
 
 
 class Workspace:
-    """What the stages of one run share; everything is made when first asked for.
+    """A run and its recommender: everything that stages and questions need, made when first used.
 
-    ``ranks`` are the processes that share the run. Stores, the SAE and its codes they make
-    together; so does :meth:`encode` where it is given them.
+    Parameters
+    ----------
+    run
+        The folder and its record.
+    recommender
+        The recommender that the run was, or is to be, made of.
+    progress
+        Called with (done, in all, what).
+    ranks
+        The processes that share the run. Stores, the SAE and its codes they make together; so does
+        :meth:`encode` where it is given them.
+    finished
+        The run is read as it is: its SAE is loaded, whatever it was trained with.
     """
 
     def __init__(
         self,
         run: Run,
         recommender: Recommender,
-        progress: Progress | None,
+        progress: Progress | None = None,
         ranks: Ranks = ALONE,
+        *,
+        finished: bool = False,
     ) -> None:
         self.run = run
+        self.finished = finished
         self.config: RunConfig = run.config
         self.recommender = recommender
         self.progress = progress
         self.ranks = ranks
-        self.folder = run.folder
+        self.folder: Path = run.folder
         site = find_site(recommender, run.config.site)
         self.site = site.name
         config = run.config
@@ -147,12 +166,14 @@ class Workspace:
 
     @cached_property
     def sae(self) -> SAE:
-        """The trained SAE."""
+        """The SAE: trained, or read where that was done."""
+        if self.finished:
+            return SAE.load(self.folder / "sae")
         store, folder = self.construction_store, self.folder / "sae"
         return train_sae(store, self.sae_config, folder, progress=self.progress, ranks=self.ranks)
 
     @cached_property
-    def _attributes(self) -> tuple[ItemAttributes, list[LeftOut]]:
+    def _learnable(self) -> tuple[ItemAttributes, list[LeftOut]]:
         return readable(
             item_attributes(self.recommender.catalog, self.construction), self.construction
         )
@@ -160,17 +181,32 @@ class Workspace:
     @property
     def left_out(self) -> list[LeftOut]:
         """Attributes that no probe can learn from the states: no label speaks of them."""
-        return self._attributes[1]
+        return self._learnable[1]
 
     @cached_property
     def labeler(self) -> AttributeLabeler:
         """Labels by item attributes, chosen on construction cases."""
-        return AttributeLabeler(self._attributes[0])
+        return AttributeLabeler(self._learnable[0])
+
+    @cached_property
+    def tested_dictionary(self) -> ConceptDictionary:
+        """The SAE's concepts, as they were tested: without people's corrections."""
+        return ConceptDictionary.load(self.folder)
 
     @cached_property
     def dictionary(self) -> ConceptDictionary:
-        """The SAE's concepts, as they were tested: without people's corrections."""
-        return ConceptDictionary.load(self.folder, corrected=False)
+        """The SAE's concepts, with the names that people gave."""
+        return corrected(self.tested_dictionary, self.folder)
+
+    @cached_property
+    def attributes(self) -> ItemAttributes:
+        """Values that labels speak of and the items that have them, as kept with the run."""
+        return ItemAttributes.load(self.folder, self.recommender.catalog.n_items)
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        """How large the activations of each latent are, as kept with the run."""
+        return Statistics.load(self.folder)
 
     @cached_property
     def scores(self) -> Any:
@@ -206,6 +242,7 @@ class Workspace:
             return pca(store, k)
         return random_directions(store, k or 1, self.sae.n_latents, self.config.seed + 1)
 
+    @cached_property
     def verified(self) -> NDArray[np.int64]:
         """Latents whose concepts are verified."""
         return verified_latents(self.scores)

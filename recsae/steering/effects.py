@@ -13,6 +13,7 @@ from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import make_edit
 from recsae.steering.frontier import Counted, lists_of, outcome_of
+from recsae.steering.parse import targets_of
 from recsae.steering.steer import steer
 from recsae.steering.steered_scores import scorer_of, thinned
 from recsae.steering.tuning.baselines import Way
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from recsae.sae.editing import Intervention
     from recsae.steering.files import Steering
     from recsae.steering.frontier import Outcome
-    from recsae.steering.lists import OpenRun
 
     Floats = NDArray[np.float64]
     Targets = dict[str, NDArray[np.bool_]]
@@ -35,7 +35,7 @@ N_TOP = 10
 MIN_CASES = 500
 
 
-def metrics_before_after(run: OpenRun, work: Workspace, steering: Steering) -> dict[str, Any]:
+def metrics_before_after(work: Workspace, steering: Steering) -> dict[str, Any]:
     """Metrics and shares of what the concepts speak of, of the held-out users steering is for.
 
     Returns
@@ -51,7 +51,7 @@ def metrics_before_after(run: OpenRun, work: Workspace, steering: Steering) -> d
     NotEnoughData
         It is for no held-out user.
     """
-    recommender, interventions = run.recommender, steering.interventions
+    recommender, interventions = work.recommender, steering.interventions
     mine = split_users(recommender.sequences())
     if steering.users is not None:
         mine &= np.isin(recommender.sequences().users, np.array(steering.users, dtype=str))
@@ -62,9 +62,9 @@ def metrics_before_after(run: OpenRun, work: Workspace, steering: Steering) -> d
             "None of these users was held out for testing, so nothing can be measured on them; "
             "look at single lists with --user."
         )
-    targets = {k: v for one in interventions for k, v in run.targets(one).items()}
+    targets = {k: v for one in interventions for k, v in targets_of(work, one).items()}
     before = top_lists(recommender, own)
-    with steer(recommender, run.sae, interventions, site=run.site):
+    with steer(recommender, work.sae, interventions, site=work.site):
         after = top_lists(recommender, own)
     everywhere = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
     everywhere = thinned(work, everywhere, len(everywhere), MIN_CASES)

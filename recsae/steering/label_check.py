@@ -17,11 +17,11 @@ from scipy.stats import spearmanr
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.intervals import paired_ratio
 from recsae.core.threads import in_threads
-from recsae.evaluation.scoring import VERIFIED
 from recsae.sae.statistics import Statistics
 from recsae.steering.frontier import lists_of
 from recsae.steering.steered_scores import linearised, n_scored, scorer_of, thinned
@@ -104,7 +104,7 @@ def predictability(
     tried, n_verified = _to_try(work, max_latents)
     rows: list[dict[str, Any]] = []
     summary: dict[str, Any] = {"n_tried": len(tried.latents), "n_verified": n_verified}
-    names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
+    names = work.tested_dictionary.table.set_index(C.LATENT)[C.NAME]
     for way, up in WAYS.items():
         changes = _changes(work, way, tried, max_cases)
         known = [
@@ -128,7 +128,9 @@ def predictability(
 
 def _to_try(work: Workspace, max_latents: int | None) -> tuple[Tried, int]:
     """Verified latents whose labels speak of items."""
-    both = work.dictionary.table.merge(work.scores[[C.LATENT, C.STATUS, C.BALANCED_ACCURACY]])
+    both = work.tested_dictionary.table.merge(
+        work.scores[[C.LATENT, C.STATUS, C.BALANCED_ACCURACY]]
+    )
     about = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
     both = both[(both[C.STATUS] == VERIFIED) & about].sort_values(C.BALANCED_ACCURACY)
     if len(both) < 2:

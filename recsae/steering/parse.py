@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsae.concepts.wording import concept_name
+from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.sae.editing import Intervention, Op
 from recsae.sae.statistics import Statistics
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.concepts.dictionary import ConceptDictionary
+    from recsae.run.workspace import Workspace
 
 _NUMBER = r"\d*\.?\d+(?:e[-+]?\d+)?|\d+\."
 _SETTING = re.compile(
@@ -102,3 +105,22 @@ def _in_units(
         if np.isnan(quantile):
             raise InvalidInput(f"Latent {latent} is never active: it has no quantiles.")
     return found
+
+
+def read_interventions(work: Workspace, settings: tuple[str, ...]) -> list[Intervention]:
+    """Read settings such as ``Horror=0`` by the concepts of a run."""
+    known = (work.dictionary, work.verified, work.statistics)
+    return [parse_intervention(s, *known) for s in settings]
+
+
+def targets_of(work: Workspace, intervention: Intervention) -> dict[str, NDArray[np.bool_]]:
+    """What an intervention's concept says of items, and which items ``(n_items,)`` it fits."""
+    row = work.dictionary.table.set_index(C.LATENT).loc[intervention.latents[0]]
+    titles = work.recommender.catalog.title_of
+    said = (
+        (row[attribute], row[value])
+        for attribute, value in ((C.ATTRIBUTE, C.VALUE), (C.SECOND_ATTRIBUTE, C.SECOND_VALUE))
+        if isinstance(row[attribute], str)
+    )
+    fits = {concept_name(*one, titles): work.attributes.items_with(*one) for one in said}
+    return {name: has for name, has in fits.items() if has.any()}

@@ -10,16 +10,14 @@ from helpers.runs import command, copy_of, recbole_run
 from recsae.core.files import write_arrays
 from recsae.evaluation.evidence import evidence_stage
 from recsae.explore.cohorts import Profiler
-from recsae.run.record import Run
-from recsae.run.workspace import Workspace
-from recsae.steering.lists import open_run
+from recsae.run.open import open_run
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A copy of the run with its evidence."""
     folder = copy_of(recbole_run(), tmp_path_factory.mktemp("run") / "run")
-    evidence_stage(Workspace(Run(folder), open_run(folder).recommender, None)).save(folder)
+    evidence_stage(open_run(folder)).save(folder)
     return folder
 
 
@@ -217,7 +215,7 @@ def test_profile_of_an_item(says, run, sequences):
 
 def test_profile_of_a_cohort(says, run):
     name = verified(says, run)[0]["name"]
-    profiler = Profiler(open_run(run), run)
+    profiler = Profiler(open_run(run))
     column = list(profiler.concepts["name"]).index(name)
     everyone = profiler.activity.shares(np.ones(len(profiler.activity.user), dtype=bool))
     median = np.median(everyone.share[:, [column]].toarray())

@@ -9,6 +9,7 @@ from recsae.concepts.corrections import (
     DIRECTIONS,
     FILE,
     Entry,
+    corrected,
     lost,
     names,
     place,
@@ -61,7 +62,7 @@ reject.3 = "two things"
 
 
 def test_without_a_file_nothing_changes(folder):
-    table = ConceptDictionary.load(folder).table
+    table = corrected(ConceptDictionary.load(folder), folder).table
     assert list(table) == [C.LATENT, C.NAME, C.LABEL]
     assert read_entries(folder) == place(folder) == lost(folder) == []
     assert names(folder) == {}
@@ -70,7 +71,7 @@ def test_without_a_file_nothing_changes(folder):
 
 def test_rename_merge_and_reject(folder):
     write(folder, ALL)
-    dictionary = ConceptDictionary.load(folder)
+    dictionary = corrected(ConceptDictionary.load(folder), folder)
     assert dictionary.table[C.NAME].tolist() == [
         *("Horror", "Space", "Horror", "latent 3 (rejected)", "Sad films", "Sad films"),
     ]
@@ -85,7 +86,7 @@ def test_rename_merge_and_reject(folder):
         with pytest.raises(InvalidInput, match="No concept is named"):
             dictionary.find(gone)
     assert dictionary.find("3") == [3]  # by number it can still be turned
-    uncorrected = ConceptDictionary.load(folder, corrected=False)
+    uncorrected = ConceptDictionary.load(folder)
     assert uncorrected.table[C.NAME].tolist() == NAMES
 
 
@@ -112,7 +113,10 @@ def test_rename_merge_and_reject(folder):
 )
 def test_what_is_wrong_is_told(folder, text, match):
     write(folder, text)
-    for read in (lambda: ConceptDictionary.load(folder), lambda: changes(folder)):
+    for read in (
+        lambda: corrected(ConceptDictionary.load(folder), folder),
+        lambda: changes(folder),
+    ):
         with pytest.raises(InvalidInput, match=match):
             read()
     assert prepare(folder) is None  # the editor opens it as it is
@@ -160,7 +164,7 @@ def test_corrections_follow_the_directions(folder, cosine):
     assert names(folder) == expected
     assert len(lost(folder)) == (0 if cosine > 0.9 else 4)
     assert read_entries(folder)[0].latent == 1  # the file is as it was
-    assert ConceptDictionary.load(folder).table[C.NAME].iloc[4] == (
+    assert corrected(ConceptDictionary.load(folder), folder).table[C.NAME].iloc[4] == (
         "Space" if cosine > 0.9 else NAMES[4]
     )
 
@@ -226,7 +230,7 @@ def test_a_folder_that_cannot_be_written(folder, monkeypatch):
 
     monkeypatch.setattr("recsae.concepts.corrections.write_arrays", refuse)
     write(folder, ALL)
-    assert ConceptDictionary.load(folder).find("Space") == [1]
+    assert corrected(ConceptDictionary.load(folder), folder).find("Space") == [1]
 
 
 # -- the file for people ---------------------------------------------------------------------------
@@ -247,7 +251,7 @@ def test_a_new_file_has_the_verified_concepts_as_lines(folder):
 
 
 def test_names_that_toml_would_trip_over(folder):
-    table = ConceptDictionary.load(folder).table
+    table = corrected(ConceptDictionary.load(folder), folder).table
     table[C.NAME] = ['a "b" \\ c', "# no", "x\ny", "é\x7f", "[t]", "z"]
     table[C.LABEL] = "line\nbreak\r\x00"
     ConceptDictionary(table, pd.DataFrame({C.LATENT: [0]})).save(folder)
@@ -328,7 +332,7 @@ def test_one_latent_left_of_a_merged_concept(folder):
 def test_corrections_make_no_stage_run_again(tmp_path):
     folder = copy_of(planted_run(), tmp_path / "run")
     write(folder, 'rename.3 = "Mine"')
-    assert ConceptDictionary.load(folder).find("Mine") == [3]
+    assert corrected(ConceptDictionary.load(folder), folder).find("Mine") == [3]
     assert Run(folder, CONFIG).is_finished()
     before = (folder / "run.json").read_bytes()
     run_pipeline(planted(), folder, CONFIG)

@@ -10,13 +10,12 @@ from helpers.runs import planted, planted_run
 from recsae.capture.cases import read_cases
 from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.attributes.tasks import attribute_tasks, task_truth
 from recsae.concepts.attributes.values import item_attributes
 from recsae.evaluation.attribute_auc import (
     attribute_table,
-    attribute_tasks,
     best_unit_aucs,
     supervised_aucs,
-    task_truth,
     unit_aucs,
 )
 

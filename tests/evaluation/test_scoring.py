@@ -13,11 +13,12 @@ from helpers.toy import cases, sparse
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import SECOND_PREDICATE, AttributeLabeler
+from recsae.concepts.status import MEANING, distinct
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import balanced_accuracy_bound
 from recsae.evaluation import hard_negatives, scoring
-from recsae.evaluation.scoring import MEANING, distinct, score_concepts
+from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.catalog import build_catalog
 
 EVERY_LABELER = pytest.mark.parametrize("labeler", LABELERS, ids=["blind", "sees examples"])

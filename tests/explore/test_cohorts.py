@@ -1,21 +1,16 @@
 """Profiles: concepts of groups of users against the rest, of one user, and around an item."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse
 
-from helpers.runs import planted, planted_run
+from helpers.runs import planted, planted_open
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
-from recsae.core.files import read_parquet
-from recsae.evaluation.scoring import verified_latents
 from recsae.explore.cohort_statistics import Shares, compare
 from recsae.explore.cohorts import Activity, Profiler, concepts_of, read_users, records
-from recsae.sae.model import SAE
 
 CONCEPTS = pd.DataFrame({"name": ["A", "B"], "latents": [(0,), (1, 2)]})
 
@@ -133,18 +128,12 @@ def test_the_interval_holds_the_difference(size):
 
 @pytest.fixture(scope="module")
 def opened():
-    folder = planted_run()
-    return SimpleNamespace(
-        recommender=planted(),
-        sae=SAE.load(folder / "sae"),
-        dictionary=ConceptDictionary.load(folder),
-        verified=verified_latents(read_parquet(folder / "scores.parquet")),
-    )
+    return planted_open()
 
 
 @pytest.fixture(scope="module")
 def profiler(opened):
-    return Profiler(opened, planted_run())
+    return Profiler(opened)
 
 
 def genre_shares(genre):
@@ -271,7 +260,7 @@ def test_rules_that_cannot_be(profiler, rule, match):
 
 
 def test_each_latent(opened):
-    profiler = Profiler(opened, planted_run(), each_latent=True)
+    profiler = Profiler(opened, each_latent=True)
     assert profiler.concepts["latents"].tolist() == [(j,) for j in range(16)]
     table = profiler.of_users(np.arange(50))
     assert len(table) == 16

@@ -20,7 +20,7 @@ from recsae.explore.common_cases import common_rows, same_beginnings
 from recsae.explore.compare import compare_runs, strongest
 from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.catalog import build_catalog
-from recsae.run.record import RunConfig
+from recsae.run.config import RunConfig
 from recsae.sae.config import make_config
 from recsae.sae.model import SAE
 

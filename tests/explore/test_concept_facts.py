@@ -9,20 +9,16 @@ from helpers.runs import copy_of, planted, planted_run
 from helpers.toy import user_table
 from recsae.cli import doctor
 from recsae.cli.doctor import checks
+from recsae.concepts.status import STATUSES
 from recsae.core import topk
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import TABLES, evidence_stage
-from recsae.explore.concept_facts import (
-    STATUSES,
-    concept_rows,
-    inspection,
-    latent_facts,
-    nearest_names,
-)
+from recsae.explore.concept_facts import concept_rows, latent_facts, nearest_names
 from recsae.recommender.plugins import PluginState
 from recsae.recommender.sequences import split_users
 from recsae.report.schema.report import Report
+from recsae.run.preview import inspection
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 

@@ -2,7 +2,7 @@
 
 import atexit
 import contextlib
-import dataclasses
+import copy
 import functools
 import shutil
 import sys
@@ -17,8 +17,9 @@ from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.sequences import pad
-from recsae.run.record import RunConfig
-from recsae.steering.lists import attached
+from recsae.run.config import RunConfig
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
 
 CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
@@ -52,14 +53,21 @@ def planted_run():
 
 def planted_open():
     """That run opened, attached to the planted recommender itself."""
-    return attached(planted_run(), planted(), CONFIG.site)
+    return Workspace(Run(planted_run()), planted(), finished=True)
+
+
+def with_pieces(work, **pieces):
+    """The same run with some of its pieces replaced."""
+    other = copy.copy(work)
+    other.__dict__ = {**vars(work), **pieces}
+    return other
 
 
 def relabelled(opened, **cells):
     """An opened run with every label replaced."""
     table = opened.dictionary.table.assign(**{C.SECOND_ATTRIBUTE: None} | cells)
     dictionary = ConceptDictionary(table, opened.dictionary.examples)
-    return dataclasses.replace(opened, dictionary=dictionary)
+    return with_pieces(opened, dictionary=dictionary)
 
 
 def planted_top(history, edit=None, without=()):

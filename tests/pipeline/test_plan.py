@@ -28,7 +28,8 @@ from recsae.recommender.evaluation import evaluate
 from recsae.recommender.sequences import pad, split_users
 from recsae.report import read_report
 from recsae.report.schema.report import SCHEMA_FILE
-from recsae.run.record import STAGES, Run, RunConfig
+from recsae.run.config import RunConfig
+from recsae.run.record import STAGES, Run
 from recsae.run.tables import load_run
 from recsae.sae.editing import insert_reconstruction
 from recsae.sae.model import SAE

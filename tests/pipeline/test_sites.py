@@ -7,14 +7,14 @@ pytest.importorskip("recbole")
 
 from helpers.runs import checkpoint, planted
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
-from recsae.evaluation.explained import explained
-from recsae.evaluation.named_share import score_metric
+from recsae.evaluation.explained import explained, score_metric
 from recsae.evaluation.reconstruction import heldout_accuracy
 from recsae.pipeline import sites
 from recsae.pipeline.sites import named_edit, recommend, scan_sites
 from recsae.pipeline.stages.scoring import share_on_halves
 from recsae.recommender.plugins import load_recommender
-from recsae.run.record import Run, RunConfig
+from recsae.run.config import RunConfig
+from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
 

@@ -82,7 +82,7 @@ TABLE = np.array([[9.0, 9], *([i, -i] for i in range(1, 9))])  # padding would w
 
 
 def test_top_of_states(monkeypatch):
-    monkeypatch.setattr("recsae.recommender.metrics.rows_at_once", lambda n_items: 2)
+    monkeypatch.setattr("recsae.recommender.lists.rows_at_once", lambda n_items: 2)
     states = np.array([[1, 0], [0, 1], [-1, 0], [2, 1], [0, 2]], dtype=np.float32)
     found = top_of_states(states, head(TABLE), catalog(), k=3)
     assert found.tolist() == [[8, 7, 6], [1, 2, 3], [1, 2, 3], [8, 7, 6], [1, 2, 3]]
@@ -92,7 +92,7 @@ def test_top_of_states(monkeypatch):
 
 
 def test_top_of_states_without_what_was_seen(monkeypatch):
-    monkeypatch.setattr("recsae.recommender.metrics.rows_at_once", lambda n_items: 2)
+    monkeypatch.setattr("recsae.recommender.lists.rows_at_once", lambda n_items: 2)
     states = np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)
     histories = sequences([1, 8, 6, 4], [2, 3, 3])
     seen = History(histories, np.array([0, 1, 0]), np.array([3, 2, 0]))

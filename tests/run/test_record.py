@@ -4,7 +4,8 @@ import pytest
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.files import read_json
-from recsae.run.record import STAGES, Run, RunConfig
+from recsae.run.config import RunConfig
+from recsae.run.record import STAGES, Run
 
 CONFIG = RunConfig(checkpoint="x.pth")
 

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from helpers.runs import planted, planted_open, planted_run, planted_top, relabelled
+from helpers.runs import planted, planted_open, planted_top, relabelled
 from recsae.concepts.attributes.history import LENGTH, LENGTHS
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.recommender.sequences import split_users
-from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import Intervention, make_edit
 from recsae.steering.effects import at_positions, metrics_before_after, steered_lists
 from recsae.steering.files import Steering
+from recsae.steering.parse import read_interventions
 
 GENRE = "Comedy"
 
@@ -22,19 +22,14 @@ def opened():
     return planted_open()
 
 
-@pytest.fixture(scope="module")
-def work():
-    return Workspace(Run(planted_run()), planted(), None)
-
-
 def measured(work, cases, steps, targets):
     sides = (steered_lists(work, cases, interventions) for interventions in ([], steps))
     return at_positions(cases, *sides, targets)
 
 
-def test_metrics_worked_out_again(opened, work):
-    steps = opened.interventions((f"{GENRE}=3",))
-    found = metrics_before_after(opened, work, Steering(steps))
+def test_metrics_worked_out_again(opened):
+    steps = read_interventions(opened, (f"{GENRE}=3",))
+    found = metrics_before_after(opened, Steering(steps))
     rows = np.flatnonzero(split_users(planted().sequences()))
     histories = [planted().sequences()[row].tolist() for row in rows]
     genre = list(planted().catalog.frame["genre"])
@@ -65,12 +60,12 @@ def test_metrics_worked_out_again(opened, work):
     assert table[f"share of {GENRE} in the top 10"]["after"] > 0.5
 
 
-def test_every_held_out_position_worked_out_again(opened, work):
+def test_every_held_out_position_worked_out_again(opened):
     """Of two users; the interval is that of the ratio of their sums."""
-    steps = opened.interventions((f"{GENRE}=3",))
-    cases = work.heldout.take(np.flatnonzero(work.heldout.user < 2))
+    steps = read_interventions(opened, (f"{GENRE}=3",))
+    cases = opened.heldout.take(np.flatnonzero(opened.heldout.user < 2))
     items = np.array([GENRE in genres for genres in planted().catalog.frame["genre"]])
-    ndcg, share = measured(work, cases, steps, {GENRE: items})
+    ndcg, share = measured(opened, cases, steps, {GENRE: items})
     assert (ndcg["measure"], share["measure"]) == ("ndcg@10", f"share of {GENRE} in the top 10")
     edit = make_edit(opened.sae, steps)
     for side, edited in (("before", None), ("after", edit)):
@@ -86,39 +81,39 @@ def test_every_held_out_position_worked_out_again(opened, work):
     assert share["low"] < share["times"] < share["high"]
 
 
-def test_where_there_is_no_head_the_model_is_run(opened, work):
-    steps = opened.interventions((f"{GENRE}=3",))
-    cases = work.heldout.take(np.flatnonzero(work.heldout.user < 20))
-    other = Workspace(work.run, planted(), None)
+def test_where_there_is_no_head_the_model_is_run(opened):
+    steps = read_interventions(opened, (f"{GENRE}=3",))
+    cases = opened.heldout.take(np.flatnonzero(opened.heldout.user < 20))
+    other = Workspace(opened.run, planted(), finished=True)
     other.__dict__["head"] = None
-    by_head, by_running = (measured(w, cases, steps, {})[0] for w in (work, other))
+    by_head, by_running = (measured(w, cases, steps, {})[0] for w in (opened, other))
     assert by_running["before"] == pytest.approx(by_head["before"], rel=0.02)
     assert by_running["after"] == pytest.approx(by_head["after"], rel=0.02)
 
 
-def test_nothing_turned_nothing_changes(opened, work):
-    found = metrics_before_after(opened, work, Steering([Intervention((1, 2), "scale", 1.0)]))
+def test_nothing_turned_nothing_changes(opened):
+    found = metrics_before_after(opened, Steering([Intervention((1, 2), "scale", 1.0)]))
     assert found["lists that changed"] == "0.0 %"
     for row in found["table"] + found["positions"]:
         assert row["before"] == row["after"]
         assert [row[key] for key in ("times", "low", "high")] == [1, 1, 1]
 
 
-def test_a_concept_about_histories_has_no_target(opened, work):
+def test_a_concept_about_histories_has_no_target(opened):
     other = relabelled(opened, **{C.ATTRIBUTE: LENGTH, C.VALUE: next(iter(LENGTHS))})
-    found = metrics_before_after(other, work, Steering([Intervention((1,), "set", 0.0)]))
+    found = metrics_before_after(other, Steering([Intervention((1,), "set", 0.0)]))
     assert [row["measure"] for row in found["table"]] == ["recall@10", "ndcg@10", "mrr@10"]
 
 
-def test_for_a_cohort(opened, work):
-    steps = opened.interventions(("3=9",))
+def test_for_a_cohort(opened):
+    steps = read_interventions(opened, ("3=9",))
     users = planted().sequences().users[split_users(planted().sequences())][:7]
-    found = metrics_before_after(opened, work, Steering(steps, tuple(map(str, users))))
+    found = metrics_before_after(opened, Steering(steps, tuple(map(str, users))))
     assert (found["for"], found["held-out users"]) == ("7 users", 7)
 
 
-def test_a_cohort_without_held_out_users_cannot_be_measured(opened, work):
+def test_a_cohort_without_held_out_users_cannot_be_measured(opened):
     sequences = planted().sequences()
     seen = str(sequences.users[~split_users(sequences)][0])
     with pytest.raises(NotEnoughData, match="None of these users was held out"):
-        metrics_before_after(opened, work, Steering(opened.interventions(("3=9",)), (seen,)))
+        metrics_before_after(opened, Steering(read_interventions(opened, ("3=9",)), (seen,)))

@@ -27,8 +27,10 @@ def found():
 
 def relabelled(work, change):
     """The same run with other labels."""
-    dictionary = work.dictionary
-    work.__dict__["dictionary"] = replace(dictionary, table=change(dictionary.table.copy()))
+    tested_dictionary = work.tested_dictionary
+    work.__dict__["tested_dictionary"] = replace(
+        tested_dictionary, table=change(tested_dictionary.table.copy())
+    )
     return work
 
 
@@ -58,7 +60,7 @@ def test_what_is_added_for_everybody_is_what_steering_does(work, found):
 
     row = next(r for r in found["rows"] if r["intervention"] == "+1 sd")
     cases = work.heldout.take(spread(len(work.heldout), 3_000))
-    label = work.dictionary.table.set_index(C.LATENT).loc[row["latent"]]
+    label = work.tested_dictionary.table.set_index(C.LATENT).loc[row["latent"]]
     items = work.labeler.attributes.items_with(label[C.ATTRIBUTE], label[C.VALUE])
     ends = cases.position.astype(np.int64) + 1
     starts = np.maximum(0, ends - planted().max_length)

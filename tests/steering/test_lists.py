@@ -1,6 +1,7 @@
 """A run opened again and its concepts turned: lists and metrics before and after."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -24,14 +25,15 @@ from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json, write_json
 from recsae.recommender.sequences import pad, split_users
+from recsae.run.open import open_run
 from recsae.run.record import Run
-from recsae.run.workspace import Workspace
 from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
 from recsae.steering.effects import metrics_before_after
 from recsae.steering.files import Steering
-from recsae.steering.lists import OpenRun, lists_before_after, open_run
+from recsae.steering.lists import lists_before_after
+from recsae.steering.parse import read_interventions, targets_of
 
 GENRE = "Comedy"
 
@@ -51,7 +53,7 @@ def shown(items):
 
 @pytest.mark.parametrize("mask", [False, True])
 def test_a_users_list_before_and_after(opened, mask):
-    steps = opened.interventions((f"{GENRE}=4",))
+    steps = read_interventions(opened, (f"{GENRE}=4",))
     found = lists_before_after(opened, Steering(steps), "u17", None, mask_seen=mask)
     history = planted().sequences()[17][:-1].tolist()
     seen = history if mask else []
@@ -74,7 +76,7 @@ def test_a_sequence_typed_in(opened):
     catalog = planted().catalog
     text = f"i5, {catalog.titles[9]}, i230"
     found = lists_before_after(
-        opened, Steering(opened.interventions(("3=off",))), None, text, mask_seen=True
+        opened, Steering(read_interventions(opened, ("3=off",))), None, text, mask_seen=True
     )
     assert found["history"] == [catalog.titles[i] for i in (5, 9, 230)]
     assert [row["before"] for row in found["table"]] == shown(
@@ -84,7 +86,7 @@ def test_a_sequence_typed_in(opened):
 
 def test_the_same_for_a_user_and_for_what_the_user_saw(opened):
     """The user's last item is what the model's own test asks for, so it is left out."""
-    steps = opened.interventions((f"{GENRE}=0",))
+    steps = read_interventions(opened, (f"{GENRE}=0",))
     ids = ",".join(f"i{i}" for i in planted().sequences()[3][:-1])
     by_user = lists_before_after(opened, Steering(steps), "u3", None, mask_seen=False)
     assert by_user == lists_before_after(opened, Steering(steps), None, ids, mask_seen=False)
@@ -94,10 +96,9 @@ def test_afterwards_the_model_is_as_before(opened):
     batch = pad([[1, 2, 3]], 10)
     before = planted().score(batch)
     lists_before_after(
-        opened, Steering(opened.interventions(("2=9",))), "u1", None, mask_seen=False
+        opened, Steering(read_interventions(opened, ("2=9",))), "u1", None, mask_seen=False
     )
-    work = Workspace(Run(planted_run()), planted(), None)
-    metrics_before_after(opened, work, Steering(opened.interventions(("2=9",))))
+    metrics_before_after(opened, Steering(read_interventions(opened, ("2=9",))))
     assert torch.equal(planted().score(batch), before)
 
 
@@ -107,7 +108,7 @@ def test_unknown_users_items_and_concepts(opened):
     with pytest.raises(InvalidInput, match="No item has the id or title 'i999'"):
         lists_before_after(opened, Steering([]), None, "i1,i999", mask_seen=False)
     with pytest.raises(InvalidInput, match=f"named 'Comdy'. Did you mean '{GENRE}'"):
-        opened.interventions(("Comdy=0",))
+        read_interventions(opened, ("Comdy=0",))
 
 
 # -- a model that keeps a state per user -----------------------------------------------------------
@@ -124,7 +125,7 @@ def of_users():
         sae.W_enc.copy_(torch.eye(2))
         sae.W_dec.copy_(torch.eye(2))
     names = ConceptDictionary(pd.DataFrame({C.LATENT: [0, 1], C.NAME: ["high", "low"]}), None)
-    return OpenRun(None, model, sae, names, None, None, np.array([], dtype=np.int64), None)
+    return SimpleNamespace(recommender=model, sae=sae, dictionary=names, site=None)
 
 
 @pytest.mark.parametrize("mask", [False, True])
@@ -156,14 +157,14 @@ def test_nothing_known_of_a_user_is_no_crash(of_users):
 def test_both_parts_of_a_pair_are_targets(opened):
     popular = {C.SECOND_ATTRIBUTE: HALF, C.SECOND_VALUE: UPPER}
     other = relabelled(opened, **{C.ATTRIBUTE: "genre", C.VALUE: GENRE}, **popular)
-    targets = other.targets(Intervention((1,), "set", 0.0))
+    targets = targets_of(other, Intervention((1,), "set", 0.0))
     assert list(targets) == [GENRE, "more popular half"]
     cells = planted().catalog.frame["genre"]
     assert targets[GENRE].tolist() == [GENRE in values for values in cells]
 
 
 def test_a_name_stands_for_its_verified_latents(opened):
-    (step,) = opened.interventions((f"{GENRE}=0",))
+    (step,) = read_interventions(opened, (f"{GENRE}=0",))
     table = opened.dictionary.table
     named = set(table.loc[table[C.NAME] == GENRE, C.LATENT])
     assert set(step.latents) == named & set(opened.verified.tolist())
@@ -223,7 +224,7 @@ def test_a_run_made_from_a_model_in_memory_cannot_be_opened_from_its_folder():
 
 
 def test_only_the_cohort_is_steered_and_measured(opened):
-    steps = opened.interventions(("3=9",))
+    steps = read_interventions(opened, ("3=9",))
     sequences = opened.recommender.sequences()
     held = [str(u) for u in sequences.users[split_users(sequences)]]
     cohort = Steering(steps, tuple(held[:7]))
@@ -250,7 +251,7 @@ def test_which_latent_moved_an_item(of_users):
 
 
 def test_items_that_left_a_list_are_named_with_what_lowered_them(opened):
-    steering = Steering(opened.interventions(("3=9",)))
+    steering = Steering(read_interventions(opened, ("3=9",)))
     found = lists_before_after(opened, steering, "u17", None, mask_seen=False)
     after = {row["after"] for row in found["table"]}
     before = [row["before"] for row in found["table"]]
@@ -263,6 +264,6 @@ def test_items_that_left_a_list_are_named_with_what_lowered_them(opened):
 def test_without_a_head_nothing_is_said_of_what_moved_an_item(opened, monkeypatch):
     monkeypatch.setattr(opened.recommender, "linear_head", lambda: None, raising=False)
     found = lists_before_after(
-        opened, Steering(opened.interventions(("3=9",))), "u17", None, mask_seen=False
+        opened, Steering(read_interventions(opened, ("3=9",))), "u17", None, mask_seen=False
     )
     assert all("by" not in row for row in found["table"] + found["left the list"])

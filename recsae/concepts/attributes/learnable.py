@@ -10,7 +10,7 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.communities import FANS
 from recsae.concepts.attributes.probes import probe_aucs
 from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, ItemAttributes
-from recsae.evaluation.attribute_auc import TARGETS, attribute_tasks, task_truth
+from recsae.concepts.attributes.tasks import TARGETS, attribute_tasks, task_truth
 
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases

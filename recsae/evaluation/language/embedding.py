@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from recsae.capture.cases import spread
+from recsae.concepts.status import MIN_POSITIVES, MIN_USERS
 from recsae.core import columns as C
 from recsae.evaluation.language.prompts import ItemTexts
-from recsae.evaluation.scoring import MIN_POSITIVES, MIN_USERS
 
 if TYPE_CHECKING:
     import scipy.sparse

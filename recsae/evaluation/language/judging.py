@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from recsae.concepts.status import MIN_USERS
 from recsae.core.intervals import balanced_accuracy_bound
 from recsae.evaluation.language.prompts import (
     FUZZ,
@@ -23,7 +24,6 @@ from recsae.evaluation.language.prompts import (
 )
 from recsae.evaluation.language.replies import read_levels, read_verdicts
 from recsae.evaluation.language.sampling import rises
-from recsae.evaluation.scoring import MIN_USERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,7 +11,6 @@ from recsae.concepts.attributes.values import own_columns
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import plain
 from recsae.steering.label_check import predictability
-from recsae.steering.lists import attached
 from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.popularity import popularity_goal, popularity_of
 from recsae.steering.tuning.tune import IN_BRIEF, tune
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from recsae.run.workspace import Workspace
-    from recsae.steering.lists import OpenRun
     from recsae.steering.tuning.goals import Goal
 
 MAX_LOSS = 0.01
@@ -53,11 +51,10 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     found: dict[str, Any] = {"goals": [], "skipped": {}, "check": None, "check_skipped": None}
     if getattr(work.recommender, "max_positions", None):
         return {**found, "skipped": {"all goals": SLOW}, "check_skipped": SLOW}
-    run = attached(work.folder, work.recommender, work.config.site)
-    goals = list(_goals(work, run))
+    goals = list(_goals(work))
     for number, (goal, loss) in enumerate(goals, start=1):
         try:
-            tuned = tune(run, work, goal, loss, compare=work.head is not None, sizes=IN_BRIEF)
+            tuned = tune(work, goal, loss, compare=work.head is not None, sizes=IN_BRIEF)
             found["goals"].append(tuned.found)
         except (InvalidInput, NotEnoughData) as error:
             found["skipped"][goal.name] = str(error)
@@ -70,28 +67,28 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     return dict(plain(found))
 
 
-def _goals(work: Workspace, run: OpenRun) -> Iterator[tuple[Goal, float]]:
+def _goals(work: Workspace) -> Iterator[tuple[Goal, float]]:
     """Goals and what they may cost; where the model must be run for every case, fewer of them."""
-    names = _values(work, run)
+    names = _values(work)
     for name in names[: N_GOALS if work.head is not None else 1]:
-        yield goal_of(run, (name,), ()), MAX_LOSS
+        yield goal_of(work, (name,), ()), MAX_LOSS
     counts = popularity_of(work.construction)
     real = work.recommender.catalog.recommendable
     yield popularity_goal(counts, real, more=False), MAX_LOSS_POPULARITY
 
 
-def _values(work: Workspace, run: OpenRun) -> list[str]:
+def _values(work: Workspace) -> list[str]:
     """Values of the items' own attributes: the most frequent one and the rarest.
 
     Of the attribute that says most of items; values are ordered by their share of the lists.
     """
-    own = own_columns(run.attributes)
+    own = own_columns(work.attributes)
     if not own:
         return []
-    lists = np.bincount(work.heldout.top_items.ravel(), minlength=run.attributes.matrix.shape[0])
-    has = run.attributes.matrix[:, own] > 0
+    lists = np.bincount(work.heldout.top_items.ravel(), minlength=work.attributes.matrix.shape[0])
+    has = work.attributes.matrix[:, own] > 0
     share = np.asarray((has.T @ lists) / max(int(lists.sum()), 1)).ravel()
-    names = [run.attributes.names[column] for column in own]
+    names = [work.attributes.names[column] for column in own]
     says = Counter[str]()
     for (attribute, _), n in zip(names, np.asarray(has.sum(0)).ravel().tolist(), strict=True):
         says[attribute] += n

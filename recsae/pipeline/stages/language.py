@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from recsae.concepts.status import DEAD, VERIFIED
 from recsae.core import columns as C
 from recsae.core.llm.client import LanguageClient
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
@@ -19,7 +20,6 @@ from recsae.evaluation.language.prompts import DETECT, FUZZ
 from recsae.evaluation.language.recsae_protocol import paper_scores, paper_summary
 from recsae.evaluation.language.sampling import CaseSampler
 from recsae.evaluation.recsae_protocol import activation_levels, draw_sequences
-from recsae.evaluation.scoring import DEAD, VERIFIED
 
 if TYPE_CHECKING:
     from recsae.core.llm.settings import LanguageSettings
@@ -61,7 +61,7 @@ def language_stage(
     chosen = best_latents(work, settings.concepts)
     known = CaseSampler(codes[0], work.construction, settings.seed)
     levels = activation_levels(codes[0])
-    explained = explain(client, chosen, work.dictionary, known, levels, progress)
+    explained = explain(client, chosen, work.tested_dictionary, known, levels, progress)
     sentences = {j: name.explanation for j, name in explained.names.items()}
     drawn = draw_sequences(*codes, work.config.seed)
     n_latents = codes[1].shape[1]
@@ -83,7 +83,7 @@ def language_stage(
 
 def best_latents(work: Workspace, n: int) -> list[int]:
     """At most n latents: the verified, best bound first, then the others, most active first."""
-    table = work.scores.merge(work.dictionary.table[[C.LATENT, C.FIRE_RATE]], on=C.LATENT)
+    table = work.scores.merge(work.tested_dictionary.table[[C.LATENT, C.FIRE_RATE]], on=C.LATENT)
     table = table[(table[C.STATUS] != DEAD) & (table[C.FIRE_RATE] > 0)]
     verified = table[C.STATUS] == VERIFIED
     best = table[verified].sort_values([C.CI_LOW, C.LATENT], ascending=[False, True])
@@ -104,9 +104,9 @@ def _concepts(
     settings, names = client.settings, explained.names
     test = CaseSampler(work.sae_codes[1], work.heldout, settings.seed)
     ours = {j: name.explanation for j, name in names.items()}
-    table = work.dictionary.table.set_index(C.LATENT)[C.LABEL]
+    table = work.tested_dictionary.table.set_index(C.LATENT)[C.LABEL]
     theirs = {j: str(table[j]) for j in names}
-    examples = work.dictionary.examples.groupby(C.LATENT)[C.TOP_ITEM]
+    examples = work.tested_dictionary.examples.groupby(C.LATENT)[C.TOP_ITEM]
     shown = {j: examples.get_group(j).to_numpy() for j in names}
     cases = {j: detection_trial(test, j, settings.cases) for j in names}
     marks = {j: fuzzing_trial(test, j, settings.cases) for j in names}

@@ -11,18 +11,15 @@ import pandas as pd
 
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.labeler import MAX_CASES
+from recsae.concepts.status import verified_latents
 from recsae.core import columns as C
 from recsae.evaluation.attribute_auc import attribute_table
+from recsae.evaluation.chance import RANDOM_DRAWS, chance_percentiles
+from recsae.evaluation.counts import count_statuses, finite
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.named_share import SIZES, named_share
 from recsae.evaluation.recsae_protocol import recsae_scores
-from recsae.evaluation.scoring import (
-    SUPPORTED,
-    VERIFIED,
-    distinct,
-    score_concepts,
-    verified_latents,
-)
+from recsae.evaluation.scoring import score_concepts
 from recsae.run.workspace import Workspace
 from recsae.sae.baselines import BASELINES, LinearCode, random_directions
 from recsae.sae.codes import Codes, sparse_code
@@ -32,10 +29,6 @@ if TYPE_CHECKING:
 
 
 DENSE = ("neurons", "pca")
-TESTED = (VERIFIED, SUPPORTED, "unsupported")
-N_NEIGHBOURS = 200
-N_BLOCKS = 16
-RANDOM_DRAWS = 3
 DENSE_CASES = 20_000
 
 
@@ -66,7 +59,7 @@ def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
     figures["baselines"]["dense"] = {name: found[f"dense {name}"] for name in DENSE}
     figures["attributes"] = _records(found["attributes"])
     scores = found["sae"][0]
-    scores[C.CHANCE_PERCENTILE] = _chance_percentiles(scores, found["chance"])
+    scores[C.CHANCE_PERCENTILE] = chance_percentiles(scores, found["chance"])
     scores[C.EMBEDDING_AUC] = found["embedding"]
     return scores, figures
 
@@ -98,7 +91,7 @@ def _measure(
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Scores, and all that is reported for the SAE and for each sparse baseline alike."""
     if name == "sae":
-        dictionary = work.dictionary
+        dictionary = work.tested_dictionary
     else:
         dictionary = build_concepts(codes[0], work.construction, work.labeler)
     scores = score_concepts(codes[1], dictionary, work.heldout, work.labeler)
@@ -162,33 +155,10 @@ def _dense(work: Workspace, name: str, best_of: int) -> dict[str, Any]:
     return count_statuses(*_scored(work, work.baseline(name, None), DENSE_CASES), best_of)
 
 
-def finite(value: float) -> float | None:
-    """The value, or None where there is none."""
-    return float(value) if np.isfinite(value) else None
-
-
-def count_statuses(
-    scores: pd.DataFrame, dictionary: ConceptDictionary, best_of: int
-) -> dict[str, Any]:
-    """Concepts of each status; distinct ones in all and among the best ``2d`` units."""
-    tested = scores[scores[C.STATUS].isin(TESTED)]
-    best = tested.nlargest(best_of, C.BALANCED_ACCURACY)[C.LATENT]
-    among = scores[C.LATENT].isin(best).to_numpy()
-    return {
-        "n_units": len(scores),
-        "tested": len(tested),
-        "verified": int((scores[C.STATUS] == VERIFIED).sum()),
-        "supported": int((scores[C.STATUS] == SUPPORTED).sum()),
-        "distinct_verified": distinct(scores, dictionary.table),
-        "distinct_verified_equal_units": distinct(scores[among], dictionary.table[among]),
-        "mean_balanced_accuracy": finite(tested[C.BALANCED_ACCURACY].mean()),
-    }
-
-
 def _embedding(work: Workspace, codes: Codes) -> NDArray[np.float64]:
     """How well the words of each label tell the latent's sequences, ``(n_latents,)``."""
     vectors = fit_vectors(work.construction)
-    found = embedding_scores(codes.heldout, work.heldout, work.dictionary.table, vectors)
+    found = embedding_scores(codes.heldout, work.heldout, work.tested_dictionary.table, vectors)
     by_latent = found.set_index(C.LATENT)[C.EMBEDDING_AUC]
     return np.asarray(by_latent.reindex(range(work.sae.n_latents)))
 
@@ -204,22 +174,3 @@ def _chance(work: Workspace) -> pd.DataFrame | None:
     k = max(1, round(work.config.k * n / work.sae.n_latents))
     code = random_directions(work.construction_store, k, n, work.config.seed + 2)
     return _scored(work, code, MAX_CASES)[0]
-
-
-def _chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> NDArray[np.float64]:
-    """Where each concept stands among random directions that fire about as often (0 to 100).
-
-    Each is compared with the 200 nearest in rate.
-    """
-    percentile = np.full(len(scores), np.nan)
-    if chance is None or not chance[C.STATUS].isin(TESTED).any():
-        return percentile
-    chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
-    rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.BALANCED_ACCURACY].to_numpy()
-    for rows in np.array_split(np.flatnonzero(scores[C.STATUS].isin(TESTED)), N_BLOCKS):
-        ours = scores.iloc[rows]
-        distance = np.abs(rate - np.log(ours[C.N_POS].to_numpy()[:, None]))
-        near = np.argsort(distance, axis=1, kind="stable")[:, :N_NEIGHBOURS]
-        lower = value[near] < ours[C.BALANCED_ACCURACY].to_numpy()[:, None]
-        percentile[rows] = 100 * lower.mean(1)
-    return percentile

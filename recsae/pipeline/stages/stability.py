@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.concepts.dictionary import build_concepts
+from recsae.concepts.status import verified_latents
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.evaluation.scoring import score_concepts, verified_latents
+from recsae.evaluation.scoring import score_concepts
 from recsae.sae.matching import ALIKE, SAME, best_by_activity, best_by_direction
 from recsae.sae.train import train_sae
 
@@ -84,7 +85,7 @@ def stability_stage(work: Workspace, n_seeds: int = 2) -> dict[str, Any]:
     skipped = {name: other for name, other in found.items() if isinstance(other, str)}
     others = {name: other for name, other in found.items() if isinstance(other, Beside)}
     again = {name: other for name, other in others.items() if name != CHANCE}
-    names, verified = work.dictionary.table[C.NAME].to_numpy(), work.verified()
+    names, verified = work.tested_dictionary.table[C.NAME].to_numpy(), work.verified
     return {
         "thresholds": {"cosine": SAME, "correlation": ALIKE},
         "dictionaries": [
@@ -161,7 +162,7 @@ def _beside(work: Workspace, code: SAE | LinearCode, directions: ArrayLike) -> B
     scores = score_concepts(
         codes.heldout, dictionary, work.heldout, work.labeler, hard_negatives=False
     )
-    ours = work.dictionary.table[C.NAME].to_numpy()
+    ours = work.tested_dictionary.table[C.NAME].to_numpy()
     theirs = dictionary.table[C.NAME].to_numpy()
     near = best_by_direction(work.sae.directions(), directions)
     alike = best_by_activity(work.sae_codes.heldout, codes.heldout)

@@ -8,10 +8,10 @@ from recsae.concepts.attributes.communities import FANS
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.attributes.table import DERIVED, TERM
 from recsae.concepts.dictionary import AT_QUANTILE
+from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.files import plain
 from recsae.evaluation.reconstruction import heldout_accuracy, heldout_by_running
-from recsae.evaluation.scoring import VERIFIED
 from recsae.recommender.evaluation import evaluate, evaluation_cases
 from recsae.sae.editing import Intervention, insert_reconstruction
 from recsae.steering.effects import at_positions, steered_lists
@@ -63,8 +63,8 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
         return []
     before = steered_lists(work, cases, [])
     for latent in latents:
-        row = work.dictionary.table.set_index(C.LATENT).loc[latent]
-        among = tuple(work.dictionary.named(row[C.NAME], work.verified()))
+        row = work.tested_dictionary.table.set_index(C.LATENT).loc[latent]
+        among = tuple(work.tested_dictionary.named(row[C.NAME], work.verified))
         name, value = str(row[C.NAME]), _typical(work, latent)
         target = work.labeler.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])
         for intervention, words in (
@@ -97,7 +97,7 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
 
 def _steered(work: Workspace) -> list[int]:
     """The best verified latent of up to six different concepts, plain attributes first."""
-    both = work.dictionary.table.merge(work.scores, on=C.LATENT)
+    both = work.tested_dictionary.table.merge(work.scores, on=C.LATENT)
     both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
     about_items = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
     both = both[about_items & ~both[C.NEGATED]]
@@ -109,6 +109,6 @@ def _steered(work: Workspace) -> list[int]:
 
 def _typical(work: Workspace, latent: int) -> float:
     """The latent's median activation where it is active."""
-    examples = work.dictionary.examples
+    examples = work.tested_dictionary.examples
     mine = examples[(examples[C.LATENT] == latent) & (examples[C.KIND] == AT_QUANTILE)]
     return float(mine.loc[mine[C.QUANTILE] == 0.5, C.ACTIVATION].iloc[0])

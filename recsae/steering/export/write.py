@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
     from recsae.recommender.protocol import LinearHead
     from recsae.recommender.sequences import Batch
+    from recsae.run.workspace import Workspace
     from recsae.sae.editing import Intervention
     from recsae.sae.model import SAE
     from recsae.steering.export.formats import Score
     from recsae.steering.export.loader import SteeredStates
     from recsae.steering.files import Steering
-    from recsae.steering.lists import OpenRun
 
 SELECTED = ("topk", "matryoshka")
 """Activations that choose the k largest, which is what the loader does."""
@@ -65,7 +65,7 @@ SOME = "It is for the users in `users.txt` only: ask for them, and serve the oth
 
 
 def export(
-    run: OpenRun, steering: Steering, out: Path, formats: Sequence[str] = ()
+    work: Workspace, steering: Steering, out: Path, formats: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Write a folder that serves the steered model without recsae.
 
@@ -88,7 +88,7 @@ def export(
     module then gives the steered states, for the rest of the model.
     """
     wanted = formats_of(formats)
-    sae, head = run.sae, _head(run)
+    sae, head = work.sae, _head(work)
     if sae.config.activation not in SELECTED:
         raise InvalidInput(
             f"An SAE with the activation {sae.config.activation!r} cannot be exported, only "
@@ -96,18 +96,18 @@ def export(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder: choose another with --out.")
-    config, weights = _module_of(sae, steering.interventions, head, run)
-    module, batch = exported.made_of(config, weights), _some_histories(run)
-    expected = _expected(run, steering, head, batch)
+    config, weights = _module_of(sae, steering.interventions, head, work)
+    module, batch = exported.made_of(config, weights), _some_histories(work)
+    expected = _expected(work, steering, head, batch)
     _check(expected, module, "the exported module", "steer the model with `with recsae.steer(...)`")
     if head is None:
-        _check_running(run, steering, module, batch)
+        _check_running(work, steering, module, batch)
     files = {}
     for name, one in wanted.items():
         with failing_as(one.file):
             files[one.file] = one.make(module)
             _check(expected, one.read(files[one.file]), one.file, f"leave --format {name} out")
-    _write(out, config, weights, run, steering, files)
+    _write(out, config, weights, work, steering, files)
     return {
         "out": str(out),
         "latents": len(config["latents"]),
@@ -117,14 +117,14 @@ def export(
     }
 
 
-def _head(run: OpenRun) -> LinearHead | None:
+def _head(work: Workspace) -> LinearHead | None:
     """The head behind the run's site, if scores are linear there."""
-    at_default = run.site in (None, run.recommender.sites()[0].name)
-    return run.recommender.linear_head() if at_default else None
+    at_default = work.site in (None, work.recommender.sites()[0].name)
+    return work.recommender.linear_head() if at_default else None
 
 
 def _module_of(
-    sae: SAE, interventions: list[Intervention], head: LinearHead | None, run: OpenRun
+    sae: SAE, interventions: list[Intervention], head: LinearHead | None, work: Workspace
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     import torch
 
@@ -136,7 +136,7 @@ def _module_of(
     weights["directions"] = sae.directions()[latents]
     if head is not None:
         bias = torch.zeros(len(head.items)) if head.bias is None else head.bias
-        real = torch.from_numpy(run.recommender.catalog.recommendable)
+        real = torch.from_numpy(work.recommender.catalog.recommendable)
         weights |= {"items": head.items.detach(), "bias": bias.detach(), "recommendable": real}
     for number, step in enumerate(interventions):
         value, reached = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
@@ -159,23 +159,25 @@ class Expected(NamedTuple):
     """Which columns are anything; the others, which are no items, are -inf."""
 
 
-def _some_histories(run: OpenRun) -> Batch:
-    sequences, length = run.recommender.sequences(), run.recommender.max_length
+def _some_histories(work: Workspace) -> Batch:
+    sequences, length = work.recommender.sequences(), work.recommender.max_length
     rows = np.arange(min(TRIED, len(sequences)))
     ends = sequences.lengths[rows]
     return sequences.batch(rows, np.maximum(0, ends - length), ends, length)
 
 
-def _expected(run: OpenRun, steering: Steering, head: LinearHead | None, batch: Batch) -> Expected:
+def _expected(
+    work: Workspace, steering: Steering, head: LinearHead | None, batch: Batch
+) -> Expected:
     import torch
 
-    states = run.recommender.represent(batch, run.site)
-    edit = make_edit(run.sae, steering.interventions)
+    states = work.recommender.represent(batch, work.site)
+    edit = make_edit(work.sae, steering.interventions)
     if head is None:
         return Expected(states, edit(states), torch.ones(states.shape[1], dtype=torch.bool))
-    with run.recommender.edit(edit, run.site):
-        scores = run.recommender.score(batch)
-    return Expected(states, scores, torch.from_numpy(run.recommender.catalog.recommendable))
+    with work.recommender.edit(edit, work.site):
+        scores = work.recommender.score(batch)
+    return Expected(states, scores, torch.from_numpy(work.recommender.catalog.recommendable))
 
 
 def _check(expected: Expected, score: Score, what: str, instead: str) -> None:
@@ -187,13 +189,15 @@ def _check(expected: Expected, score: Score, what: str, instead: str) -> None:
         _compare(found[:, real], steered[:n, real], what, instead, math.inf if not whole else 0.0)
 
 
-def _check_running(run: OpenRun, steering: Steering, module: SteeredStates, batch: Batch) -> None:
+def _check_running(
+    work: Workspace, steering: Steering, module: SteeredStates, batch: Batch
+) -> None:
     """The model's own scores with the module where the site is must be the steered ones."""
     scores = []
-    for edit in (make_edit(run.sae, steering.interventions), module.edit):
-        with run.recommender.edit(edit, run.site):
-            scores.append(run.recommender.score(batch))
-    real = np.flatnonzero(run.recommender.catalog.recommendable)
+    for edit in (make_edit(work.sae, steering.interventions), module.edit):
+        with work.recommender.edit(edit, work.site):
+            scores.append(work.recommender.score(batch))
+    real = np.flatnonzero(work.recommender.catalog.recommendable)
     steered, found = (side[:, real] for side in scores)
     _compare(found, steered, "the model with the exported module", "use `with recsae.steer(...)`")
 
@@ -222,15 +226,15 @@ def _write(
     out: Path,
     config: dict[str, Any],
     weights: dict[str, torch.Tensor],
-    run: OpenRun,
+    work: Workspace,
     steering: Steering,
     files: dict[str, bytes],
 ) -> None:
     from safetensors.torch import save_file
 
-    recommender, has_head = run.recommender, "items" in weights
+    recommender, has_head = work.recommender, "items" in weights
     arrays = {name: weights[name] for name in ("items", "bias") if has_head}
-    shift = _shift(steering.interventions, run.sae)
+    shift = _shift(steering.interventions, work.sae)
     if shift is not None:
         arrays["shift"], recipe = shift, SHIFT if has_head else SHIFT_OF_STATES
     else:
@@ -248,10 +252,10 @@ def _write(
         model=recommender.name,
         what="; ".join(map(str, steering.interventions)),
         loader=(LOADER if has_head else STATES).format(
-            site=run.site or recommender.sites()[0].name
+            site=work.site or recommender.sites()[0].name
         ),
         more="".join(f"- `{f.file}`: {f.line}\n" for f in FORMATS.values() if f.file in files),
-        recipe=recipe.format(n=run.sae.n_latents, d=run.sae.width),
+        recipe=recipe.format(n=work.sae.n_latents, d=work.sae.width),
         who=EVERYBODY if steering.users is None else SOME,
     )
     write_atomically(out / "README.md", lambda p: p.write_text(page, encoding="utf-8"))

@@ -12,7 +12,7 @@ import torch
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
-from recsae.evaluation.attribute_auc import MAX_CASES, Task, attribute_tasks, task_truth
+from recsae.concepts.attributes.tasks import MAX_CASES, Task, attribute_tasks, task_truth
 from recsae.steering.frontier import N_TOP, Steered
 from recsae.steering.steered_scores import BATCH
 from recsae.steering.tuning.path import natural_path, temperature_of

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
     from recsae.steering.frontier import Outcome, Point, Steered
-    from recsae.steering.lists import OpenRun
     from recsae.steering.tuning.baselines import Ways
     from recsae.steering.tuning.goals import Goal
     from recsae.steering.tuning.path import TuningPath
@@ -56,24 +55,24 @@ class Sides(NamedTuple):
     test: Cases
 
 
-def dials(run: OpenRun, path: TuningPath, strength: float) -> list[dict[str, Any]]:
+def dials(work: Workspace, path: TuningPath, strength: float) -> list[dict[str, Any]]:
     """What is done to each latent, those that are turned most first."""
     scale, bias = (x.tolist() for x in path.at(strength))
-    names = run.dictionary.table.set_index(C.LATENT)[C.NAME]
+    names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
     rows = []
     for latent, more, plus in zip(path.latents.tolist(), scale, bias, strict=True):
-        sd = float(run.statistics.sd[latent])
+        sd = float(work.statistics.sd[latent])
         rows.append(
             {
                 "latent": latent,
                 "name": str(names[latent]),
-                "verified": latent in run.verified,
+                "verified": latent in work.verified,
                 "times": 1 + more,
                 "plus sd": plus / sd if sd > 0 else None,
                 "plus": plus,
             }
         )
-    size = run.sae.directions()[path.latents].norm(dim=1).tolist()
+    size = work.sae.directions()[path.latents].norm(dim=1).tolist()
     return [
         row
         for _, row in sorted(
@@ -137,9 +136,11 @@ def _at(
     return row
 
 
-def side_effects(run: OpenRun, goal: Goal, before: Outcome, after: Outcome) -> list[dict[str, Any]]:
+def side_effects(
+    work: Workspace, goal: Goal, before: Outcome, after: Outcome
+) -> list[dict[str, Any]]:
     """The other attribute values whose shares of the lists move most."""
-    names, values = _other_values(run, goal)
+    names, values = _other_values(work, goal)
     old, new = (o.counts @ values / o.counts.sum() for o in (before, after))
     most = np.argsort(-np.abs(new - old), kind="stable")[:N_EFFECTS]
     return [
@@ -149,15 +150,13 @@ def side_effects(run: OpenRun, goal: Goal, before: Outcome, after: Outcome) -> l
     ]
 
 
-def compare_ways(
-    run: OpenRun, work: Workspace, ways: Ways, sides: Sides, limit: int
-) -> list[dict[str, Any]]:
+def compare_ways(work: Workspace, ways: Ways, sides: Sides, limit: int) -> list[dict[str, Any]]:
     """Every way's curve on at most ``limit`` held-out cases, as values at some losses and as an
     area; ``curve`` is the NDCG@10 kept and the value at each strength tried."""
     goal = ways.goal
     trial = thinned(work, sides.trial, limit // ENDS, MIN_CASES)  # only to find the curves' ends
     test = thinned(work, sides.test, limit, MIN_CASES)
-    _, others = _other_values(run, goal)
+    _, others = _other_values(work, goal)
     before, rows = None, []
     for tried, tested in zip(
         *(ways.all(scorer_of(work, cases)) for cases in (trial, test)), strict=True
@@ -180,15 +179,15 @@ def compare_ways(
     return rows
 
 
-def _other_values(run: OpenRun, goal: Goal) -> tuple[list[str], NDArray[np.float64]]:
+def _other_values(work: Workspace, goal: Goal) -> tuple[list[str], NDArray[np.float64]]:
     """The most frequent other attribute values, and ``(n_items, V)`` which items have them."""
-    own = np.array(own_columns(run.attributes), dtype=np.int64)
-    matrix = run.attributes.matrix[:, own] > 0
+    own = np.array(own_columns(work.attributes), dtype=np.int64)
+    matrix = work.attributes.matrix[:, own] > 0
     n_items = np.asarray(matrix.sum(0)).ravel()
     frequent = np.argsort(-n_items, kind="stable")[: 2 * MAX_VALUES]
     table = matrix[:, frequent].toarray()
     other = np.flatnonzero(~(table == goal.items[:, None]).all(0))[:MAX_VALUES]
-    names = [": ".join(run.attributes.names[j]) for j in own[frequent[other]].tolist()]
+    names = [": ".join(work.attributes.names[j]) for j in own[frequent[other]].tolist()]
     return names, table[:, other].astype(np.float64)
 
 

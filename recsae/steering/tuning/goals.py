@@ -11,12 +11,13 @@ from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
 from recsae.sae.editing import Intervention
 from recsae.steering.frontier import Counted
+from recsae.steering.parse import targets_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.concepts.attributes.table import ItemAttributes
-    from recsae.steering.lists import OpenRun
+    from recsae.run.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Goal:
 
 
 def goal_of(
-    run: OpenRun, more: tuple[str, ...], less: tuple[str, ...], never: tuple[str, ...] = ()
+    work: Workspace, more: tuple[str, ...], less: tuple[str, ...], never: tuple[str, ...] = ()
 ) -> Goal:
     """More of some attributes, less of others; each counts 1, an item may count several times.
 
@@ -66,36 +67,36 @@ def goal_of(
     if never:
         if more or less:
             raise InvalidInput("Give --never, or --more and --less.")
-        items = np.any([items_of(run, name) for name in never], axis=0)
+        items = np.any([items_of(work, name) for name in never], axis=0)
         name = f"never {' or '.join(never)}"
         return Goal(name, -items.astype(np.float32), items, False, unlearned=True)
     if not more and not less:
         raise InvalidInput(
             "Say what there should be more or less of: --more NAME, --less NAME or --never NAME."
         )
-    wanted, unwanted = ([items_of(run, name) for name in names] for names in (more, less))
+    wanted, unwanted = ([items_of(work, name) for name in names] for names in (more, less))
     weights = np.sum([*wanted, *(-items.astype(int) for items in unwanted)], axis=0)
     words = [f"more {name}" for name in more] + [f"less {name}" for name in less]
     items = np.any(wanted or unwanted, axis=0)
     return Goal(", ".join(words), weights.astype(np.float32), items, bool(wanted))
 
 
-def items_of(run: OpenRun, name: str) -> NDArray[np.bool_]:
+def items_of(work: Workspace, name: str) -> NDArray[np.bool_]:
     """``(n_items,)`` items with an attribute value, or that a concept's label speaks of.
 
     ``Documentary`` or, where several attributes have such a value, ``genre: Documentary``.
     """
-    value = _value_named(run.attributes, name)
+    value = _value_named(work.attributes, name)
     if value is not None:
-        return run.attributes.items_with(*value)
-    known = [value for _, value in run.attributes.names] + run.dictionary.table[C.NAME].tolist()
+        return work.attributes.items_with(*value)
+    known = [value for _, value in work.attributes.names] + work.dictionary.table[C.NAME].tolist()
     try:
-        latents = run.dictionary.find(name, run.verified)
+        latents = work.dictionary.find(name, work.verified)
     except InvalidInput:
         raise InvalidInput(
             f"No attribute value and no concept is named {name!r}.{nearest(name, known)}"
         ) from None
-    found = run.targets(Intervention(tuple(latents), "scale", 1.0, name))
+    found = targets_of(work, Intervention(tuple(latents), "scale", 1.0, name))
     if not found:
         raise InvalidInput(
             f"The label of {name!r} speaks of the history, not of items: there is nothing to "

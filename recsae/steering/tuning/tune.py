@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
     from recsae.steering.frontier import Counted, Steered
-    from recsae.steering.lists import OpenRun
     from recsae.steering.steered_scores import Nearby
     from recsae.steering.tuning.goals import Goal
     from recsae.steering.tuning.path import TuningPath
@@ -71,7 +70,6 @@ class Tuned(NamedTuple):
 
 
 def tune(
-    run: OpenRun,
     work: Workspace,
     goal: Goal,
     max_loss: float,
@@ -102,7 +100,7 @@ def tune(
     NotEnoughData
         None of the users was held out.
     """
-    if not (goal.items & run.recommender.catalog.recommendable).any():
+    if not (goal.items & work.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
     sides = _sides(work, users, sizes)
     near = linearised(scorer_of(work, sides.fit))
@@ -123,16 +121,16 @@ def tune(
         "quantity": goal.quantity,
         "allowed loss": max_loss,
         "strength": strength,
-        "latents": dials(run, path, strength),
+        "latents": dials(work, path, strength),
         **reached(before, after, sides),
         "strengths": strengths(points, on(shown), shown, goal),
-        "side effects": side_effects(run, goal, before, after),
+        "side effects": side_effects(work, goal, before, after),
     }
     if goal.by_popularity is not None:
         found["popularity"] = popularity_figures(before, after, sides.test, goal.by_popularity)
     if compare:
         ways = find_ways(goal, sides.fit, sides.known, path, work.sae, near)
-        found["ways"] = compare_ways(run, work, ways, sides, sizes.curves)
+        found["ways"] = compare_ways(work, ways, sides, sizes.curves)
         found["verdict"] = verdict(found["ways"], goal)
     return Tuned(
         Steering(path.interventions(strength, f"{goal.name} ({len(path.latents)} latents)")), found

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from helpers.runs import planted, planted_open, planted_run, recbole_run
+from helpers.runs import planted, planted_run, recbole_run, with_pieces
 from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
@@ -35,11 +35,11 @@ def test_a_run_tries_attributes_popularity_and_labels(folder):
     assert found["check"] or found["check_skipped"]
 
 
-def with_values(shares, lists, **more):
-    """The planted run with made attribute values, and what lists are made of."""
+def with_values(work, shares):
+    """The planted run with made attribute values."""
     matrix = scipy.sparse.csr_matrix(np.array(list(shares.values()), dtype=np.int8).T)
     attributes = ItemAttributes(matrix, tuple(shares))
-    return dataclasses.replace(planted_open(), attributes=attributes, **more), lists
+    return with_pieces(work, attributes=attributes)
 
 
 def test_the_most_frequent_value_and_the_rarest_of_the_attribute_that_says_most(work):
@@ -61,18 +61,16 @@ def test_the_most_frequent_value_and_the_rarest_of_the_attribute_that_says_most(
     work.__dict__["heldout"] = dataclasses.replace(
         work.heldout, top_items=np.tile(lists, (len(work.heldout), 1)).astype(np.int32)
     )
-    run, _ = with_values(values, lists)
-    assert _values(work, run) == ["genre: much", "genre: little"]
-    only, _ = with_values({(HALF, UPPER): having(1)}, lists)
-    assert _values(work, only) == []
-    rare, _ = with_values({("genre", "none"): having(*range(20, 40))}, lists)
-    assert _values(work, rare) == []
+    assert _values(with_values(work, values)) == ["genre: much", "genre: little"]
+    assert _values(with_values(work, {(HALF, UPPER): having(1)})) == []
+    rare = {("genre", "none"): having(*range(20, 40))}
+    assert _values(with_values(work, rare)) == []
 
 
 def test_fewer_goals_where_the_model_is_run_for_every_case(work):
-    assert [goal.name for goal, _ in _goals(work, planted_open())][-1] == "less popular items"
+    assert [goal.name for goal, _ in _goals(work)][-1] == "less popular items"
     work.__dict__["head"] = None
-    assert len(list(_goals(work, planted_open()))) == 2
+    assert len(list(_goals(work))) == 2
 
 
 def test_nothing_is_tried_on_a_model_that_ranks_slowly(work, monkeypatch):

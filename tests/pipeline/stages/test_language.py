@@ -9,10 +9,10 @@ import pytest
 
 from helpers import runs
 from helpers.llm_server import LLMServer, data_of, genres_of, truthful
+from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.errors import LabelerFailed
 from recsae.core.llm.settings import LanguageSettings
-from recsae.evaluation.scoring import VERIFIED
 from recsae.pipeline.stages import language as stage
 from recsae.pipeline.stages.language import LABELER, best_latents, label_rows, language_stage
 from recsae.run.record import Run

@@ -7,9 +7,10 @@ from safetensors.numpy import load_file
 
 from helpers.runs import planted, planted_run
 from recsae.concepts.dictionary import ConceptDictionary
+from recsae.concepts.status import MEANING
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
-from recsae.evaluation.scoring import MEANING
+from recsae.evaluation import counts as counts_module
 from recsae.pipeline.stages import scoring as stages
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run
@@ -47,7 +48,7 @@ def counts(*units, best_of=99):
     ]
     table = pd.DataFrame(labels).assign(**{C.LATENT: latents})
     dictionary = ConceptDictionary(table, pd.DataFrame())
-    return stages.count_statuses(scores, dictionary, best_of)
+    return counts_module.count_statuses(scores, dictionary, best_of)
 
 
 UNITS = [
@@ -154,7 +155,7 @@ def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(w
     pd.testing.assert_frame_equal(scores, read_parquet(planted_run() / "scores.parquet"))
 
 
-def test_chance_percentiles(report):
+def testchance_percentiles(report):
     listed = report["concepts"]["list"]
     tested = [c for c in listed if c["status"] in ("verified", "supported", "unsupported")]
     assert all(0 <= c["chance_percentile"] <= 100 for c in tested)

@@ -21,9 +21,7 @@ from helpers.recbole_kit import (
 from helpers.runs import checkpoint, recbole_run
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.evaluation import evaluate
-from recsae.run.record import Run
-from recsae.run.workspace import Workspace
-from recsae.steering.lists import open_run
+from recsae.run.open import open_run
 from recsae.steering.steer import steer
 from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.tune import tune
@@ -104,18 +102,17 @@ def test_recboles_trainer_sees_a_tuned_steering(tmp_path):
     """Before, inside and after; inside it gives the digits of our own evaluation, steered alike."""
     from recbole.utils import get_trainer
 
-    run = open_run(recbole_run())
-    recommender = run.recommender
-    work = Workspace(Run(recbole_run()), recommender, None)
-    goal = goal_of(run, ("Comedy",), ())
-    steps = tune(run, work, goal, 0.1, compare=False).steering.interventions
+    work = open_run(recbole_run())
+    recommender = work.recommender
+    goal = goal_of(work, ("Comedy",), ())
+    steps = tune(work, goal, 0.1, compare=False).steering.interventions
     cases = recommender.evaluation("test")
     with recbole_boundary(), contextlib.chdir(tmp_path):
         config, _, loaders = loaded_by_recbole(checkpoint(), checkpoint_dir=str(tmp_path))
         kind = get_trainer(config["MODEL_TYPE"], config["model"])
         trainer = kind(config, recommender.model)
         told = [trainer.evaluate(loaders["test"], load_best_model=False)]
-        with steer(recommender, run.sae, steps, site=run.site):
+        with steer(recommender, work.sae, steps, site=work.site):
             told.append(trainer.evaluate(loaders["test"], load_best_model=False))
             ours = {k: round(v.mean(), 4) for k, v in evaluate(recommender, cases).items()}
         told.append(trainer.evaluate(loaders["test"], load_best_model=False))

@@ -1,6 +1,5 @@
 """Exported steering gives the steered scores: by its loader, and behind a plain numpy server."""
 
-import dataclasses
 import importlib.util
 import json
 import subprocess
@@ -15,11 +14,11 @@ import pytest
 import torch
 
 from helpers.exports import ADDED, MIXED, batch, steered_scores
-from helpers.runs import command, recbole_run
+from helpers.runs import command, recbole_run, with_pieces
 from recsae.core.errors import InvalidInput, RecSAEError
+from recsae.run.open import open_run
 from recsae.steering.export.write import export
 from recsae.steering.files import Steering
-from recsae.steering.lists import open_run
 from recsae.steering.steer import steer
 
 
@@ -103,7 +102,7 @@ def test_what_is_only_added_for_everybody_needs_no_encoder(opened, exported):
 def test_where_scores_are_not_linear_states_are_exported(opened, tmp_path, steps):
     """Inside the model, where states of every position pass: the module in their place gives the
     steered scores."""
-    inside = dataclasses.replace(opened, site="trm_encoder.layer.0")
+    inside = with_pieces(opened, site="trm_encoder.layer.0")
     found = export(inside, Steering(steps), tmp_path / "out", ["torch", "onnx"])
     assert found["needs the encoder"] == (steps is MIXED)
     assert not {"items.npy", "ids.json"} & {p.name for p in (tmp_path / "out").iterdir()}
@@ -145,7 +144,7 @@ def test_what_cannot_be_exported(opened, tmp_path, monkeypatch):
         )
         with pytest.raises(RecSAEError, match="differ from the steered ones"):
             export(opened, Steering(ADDED), tmp_path / "out")
-        inside = dataclasses.replace(opened, site="trm_encoder.layer.0")
+        inside = with_pieces(opened, site="trm_encoder.layer.0")
         with pytest.raises(RecSAEError, match="differ from the steered ones"):
             export(inside, Steering(ADDED), tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -1,5 +1,7 @@
 """Goals by name: attributes, concepts, and what is neither."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,6 @@ from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
-from recsae.steering.lists import OpenRun
 from recsae.steering.tuning.goals import goal_of, items_of
 
 LONG = next(iter(LENGTHS))
@@ -31,15 +32,11 @@ LABELS = pd.DataFrame(
         C.SECOND_VALUE: ["comedy", None],
     }
 )
-RUN = OpenRun(
-    None,
-    planted(),
-    None,
-    ConceptDictionary(LABELS, pd.DataFrame()),
-    ATTRIBUTES,
-    None,
-    np.array([0]),
-    None,
+RUN = SimpleNamespace(
+    recommender=planted(),
+    dictionary=ConceptDictionary(LABELS, pd.DataFrame()),
+    attributes=ATTRIBUTES,
+    verified=np.array([0]),
 )
 
 

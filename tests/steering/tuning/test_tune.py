@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.runs import planted, planted_open, planted_run
+from helpers.runs import planted, planted_open
 from recsae.core.errors import InvalidInput, NotEnoughData
-from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import Intervention
 from recsae.steering.frontier import BUDGETS, Steered, curve, outcome
@@ -19,17 +18,17 @@ from recsae.steering.tuning.tune import _refined, tune
 
 @pytest.fixture(scope="module")
 def opened():
-    return planted_open(), Workspace(Run(planted_run()), planted(), None)
+    return planted_open()
 
 
 @pytest.fixture(scope="module")
 def comedy(opened):
-    return goal_of(opened[0], ("Comedy",), ())
+    return goal_of(opened, ("Comedy",), ())
 
 
 @pytest.fixture(scope="module")
 def tuned(opened, comedy):
-    return tune(*opened, comedy, 0.05, n_latents=6)
+    return tune(opened, comedy, 0.05, n_latents=6)
 
 
 def test_a_planted_genre_is_reached(tuned):
@@ -45,10 +44,10 @@ def test_a_planted_genre_is_reached(tuned):
 
 def test_what_is_said_is_what_the_steered_model_does(opened, comedy, tuned):
     """Share and NDCG again, from the recommender's own scores under the interventions."""
-    run, work = opened
+    work = opened
     test = work.heldout
     before = outcome(test, _scored(planted(), test), 0.0, comedy.counted)
-    with steer(planted(), run.sae, tuned.steering.interventions):
+    with steer(planted(), work.sae, tuned.steering.interventions):
         after = outcome(test, _scored(planted(), test), 0.0, comedy.counted)
     assert before.mean_share == pytest.approx(tuned.found["before"])
     assert after.mean_share == pytest.approx(tuned.found["after"], abs=1e-3)
@@ -70,9 +69,9 @@ def _scored(recommender, cases):
 
 def test_what_is_unlearned_leaks_less_for_more_loss(opened):
     """And what is told at a loss is what the steered model does at that strength."""
-    run, work = opened
-    goal = goal_of(run, (), (), ("Comedy",))
-    found = tune(run, work, goal, 0.05).found
+    work = opened
+    goal = goal_of(work, (), (), ("Comedy",))
+    found = tune(opened, goal, 0.05).found
     rows = found["strengths"]
     assert [row["allowed loss"] for row in rows] == [0.0, *BUDGETS]
     shares = [row["share of the top 10"] for row in rows]
@@ -83,9 +82,9 @@ def test_what_is_unlearned_leaks_less_for_more_loss(opened):
     assert rows[0]["lists with any"] > rows[-1]["lists with any"]
     test = work.heldout
     told = test.take(np.flatnonzero(~goal.items[test.targets]))  # the others lose nothing
-    path = tune(run, work, goal, 0.05, compare=False).steering.interventions
+    path = tune(opened, goal, 0.05, compare=False).steering.interventions
     kept = [outcome(told, _scored(planted(), told), 0.0, goal.counted).ndcg.sum()]
-    with steer(planted(), run.sae, path):
+    with steer(planted(), work.sae, path):
         kept.append(outcome(told, _scored(planted(), told), 0.0, goal.counted).ndcg.sum())
     assert kept[1] / kept[0] == pytest.approx(found["NDCG@10 kept"][0], abs=2e-3)
     assert "filter" in found["verdict"]
@@ -100,20 +99,20 @@ def test_side_effects_are_of_other_values_those_that_move_most_first(tuned):
 
 
 def test_for_some_users(opened, comedy):
-    run, work = opened
+    work = opened
     held = np.flatnonzero(work.heldout_users)[:12]
-    found = tune(run, work, comedy, 0.05, users=held, compare=False).found
+    found = tune(opened, comedy, 0.05, users=held, compare=False).found
     assert found["held-out users"] == len(
         np.unique(work.heldout.sequence[np.isin(work.heldout.sequence, held)])
     )
     assert "ways" not in found
     with pytest.raises(NotEnoughData, match="None of these users was held out"):
-        tune(run, work, comedy, 0.05, users=np.flatnonzero(~work.heldout_users)[:3])
+        tune(opened, comedy, 0.05, users=np.flatnonzero(~work.heldout_users)[:3])
 
 
 def test_where_a_little_costs_a_lot_at_once_nothing_is_done(opened, comedy):
     """Any strength at all turns lists round; a gentle way is followed up to the loss."""
-    cases = opened[1].construction
+    cases = opened.construction
     plain = _scored(planted(), cases)
 
     def turned(part, strength):
@@ -131,10 +130,10 @@ def test_where_a_little_costs_a_lot_at_once_nothing_is_done(opened, comedy):
 
 def test_where_there_is_no_head_the_model_is_run(opened, comedy, tuned):
     """This model has one, so what is reached must come out alike, with a path from fewer cases."""
-    run, work = opened
-    other = Workspace(work.run, planted(), None)
+    work = opened
+    other = Workspace(work.run, planted(), finished=True)
     other.__dict__["head"] = None
-    ran = tune(run, other, comedy, 0.05, n_latents=6)
+    ran = tune(other, comedy, 0.05, n_latents=6)
     assert ran.found["before"] == pytest.approx(tuned.found["before"])
     assert ran.found["after"] == pytest.approx(tuned.found["after"], rel=0.1)
     areas = [{row["way"]: row["area"] for row in x["ways"]} for x in (ran.found, tuned.found)]
@@ -145,7 +144,7 @@ def test_where_there_is_no_head_the_model_is_run(opened, comedy, tuned):
 def test_a_goal_without_items(opened):
     none = Goal("nothing", np.zeros(241, np.float32), np.zeros(planted().catalog.n_items, bool))
     with pytest.raises(InvalidInput, match="No item that can be recommended is one of 'nothing'"):
-        tune(*opened, none, 0.05)
+        tune(opened, none, 0.05)
 
 
 def test_interventions_are_named_after_the_goal(tuned):
@@ -155,10 +154,10 @@ def test_interventions_are_named_after_the_goal(tuned):
 
 
 def test_popular_items_come_up_less(opened):
-    run, work = opened
+    work = opened
     counts = popularity_of(work.construction)
     goal = popularity_goal(counts, planted().catalog.recommendable, more=False)
-    found = tune(run, work, goal, 0.05, compare=False).found
+    found = tune(opened, goal, 0.05, compare=False).found
     rows = {row["measure"]: row for row in found["popularity"]}
     average = rows["average popularity"]
     assert average["after"] < average["before"]

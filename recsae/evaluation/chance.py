@@ -1,0 +1,38 @@
+"""How far random directions get through the same labeler and test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED
+from recsae.core import columns as C
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TESTED = (VERIFIED, SUPPORTED, UNSUPPORTED)
+N_NEIGHBOURS = 200
+N_BLOCKS = 16
+RANDOM_DRAWS = 3
+
+
+def chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> NDArray[np.float64]:
+    """Where each concept stands among random directions that fire about as often (0 to 100).
+
+    Each is compared with the 200 nearest in rate.
+    """
+    percentile = np.full(len(scores), np.nan)
+    if chance is None or not chance[C.STATUS].isin(TESTED).any():
+        return percentile
+    chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
+    rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.BALANCED_ACCURACY].to_numpy()
+    for rows in np.array_split(np.flatnonzero(scores[C.STATUS].isin(TESTED)), N_BLOCKS):
+        ours = scores.iloc[rows]
+        distance = np.abs(rate - np.log(ours[C.N_POS].to_numpy()[:, None]))
+        near = np.argsort(distance, axis=1, kind="stable")[:, :N_NEIGHBOURS]
+        lower = value[near] < ours[C.BALANCED_ACCURACY].to_numpy()[:, None]
+        percentile[rows] = 100 * lower.mean(1)
+    return percentile

@@ -1,0 +1,36 @@
+"""Everything that changes a run's results, as one validated configuration."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from recsae.core.llm.settings import LanguageSettings
+
+
+class RunConfig(BaseModel):
+    """Everything that changes the results of a run. Read from options or a TOML file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    checkpoint: str | None = None
+    """None for a model that was not opened from a file."""
+    data_path: str | None = None
+    items: str | None = None
+    title_column: str | None = None
+    attribute_columns: list[str] | None = None
+    site: str | None = None
+    latents: int | None = Field(None, ge=1)
+    k: int = Field(8, ge=1)
+    activation: str = "matryoshka"
+    """One of :data:`recsae.sae.variants.VARIANTS`."""
+    samples: int = Field(4_000_000, ge=1)
+    """States that SAE training sees, repeats counted."""
+    seed: int = Field(0, ge=0)
+    construction_positions: int = Field(500_000, ge=1)
+    """At most so many positions of construction users are captured."""
+    heldout_positions: int = Field(200_000, ge=1)
+    chance_directions: int = Field(2_000, ge=0)
+    stability: int = Field(0, ge=0)
+    """With how many further seeds, and on both halves of the users, the SAE is trained again."""
+    language: LanguageSettings | None = None
+    """The language model that names and judges concepts, if any."""

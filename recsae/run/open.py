@@ -1,0 +1,105 @@
+"""A finished run opened again, and what is asked of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.recommender.protocol import hides_history
+from recsae.recommender.sequences import pad
+from recsae.run.record import Run
+from recsae.run.settings import open_recommender
+from recsae.run.workspace import Workspace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.recommender.protocol import Recommender
+    from recsae.recommender.sequences import Batch
+
+KEPT = ("sae", "dictionary", "attributes", "statistics", "verified")
+"""What a finished run keeps of its concepts."""
+
+
+def open_run(folder: Path, device: str = "cpu") -> Workspace:
+    """Open a finished run and attach to its model again.
+
+    Returns
+    -------
+    Workspace
+        The run; its pieces are read when first used.
+
+    The checkpoint was trusted when the run was made; it is trusted again only if its bytes are the
+    same.
+
+    Raises
+    ------
+    ArtifactMismatch
+        No run, an unfinished one, or a model that has changed since.
+    InvalidInput
+        The run was made from a model in memory.
+    """
+    run = Run(folder)
+    config = run.config
+    if "scoring" not in run.record["stages"]:
+        raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")
+    for path in run.changed_sources():
+        raise ArtifactMismatch(
+            f"{path} is gone or has changed since the run in {folder} was made: make a new run."
+        )
+    if config.checkpoint is None:
+        raise InvalidInput(
+            f"The run in {folder} was made from a model in memory, which cannot be opened from "
+            "here: in Python, use recsae.steer(recommender, SAE.load(folder / 'sae'), ...)."
+        )
+    recommender = open_recommender(config, trust=True, device=device)
+    if recommender.fingerprint() != run.record["model"]:
+        raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
+    work = Workspace(run, recommender, finished=True)
+    for piece in KEPT:  # what is damaged is told before anything is worked out
+        getattr(work, piece)
+    return work
+
+
+class Asked(NamedTuple):
+    """One history, as the model reads it, and what its list leaves out."""
+
+    history: list[int]
+    batch: Batch
+    seen: NDArray[np.int64]
+
+
+def ask(
+    recommender: Recommender, user: str | None, sequence: str | None, *, mask_seen: bool
+) -> Asked:
+    """A user's history but what the model's own test asks for, or a sequence typed in.
+
+    Items of the history are left out of lists if the model's own lists do that, or if asked.
+
+    Raises
+    ------
+    InvalidInput
+        An unknown user or item, or a sequence for a model that keeps a state per user.
+    """
+    if sequence is not None:
+        history, user_row = _typed_in(recommender, sequence), 0
+    else:
+        sequences = recommender.sequences()
+        row = sequences.row_of(str(user))
+        history = sequences[row][: max(1, sequences.known[row])].tolist()
+        user_row = int(sequences.user_rows[row])
+    hidden = mask_seen or hides_history(recommender)
+    seen = np.array(history) if hidden else np.zeros(0, dtype=np.int64)
+    return Asked(history, pad([history], recommender.max_length, user_row), seen)
+
+
+def _typed_in(recommender: Recommender, text: str) -> list[int]:
+    if recommender.sites()[0].per_user:
+        raise InvalidInput(
+            f"{recommender.name} keeps one state for each user and reads no sequence, so it has no "
+            "list for one that is typed in: give a user with --user instead."
+        )
+    return recommender.catalog.parse_sequence(text)

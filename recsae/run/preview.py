@@ -1,0 +1,50 @@
+"""What a recommender is and what a run on it would do, before anything is run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsae.recommender.protocol import Recommender
+
+
+def inspection(recommender: Recommender) -> dict[str, Any]:
+    """Facts about a recommender, its sites and what a run with the defaults would do."""
+    import numpy as np
+
+    from recsae.capture.windows import windows_of
+    from recsae.recommender.sequences import split_users
+    from recsae.run.config import RunConfig
+    from recsae.run.workspace import default_latents
+
+    site = recommender.sites()[0]
+    held = split_users(recommender.sequences())
+    defaults = RunConfig(checkpoint="")
+    planned, n_positions = {}, 0
+    for name, users, limit in (
+        ("construction", ~held, defaults.construction_positions),
+        ("held-out", held, defaults.heldout_positions),
+    ):
+        windows = windows_of(recommender, site, np.flatnonzero(users), limit, seed=0)
+        n_positions = windows.n_positions  # in the end those of held-out users
+        planned[name] = (
+            f"{n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
+        )
+    n_latents = default_latents(site.width, defaults.k, n_positions)
+    facts = {"plugin": recommender.plugin, **recommender.describe()}
+    facts.setdefault(
+        "sites", [s._asdict() if hasattr(s, "_asdict") else vars(s) for s in recommender.sites()]
+    )
+    return {
+        **facts,
+        "linear head": "verified" if recommender.linear_head() is not None else "none found",
+        "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
+        "would train": f"TopK SAE, {n_latents:,} latents, k = {defaults.k}",
+    }
+
+
+def states_of(site: dict[str, Any]) -> str:
+    """How many states one forward gives at a site."""
+    if site["per_user"]:
+        return "one per user"
+    return "every position" if site["every_position"] else "last item"
