@@ -21,6 +21,7 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports setup.cfg
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info plugins/*.egg-info recsae-demo

@@ -197,3 +197,9 @@ def _yaml_loader() -> Iterator[None]:
             setattr(yaml.FullLoader, name, copy)
         elif name in vars(yaml.FullLoader):
             delattr(yaml.FullLoader, name)
+
+
+def one_line(error: Exception) -> str:
+    """Kind and first line of an error of somebody else's, without a full stop."""
+    first = next(iter(str(error).splitlines()), "").strip().rstrip(".:")
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel, nearest
-from recsae_recbole.boundary import seed_generators
+from recsae_recbole.boundary import one_line, seed_generators
 
 if TYPE_CHECKING:
     from recsae_recbole.dataset import Data
@@ -257,9 +257,3 @@ def _other_counts(dataset: Any, sizes: list[tuple[int, int]]) -> Iterator[tuple[
     ):
         if built - rows in (0, 1):  # one row more: an item that masks others
             yield what, rows - 1, saved - (built - rows) - 1
-
-
-def one_line(error: Exception) -> str:
-    """Kind and first line of an error of somebody else's, without a full stop."""
-    first = next(iter(str(error).splitlines()), "").strip().rstrip(".:")
-    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__

@@ -19,8 +19,7 @@ import pandas as pd
 
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.sequences import Sequences
-from recsae_recbole.boundary import seed_generators
-from recsae_recbole.checkpoint import one_line
+from recsae_recbole.boundary import one_line, seed_generators
 from recsae_recbole.general_data import POSITION, general_class, general_sequences
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.hooks import replaced_method
-from recsae_recbole.checkpoint import one_line
+from recsae_recbole.boundary import one_line
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.concepts.labeler import Predictions
-    from recsae.run.workspace import Workspace
 
 TABLES = ("firing.parquet", "together.parquet", "counterexamples.parquet")
 MISSED = "missed"
@@ -80,13 +79,6 @@ class Evidence:
             for row in table.to_dict("records"):
                 found[row.pop(C.LATENT)][row.pop(C.KIND)].append(row)
         return found
-
-
-def evidence_stage(work: Workspace) -> Evidence:
-    """The evidence of a run, from the SAE's activations on held-out cases."""
-    cases, code = work.heldout, work.sae_codes.heldout
-    predictions = work.labeler.predict(work.tested_dictionary.table, cases)
-    return build_evidence(code, predictions, cases)
 
 
 def build_evidence(

@@ -15,18 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import (
     balanced_accuracies,
     best_thresholds,
-    class_means,
     clustered_aucs,
-    logistic_probes,
 )
-from recsae.concepts.attributes.tasks import attribute_tasks, task_truth
-from recsae.evaluation.attribute_auc import best_unit_aucs, unit_aucs
+from recsae.evaluation.attribute_auc import best_unit_aucs
 from recsae.evaluation.control import Control, control
-from recsae.evaluation.explained import explained_by_all, explained_by_one, score_metric
+from recsae.evaluation.explained import explained_by_all, explained_by_one
 from recsae.evaluation.splitting import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
 from recsae.sae.baselines import BASELINES
 from recsae.sae.codes import sparse_code
@@ -38,7 +34,8 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.concepts.attributes.table import ItemAttributes
     from recsae.concepts.attributes.tasks import Task
-    from recsae.run.workspace import Workspace
+    from recsae.recommender.protocol import LinearHead
+    from recsae.sae.baselines import LinearCode
 
     Floats = NDArray[np.float64]
     Truth = NDArray[np.bool_]
@@ -64,28 +61,12 @@ class Yardstick(NamedTuple):
     test: Side
     latents: NDArray[np.int64]  # the best of each task, on construction cases
     directions: dict[str, Floats]  # (n_tasks, d) for each method
+    head: LinearHead | None  # None where scores are not linear in the states
+    metric: Floats  # (d, d) of the scores' variance, see score_metric
+    baselines: dict[str, LinearCode]  # with as many active units per state as the SAE
 
 
-def yardstick_of(work: Workspace) -> Yardstick:
-    """Tasks, answers, latents and directions; all chosen and fitted on construction cases."""
-    attributes = work.labeler.attributes
-    tasks = attribute_tasks(attributes, work.construction)
-    sides = []
-    for cases in (work.construction, work.heldout):
-        some = cases.take(spread(len(cases), MAX_CASES))
-        code = sparse_code(work.sae.encode_sparse, some.states, work.sae.n_latents)
-        sides.append(Side(some, task_truth(attributes, tasks, some), code))
-    known, test = sides
-    latents = unit_aucs(known.code, known.truth).argmax(0)
-    directions = {
-        "sae": work.sae.directions().double().numpy()[latents],
-        "class_mean": class_means(known.cases.states, known.truth),
-        "probe": logistic_probes(known.cases.states, known.truth),
-    }
-    return Yardstick(attributes, tasks, known, test, latents, directions)
-
-
-def supervised_table(work: Workspace, yardstick: Yardstick | None = None) -> pd.DataFrame:
+def yardstick_table(y: Yardstick, turned: Control | None) -> pd.DataFrame:
     """One row per attribute; everything is measured on held-out cases.
 
     Columns, where M is ``sae`` (the best latent), ``class_mean`` or ``probe``:
@@ -101,28 +82,6 @@ def supervised_table(work: Workspace, yardstick: Yardstick | None = None) -> pd.
     - ``auc_latents_1`` to ``auc_latents_16, overlap, over_split``, and ``occluded_by,
       told_apart_auc``: see :mod:`recsae.evaluation.splitting`.
     """
-    yardstick = yardstick or yardstick_of(work)
-    return _table(work, yardstick, _control(work, yardstick))
-
-
-def supervised_stage(work: Workspace) -> dict[str, Any]:
-    """``{rows, summary}``: the table as records and what it says in all, ready for JSON.
-
-    In the summary ``explained_together`` is the share of score variance that all attributes
-    explain: by the activations of their best latents (``n_latents`` different ones), by the
-    projections on their directions, and by the ``answers`` themselves, the paper's supervised
-    dictionary. Projections are dense: as many as the state is wide (``width``) explain everything.
-    """
-    yardstick = yardstick_of(work)
-    turned = _control(work, yardstick)
-    table = _table(work, yardstick, turned)
-    return {
-        "rows": [{k: _plain(v) for k, v in row.items()} for row in table.to_dict("records")],
-        "summary": _summary(work, yardstick, table, turned),
-    }
-
-
-def _table(work: Workspace, y: Yardstick, turned: Control | None) -> pd.DataFrame:
     names = [_name(y.attributes, task) for task in y.tasks]
     table = pd.DataFrame({"attribute": names, "site": [task.site for task in y.tasks]})
     if not y.tasks:
@@ -136,9 +95,8 @@ def _table(work: Workspace, y: Yardstick, turned: Control | None) -> pd.DataFram
         thresholds = best_thresholds(values, y.known.truth)
         table[f"balanced_accuracy_{method}"] = balanced_accuracies(tested, y.test.truth, thresholds)
         known, test = (values, y.known.cases.states), (tested, y.test.cases.states)
-        table[f"explained_{method}"] = explained_by_one(known, test, _metric(work))
-    for name in BASELINES:
-        code = work.baseline(name, work.config.k)
+        table[f"explained_{method}"] = explained_by_one(known, test, y.metric)
+    for name, code in y.baselines.items():
         codes = [
             sparse_code(code.encode_sparse, side.cases.states, code.n_latents)
             for side in (y.known, y.test)
@@ -163,12 +121,13 @@ def _values(y: Yardstick, side: Side, method: str) -> Floats:
     return side.cases.states.astype(np.float64) @ y.directions[method].T
 
 
-def _control(work: Workspace, y: Yardstick) -> Control | None:
-    if work.head is None or not y.tasks:
+def yardstick_control(y: Yardstick) -> Control | None:
+    """Edits along every direction, at one norm; None where scores are not linear in the states."""
+    if y.head is None or not y.tasks:
         return None
     values = y.attributes.matrix[:, [task.column for task in y.tasks]].toarray()
     directions = np.concatenate([y.directions[method] for method in METHODS])
-    return control(directions, values.astype(float), y.known.cases, y.test.cases, work.head)
+    return control(directions, values.astype(float), y.known.cases, y.test.cases, y.head)
 
 
 def _control_columns(y: Yardstick, turned: Control) -> dict[str, Floats]:
@@ -185,37 +144,32 @@ def _control_columns(y: Yardstick, turned: Control) -> dict[str, Floats]:
     return found
 
 
-def _metric(work: Workspace) -> Floats:
-    return score_metric(work.head, work.recommender.catalog.recommendable, work.sae.width)
-
-
-def _summary(
-    work: Workspace, y: Yardstick, table: pd.DataFrame, turned: Control | None
+def yardstick_summary(
+    y: Yardstick, table: pd.DataFrame, turned: Control | None, site: str
 ) -> dict[str, Any]:
-    left_out = [entry._asdict() for entry in work.left_out]
-    found: dict[str, Any] = {"n_attributes": len(y.tasks), "left_out": left_out}
+    """What the table says in all, ready for JSON; see :func:`yardstick_table`."""
+    found: dict[str, Any] = {}
     if not y.tasks:
         return found
     measures = ["auc", "balanced_accuracy", "explained"]
     if turned is not None:
         measures += ["lift", "off_target", "ndcg_kept"]
     for measure in measures:
-        means = {m: _plain(table[f"{measure}_{m}"].mean()) for m in METHODS}
+        means = {m: plain_value(table[f"{measure}_{m}"].mean()) for m in METHODS}
         found[f"mean_{measure}"] = means
     codes = ("sae", *BASELINES, "class_mean", "probe")
-    found["mean_auc"] = {name: _plain(table[f"auc_{name}"].mean()) for name in codes}
-    metric = _metric(work)
+    found["mean_auc"] = {name: plain_value(table[f"auc_{name}"].mean()) for name in codes}
     known, test = y.known.cases.states, y.test.cases.states
     sources = {m: (_values(y, y.known, m), _values(y, y.test, m)) for m in METHODS}
     sources["answers"] = (y.known.truth.astype(float), y.test.truth.astype(float))
     found["explained_together"] = {
-        name: explained_by_all((values, known), (tested, test), metric)
+        name: explained_by_all((values, known), (tested, test), y.metric)
         for name, (values, tested) in sources.items()
     }
-    found |= {"n_latents": len(set(y.latents.tolist())), "width": work.sae.width}
+    found |= {"n_latents": len(set(y.latents.tolist())), "width": len(y.metric)}
     if turned is None:
         found["control"] = {
-            "skipped": f"Scores are not linear in the states at {work.site!r}: an edit there has "
+            "skipped": f"Scores are not linear in the states at {site!r}: an edit there has "
             "no norm that could be made the same for every direction."
         }
     else:
@@ -235,7 +189,7 @@ def _name(attributes: ItemAttributes, task: Task) -> str:
     return ": ".join(attributes.names[task.column])
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """What JSON can hold; None for what is unknown."""
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not np.isfinite(value) else value

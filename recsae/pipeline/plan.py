@@ -14,6 +14,7 @@ from recsae.core.distributed import ALONE, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import write_json, write_parquet
 from recsae.evaluation import evidence
+from recsae.pipeline.stages import evidence as evidence_module
 from recsae.run.config import RunConfig
 from recsae.run.record import Run, versions
 from recsae.run.workspace import Workspace
@@ -151,11 +152,11 @@ def _score(work: Workspace) -> None:
 
 
 def _gather_evidence(work: Workspace) -> None:
-    work.by_first(lambda: evidence.evidence_stage(work).save(work.folder))
+    work.by_first(lambda: evidence_module.evidence_stage(work).save(work.folder))
 
 
 def _supervise(work: Workspace) -> None:
-    from recsae.evaluation.supervised import supervised_stage
+    from recsae.pipeline.stages.supervised import supervised_stage
 
     work.by_first(lambda: write_json(work.folder / "supervised.json", supervised_stage(work)))
 
@@ -180,7 +181,7 @@ def _ask(work: Workspace) -> None:
 
 
 def _measure_accuracy(work: Workspace) -> None:
-    from recsae.pipeline.stages.steering import accuracy_stage
+    from recsae.pipeline.stages.accuracy import accuracy_stage
 
     work.by_first(lambda: write_json(work.folder / "accuracy.json", accuracy_stage(work)))
 

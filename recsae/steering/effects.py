@@ -13,10 +13,10 @@ from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import make_edit
 from recsae.steering.frontier import Counted, lists_of, outcome_of
+from recsae.steering.methods import Way
 from recsae.steering.parse import targets_of
 from recsae.steering.steer import steer
 from recsae.steering.steered_scores import scorer_of, thinned
-from recsae.steering.tuning.baselines import Way
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

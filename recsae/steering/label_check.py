@@ -24,8 +24,8 @@ from recsae.core.intervals import paired_ratio
 from recsae.core.threads import in_threads
 from recsae.sae.statistics import Statistics
 from recsae.steering.frontier import lists_of
+from recsae.steering.methods import Way, along
 from recsae.steering.steered_scores import linearised, n_scored, scorer_of, thinned
-from recsae.steering.tuning.baselines import Way, along
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ import pytest
 
 from helpers.runs import command, copy_of, recbole_run
 from recsae.core.files import write_arrays
-from recsae.evaluation.evidence import evidence_stage
 from recsae.explore.cohorts import Profiler
+from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.run.open import open_run
 
 

@@ -15,10 +15,10 @@ from recsae.evaluation.evidence import (
     Evidence,
     build_evidence,
     counterexamples,
-    evidence_stage,
     fire_together,
     firing,
 )
+from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 

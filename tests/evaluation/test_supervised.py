@@ -10,10 +10,10 @@ from recsae.concepts.attributes.probes import class_means
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.supervised import (
     METHODS,
-    supervised_stage,
-    supervised_table,
-    yardstick_of,
+    yardstick_control,
+    yardstick_table,
 )
+from recsae.pipeline.stages.supervised import supervised_stage, yardstick_of
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
@@ -30,7 +30,8 @@ def stage(work):
 
 @pytest.fixture(scope="module")
 def table(work):
-    return supervised_table(work).set_index("attribute")
+    yardstick = yardstick_of(work)
+    return yardstick_table(yardstick, yardstick_control(yardstick)).set_index("attribute")
 
 
 def genres(table):

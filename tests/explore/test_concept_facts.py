@@ -13,8 +13,9 @@ from recsae.concepts.status import STATUSES
 from recsae.core import topk
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json
-from recsae.evaluation.evidence import TABLES, evidence_stage
+from recsae.evaluation.evidence import TABLES
 from recsae.explore.concept_facts import concept_rows, latent_facts, nearest_names
+from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.recommender.plugins import PluginState
 from recsae.recommender.sequences import split_users
 from recsae.report.schema.report import Report

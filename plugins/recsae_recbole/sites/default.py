@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsae.core.errors import CannotOpenModel
-from recsae_recbole.checkpoint import one_line
+from recsae_recbole.boundary import one_line
 from recsae_recbole.sites.joint import JointTap, UserTableTap
 from recsae_recbole.sites.taps import Layout, OutputTap, Tap, at_last_item, read
 

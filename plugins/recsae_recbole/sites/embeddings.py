@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel
-from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.checkpoint import one_line
+from recsae_recbole.boundary import one_line, recbole_boundary
 from recsae_recbole.sites.taps import Tap, differentiable_at_last_item, read
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from recsae.core.errors import ArtifactMismatch, LabelerFailed
 from recsae.core.files import digest_of, read_json, write_json
 from recsae.core.llm.server import Answer, ask_one, messages, open_server
-from recsae.evaluation.language.prompts import VERSION
 
 if TYPE_CHECKING:
     from recsae.core.llm.settings import LanguageSettings
@@ -33,10 +32,13 @@ class LanguageClient:
     cache
         Folder of answers, by hash of messages, model, sampling parameters and the version of the
         prompts. The server's address is no part of it: another server may go on.
+    prompt_version
+        The version of the prompts: a question that is put differently is asked again.
     """
 
-    def __init__(self, settings: LanguageSettings, cache: Path) -> None:
+    def __init__(self, settings: LanguageSettings, cache: Path, prompt_version: int) -> None:
         self.settings = settings
+        self.prompt_version = prompt_version
         self.cache = cache
         self.tokens = {"answers": 0, "prompt": 0, "completion": 0, "uncounted": 0}
         """Behind all answers used so far, also those remembered from an earlier call; ``uncounted``
@@ -81,7 +83,9 @@ class LanguageClient:
 
     def _key(self, prompt: str) -> str:
         settings = self.settings
-        return digest_of([settings.request(), settings.extra, messages(prompt), VERSION])
+        return digest_of(
+            [settings.request(), settings.extra, messages(prompt), self.prompt_version]
+        )
 
     def _path(self, key: str) -> Path:
         return self.cache / key[:2] / f"{key}.json"

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsae.core.errors import LabelerFailed
-from recsae.evaluation.language.prompts import clean
+from recsae.core.llm.text import clean
 
 if TYPE_CHECKING:
     from recsae.core.llm.settings import LanguageSettings

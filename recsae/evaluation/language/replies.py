@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from recsae.evaluation.language.prompts import clean
+from recsae.core.llm.text import clean
 
 T = TypeVar("T")
 Pairs = list[tuple[str, Any]]

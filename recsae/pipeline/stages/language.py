@@ -16,7 +16,7 @@ from recsae.core.llm.client import LanguageClient
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.language.explaining import Explained, explain
 from recsae.evaluation.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
-from recsae.evaluation.language.prompts import DETECT, FUZZ
+from recsae.evaluation.language.prompts import DETECT, FUZZ, VERSION
 from recsae.evaluation.language.recsae_protocol import paper_scores, paper_summary
 from recsae.evaluation.language.sampling import CaseSampler
 from recsae.evaluation.recsae_protocol import activation_levels, draw_sequences
@@ -56,7 +56,7 @@ def language_stage(
     LabelerFailed
         The model cannot be asked. Nothing is lost: the same call goes on.
     """
-    client = LanguageClient(settings, work.folder / "language" / "cache")
+    client = LanguageClient(settings, work.folder / "language" / "cache", VERSION)
     codes, progress = work.sae_codes, work.progress
     chosen = best_latents(work, settings.concepts)
     known = CaseSampler(codes[0], work.construction, settings.seed)

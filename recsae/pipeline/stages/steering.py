@@ -1,4 +1,4 @@
-"""The stages that run the recommender: with the reconstruction put in, and with concepts turned."""
+"""The stage that turns some verified concepts and measures what that does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from recsae.concepts.dictionary import AT_QUANTILE
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.files import plain
-from recsae.evaluation.reconstruction import heldout_accuracy, heldout_by_running
-from recsae.recommender.evaluation import evaluate, evaluation_cases
-from recsae.sae.editing import Intervention, insert_reconstruction
+from recsae.sae.editing import Intervention
 from recsae.steering.effects import at_positions, steered_lists
 from recsae.steering.steered_scores import thinned
 
@@ -25,30 +23,6 @@ MIN_STEERED_USERS = 10
 MAX_POSITIONS = 20_000
 MIN_POSITIONS = 200
 INTERVAL = ("times", "low", "high")
-
-
-def accuracy_stage(work: Workspace) -> dict[str, Any]:
-    """The recommender's own evaluation before and after, and every held-out position."""
-    cases = evaluation_cases(work.recommender)
-    before = evaluate(work.recommender, cases, work.progress)
-    with work.recommender.edit(insert_reconstruction(work.sae), work.site):
-        after = evaluate(work.recommender, cases, work.progress)
-    if work.head is not None:
-        heldout = heldout_accuracy(work.heldout, work.sae, work.head)
-    else:
-        heldout = heldout_by_running(
-            *(work.recommender, work.heldout, work.sae, work.site, work.windows("heldout")),
-            work.progress,
-        )
-    return {
-        "metric_note": f"The recommender's own evaluation: {cases.description}.",
-        "all_users": {
-            "base": {name: float(v.mean()) for name, v in before.items()},
-            "reconstructed": {name: float(v.mean()) for name, v in after.items()},
-            "n_cases": len(cases.rows),
-        },
-        "heldout": plain(heldout),
-    }
 
 
 def steering_stage(work: Workspace) -> list[dict[str, Any]]:

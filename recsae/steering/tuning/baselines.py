@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import scipy.sparse
@@ -14,6 +13,7 @@ from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import MAX_CASES, Task, attribute_tasks, task_truth
 from recsae.steering.frontier import N_TOP, Steered
+from recsae.steering.methods import Way, along
 from recsae.steering.steered_scores import BATCH
 from recsae.steering.tuning.path import natural_path, temperature_of
 
@@ -35,24 +35,6 @@ RANDOM = "random direction"
 BY_PROBABILITY = "re-ranking by probability"
 N_CANDIDATES = 300
 N_TOLD = 1024
-NO_LATENTS = torch.zeros(0, dtype=torch.int64)
-
-
-class Way(NamedTuple):
-    """A way to edit states ``(b, d)`` at a strength, given the activations of ``latents`` there."""
-
-    name: str
-    edit: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
-    latents: torch.Tensor = NO_LATENTS
-    longest: float | None = None
-
-    def on(self, scorer: Scorer) -> Steered:
-        """The way taken with some cases."""
-
-        def scores(part: slice, strength: float) -> torch.Tensor:
-            return scorer.scores(part, lambda h, z: self.edit(h, z, strength), self.latents)
-
-        return Steered(self.name, scores, self.longest, scorer.at_once)
 
 
 def by_latents(path: TuningPath, sae: SAE) -> Way:
@@ -88,11 +70,6 @@ def by_neurons(path: TuningPath) -> Way:
         return moved
 
     return Way(NEURONS, edit, longest=path.longest)
-
-
-def along(name: str, vector: torch.Tensor) -> Way:
-    """The same vector ``(d,)`` added to every state."""
-    return Way(name, lambda states, _, strength: states + strength * vector)
 
 
 def re_ranking(scorer: Scorer, goal: Goal) -> Steered:

@@ -41,7 +41,7 @@ def echo(prompt):
 
 def client(server, folder, **settings):
     options = {"retries": 1, "model": "m", "base_url": server.url, **settings}
-    return LanguageClient(LanguageSettings(**options), folder)
+    return LanguageClient(LanguageSettings(**options), folder, 1)
 
 
 def files(folder):
@@ -264,7 +264,7 @@ from pathlib import Path
 from recsae.core.llm.client import LanguageClient
 from recsae.core.llm.settings import LanguageSettings
 settings = LanguageSettings(base_url=sys.argv[1], model="m", concurrency=2)
-LanguageClient(settings, Path(sys.argv[2])).ask([f"q{i}" for i in range(12)])
+LanguageClient(settings, Path(sys.argv[2]), 1).ask([f"q{i}" for i in range(12)])
 """
 
 

@@ -12,12 +12,12 @@ from helpers import toy
 from helpers.llm_server import data_of
 from recsae.core import columns as C
 from recsae.core.llm.settings import LanguageSettings
+from recsae.core.llm.text import clean
 from recsae.evaluation.language.prompts import (
     DETECT,
     LETTERS,
     TASKS,
     ItemTexts,
-    clean,
     data_block,
     explaining_prompt,
     judging_prompt,

@@ -1,0 +1,16 @@
+"""Text that goes to a language model: whole words, no control characters."""
+
+from __future__ import annotations
+
+MAX_TEXT = 120
+
+
+def clean(text: object, limit: int = MAX_TEXT) -> str:
+    r"""Text on one line, without control characters, cut at a length.
+
+    >>> clean("Alien\n\x1b[2J (1979)"), clean("Alien", 4)
+    ('Alien [2J (1979)', 'Ali…')
+    """
+    words = "".join(c if c.isprintable() else " " for c in str(text)[: 10 * limit]).split()
+    line = " ".join(words)
+    return line if len(line) <= limit else line[: limit - 1] + "…"
