@@ -73,7 +73,7 @@ def steered(recommender: Recommender, run: Path) -> dict[str, Any]:
     from recsae.recommender.sequences import split_users
     from recsae.sae.editing import Intervention
     from recsae.sae.model import SAE
-    from recsae.steering.steer import steer
+    from recsae.steering.context import steer
 
     sae, table = SAE.load(run / "sae"), read_parquet(run / "scores.parquet")
     verified = table[table[C.STATUS] == VERIFIED]

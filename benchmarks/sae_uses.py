@@ -91,7 +91,7 @@ def steering(checkpoint: Path, data_path: Path) -> dict[str, float]:
     from recbole.data.interaction import Interaction
 
     from recsae import load_recommender
-    from recsae.steering.steer import steer
+    from recsae.steering.context import steer
 
     recommender: Any = load_recommender(checkpoint, trust=True, data_path=data_path)
     model, length = recommender.model, recommender.max_length

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from recsae.capture.capture import capture
 from recsae.capture.cases import Cases, read_cases
+from recsae.capture.fill import capture
 from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import SITES
 from recsae.concepts.attributes.values import item_attributes
@@ -23,8 +23,8 @@ from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.status import UNTESTED, VERIFIED
 from recsae.core import columns as C
-from recsae.evaluation.named_share import SIZES, named_share
 from recsae.evaluation.scoring import score_concepts
+from recsae.evaluation.share import SIZES, named_share
 from recsae.recommender.sequences import split_users
 from recsae.sae.baselines import LinearCode, random_directions
 from recsae.sae.codes import sparse_code

@@ -65,7 +65,7 @@ def _show(lines: Iterator[str]) -> Iterator[str]:
 
 def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
     """Share of the planted concepts of which one latent has the direction, for several worlds."""
-    from recsae.capture.capture import capture
+    from recsae.capture.fill import capture
     from recsae.recommender.sequences import split_users
     from recsae.sae.config import make_config
     from recsae.sae.quality import quality

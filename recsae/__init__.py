@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recsae.sae.config import SAEConfig as SAEConfig
     from recsae.sae.model import SAE as SAE
     from recsae.sae.train import train_sae as train_sae
-    from recsae.steering.steer import steer as steer
+    from recsae.steering.context import steer as steer
 
 _HOME = {
     "load_recommender": "recommender.plugins",

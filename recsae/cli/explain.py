@@ -13,7 +13,7 @@ from recsae.core.errors import InvalidInput
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsae.attribution.explain import Drivers, Explanation
+    from recsae.attribution.explanation import Drivers, Explanation
     from recsae.recommender.catalog import ItemCatalog
 
 N_HISTORY = 10
@@ -62,7 +62,7 @@ def explain(
     as_json: bool,
 ) -> None:
     """Say why an item stands where it stands in a list: which concepts, from which history."""
-    from recsae.attribution import explain as explanation
+    from recsae.attribution import explanation
     from recsae.run.open import ask, open_run
     from recsae.run.tables import load_run
 

@@ -9,7 +9,7 @@ import click
 from recsae.cli.console import PATH, show_facts, show_json
 from recsae.cli.steering_options import asked_for
 from recsae.core.errors import InvalidInput
-from recsae.steering.export.formats import FORMATS
+from recsae.steering.serving.formats import FORMATS
 
 
 @click.command()
@@ -37,7 +37,7 @@ def export(
 ) -> None:
     """Write the steered model for serving: weights, a loader without recsae, and a recipe."""
     from recsae.run.open import open_run
-    from recsae.steering.export.write import export as write
+    from recsae.steering.serving.write import export as write
 
     if not (settings or files):
         raise InvalidInput("Nothing is turned: give --with or --set.")

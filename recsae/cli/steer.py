@@ -135,7 +135,7 @@ def _carried_over(
     folder: Path, old: Path, name: str, steering: Steering
 ) -> tuple[Steering, dict[str, Any]]:
     """What was asked for after a steering file of another run, and what became of its latents."""
-    from recsae.explore.migrate import migrate
+    from recsae.explore.migration import migrate
     from recsae.steering.files import place
 
     moved = migrate(place(old, name), old, folder)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from recsae.capture.capture import capture_sites
 from recsae.capture.cases import ndcg_of_states
+from recsae.capture.fill import capture_sites
 from recsae.capture.forward import forward_all
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.status import distinct, verified_latents
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.explained import explained, linear_fit, score_metric
-from recsae.evaluation.named_share import SIZES, named_share
 from recsae.evaluation.reconstruction import BATCH, heldout_by_running
 from recsae.evaluation.scoring import score_concepts
+from recsae.evaluation.share import SIZES, named_share
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.capture.capture import capture
 from recsae.capture.cases import Cases, read_cases
+from recsae.capture.fill import capture
 from recsae.capture.store import ActivationStore
 from recsae.capture.windows import Windows, windows_of
 from recsae.concepts.attributes.learnable import LeftOut, readable

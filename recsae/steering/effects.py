@@ -12,10 +12,10 @@ from recsae.recommender.evaluation import evaluation_cases, hits_in, restrict, t
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import make_edit
+from recsae.steering.context import steer
 from recsae.steering.frontier import Counted, lists_of, outcome_of
 from recsae.steering.methods import Way
 from recsae.steering.parse import targets_of
-from recsae.steering.steer import steer
 from recsae.steering.steered_scores import scorer_of, thinned
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from recsae.core import columns as C
 from recsae.recommender.lists import top_of_scores
 from recsae.run.open import ask
 from recsae.sae.editing import Intervention, turning
+from recsae.steering.context import steer
 from recsae.steering.files import Steering
-from recsae.steering.steer import steer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

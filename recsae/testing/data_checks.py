@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from recsae.capture.capture import capture_sites
 from recsae.capture.cases import read_cases
+from recsae.capture.fill import capture_sites
 from recsae.capture.windows import plan_windows
 from recsae.recommender.lists import best_items
 from recsae.recommender.protocol import hides_history

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-import recsae.capture.capture as capturing
+import recsae.capture.fill as capturing
 import recsae.capture.forward as forwards
 import recsae.capture.store as activations
 from helpers import toy
 from helpers.runs import planted
-from recsae.capture.capture import capture, capture_sites
+from recsae.capture.fill import capture, capture_sites
 from recsae.capture.store import POSITION, SEQUENCE, STATES, TOP, ActivationStore
 from recsae.core.errors import ArtifactMismatch, NotEnoughData, RecSAEError, SiteNotFound
 from recsae.recommender.catalog import build_catalog

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from helpers.toy import UserTable, cases, catalog, head, sequences
-from recsae.capture.capture import capture
 from recsae.capture.cases import read_cases
+from recsae.capture.fill import capture
 from recsae.capture.windows import windows_of
 from recsae.evaluation import reconstruction as accuracy
 from recsae.evaluation.reconstruction import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recsae.sae.editing import Intervention
-from recsae.steering.steer import steer
+from recsae.steering.context import steer
 
 MIXED = [
     Intervention((3, 5), "scale", (3.0, 0.0)),

@@ -16,7 +16,7 @@ import torch
 from helpers.runs import CONFIG, planted
 from helpers.toy import store
 from recsae.capture import store as activations
-from recsae.capture.capture import capture
+from recsae.capture.fill import capture
 from recsae.cli import main
 from recsae.core.distributed import ALONE, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData

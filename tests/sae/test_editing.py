@@ -17,7 +17,7 @@ from recsae.recommender.sequences import pad
 from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
-from recsae.steering.steer import steer
+from recsae.steering.context import steer
 
 # -- the edit, by hand -----------------------------------------------------------------------------
 

@@ -56,7 +56,7 @@ def test_what_is_added_for_everybody_is_what_steering_does(work, found):
     from recsae.capture.cases import spread
     from recsae.sae.editing import Intervention
     from recsae.sae.statistics import Statistics
-    from recsae.steering.steer import steer
+    from recsae.steering.context import steer
 
     row = next(r for r in found["rows"] if r["intervention"] == "+1 sd")
     cases = work.heldout.take(spread(len(work.heldout), 3_000))

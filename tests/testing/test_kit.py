@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from helpers.toy import UserTable, user_table
-from recsae.capture.capture import capture
 from recsae.capture.cases import Cases, read_cases
+from recsae.capture.fill import capture
 from recsae.core.errors import InvalidInput
 from recsae.recommender.checks import verify_head
 from recsae.recommender.plugins import load_recommender

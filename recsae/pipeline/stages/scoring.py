@@ -17,9 +17,9 @@ from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.chance import RANDOM_DRAWS, chance_percentiles
 from recsae.evaluation.counts import count_statuses, finite
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
-from recsae.evaluation.named_share import SIZES, named_share
 from recsae.evaluation.recsae_protocol import recsae_scores
 from recsae.evaluation.scoring import score_concepts
+from recsae.evaluation.share import SIZES, named_share
 from recsae.run.workspace import Workspace
 from recsae.sae.baselines import BASELINES, LinearCode, random_directions
 from recsae.sae.codes import Codes, sparse_code

@@ -11,7 +11,7 @@ import torch
 pytest.importorskip("recbole")
 
 from helpers.recbole_kit import FOLDER, TINY, opened, small_checkpoint, tiny
-from recsae.capture.capture import capture
+from recsae.capture.fill import capture
 from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, SiteNotFound
 from recsae.recommender.checks import is_causal
 from recsae.recommender.protocol import Recommender

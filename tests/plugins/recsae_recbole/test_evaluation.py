@@ -22,7 +22,7 @@ from helpers.runs import checkpoint, recbole_run
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.evaluation import evaluate
 from recsae.run.open import open_run
-from recsae.steering.steer import steer
+from recsae.steering.context import steer
 from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.tune import tune
 from recsae_recbole.boundary import recbole_boundary

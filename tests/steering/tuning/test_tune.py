@@ -8,8 +8,8 @@ from helpers.runs import planted, planted_open
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import Intervention
+from recsae.steering.context import steer
 from recsae.steering.frontier import BUDGETS, Steered, curve, outcome
-from recsae.steering.steer import steer
 from recsae.steering.tuning.baselines import LATENTS, RANDOM, RERANKING
 from recsae.steering.tuning.goals import Goal, goal_of
 from recsae.steering.tuning.popularity import popularity_goal, popularity_of

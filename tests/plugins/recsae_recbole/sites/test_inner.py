@@ -9,7 +9,7 @@ import torch
 pytest.importorskip("recbole")
 
 from helpers.recbole_kit import FOLDER, other_weights, small_checkpoint
-from recsae.capture.capture import capture
+from recsae.capture.fill import capture
 from recsae.recommender.protocol import represent_sites
 from recsae.recommender.sequences import pad
 from recsae_recbole.open import open_checkpoint

@@ -11,7 +11,7 @@ from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_parquet, write_parquet
 from recsae.explore.compare import Matched
-from recsae.explore.migrate import Counterpart, _carried, migrate
+from recsae.explore.migration import Counterpart, _carried, migrate
 from recsae.run.record import Run
 from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
@@ -107,7 +107,8 @@ def test_names_stand_in_where_no_latent_is_alike(two, monkeypatch):
         .assign(before=[], after=[], similarity=[], side=[])
     )
     monkeypatch.setattr(
-        "recsae.explore.migrate.match_runs", lambda *_: Matched("names", "By name.", None, no_pairs)
+        "recsae.explore.migration.match_runs",
+        lambda *_: Matched("names", "By name.", None, no_pairs),
     )
     moved = migrate(old / "kept.json", old, new)
     for row in moved.latents:

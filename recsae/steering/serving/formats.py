@@ -16,7 +16,7 @@ from recsae.core.errors import InvalidInput, RecSAEError
 if TYPE_CHECKING:
     import torch
 
-    from recsae.steering.export.loader import SteeredStates
+    from recsae.steering.serving.loader import SteeredStates
 
     Score = Callable[[torch.Tensor], torch.Tensor]
     """States ``(n, d)`` in, scores ``(n, n_items)`` out, or states where there is no head."""

@@ -18,11 +18,11 @@ from helpers.exports import ADDED, MIXED, batch, steered_scores
 from helpers.runs import command, recbole_run
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.run.open import open_run
-from recsae.steering.export import formats as export_formats
-from recsae.steering.export.formats import FORMATS, failing_as, formats_of
-from recsae.steering.export.loader import SteeredHead
-from recsae.steering.export.write import export
 from recsae.steering.files import Steering
+from recsae.steering.serving import formats as export_formats
+from recsae.steering.serving.formats import FORMATS, failing_as, formats_of
+from recsae.steering.serving.loader import SteeredHead
+from recsae.steering.serving.write import export
 
 FILES = ["steered.pt2", "steered.onnx"]
 K = 2

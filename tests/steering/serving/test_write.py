@@ -17,9 +17,9 @@ from helpers.exports import ADDED, MIXED, batch, steered_scores
 from helpers.runs import command, recbole_run, with_pieces
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.run.open import open_run
-from recsae.steering.export.write import export
+from recsae.steering.context import steer
 from recsae.steering.files import Steering
-from recsae.steering.steer import steer
+from recsae.steering.serving.write import export
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_what_cannot_be_exported(opened, tmp_path, monkeypatch):
             export(opened, Steering(ADDED), tmp_path / "out")
     with monkeypatch.context() as patch:
         patch.setattr(
-            "recsae.steering.export.loader.SteeredStates.edit", lambda self, states: states
+            "recsae.steering.serving.loader.SteeredStates.edit", lambda self, states: states
         )
         with pytest.raises(RecSAEError, match="differ from the steered ones"):
             export(opened, Steering(ADDED), tmp_path / "out")

@@ -8,7 +8,7 @@ import pytest
 from helpers.recent import LONGEST, Recent, attached, small_sae
 from helpers.toy import UserTable, sequences
 from recsae.attribution.drivers import agreement, integrate_latents, integrate_score, leave_out
-from recsae.attribution.explain import explain
+from recsae.attribution.explanation import explain
 from recsae.attribution.score_terms import explain_score
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.sequences import pad

@@ -14,8 +14,8 @@ import numpy as np
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.core.files import write_atomically, write_json
 from recsae.sae.editing import make_edit, turning
-from recsae.steering.export import loader as exported
-from recsae.steering.export.formats import FORMATS, failing_as, formats_of
+from recsae.steering.serving import loader as exported
+from recsae.steering.serving.formats import FORMATS, failing_as, formats_of
 
 if TYPE_CHECKING:
     import torch
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.sae.editing import Intervention
     from recsae.sae.model import SAE
-    from recsae.steering.export.formats import Score
-    from recsae.steering.export.loader import SteeredStates
     from recsae.steering.files import Steering
+    from recsae.steering.serving.formats import Score
+    from recsae.steering.serving.loader import SteeredStates
 
 SELECTED = ("topk", "matryoshka")
 """Activations that choose the k largest, which is what the loader does."""

@@ -10,7 +10,7 @@ import torch
 from helpers.toy import catalog, head, random_cases, sparse
 from recsae.capture.cases import ndcg_of_states
 from recsae.evaluation.explained import score_metric
-from recsae.evaluation.named_share import RIDGE, SIZES, named_share
+from recsae.evaluation.share import RIDGE, SIZES, named_share
 from recsae.recommender.metrics import ndcg_of_lists
 
 WIDTH = 5
