@@ -1,14 +1,20 @@
 """recsae: understand and correct recommender models through the concepts of a sparse autoencoder.
 
 The verbs, in the order of the data flow: ``load_recommender`` attaches to a trained model,
-``capture`` fills an ``ActivationStore``, ``train_sae`` trains an ``SAE``, ``build_concepts`` and
-``score_concepts`` make and test the dictionary, ``steer`` turns latents, ``write_report`` writes
-what people read; ``load_run`` gives a finished run back as tables. Nothing heavy is imported until
-one of them is used.
+``recsae.capture.capture`` fills an ``ActivationStore``, ``train_sae`` trains an ``SAE``,
+``build_concepts`` and ``score_concepts`` make and test the dictionary, ``steer`` turns latents,
+``write_report`` writes what people read. ``recsae.pipeline.run_pipeline`` does all of it; a run
+that is finished is opened by ``open_run`` and read as tables by ``load_run``. Nothing heavy is
+imported until one of them is used.
+
+The packages, from the ground up: ``core``, ``recommender``, ``capture``, ``sae`` and ``concepts``,
+``evaluation``, ``run``, ``attribution`` and ``report``, ``steering``, ``explore`` and ``pipeline``,
+``cli``; ``testing`` stands beside ``sae``. Each says in its docstring what it owns.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from recsae.core.faces import lazy
 
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore as ActivationStore
@@ -16,35 +22,44 @@ if TYPE_CHECKING:
     from recsae.evaluation.scoring import score_concepts as score_concepts
     from recsae.recommender.plugins import load_recommender as load_recommender
     from recsae.recommender.protocol import Recommender as Recommender
-    from recsae.report import write_report as write_report
+    from recsae.report.write import write_report as write_report
+    from recsae.run.open import open_run as open_run
     from recsae.run.tables import load_run as load_run
     from recsae.sae.config import SAEConfig as SAEConfig
     from recsae.sae.model import SAE as SAE
     from recsae.sae.train import train_sae as train_sae
     from recsae.steering.context import steer as steer
 
-_HOME = {
-    "load_recommender": "recommender.plugins",
-    "Recommender": "recommender.protocol",
-    "ActivationStore": "capture.store",
-    "SAE": "sae.model",
-    "SAEConfig": "sae.model",
-    "train_sae": "sae.train",
-    "build_concepts": "concepts.dictionary",
-    "score_concepts": "evaluation.scoring",
-    "steer": "sae.editing",
-    "write_report": "report",
-    "load_run": "run.tables",
-}
-__all__ = list(_HOME)
+__all__ = [
+    "SAE",
+    "ActivationStore",
+    "Recommender",
+    "SAEConfig",
+    "build_concepts",
+    "load_recommender",
+    "load_run",
+    "open_run",
+    "score_concepts",
+    "steer",
+    "train_sae",
+    "write_report",
+]
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"recsae.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'recsae' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "ActivationStore": "capture.store",
+        "Recommender": "recommender.protocol",
+        "SAE": "sae.model",
+        "SAEConfig": "sae.config",
+        "build_concepts": "concepts.dictionary",
+        "load_recommender": "recommender.plugins",
+        "load_run": "run.tables",
+        "open_run": "run.open",
+        "score_concepts": "evaluation.scoring",
+        "steer": "steering.context",
+        "train_sae": "sae.train",
+        "write_report": "report.write",
+    },
+)

@@ -1,6 +1,6 @@
 """``python -m recsae`` is the ``recsae`` command; ``torchrun -m recsae`` starts several of it."""
 
-from recsae.cli import main
+from recsae.cli.entry import main
 
 if __name__ == "__main__":
     main()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.recommender.protocol import LinearHead, ReadsVectors, Recommender
+    from recsae.recommender.protocol import AcceptsVectors, LinearHead, Recommender
     from recsae.sae.model import SAE
 
 ROWS = 64
@@ -168,7 +168,7 @@ def integrate_score(
 
 
 def _integrated(
-    recommender: ReadsVectors,
+    recommender: AcceptsVectors,
     batch: Batch,
     numbers: Callable[[torch.Tensor], torch.Tensor],
     baseline: Baseline,

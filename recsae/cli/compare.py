@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from recsae.cli.console import PATH, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json, show_table
+from recsae.cli.shared.options import json_option
 
 N_SHOWN = 8
 N_NAMES = 20
@@ -39,7 +40,7 @@ COLUMNS = {
 @click.argument("before", metavar="DIR1", type=PATH)
 @click.argument("after", metavar="DIR2", type=PATH)
 @click.option("--all", "everything", is_flag=True, help="All latents, also those never verified.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 def compare(before: Path, after: Path, everything: bool, as_json: bool) -> None:
     """Which concepts of one run are in another: matched, lost and new.
 

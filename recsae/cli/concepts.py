@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from recsae.cli.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.options import json_option
 from recsae.core.errors import InvalidInput
 
 
@@ -20,7 +21,7 @@ from recsae.core.errors import InvalidInput
     "--item", help="The latents that promote an item or are active after it: id or title."
 )
 @click.option("--edit", is_flag=True, help="Rename, merge or reject concepts in your editor.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 def concepts(
     folder: Path,
     search: str | None,

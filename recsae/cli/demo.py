@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.console import PATH, progress_bar
 from recsae.cli.run import make_run, ranks_of_command
+from recsae.cli.shared.console import PATH, progress_bar
 
 if TYPE_CHECKING:
     pass

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from recsae.cli.console import show_json, show_table
+from recsae.cli.shared.console import show_json, show_table
+from recsae.cli.shared.options import json_option
 
 
 def checks() -> list[dict[str, str]]:
@@ -74,7 +75,7 @@ def _parquet_works() -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 def doctor(as_json: bool) -> int:
     """Check the installation; exit code 3 if something does not work."""
     rows = checks()

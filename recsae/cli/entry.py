@@ -9,7 +9,6 @@ import click
 
 from recsae.cli.compare import compare
 from recsae.cli.concepts import concepts
-from recsae.cli.console import run_command
 from recsae.cli.demo import demo
 from recsae.cli.doctor import doctor
 from recsae.cli.explain import explain
@@ -19,6 +18,7 @@ from recsae.cli.plugins import plugins
 from recsae.cli.profile import profile
 from recsae.cli.report import report
 from recsae.cli.run import run
+from recsae.cli.shared.console import run_command
 from recsae.cli.sites import sites
 from recsae.cli.steer import steer
 from recsae.cli.tune import tune

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.console import PATH, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json, show_table
+from recsae.cli.shared.options import device_option, json_option
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ BASELINES = ("zero", "mean-user", "popular-user", "sampled-users")
     help="Where the paths of the gradients begin.",
 )
 @click.option("--mask-seen", is_flag=True, help="Leave out items of the history from the list.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@device_option
+@json_option
 def explain(
     folder: Path,
     user: str | None,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from recsae.cli.console import PATH, show_facts, show_json
-from recsae.cli.steering_options import asked_for
+from recsae.cli.shared.console import PATH, show_facts, show_json
+from recsae.cli.shared.options import device_option, json_option
+from recsae.cli.shared.steering import asked_for
 from recsae.core.errors import InvalidInput
 from recsae.steering.serving.formats import FORMATS
 
@@ -24,8 +25,8 @@ from recsae.steering.serving.formats import FORMATS
     type=click.Choice(list(FORMATS)),
     help="Also as steered.pt2 (torch) or steered.onnx (onnx). Repeatable.",
 )
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@device_option
+@json_option
 def export(
     folder: Path,
     files: tuple[str, ...],

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from recsae.cli.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.options import data_path_option, items_option, json_option, trust_option
 
 
 @click.command()
 @click.argument("checkpoint", type=PATH)
-@click.option("--trust", is_flag=True, help="Allow unpickling.")
-@click.option("--data-path", type=PATH, help="Folder of the data set.")
-@click.option("--items", type=PATH, help="CSV of titles and attributes.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@trust_option
+@data_path_option
+@items_option
+@json_option
 def inspect(
     checkpoint: Path, trust: bool, data_path: Path | None, items: Path | None, as_json: bool
 ) -> None:

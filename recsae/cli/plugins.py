@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
-from recsae.cli.console import show_json, show_table
+from recsae.cli.shared.console import show_json, show_table
+from recsae.cli.shared.options import json_option
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@json_option
 def plugins(as_json: bool) -> None:
     """The installed plug-ins, their versions and whether they work."""
     from recsae.recommender.plugins import installed

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.console import PATH, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json, show_table
+from recsae.cli.shared.options import device_option, json_option
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ PROMOTED = {"latent": "latent", "concept": "name", "adds": "adds", "rank": "rank
 )
 @click.option("--latents", is_flag=True, help="Every latent by itself, whatever its status.")
 @click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="Rows shown.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="For machines; all rows.")
+@device_option
+@json_option
 def profile(
     folder: Path, latents: bool, top: int, device: str, as_json: bool, **choice: str | None
 ) -> None:

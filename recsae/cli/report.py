@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from recsae.cli.console import PATH
+from recsae.cli.shared.console import PATH
 
 
 @click.command()
@@ -15,7 +15,7 @@ from recsae.cli.console import PATH
 def report(folder: Path, redact_users: bool) -> None:
     """Rebuild report.html, card.md and concepts.csv from report.json."""
     from recsae.concepts.corrections import remember
-    from recsae.report import write_report
+    from recsae.report.write import write_report
     from recsae.run.record import RECORD, Run
 
     remember(folder)

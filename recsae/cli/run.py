@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.console import PATH, progress_bar
+from recsae.cli.shared.console import PATH, progress_bar
+from recsae.cli.shared.options import data_path_option, device_option, items_option, trust_option
 from recsae.core.distributed import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
 @click.option(
     "--out", type=PATH, required=True, help="Folder of the run; goes on where it was stopped."
 )
-@click.option(
-    "--trust", is_flag=True, help="Allow unpickling: it can run code from the file's author."
-)
-@click.option(
-    "--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says."
-)
-@click.option("--items", type=PATH, help="CSV of titles and attributes; first column the item id.")
+@trust_option
+@data_path_option
+@items_option
 @click.option("--title-column", help="Column of the titles.")
 @click.option("--attribute-columns", help="Columns of attributes, separated by commas.")
 @click.option("--latents", type=int, help="Number of latents; default 16 per hidden dimension.")
@@ -48,7 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--llm-base-url", help="OpenAI-compatible server whose model names and judges too.")
 @click.option("--llm-model", help="Its model; the key is read from OPENAI_API_KEY.")
-@click.option("--device", default="cpu", show_default=True, help="Where the model runs.")
+@device_option
 @click.option("--config", "config_file", type=PATH, help="TOML file with any of these settings.")
 def run(
     checkpoint: Path, out: Path, trust: bool, device: str, config_file: Path | None, **options: Any
@@ -95,8 +92,8 @@ def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
 
 
 def _summary(out: Path) -> None:
-    from recsae.report import read_report
     from recsae.report.words.headlines import headlines, verdict
+    from recsae.report.write import read_report
 
     report = read_report(out)
     judgement = verdict(report)

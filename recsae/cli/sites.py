@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from recsae.cli.console import PATH, progress_bar, show_json, show_table
+from recsae.cli.shared.console import PATH, progress_bar, show_json, show_table
+from recsae.cli.shared.options import (
+    data_path_option,
+    device_option,
+    items_option,
+    json_option,
+    trust_option,
+)
 
 COLUMNS = {
     "site": "site",
@@ -26,9 +33,9 @@ COLUMNS = {
 
 @click.command()
 @click.argument("checkpoint", type=PATH)
-@click.option("--trust", is_flag=True, help="Allow unpickling.")
-@click.option("--data-path", type=PATH, help="Folder of the data set.")
-@click.option("--items", type=PATH, help="CSV of titles and attributes.")
+@trust_option
+@data_path_option
+@items_option
 @click.option("--latents", type=int, help="Latents at each site; default 256, or fewer.")
 @click.option("--k", type=int, help="Active latents per sequence; default 8.")
 @click.option(
@@ -39,8 +46,8 @@ COLUMNS = {
     help="Positions to learn from; a third as many to test on.",
 )
 @click.option("--seed", type=int, help="Seed of everything random; default 0.")
-@click.option("--device", default="cpu", show_default=True, help="Where the model runs.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@device_option
+@json_option
 def sites(
     checkpoint: Path, trust: bool, device: str, positions: int, as_json: bool, **options: Any
 ) -> int:

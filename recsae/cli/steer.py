@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.console import PATH, show_facts, show_json, show_table
-from recsae.cli.steering_options import asked_for, for_cohort, for_users
+from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.options import device_option, json_option
+from recsae.cli.shared.steering import asked_for, for_cohort, for_users
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ EVERYWHERE = "The same at every held-out position that has a next item:"
     "--all", "everyone", is_flag=True, help="Metrics over all held-out users (the default)."
 )
 @click.option("--mask-seen", is_flag=True, help="Leave out items of the history from lists.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@device_option
+@json_option
 def steer(
     folder: Path,
     settings: tuple[str, ...],

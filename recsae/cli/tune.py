@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.console import PATH, show_facts, show_json, show_table
-from recsae.cli.steering_options import (
+from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.options import device_option, json_option
+from recsae.cli.shared.steering import (
     chosen_users,
     external_ids,
     for_cohort,
@@ -80,8 +81,8 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--save", metavar="FILE", help="Keep it as a steering file; a name or a path.")
 @click.option("--quick", is_flag=True, help="Without the comparison with other ways.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@device_option
+@json_option
 def tune(
     folder: Path,
     more: tuple[str, ...],

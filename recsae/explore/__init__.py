@@ -1,1 +1,29 @@
-"""Questions to finished runs. Imports ``steering`` and ``evaluation``."""
+"""Questions to finished runs: one latent, one item, a cohort, another run, a file carried over.
+
+It changes nothing but what it is asked to write, and imports everything below the pipeline but the
+report and attribution.
+"""
+
+from typing import TYPE_CHECKING
+
+from recsae.core.faces import lazy
+
+if TYPE_CHECKING:
+    from recsae.explore.cohorts import Profiler as Profiler
+    from recsae.explore.compare import compare_runs as compare_runs
+    from recsae.explore.concept_facts import concept_rows as concept_rows
+    from recsae.explore.concept_facts import latent_facts as latent_facts
+    from recsae.explore.migration import migrate as migrate
+
+__all__ = ["Profiler", "compare_runs", "concept_rows", "latent_facts", "migrate"]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "Profiler": "cohorts",
+        "compare_runs": "compare",
+        "concept_rows": "concept_facts",
+        "latent_facts": "concept_facts",
+        "migrate": "migration",
+    },
+)

@@ -200,6 +200,6 @@ def _try_goals(work: Workspace) -> None:
 
 def _report(work: Workspace) -> None:
     from recsae.pipeline.report_data import build_report
-    from recsae.report import write_report
+    from recsae.report.write import write_report
 
     work.by_first(lambda: write_report(build_report(work), work.folder))

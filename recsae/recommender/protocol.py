@@ -86,7 +86,7 @@ class Recommender(Protocol):
     the history as its own evaluation does, ``max_positions``, at how many positions it can be
     captured in reasonable time, if it ranks slowly, ``represent_sites``, the method behind
     :func:`represent_sites`, if one forward gives the states of several sites, and the two methods
-    of :class:`ReadsVectors`, if states can be differentiated by what the model reads.
+    of :class:`AcceptsVectors`, if states can be differentiated by what the model reads.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Recommender(Protocol):
 
 
 @runtime_checkable
-class ReadsVectors(Recommender, Protocol):
+class AcceptsVectors(Recommender, Protocol):
     """An adapter whose model can be given vectors in place of items; gradients need it.
 
     :class:`recsae.recommender.embeddings.Lookups` does most of the work for a torch module. Both

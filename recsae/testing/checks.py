@@ -12,7 +12,7 @@ import torch
 
 from recsae.core.errors import CannotOpenModel, RecSAEError, SiteNotFound
 from recsae.recommender.checks import is_causal, verify_head
-from recsae.recommender.protocol import ReadsVectors, find_site, represent_sites
+from recsae.recommender.protocol import AcceptsVectors, find_site, represent_sites
 from recsae.recommender.sequences import Batch
 from recsae.testing.data_checks import evaluation, learned, store
 from recsae.testing.probe import RTOL, Probe, gap_between, need
@@ -211,7 +211,7 @@ def _head(probe: Probe) -> None:
 def _vectors(probe: Probe) -> None:
     """Only of adapters that offer it, for models of which they do not say that it cannot be."""
     recommender, batch = probe.recommender, probe.batch
-    if not isinstance(recommender, ReadsVectors):
+    if not isinstance(recommender, AcceptsVectors):
         return
     try:
         vectors = recommender.input_vectors(batch)

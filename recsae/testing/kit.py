@@ -39,7 +39,7 @@ def check_recommender(recommender: Recommender, n: int = 32) -> list[str]:
 
     Examples
     --------
-    >>> from recsae.testing import PlantedRecommender, check_recommender
+    >>> from recsae.testing.planted import PlantedRecommender, check_recommender
     >>> recommender = PlantedRecommender(n_users=40)  # here stands your adapter
     >>> passed = check_recommender(recommender)
     >>> "no-op edit leaves scores bit-equal" in passed

@@ -21,7 +21,7 @@ from helpers import ranks as kit
 from helpers.recbole_kit import tiny
 from helpers.runs import command, copy_of
 from recsae.capture import store as activations
-from recsae.cli.console import run_command
+from recsae.cli.shared.console import run_command
 from recsae.core.distributed import ALONE, Ranks, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json

@@ -1,1 +1,1 @@
-"""A client of a language model that remembers its answers."""
+"""A language model on an OpenAI-compatible server: settings, a cached client, its server."""

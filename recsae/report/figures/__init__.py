@@ -1,1 +1,1 @@
-"""What the report draws."""
+"""Charts of the report, as inline SVG."""

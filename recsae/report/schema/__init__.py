@@ -1,1 +1,1 @@
-"""What ``report.json`` holds."""
+"""What ``report.json`` holds, as pydantic models and as a versioned JSON Schema."""

@@ -1,1 +1,1 @@
-"""What the report says in sentences."""
+"""What the report says in sentences: its headlines, findings, and what steering reaches."""

@@ -1,1 +1,1 @@
-"""A steered model without recsae."""
+"""A steered model that needs nothing of recsae: weights, a loader, a recipe."""

@@ -1,1 +1,1 @@
-"""Latents and strengths found from a goal."""
+"""From a goal to latents and strengths, beside what one would do without latents."""

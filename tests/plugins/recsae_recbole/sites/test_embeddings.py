@@ -8,7 +8,7 @@ pytest.importorskip("recbole")
 from helpers.recbole_kit import FOLDER, small_checkpoint
 from recsae.attribution.integrated_gradients import baseline_vectors, integrate, vectors_of
 from recsae.core.errors import CannotOpenModel
-from recsae.recommender.protocol import ReadsVectors
+from recsae.recommender.protocol import AcceptsVectors
 from recsae.recommender.sequences import Batch, pad
 from recsae_recbole.open import open_checkpoint
 
@@ -39,7 +39,7 @@ def asked(recommender):
 @pytest.mark.parametrize("model", READ)
 def test_gradients_by_what_it_reads_are_complete(model):
     recommender = attached(model)
-    assert isinstance(recommender, ReadsVectors)
+    assert isinstance(recommender, AcceptsVectors)
     batch = asked(recommender)
     vectors = vectors_of(recommender, batch)
     assert vectors.shape[0] == 5

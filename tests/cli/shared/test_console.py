@@ -8,7 +8,7 @@ import click
 import pytest
 import tqdm
 
-from recsae.cli.console import progress_bar, run_command, show_facts, show_json, show_table
+from recsae.cli.shared.console import progress_bar, run_command, show_facts, show_json, show_table
 from recsae.core.errors import CannotOpenModel, InvalidInput
 
 

@@ -1,0 +1,1 @@
+"""What several commands share: the console, options, and whom a steering is for."""

@@ -1,0 +1,121 @@
+"""``report.json`` read and checked, and the files that people open, written from it."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recsae.core.errors import ArtifactMismatch
+from recsae.core.files import write_atomically
+
+if TYPE_CHECKING:
+    from recsae.report.schema.report import Report
+
+
+def write_report(
+    report: "Report | dict[str, Any] | None",
+    directory: str | Path,
+    *,
+    redact_users: bool = False,
+) -> Path:
+    """Write ``report.json``, ``report.html``, ``card.md`` and ``concepts.csv``.
+
+    Everything is made before anything is written, and each file is replaced in one step.
+
+    Parameters
+    ----------
+    report
+        What to write; a dict is validated first. ``None`` reads ``report.json`` of
+        ``directory`` and leaves that file as it is.
+    directory
+        The run's folder; made where it does not exist.
+    redact_users
+        Call users "user 1", "user 2", ... in the page, the card and the table.
+        ``report.json`` keeps their ids, as it keeps the names that concepts were tested under:
+        what people corrected is read from the folder's ``corrections.toml``.
+
+    Returns
+    -------
+    Path
+        The page, ``report.html``.
+
+    Raises
+    ------
+    ArtifactMismatch
+        ``report.json`` is missing, or the report is not one that this version can show.
+    """
+    from recsae.report.page import page
+    from recsae.report.tables import card, concepts_csv, corrected, redacted
+
+    folder = Path(directory)
+    texts: dict[str, str] = {}
+    if report is None:
+        full = read_report(folder)
+    else:
+        full = _validated(report, "The report")
+        texts["report.json"] = full.to_json()
+    shown = corrected(full, folder)
+    shown = redacted(shown) if redact_users else shown
+    texts["concepts.csv"] = concepts_csv(shown)
+    texts["card.md"] = card(shown)
+    texts["report.html"] = page(shown)
+    for name, text in texts.items():
+        write_atomically(folder / name, partial(_write_text, text))
+    return folder / "report.html"
+
+
+def read_report(directory: str | Path) -> "Report":
+    """Read ``report.json`` of a run.
+
+    Parameters
+    ----------
+    directory
+        The run's folder.
+
+    Returns
+    -------
+    Report
+        The validated report.
+
+    Raises
+    ------
+    ArtifactMismatch
+        The file is missing, cut short, or not one that this version can show.
+    """
+    import json
+
+    path = Path(directory) / "report.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ArtifactMismatch(
+            f"There is no report.json in {directory}: finish the run first, with `recsae run`."
+        ) from None
+    except ValueError as error:
+        raise ArtifactMismatch(
+            f"{path} is not valid JSON ({error}): it was changed or cut short. "
+            "Run `recsae run` again to write it anew."
+        ) from None
+    return _validated(content, str(path))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _validated(content: object, name: str) -> "Report":
+    from pydantic import ValidationError
+
+    from recsae.report.schema.report import SCHEMA_VERSION, Report
+
+    if isinstance(content, Report):
+        return content
+    try:
+        return Report.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "its top level"
+        more = error.error_count() - 1
+        raise ArtifactMismatch(
+            f"{name} does not follow schema {SCHEMA_VERSION}: at {where}, {first['msg']}"
+            f"{f' (and {more} more)' if more else ''}. Run `recsae run` again to write it anew."
+        ) from None
