@@ -17,7 +17,7 @@ from recsae.recommender.sequences import Batch, Sequences, to_try
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import NO_ITEMS, Data, ItemSource
 from recsae_recbole.evaluation import evaluation_cases
-from recsae_recbole.scoring import Scorer
+from recsae_recbole.scoring import ModelCaller
 from recsae_recbole.sites.default import Found, Look, find_default
 from recsae_recbole.sites.embeddings import differentiable_states, lookups_of
 from recsae_recbole.sites.heads import Head, facts, find_head
@@ -27,7 +27,7 @@ from recsae_recbole.sites.taps import Tap, at_last_item, read, watching_gathered
 if TYPE_CHECKING:
     import torch
 
-    from recsae.recommender.embeddings import Lookups
+    from recsae.recommender.embeddings import EmbeddingLookups
 
 SITE = "sequence"
 USER_SITE = "user"
@@ -57,16 +57,16 @@ class RecBoleRecommender:
         self.items = items
         self.name = str(config["model"])
         self.dataset = str(config["dataset"])
-        self.hides_history = not hasattr(model, "ITEM_SEQ")
+        self.filters_seen = not hasattr(model, "ITEM_SEQ")
         self.max_length = self._longest()
         self.device = next(model.parameters()).device
-        self._scorer = Scorer(model, catalog.n_items, self.interaction(self._probe))
+        self._scorer = ModelCaller(model, catalog.n_items, self.interaction(self._probe))
         # where a ranking takes one prediction for every item, minutes of them
         self.max_positions = PAIRS // catalog.n_items + 1 if self._scorer.by_pairs else None
         self._taps: dict[str, Tap] = {}
 
     def _longest(self) -> int:
-        if not self.hides_history:
+        if not self.filters_seen:
             return int(self.config["MAX_ITEM_LIST_LENGTH"])
         learned = self.data.sequences.learned
         return int(self.data.sequences.lengths.max() if learned is None else learned.max())
@@ -112,11 +112,11 @@ class RecBoleRecommender:
 
     @cached_property
     def _default(self) -> Found:
-        return find_default(self._look, general=self.hides_history)
+        return find_default(self._look, general=self.filters_seen)
 
     @cached_property
     def _sites(self) -> list[Site]:
-        found, per_user = self._default, self.hides_history
+        found, per_user = self._default, self.filters_seen
         first = USER_SITE if per_user else SITE
         self._taps = {first: found.tap}
         sites = [self._site(first, found.meaning, found.share)]
@@ -129,10 +129,10 @@ class RecBoleRecommender:
     def _site(self, name: str, meaning: str, share: float) -> Site:
         width = self._look.states(self._taps[name]).shape[1]
         every, share = self._gives_every_position(name), round(share, 4)
-        return Site(name, meaning, width, every, self.hides_history, share)
+        return Site(name, meaning, width, every, self.filters_seen, share)
 
     def _gives_every_position(self, site: str) -> bool:
-        if self.hides_history or self._scorer.by_pairs:
+        if self.filters_seen or self._scorer.by_pairs:
             return False
         try:
             return is_causal(self, site, self._probe)
@@ -156,7 +156,7 @@ class RecBoleRecommender:
         self, batch: Batch, sites: Sequence[str], *, positions: bool = False
     ) -> dict[str, torch.Tensor]:
         """States at several sites out of one scoring, which stops behind the last of them."""
-        if positions and sites and self.hides_history:
+        if positions and sites and self.filters_seen:
             raise CannotOpenModel(f"{self.name} does not give the states of all positions there.")
         taps = [self._tap(site) for site in sites]
         interaction = self.interaction(batch)
@@ -182,7 +182,7 @@ class RecBoleRecommender:
         return outputs[0].detach().cpu()
 
     @cached_property
-    def _lookups(self) -> Lookups:
+    def _lookups(self) -> EmbeddingLookups:
         return lookups_of(self.model, self._scorer, self.interaction(self._probe), self._probe)
 
     def input_vectors(self, batch: Batch) -> torch.Tensor:
@@ -207,7 +207,7 @@ class RecBoleRecommender:
         from recbole.data.interaction import Interaction
 
         model = self.model
-        if self.hides_history:
+        if self.filters_seen:
             if not bool((batch.users > 0).all()):
                 raise InvalidInput(
                     f"{self.name} knows users, not sequences: it can only be asked about users it "

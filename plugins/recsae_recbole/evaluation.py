@@ -54,7 +54,7 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
         metrics,
         tuple(sorted({*map(int, config["topk"]), 10})),
         f"split {shape}, {'full ranking' if mode == 'full' else mode + ' candidates'}",
-        hides_history=general,
+        filters_seen=general,
     )
 
 

@@ -22,7 +22,7 @@ class Reached(Exception):
     """Raised behind the last place that is looked at: the rest of the scoring is not needed."""
 
 
-class Scorer:
+class ModelCaller:
     """Scores ``(n, n_items)`` by the model's own methods, without gradients.
 
     Parameters

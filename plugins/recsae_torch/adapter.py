@@ -19,10 +19,10 @@ from recsae.recommender.sequences import to_try
 
 if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog
-    from recsae.recommender.embeddings import Lookups
+    from recsae.recommender.embeddings import EmbeddingLookups
     from recsae.recommender.sequences import Batch, Sequences
     from recsae_torch.places import Edit, Place
-    from recsae_torch.scorer import Scorer
+    from recsae_torch.scorer import ModelCaller
 
 N_LISTENED = 32
 
@@ -41,7 +41,7 @@ class TorchRecommender:
         Files that the data was read from.
     """
 
-    scorer: Scorer
+    scorer: ModelCaller
     places: list[Place]
     known_sites: list[Site]
     catalog: ItemCatalog
@@ -90,7 +90,7 @@ class TorchRecommender:
         return found
 
     @cached_property
-    def _lookups(self) -> Lookups:
+    def _lookups(self) -> EmbeddingLookups:
         return self.scorer.lookups(to_try(self.data, self.max_length, N_LISTENED))
 
     def input_vectors(self, batch: Batch) -> torch.Tensor:

@@ -20,7 +20,7 @@ from recsae.recommender.sequences import Batch, Sequences, to_try
 from recsae_torch.adapter import TorchRecommender
 from recsae_torch.data import make_catalog, make_sequences
 from recsae_torch.places import Padding, Place, Span, find_place
-from recsae_torch.scorer import Scorer, call
+from recsae_torch.scorer import ModelCaller, call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from recsae_torch.scorer import MakeBatch, Score
 
 N_PROBE = 64
-ALONE = 1e-3
+SINGLE_PROCESS = 1e-3
 """Largest difference between scores in a batch and alone, in parts of the largest score."""
 
 
@@ -117,7 +117,7 @@ def attach(
     catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns)
     sequences = make_sequences(histories, catalog)
     batch = _probe(sequences, max_length)
-    scorer = Scorer(model, ids, make_batch, score, padding, name or type(model).__name__)
+    scorer = ModelCaller(model, ids, make_batch, score, padding, name or type(model).__name__)
     scorer.scores(batch)  # if that fails, it says why
     places = [_laid_out(scorer, find_place(model, path), batch) for path in (site, *other_sites)]
     sites = [_site(scorer, place, batch) for place in places]
@@ -140,12 +140,12 @@ def _probe(sequences: Sequences, max_length: int) -> Batch:
     return batch
 
 
-def _check_alone(scorer: Scorer, batch: Batch) -> None:
+def _check_alone(scorer: ModelCaller, batch: Batch) -> None:
     """The shortest history has the same scores in a batch as alone, where it is not padded."""
     row = int(batch.lengths.argmin())
     together = scorer.scores(batch)[row]
     alone = scorer.scores(Batch(*(t[row : row + 1] for t in batch)))[0]
-    share = max(ALONE, 8 * torch.finfo(alone.dtype).eps)  # half precision is coarse
+    share = max(SINGLE_PROCESS, 8 * torch.finfo(alone.dtype).eps)  # half precision is coarse
     if not torch.allclose(together, alone, rtol=0, atol=share * float(alone.abs().max())):
         raise CannotOpenModel(
             f"Scores of {scorer.name} for a history depend on the others in its batch: let "
@@ -153,7 +153,7 @@ def _check_alone(scorer: Scorer, batch: Batch) -> None:
         )
 
 
-def _laid_out(scorer: Scorer, place: Place, batch: Batch) -> Place:
+def _laid_out(scorer: ModelCaller, place: Place, batch: Batch) -> Place:
     """The place, told which of its dimensions is that of histories."""
     n = len(batch.lengths)
     for size in (n, n - 1):  # where one shape is square the other is not
@@ -164,7 +164,7 @@ def _laid_out(scorer: Scorer, place: Place, batch: Batch) -> Place:
     return replace(place, batch_first=len(shape) != 3 or shape[0] == size or shape[1] != size)
 
 
-def _site(scorer: Scorer, place: Place, batch: Batch) -> Site:
+def _site(scorer: ModelCaller, place: Place, batch: Batch) -> Site:
     """The site of a place; CannotOpenModel if scores do not come from its states."""
     width = scorer.states([place], batch)[place.name].shape[-1]
     shift = torch.linspace(-1, 1, width)
@@ -183,7 +183,7 @@ def _site(scorer: Scorer, place: Place, batch: Batch) -> Site:
     return Site(place.name, "inside the model", width, every_position=False)
 
 
-def _check_padding(scorer: Scorer, place: Place, batch: Batch) -> None:
+def _check_padding(scorer: ModelCaller, place: Place, batch: Batch) -> None:
     """The first state to change when the last item does is that of the last item, unless the model
     reads both ways; then at least it has to change too."""
     states, last = scorer.states([place], batch)[place.name], batch.lengths - 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from recsae.core.errors import CannotOpenModel
-from recsae.recommender.embeddings import Lookups, find_lookups
+from recsae.recommender.embeddings import EmbeddingLookups, find_lookups
 from recsae_torch.places import Edit, Padding, Place, Span, every_submodule_called, the_one
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ MakeBatch = Callable[[list[list[int]]], Any]
 Score = Callable[[Any, Any], torch.Tensor]
 
 
-class Scorer:
+class ModelCaller:
     """A module and how it scores; the parameters are those of :func:`recsae_torch.attach`.
 
     Parameters
@@ -78,14 +78,14 @@ class Scorer:
         """``(n_items,)`` the module's own id of every internal id; of padding -1."""
         return torch.from_numpy(self.ids)
 
-    def lookups(self, batch: Batch) -> Lookups:
+    def lookups(self, batch: Batch) -> EmbeddingLookups:
         """The tables that the module asks for the items of histories, found by listening."""
         return find_lookups(
             self.module, self.own_ids[batch.items], batch.lengths, lambda: self._ask(batch)
         )
 
     def states_from(
-        self, lookups: Lookups, place: Place, batch: Batch, vectors: torch.Tensor
+        self, lookups: EmbeddingLookups, place: Place, batch: Batch, vectors: torch.Tensor
     ) -> torch.Tensor:
         """States at a place with these vectors looked up for the items, and how they were made."""
         own = self.own_ids[batch.items]

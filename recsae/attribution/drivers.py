@@ -38,7 +38,7 @@ N_TOP = 3
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeaveOneOut:
     """What q latents and an item's score lose when each of m items is left out of the history.
 
     ``preactivations`` and ``activations`` are ``(m, q)``, ``score`` and ``above_mean`` (the score
@@ -60,7 +60,7 @@ def leave_out(
     item: int,
     *,
     site: str | None = None,
-) -> LeftOut:
+) -> LeaveOneOut:
     """Leave each of the m items that the model reads out of one history, all in one batch.
 
     Older items, beyond what the model reads, do not move up.
@@ -101,7 +101,7 @@ def leave_out(
         centred = above_mean(scores, recommender.catalog)[:, item]
         found.append([pre.double().numpy(), active.double().numpy(), scores[:, item], centred])
     whole = (np.concatenate(part) for part in zip(*found, strict=True))
-    return LeftOut(*(values[0] - values[1:] for values in whole))
+    return LeaveOneOut(*(values[0] - values[1:] for values in whole))
 
 
 def _take(batch: Batch, rows: NDArray[np.int64]) -> Batch:

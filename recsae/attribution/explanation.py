@@ -10,7 +10,7 @@ import numpy as np
 
 from recsae.attribution.drivers import (
     Agreement,
-    LeftOut,
+    LeaveOneOut,
     agreement,
     integrate_latents,
     integrate_score,
@@ -33,7 +33,7 @@ N_LATENTS = 3
 
 
 @dataclass(frozen=True)
-class Path:
+class GradientAttribution:
     """Integrated gradients of one number: ``attributions (m,)`` add up to ``value -
     baseline_value`` but for ``gap``, relative to the sum of their sizes."""
 
@@ -58,7 +58,7 @@ class Drivers:
     activation: float | None = None
     left_out: NDArray[np.float64] | None = None
     left_out_activation: NDArray[np.float64] | None = None
-    gradients: Path | None = None
+    gradients: GradientAttribution | None = None
 
     @property
     def agreement(self) -> Agreement | None:
@@ -140,7 +140,7 @@ def explain(
 
 
 class _Answers(NamedTuple):
-    left_out: LeftOut | None
+    left_out: LeaveOneOut | None
     of_latents: Integrated | None
     of_score: Integrated | None
     notes: list[str]
@@ -180,7 +180,7 @@ class _Question:
             notes.append(f"Gradients are not available: {error}")
             return _Answers(left_out, None, None, notes)
 
-    def left_out(self, notes: list[str]) -> LeftOut | None:
+    def left_out(self, notes: list[str]) -> LeaveOneOut | None:
         if int(self.batch.lengths[0]) < 2:
             notes.append("The history has one item, which cannot be left out.")
             return None
@@ -213,7 +213,7 @@ class _Question:
 def _drivers(
     latents: list[int],
     terms: ScoreTerms,
-    left_out: LeftOut | None,
+    left_out: LeaveOneOut | None,
     of_latents: Integrated | None,
     of_score: Integrated | None,
 ) -> tuple[Drivers, ...]:
@@ -241,8 +241,8 @@ def _drivers(
     return tuple(found)
 
 
-def _path(found: Integrated, place: int) -> Path:
-    return Path(
+def _path(found: Integrated, place: int) -> GradientAttribution:
+    return GradientAttribution(
         found.attributions[:, place],
         float(found.value[place]),
         float(found.baseline_value[place]),

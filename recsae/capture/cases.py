@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.capture.store import HIDES, POSITION, SEQUENCE, STATES, TOP, ActivationStore
+from recsae.capture.store import FILTERS_SEEN, POSITION, SEQUENCE, STATES, TOP, ActivationStore
 from recsae.recommender.lists import History, top_of_states
 from recsae.recommender.metrics import ndcg_of_lists
 
@@ -40,7 +40,7 @@ class Cases:
         ``(n,)`` the item that really came next.
     states
         ``(n, d)`` hidden states.
-    hides_history
+    filters_seen
         Whether the recommendations leave out the items up to each position.
     """
 
@@ -52,7 +52,7 @@ class Cases:
     states: NDArray[np.float32]
     sequences: Sequences
     catalog: ItemCatalog
-    hides_history: bool = False
+    filters_seen: bool = False
     counted: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
     """What was already counted of these cases, and samples of them that were taken."""
 
@@ -71,9 +71,9 @@ class Cases:
         return int(self.user[-1]) + 1 if len(self) else 0
 
     @property
-    def hidden(self) -> History | None:
+    def seen(self) -> History | None:
         """What lists for these cases leave out; None if they leave out nothing."""
-        if not self.hides_history:
+        if not self.filters_seen:
             return None
         ends = self.position.astype(np.int64) + 1
         return History(self.sequences, self.sequence.astype(np.int64), ends)
@@ -89,7 +89,7 @@ class Cases:
             self.states[rows],
             self.sequences,
             self.catalog,
-            self.hides_history,
+            self.filters_seen,
         )
 
     def sample(self, limit: int) -> Cases:
@@ -132,7 +132,7 @@ def read_cases(
         store.rows(STATES, order),
         sequences,
         catalog,
-        bool(store.manifest.get(HIDES, False)),
+        bool(store.manifest.get(FILTERS_SEEN, False)),
     )
 
 
@@ -166,5 +166,5 @@ def ndcg_of_states(
     states: NDArray[np.float32] | torch.Tensor, cases: Cases, head: LinearHead
 ) -> NDArray[np.float64]:
     """NDCG@10 per case of what a linear head makes of the states."""
-    lists = top_of_states(states, head, cases.catalog, history=cases.hidden)
+    lists = top_of_states(states, head, cases.catalog, history=cases.seen)
     return ndcg_of_lists(lists, cases.targets)

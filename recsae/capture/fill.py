@@ -12,7 +12,7 @@ import numpy as np
 from recsae.capture import store
 from recsae.capture.forward import forward_all
 from recsae.capture.store import (
-    HIDES,
+    FILTERS_SEEN,
     MANIFEST,
     POSITION,
     SEQUENCE,
@@ -22,10 +22,10 @@ from recsae.capture.store import (
     read_manifest,
 )
 from recsae.capture.windows import Windows, windows_of
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.files import digest_of, write_arrays, write_json
 from recsae.core.progress import Progress
-from recsae.recommender.protocol import find_site, hides_history
+from recsae.recommender.protocol import filters_seen, find_site
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def capture(
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> ActivationStore:
     """Run the recommender over the histories of the users in ``rows`` and keep its states.
 
@@ -63,7 +63,7 @@ def capture_sites(
     limit: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> dict[str, ActivationStore]:
     """Run the recommender over the histories of the users in ``rows``; a store for each site.
 
@@ -94,7 +94,7 @@ def capture_sites(
     for name in folders:
         site = find_site(recommender, name)
         together.setdefault((site.every_position, site.per_user), []).append(site)
-    hides = hides_history(recommender)
+    hides = filters_seen(recommender)
     for sites in together.values():
         windows = windows_of(recommender, sites[0], rows, limit, seed)
         made_from = {
@@ -103,7 +103,7 @@ def capture_sites(
             "windows": [len(windows), windows.n_positions],
             "limit": limit,
             "seed": seed,
-            HIDES: hides,
+            FILTERS_SEEN: hides,
         }
         manifests = {
             site.name: {
@@ -112,7 +112,7 @@ def capture_sites(
                 "site": site.name,
                 "n": windows.n_positions,
                 "width": site.width,
-                HIDES: hides,
+                FILTERS_SEEN: hides,
             }
             for site in sites
         }
@@ -129,7 +129,7 @@ def _capture_plan(
     ranks: Ranks,
 ) -> None:
     """Shards are whole windows of at most ``store.SHARD`` positions, named after their origin."""
-    todo = ranks.from_first(
+    todo = ranks.broadcast_from_main(
         lambda: [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
     )
     reached = np.cumsum(windows.ends - windows.kept_from)
@@ -157,8 +157,8 @@ def _capture_plan(
                 old.unlink()
             write_json(folders[name] / MANIFEST, {**manifests[name], "shards": shards[name]})
 
-    ranks.divide({number: partial(fill, number) for number in range(n_shards)})
-    ranks.from_first(close)
+    ranks.scatter({number: partial(fill, number) for number in range(n_shards)})
+    ranks.broadcast_from_main(close)
 
 
 def _is_whole(folder: Path, fingerprint: str) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from recsae.core.errors import RecSAEError
 from recsae.recommender.lists import History, best_items, top_of_states
-from recsae.recommender.protocol import hides_history, represent_sites
+from recsae.recommender.protocol import filters_seen, represent_sites
 
 if TYPE_CHECKING:
     import torch
@@ -80,11 +80,11 @@ def forward(
     which, where = (t.numpy() for t in torch.nonzero(kept, as_tuple=True))
     rows, starts = windows.rows[which], windows.starts[which]
     history = History(sequences, rows, starts + where + 1)
-    hidden = history if hides_history(recommender) else None
+    seen = history if filters_seen(recommender) else None
     if head is not None:
-        lists = top_of_states(states[default], head, recommender.catalog, N_TOP, hidden)
+        lists = top_of_states(states[default], head, recommender.catalog, N_TOP, seen)
     else:
-        lists = _lists_of_prefixes(recommender, starts, history, hidden)
+        lists = _lists_of_prefixes(recommender, starts, history, seen)
     return Forward(
         {site: states[site].float().numpy() for site in sites},
         rows.astype(np.int32),
@@ -139,7 +139,7 @@ def _lists_of_prefixes(
     recommender: Recommender,
     starts: NDArray[np.int64],
     history: History,
-    hidden: History | None,
+    seen: History | None,
 ) -> NDArray[np.int64]:
     """The model scores every prefix ``[start, end)`` by itself."""
     lists = []
@@ -147,6 +147,6 @@ def _lists_of_prefixes(
         part = slice(first, first + BATCH)
         sequences, rows, ends = history.take(part)
         batch = sequences.batch(rows, starts[part], ends, recommender.max_length)
-        scores, mine = recommender.score(batch), hidden.take(part) if hidden else None
+        scores, mine = recommender.score(batch), seen.take(part) if seen else None
         lists.append(best_items(scores, recommender.catalog, N_TOP, mine).numpy())
     return np.concatenate(lists)

@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 SHARD = 65_536
-JURY = 20
+VALIDATION_ONE_IN = 20
+"""One user in so many only tells when training should stop."""
 MANIFEST = "manifest.json"
 KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
 STATES = "states"
 SEQUENCE = "sequence"
 POSITION = "position"
 TOP = "top_items"
-HIDES = "hides_history"
+FILTERS_SEEN = "hides_history"
+"""The manifest's key for what the protocol calls ``filters_seen``."""
 
 
 class ActivationStore:
@@ -103,12 +105,14 @@ class ActivationStore:
         mean = self.mean()
         return float(sum(np.square(s - mean).sum() for s in self.shards) / len(self))
 
-    def jury(self) -> NDArray[np.bool_]:
+    def validation_users(self) -> NDArray[np.bool_]:
         """True for one user in twenty (none of fewer), who only tells when training should stop."""
         found = [np.unique(shard[SEQUENCE]) for shard in self._shards]
         users = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
         chosen = np.zeros(int(users[-1]) + 1 if len(users) else 0, dtype=bool)
-        chosen[np.random.default_rng(0).permutation(users)[: len(users) // JURY]] = True
+        chosen[np.random.default_rng(0).permutation(users)[: len(users) // VALIDATION_ONE_IN]] = (
+            True
+        )
         return chosen
 
     def states_of(self, sequences: NDArray[np.bool_], limit: int) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ def demo(out: Path, seed: int) -> None:
     from recsae.run.config import RunConfig
 
     checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
-    ranks_of_command().from_first(lambda: _demo_checkpoint(checkpoint, seed))
+    ranks_of_command().broadcast_from_main(lambda: _demo_checkpoint(checkpoint, seed))
     # a small dictionary for a small data set: each latent needs cases enough to be tested
     config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000, stability=2)
     make_run(config, out / "run", trust=True, device="cpu")

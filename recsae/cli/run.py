@@ -10,7 +10,7 @@ import click
 
 from recsae.cli.shared.console import PATH, progress_bar
 from recsae.cli.shared.options import data_path_option, device_option, items_option, trust_option
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 
 if TYPE_CHECKING:
     from recsae.run.config import RunConfig
@@ -59,7 +59,7 @@ def run(
 
 def ranks_of_command() -> Ranks:
     """The processes that share the run, if torchrun started several."""
-    return click.get_current_context().obj or ALONE
+    return click.get_current_context().obj or SINGLE_PROCESS
 
 
 def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
@@ -68,20 +68,20 @@ def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
 
     page, ranks = out / "report.html", ranks_of_command()
     known = (out / "run.json").exists
-    if ranks.from_first(lambda: known() and Run(out, config).is_finished()):
-        if ranks.is_first:
+    if ranks.broadcast_from_main(lambda: known() and Run(out, config).is_finished()):
+        if ranks.is_main_process:
             click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
             click.echo(f"Report: {page}")
         return
     from recsae.pipeline.plan import run_pipeline
     from recsae.run.settings import open_recommender
 
-    if sys.stderr.isatty() and ranks.is_first:
+    if sys.stderr.isatty() and ranks.is_main_process:
         click.echo(f"Opening {config.checkpoint} ...", err=True)
     recommender = open_recommender(config, trust=trust, device=ranks.device(device))
-    progress = progress_bar() if ranks.is_first else None
+    progress = progress_bar() if ranks.is_main_process else None
     finished = run_pipeline(recommender, out, config, progress=progress, ranks=ranks)
-    if not ranks.is_first:
+    if not ranks.is_main_process:
         return
     _summary(out)
     seconds = finished.seconds()

@@ -12,7 +12,7 @@ import scipy.sparse
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.communities import FANS
 from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, SITES, TERM, ItemAttributes
-from recsae.concepts.search import Choice, Kinds, Side, choose
+from recsae.concepts.search import Choice, Kinds, SearchHalf, choose
 from recsae.concepts.statements import Statements, all_statements, levels_of
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
@@ -92,15 +92,15 @@ class AttributeLabeler:
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
         return self._table(chosen, sides[0].statements, everywhere, cases)
 
-    def _sides(self, sample: Cases) -> tuple[Halves, tuple[Side, Side]]:
+    def _sides(self, sample: Cases) -> tuple[Halves, tuple[SearchHalf, SearchHalf]]:
         """The cases' two halves by user, and what can be said of each; kept for the next code."""
         key = (id(self.attributes), "sides")
         if key not in sample.counted:
             halves = tuple(np.flatnonzero(sample.user % 2 == parity) for parity in (0, 1))
             parts = [sample.take(half) for half in halves]
-            sides = tuple(Side(all_statements(self.attributes, p), p.user) for p in parts)
+            sides = tuple(SearchHalf(all_statements(self.attributes, p), p.user) for p in parts)
             sample.counted[key] = halves, sides
-        found: tuple[Halves, tuple[Side, Side]] = sample.counted[key]
+        found: tuple[Halves, tuple[SearchHalf, SearchHalf]] = sample.counted[key]
         return found
 
     def _kinds(self) -> Kinds:

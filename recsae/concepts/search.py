@@ -28,7 +28,7 @@ MAX_COUNTED = 4_000
 """Cases that are looked at for what else is true where the first statement of a pair is."""
 
 
-class Side(NamedTuple):
+class SearchHalf(NamedTuple):
     """Statements on the cases of some users; ``user (n,)`` numbers them, ascending."""
 
     statements: Statements
@@ -72,7 +72,7 @@ class Kinds(NamedTuple):
 
 
 def choose(
-    sides: tuple[Side, Side], active: tuple[scipy.sparse.csc_matrix, ...], kinds: Kinds
+    sides: tuple[SearchHalf, SearchHalf], active: tuple[scipy.sparse.csc_matrix, ...], kinds: Kinds
 ) -> Choice:
     """The statement for every latent.
 
@@ -232,7 +232,7 @@ def truth(statements: Statements, chosen: Choice) -> NDArray[np.bool_]:
 
 
 def _confirmed(
-    confirm: Side, finalists: Choice, price: NDArray[np.float64], rows: NDArray[np.int32]
+    confirm: SearchHalf, finalists: Choice, price: NDArray[np.float64], rows: NDArray[np.int32]
 ) -> int:
     """Which of its finalists ``(F,)`` a latent takes that is active in these cases."""
     said = truth(confirm.statements, finalists)

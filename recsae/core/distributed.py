@@ -43,8 +43,8 @@ class Ranks:
 
     All of them call the same methods in the same order.
 
-    >>> ALONE.is_first, ALONE.gather("mine"), ALONE.from_first(lambda: 3)
-    (True, ['mine'], 3)
+    >>> SINGLE_PROCESS.is_main_process, SINGLE_PROCESS.gather("mine"),
+    SINGLE_PROCESS.broadcast_from_main(lambda: 3) (True, ['mine'], 3)
     """
 
     rank: int = 0
@@ -53,7 +53,7 @@ class Ranks:
     """Where processes leave word for each other outside of collectives; torch's."""
 
     @property
-    def is_first(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this one writes and talks."""
         return self.rank == 0
 
@@ -85,19 +85,19 @@ class Ranks:
             dist.all_gather_object(found, value)
         return found
 
-    def from_first(self, make: Callable[[], T]) -> T:
+    def broadcast_from_main(self, make: Callable[[], T]) -> T:
         """What the first makes, told to all; an error of recsae's that it meets is everybody's."""
         if self.size == 1:
             return make()
         import torch.distributed as dist
 
-        sent: list[Any] = [_outcome(make) if self.is_first else None]
+        sent: list[Any] = [_outcome(make) if self.is_main_process else None]
         with _translated():
             dist.broadcast_object_list(sent)
         outcome: Outcome[T] = sent[0]
         return _value(outcome)
 
-    def divide(self, jobs: Mapping[K, Callable[[], T]]) -> dict[K, T]:
+    def scatter(self, jobs: Mapping[K, Callable[[], T]]) -> dict[K, T]:
         """Do each job on one of the processes, dealt out in turn; all get all results.
 
         Nobody goes on before all jobs are done, and an error of recsae's in one is everybody's.
@@ -126,18 +126,18 @@ class Ranks:
         return f"cuda:{local % max(1, torch.cuda.device_count())}"
 
 
-ALONE = Ranks()
+SINGLE_PROCESS = Ranks()
 
 
 @contextmanager
 def ranks_of_torchrun() -> Iterator[Ranks]:
-    """Join the processes that torchrun has started; :data:`ALONE` where it has not.
+    """Join the processes that torchrun has started; :data:`SINGLE_PROCESS` where it has not.
 
     Sums of CPU tensors go through gloo, of CUDA tensors through nccl.
     """
     known = all(name in os.environ for name in STARTED_BY_TORCHRUN)
     if not known or int(os.environ["WORLD_SIZE"]) == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     import torch
     import torch.distributed as dist

@@ -72,7 +72,7 @@ def control(
     cases = _thinned(heldout, MAX_CASES)
     shares, kept = [], []
     for edit in (np.zeros(directions.shape[1]), *(edits * dose)):
-        lists = top_of_states(_moved(cases, edit), head, cases.catalog, history=cases.hidden)
+        lists = top_of_states(_moved(cases, edit), head, cases.catalog, history=cases.seen)
         counts = np.bincount(lists.ravel(), minlength=len(values))
         shares.append(counts @ values / lists.size)
         kept.append(ndcg_of_lists(lists, cases.targets).mean())

@@ -42,7 +42,7 @@ def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]
     with torch.no_grad():
         rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(BATCH)])
     before = cases.top_items.astype(np.int64)
-    after = top_of_states(rebuilt, head, cases.catalog, history=cases.hidden)
+    after = top_of_states(rebuilt, head, cases.catalog, history=cases.seen)
     found = compare_lists(cases, before, after)
     return {**found, "latents_for_99": fewest_latents(cases, sae, head)}
 

@@ -44,7 +44,7 @@ MAX_CASES = 30_000
 METHODS = ("sae", "class_mean", "probe")
 
 
-class Side(NamedTuple):
+class Half(NamedTuple):
     """Construction or held-out cases with the answers and the SAE's activations."""
 
     cases: Cases
@@ -57,8 +57,8 @@ class Yardstick(NamedTuple):
 
     attributes: ItemAttributes
     tasks: list[Task]
-    known: Side
-    test: Side
+    known: Half
+    test: Half
     latents: NDArray[np.int64]  # the best of each task, on construction cases
     directions: dict[str, Floats]  # (n_tasks, d) for each method
     head: LinearHead | None  # None where scores are not linear in the states
@@ -110,11 +110,11 @@ def yardstick_table(y: Yardstick, turned: Control | None) -> pd.DataFrame:
     return table.assign(**split, **hidden)
 
 
-def _coded(side: Side) -> Coded:
+def _coded(side: Half) -> Coded:
     return Coded(side.code, side.truth, side.cases.states)
 
 
-def _values(y: Yardstick, side: Side, method: str) -> Floats:
+def _values(y: Yardstick, side: Half, method: str) -> Floats:
     """``(n, n_tasks)`` activations of the best latents, or projections on directions."""
     if method == "sae":
         return np.asarray(side.code[:, y.latents].toarray(), dtype=np.float64)

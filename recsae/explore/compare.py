@@ -18,7 +18,14 @@ from recsae.explore.common_cases import common_rows
 from recsae.run.open import open_run
 from recsae.run.tables import LoadedRun, load_run
 from recsae.sae.codes import sparse_code
-from recsae.sae.matching import ALIKE, SAME, Best, best_by_activity, best_by_direction, one_to_one
+from recsae.sae.matching import (
+    ALIKE,
+    SAME,
+    Nearest,
+    best_by_activity,
+    best_by_direction,
+    one_to_one,
+)
 from recsae.sae.model import SAE
 
 if TYPE_CHECKING:
@@ -41,7 +48,7 @@ ITSELF = (C.LATENT, C.NAME, C.STATUS, C.BALANCED_ACCURACY)
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of the two runs."""
 
     folder: Path
@@ -152,14 +159,14 @@ def strongest(concepts: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     return [concepts[row] for row in chosen]
 
 
-def _side(folder: Path) -> Side:
+def _side(folder: Path) -> ComparedRun:
     loaded = load_run(folder)
     if "report" not in loaded.run.record["stages"]:
         raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")
-    return Side(folder, loaded)
+    return ComparedRun(folder, loaded)
 
 
-def _headline(side: Side) -> dict[str, Any]:
+def _headline(side: ComparedRun) -> dict[str, Any]:
     report = side.run.report
     aucs = [row["auc_sae"] for row in report["attributes"] if row["auc_sae"] is not None]
     sae, counts, share = report["sae"], report["concepts"], report["named_share"]["sae"]
@@ -184,7 +191,7 @@ def _headline(side: Side) -> dict[str, Any]:
 # -- pairing ---------------------------------------------------------------------------------------
 
 
-def _match(one: Side, two: Side) -> Matched:
+def _match(one: ComparedRun, two: ComparedRun) -> Matched:
     manifests = [side.store.manifest for side in (one, two)]
     same_model = manifests[0]["model"] == manifests[1]["model"]
     if same_model and manifests[0]["site"] == manifests[1]["site"]:
@@ -215,11 +222,11 @@ def _match(one: Side, two: Side) -> Matched:
     return Matched("activity", said, n, _paired(*best, ALIKE))
 
 
-def _model(side: Side) -> Recommender:
+def _model(side: ComparedRun) -> Recommender:
     return open_run(side.folder).recommender
 
 
-def _paired(there: Best, back: Best, at_least: float) -> pd.DataFrame:
+def _paired(there: Nearest, back: Nearest, at_least: float) -> pd.DataFrame:
     """All latents of both sides, beside what they are as similar to."""
     match = one_to_one(there, back, at_least)
     rest = np.setdiff1d(np.arange(len(back.other)), match)
@@ -235,7 +242,7 @@ def _paired(there: Best, back: Best, at_least: float) -> pd.DataFrame:
     )
 
 
-def _by_name(one: Side, two: Side, why: str) -> Matched:
+def _by_name(one: ComparedRun, two: ComparedRun, why: str) -> Matched:
     """The best concept of each name beside the best of that name in the other run."""
     tables = []
     for side in (one, two):
@@ -256,7 +263,7 @@ def _by_name(one: Side, two: Side, why: str) -> Matched:
 # -- what changed ----------------------------------------------------------------------------------
 
 
-def _changes(one: Side, two: Side, pairs: pd.DataFrame) -> pd.DataFrame:
+def _changes(one: ComparedRun, two: ComparedRun, pairs: pd.DataFrame) -> pd.DataFrame:
     """What became of each pair and single latent, the strongest of each kind of change first."""
     table = pairs
     for key, side in (("before", one), ("after", two)):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from recsae.concepts import corrections
 from recsae.concepts.attributes import table as attributes
 from recsae.concepts.dictionary import build_concepts
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import write_json, write_parquet
 from recsae.evaluation import evidence
@@ -35,7 +35,7 @@ def run_pipeline(
     config: RunConfig | None = None,
     *,
     progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> Run:
     """Do whatever is not done yet and write the report.
 
@@ -72,7 +72,7 @@ def run_pipeline(
             "The processes that share this run opened different models or data: give all of them "
             "the same files."
         )
-    run.record = ranks.from_first(lambda: _started(run, work))
+    run.record = ranks.broadcast_from_main(lambda: _started(run, work))
     for name, (made_from, outputs, do) in _plan(work).items():
         run.stage(name, made_from, outputs, partial(do, work))
     return run
@@ -127,7 +127,7 @@ def _capture(work: Workspace) -> None:
 
 def _train(work: Workspace) -> None:
     figures = quality(work.sae, work.heldout_store, work.ranks)
-    work.by_first(lambda: write_json(work.folder / "sae/quality.json", figures))
+    work.on_main_process(lambda: write_json(work.folder / "sae/quality.json", figures))
 
 
 def _build(work: Workspace) -> None:
@@ -136,7 +136,7 @@ def _build(work: Workspace) -> None:
         work.labeler.attributes.save(work.folder)
         interventions.Statistics.of(work.sae_codes[0]).save(work.folder)
 
-    work.by_first(build)
+    work.on_main_process(build)
 
 
 def _score(work: Workspace) -> None:
@@ -148,17 +148,19 @@ def _score(work: Workspace) -> None:
         write_parquet(work.folder / "scores.parquet", scores)
         write_json(work.folder / "scoring.json", figures)
 
-    work.by_first(keep)
+    work.on_main_process(keep)
 
 
 def _gather_evidence(work: Workspace) -> None:
-    work.by_first(lambda: evidence_module.evidence_stage(work).save(work.folder))
+    work.on_main_process(lambda: evidence_module.evidence_stage(work).save(work.folder))
 
 
 def _supervise(work: Workspace) -> None:
     from recsae.pipeline.stages.supervised import supervised_stage
 
-    work.by_first(lambda: write_json(work.folder / "supervised.json", supervised_stage(work)))
+    work.on_main_process(
+        lambda: write_json(work.folder / "supervised.json", supervised_stage(work))
+    )
 
 
 def _repeat(work: Workspace) -> None:
@@ -166,14 +168,14 @@ def _repeat(work: Workspace) -> None:
 
     n_seeds = work.config.stability
     found = stability_stage(work, n_seeds) if n_seeds else {}
-    work.by_first(lambda: write_json(work.folder / "stability.json", found))
+    work.on_main_process(lambda: write_json(work.folder / "stability.json", found))
 
 
 def _ask(work: Workspace) -> None:
     from recsae.pipeline.stages.language import language_stage
 
     asked = work.config.language
-    work.by_first(
+    work.on_main_process(
         lambda: write_json(
             work.folder / "language.json", language_stage(work, asked) if asked else {}
         )
@@ -183,23 +185,23 @@ def _ask(work: Workspace) -> None:
 def _measure_accuracy(work: Workspace) -> None:
     from recsae.pipeline.stages.accuracy import accuracy_stage
 
-    work.by_first(lambda: write_json(work.folder / "accuracy.json", accuracy_stage(work)))
+    work.on_main_process(lambda: write_json(work.folder / "accuracy.json", accuracy_stage(work)))
 
 
 def _measure_steering(work: Workspace) -> None:
     from recsae.pipeline.stages.steering import steering_stage
 
-    work.by_first(lambda: write_json(work.folder / "steering.json", steering_stage(work)))
+    work.on_main_process(lambda: write_json(work.folder / "steering.json", steering_stage(work)))
 
 
 def _try_goals(work: Workspace) -> None:
     from recsae.pipeline.stages.goals import goal_stage
 
-    work.by_first(lambda: write_json(work.folder / "goals.json", goal_stage(work)))
+    work.on_main_process(lambda: write_json(work.folder / "goals.json", goal_stage(work)))
 
 
 def _report(work: Workspace) -> None:
     from recsae.pipeline.report_data import build_report
     from recsae.report.write import write_report
 
-    work.by_first(lambda: write_report(build_report(work), work.folder))
+    work.on_main_process(lambda: write_report(build_report(work), work.folder))

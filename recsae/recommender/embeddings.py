@@ -18,7 +18,7 @@ NOWHERE = -1
 
 
 @dataclass(frozen=True)
-class Lookups:
+class EmbeddingLookups:
     """The tables in which a module looks up the items of a history, in order of first use."""
 
     tables: tuple[nn.Embedding, ...]
@@ -54,13 +54,13 @@ class Lookups:
 
 def find_lookups(
     module: nn.Module, items: torch.Tensor, lengths: torch.Tensor, run: Callable[[], object]
-) -> Lookups:
+) -> EmbeddingLookups:
     """Listen to what is looked up while ``run`` scores some histories.
 
     Parameters
     ----------
     items, lengths
-        Those histories, a few of two items and more; see :meth:`Lookups.replaced`.
+        Those histories, a few of two items and more; see :meth:`EmbeddingLookups.replaced`.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def find_lookups(
             f"{type(module).__name__} looks up no vector for each item of a history (an "
             "nn.Embedding), so there is nothing to take gradients by."
         )
-    return Lookups(tuple(tables))
+    return EmbeddingLookups(tuple(tables))
 
 
 def _giving(

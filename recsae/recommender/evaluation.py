@@ -75,12 +75,12 @@ def scores_of_groups(
         _, rows, ends = mine = history.take(part)
         batch = sequences.batch(rows, np.maximum(0, ends - length), ends, length)
         scores = recommender.score(batch).masked_fill_(banned, float("-inf"))
-        if cases.hides_history:
+        if cases.filters_seen:
             asked = by_group[bounds[part.start] : bounds[part.stop]]
             group, target = cases.groups[asked] - part.start, cases.targets[asked]
             where = torch.from_numpy(group), torch.from_numpy(target)
             kept = scores[where]
-            mine.hide_in(scores)
+            mine.mask_seen(scores)
             scores[where] = kept
         yield part, scores
         if progress:
@@ -139,7 +139,7 @@ def _sampled_ranking(
     bounds = np.searchsorted(by_case[:, 0], np.arange(len(cases.rows) + 1))
     n_groups = int(cases.groups.max()) + 1
     ranked = torch.full((n_groups, recommender.catalog.n_items), float("-inf"))
-    alone = replace(cases, groups=np.arange(len(cases.rows)), hides_history=False)
+    alone = replace(cases, groups=np.arange(len(cases.rows)), filters_seen=False)
     for part, scores in scores_of_groups(recommender, alone, progress):
         mine = by_case[bounds[part.start] : bounds[part.stop]]
         case, item = torch.from_numpy(mine[:, 0].copy()), torch.from_numpy(mine[:, 1].copy())
@@ -153,7 +153,7 @@ def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases
     Groups stay together, but for cases that only shared a list of sampled candidates: in full,
     each of them has a list of its own, unless lists are of users and leave out their histories.
     """
-    together = cases.candidates is None or cases.hides_history
+    together = cases.candidates is None or cases.filters_seen
     groups = cases.groups[keep] if together else np.arange(int(keep.sum()))
     return replace(
         cases,

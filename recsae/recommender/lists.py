@@ -28,7 +28,7 @@ class History(NamedTuple):
         """The histories of some of the lists."""
         return History(self.sequences, self.rows[part], self.ends[part])
 
-    def hide_in(self, scores: torch.Tensor) -> None:
+    def mask_seen(self, scores: torch.Tensor) -> None:
         """Set the scores ``(n, n_items)`` of these items to -inf, in place."""
         import torch
 
@@ -62,7 +62,7 @@ def best_items(
     banned = torch.from_numpy(np.flatnonzero(~catalog.recommendable)).to(scores.device)
     scores.index_fill_(1, banned, float("-inf"))
     if history is not None:
-        history.hide_in(scores)
+        history.mask_seen(scores)
     lists = top_k(scores, min(k, int(catalog.recommendable.sum()))).indices
     return lists.masked_fill(scores.gather(1, lists) == float("-inf"), 0)
 

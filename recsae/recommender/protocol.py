@@ -54,7 +54,7 @@ class EvaluationCases:
 
     Case i asks for the item after the first ``ends[i]`` items of sequence ``rows[i]``; it is
     ranked in group ``groups[i]`` (a group of its own unless candidates are sampled per user).
-    ``candidates`` is ``(case, item)`` pairs, None for full ranking. With ``hides_history`` the
+    ``candidates`` is ``(case, item)`` pairs, None for full ranking. With ``filters_seen`` the
     items of a sequence before the first of its group's cases are taken out of the ranking.
     """
 
@@ -66,7 +66,7 @@ class EvaluationCases:
     metrics: tuple[str, ...]
     topk: tuple[int, ...]
     description: str
-    hides_history: bool = False
+    filters_seen: bool = False
 
     @property
     def group_rows(self) -> NDArray[np.int64]:
@@ -82,7 +82,7 @@ class EvaluationCases:
 class Recommender(Protocol):
     """A trained recommender, attached. Adapters implement this; recsae uses nothing else.
 
-    An adapter may also have ``hides_history = True``, if its recommendations leave out the items of
+    An adapter may also have ``filters_seen = True``, if its recommendations leave out the items of
     the history as its own evaluation does, ``max_positions``, at how many positions it can be
     captured in reasonable time, if it ranks slowly, ``represent_sites``, the method behind
     :func:`represent_sites`, if one forward gives the states of several sites, and the two methods
@@ -133,8 +133,9 @@ class Recommender(Protocol):
 class AcceptsVectors(Recommender, Protocol):
     """An adapter whose model can be given vectors in place of items; gradients need it.
 
-    :class:`recsae.recommender.embeddings.Lookups` does most of the work for a torch module. Both
-    methods raise CannotOpenModel, with the reason, where a model cannot be read like that.
+    :class:`recsae.recommender.embeddings.EmbeddingLookups` does most of the work for a torch
+    module. Both methods raise CannotOpenModel, with the reason, where a model cannot be read like
+    that.
     """
 
     def input_vectors(self, batch: Batch) -> torch.Tensor:
@@ -164,9 +165,9 @@ def find_site(recommender: Recommender, name: str | None) -> Site:
     )
 
 
-def hides_history(recommender: Recommender) -> bool:
+def filters_seen(recommender: Recommender) -> bool:
     """Whether the recommender's lists leave out the items of the history."""
-    return bool(getattr(recommender, "hides_history", False))
+    return bool(getattr(recommender, "filters_seen", False))
 
 
 def represent_sites(

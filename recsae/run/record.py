@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import digest_of, digest_of_file, read_json, write_json
 from recsae.run.config import RunConfig
@@ -31,7 +31,9 @@ STAGES = (
 class Run:
     """The folder of a run and its record ``run.json``, which the first of ``ranks`` keeps."""
 
-    def __init__(self, folder: Path, config: RunConfig | None = None, ranks: Ranks = ALONE) -> None:
+    def __init__(
+        self, folder: Path, config: RunConfig | None = None, ranks: Ranks = SINGLE_PROCESS
+    ) -> None:
         self.folder = Path(folder)
         self._ranks = ranks
         self.record: dict[str, Any] = self._read()
@@ -117,7 +119,7 @@ class Run:
         Returns whether it was done now. ``made_from`` is anything JSON can hold.
         """
         inputs = digest_of(made_from)
-        if not self._ranks.from_first(lambda: self._is_due(name, inputs)):
+        if not self._ranks.broadcast_from_main(lambda: self._is_due(name, inputs)):
             return False
         started = time.perf_counter()
         with _PeakMemory() as memory:
@@ -132,7 +134,7 @@ class Run:
             }
             write_json(self.folder / RECORD, self.record)
 
-        self._ranks.from_first(record)
+        self._ranks.broadcast_from_main(record)
         return True
 
     def _is_due(self, name: str, inputs: str) -> bool:

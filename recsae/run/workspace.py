@@ -12,14 +12,14 @@ from recsae.capture.cases import Cases, read_cases
 from recsae.capture.fill import capture
 from recsae.capture.store import ActivationStore
 from recsae.capture.windows import Windows, windows_of
-from recsae.concepts.attributes.learnable import LeftOut, readable
+from recsae.concepts.attributes.learnable import UnlearnableAttribute, learnable_attributes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.corrections import corrected
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.status import MIN_POSITIVES, verified_latents
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.files import read_parquet
 from recsae.core.progress import Progress
 from recsae.recommender.protocol import find_site
@@ -66,7 +66,7 @@ class Workspace:
         run: Run,
         recommender: Recommender,
         progress: Progress | None = None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
         *,
         finished: bool = False,
     ) -> None:
@@ -173,13 +173,13 @@ class Workspace:
         return train_sae(store, self.sae_config, folder, progress=self.progress, ranks=self.ranks)
 
     @cached_property
-    def _learnable(self) -> tuple[ItemAttributes, list[LeftOut]]:
-        return readable(
+    def _learnable(self) -> tuple[ItemAttributes, list[UnlearnableAttribute]]:
+        return learnable_attributes(
             item_attributes(self.recommender.catalog, self.construction), self.construction
         )
 
     @property
-    def left_out(self) -> list[LeftOut]:
+    def left_out(self) -> list[UnlearnableAttribute]:
         """Attributes that no probe can learn from the states: no label speaks of them."""
         return self._learnable[1]
 
@@ -218,7 +218,7 @@ class Workspace:
         """The SAE's activations on construction and held-out cases."""
         return self.encode(self.sae, self.ranks)
 
-    def encode(self, code: SAE | LinearCode, ranks: Ranks = ALONE) -> Codes:
+    def encode(self, code: SAE | LinearCode, ranks: Ranks = SINGLE_PROCESS) -> Codes:
         """A code's activations on construction and held-out cases."""
         encode = code.encode_sparse
         n = code.n_latents
@@ -227,11 +227,11 @@ class Workspace:
             sparse_code(encode, self.heldout.states, n, ranks),
         )
 
-    def by_first(self, do: Callable[[], object]) -> None:
+    def on_main_process(self, do: Callable[[], object]) -> None:
         """Let the first process do something alone; what all make together is there before."""
         if self.ranks.size > 1:
             _ = self.sae_codes  # of the SAE and both stores
-        self.ranks.from_first(lambda: (do(), None)[1])
+        self.ranks.broadcast_from_main(lambda: (do(), None)[1])
 
     def baseline(self, name: str, k: int | None) -> LinearCode:
         """A baseline code with k active units per state (None: dense)."""

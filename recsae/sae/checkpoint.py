@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_json, write_atomically, write_json
 
@@ -26,7 +26,7 @@ BEST_PART = "best."
 
 
 @dataclass
-class Best:
+class BestWeights:
     """The weights with the lowest FVU on states that training does not see."""
 
     fvu: float = math.inf
@@ -48,7 +48,7 @@ class TrainingState:
     trainer: Trainer
     made_from: str
     """Of what states with what settings; a state of another training is not taken up."""
-    best: Best = field(default_factory=Best)
+    best: BestWeights = field(default_factory=BestWeights)
     seconds: float = 0.0
 
     def save(self, folder: Path) -> None:
@@ -79,9 +79,9 @@ class TrainingState:
         }
         write_json(folder / STATE_META, meta)
 
-    def resume(self, folder: Path, ranks: Ranks = ALONE) -> None:
+    def resume(self, folder: Path, ranks: Ranks = SINGLE_PROCESS) -> None:
         """Go on from a saved state of the same training, if there is one."""
-        saved = ranks.from_first(lambda: self._read(folder))
+        saved = ranks.broadcast_from_main(lambda: self._read(folder))
         if saved is None:
             return
         meta, tensors = saved
@@ -94,7 +94,7 @@ class TrainingState:
         trainer.optimiser.load_state_dict(state)
         trainer.epoch, trainer.step, trainer.fvu = meta["epoch"], meta["step"], meta["fvu"]
         if meta["best"]:
-            self.best = Best(**meta["best"], weights=_part(tensors, BEST_PART))
+            self.best = BestWeights(**meta["best"], weights=_part(tensors, BEST_PART))
         self.seconds = float(meta["seconds"])
 
     def _read(self, folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.topk import top_k
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def sparse_code(
     encode: Callable[[torch.Tensor], Code],
     states: NDArray[np.float32],
     n_latents: int,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> scipy.sparse.csr_matrix:
     """Run an ``encode_sparse`` over states ``(n, d)``: ``(n, n_latents)``, zeros not stored."""
     import numpy as np

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.topk import kernels
 from recsae.sae.codes import Code
 
@@ -31,7 +31,7 @@ class Gradients:
     the parts of the gradient up.
     """
 
-    def __init__(self, sae: SAE, ranks: Ranks = ALONE) -> None:
+    def __init__(self, sae: SAE, ranks: Ranks = SINGLE_PROCESS) -> None:
         self.sae = sae
         self._ranks = ranks
         weight = sae.W_dec

@@ -26,14 +26,14 @@ ALIKE = 0.7
 """Latents with a correlation above this count as the same: each explains half of the other."""
 
 
-class Best(NamedTuple):
+class Nearest(NamedTuple):
     """For each of n latents the most similar one of another dictionary."""
 
     other: NDArray[np.int64]  # (n,) the latent; -1 where no similarity is above 0
     similarity: NDArray[np.float64]  # (n,) cosine or correlation; 0 where there is none
 
 
-def best_by_direction(ours: ArrayLike, others: ArrayLike) -> Best:
+def best_by_direction(ours: ArrayLike, others: ArrayLike) -> Nearest:
     """The other direction with the highest cosine, for each of ours.
 
     Parameters
@@ -61,7 +61,7 @@ def best_by_direction(ours: ArrayLike, others: ArrayLike) -> Best:
     return _joined(parts)
 
 
-def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_matrix) -> Best:
+def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_matrix) -> Nearest:
     """The other latent whose activations correlate most, for each of ours.
 
     Parameters
@@ -96,7 +96,7 @@ def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_mat
     return _joined(parts)
 
 
-def one_to_one(ours: Best, others: Best, at_least: float) -> NDArray[np.int64]:
+def one_to_one(ours: Nearest, others: Nearest, at_least: float) -> NDArray[np.int64]:
     """``(n,)`` the latent that each of ours is matched with, -1 where there is none.
 
     Two latents match if each is the other's most similar one, at more than ``at_least``. An
@@ -147,18 +147,18 @@ def _unit(directions: ArrayLike) -> NDArray[np.float64]:
     return unit
 
 
-def _best_of(similarity: NDArray[np.float64]) -> Best:
+def _best_of(similarity: NDArray[np.float64]) -> Nearest:
     """The largest of each row ``(n, m)``."""
     if not similarity.shape[1]:
         n = len(similarity)
-        return Best(np.full(n, -1, dtype=np.int64), np.zeros(n))
+        return Nearest(np.full(n, -1, dtype=np.int64), np.zeros(n))
     other = similarity.argmax(1)
     value = similarity[np.arange(len(other)), other]
-    return Best(np.where(value > 0, other, -1), np.where(value > 0, value, 0.0))
+    return Nearest(np.where(value > 0, other, -1), np.where(value > 0, value, 0.0))
 
 
-def _joined(parts: list[Best]) -> Best:
-    return Best(
+def _joined(parts: list[Nearest]) -> Nearest:
+    return Nearest(
         np.concatenate([p.other for p in parts] or [np.zeros(0, dtype=np.int64)]),
         np.concatenate([p.similarity for p in parts] or [np.zeros(0)]),
     )

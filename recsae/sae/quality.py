@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.sae.codes import Code
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ DENSE_SHARE = 0.1
 BATCH = 4096
 
 
-def quality(sae: SAE, store: ActivationStore, ranks: Ranks = ALONE) -> dict[str, float]:
+def quality(sae: SAE, store: ActivationStore, ranks: Ranks = SINGLE_PROCESS) -> dict[str, float]:
     """FVU in raw space, L0, dead share and share of dense latents on a (held-out) store.
 
     FVU is ``sum ||h - h_hat||^2 / sum ||h - mean||^2`` with the store's own mean, over the whole

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import digest_of, read_json
 from recsae.sae.checkpoint import STATE, STATE_META, TrainingState
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recsae.core.progress import Progress
 
 SMALL_PRODUCT = 1 << 18
-JURY_STATES = 20_000
+VALIDATION_STATES = 20_000
 
 
 def train_sae(
@@ -35,7 +35,7 @@ def train_sae(
     *,
     device: str = "cpu",
     progress: Progress | None = None,
-    ranks: Ranks = ALONE,
+    ranks: Ranks = SINGLE_PROCESS,
 ) -> SAE:
     """Train an SAE on the states of a store.
 
@@ -67,27 +67,29 @@ def train_sae(
     if len(store) < 2 * config.k:
         raise NotEnoughData(f"{len(store)} hidden states are too few to train an SAE on.")
     made_from = digest_of({"store": store.fingerprint, "config": config.model_dump()})
-    if folder is not None and ranks.from_first(lambda: _is_trained(folder, made_from)):
+    if folder is not None and ranks.broadcast_from_main(lambda: _is_trained(folder, made_from)):
         return SAE.load(folder)
     sae = SAE(config, store.width)
     sae.fit_input(store)
-    jury = store.jury() if config.patience and not sae.variant.approaches_k else None
-    n_states = len(store) - (0 if jury is None else store.count_of(jury))
+    validation_users = (
+        store.validation_users() if config.patience and not sae.variant.approaches_k else None
+    )
+    n_states = len(store) - (0 if validation_users is None else store.count_of(validation_users))
     state = TrainingState(Trainer(sae.to(device), n_states, ranks), made_from)
     if folder is not None:
         state.resume(folder, ranks)
     judged = None
-    if jury is not None and jury.any():
-        judged = torch.from_numpy(store.states_of(jury, JURY_STATES)).to(device)
-    _train(state, partial(store.blocks, without=jury), judged, folder, progress, ranks)
+    if validation_users is not None and validation_users.any():
+        judged = torch.from_numpy(store.states_of(validation_users, VALIDATION_STATES)).to(device)
+    _train(state, partial(store.blocks, without=validation_users), judged, folder, progress, ranks)
     best = state.best
     if best.weights:
         sae.load_state_dict(best.weights)
     sae = sae.cpu().eval()
     if ranks.size > 1:  # processors of different makes round differently
-        sae.load_state_dict(ranks.from_first(sae.state_dict))
+        sae.load_state_dict(ranks.broadcast_from_main(sae.state_dict))
     if folder is not None:
-        ranks.from_first(lambda: _save(sae, state, store, folder))
+        ranks.broadcast_from_main(lambda: _save(sae, state, store, folder))
     return sae
 
 
@@ -137,11 +139,11 @@ def _train(
                 trainer.train_block(block.to(device))
             trainer.epoch += 1
             if judged is not None:
-                fvu = ranks.from_first(lambda: fvu_beside_training(sae, judged))
+                fvu = ranks.broadcast_from_main(lambda: fvu_beside_training(sae, judged))
                 state.best.follow(sae, fvu, trainer.epoch)
         state.seconds = time.perf_counter() - started
         if folder is not None and trainer.epoch < trainer.n_epochs:
-            ranks.from_first(lambda: state.save(folder))
+            ranks.broadcast_from_main(lambda: state.save(folder))
         if progress:
             progress(trainer.step, trainer.n_steps, f"SAE steps, FVU {trainer.fvu:.3f}")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional as F
 
-from recsae.core.distributed import ALONE, Ranks
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.topk import top_k
 from recsae.sae.codes import Code
 from recsae.sae.gradients import Gradients
@@ -29,10 +29,10 @@ class Trainer:
     largest activations, running means): every process does all, which is the same but no faster.
     """
 
-    def __init__(self, sae: SAE, n_states: int, ranks: Ranks = ALONE) -> None:
+    def __init__(self, sae: SAE, n_states: int, ranks: Ranks = SINGLE_PROCESS) -> None:
         config = sae.config
         self.sae = sae
-        self._ranks = ALONE if sae.variant.by_autograd else ranks
+        self._ranks = SINGLE_PROCESS if sae.variant.by_autograd else ranks
         self.n_states = n_states
         self.batch_size = min(config.batch_size, max(SMALL_BATCH, n_states // STEPS_PER_EPOCH))
         self.n_epochs = min(config.max_epochs, max(1, round(config.n_samples / n_states)))

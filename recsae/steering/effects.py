@@ -14,9 +14,9 @@ from recsae.recommender.sequences import split_users
 from recsae.sae.editing import make_edit
 from recsae.steering.context import steer
 from recsae.steering.frontier import Counted, lists_of, outcome_of
-from recsae.steering.methods import Way
+from recsae.steering.methods import SteeringMethod
 from recsae.steering.parse import targets_of
-from recsae.steering.steered_scores import scorer_of, thinned
+from recsae.steering.steered_scores import steered_scores_of, thinned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,8 +121,8 @@ def steered_lists(
 ) -> NDArray[np.int32]:
     """``(n, 10)`` lists of the cases under interventions."""
     edit = make_edit(work.sae, interventions)
-    way = Way("interventions", lambda states, _, strength: edit(states))
-    return lists_of(cases, way.on(scorer_of(work, cases)), 1.0)
+    way = SteeringMethod("interventions", lambda states, _, strength: edit(states))
+    return lists_of(cases, way.on(steered_scores_of(work, cases)), 1.0)
 
 
 def _share_of(name: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FOLDER = "steering"
 
 
-class Step(BaseModel):
+class SavedIntervention(BaseModel):
     """One intervention, as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,7 +44,7 @@ class SteeringFile(BaseModel):
     model: str
     sae: str
     site: str | None
-    steps: tuple[Step, ...] = Field(min_length=1)
+    steps: tuple[SavedIntervention, ...] = Field(min_length=1)
     users: tuple[str, ...] | None = None
     cohort: str | None = None
 
@@ -72,7 +72,7 @@ def save_steering(steering: Steering, folder: Path, path: Path) -> None:
     if not steering.interventions:
         raise InvalidInput("There is nothing to keep: no latent is turned.")
     made_for = _made_for(folder)
-    steps = tuple(Step(**vars(one)) for one in steering.interventions)
+    steps = tuple(SavedIntervention(**vars(one)) for one in steering.interventions)
     users, cohort = steering.users, steering.cohort
     found = SteeringFile(**made_for, steps=steps, users=users, cohort=cohort)
     write_json(path, found.model_dump(mode="json"))

@@ -124,11 +124,11 @@ def lists_of(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int3
     """``(n, 10)``; where scores may be asked for at once every thread makes some, alone."""
     k = min(N_TOP, int(cases.catalog.recommendable.sum()))
     lists = np.empty((len(cases), k), dtype=np.int32)
-    size, hidden = rows_at_once(cases.catalog.n_items), cases.hidden
+    size, seen = rows_at_once(cases.catalog.n_items), cases.seen
 
     def make(first: int) -> None:
         part = slice(first, min(first + size, len(cases)))
-        mine = hidden.take(part) if hidden else None
+        mine = seen.take(part) if seen else None
         lists[part] = best_items(steered.scores(part, strength), cases.catalog, k, mine)
 
     firsts = range(0, len(cases), size)

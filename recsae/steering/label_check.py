@@ -24,8 +24,8 @@ from recsae.core.intervals import paired_ratio
 from recsae.core.threads import in_threads
 from recsae.sae.statistics import Statistics
 from recsae.steering.frontier import lists_of
-from recsae.steering.methods import Way, along
-from recsae.steering.steered_scores import linearised, n_scored, scorer_of, thinned
+from recsae.steering.methods import SteeringMethod, along
+from recsae.steering.steered_scores import linearised, n_scored, steered_scores_of, thinned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,7 +44,7 @@ MIN_CASES = 20
 MIN_ENOUGH = 200
 WAYS = {"x10 where active": 1, "x0.1 where active": -1, "+1 sd": 1, "-1 sd": -1}
 """Interventions, and whether they turn a latent up (1) or down."""
-NOTHING = Way("nothing", lambda states, z, strength: states)
+NOTHING = SteeringMethod("nothing", lambda states, z, strength: states)
 
 
 class Tried(NamedTuple):
@@ -146,7 +146,7 @@ def _to_try(work: Workspace, max_latents: int | None) -> tuple[Tried, int]:
     latents = chosen[C.LATENT].to_numpy(np.int64)
     sd = Statistics.of(work.sae_codes[0]).sd[latents]
     few = thinned(work, work.construction, MAX_FITTED, MIN_CASES)
-    table = linearised(scorer_of(work, few)).head.items.double().numpy()
+    table = linearised(steered_scores_of(work, few)).head.items.double().numpy()
     n = np.maximum(items.sum(0), 1)
     promoted = (items.T @ table) / n[:, None] - table[real].mean(0)
     directions = work.sae.directions().double().numpy()[latents]
@@ -179,16 +179,18 @@ def _changes(work: Workspace, name: str, tried: Tried, limit: int) -> list[Chang
     return in_threads(change, latents)
 
 
-def _steered(work: Workspace, rows: NDArray[np.int64], way: Way) -> tuple[Cases, Steered]:
+def _steered(
+    work: Workspace, rows: NDArray[np.int64], way: SteeringMethod
+) -> tuple[Cases, Steered]:
     some = work.heldout.take(rows)
-    return some, way.on(scorer_of(work, some))
+    return some, way.on(steered_scores_of(work, some))
 
 
-def _way(name: str, latent: int, sd: float, direction: torch.Tensor) -> Way:
+def _way(name: str, latent: int, sd: float, direction: torch.Tensor) -> SteeringMethod:
     """An intervention on one latent."""
     if name.startswith("x"):
         more, latents = float(name[1:].split()[0]) - 1, torch.tensor([latent])
-        return Way(name, lambda states, z, _: states + more * z * direction, latents)
+        return SteeringMethod(name, lambda states, z, _: states + more * z * direction, latents)
     return along(name, direction * sd * (1 if name == "+1 sd" else -1))
 
 

@@ -10,12 +10,12 @@ import torch
 from recsae.steering.frontier import Steered
 
 if TYPE_CHECKING:
-    from recsae.steering.steered_scores import Scorer
+    from recsae.steering.steered_scores import SteeredScores
 
 NO_LATENTS = torch.zeros(0, dtype=torch.int64)
 
 
-class Way(NamedTuple):
+class SteeringMethod(NamedTuple):
     """A way to edit states ``(b, d)`` at a strength, given the activations of ``latents`` there."""
 
     name: str
@@ -23,7 +23,7 @@ class Way(NamedTuple):
     latents: torch.Tensor = NO_LATENTS
     longest: float | None = None
 
-    def on(self, scorer: Scorer) -> Steered:
+    def on(self, scorer: SteeredScores) -> Steered:
         """The way taken with some cases."""
 
         def scores(part: slice, strength: float) -> torch.Tensor:
@@ -32,6 +32,6 @@ class Way(NamedTuple):
         return Steered(self.name, scores, self.longest, scorer.at_once)
 
 
-def along(name: str, vector: torch.Tensor) -> Way:
+def along(name: str, vector: torch.Tensor) -> SteeringMethod:
     """The same vector ``(d,)`` added to every state."""
-    return Way(name, lambda states, _, strength: states + strength * vector)
+    return SteeringMethod(name, lambda states, _, strength: states + strength * vector)

@@ -28,7 +28,7 @@ NUDGE = 0.3
 """Cases to tell slopes on, and by how many standard deviations a dimension is moved for it."""
 
 
-class Scorer(Protocol):
+class SteeredScores(Protocol):
     """Scores of some cases, all of them or in parts."""
 
     cases: Cases
@@ -58,7 +58,7 @@ class HeadScorer:
     def scores(
         self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """See :class:`Scorer`."""
+        """See :class:`SteeredScores`."""
         states = self.states[part]
         if edit is not None:
             states = edit(states, self._activations(latents)[part])
@@ -73,7 +73,7 @@ class HeadScorer:
         return self._known[key]
 
 
-class RunningScorer:
+class RunningScores:
     """By running the model on the histories of the cases, its states edited at the site."""
 
     at_once = False  # there is one model to edit
@@ -84,7 +84,7 @@ class RunningScorer:
     def scores(
         self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """See :class:`Scorer`."""
+        """See :class:`SteeredScores`."""
         sequences, length = self.recommender.sequences(), self.recommender.max_length
         rows = self.cases.sequence[part].astype(np.int64)
         ends = self.cases.position[part].astype(np.int64) + 1
@@ -102,11 +102,11 @@ class RunningScorer:
             return self.recommender.score(batch)
 
 
-def scorer_of(work: Workspace, cases: Cases) -> Scorer:
+def steered_scores_of(work: Workspace, cases: Cases) -> SteeredScores:
     """Through the linear head behind the run's site, or by running the model if there is none."""
     if work.head is not None:
         return HeadScorer(cases, work.sae, work.head)
-    return RunningScorer(cases, work.sae, work.recommender, work.site)
+    return RunningScores(cases, work.sae, work.recommender, work.site)
 
 
 def n_scored(work: Workspace, limit: int, least: int) -> int:
@@ -142,7 +142,7 @@ class Nearby(NamedTuple):
         return scores if self.offsets is None else scores + self.offsets[part]
 
 
-def linearised(scorer: Scorer) -> Nearby:
+def linearised(scorer: SteeredScores) -> Nearby:
     """The linear head, or what is nearest to it on the scorer's cases.
 
     How scores change with each dimension of the states is then the mean over at most a hundred

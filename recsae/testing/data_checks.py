@@ -13,7 +13,7 @@ from recsae.capture.cases import read_cases
 from recsae.capture.fill import capture_sites
 from recsae.capture.windows import plan_windows
 from recsae.recommender.lists import best_items
-from recsae.recommender.protocol import hides_history
+from recsae.recommender.protocol import filters_seen
 from recsae.testing.probe import RTOL, Probe, gap_between, need
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def _stored(probe: Probe, site: Site, rows: NDArray[np.int64], cases: Cases) -> 
     states = torch.from_numpy(np.array(cases.states[some]))
     gap = gap_between(recommender.represent(batch, site.name).float(), states)
     need(gap <= RTOL, f"stored states at {site.name!r} differ from single forwards: {gap:.2g}.")
-    hides = hides_history(recommender)
-    need(cases.hides_history == hides, "stored lists and the model's do not leave out the same.")
+    hides = filters_seen(recommender)
+    need(cases.filters_seen == hides, "stored lists and the model's do not leave out the same.")
     scores = recommender.score(batch)
-    tops = best_items(scores, recommender.catalog, 1, cases.take(some).hidden)[:, 0].numpy()
+    tops = best_items(scores, recommender.catalog, 1, cases.take(some).seen)[:, 0].numpy()
     agree = float((tops == cases.top_items[some, 0]).mean())
     need(agree >= 0.99, f"stored recommendations are the model's own for only {agree:.0%}.")
 
@@ -108,5 +108,5 @@ def evaluation(probe: Probe) -> None:
     groups = np.unique(cases.groups)
     need(np.array_equal(groups, np.arange(len(groups))), "groups are not numbered 0, 1, 2, ....")
     need(np.array_equal(cases.group_rows[cases.groups], cases.rows), "a group has two sequences.")
-    lists, own = hides_history(probe.recommender), cases.hides_history
-    need(lists == own, f"hides_history is {own} in it and {lists} in the recommender.")
+    lists, own = filters_seen(probe.recommender), cases.filters_seen
+    need(lists == own, f"filters_seen is {own} in it and {lists} in the recommender.")

@@ -69,18 +69,18 @@ def test_take_renumbers_the_users(read):
 
 
 def test_what_lists_leave_out_is_the_history(read):
-    assert read.hidden is None
-    hiding = replace(read, hides_history=True)
-    assert hiding.hidden.rows.tolist() == [0, 0, 0, 2, 2]
-    assert hiding.hidden.ends.tolist() == [1, 3, 7, 1, 2]
-    assert hiding.take(np.array([1, 4])).hidden.ends.tolist() == [3, 2]
+    assert read.seen is None
+    hiding = replace(read, filters_seen=True)
+    assert hiding.seen.rows.tolist() == [0, 0, 0, 2, 2]
+    assert hiding.seen.ends.tolist() == [1, 3, 7, 1, 2]
+    assert hiding.take(np.array([1, 4])).seen.ends.tolist() == [3, 2]
 
 
 def test_the_store_says_whether_its_lists_leave_out_the_history(tmp_path):
     data = store(tmp_path, np.zeros((2, 2)), sequence=np.array([0, 0]), position=np.arange(2))
-    assert not read_cases(data, HISTORIES, catalog()).hides_history
+    assert not read_cases(data, HISTORIES, catalog()).filters_seen
     data.manifest["hides_history"] = True
-    assert read_cases(data, HISTORIES, catalog()).hides_history
+    assert read_cases(data, HISTORIES, catalog()).filters_seen
 
 
 def test_thinned(tmp_path):

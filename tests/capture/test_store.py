@@ -160,7 +160,7 @@ def test_an_empty_store_says_so(tmp_path):
 @pytest.mark.parametrize("every_position", [True, False])
 def test_lists_leave_out_the_history_where_the_models_do(every_position, tmp_path):
     recommender = Stub([[3, 3, 5], [2, 8, 8, 8, 6, 1]], every_position=every_position)
-    recommender.hides_history = True
+    recommender.filters_seen = True
     store = capture(recommender, np.arange(2), tmp_path)
     keys = zip(store.column(SEQUENCE).tolist(), store.column(POSITION).tolist(), strict=True)
     lists = dict(zip(keys, store.column(TOP).tolist(), strict=True))
@@ -434,14 +434,14 @@ def test_moments(counted):
 def test_the_jury_is_one_user_in_twenty_and_blocks_leave_it_out(tmp_path):
     users = np.repeat(np.arange(3, 63), 4)
     counted = toy.store(tmp_path, np.arange(240.0)[:, None], shard=50, sequence=users)
-    jury = counted.jury()
-    assert jury.sum() == 3
-    assert not jury[:3].any()
-    theirs = counted.states_of(jury, 1000)[:, 0].astype(int)
-    assert sorted(set(users[theirs])) == np.flatnonzero(jury).tolist()
-    assert len(theirs) == counted.count_of(jury) == 12
-    assert len(counted.states_of(jury, 6)) == 6
-    shown = torch.cat(list(counted.blocks(1, without=jury)))[:, 0].int().tolist()
+    validation_users = counted.validation_users()
+    assert validation_users.sum() == 3
+    assert not validation_users[:3].any()
+    theirs = counted.states_of(validation_users, 1000)[:, 0].astype(int)
+    assert sorted(set(users[theirs])) == np.flatnonzero(validation_users).tolist()
+    assert len(theirs) == counted.count_of(validation_users) == 12
+    assert len(counted.states_of(validation_users, 6)) == 6
+    shown = torch.cat(list(counted.blocks(1, without=validation_users)))[:, 0].int().tolist()
     assert sorted(shown) == sorted(set(range(240)) - set(theirs.tolist()))
     whole = torch.cat(list(counted.blocks(1)))[:, 0].int().tolist()
     assert shown == [row for row in whole if row not in theirs]  # in the same order

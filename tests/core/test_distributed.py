@@ -22,7 +22,7 @@ from helpers.recbole_kit import tiny
 from helpers.runs import command, copy_of
 from recsae.capture import store as activations
 from recsae.cli.shared.console import run_command
-from recsae.core.distributed import ALONE, Ranks, ranks_of_torchrun
+from recsae.core.distributed import SINGLE_PROCESS, Ranks, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json
 from recsae.sae import codes
@@ -231,12 +231,12 @@ def test_shares_are_all_there_is_in_order(n, size):
 
 def test_alone_everything_is_what_it_was():
     tensor = torch.ones(2)
-    assert ALONE.sum(tensor) is tensor
-    assert ALONE.divide({"a": lambda: 1, "b": lambda: 2}) == {"a": 1, "b": 2}
-    assert ALONE.may_speak()
-    assert ALONE.may_speak()
+    assert SINGLE_PROCESS.sum(tensor) is tensor
+    assert SINGLE_PROCESS.scatter({"a": lambda: 1, "b": lambda: 2}) == {"a": 1, "b": 2}
+    assert SINGLE_PROCESS.may_speak()
+    assert SINGLE_PROCESS.may_speak()
     with ranks_of_torchrun() as ranks:
-        assert ranks is ALONE
+        assert ranks is SINGLE_PROCESS
 
 
 def test_each_process_of_a_machine_has_its_own_card(monkeypatch):
@@ -244,7 +244,7 @@ def test_each_process_of_a_machine_has_its_own_card(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert Ranks(7, 8).device("cuda") == "cuda:1"
     assert Ranks(7, 8).device("cpu") == "cpu"
-    assert ALONE.device("cuda") == "cuda"
+    assert SINGLE_PROCESS.device("cuda") == "cuda"
 
 
 # the command line, and deaths

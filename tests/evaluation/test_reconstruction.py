@@ -151,7 +151,7 @@ def test_several_targets_of_a_user_and_a_hidden_history(batch, monkeypatch):
 
 def test_the_history_shown_is_hidden_only_where_the_cases_say_so():
     model = user_table()
-    found = evaluate(model, replace(model.evaluation(), hides_history=False))
+    found = evaluate(model, replace(model.evaluation(), filters_seen=False))
     # 8 7 6 .. for targets 6 and 1; 1 2 3 4 .. for targets 2 and 4
     assert found["mrr@3"] == pytest.approx([1 / 3, 1 / 2])
     assert found["recall@3"].tolist() == [0.5, 0.5]
@@ -235,7 +235,7 @@ def test_lossless_reconstruction_keeps_everything(model):
 
 
 def test_lists_of_reconstructions_leave_out_the_history_too(model):
-    seen = replace(model.cases, hides_history=True)  # of item 1 alone
+    seen = replace(model.cases, filters_seen=True)  # of item 1 alone
     lists = np.array([[*(i for i in row if i != 1), 0] for row in model.cases.top_items.tolist()])
     seen = replace(seen, top_items=lists.astype(np.int32))
     found = heldout_accuracy(seen, lossless(4), model.head)

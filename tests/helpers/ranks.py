@@ -1,7 +1,7 @@
 """What several processes do together, for test_distributed: ``ranks.py FOLDER`` in each of them.
 
-The same functions, given :data:`ALONE`, tell what one process does. ``ranks.py run ...`` is the
-command line on small shards.
+The same functions, given :data:`SINGLE_PROCESS`, tell what one process does. ``ranks.py run ...``
+is the command line on small shards.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from helpers.toy import store
 from recsae.capture import store as activations
 from recsae.capture.fill import capture
 from recsae.cli import main
-from recsae.core.distributed import ALONE, ranks_of_torchrun
+from recsae.core.distributed import SINGLE_PROCESS, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json
 from recsae.pipeline import plan as pipeline
@@ -80,7 +80,7 @@ def trained(folder, activation, ranks):
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(12, 8))
     states = np.maximum(rng.normal(size=(1501, 12)) - 1, 0) @ directions
-    made = ranks.from_first(lambda: store(folder / "store", states, 400).folder)
+    made = ranks.broadcast_from_main(lambda: store(folder / "store", states, 400).folder)
     states = activations.ActivationStore(made)
     config = make_config(n_latents=24, k=2, n_samples=9_000, patience=2, activation=activation)
     sae = train_sae(states, config, folder / "sae", ranks=ranks)
@@ -112,7 +112,7 @@ def errors_of(ranks):
 
     seen = []
     last = {number: (fail if number == ranks.size - 1 else int) for number in range(ranks.size)}
-    for act in (lambda: ranks.from_first(fail), lambda: ranks.divide(last)):
+    for act in (lambda: ranks.broadcast_from_main(fail), lambda: ranks.scatter(last)):
         try:
             act()
         except NotEnoughData as error:
@@ -140,7 +140,7 @@ def alone(folder):
     """What one process makes."""
     before = activations.SHARD
     try:
-        everything(folder, ALONE)
+        everything(folder, SINGLE_PROCESS)
         pipeline.run_pipeline(planted(), folder / "run", RUN)
     finally:
         activations.SHARD = before

@@ -156,7 +156,7 @@ class UserTable:
     after the first ``learned`` ones are tested together.
     """
 
-    name, plugin, dataset, max_length, hides_history = "UserTable", "testing", "toy", 6, True
+    name, plugin, dataset, max_length, filters_seen = "UserTable", "testing", "toy", 6, True
 
     def __init__(self, histories, learned, states, table, items=None):
         self._sequences = replace(histories, learned=np.array(learned, dtype=np.int64))
@@ -177,7 +177,7 @@ class UserTable:
         groups = np.unique(rows, return_inverse=True)[1]
         metrics = ("recall", "precision", "hit", "mrr", "ndcg")
         return EvaluationCases(
-            rows, ends, targets, groups, None, metrics, (3, 10), "by user", hides_history=True
+            rows, ends, targets, groups, None, metrics, (3, 10), "by user", filters_seen=True
         )
 
     def sites(self):

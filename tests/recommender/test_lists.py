@@ -16,7 +16,7 @@ HISTORIES = sequences([1, 2, 3, 2, 4], [5], [6, 7, 8])
 
 def test_the_first_items_of_each_history_are_hidden():
     scores = torch.ones(4, 9)
-    History(HISTORIES, np.array([2, 0, 1, 0]), np.array([2, 4, 0, 1])).hide_in(scores)
+    History(HISTORIES, np.array([2, 0, 1, 0]), np.array([2, 4, 0, 1])).mask_seen(scores)
     hidden = [np.flatnonzero(row).tolist() for row in (scores == -torch.inf).numpy()]
     assert hidden == [[6, 7], [1, 2, 3], [], [1]]
 

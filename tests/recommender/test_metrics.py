@@ -114,7 +114,7 @@ def test_ndcg_of_states():
     expected = [1 / np.log2(3), 1 / np.log2(9)]
     assert ndcg_of_states(states, made, head(TABLE)) == pytest.approx(expected)
     # without item 1, which both have seen: the first list loses its last, the second its target
-    hiding = replace(made, hides_history=True)
+    hiding = replace(made, filters_seen=True)
     assert ndcg_of_states(states, hiding, head(TABLE)) == pytest.approx([expected[0], 0])
 
 

@@ -270,7 +270,7 @@ def test_restricted_groups_stay_together():
     sampled = replace(cases, candidates=np.array([[0, 1]]))
     keep = np.array([False, True, True, True])
     assert restrict(sampled, keep).groups.tolist() == [0, 1, 2]  # each scored by its own prefix
-    of_users = replace(sampled, hides_history=True)
+    of_users = replace(sampled, filters_seen=True)
     assert restrict(of_users, keep).groups.tolist() == [0, 0, 1]
 
 

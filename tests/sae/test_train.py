@@ -213,10 +213,10 @@ def overfit(tmp_path) -> tuple:
 
 def test_training_stops_when_users_apart_gain_nothing_and_the_best_weights_stay(tmp_path):
     data, settings = overfit(tmp_path)
-    jury = data.jury()
-    assert jury.sum() == 1  # one user in twenty
-    apart = torch.from_numpy(data.states_of(jury, 100))
-    assert len(apart) == data.count_of(jury) == 8
+    validation_users = data.validation_users()
+    assert validation_users.sum() == 1  # one user in twenty
+    apart = torch.from_numpy(data.states_of(validation_users, 100))
+    assert len(apart) == data.count_of(validation_users) == 8
     sae = train_sae(data, make_config(**settings, patience=3), tmp_path / "sae")
     meta = json.loads((tmp_path / "sae" / CONFIG).read_text())
     assert meta["n_activations_seen"] == (meta["epochs"] + 3) * 192  # three epochs no better
@@ -239,10 +239,10 @@ def test_training_that_stops_early_resumes_to_the_same_bits(tmp_path):
     assert weights(train_sae(data, config, tmp_path / "sae")) == weights(straight)
 
 
-def test_fewer_than_twenty_users_have_no_jury(tmp_path):
+def test_fewer_than_twenty_users_have_no_validation_users(tmp_path):
     rows = planted(n=190)[0]
     data = store(tmp_path / "few", rows, sequence=np.repeat(np.arange(19), 10))
-    assert not data.jury().any()
+    assert not data.validation_users().any()
     patient, not_at_all = (
         train_sae(data, make_config(**SMALL | {"patience": p})) for p in (1, None)
     )

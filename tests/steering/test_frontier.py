@@ -81,7 +81,7 @@ def test_the_largest_strength_within_a_loss():
 
 
 def test_hidden_histories_do_not_come_up():
-    hiding = replace(CASES, hides_history=True)
+    hiding = replace(CASES, filters_seen=True)
     lists = outcome(hiding, raised(), 0.0, LAST)
     assert lists.counts[1] == 0  # toy histories are of item 1 alone
 

@@ -74,7 +74,7 @@ def test_what_is_added_for_everybody_is_what_steering_does(work, found):
     def share():
         from recsae.recommender.lists import best_items
 
-        lists = best_items(planted().score(batch), planted().catalog, 10, cases.hidden)
+        lists = best_items(planted().score(batch), planted().catalog, 10, cases.seen)
         return items[lists.numpy()].mean()
 
     before = share()

@@ -13,11 +13,11 @@ from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
 from recsae.steering.steered_scores import (
     HeadScorer,
-    RunningScorer,
+    RunningScores,
     activations,
     linearised,
     n_scored,
-    scorer_of,
+    steered_scores_of,
 )
 
 PART = slice(3, 40)
@@ -31,7 +31,7 @@ def work():
 @pytest.fixture(scope="module")
 def both(work):
     cases = work.heldout.take(np.arange(0, len(work.heldout), 7))
-    return HeadScorer(cases, work.sae, work.head), RunningScorer(
+    return HeadScorer(cases, work.sae, work.head), RunningScores(
         cases, work.sae, planted(), work.site
     )
 
@@ -108,10 +108,10 @@ def test_what_bends_is_linearised_on_average():
 
 
 def test_which_scorer_and_how_many_cases(work):
-    assert isinstance(scorer_of(work, work.heldout), HeadScorer)
+    assert isinstance(steered_scores_of(work, work.heldout), HeadScorer)
     assert n_scored(work, 10_000, 500) == 10_000
     other = Workspace(work.run, planted(), None)
     other.__dict__["head"] = None
-    assert isinstance(scorer_of(other, work.heldout), RunningScorer)
+    assert isinstance(steered_scores_of(other, work.heldout), RunningScores)
     assert n_scored(other, 100_000, 500) == 5_000
     assert n_scored(other, 4_000, 500) == 500

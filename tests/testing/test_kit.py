@@ -285,7 +285,7 @@ def _one_window_per_prefix(r: UserTable) -> None:
         (_one_window_per_prefix, "only 0% of the states at 'user' change when the last item does"),
         (_cases_with(groups=np.repeat(np.arange(30), 3) * 2), "groups are not numbered 0, 1, 2"),
         (_cases_with(groups=np.repeat(np.arange(10), 9)), "a group has two sequences"),
-        (_cases_with(hides_history=False), "hides_history is False in it and True in the recom"),
+        (_cases_with(filters_seen=False), "filters_seen is False in it and True in the recom"),
     ],
 )
 def test_kit_knows_what_is_special_of_users(fault: Callable[[UserTable], None], match: str) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from recsae_recbole.scoring import Scorer
+    from recsae_recbole.scoring import ModelCaller
 
 ALL_OF_IT = 0.9999
 ENOUGH = 0.5
@@ -90,7 +90,7 @@ class Look(NamedTuple):
     """A model, how it scores, and sequences to try things on."""
 
     model: Any
-    scorer: Scorer
+    scorer: ModelCaller
     interaction: Any
     even: Any
     """The same sequences, all cut to one length."""

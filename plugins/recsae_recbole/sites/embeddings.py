@@ -11,12 +11,12 @@ from recsae_recbole.sites.taps import Tap, differentiable_at_last_item, read
 if TYPE_CHECKING:
     import torch
 
-    from recsae.recommender.embeddings import Lookups
+    from recsae.recommender.embeddings import EmbeddingLookups
     from recsae.recommender.sequences import Batch
-    from recsae_recbole.scoring import Scorer
+    from recsae_recbole.scoring import ModelCaller
 
 
-def lookups_of(model: Any, scorer: Scorer, interaction: Any, batch: Batch) -> Lookups:
+def lookups_of(model: Any, scorer: ModelCaller, interaction: Any, batch: Batch) -> EmbeddingLookups:
     """The tables that are asked for the items of sequences, found by listening.
 
     Raises
@@ -34,7 +34,9 @@ def lookups_of(model: Any, scorer: Scorer, interaction: Any, batch: Batch) -> Lo
     return find_lookups(model, batch.items, batch.lengths, lambda: scorer.until(interaction))
 
 
-def differentiable_states(model: Any, tap: Tap, scorer: Scorer, interaction: Any) -> torch.Tensor:
+def differentiable_states(
+    model: Any, tap: Tap, scorer: ModelCaller, interaction: Any
+) -> torch.Tensor:
     """States ``(n, d)`` at a tap with the way they were made, on the CPU.
 
     Raises

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from recsae.core.distributed import ALONE, Ranks, Stopped
+from recsae.core.distributed import SINGLE_PROCESS, Ranks, Stopped
 from recsae.core.errors import RecSAEError
 
 PATH = click.Path(path_type=Path)
@@ -90,7 +90,7 @@ def show_facts(facts: dict[str, Any]) -> None:
             click.echo(f"{name}: {_cell(value)}")
 
 
-def run_command(command: click.Command, debug: bool, ranks: Ranks = ALONE) -> int:
+def run_command(command: click.Command, debug: bool, ranks: Ranks = SINGLE_PROCESS) -> int:
     """Run a click command and turn every way of failing into one message and an exit code.
 
     The command finds the processes that share its work as ``obj``; one of them says why it failed.

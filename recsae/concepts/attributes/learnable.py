@@ -20,7 +20,7 @@ LEARNABLE = 0.55
 NOT_TRIED = (*DERIVED, FANS, ITEM_ITSELF)
 
 
-class LeftOut(NamedTuple):
+class UnlearnableAttribute(NamedTuple):
     """An attribute that no probe can learn from the hidden states."""
 
     attribute: str
@@ -29,7 +29,9 @@ class LeftOut(NamedTuple):
     low: float
 
 
-def readable(attributes: ItemAttributes, cases: Cases) -> tuple[ItemAttributes, list[LeftOut]]:
+def learnable_attributes(
+    attributes: ItemAttributes, cases: Cases
+) -> tuple[ItemAttributes, list[UnlearnableAttribute]]:
     """The attributes that can be read from the states, and those that cannot, with the evidence.
 
     Decided on construction cases alone: a linear probe of the first half of the users is tried on
@@ -46,7 +48,7 @@ def readable(attributes: ItemAttributes, cases: Cases) -> tuple[ItemAttributes, 
     low = found.low(1 - 0.05 / len(TARGETS))
     names = attributes.names
     left_out = [
-        LeftOut(": ".join(names[t.column]), t.site, float(found.auc[i]), float(low[i]))
+        UnlearnableAttribute(": ".join(names[t.column]), t.site, float(found.auc[i]), float(low[i]))
         for i, t in enumerate(tasks)
         if not low[i] > LEARNABLE
     ]

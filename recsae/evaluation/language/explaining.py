@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 N_CONTRAST = 10
 
 
-class Explained(NamedTuple):
+class ExplainedLatents(NamedTuple):
     """Names by latent, and why others have none."""
 
     names: dict[int, Explanation]
@@ -34,7 +34,7 @@ def explain(
     sampler: CaseSampler,
     levels: Levels,
     progress: Progress | None = None,
-) -> Explained:
+) -> ExplainedLatents:
     """Ask for a name and a sentence for each latent.
 
     Parameters
@@ -64,7 +64,7 @@ def explain(
             names[latent] = name
         else:
             failures[latent] = answer.problem or "the reply has no name and explanation in it"
-    return Explained(names, failures)
+    return ExplainedLatents(names, failures)
 
 
 def _shown(

@@ -14,7 +14,7 @@ from recsae.concepts.status import DEAD, VERIFIED
 from recsae.core import columns as C
 from recsae.core.llm.client import LanguageClient
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
-from recsae.evaluation.language.explaining import Explained, explain
+from recsae.evaluation.language.explaining import ExplainedLatents, explain
 from recsae.evaluation.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
 from recsae.evaluation.language.prompts import DETECT, FUZZ, VERSION
 from recsae.evaluation.language.recsae_protocol import paper_scores, paper_summary
@@ -98,7 +98,7 @@ def label_rows(result: dict[str, Any]) -> pd.DataFrame:
 
 
 def _concepts(
-    client: LanguageClient, work: Workspace, explained: Explained, vectors: Vectors | None
+    client: LanguageClient, work: Workspace, explained: ExplainedLatents, vectors: Vectors | None
 ) -> list[dict[str, Any]]:
     """What is known of each explained latent, but for the paper's protocol."""
     settings, names = client.settings, explained.names

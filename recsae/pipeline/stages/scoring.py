@@ -47,7 +47,7 @@ def scoring_stage(work: Workspace) -> tuple[pd.DataFrame, dict[str, Any]]:
         "embedding": partial(_embedding, work, codes["sae"]),
         **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
-    found = work.ranks.divide(jobs)
+    found = work.ranks.scatter(jobs)
     figures: dict[str, Any] = {
         key: {name: found[name][1][key] for name in codes}
         for key in ("baselines", "named_share", "recsae_protocol")

@@ -81,7 +81,7 @@ def stability_stage(work: Workspace, n_seeds: int = 2) -> dict[str, Any]:
         CHANCE: partial(_by_chance, work),
     }
     kinds[CHANCE] = CHANCE
-    found = work.ranks.divide(jobs)
+    found = work.ranks.scatter(jobs)
     skipped = {name: other for name, other in found.items() if isinstance(other, str)}
     others = {name: other for name, other in found.items() if isinstance(other, Beside)}
     again = {name: other for name, other in others.items() if name != CHANCE}

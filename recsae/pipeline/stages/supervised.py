@@ -10,7 +10,7 @@ from recsae.concepts.attributes.tasks import MAX_CASES, attribute_tasks, task_tr
 from recsae.evaluation.attribute_auc import unit_aucs
 from recsae.evaluation.explained import score_metric
 from recsae.evaluation.supervised import (
-    Side,
+    Half,
     Yardstick,
     plain_value,
     yardstick_control,
@@ -32,7 +32,7 @@ def yardstick_of(work: Workspace) -> Yardstick:
     for cases in (work.construction, work.heldout):
         some = cases.take(spread(len(cases), MAX_CASES))
         code = sparse_code(work.sae.encode_sparse, some.states, work.sae.n_latents)
-        sides.append(Side(some, task_truth(attributes, tasks, some), code))
+        sides.append(Half(some, task_truth(attributes, tasks, some), code))
     known, test = sides
     latents = unit_aucs(known.code, known.truth).argmax(0)
     directions = {

@@ -42,7 +42,7 @@ class JumpReLU(Variant):
     def penalty(self, sae: Weights, pre: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
         """``weight (L0 / k - 1)^2``; only the thresholds have a gradient from it."""
         threshold = sae.log_threshold.exp()
-        active: torch.Tensor = Step.apply(pre, threshold, sae.config.bandwidth)  # type: ignore[no-untyped-call]
+        active: torch.Tensor = HeavisideStep.apply(pre, threshold, sae.config.bandwidth)  # type: ignore[no-untyped-call]
         excess = active.sum(1).mean() / sae.config.k - 1
         return (sae.config.sparsity_weight or 0.0) * excess.square()
 
@@ -73,7 +73,7 @@ class Jump(torch.autograd.Function):
         return slopes[0] * (pre > threshold), of_threshold, None
 
 
-class Step(torch.autograd.Function):
+class HeavisideStep(torch.autograd.Function):
     """``[pre > t]``; its slope in t is taken to be ``-1 / bandwidth K((pre - t) / bandwidth)``.
 
     There is none in the pre-activations.

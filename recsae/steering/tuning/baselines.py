@@ -13,14 +13,14 @@ from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import MAX_CASES, Task, attribute_tasks, task_truth
 from recsae.steering.frontier import N_TOP, Steered
-from recsae.steering.methods import Way, along
+from recsae.steering.methods import SteeringMethod, along
 from recsae.steering.steered_scores import BATCH
 from recsae.steering.tuning.path import natural_path, temperature_of
 
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.sae.model import SAE
-    from recsae.steering.steered_scores import Nearby, Scorer
+    from recsae.steering.steered_scores import Nearby, SteeredScores
     from recsae.steering.tuning.goals import Goal
     from recsae.steering.tuning.path import TuningPath
 
@@ -37,7 +37,7 @@ N_CANDIDATES = 300
 N_TOLD = 1024
 
 
-def by_latents(path: TuningPath, sae: SAE) -> Way:
+def by_latents(path: TuningPath, sae: SAE) -> SteeringMethod:
     """Along a path of latents."""
     directions = sae.directions()[path.latents]
 
@@ -45,10 +45,10 @@ def by_latents(path: TuningPath, sae: SAE) -> Way:
         scale, bias = path.at(strength)
         return states + (z * scale + bias) @ directions
 
-    return Way(LATENTS, edit, path.latents, path.longest)
+    return SteeringMethod(LATENTS, edit, path.latents, path.longest)
 
 
-def by_reconstruction(path: TuningPath, sae: SAE) -> Way:
+def by_reconstruction(path: TuningPath, sae: SAE) -> SteeringMethod:
     """The same, with what the SAE does not reconstruct thrown away."""
     way = by_latents(path, sae)
 
@@ -60,7 +60,7 @@ def by_reconstruction(path: TuningPath, sae: SAE) -> Way:
     return way._replace(name=REBUILT, edit=edit)
 
 
-def by_neurons(path: TuningPath) -> Way:
+def by_neurons(path: TuningPath) -> SteeringMethod:
     """Along a path of single dimensions of the state."""
 
     def edit(states: torch.Tensor, _: torch.Tensor, strength: float) -> torch.Tensor:
@@ -69,10 +69,10 @@ def by_neurons(path: TuningPath) -> Way:
         moved[:, path.latents] += moved[:, path.latents] * scale + bias
         return moved
 
-    return Way(NEURONS, edit, longest=path.longest)
+    return SteeringMethod(NEURONS, edit, longest=path.longest)
 
 
-def re_ranking(scorer: Scorer, goal: Goal) -> Steered:
+def re_ranking(scorer: SteeredScores, goal: Goal) -> Steered:
     """A constant added to the scores of the goal's items, in units of the scores' spread."""
     worth = torch.from_numpy(goal.weights)
     real = torch.from_numpy(scorer.cases.catalog.recommendable)
@@ -84,7 +84,7 @@ def re_ranking(scorer: Scorer, goal: Goal) -> Steered:
     return Steered(RERANKING, scores, at_once=scorer.at_once)
 
 
-def re_ranking_by_probability(scorer: Scorer, goal: Goal) -> Steered:
+def re_ranking_by_probability(scorer: SteeredScores, goal: Goal) -> Steered:
     """The list that is worth most by the model's own probabilities: what re-ranking can reach.
 
     Place by place, from the first, the item with the largest ``p * discount + strength * worth``;
@@ -113,18 +113,20 @@ def re_ranking_by_probability(scorer: Scorer, goal: Goal) -> Steered:
     return Steered(BY_PROBABILITY, scores, at_once=True)
 
 
-def _likely(scorer: Scorer, worth: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _likely(
+    scorer: SteeredScores, worth: torch.Tensor, n: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Items ``(n_cases, m)`` to make lists of, and their probabilities; 0: not to be recommended.
 
     They are the first by score, and the n first of those that are worth most.
     """
     banned = torch.from_numpy(~scorer.cases.catalog.recommendable)
-    hidden, temperature, found = scorer.cases.hidden, 0.0, []
+    seen, temperature, found = scorer.cases.seen, 0.0, []
     for first in range(0, len(scorer.cases), N_TOLD):
         part = slice(first, first + N_TOLD)
         scores = scorer.scores(part).masked_fill(banned, float("-inf"))
-        if hidden is not None:
-            hidden.take(part).hide_in(scores)
+        if seen is not None:
+            seen.take(part).mask_seen(scores)
         temperature = temperature or temperature_of(scores, scorer.cases.targets)
         best = scores.topk(min(N_CANDIDATES, scores.shape[1]), dim=1).indices
         worthy = scores.masked_fill(worth < worth[~banned].max(), float("-inf")).topk(n, dim=1)
@@ -136,7 +138,7 @@ def _likely(scorer: Scorer, worth: torch.Tensor, n: int) -> tuple[torch.Tensor, 
     return torch.cat([items for items, _ in found]), torch.cat([p for _, p in found])
 
 
-class Ways(NamedTuple):
+class SteeringMethods(NamedTuple):
     """All ways to a goal, fitted on construction cases.
 
     ``edits``: latents first, then directions that are added to every state (the difference of class
@@ -146,18 +148,18 @@ class Ways(NamedTuple):
     """
 
     goal: Goal
-    edits: list[Way]
+    edits: list[SteeringMethod]
 
-    def all(self, scorer: Scorer) -> list[Steered]:
+    def all(self, scorer: SteeredScores) -> list[Steered]:
         """Each way, for some cases; the latents come first, then the two of re-ranking."""
         first, *others = (way.on(scorer) for way in self.edits)
         by_scores = (f(scorer, self.goal) for f in (re_ranking, re_ranking_by_probability))
         return [first, *by_scores, *others]
 
 
-def find_ways(
+def fit_methods(
     goal: Goal, fit: Cases, known: Cases, path: TuningPath, sae: SAE, near: Nearby
-) -> Ways:
+) -> SteeringMethods:
     """Fit the alternatives on construction cases.
 
     Neurons on those of the path, directions on all that are ``known``.
@@ -166,7 +168,7 @@ def find_ways(
     single = torch.eye(states.shape[1])
     neurons = natural_path(goal.weights, fit, states, single, near, n_latents=len(path.latents))
     vectors = directions_to(goal, known, states)
-    return Ways(
+    return SteeringMethods(
         goal,
         [
             by_latents(path, sae),

@@ -21,7 +21,7 @@ from recsae.steering.frontier import (
     strength_within,
     up_to,
 )
-from recsae.steering.steered_scores import scorer_of, thinned
+from recsae.steering.steered_scores import steered_scores_of, thinned
 from recsae.steering.tuning.baselines import BY_PROBABILITY, RERANKING
 from recsae.steering.tuning.popularity import gini
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
     from recsae.steering.frontier import Outcome, Point, Steered
-    from recsae.steering.tuning.baselines import Ways
+    from recsae.steering.tuning.baselines import SteeringMethods
     from recsae.steering.tuning.goals import Goal
     from recsae.steering.tuning.path import TuningPath
 
@@ -150,7 +150,9 @@ def side_effects(
     ]
 
 
-def compare_ways(work: Workspace, ways: Ways, sides: Sides, limit: int) -> list[dict[str, Any]]:
+def compare_methods(
+    work: Workspace, ways: SteeringMethods, sides: Sides, limit: int
+) -> list[dict[str, Any]]:
     """Every way's curve on at most ``limit`` held-out cases, as values at some losses and as an
     area; ``curve`` is the NDCG@10 kept and the value at each strength tried."""
     goal = ways.goal
@@ -159,7 +161,7 @@ def compare_ways(work: Workspace, ways: Ways, sides: Sides, limit: int) -> list[
     _, others = _other_values(work, goal)
     before, rows = None, []
     for tried, tested in zip(
-        *(ways.all(scorer_of(work, cases)) for cases in (trial, test)), strict=True
+        *(ways.all(steered_scores_of(work, cases)) for cases in (trial, test)), strict=True
     ):
         before = before or outcome(test, tested, 0.0, goal.counted)
         base = before.mean_share

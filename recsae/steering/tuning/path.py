@@ -208,9 +208,9 @@ class _Lists:
         """What can be recommended for the cases from ``first`` on; the rest has -inf."""
         part = slice(first, first + len(states))
         scores = self.near.score(states, part).masked_fill(~self.real, float("-inf"))
-        hidden = self.cases.hidden
-        if hidden is not None:
-            hidden.take(part).hide_in(scores)
+        seen = self.cases.seen
+        if seen is not None:
+            seen.take(part).mask_seen(scores)
         return scores
 
     def _batches(self, states: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:

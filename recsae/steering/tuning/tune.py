@@ -12,12 +12,18 @@ from recsae.capture.cases import spread
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.steering.files import Steering
 from recsae.steering.frontier import Point, curve, outcome, strength_at, up_to
-from recsae.steering.steered_scores import activations, linearised, n_scored, scorer_of, thinned
-from recsae.steering.tuning.baselines import by_latents, find_ways
+from recsae.steering.steered_scores import (
+    activations,
+    linearised,
+    n_scored,
+    steered_scores_of,
+    thinned,
+)
+from recsae.steering.tuning.baselines import by_latents, fit_methods
 from recsae.steering.tuning.facts import (
     MIN_CASES,
     Sides,
-    compare_ways,
+    compare_methods,
     dials,
     reached,
     side_effects,
@@ -103,12 +109,12 @@ def tune(
     if not (goal.items & work.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
     sides = _sides(work, users, sizes)
-    near = linearised(scorer_of(work, sides.fit))
+    near = linearised(steered_scores_of(work, sides.fit))
     path = _path(work.sae, near, goal, sides.fit, n_latents)
     way = by_latents(path, work.sae)
 
     def on(cases: Cases) -> Steered:
-        return way.on(scorer_of(work, cases))
+        return way.on(steered_scores_of(work, cases))
 
     few = thinned(work, sides.trial, sizes.shown, MIN_CASES)
     points = curve(few, on(few), up_to(path.longest, N_TRIED), goal.counted)
@@ -129,8 +135,8 @@ def tune(
     if goal.by_popularity is not None:
         found["popularity"] = popularity_figures(before, after, sides.test, goal.by_popularity)
     if compare:
-        ways = find_ways(goal, sides.fit, sides.known, path, work.sae, near)
-        found["ways"] = compare_ways(work, ways, sides, sizes.curves)
+        ways = fit_methods(goal, sides.fit, sides.known, path, work.sae, near)
+        found["ways"] = compare_methods(work, ways, sides, sizes.curves)
         found["verdict"] = verdict(found["ways"], goal)
     return Tuned(
         Steering(path.interventions(strength, f"{goal.name} ({len(path.latents)} latents)")), found

@@ -162,7 +162,7 @@ def test_same_means_as_recbole_over_users(name, split, tmp_path):
     assert len(ours) == 15
     assert sum(ours.values()) > 0.1
     assert ours == pytest.approx(dict(theirs), abs=1e-7)
-    assert cases.hides_history
+    assert cases.filters_seen
 
 
 def test_every_user_of_a_trained_model_as_recbole_has_them(tmp_path):

@@ -10,7 +10,7 @@ from helpers.recbole_toys import PairToy, Toy, sequences
 from recsae.core.errors import CannotOpenModel
 from recsae_recbole import scoring
 from recsae_recbole.open import open_checkpoint
-from recsae_recbole.scoring import Reached, Scorer, around_scoring
+from recsae_recbole.scoring import ModelCaller, Reached, around_scoring
 
 N_ITEMS = 7
 
@@ -32,7 +32,7 @@ def test_pairs_in_chunks_are_single_pairs(at_once, monkeypatch):
     """Seven items: less, just, or more than one sequence's pairs go into one call."""
     monkeypatch.setattr(scoring, "PAIRS_AT_ONCE", at_once)
     model, three = PairToy(items=random_items()), sequences(*THREE)
-    scorer = Scorer(model, N_ITEMS, three)
+    scorer = ModelCaller(model, N_ITEMS, three)
     assert scorer.by_pairs
     model.sizes.clear()
     scores = scorer(three)
@@ -49,7 +49,7 @@ def test_pairs_in_chunks_are_single_pairs(at_once, monkeypatch):
 def test_catalogues_around_the_limit(n_items, monkeypatch):
     monkeypatch.setattr(scoring, "PAIRS_AT_ONCE", 12)
     items, three = random_items(n_items), sequences(*THREE)
-    by_pairs = Scorer(PairToy(items=items), n_items, three)(three)
+    by_pairs = ModelCaller(PairToy(items=items), n_items, three)(three)
     torch.testing.assert_close(by_pairs, Toy(items=items).full_sort_predict(three))
 
 
@@ -59,7 +59,7 @@ def test_a_model_that_ranks_is_not_asked_for_pairs():
             raise AssertionError
 
     three = sequences(*THREE)
-    scorer = Scorer(Ranking(), 4, three)
+    scorer = ModelCaller(Ranking(), 4, three)
     assert not scorer.by_pairs
     assert torch.equal(scorer(three), Toy().full_sort_predict(three))
 
@@ -72,7 +72,7 @@ def test_flat_scores_and_gradients():
             return super().full_sort_predict(interaction).view(-1)
 
     items = torch.nn.Parameter(random_items())
-    scores = Scorer(Flat(items=items), N_ITEMS, sequences(*THREE))(sequences(*THREE))
+    scores = ModelCaller(Flat(items=items), N_ITEMS, sequences(*THREE))(sequences(*THREE))
     assert scores.shape == (3, N_ITEMS)
     assert not scores.requires_grad
 
@@ -85,7 +85,7 @@ def test_trials_score_real_items():
     real = torch.tensor([0, 1, 1, 0, 1, 1, 1]).bool()
     wanted = Toy(items=items).full_sort_predict(three)[:, real]
     for model in (Toy(items=items), PairToy(items=items)):
-        found = Scorer(model, N_ITEMS, three).trial(three, real)
+        found = ModelCaller(model, N_ITEMS, three).trial(three, real)
         torch.testing.assert_close(found, wanted)
 
 
@@ -93,7 +93,7 @@ def test_trials_score_real_items():
 def test_trials_of_pairs_are_few_and_hold_every_sequence_once(n_items, step):
     """Every call has a row per sequence, so that states can be moved from one to another."""
     model, three = PairToy(items=random_items(n_items)), sequences(*THREE)
-    scorer = Scorer(model, n_items, three)
+    scorer = ModelCaller(model, n_items, three)
     model.sizes.clear()
     found = scorer.trial(three, torch.arange(n_items) > 0)
     wanted = Toy(items=model.items).full_sort_predict(three)[:, 1::step]
@@ -109,7 +109,7 @@ def test_partial_scorings_show_each_sequence_its_own_last_item():
             raise Reached
 
     three = sequences(*THREE)
-    scorer = Scorer(PairToy(), 4, three)
+    scorer = ModelCaller(PairToy(), 4, three)
     scorer.model = Showing()
     scorer.until(three)  # nothing comes out, not even Reached
     assert scorer.model.shown == [2, 3, 3]
@@ -125,14 +125,14 @@ def test_partial_scorings_of_users_show_the_first_item():
             return torch.zeros(len(interaction))
 
     three = sequences(*THREE)
-    scorer = Scorer(Users(), 4, three)
+    scorer = ModelCaller(Users(), 4, three)
     scorer.until(three)
     assert scorer.model.shown == [1, 1, 1]
 
 
 def test_errors_of_the_model_come_through_a_partial_scoring():
     three = sequences(*THREE)
-    scorer = Scorer(Toy(), 4, three)
+    scorer = ModelCaller(Toy(), 4, three)
     scorer.model.items = None
     with pytest.raises(TypeError):
         scorer.until(three)
@@ -189,7 +189,7 @@ class Neither(PairToy):
 )
 def test_models_that_cannot_score(model, message):
     with pytest.raises(CannotOpenModel, match=message) as caught:
-        Scorer(model(), 4, sequences(*THREE))
+        ModelCaller(model(), 4, sequences(*THREE))
     assert str(caught.value).endswith(" cannot attach to it.")
     assert "\n" not in str(caught.value)
 
@@ -207,7 +207,7 @@ class Targeted(Toy):
 
 def test_a_target_is_made_up_where_one_is_asked_for():
     model, three = Targeted(), sequences(*THREE)
-    scorer = Scorer(model, 4, three)
+    scorer = ModelCaller(model, 4, three)
     assert torch.equal(scorer(three), Toy().full_sort_predict(three))
     assert model.targets == [2, 3, 3]
     assert model.ITEM_ID not in three.interaction

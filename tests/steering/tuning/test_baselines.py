@@ -18,7 +18,7 @@ from recsae.steering.tuning.baselines import (
     RERANKING,
     by_latents,
     directions_to,
-    find_ways,
+    fit_methods,
 )
 from recsae.steering.tuning.goals import Goal
 from recsae.steering.tuning.path import natural_path, temperature_of
@@ -45,7 +45,7 @@ def path_of(sae, known):
 
 @pytest.fixture(scope="module")
 def ways(sae, path):
-    return find_ways(GOAL, cases(), cases(), path, sae, NEAR)
+    return fit_methods(GOAL, cases(), cases(), path, sae, NEAR)
 
 
 def scores(ways, sae, name, strength):
@@ -110,7 +110,7 @@ def test_re_ranking_by_probability_by_hand(ways, sae):
 
 def test_re_ranking_by_probability_recommends_nothing_that_is_hidden(ways, sae):
     """Only item 1 is in these histories, which lists leave out; no list has it, nor padding."""
-    hiding = replace(cases(), hides_history=True)
+    hiding = replace(cases(), filters_seen=True)
     scorer = HeadScorer(hiding, sae, table())
     way = next(w for w in ways.all(scorer) if w.name == BY_PROBABILITY)
     assert bool((way.scores(EVERY, 0.5)[:, :2] == float("-inf")).all())

@@ -16,7 +16,7 @@ from helpers.recbole_toys import ITEMS, Toy, sequences
 from recsae.core.errors import CannotOpenModel
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.open import open_checkpoint
-from recsae_recbole.scoring import Scorer
+from recsae_recbole.scoring import ModelCaller
 from recsae_recbole.sites.joint import JointTap, UserTableTap
 from recsae_recbole.sites.taps import OutputTap, at_last_item, read, watching_gathered
 
@@ -360,7 +360,7 @@ def test_an_edit_that_changes_nothing_and_one_that_fails(kind):
 
 def test_reading_stops_behind_the_last_tap():
     model, two = PairOfToys(), sequences(*TWO, users=[1, 2])
-    scorer, done = Scorer(model, 4, two), []
+    scorer, done = ModelCaller(model, 4, two), []
     score = model.full_sort_predict
     model.full_sort_predict = lambda i: (score(i), done.append(1))
     taps = [OutputTap(model, "last"), OutputTap(model, "user")]
