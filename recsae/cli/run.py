@@ -64,16 +64,16 @@ def ranks_of_command() -> Ranks:
 
 def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
     """Do what is not done of the run in ``out`` and say what came of it."""
+    from recsae.pipeline.plan import STAGES, run_pipeline
     from recsae.run.record import Run
 
     page, ranks = out / "report.html", ranks_of_command()
     known = (out / "run.json").exists
-    if ranks.broadcast_from_main(lambda: known() and Run(out, config).is_finished()):
+    if ranks.broadcast_from_main(lambda: known() and Run(out, config).is_finished(STAGES)):
         if ranks.is_main_process:
             click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
             click.echo(f"Report: {page}")
         return
-    from recsae.pipeline.plan import run_pipeline
     from recsae.run.settings import open_recommender
 
     if sys.stderr.isatty() and ranks.is_main_process:
@@ -84,9 +84,9 @@ def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
     if not ranks.is_main_process:
         return
     _summary(out)
-    seconds = finished.seconds()
+    seconds = finished.seconds(STAGES)
     stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-    peak = max(finished.peak_mb().values())
+    peak = max(finished.peak_mb(STAGES).values())
     click.echo(f"Time: {sum(seconds.values()):.0f} s ({stages}); peak memory {peak:.0f} MB")
     click.echo(f"Report: {page}")
 

@@ -1,32 +1,40 @@
-"""From a recommender to a finished run, stage by stage; each stage is skipped where it is done."""
+"""The stages of a run, in their order: what each is made from, what it leaves, what does it.
+
+A stage is added by one entry of :data:`STAGES`. Nothing heavy is imported before a stage is due, so
+that a run that is finished says so at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.concepts import corrections
-from recsae.concepts.attributes import table as attributes
-from recsae.concepts.dictionary import build_concepts
+from recsae.core import layout as files
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
-from recsae.core.files import write_json, write_parquet
-from recsae.evaluation import evidence
-from recsae.pipeline.stages import evidence as evidence_module
+from recsae.core.files import write_json
 from recsae.run.config import RunConfig
-from recsae.run.record import Run, versions
-from recsae.run.workspace import Workspace
-from recsae.sae import statistics as interventions
-from recsae.sae.quality import quality
+from recsae.run.record import Run
 
 if TYPE_CHECKING:
     from recsae.core.progress import Progress
     from recsae.recommender.protocol import Recommender
+    from recsae.run.workspace import Workspace
 
-STORES = ("activations", "heldout")
-TABLES = ("concepts.parquet", "examples.parquet", attributes.FILE, interventions.FILE)
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run, skipped where it was done from the same and its files are intact."""
+
+    made_from: Callable[[Workspace], object]
+    """Everything that its result depends on, as JSON can hold it."""
+    leaves: tuple[str, ...]
+    """Its files, in the run's folder."""
+    do: Callable[[Workspace], None]
+    """Every process of the run calls it; it leaves the files."""
 
 
 def run_pipeline(
@@ -59,6 +67,8 @@ def run_pipeline(
     RecSAEError
         Anything that is wrong with the input, in one sentence.
     """
+    from recsae.run.workspace import Workspace
+
     config = config or RunConfig()
     run = Run(Path(folder), config, ranks)
     work = Workspace(run, recommender, progress, ranks)
@@ -73,12 +83,15 @@ def run_pipeline(
             "the same files."
         )
     run.record = ranks.broadcast_from_main(lambda: _started(run, work))
-    for name, (made_from, outputs, do) in _plan(work).items():
-        run.stage(name, made_from, outputs, partial(do, work))
+    for name, stage in STAGES.items():
+        run.stage(name, stage.made_from(work), list(stage.leaves), partial(stage.do, work))
     return run
 
 
 def _started(run: Run, work: Workspace) -> dict[str, Any]:
+    from recsae.concepts import corrections
+    from recsae.run.record import versions
+
     recommender, items = work.recommender, run.config.items
     sources = recommender.sources() + ([items] if items else [])
     if run.record:
@@ -87,121 +100,160 @@ def _started(run: Run, work: Workspace) -> dict[str, Any]:
     return run.record
 
 
-Step = tuple[object, list[str], Callable[[Workspace], object]]
+# what stages are made from: each holds what it is made from in turn
 
 
-def _plan(work: Workspace) -> dict[str, Step]:
-    """Every stage: what it is made from, the files it leaves, and what does it."""
+def _states(work: Workspace) -> list[object]:
     config = work.config
-    states = [
+    return [
         *(work.recommender.fingerprint(), work.site, config.seed, work.run.record["sources"]),
         *(config.construction_positions, config.heldout_positions),
     ]
-    sae = [states, config.latents, config.k, config.activation, config.samples]
-    labels = [sae, config.title_column, config.attribute_columns]
-    scores = [labels, config.chance_directions]
-    asked = config.language
-    language = [scores, asked.made_from()] if asked else scores
-    trained = [f"sae/{name}" for name in ("cfg.json", "sae.safetensors", "quality.json")]
-    pages = ["report.json", "report.html", "card.md", "concepts.csv"]
-    return {
-        "capture": (states, [f"{name}/manifest.json" for name in STORES], _capture),
-        "train": (sae, trained, _train),
-        "concepts": (labels, list(TABLES), _build),
-        "scoring": (scores, ["scores.parquet", "scoring.json"], _score),
-        "evidence": (labels, list(evidence.TABLES), _gather_evidence),
-        "supervised": (labels, ["supervised.json"], _supervise),
-        "stability": ([labels, config.stability], ["stability.json"], _repeat),
-        "language": (language, ["language.json"], _ask),
-        "accuracy": (sae, ["accuracy.json"], _measure_accuracy),
-        "steering": ([scores, "at positions"], ["steering.json"], _measure_steering),
-        "goals": (scores, ["goals.json"], _try_goals),
-        "report": ([language, config.stability, "goals"], pages, _report),
-    }
+
+
+def _sae(work: Workspace) -> list[object]:
+    config = work.config
+    return [_states(work), config.latents, config.k, config.activation, config.samples]
+
+
+def _labels(work: Workspace) -> list[object]:
+    return [_sae(work), work.config.title_column, work.config.attribute_columns]
+
+
+def _scores(work: Workspace) -> list[object]:
+    return [_labels(work), work.config.chance_directions]
+
+
+def _repeats(work: Workspace) -> list[object]:
+    return [_labels(work), work.config.stability]
+
+
+def _language(work: Workspace) -> list[object]:
+    model = work.config.language
+    return [_scores(work), model.made_from()] if model else _scores(work)
+
+
+def _turned(work: Workspace) -> list[object]:
+    return [_scores(work), "at positions"]  # told apart from those of an earlier version
+
+
+def _all(work: Workspace) -> list[object]:
+    return [_language(work), work.config.stability, "goals"]
+
+
+# what does them
 
 
 def _capture(work: Workspace) -> None:
-    for name in STORES:
+    for name in files.STORES:
         work.store(name)
 
 
 def _train(work: Workspace) -> None:
+    from recsae.sae.quality import quality
+
     figures = quality(work.sae, work.heldout_store, work.ranks)
-    work.on_main_process(lambda: write_json(work.folder / "sae/quality.json", figures))
+    work.on_main_process(lambda: write_json(work.folder / files.QUALITY, figures))
 
 
 def _build(work: Workspace) -> None:
+    from recsae.concepts.dictionary import build_concepts
+    from recsae.sae.statistics import Statistics
+
     def build() -> None:
         build_concepts(work.sae_codes[0], work.construction, work.labeler).save(work.folder)
         work.labeler.attributes.save(work.folder)
-        interventions.Statistics.of(work.sae_codes[0]).save(work.folder)
+        Statistics.of(work.sae_codes[0]).save(work.folder)
 
     work.on_main_process(build)
 
 
 def _score(work: Workspace) -> None:
+    from recsae.core.files import write_parquet
     from recsae.pipeline.stages.scoring import scoring_stage
 
     scores, figures = scoring_stage(work)
 
     def keep() -> None:
-        write_parquet(work.folder / "scores.parquet", scores)
-        write_json(work.folder / "scoring.json", figures)
+        write_parquet(work.folder / files.SCORES, scores)
+        write_json(work.folder / files.SCORING, figures)
 
     work.on_main_process(keep)
 
 
 def _gather_evidence(work: Workspace) -> None:
-    work.on_main_process(lambda: evidence_module.evidence_stage(work).save(work.folder))
+    from recsae.pipeline.stages.evidence import evidence_stage
+
+    work.on_main_process(lambda: evidence_stage(work).save(work.folder))
 
 
 def _supervise(work: Workspace) -> None:
     from recsae.pipeline.stages.supervised import supervised_stage
 
-    work.on_main_process(
-        lambda: write_json(work.folder / "supervised.json", supervised_stage(work))
-    )
+    _keep(work, files.SUPERVISED, lambda: supervised_stage(work))
 
 
 def _repeat(work: Workspace) -> None:
     from recsae.pipeline.stages.stability import stability_stage
 
     n_seeds = work.config.stability
-    found = stability_stage(work, n_seeds) if n_seeds else {}
-    work.on_main_process(lambda: write_json(work.folder / "stability.json", found))
+    figures = stability_stage(work, n_seeds) if n_seeds else {}
+    _keep(work, files.STABILITY, lambda: figures)
 
 
-def _ask(work: Workspace) -> None:
+def _ask_language_model(work: Workspace) -> None:
     from recsae.pipeline.stages.language import language_stage
 
-    asked = work.config.language
-    work.on_main_process(
-        lambda: write_json(
-            work.folder / "language.json", language_stage(work, asked) if asked else {}
-        )
-    )
+    model = work.config.language
+    _keep(work, files.LANGUAGE, lambda: language_stage(work, model) if model else {})
 
 
 def _measure_accuracy(work: Workspace) -> None:
     from recsae.pipeline.stages.accuracy import accuracy_stage
 
-    work.on_main_process(lambda: write_json(work.folder / "accuracy.json", accuracy_stage(work)))
+    _keep(work, files.ACCURACY, lambda: accuracy_stage(work))
 
 
 def _measure_steering(work: Workspace) -> None:
     from recsae.pipeline.stages.steering import steering_stage
 
-    work.on_main_process(lambda: write_json(work.folder / "steering.json", steering_stage(work)))
+    _keep(work, files.STEERING, lambda: steering_stage(work))
 
 
 def _try_goals(work: Workspace) -> None:
     from recsae.pipeline.stages.goals import goal_stage
 
-    work.on_main_process(lambda: write_json(work.folder / "goals.json", goal_stage(work)))
+    _keep(work, files.GOALS, lambda: goal_stage(work))
 
 
 def _report(work: Workspace) -> None:
     from recsae.pipeline.report_data import build_report
     from recsae.report.write import write_report
 
-    work.on_main_process(lambda: write_report(build_report(work), work.folder))
+    work.on_main_process(lambda: write_report(build_report(work, STAGES), work.folder))
+
+
+def _keep(work: Workspace, file: str, make: Callable[[], object]) -> None:
+    """Let the first process make the figures and write them."""
+    work.on_main_process(lambda: write_json(work.folder / file, make()))
+
+
+STAGES: Mapping[str, Stage] = {
+    "capture": Stage(_states, tuple(f"{n}/{files.MANIFEST}" for n in files.STORES), _capture),
+    "train": Stage(_sae, (files.SAE_CONFIG, files.SAE_WEIGHTS, files.QUALITY), _train),
+    "concepts": Stage(
+        _labels, (files.CONCEPTS, files.EXAMPLES, files.ATTRIBUTES, files.LATENTS), _build
+    ),
+    "scoring": Stage(_scores, (files.SCORES, files.SCORING), _score),
+    "evidence": Stage(
+        _labels, (files.FIRING, files.TOGETHER, files.COUNTEREXAMPLES), _gather_evidence
+    ),
+    "supervised": Stage(_labels, (files.SUPERVISED,), _supervise),
+    "stability": Stage(_repeats, (files.STABILITY,), _repeat),
+    "language": Stage(_language, (files.LANGUAGE,), _ask_language_model),
+    "accuracy": Stage(_sae, (files.ACCURACY,), _measure_accuracy),
+    "steering": Stage(_turned, (files.STEERING,), _measure_steering),
+    "goals": Stage(_scores, (files.GOALS,), _try_goals),
+    "report": Stage(_all, (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV), _report),
+}
+"""Every stage of a run by its name, in the order in which they are done."""

@@ -15,6 +15,8 @@ from recsae.recommender.protocol import find_site
 from recsae.steering.label_check import WAYS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from recsae.run.workspace import Workspace
 
 FIGURES = ("scoring", "accuracy", "steering", "goals", "supervised", "stability", "language")
@@ -22,8 +24,11 @@ MEASURES = ("auc", "auc_low", "balanced_accuracy", "explained", "lift", "off_tar
 OF_LATENTS = "auc_latents_"
 
 
-def build_report(work: Workspace) -> dict[str, Any]:
-    """Everything that the report shows, as one dict that follows the schema."""
+def build_report(work: Workspace, stages: Iterable[str]) -> dict[str, Any]:
+    """Everything that the report shows, as one dict that follows the schema.
+
+    ``stages`` are the names of the run's stages, in their order.
+    """
     started = time.perf_counter()
     figures = {name: read_json(work.folder / f"{name}.json") for name in FIGURES}
     concepts, values = concept_list(work), label_values(work)
@@ -56,8 +61,8 @@ def build_report(work: Workspace) -> dict[str, Any]:
         "language": _language(figures["language"]),
         "steering": figures["steering"],
         "goals": goals_block(figures["goals"]),
-        "timings": {**work.run.seconds(), "report": round(time.perf_counter() - started, 2)},
-        "memory": work.run.peak_mb(),
+        "timings": {**work.run.seconds(stages), "report": round(time.perf_counter() - started, 2)},
+        "memory": work.run.peak_mb(stages),
         "versions": work.run.record["versions"],
         "seed": work.config.seed,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,12 +6,13 @@ Nothing heavy is imported here, so that a run that is already finished says so a
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsae.core import layout
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import digest_of, digest_of_file, read_json, write_json
@@ -20,12 +21,8 @@ from recsae.run.config import RunConfig
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
-RECORD = "run.json"
+RECORD = layout.RUN
 VERSION = 1
-STAGES = (
-    *("capture", "train", "concepts", "scoring", "evidence", "supervised", "stability"),
-    *("language", "accuracy", "steering", "goals", "report"),
-)
 
 
 class Run:
@@ -94,12 +91,12 @@ class Run:
         for left in self.folder.rglob(".*.part"):  # by a process that was killed
             left.unlink(missing_ok=True)
 
-    def is_finished(self) -> bool:
-        """Whether every stage is done, from this configuration, and no file has changed since."""
+    def is_finished(self, stages: Iterable[str]) -> bool:
+        """Whether these stages, and no others, are done, from this configuration, and intact."""
         if not self.record or self.record["config"] != self.config.model_dump():
             return False
-        stages = self.record["stages"]
-        if set(stages) != set(STAGES) or not all(self._intact(stages[s]) for s in STAGES):
+        done = self.record["stages"]
+        if set(done) != set(stages) or not all(map(self._intact, done.values())):
             return False
         return not self.changed_sources()
 
@@ -158,17 +155,17 @@ class Run:
             for name, digest in stage["outputs"].items()
         )
 
-    def seconds(self) -> dict[str, float]:
-        """Wall time of every stage done so far."""
-        return self._figure("seconds")
+    def seconds(self, stages: Iterable[str]) -> dict[str, float]:
+        """Wall time of those of the stages that are done, in their order."""
+        return self._figure("seconds", stages)
 
-    def peak_mb(self) -> dict[str, float]:
-        """Peak memory of the process in every stage done so far."""
-        return self._figure("peak_mb")
+    def peak_mb(self, stages: Iterable[str]) -> dict[str, float]:
+        """Peak memory of the process in those of the stages that are done, in their order."""
+        return self._figure("peak_mb", stages)
 
-    def _figure(self, key: str) -> dict[str, float]:
-        stages = self.record["stages"]
-        return {name: stages[name][key] for name in STAGES if name in stages}
+    def _figure(self, key: str, stages: Iterable[str]) -> dict[str, float]:
+        done = self.record["stages"]
+        return {name: done[name][key] for name in stages if name in done}
 
 
 def versions(recommender: Recommender) -> dict[str, str]:

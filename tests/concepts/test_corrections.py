@@ -21,7 +21,7 @@ from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.core.files import write_arrays, write_parquet
-from recsae.pipeline.plan import run_pipeline
+from recsae.pipeline.plan import STAGES, run_pipeline
 from recsae.run.record import Run
 
 NAMES = ["Horror", "Sci-Fi", "Horror", "1990s", "Drama", "Drama"]
@@ -333,7 +333,7 @@ def test_corrections_make_no_stage_run_again(tmp_path):
     folder = copy_of(planted_run(), tmp_path / "run")
     write(folder, 'rename.3 = "Mine"')
     assert corrected(ConceptDictionary.load(folder), folder).find("Mine") == [3]
-    assert Run(folder, CONFIG).is_finished()
+    assert Run(folder, CONFIG).is_finished(STAGES)
     before = (folder / "run.json").read_bytes()
     run_pipeline(planted(), folder, CONFIG)
     assert (folder / "run.json").read_bytes() == before

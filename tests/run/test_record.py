@@ -4,8 +4,9 @@ import pytest
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.files import read_json
+from recsae.pipeline.plan import STAGES
 from recsae.run.config import RunConfig
-from recsae.run.record import STAGES, Run
+from recsae.run.record import Run
 
 CONFIG = RunConfig(checkpoint="x.pth")
 
@@ -40,9 +41,11 @@ def test_a_stage_is_done_once(tmp_path):
     assert stage(run, "train")
     assert stage(run, "accuracy")
     run = started(tmp_path / "run")
-    assert list(run.seconds()) == list(run.peak_mb()) == ["capture", "train", "accuracy"]
-    assert min(run.seconds().values()) >= 0
-    assert min(run.peak_mb().values()) > 10
+    assert (
+        list(run.seconds(STAGES)) == list(run.peak_mb(STAGES)) == ["capture", "train", "accuracy"]
+    )
+    assert min(run.seconds(STAGES).values()) >= 0
+    assert min(run.peak_mb(STAGES).values()) > 10
 
 
 def test_a_stage_is_done_again_where_its_inputs_changed(tmp_path):
@@ -93,19 +96,19 @@ def test_finished(tmp_path):
     source = tmp_path / "x.pth"
     source.write_text("weights")
     finished(tmp_path / "run", source)
-    assert Run(tmp_path / "run").is_finished()
-    assert Run(tmp_path / "run", CONFIG).is_finished()
+    assert Run(tmp_path / "run").is_finished(STAGES)
+    assert Run(tmp_path / "run", CONFIG).is_finished(STAGES)
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_not_finished_without_a_stage_or_with_an_altered_file(name, tmp_path):
     run = finished(tmp_path)
     (tmp_path / f"{name}.txt").write_text("Content")
-    assert not run.is_finished()
+    assert not run.is_finished(STAGES)
     stage(run, name)
-    assert run.is_finished()
+    assert run.is_finished(STAGES)
     del run.record["stages"][name]
-    assert not run.is_finished()
+    assert not run.is_finished(STAGES)
 
 
 @pytest.mark.parametrize("change", ["altered", "gone", "a folder"])
@@ -118,22 +121,22 @@ def test_not_finished_where_a_source_changed(change, tmp_path):
         source.write_text("Weights")
     elif change == "a folder":
         source.mkdir()
-    assert not run.is_finished()
+    assert not run.is_finished(STAGES)
 
 
 def test_not_finished_with_another_configuration(tmp_path):
     finished(tmp_path)
-    assert not Run(tmp_path, RunConfig(checkpoint="x.pth", k=9)).is_finished()
-    assert not Run(tmp_path / "nothing", CONFIG).is_finished()
+    assert not Run(tmp_path, RunConfig(checkpoint="x.pth", k=9)).is_finished(STAGES)
+    assert not Run(tmp_path / "nothing", CONFIG).is_finished(STAGES)
 
 
 def test_files_rebuilt_on_purpose_are_kept(tmp_path):
     run = finished(tmp_path)
     (tmp_path / "report.txt").write_text("without names")
     run.keep("report")
-    assert Run(tmp_path).is_finished()
+    assert Run(tmp_path).is_finished(STAGES)
     (tmp_path / "report.txt").write_text("content")
-    assert not Run(tmp_path).is_finished()
+    assert not Run(tmp_path).is_finished(STAGES)
     run.keep("no such stage")
     assert set(Run(tmp_path).record["stages"]) == set(STAGES)
 

@@ -1,0 +1,46 @@
+"""The files of a run's folder, each named once; paths are relative to the folder."""
+
+from typing import Final
+
+RUN: Final = "run.json"
+
+# hidden states
+CONSTRUCTION_STORE: Final = "activations"
+HELDOUT_STORE: Final = "heldout"
+STORES: Final = (CONSTRUCTION_STORE, HELDOUT_STORE)
+MANIFEST: Final = "manifest.json"
+
+# the sparse autoencoder
+SAE_FOLDER: Final = "sae"
+CONFIG_FILE: Final = "cfg.json"
+WEIGHTS_FILE: Final = "sae.safetensors"
+SAE_CONFIG: Final = f"{SAE_FOLDER}/{CONFIG_FILE}"
+SAE_WEIGHTS: Final = f"{SAE_FOLDER}/{WEIGHTS_FILE}"
+QUALITY: Final = f"{SAE_FOLDER}/quality.json"
+
+# concepts
+CONCEPTS: Final = "concepts.parquet"
+EXAMPLES: Final = "examples.parquet"
+ATTRIBUTES: Final = "attributes.parquet"
+LATENTS: Final = "latents.parquet"
+SCORES: Final = "scores.parquet"
+FIRING: Final = "firing.parquet"
+TOGETHER: Final = "together.parquet"
+COUNTEREXAMPLES: Final = "counterexamples.parquet"
+CORRECTIONS: Final = "corrections.toml"
+CORRECTED_DIRECTIONS: Final = "corrections.safetensors"
+
+# figures
+SCORING: Final = "scoring.json"
+SUPERVISED: Final = "supervised.json"
+STABILITY: Final = "stability.json"
+LANGUAGE: Final = "language.json"
+ACCURACY: Final = "accuracy.json"
+STEERING: Final = "steering.json"
+GOALS: Final = "goals.json"
+
+# what people open
+REPORT: Final = "report.json"
+PAGE: Final = "report.html"
+CARD: Final = "card.md"
+CONCEPTS_CSV: Final = "concepts.csv"
