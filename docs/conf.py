@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 project = "recsae"
 version = release = __version__
-copyright = "The recsae authors"  # noqa: A001 - Sphinx reads this name
+copyright = "The recsae authors"
 html_show_copyright = False
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

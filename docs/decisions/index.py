@@ -6,8 +6,9 @@ FOLDER = Path(__file__).parent
 HEADINGS = ("Context", "Decision", "Consequences", "Measured by")
 INDEX = """# Design decisions
 
-Where the design has a choice that somebody could question, a page says what was chosen, why, and what
-measures it. Written by `python docs/decisions/index.py`; CONTRIBUTING says how to add a decision.
+Where the design has a choice that somebody could question, a page says what was chosen, why, and
+what measures it. Written by `python docs/decisions/index.py`; CONTRIBUTING says how to add a
+decision.
 
 {rows}
 
