@@ -26,6 +26,7 @@ autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "imported-members": True}
 autodoc_typehints = "signature"
 napoleon_google_docstring = False
+napoleon_attr_annotations = False  # signatures have the types; in text `np.bool_` reads as a link
 
 html_theme = "alabaster"
 html_title = "recsae"
@@ -42,7 +43,7 @@ class Commands(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """A section with a title and a block of text for each."""
-        group = importlib.import_module("recsae.cli").group
+        group = importlib.import_module("recsae.cli.entry").group
         parent = click.Context(group, info_name="recsae", max_content_width=96)
         return [self._section(parent, name) for name in group.list_commands(parent)]
 
@@ -55,7 +56,17 @@ class Commands(SphinxDirective):
         return section
 
 
+def skip(app: "Sphinx", what: str, name: str, value: object, skip: bool, options: Any) -> bool:
+    """Whether a member is left out: pydantic's settings, and the fields of a NamedTuple.
+
+    The signature has the fields; of each there is nothing but its number to say.
+    """
+    generated = str(getattr(value, "__doc__", "")).startswith("Alias for field number")
+    return skip or name == "model_config" or generated
+
+
 def setup(app: "Sphinx") -> dict[str, Any]:
     """What Sphinx calls first."""
+    app.connect("autodoc-skip-member", skip)
     app.add_directive("commands", Commands)
     return {"parallel_read_safe": True}

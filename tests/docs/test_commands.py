@@ -9,7 +9,7 @@ pytest.importorskip("recbole")
 
 from helpers.pages import GUIDE, PAGES, commands, session, text_of
 from helpers.runs import checkpoint, command, recbole_run
-from recsae.cli import group
+from recsae.cli.entry import group
 from recsae.recommender.plugins import load_recommender
 
 COMMANDS = {" ".join(c): c for page in PAGES for c in commands(page)}
