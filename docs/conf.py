@@ -44,7 +44,9 @@ class Commands(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """A section with a title and a block of text for each."""
         group = importlib.import_module("recsae.cli.entry").group
-        parent = click.Context(group, info_name="recsae", max_content_width=96)
+        parent = click.Context(
+            group, info_name="recsae", terminal_width=96, **group.context_settings
+        )
         return [self._section(parent, name) for name in group.list_commands(parent)]
 
     def _section(self, parent: click.Context, name: str) -> nodes.section:
