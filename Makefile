@@ -1,6 +1,7 @@
 # make demo   install, train a small model, open it up, write a report
 # make test   install what the tests need and run all of them
 # make lint   style and types
+# make docs   the site: guide, decisions and API, in site/
 # make clean  remove everything these targets made
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test lint clean browser
+.PHONY: demo test lint docs clean browser
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/recsae demo --out recsae-demo
@@ -23,8 +24,12 @@ lint: $(VENV)/.installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports setup.cfg
 
+docs: $(VENV)/.installed-docs
+	$(VENV)/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -c docs . site
+	@echo "The site: site/docs/index.html"
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info plugins/*.egg-info recsae-demo
+	rm -rf $(VENV) build dist *.egg-info plugins/*.egg-info recsae-demo site
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -45,6 +50,11 @@ $(VENV)/.installed-dev: $(VENV)/.created $(REQUIREMENTS)
 	@rm -f $@
 	$(PIP) -e ".[recbole,dev]"
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(VENV)/.installed-dev
+	@rm -f $@
+	$(PIP) -e ".[docs]"
+	@touch $@
 
 # The report is opened in Chromium by tests; without one they skip.
 browser:

@@ -120,7 +120,7 @@ def test_metadata(dist_info: Path) -> None:
     headers = HeaderParser().parsestr((dist_info / "METADATA").read_text(encoding="utf-8"))
     assert headers["Name"] == "recsae"
     assert headers["Requires-Python"] == ">=3.11"
-    assert set(headers.get_all("Provides-Extra", [])) == {"recbole", "llm", "onnx", "dev"}
+    assert set(headers.get_all("Provides-Extra", [])) == {"recbole", "llm", "onnx", "docs", "dev"}
     assert "MIT" in (headers["License-Expression"] or headers["License"])
 
 
@@ -149,7 +149,7 @@ def test_constraints_pin_every_requirement(dist_info: Path) -> None:
         for pin in (Requirement(line) for line in lines if line and not line.startswith("#"))
     }
     assert str(pins["torch"]) == "==2.13.0"
-    extras = ("", "recbole", "onnx", "dev")
+    extras = ("", "recbole", "onnx", "docs", "dev")
     asked = [r for e in extras for r in requirements(dist_info, "3.11", e).values()]
     for requirement in asked:
         version = str(pins[canonicalize_name(requirement.name)]).removeprefix("==")

@@ -1,4 +1,4 @@
-"""Does the score tell truth from chance? DESIGN.md, "The score itself is validated"."""
+"""Does the score tell truth from chance? On a recommender whose concepts are known."""
 
 import importlib.util
 from pathlib import Path

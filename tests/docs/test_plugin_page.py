@@ -1,15 +1,16 @@
-"""The plug-in that CONTRIBUTING shows: packaged, installed, and run beside broken ones."""
+"""The plug-in that docs/plugins.md shows: packaged, installed, and run beside broken ones."""
 
 import json
 import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-PAGE = (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+from helpers.pages import text_of
+
+PAGE = text_of("docs/plugins.md")
 FILES = dict(re.findall(r"^```\w+\n# ([\w.]+)\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE))
 (MESSAGE,) = re.findall(r"^AssertionError: Toybox fails .*$", PAGE, flags=re.MULTILINE)
 TEST = "test_recsae_toybox.py"
