@@ -1,6 +1,7 @@
 # make demo   install, train a small model, open it up, write a report
 # make test   install what the tests need and run all of them
-# make lint   style and types
+# make fast   the tests that take no time
+# make lint   style, types, and who imports whom
 # make docs   the site: guide, decisions and API, in site/
 # make clean  remove everything these targets made
 
@@ -10,18 +11,23 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test lint docs clean browser
+.PHONY: demo test fast lint docs clean browser
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/recsae demo --out recsae-demo
 
 test: $(VENV)/.installed-dev browser
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --durations 20
+
+# Everything that needs no whole run, browser, RecBole or further process: in under a minute.
+fast: $(VENV)/.installed-dev
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not (end_to_end or browser or recbole or processes)"
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy benchmarks tests/helpers
 	$(VENV)/bin/lint-imports setup.cfg
 
 docs: $(VENV)/.installed-docs

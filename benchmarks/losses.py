@@ -17,9 +17,12 @@ from torch.nn import functional as F
 from recsae.sae.variants.topk import TopK
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from recsae.capture.store import ActivationStore
     from recsae.sae.config import SAEConfig
     from recsae.sae.model import SAE
+    from recsae.sae.variants.base import Weights
 
 
 class Squared(TopK):
@@ -34,7 +37,7 @@ class Cosine(Squared):
 
     name = "cosine"
 
-    def fit(self, sae: SAE, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def fit(self, sae: Weights, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Of what a decoder gives and what it should give, the mean added again."""
         rebuilt, states = (v * sae.scale + sae.mean for v in (sae.mix(z), x))
         return 1 - F.cosine_similarity(rebuilt, states, dim=1).mean()
@@ -45,14 +48,15 @@ class OfScores(Squared):
 
     name = "squared error of scores"
 
-    def __init__(self, metric: np.ndarray) -> None:
+    def __init__(self, metric: NDArray[np.float64]) -> None:
         values, vectors = np.linalg.eigh(metric * len(metric) / np.trace(metric))
         root = vectors * np.sqrt(np.maximum(values, 0))
         self.root = torch.from_numpy(root.astype(np.float32))
 
-    def fit(self, sae: SAE, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def fit(self, sae: Weights, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """The error in the coordinates in which its length is that of the scores' error."""
-        return ((sae.mix(z) - x) @ self.root).square().mean()
+        error: torch.Tensor = (sae.mix(z) - x) @ self.root
+        return error.square().mean()
 
 
 @click.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -35,7 +36,8 @@ def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     )
     click.echo("|---:|---|---|---:|---:|---:|---:|---:|---:|---:|")
     for k in map(int, ks.split(",")):
-        kept, first, seconds = [], {}, 0.0
+        first: dict[str, Any] = {}
+        kept, seconds = [], 0.0
         for seed in range(seeds):
             started = time.perf_counter()
             sae = train_sae(work.construction_store, make_config(k=k, n_latents=latents, seed=seed))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
@@ -119,7 +120,7 @@ def _truth(world: World) -> dict[str, float]:
 
 
 # -- true pairs -----------------------------------------------------------------------------------
-JOINTS = {
+JOINTS: dict[str, Callable[[Any, Any], Any]] = {
     "and": np.logical_and,
     "or": np.logical_or,
     "and_not": lambda one, other: one & ~other,

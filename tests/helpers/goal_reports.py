@@ -68,7 +68,12 @@ def raw_popularity():
 
 def raw():
     """What the stage may leave in ``goals.json``."""
-    told = {"agree": 46, "disagree": 32, "cannot be told": 22, "right signs": 0.54}
+    told: dict[str, object] = {
+        "agree": 46,
+        "disagree": 32,
+        "cannot be told": 22,
+        "right signs": 0.54,
+    }
     told |= {"right signs, shuffled": 0.36, "rank correlation": [0.69, 0.57, 0.78]}
     less = told | {"right signs": 0.7, "right signs, shuffled": 0.5, "rank correlation": None}
     return {

@@ -118,6 +118,7 @@ class LLMServer:
 def data_of(prompt):
     """The JSON values in a prompt's data block."""
     block = re.search(r"\n<data>\n(.*)\n</data>\n", prompt, re.DOTALL)
+    assert block is not None
     return [json.loads(line) for line in block[1].split("\n")]
 
 

@@ -51,7 +51,7 @@ KNOWLEDGE = {
     "kg_embedding_size": 8,
     "eval_args": {"split": {"LS": "valid_and_test"}, "order": "TO"},
 }
-NOTHING = {}
+NOTHING: dict[str, object] = {}
 FEW = {"user_inter_num_interval": "[0,20]"}  # no user has all items: RecBole could draw none else
 CANDIDATES = {"reranker_CAN_NUM": 5, "reduction_ratio": 1}
 SEQUENTIAL = {  # every sequential model, with what it needs beyond SMALL
@@ -174,7 +174,7 @@ def write_more_data(folder, name, n_items=30, n_users=20):
 
 def small_checkpoint(path, model="SASRec", *, change=None, **settings):
     """A checkpoint on :func:`small_data`, of any model of the tables or of an own class."""
-    needs = {**SEQUENTIAL, **GENERAL}.get(model, {})
+    needs: dict[str, object] = {**SEQUENTIAL, **GENERAL}.get(model, {})
     folder = more_data() if needs else small_data()
     options = {"data_path": str(folder.parent), **SMALL, **needs, **settings}
     return save_checkpoint(path, model, "shop", change=change, **options)

@@ -1,5 +1,7 @@
 """Models shaped like RecBole's, with numbers to work out by hand; nothing is trained."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -88,7 +90,8 @@ class GraphToy(Toy):
 
     def __init__(self):
         super().__init__()
-        self.restore_user_e = self.restore_item_e = None
+        self.restore_user_e: Any = None
+        self.restore_item_e: Any = None
         self.forwards = 0
 
     def forward(self):

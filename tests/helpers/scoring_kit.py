@@ -73,17 +73,17 @@ def level_of(row: pd.Series, made: Cases) -> tuple[np.ndarray, int]:
     )
     if not isinstance(row[C.ATTRIBUTE], str):
         return np.ones(len(made), dtype=int), 1
-    level, least = _level(*row[list(first)], made)
+    level, least = _level(*row[list(first)], made=made)
     if not isinstance(row[C.SECOND_ATTRIBUTE], str):
         return level, least
-    other, other_least = _level(*row[list(second)], made)
+    other, other_least = _level(*row[list(second)], made=made)
     one, two = level >= least, other >= other_least
     either = row[C.JOINT] == "or"
     return one.astype(int) + (two if either else one & two), 1 if either else 2
 
 
 def _level(
-    _attribute: str, value: str, site: str, threshold: int, negated: bool, made: Cases
+    _attribute: str, value: str, site: str, threshold: int, negated: bool, *, made: Cases
 ) -> tuple[np.ndarray, int]:
     k = N_ITEMS[site]
     items = made.top_items[:, :k] if site.startswith("top") else made.recent(k)

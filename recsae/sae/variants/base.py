@@ -23,6 +23,8 @@ class Weights(Protocol):
     b_enc: nn.Parameter
     W_dec: nn.Parameter
     b_dec: nn.Parameter
+    mean: torch.Tensor
+    scale: torch.Tensor
     threshold: torch.Tensor
     log_threshold: torch.Tensor
     density: torch.Tensor

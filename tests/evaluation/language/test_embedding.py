@@ -137,7 +137,7 @@ def test_many_words_are_reduced():
     assert near > far
 
 
-@pytest.mark.slow
+@pytest.mark.end_to_end
 def test_a_thousand_latents_take_seconds():
     cases = made(20_000)
     code = np.random.default_rng(0).random((20_000, 1024)) < 0.01
