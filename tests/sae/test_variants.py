@@ -17,7 +17,7 @@ from recsae.sae.trainer import Trainer
 from recsae.sae.variants import VARIANTS
 from recsae.sae.variants.batch_topk import move
 from recsae.sae.variants.feature_choice import underused
-from recsae.sae.variants.jumprelu import Jump, Step
+from recsae.sae.variants.jumprelu import HeavisideStep, Jump
 
 NAMES = list(VARIANTS)
 
@@ -198,7 +198,7 @@ def test_straight_through_estimates_by_hand():
     torch.testing.assert_close(threshold.grad, -torch.tensor([1.1 / 0.5 * 5, 0.0, 2 / 0.5 * 9]))
     assert pre.grad.tolist() == [[0.0, 0.0, 0.0], [0.0, 5.0, 6.0]]
     pre.grad = threshold.grad = None
-    (Step.apply(pre, threshold, 0.5) * slope).sum().backward()
+    (HeavisideStep.apply(pre, threshold, 0.5) * slope).sum().backward()
     torch.testing.assert_close(threshold.grad, -torch.tensor([5 / 0.5, 0.0, 9 / 0.5]))
     assert pre.grad is None
 
@@ -207,7 +207,7 @@ def test_straight_through_estimate_is_the_slope_of_the_mean():
     """Over states spread evenly, the mean L0 falls with t as the estimator says."""
     pre = torch.linspace(0, 2, 200_001, dtype=torch.float64)[:, None]
     threshold = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
-    Step.apply(pre, threshold, 0.2).mean().backward()
+    HeavisideStep.apply(pre, threshold, 0.2).mean().backward()
     low, high = ((pre > t).double().mean() for t in (0.95, 1.05))
     assert float(threshold.grad) == pytest.approx(float(high - low) / 0.1, rel=1e-3)
 
