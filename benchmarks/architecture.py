@@ -52,8 +52,8 @@ def main() -> None:
     packages = {p.parent.name for p in (root / "recsae").glob("*/__init__.py")}
     print("imports between packages:")
     for package in sorted(packages):
-        below = {o: n for (p, o), n in between.items() if p == package and o in packages}
-        print(f"  {package} -> {', '.join(f'{o} {n}' for o, n in sorted(below.items())) or '-'}")
+        here = {o: n for (p, o), n in between.items() if p == package and o in packages}
+        print(f"  {package} -> {', '.join(f'{o} {n}' for o, n in sorted(here.items())) or '-'}")
 
 
 def _modules(root: Path) -> list[Path]:
