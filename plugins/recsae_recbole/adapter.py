@@ -12,7 +12,7 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.core.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender.catalog import ItemCatalog
 from recsae.recommender.checks import is_causal
-from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender, Site, find_site
 from recsae.recommender.sequences import Batch, Sequences, to_try
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import NO_ITEMS, Data, ItemSource
@@ -35,7 +35,7 @@ PROBES = 32
 PAIRS = 5_000_000
 
 
-class RecBoleRecommender:
+class RecBoleRecommender(Recommender):
     """A RecBole model, attached. The model itself is never changed."""
 
     plugin = "recbole"

@@ -14,7 +14,7 @@ import torch
 from recsae.core.errors import CannotOpenModel
 from recsae.core.files import digest_of, digest_of_module
 from recsae.recommender.evaluation import leave_one_out
-from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender, Site, find_site
 from recsae.recommender.sequences import to_try
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ N_LISTENED = 32
 
 
 @dataclass(eq=False)
-class TorchRecommender:
+class TorchRecommender(Recommender):
     """What :func:`recsae_torch.attach` returns.
 
     Parameters

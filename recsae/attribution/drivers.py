@@ -17,7 +17,6 @@ from recsae.attribution.integrated_gradients import (
     Integrated,
     baseline_vectors,
     integrate,
-    reads_vectors,
     vectors_of,
 )
 from recsae.attribution.score_terms import above_mean
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.recommender.protocol import AcceptsVectors, LinearHead, Recommender
+    from recsae.recommender.protocol import LinearHead, Recommender
     from recsae.sae.model import SAE
 
 ROWS = 64
@@ -132,7 +131,7 @@ def integrate_latents(
     def numbers(states: torch.Tensor) -> torch.Tensor:
         return sae.preactivations(sae.normalised(states))[:, list(latents)]
 
-    return _integrated(reads_vectors(recommender), batch, numbers, baseline, site)
+    return _integrated(recommender, batch, numbers, baseline, site)
 
 
 def integrate_score(
@@ -164,11 +163,11 @@ def integrate_score(
     def numbers(states: torch.Tensor) -> torch.Tensor:
         return (states @ vector + bias)[:, None]
 
-    return _integrated(reads_vectors(recommender), batch, numbers, baseline, None)
+    return _integrated(recommender, batch, numbers, baseline, None)
 
 
 def _integrated(
-    recommender: AcceptsVectors,
+    recommender: Recommender,
     batch: Batch,
     numbers: Callable[[torch.Tensor], torch.Tensor],
     baseline: Baseline,

@@ -2,7 +2,8 @@
 
 Sundararajan, Taly & Yan 2017 (arXiv 1703.01365), section 3; over several baselines the average,
 which is expected gradients (Erion et al. 2021, arXiv 1906.10670). The path leads from the vectors
-of the baseline to those that the model looks up for the items, through :class:`AcceptsVectors`.
+of the baseline to those that the model looks up for the items, through
+:meth:`recsae.recommender.protocol.Recommender.represent_from`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
-from recsae.recommender.protocol import AcceptsVectors
+from recsae.recommender.protocol import as_recommender
 from recsae.recommender.sequences import Batch, pad, split_users
 
 if TYPE_CHECKING:
@@ -116,16 +117,7 @@ def _along(
     return attributions
 
 
-def reads_vectors(recommender: Recommender) -> AcceptsVectors:
-    """The recommender itself, if its plug-in lets it read vectors; else CannotOpenModel."""
-    if isinstance(recommender, AcceptsVectors):
-        return recommender
-    raise CannotOpenModel(
-        f"The plug-in of {recommender.name} cannot give it vectors in place of items."
-    )
-
-
-def vectors_of(recommender: AcceptsVectors, batch: Batch, site: str | None = None) -> torch.Tensor:
+def vectors_of(recommender: Recommender, batch: Batch, site: str | None = None) -> torch.Tensor:
     """What the model looks up for the m items of one history, ``(m, d_in)``.
 
     Tried on this history: given these vectors the states are the model's own, also when the items
@@ -136,7 +128,7 @@ def vectors_of(recommender: AcceptsVectors, batch: Batch, site: str | None = Non
     CannotOpenModel
         Gradients are not available; the message says why.
     """
-    name = recommender.name
+    name = as_recommender(recommender).name
     vectors = recommender.input_vectors(batch)
     own = recommender.represent(batch, site)
     limit = SAME * float(own.abs().max())
@@ -162,7 +154,7 @@ def vectors_of(recommender: AcceptsVectors, batch: Batch, site: str | None = Non
 
 
 def baseline_vectors(
-    recommender: AcceptsVectors, name: Baseline, batch: Batch, *, seed: int = 0
+    recommender: Recommender, name: Baseline, batch: Batch, *, seed: int = 0
 ) -> torch.Tensor:
     """Where paths to one history of m items begin, ``(b, m, d_in)``.
 
@@ -211,7 +203,7 @@ def _popular(recommender: Recommender, rows: NDArray[np.int64], m: int) -> list[
     return [int(item) for item in np.resize(best, m)[::-1]]
 
 
-def _mean_user(recommender: AcceptsVectors, rows: NDArray[np.int64], m: int) -> torch.Tensor:
+def _mean_user(recommender: Recommender, rows: NDArray[np.int64], m: int) -> torch.Tensor:
     """``(1, m, d_in)``; where nobody has so many items, the mean of all places."""
     total, count = torch.zeros(()), torch.zeros(())
     for part in np.array_split(rows, -(-len(rows) // AT_ONCE)):

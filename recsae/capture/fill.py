@@ -25,7 +25,7 @@ from recsae.capture.windows import Windows, windows_of
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.files import digest_of, write_arrays, write_json
 from recsae.core.progress import Progress
-from recsae.recommender.protocol import filters_seen, find_site
+from recsae.recommender.protocol import as_recommender, find_site
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,16 +85,18 @@ def capture_sites(
 
     Raises
     ------
+    CannotOpenModel
+        The adapter lacks a part of the protocol.
     RecSAEError
         The model gives NaN or infinite states.
     SiteNotFound
         There is no such site.
     """
+    recommender = as_recommender(recommender)
     together: dict[tuple[bool, bool], list[Site]] = {}
     for name in folders:
         site = find_site(recommender, name)
         together.setdefault((site.every_position, site.per_user), []).append(site)
-    hides = filters_seen(recommender)
     for sites in together.values():
         windows = windows_of(recommender, sites[0], rows, limit, seed)
         made_from = {
@@ -103,7 +105,7 @@ def capture_sites(
             "windows": [len(windows), windows.n_positions],
             "limit": limit,
             "seed": seed,
-            FILTERS_SEEN: hides,
+            FILTERS_SEEN: recommender.filters_seen,
         }
         manifests = {
             site.name: {
@@ -112,7 +114,7 @@ def capture_sites(
                 "site": site.name,
                 "n": windows.n_positions,
                 "width": site.width,
-                FILTERS_SEEN: hides,
+                FILTERS_SEEN: recommender.filters_seen,
             }
             for site in sites
         }

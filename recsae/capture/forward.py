@@ -8,7 +8,6 @@ import numpy as np
 
 from recsae.core.errors import RecSAEError
 from recsae.recommender.lists import History, best_items, top_of_states
-from recsae.recommender.protocol import filters_seen, represent_sites
 
 if TYPE_CHECKING:
     import torch
@@ -72,7 +71,7 @@ def forward(
     names = sites if head is None else list(dict.fromkeys([*sites, default]))
     states = {}
     if names:
-        states = represent_sites(recommender, batch, names, positions=not last_only)
+        states = recommender.represent_sites(batch, names, positions=not last_only)
     if not last_only:
         states = {name: every[kept] for name, every in states.items()}
     for site in sites:
@@ -80,7 +79,7 @@ def forward(
     which, where = (t.numpy() for t in torch.nonzero(kept, as_tuple=True))
     rows, starts = windows.rows[which], windows.starts[which]
     history = History(sequences, rows, starts + where + 1)
-    seen = history if filters_seen(recommender) else None
+    seen = history if recommender.filters_seen else None
     if head is not None:
         lists = top_of_states(states[default], head, recommender.catalog, N_TOP, seen)
     else:

@@ -48,14 +48,13 @@ def windows_of(
 
     A recommender's own ``max_positions`` is a limit too.
     """
-    slow = getattr(recommender, "max_positions", None)
     return plan_windows(
         recommender.sequences(),
         rows,
         recommender.max_length,
         every_position=site.every_position,
         per_user=site.per_user,
-        limit=min((n for n in (limit, slow) if n is not None), default=None),
+        limit=min((n for n in (limit, recommender.max_positions) if n is not None), default=None),
         seed=seed,
     )
 

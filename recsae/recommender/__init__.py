@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from recsae.recommender.hooks import replaced_method as replaced_method
     from recsae.recommender.plugins import Plugin as Plugin
     from recsae.recommender.plugins import load_recommender as load_recommender
-    from recsae.recommender.protocol import AcceptsVectors as AcceptsVectors
     from recsae.recommender.protocol import EvaluationCases as EvaluationCases
     from recsae.recommender.protocol import LinearHead as LinearHead
     from recsae.recommender.protocol import Recommender as Recommender
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Sequences as Sequences
 
 __all__ = [
-    "AcceptsVectors",
     "Batch",
     "EvaluationCases",
     "ItemCatalog",
@@ -47,7 +45,6 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "AcceptsVectors": "protocol",
         "Batch": "sequences",
         "EvaluationCases": "protocol",
         "ItemCatalog": "catalog",

@@ -144,12 +144,15 @@ def load_recommender(
     """
     from pathlib import Path
 
-    from recsae.recommender.protocol import Recommender
+    from recsae.recommender.protocol import as_recommender, inherits, missing_parts
 
-    if isinstance(source, Recommender):
+    if inherits(source) or not missing_parts(source).required:
+        recommender = as_recommender(source)
         if data_path or items or title_column or attribute_columns:
-            raise InvalidInput(f"{source.name} is open already and brings its own data and items.")
-        return source
+            raise InvalidInput(
+                f"{recommender.name} is open already and brings its own data and items."
+            )
+        return recommender
     if isinstance(source, str | Path):
         source = Path(source)
         if not source.is_file():
@@ -168,7 +171,7 @@ def load_recommender(
             _warn(states[number])
             continue
         if known:
-            return state.plugin.open(
+            opened = state.plugin.open(
                 source,
                 trust=trust,
                 data_path=data_path,
@@ -177,6 +180,7 @@ def load_recommender(
                 attribute_columns=attribute_columns,
                 device=device,
             )
+            return as_recommender(opened)
     names = ", ".join(f"{s.name} ({s.state})" for s in states) or "none"
     raise CannotOpenModel(
         f"No installed plug-in recognises {_describe(source)}. Installed plug-ins: {names}. If the "

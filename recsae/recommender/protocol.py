@@ -1,13 +1,14 @@
-"""What recsae needs to know of a recommender, and numerical checks of what it claims to be."""
+"""What recsae asks of a recommender: the protocol of adapters, and the values that they give."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_checkable
 
-from recsae.core.errors import SiteNotFound, nearest
+from recsae.core.errors import CannotOpenModel, SiteNotFound, nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Batch, Sequences
 
     Edit = Callable[[torch.Tensor], torch.Tensor]
+
+NO_VECTORS = "The plug-in of {} cannot give it vectors in place of items."
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,11 @@ class EvaluationCases:
 
 @runtime_checkable
 class Recommender(Protocol):
-    """A trained recommender, attached. Adapters implement this; recsae uses nothing else.
+    """A trained recommender, attached. Adapters inherit from this; recsae uses nothing else.
 
-    An adapter may also have ``filters_seen = True``, if its recommendations leave out the items of
-    the history as its own evaluation does, ``max_positions``, at how many positions it can be
-    captured in reasonable time, if it ranks slowly, ``represent_sites``, the method behind
-    :func:`represent_sites`, if one forward gives the states of several sites, and the two methods
-    of :class:`AcceptsVectors`, if states can be differentiated by what the model reads.
+    What an adapter must define has no value here or is abstract. What it may define besides has a
+    default: ``model``, ``filters_seen``, ``max_positions``, ``represent_sites``, and the two
+    methods by which states are differentiated, ``input_vectors`` and ``represent_from``.
     """
 
     name: str
@@ -95,51 +96,73 @@ class Recommender(Protocol):
     catalog: ItemCatalog
     max_length: int
     """Number of most recent items that the model reads."""
+    model: Any = None
+    """The model behind the adapter; what is a ``torch.nn.Module`` is never changed for good."""
+    filters_seen: bool = False
+    """Whether recommendations leave out the items of the history, as ``evaluation`` does."""
+    max_positions: int | None = None
+    """At how many positions a model that ranks slowly can be captured in reasonable time."""
 
+    @abstractmethod
     def sequences(self) -> Sequences:
         """Every user's whole history, oldest item first."""
 
+    @abstractmethod
     def evaluation(self, split: str = "test") -> EvaluationCases:
         """The cases of the model's own evaluation settings."""
 
+    @abstractmethod
     def sites(self) -> list[Site]:
         """Where states can be read; the first is the sequence representation."""
 
+    @abstractmethod
     def represent(
         self, batch: Batch, site: str | None = None, *, positions: bool = False
     ) -> torch.Tensor:
         """States ``(n, d)`` at the last item, or ``(n, length, d)`` at every item."""
 
+    @abstractmethod
     def score(self, batch: Batch) -> torch.Tensor:
         """Scores ``(n, n_items)`` by the model's own scoring, edits applied."""
 
+    @abstractmethod
     def linear_head(self) -> LinearHead | None:
         """The head behind the default site, or None if scores are not linear in it."""
 
+    @abstractmethod
     def edit(self, edit: Edit, site: str | None = None) -> AbstractContextManager[None]:
         """Within the context, states ``(n, d)`` at the site become ``edit(states)``."""
 
+    @abstractmethod
     def fingerprint(self) -> str:
         """SHA-256 over what makes the scores: weights, settings, item ids."""
 
+    @abstractmethod
     def sources(self) -> list[str]:
         """Files that the model and its data were read from."""
 
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Facts for ``recsae inspect``: versions, settings, what was detected and how sure."""
 
-
-@runtime_checkable
-class AcceptsVectors(Recommender, Protocol):
-    """An adapter whose model can be given vectors in place of items; gradients need it.
-
-    :class:`recsae.recommender.embeddings.EmbeddingLookups` does most of the work for a torch
-    module. Both methods raise CannotOpenModel, with the reason, where a model cannot be read like
-    that.
-    """
+    def represent_sites(
+        self, batch: Batch, sites: Sequence[str], *, positions: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """States at several sites, see ``represent``: one forward for each, if not overridden."""
+        return {name: self.represent(batch, name, positions=positions) for name in sites}
 
     def input_vectors(self, batch: Batch) -> torch.Tensor:
-        """What the model looks up for each item, ``(n, length, d_in)``; of padding anything."""
+        """What the model looks up for each item, ``(n, length, d_in)``; of padding anything.
+
+        :class:`recsae.recommender.embeddings.EmbeddingLookups` does most of the work for a torch
+        module.
+
+        Raises
+        ------
+        CannotOpenModel
+            The model cannot be given vectors in place of items; the message has the reason.
+        """
+        raise CannotOpenModel(NO_VECTORS.format(self.name))
 
     def represent_from(
         self, batch: Batch, vectors: torch.Tensor, site: str | None = None
@@ -148,7 +171,59 @@ class AcceptsVectors(Recommender, Protocol):
 
         With those of ``input_vectors`` the states are those of ``represent``. They can be
         differentiated by the vectors; ``torch.autograd.grad`` leaves nothing in the model.
+
+        Raises
+        ------
+        CannotOpenModel
+            As ``input_vectors``.
         """
+        raise CannotOpenModel(NO_VECTORS.format(self.name))
+
+
+class MissingParts(NamedTuple):
+    """Names of the protocol that an object lacks."""
+
+    required: list[str]
+    """Those that an adapter must define."""
+    optional: list[str]
+    """Those with a default, which an adapter gets by inheriting."""
+
+
+def missing_parts(candidate: object) -> MissingParts:
+    """What an object lacks of the protocol, whether or not it inherits from it."""
+    parts = dict.fromkeys([*Recommender.__annotations__, *vars(Recommender)])
+    missing = [name for name in parts if name[0] != "_" and not hasattr(candidate, name)]
+    abstract = Recommender.__abstractmethods__
+    optional = [name for name in missing if name in vars(Recommender) and name not in abstract]
+    return MissingParts([name for name in missing if name not in optional], optional)
+
+
+def inherits(candidate: object) -> bool:
+    """Whether the object's class inherits from the protocol, whatever it lacks."""
+    return Recommender in type(candidate).__mro__
+
+
+def as_recommender(candidate: object) -> Recommender:
+    """The candidate itself, if it has every part of the protocol, inherited or not.
+
+    Raises
+    ------
+    CannotOpenModel
+        It lacks some; the message says which, and how to get them.
+    """
+    required, optional = missing_parts(candidate)
+    if not required and not optional:
+        return cast("Recommender", candidate)
+    cures = []
+    if not inherits(candidate):
+        defaults = f", which has {', '.join(optional)}" if optional else ""
+        cures.append(f"inherit from recsae.recommender.Recommender{defaults}")
+    if required:
+        cures.append(f"define {', '.join(required)}")
+    raise CannotOpenModel(
+        f"{type(candidate).__name__} lacks {', '.join([*required, *optional])} of the protocol of "
+        f"recommenders: let it {', and '.join(cures)}."
+    )
 
 
 def find_site(recommender: Recommender, name: str | None) -> Site:
@@ -163,19 +238,3 @@ def find_site(recommender: Recommender, name: str | None) -> Site:
     raise SiteNotFound(
         f"{recommender.name} has no site {name!r}.{nearest(name, known)} It has: {known}."
     )
-
-
-def filters_seen(recommender: Recommender) -> bool:
-    """Whether the recommender's lists leave out the items of the history."""
-    return bool(getattr(recommender, "filters_seen", False))
-
-
-def represent_sites(
-    recommender: Recommender, batch: Batch, sites: Sequence[str], *, positions: bool = False
-) -> dict[str, torch.Tensor]:
-    """States at several sites, in one forward where the adapter can; see ``represent``."""
-    together = getattr(recommender, "represent_sites", None)
-    if together is not None:
-        states: dict[str, torch.Tensor] = together(batch, sites, positions=positions)
-        return states
-    return {name: recommender.represent(batch, name, positions=positions) for name in sites}

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput
-from recsae.recommender.protocol import filters_seen
 from recsae.recommender.sequences import pad
 from recsae.run.record import Run
 from recsae.run.settings import open_recommender
@@ -91,8 +90,8 @@ def ask(
         row = sequences.row_of(str(user))
         history = sequences[row][: max(1, sequences.known[row])].tolist()
         user_row = int(sequences.user_rows[row])
-    hidden = mask_seen or filters_seen(recommender)
-    seen = np.array(history) if hidden else np.zeros(0, dtype=np.int64)
+    masked = mask_seen or recommender.filters_seen
+    seen = np.array(history) if masked else np.zeros(0, dtype=np.int64)
     return Asked(history, pad([history], recommender.max_length, user_row), seen)
 
 

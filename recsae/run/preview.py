@@ -13,11 +13,12 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     import numpy as np
 
     from recsae.capture.windows import windows_of
+    from recsae.recommender.protocol import as_recommender
     from recsae.recommender.sequences import split_users
     from recsae.run.config import RunConfig
     from recsae.run.workspace import default_latents
 
-    site = recommender.sites()[0]
+    site = as_recommender(recommender).sites()[0]
     held = split_users(recommender.sequences())
     defaults = RunConfig(checkpoint="")
     planned, n_positions = {}, 0
@@ -32,9 +33,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
         )
     n_latents = default_latents(site.width, defaults.k, n_positions)
     facts = {"plugin": recommender.plugin, **recommender.describe()}
-    facts.setdefault(
-        "sites", [s._asdict() if hasattr(s, "_asdict") else vars(s) for s in recommender.sites()]
-    )
+    facts.setdefault("sites", [vars(site) for site in recommender.sites()])
     return {
         **facts,
         "linear head": "verified" if recommender.linear_head() is not None else "none found",

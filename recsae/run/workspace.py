@@ -22,7 +22,7 @@ from recsae.concepts.status import MIN_POSITIVES, verified_latents
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.files import read_parquet
 from recsae.core.progress import Progress
-from recsae.recommender.protocol import find_site
+from recsae.recommender.protocol import as_recommender, find_site
 from recsae.recommender.sequences import split_users
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
@@ -73,7 +73,7 @@ class Workspace:
         self.run = run
         self.finished = finished
         self.config: RunConfig = run.config
-        self.recommender = recommender
+        self.recommender = recommender = as_recommender(recommender)
         self.progress = progress
         self.ranks = ranks
         self.folder: Path = run.folder

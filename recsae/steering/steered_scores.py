@@ -115,8 +115,8 @@ def n_scored(work: Workspace, limit: int, least: int) -> int:
     n = affordable(limit, work.recommender.catalog.n_items, least)
     if work.head is not None:
         return n
-    slow = getattr(work.recommender, "max_positions", None) or n
-    return max(least, min(n // RUNNING, int(slow) // RUNNING))
+    slow = work.recommender.max_positions or n
+    return max(least, min(n // RUNNING, slow // RUNNING))
 
 
 def thinned(work: Workspace, cases: Cases, limit: int, least: int) -> Cases:

@@ -12,7 +12,7 @@ import torch
 
 from recsae.core.errors import CannotOpenModel, RecSAEError, SiteNotFound
 from recsae.recommender.checks import is_causal, verify_head
-from recsae.recommender.protocol import AcceptsVectors, find_site, represent_sites
+from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import Batch
 from recsae.testing.data_checks import evaluation, learned, store
 from recsae.testing.probe import RTOL, Probe, gap_between, need
@@ -103,7 +103,7 @@ def _alone(probe: Probe) -> None:
 def _sites_together(probe: Probe) -> None:
     for positions in (False, True):
         names = [s.name for s in probe.recommender.sites() if s.every_position or not positions]
-        found = represent_sites(probe.recommender, probe.batch, names, positions=positions)
+        found = probe.recommender.represent_sites(probe.batch, names, positions=positions)
         need(set(found) == set(names), f"asked for {names}, it gave {list(found)}.")
         for name in names:
             alone = probe.recommender.represent(probe.batch, name, positions=positions)
@@ -209,10 +209,8 @@ def _head(probe: Probe) -> None:
 
 
 def _vectors(probe: Probe) -> None:
-    """Only of adapters that offer it, for models of which they do not say that it cannot be."""
+    """Given vectors lead to the states, unless the adapter says that its model takes none."""
     recommender, batch = probe.recommender, probe.batch
-    if not isinstance(recommender, AcceptsVectors):
-        return
     try:
         vectors = recommender.input_vectors(batch)
         recommender.represent_from(batch, vectors)

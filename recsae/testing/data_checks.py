@@ -13,7 +13,6 @@ from recsae.capture.cases import read_cases
 from recsae.capture.fill import capture_sites
 from recsae.capture.windows import plan_windows
 from recsae.recommender.lists import best_items
-from recsae.recommender.protocol import filters_seen
 from recsae.testing.probe import RTOL, Probe, gap_between, need
 
 if TYPE_CHECKING:
@@ -60,8 +59,8 @@ def _stored(probe: Probe, site: Site, rows: NDArray[np.int64], cases: Cases) -> 
     states = torch.from_numpy(np.array(cases.states[some]))
     gap = gap_between(recommender.represent(batch, site.name).float(), states)
     need(gap <= RTOL, f"stored states at {site.name!r} differ from single forwards: {gap:.2g}.")
-    hides = filters_seen(recommender)
-    need(cases.filters_seen == hides, "stored lists and the model's do not leave out the same.")
+    same = cases.filters_seen == recommender.filters_seen
+    need(same, "stored lists and the model's do not leave out the same.")
     scores = recommender.score(batch)
     tops = best_items(scores, recommender.catalog, 1, cases.take(some).seen)[:, 0].numpy()
     agree = float((tops == cases.top_items[some, 0]).mean())
@@ -108,5 +107,5 @@ def evaluation(probe: Probe) -> None:
     groups = np.unique(cases.groups)
     need(np.array_equal(groups, np.arange(len(groups))), "groups are not numbered 0, 1, 2, ....")
     need(np.array_equal(cases.group_rows[cases.groups], cases.rows), "a group has two sequences.")
-    lists, own = filters_seen(probe.recommender), cases.filters_seen
+    lists, own = probe.recommender.filters_seen, cases.filters_seen
     need(lists == own, f"filters_seen is {own} in it and {lists} in the recommender.")

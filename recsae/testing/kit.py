@@ -7,8 +7,9 @@ import random
 import numpy as np
 import torch
 
+from recsae.core.errors import CannotOpenModel
 from recsae.core.files import digest_of_module
-from recsae.recommender.protocol import Recommender
+from recsae.recommender.protocol import Recommender, as_recommender
 from recsae.testing.checks import CHECKS
 from recsae.testing.probe import Probe, need
 
@@ -39,7 +40,7 @@ def check_recommender(recommender: Recommender, n: int = 32) -> list[str]:
 
     Examples
     --------
-    >>> from recsae.testing.planted import PlantedRecommender, check_recommender
+    >>> from recsae.testing import PlantedRecommender, check_recommender
     >>> recommender = PlantedRecommender(n_users=40)  # here stands your adapter
     >>> passed = check_recommender(recommender)
     >>> "no-op edit leaves scores bit-equal" in passed
@@ -56,11 +57,10 @@ def check_recommender(recommender: Recommender, n: int = 32) -> list[str]:
     AssertionError: Planted fails 'edit changes scores': at site 'sequence' scores stayed the same \
 when every state was shifted.
     """
-    need(
-        isinstance(recommender, Recommender),
-        f"{type(recommender).__name__} lacks a method or \
-attribute of the protocol: {_missing(recommender)}.",
-    )
+    try:
+        as_recommender(recommender)
+    except CannotOpenModel as error:
+        raise AssertionError(str(error)) from error
     probe = _probe(recommender, n)
     before = _state(recommender)
     for name, check in CHECKS.items():
@@ -85,14 +85,9 @@ def _probe(recommender: Recommender, n: int) -> Probe:
     return Probe(recommender, np.unique(chosen))
 
 
-def _missing(candidate: object) -> list[str]:
-    wanted = [*Recommender.__annotations__, *(k for k in vars(Recommender) if k[0] != "_")]
-    return [name for name in wanted if not hasattr(candidate, name)]
-
-
 def _state(recommender: Recommender) -> dict[str, object]:
     """What using a recommender must not change; of the model only where there is one to look at."""
-    model = getattr(recommender, "model", None)
+    model = recommender.model
     seen: dict[str, object] = {
         "torch's random numbers": torch.get_rng_state().numpy().tobytes(),
         "NumPy's random numbers": _numpy_state(),

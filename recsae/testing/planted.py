@@ -19,7 +19,7 @@ from recsae.core.files import digest_of, digest_of_module
 from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog
 from recsae.recommender.evaluation import leave_one_out
 from recsae.recommender.hooks import edited_output
-from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender, Site, find_site
 from recsae.recommender.sequences import Batch, Sequences
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class PlantedModel(nn.Module):
         return self.states(items)[torch.arange(len(items)), lengths - 1]
 
 
-class PlantedRecommender:
+class PlantedRecommender(Recommender):
     """A causal recommender with a linear head whose concepts are genres, known exactly.
 
     Parameters
@@ -141,7 +141,7 @@ class PlantedRecommender:
         genres = _draw_genres(n_items, n_concepts, rng)
         self.catalog: ItemCatalog = _catalog(genres, rng)
         self._sequences = _draw_sequences(genres, n_users, length, taste, rng)
-        self.model = PlantedModel(genres, width, noise, seed).eval()
+        self.model: PlantedModel = PlantedModel(genres, width, noise, seed).eval()
 
     # -- the truth -------------------------------------------------------------------------------
     @property

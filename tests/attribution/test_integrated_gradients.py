@@ -19,7 +19,6 @@ from recsae.attribution.integrated_gradients import (
     BASELINES,
     baseline_vectors,
     integrate,
-    reads_vectors,
     vectors_of,
 )
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
@@ -93,7 +92,7 @@ def test_vectors_are_those_of_the_items():
 def test_a_plugin_without_vectors():
     planted = PlantedRecommender(n_users=20, n_items=40, n_concepts=4, width=8)
     with pytest.raises(CannotOpenModel, match="The plug-in of Planted cannot give it vectors"):
-        reads_vectors(planted)
+        vectors_of(planted, HISTORY)
 
 
 class Knowing(Recent):

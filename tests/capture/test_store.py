@@ -15,7 +15,9 @@ from recsae.capture.fill import capture, capture_sites
 from recsae.capture.store import POSITION, SEQUENCE, STATES, TOP, ActivationStore
 from recsae.core.errors import ArtifactMismatch, NotEnoughData, RecSAEError, SiteNotFound
 from recsae.recommender.catalog import build_catalog
+from recsae.recommender.evaluation import leave_one_out
 from recsae.recommender.lists import best_items
+from recsae.recommender.protocol import Recommender, Site
 from recsae.recommender.sequences import pad, split_users
 from recsae.testing.planted import PlantedRecommender
 
@@ -77,7 +79,7 @@ def test_limit_keeps_the_last_position_of_every_user_first(tmp_path):
     assert len(drawn) == 2
 
 
-class Stub:
+class Stub(Recommender):
     """States are the item's number, at every position; no linear head: scores by the prefix."""
 
     name, plugin, dataset, max_length = "Stub", "testing", "toy", 4
@@ -90,9 +92,10 @@ class Stub:
     def sequences(self):
         return self._sequences
 
-    def sites(self):
-        from recsae.recommender.protocol import Site
+    def evaluation(self, split="test"):
+        return leave_one_out(self._sequences, split)
 
+    def sites(self):
         return [Site("stub", "the item's number", 2, self.every_position)]
 
     def represent(self, batch, site=None, *, positions=False):
@@ -110,8 +113,17 @@ class Stub:
     def linear_head(self):
         return None
 
+    def edit(self, edit, site=None):
+        raise NotImplementedError
+
     def fingerprint(self):
         return "stub"
+
+    def sources(self):
+        return []
+
+    def describe(self):
+        return {}
 
 
 @pytest.mark.parametrize("every_position", [True, False])

@@ -14,7 +14,7 @@ from recsae.capture.store import ActivationStore
 from recsae.core.files import write_arrays, write_json
 from recsae.recommender.catalog import ItemCatalog, build_catalog
 from recsae.recommender.hooks import edited_output
-from recsae.recommender.protocol import EvaluationCases, LinearHead, Site, find_site
+from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender, Site, find_site
 from recsae.recommender.sequences import Sequences
 from recsae.testing.planted import PlantedRecommender
 
@@ -149,7 +149,7 @@ def head(table: np.ndarray) -> LinearHead:
     return LinearHead(torch.from_numpy(table.astype(np.float32)), None)
 
 
-class UserTable:
+class UserTable(Recommender):
     """One state per user, times an item table; lists leave out the history.
 
     ``states (n_users + 1, d)`` by internal user id, ``table (n_items, d)``; all items of a user

@@ -8,6 +8,16 @@ import pytest
 from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.recommender import plugins as plugin
 from recsae.recommender.plugins import get_plugin, installed, load_recommender
+from recsae.testing.planted import PlantedRecommender
+
+
+class Opened(PlantedRecommender):
+    """What was opened, with which options."""
+
+    catalog, max_length = None, 5
+
+    def __init__(self, source, options):
+        self.source, self.options = source, options
 
 
 class Toy:
@@ -21,7 +31,7 @@ class Toy:
         return source == 7
 
     def open(self, source, **options):
-        return source, options
+        return Opened(source, options)
 
     def versions(self):
         return {"toybox": "1.2"}
@@ -61,6 +71,13 @@ class Exiting(Toy):
 class Nonsense(Toy):
     def versions(self):
         return ["1.2"]
+
+
+class Unfinished(Toy):
+    """Its recommender is none."""
+
+    def open(self, source, **options):
+        return source
 
 
 class Half:
@@ -130,7 +147,7 @@ def test_broken_plugin_is_listed_and_not_raised(plugins, monkeypatch, tmp_path, 
     assert "\n" not in bad.state
     assert bad.plugin is None
     assert good.plugin is toy
-    assert load_recommender(7)[0] == 7  # the others still work
+    assert load_recommender(7).source == 7  # the others still work
 
 
 @pytest.mark.parametrize(
@@ -143,7 +160,7 @@ def test_broken_plugin_is_listed_and_not_raised(plugins, monkeypatch, tmp_path, 
 def test_plugin_whose_versions_fail_cannot_work_here(plugins, caplog, value, words):
     plugins(odd=value, toy=f"{__name__}:toy")
     assert installed()[0].state.startswith(words)
-    assert load_recommender(7)[0] == 7
+    assert load_recommender(7).source == 7
     assert caplog.records == []  # such as RecBole's where there is no RecBole: nothing is broken
 
 
@@ -161,7 +178,7 @@ def test_broken_plugin_is_warned_of_once(plugins, caplog):
     plugins(absent="no_such_module:thing", later=f"{__name__}:RaisingLater", toy=f"{__name__}:toy")
     plugin._warn.cache_clear()
     for _ in range(2):
-        assert load_recommender(7)[0] == 7
+        assert load_recommender(7).source == 7
     assert [(r.name, r.levelname) for r in caplog.records] == [("recsae", "WARNING")] * 2
     first, second = (r.getMessage() for r in caplog.records)
     assert first.startswith("The plug-in 'absent' of the package ? ? is broken: ModuleNotFound")
@@ -181,9 +198,9 @@ def test_options_reach_the_plugin(plugins, tmp_path):
     plugins(toy=f"{__name__}:toy")
     path = tmp_path / "x.pth"
     path.write_bytes(b"toy and more")
-    source, options = load_recommender(str(path), trust=True, items="items.csv", device="cuda")
-    assert source == path
-    assert options == {
+    opened = load_recommender(str(path), trust=True, items="items.csv", device="cuda")
+    assert opened.source == path
+    assert opened.options == {
         "trust": True,
         "data_path": None,
         "items": "items.csv",
@@ -195,7 +212,7 @@ def test_options_reach_the_plugin(plugins, tmp_path):
 
 def test_nothing_is_trusted_unless_asked(plugins):
     plugins(toy=f"{__name__}:toy")
-    assert load_recommender(7)[1]["trust"] is False
+    assert load_recommender(7).options["trust"] is False
 
 
 @pytest.mark.parametrize(("name", "words"), [("none.pth", "does not exist"), ("", "is a folder")])
@@ -231,6 +248,12 @@ def test_object_that_nobody_recognises(plugins):
 
 def test_plugin_that_fails_to_look_is_passed_over_and_named(plugins):
     plugins(raising=f"{__name__}:RaisingLater", toy=f"{__name__}:toy")
-    assert load_recommender(7)[0] == 7
+    assert load_recommender(7).source == 7
     with pytest.raises(CannotOpenModel, match=r"raising \(broken: recognises\(\) raised Runtime"):
         load_recommender(8)
+
+
+def test_plugin_that_opens_something_else(plugins):
+    plugins(unfinished=f"{__name__}:Unfinished")
+    with pytest.raises(CannotOpenModel, match=r"^int lacks name, .* of the protocol"):
+        load_recommender(7)

@@ -49,7 +49,7 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
         ``check_skipped`` where it cannot be made.
     """
     found: dict[str, Any] = {"goals": [], "skipped": {}, "check": None, "check_skipped": None}
-    if getattr(work.recommender, "max_positions", None):
+    if work.recommender.max_positions:
         return {**found, "skipped": {"all goals": SLOW}, "check_skipped": SLOW}
     goals = list(_goals(work))
     for number, (goal, loss) in enumerate(goals, start=1):

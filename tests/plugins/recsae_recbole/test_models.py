@@ -7,7 +7,6 @@ pytest.importorskip("recbole")
 
 from helpers.recbole_kit import FOLDER, GENERAL, SEQUENTIAL, small_checkpoint
 from recsae.core.errors import CannotOpenModel
-from recsae.recommender.protocol import represent_sites
 from recsae.testing import check_recommender
 from recsae_recbole.open import open_checkpoint
 
@@ -126,7 +125,7 @@ def test_every_site_in_one_scoring(attach):
     forward = recommender.model.forward
     recommender.model.forward = lambda *a: (calls.append(1), forward(*a))[1]
     try:
-        together = represent_sites(recommender, batch, names, positions=True)
+        together = recommender.represent_sites(batch, names, positions=True)
     finally:
         del recommender.model.forward
     assert len(calls) == 1

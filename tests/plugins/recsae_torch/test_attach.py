@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 import recsae_torch
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData, SiteNotFound
 from recsae.recommender.plugins import get_plugin, load_recommender
-from recsae.recommender.protocol import Recommender, represent_sites
+from recsae.recommender.protocol import Recommender
 from recsae.recommender.sequences import pad
 from recsae.testing import PlantedRecommender, check_recommender
 
@@ -241,7 +241,7 @@ def test_states_at_inner_sites_are_those_of_submodules_run_by_hand():
     recommender = attach(model, site="out.input", other_sites=("items", "first", "second"))
     model.asked = 0
     names = ["items", "first", "second", "out.input"]
-    found = represent_sites(recommender, SHORT, names, positions=True)
+    found = recommender.represent_sites(SHORT, names, positions=True)
     assert model.asked == 1
     with torch.no_grad():
         items = model.items(SHORT.items)

@@ -8,7 +8,7 @@ pytest.importorskip("recbole")
 from helpers.recbole_kit import FOLDER, small_checkpoint
 from recsae.attribution.integrated_gradients import baseline_vectors, integrate, vectors_of
 from recsae.core.errors import CannotOpenModel
-from recsae.recommender.protocol import AcceptsVectors
+from recsae.recommender.protocol import Recommender
 from recsae.recommender.sequences import Batch, pad
 from recsae_recbole.open import open_checkpoint
 
@@ -39,7 +39,8 @@ def asked(recommender):
 @pytest.mark.parametrize("model", READ)
 def test_gradients_by_what_it_reads_are_complete(model):
     recommender = attached(model)
-    assert isinstance(recommender, AcceptsVectors)
+    assert isinstance(recommender, Recommender)
+    assert type(recommender).represent_from is not Recommender.represent_from
     batch = asked(recommender)
     vectors = vectors_of(recommender, batch)
     assert vectors.shape[0] == 5

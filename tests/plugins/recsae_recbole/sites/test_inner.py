@@ -10,7 +10,6 @@ pytest.importorskip("recbole")
 
 from helpers.recbole_kit import FOLDER, other_weights, small_checkpoint
 from recsae.capture.fill import capture
-from recsae.recommender.protocol import represent_sites
 from recsae.recommender.sequences import pad
 from recsae_recbole.open import open_checkpoint
 
@@ -103,7 +102,7 @@ def test_states_of_sasrec_are_those_of_its_own_modules():
     recommender = attached("SASRec")
     model, batch = recommender.model, some_batch(recommender)
     last = (torch.arange(12), batch.lengths - 1)
-    states = represent_sites(recommender, batch, inner("SASRec"), positions=True)
+    states = recommender.represent_sites(batch, inner("SASRec"), positions=True)
     mask, given = model.get_attention_mask(batch.items), embedded(model, batch.items)
     for block in (0, 1):
         name, layer = f"trm_encoder.layer.{block}", model.trm_encoder.layer[block]
