@@ -38,7 +38,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
         **facts,
         "linear head": "verified" if recommender.linear_head() is not None else "none found",
         "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
-        "would train": f"TopK SAE, {n_latents:,} latents, k = {defaults.k}",
+        "would train": f"{defaults.activation} SAE, {n_latents:,} latents, k = {defaults.k}",
     }
 
 
