@@ -48,7 +48,7 @@ def plant(path, line):
     [
         ("recsae/core/errors.py", "import recsae.sae.model", "Arrows run down only"),
         ("recsae/evaluation/scoring.py", "import recsae.run.record", "Arrows run down only"),
-        ("recsae_torch/data.py", "import recsae.sae.model", "Plug-ins stand on the seam"),
+        ("recsae_torch/dataset.py", "import recsae.sae.model", "Plug-ins stand on the seam"),
         ("recsae/recommender/plugins.py", "import recsae_torch", "recsae never imports a plug-in"),
         ("recsae/core/errors.py", "import recsae.core.files", "No circles inside a package"),
     ],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
-    from recsae_torch.attaching import attach
+    from recsae_torch.open import attach
 
 
 class TorchPlugin:
@@ -39,7 +39,7 @@ class TorchPlugin:
 def __getattr__(name: str) -> Any:
     if name != "attach":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from recsae_torch.attaching import attach
+    from recsae_torch.open import attach
 
     return attach
 

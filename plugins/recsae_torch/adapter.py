@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.embeddings import EmbeddingLookups
     from recsae.recommender.sequences import Batch, Sequences
-    from recsae_torch.places import Edit, Place
-    from recsae_torch.scorer import ModelCaller
+    from recsae_torch.scoring import ModelCaller
+    from recsae_torch.sites import Edit, Place
 
 N_LISTENED = 32
 

@@ -11,7 +11,7 @@ import torch
 
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.embeddings import EmbeddingLookups, find_lookups
-from recsae_torch.places import Edit, Padding, Place, Span, every_submodule_called, the_one
+from recsae_torch.sites import Edit, Padding, Place, Span, every_submodule_called, the_one
 
 if TYPE_CHECKING:
     import numpy as np

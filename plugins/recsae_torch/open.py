@@ -18,16 +18,16 @@ from recsae.recommender.checks import is_causal, verify_head
 from recsae.recommender.protocol import LinearHead, Site
 from recsae.recommender.sequences import Batch, Sequences, to_try
 from recsae_torch.adapter import TorchRecommender
-from recsae_torch.data import make_catalog, make_sequences
-from recsae_torch.places import Padding, Place, Span, find_place
-from recsae_torch.scorer import ModelCaller, call
+from recsae_torch.dataset import make_catalog, make_sequences
+from recsae_torch.scoring import ModelCaller, call
+from recsae_torch.sites import Padding, Place, Span, find_place
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from recsae_torch.data import Histories, ItemTable
-    from recsae_torch.scorer import MakeBatch, Score
+    from recsae_torch.dataset import Histories, ItemTable
+    from recsae_torch.scoring import MakeBatch, Score
 
 N_PROBE = 64
 SINGLE_PROCESS = 1e-3
