@@ -64,28 +64,28 @@ def explain(
 ) -> None:
     """Say why an item stands where it stands in a list: which concepts, from which history."""
     from recsae.attribution import explanation
-    from recsae.run.open import ask, open_run
+    from recsae.run.open import list_request, open_run
     from recsae.run.tables import load_run
 
     if (user is None) == (sequence is None):
         raise InvalidInput("Give one of --user and --sequence.")
     work = open_run(folder, device)
     catalog = work.recommender.catalog
-    asked = ask(work.recommender, user, sequence, mask_seen=mask_seen)
+    request = list_request(work.recommender, user, sequence, mask_seen=mask_seen)
     found = explanation.explain(
         work.recommender,
         work.sae,
-        asked.batch,
+        request.batch,
         None if item is None else catalog.internal(item),
         site=work.site,
-        seen=asked.seen,
+        seen=request.seen,
         latents=latents,
         method=method,
         baseline=baseline,
     )
     facts = {
         "per_user": work.recommender.sites()[0].per_user,
-        "n_known": len(asked.history),
+        "n_known": len(request.history),
         "baseline": baseline,
         **_facts(found, catalog, load_run(folder).concepts),
     }

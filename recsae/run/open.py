@@ -1,4 +1,4 @@
-"""A finished run opened again, and what is asked of it."""
+"""A finished run opened again, and the history that a list is made for."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Batch
 
 KEPT = ("sae", "dictionary", "attributes", "statistics", "verified")
-"""What a finished run keeps of its concepts."""
+"""Pieces of a finished run that are read on opening, so that damage is reported at once."""
 
 
 def open_run(folder: Path, device: str = "cpu") -> Workspace:
     """Open a finished run and attach to its model again.
 
+    The checkpoint was trusted when the run was made; it is trusted again only if its bytes are the
+    same.
+
     Returns
     -------
     Workspace
         The run; its pieces are read when first used.
-
-    The checkpoint was trusted when the run was made; it is trusted again only if its bytes are the
-    same.
 
     Raises
     ------
@@ -58,25 +58,29 @@ def open_run(folder: Path, device: str = "cpu") -> Workspace:
     if recommender.fingerprint() != run.record["model"]:
         raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
     work = Workspace(run, recommender, finished=True)
-    for piece in KEPT:  # what is damaged is told before anything is worked out
+    for piece in KEPT:
         getattr(work, piece)
     return work
 
 
-class Asked(NamedTuple):
-    """One history, as the model reads it, and what its list leaves out."""
+class ListRequest(NamedTuple):
+    """The history that a list of recommendations is made for, and what the list leaves out."""
 
     history: list[int]
+    """Internal item ids, oldest first."""
     batch: Batch
+    """The history as the model reads it, one row."""
     seen: NDArray[np.int64]
+    """Internal ids of the items that the list leaves out."""
 
 
-def ask(
+def list_request(
     recommender: Recommender, user: str | None, sequence: str | None, *, mask_seen: bool
-) -> Asked:
-    """A user's history but what the model's own test asks for, or a sequence typed in.
+) -> ListRequest:
+    """The request for the list of a user, or of a sequence that was typed in.
 
-    Items of the history are left out of lists if the model's own lists do that, or if asked.
+    A user's history is cut before the items that the model's own test holds out. Its items are left
+    out of the list with ``mask_seen``, or where the model's own lists leave them out.
 
     Raises
     ------
@@ -92,7 +96,7 @@ def ask(
         user_row = int(sequences.user_rows[row])
     masked = mask_seen or recommender.filters_seen
     seen = np.array(history) if masked else np.zeros(0, dtype=np.int64)
-    return Asked(history, pad([history], recommender.max_length, user_row), seen)
+    return ListRequest(history, pad([history], recommender.max_length, user_row), seen)
 
 
 def _typed_in(recommender: Recommender, text: str) -> list[int]:

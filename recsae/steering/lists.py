@@ -8,7 +8,7 @@ import numpy as np
 
 from recsae.core import columns as C
 from recsae.recommender.lists import top_of_scores
-from recsae.run.open import ask
+from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, turning
 from recsae.steering.context import steer
 from recsae.steering.files import Steering
@@ -32,9 +32,9 @@ def lists_before_after(
     *,
     mask_seen: bool,
 ) -> dict[str, Any]:
-    """One list before and after; see :func:`ask` for the history that it is made of."""
+    """One list before and after; see :func:`list_request` for the history that it is made of."""
     recommender = work.recommender
-    history, batch, seen = ask(recommender, user, sequence, mask_seen=mask_seen)
+    history, batch, seen = list_request(recommender, user, sequence, mask_seen=mask_seen)
 
     def top() -> list[int]:
         return top_of_scores(recommender.score(batch), recommender.catalog, N_SHOWN, seen)
