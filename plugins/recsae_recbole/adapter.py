@@ -13,12 +13,12 @@ from recsae.core.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender.catalog import ItemCatalog
 from recsae.recommender.checks import is_causal
 from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender, Site, find_site
-from recsae.recommender.sequences import Batch, Sequences, to_try
+from recsae.recommender.sequences import Batch, Sequences, probe_batch
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import NO_ITEMS, Data, ItemSource
 from recsae_recbole.evaluation import evaluation_cases
 from recsae_recbole.scoring import ModelCaller
-from recsae_recbole.sites.default import Found, Look, find_default
+from recsae_recbole.sites.default import DefaultSite, ProbedModel, find_default
 from recsae_recbole.sites.embeddings import differentiable_states, lookups_of
 from recsae_recbole.sites.heads import Head, facts, find_head
 from recsae_recbole.sites.inner import inner_sites
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
 
     from recsae.recommender.embeddings import EmbeddingLookups
 
-SITE = "sequence"
+SEQUENCE_SITE = "sequence"
+"""Name of the default site of sequential models."""
 USER_SITE = "user"
-PROBES = 32
-PAIRS = 5_000_000
+"""Name of the default site of general models."""
+N_PROBES = 32
+"""Sequences on which sites and heads are tried."""
+MAX_PAIRS = 5_000_000
+"""Predictions that a capture may take of a model that ranks pair by pair: minutes of them."""
 
 
 class RecBoleRecommender(Recommender):
@@ -61,8 +65,7 @@ class RecBoleRecommender(Recommender):
         self.max_length = self._longest()
         self.device = next(model.parameters()).device
         self._scorer = ModelCaller(model, catalog.n_items, self.interaction(self._probe))
-        # where a ranking takes one prediction for every item, minutes of them
-        self.max_positions = PAIRS // catalog.n_items + 1 if self._scorer.by_pairs else None
+        self.max_positions = MAX_PAIRS // catalog.n_items + 1 if self._scorer.by_pairs else None
         self._taps: dict[str, Tap] = {}
 
     def _longest(self) -> int:
@@ -102,32 +105,32 @@ class RecBoleRecommender(Recommender):
         return self._sites
 
     @cached_property
-    def _look(self) -> Look:
+    def _probed(self) -> ProbedModel:
         import torch
 
         real = torch.from_numpy(self.catalog.recommendable)
-        even = to_try(self.sequences(), self.max_length, PROBES, even=True)
+        even = probe_batch(self.sequences(), self.max_length, N_PROBES, even=True)
         tried = self.interaction(self._probe), self.interaction(even)
-        return Look(self.model, self._scorer, *tried, real)
+        return ProbedModel(self.model, self._scorer, *tried, real)
 
     @cached_property
-    def _default(self) -> Found:
-        return find_default(self._look, general=self.filters_seen)
+    def _default(self) -> DefaultSite:
+        return find_default(self._probed, general=self.filters_seen)
 
     @cached_property
     def _sites(self) -> list[Site]:
-        found, per_user = self._default, self.filters_seen
-        first = USER_SITE if per_user else SITE
-        self._taps = {first: found.tap}
-        sites = [self._site(first, found.meaning, found.share)]
-        for tap, meaning in inner_sites(self._look):
-            if (tap.call, tap.layout) != (found.tap.call, found.tap.layout):
+        default, per_user = self._default, self.filters_seen
+        first = USER_SITE if per_user else SEQUENCE_SITE
+        self._taps = {first: default.tap}
+        sites = [self._site(first, default.meaning, default.share)]
+        for tap, meaning in inner_sites(self._probed):
+            if (tap.call, tap.layout) != (default.tap.call, default.tap.layout):
                 self._taps[tap.call] = tap
-                sites.append(self._site(tap.call, meaning, self._look.share(tap)))
+                sites.append(self._site(tap.call, meaning, self._probed.share(tap)))
         return sites
 
     def _site(self, name: str, meaning: str, share: float) -> Site:
-        width = self._look.states(self._taps[name]).shape[1]
+        width = self._probed.states(self._taps[name]).shape[1]
         every, share = self._gives_every_position(name), round(share, 4)
         return Site(name, meaning, width, every, self.filters_seen, share)
 
@@ -164,9 +167,9 @@ class RecBoleRecommender(Recommender):
         with ExitStack() as stack:
             if positions and any(tap.layout == "rows" for tap in taps):
                 stack.enter_context(watching_gathered(self.model, gathered))
-            found = read(taps, lambda: self._scorer.until(interaction))
+            by_tap = read(taps, lambda: self._scorer.until(interaction))
         states = {}
-        for site, tap, seen in zip(sites, taps, found, strict=True):
+        for site, tap, seen in zip(sites, taps, by_tap, strict=True):
             if not seen:
                 raise CannotOpenModel(f"{tap.call} of {self.name} was not reached in its scoring.")
             last = at_last_item(self.model, tap, seen[-1], interaction)
@@ -193,9 +196,9 @@ class RecBoleRecommender(Recommender):
         self, batch: Batch, vectors: torch.Tensor, site: str | None = None
     ) -> torch.Tensor:
         """States at the last item with these vectors looked up for the items."""
-        tap, asked = self._tap(site), self.interaction(batch)
+        tap, interaction = self._tap(site), self.interaction(batch)
         with self._lookups.replaced(batch.items, batch.lengths, vectors):
-            return differentiable_states(self.model, tap, self._scorer, asked)
+            return differentiable_states(self.model, tap, self._scorer, interaction)
 
     def score(self, batch: Batch) -> torch.Tensor:
         """Scores by the model's own ``full_sort_predict``, or ``predict`` over all items."""
@@ -216,13 +219,13 @@ class RecBoleRecommender(Recommender):
             return Interaction({model.USER_ID: batch.users}).to(self.device)
         names = (model.ITEM_SEQ, model.ITEM_SEQ_LEN, model.USER_ID)
         fields = dict(zip(names, batch, strict=True))
-        if hasattr(model, "NEG_ITEM_SEQ"):  # asked for by DIEN's loss, which no score depends on
+        if hasattr(model, "NEG_ITEM_SEQ"):  # read by DIEN's loss, on which no score depends
             fields[model.NEG_ITEM_SEQ] = torch.zeros_like(batch.items)
         return Interaction(fields).to(self.device)
 
     @cached_property
     def _head(self) -> Head | None:
-        return find_head(self._look, self._default.tap)
+        return find_head(self._probed, self._default.tap)
 
     def linear_head(self) -> LinearHead | None:
         """The item table whose products with the default site's states are the scores."""
@@ -287,7 +290,7 @@ class RecBoleRecommender(Recommender):
     @cached_property
     def _probe(self) -> Batch:
         """Some real sequences for numerical checks."""
-        batch = to_try(self.sequences(), self.max_length, PROBES)
+        batch = probe_batch(self.sequences(), self.max_length, N_PROBES)
         if len(batch.lengths) < 2:
             raise NotEnoughData(
                 f"The data has {len(batch.lengths)} histories of two items or more, too few to try "

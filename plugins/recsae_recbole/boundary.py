@@ -1,4 +1,4 @@
-"""The one door to RecBole: whatever it does to the process on the way is undone on the way out.
+"""The boundary around RecBole: what it changes in the process is undone on leaving.
 
 RecBole 1.2.1 turns on autograd's anomaly mode when a sequential model is imported, reads
 ``sys.argv`` as settings, relies on NumPy aliases that were removed in NumPy 1.24 and on a method of
@@ -23,7 +23,6 @@ from scipy.sparse import dok_matrix
 
 from recsae.core.errors import CannotOpenModel
 
-# removed from NumPy; RecBole's pickles and modules still ask for them
 _ALIASES: dict[str, Any] = {
     "bool": np.bool_,
     "int": np.int_,
@@ -37,6 +36,7 @@ _ALIASES: dict[str, Any] = {
     "unicode": np.str_,
     "bool8": np.bool_,
 }
+"""Names that were removed from NumPy and that RecBole's modules and pickles still use."""
 
 
 @contextmanager

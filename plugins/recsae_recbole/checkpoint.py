@@ -1,4 +1,4 @@
-"""A RecBole checkpoint on disk: what it is, seen without running it; opening it; its model."""
+"""A RecBole checkpoint on disk: recognised without unpickling, read, and made a model."""
 
 from __future__ import annotations
 
@@ -194,8 +194,6 @@ def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
     return model.to(config["device"]).eval()
 
 
-# What keeps a constructor from reading an earlier stage's weights, whose file is seldom still
-# there: the checkpoint holds all weights.
 _WITHOUT_EARLIER_STAGE: dict[str, dict[str, Any]] = {
     "S3Rec": {"train_stage": "pretrain"},
     "RaCT": {"train_stage": "actor_pretrain"},
@@ -203,6 +201,8 @@ _WITHOUT_EARLIER_STAGE: dict[str, dict[str, Any]] = {
     "NAIS": {"pretrain_path": None},
     "NeuMF": {"use_pretrain": False},
 }
+"""Settings that keep a constructor from reading the weights of an earlier stage, whose file is
+seldom still there; the checkpoint holds all weights."""
 
 
 def _constructed(found: Any, config: Any, train: Any) -> Any:

@@ -20,7 +20,7 @@ import pandas as pd
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.sequences import Sequences
 from recsae_recbole.boundary import one_line, seed_generators
-from recsae_recbole.general_data import POSITION, general_class, general_sequences
+from recsae_recbole.general_data import POSITION_FIELD, general_class, general_sequences
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,13 +37,14 @@ class Data(NamedTuple):
 
 
 class ItemSource(NamedTuple):
-    """Where titles and attributes of items were looked for."""
+    """The file that titles and attributes of items are from, and its columns; None if none."""
 
     path: Path | None
     columns: tuple[str, ...]
 
 
 NO_ITEMS = ItemSource(None, ())
+"""The source of a catalog without titles and attributes."""
 
 
 def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | None) -> Path:
@@ -59,9 +60,9 @@ def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | 
     CannotOpenModel
         Nowhere; the message says where it was looked for and what lies there instead.
     """
-    told = Path(configured)
-    tried = [told]
-    where = f"in {told}, where the checkpoint says it is"
+    stated = Path(configured)
+    tried = [stated]
+    where = f"in {stated}, where the checkpoint says it is"
     if given is not None:
         tried = [Path(given), Path(given) / name]
         where = f"in {tried[0]} or {tried[1]}"
@@ -71,8 +72,11 @@ def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | 
 
             tried.insert(0, Path(recbole.__file__).parent / "dataset_example" / name)
         bases = list(dict.fromkeys([Path.cwd(), *checkpoint.resolve().parents[:3]]))
-        below = [Path(*told.parts[-2:]), *map(Path, (f"dataset/{name}", f"data/{name}", name, "."))]
-        tried += [base / place for base in bases for place in (told, *below)]
+        below = [
+            Path(*stated.parts[-2:]),
+            *map(Path, (f"dataset/{name}", f"data/{name}", name, ".")),
+        ]
+        tried += [base / place for base in bases for place in (stated, *below)]
         where += f", nor as dataset/{name}, data/{name} or {name} in {_enumerated(bases)}"
     for folder in tried:
         if any(p == f"{name}.inter" or p.startswith(f"{name}.") for p in _interactions(folder)):
@@ -186,7 +190,7 @@ def _light_class(config: Any) -> type:
             self.recsae_history = users, self.inter_feat[self.iid_field].numpy().copy(), starts
             rows = torch.from_numpy(np.flatnonzero(position > 0))
             kept = {field: value[rows] for field, value in self.inter_feat.interaction.items()}
-            kept[POSITION] = torch.from_numpy(position)[rows]
+            kept[POSITION_FIELD] = torch.from_numpy(position)[rows]
             self.inter_feat = Interaction(kept)
 
     Light.__name__ = base.__name__

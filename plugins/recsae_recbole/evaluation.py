@@ -1,4 +1,4 @@
-"""The cases that a checkpoint's own evaluation settings ask for."""
+"""The cases of a checkpoint's own evaluation settings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from recsae.core.errors import CannotOpenModel
 from recsae.recommender.protocol import EvaluationCases
 from recsae_recbole.boundary import seed_generators
 from recsae_recbole.dataset import Data
-from recsae_recbole.general_data import POSITION
+from recsae_recbole.general_data import POSITION_FIELD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 RANKING = ("recall", "mrr", "ndcg", "hit", "precision")
+"""RecBole's ranking metrics that recsae knows; others of a checkpoint are left out."""
 
 
 def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     """Cases of ``split`` under the checkpoint's settings (inside the boundary).
 
-    A sequential model is asked for one item at a time. A general one is asked for all items that a
-    user has in the part: these are a group, whose lists leave out what the user had before.
+    A case of a sequential model has one target. Of a general one all items that a user has in the
+    part are the targets of one group, whose list leaves out what the user had before.
 
     Sampled candidates come from RecBole's own loader, seeded with the checkpoint's seed just
     before the loader runs: they are those of RecBole's evaluation if that is seeded there too.
@@ -32,7 +33,7 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     part = data.splits[split]
     feat = part.inter_feat
     rows = data.first_row[feat[part.uid_field].numpy()]
-    ends = feat[POSITION].numpy().astype(np.int64)
+    ends = feat[POSITION_FIELD].numpy().astype(np.int64)
     targets = feat[part.iid_field].numpy().astype(np.int64)
     mode = config["eval_args"]["mode"][split]
     general = data.sequences.learned is not None
@@ -88,7 +89,8 @@ def _drawn(config: Any, data: Data, split: str) -> tuple[Ints, Ints, Ints, Ints]
                 f"The evaluation mode {config['eval_args']['mode'][split]!r} of the checkpoint is "
                 "no ranking; full, uniN and popN are."
             )
-        for column, field in zip(columns, (part.uid_field, part.iid_field, POSITION), strict=False):
+        fields = (part.uid_field, part.iid_field, POSITION_FIELD)
+        for column, field in zip(columns, fields, strict=False):
             column.append(interaction[field].numpy().astype(np.int64))
         columns[3].append(row.numpy() + offset)
         offset += int(positive_u[-1]) + 1

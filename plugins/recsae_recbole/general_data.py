@@ -15,7 +15,8 @@ from recsae.recommender.sequences import Sequences
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-POSITION = "recsae_position"
+POSITION_FIELD = "recsae_position"
+"""The field that is added to interactions: the position of the target in the user's history."""
 
 
 def general_class(config: Any) -> type:
@@ -32,7 +33,8 @@ def general_class(config: Any) -> type:
             import torch
 
             super()._change_feat_format()
-            self.inter_feat.update(Interaction({POSITION: torch.arange(len(self.inter_feat))}))
+            number = torch.arange(len(self.inter_feat))
+            self.inter_feat.update(Interaction({POSITION_FIELD: number}))
 
     Numbered.__name__ = base.__name__
     return Numbered
@@ -46,7 +48,7 @@ def general_sequences(dataset: Any, splits: dict[str, Any]) -> Sequences:
     """
     feats = [part.inter_feat for part in splits.values()]
     users, items, rows = (
-        _joined(feats, name) for name in (dataset.uid_field, dataset.iid_field, POSITION)
+        _joined(feats, name) for name in (dataset.uid_field, dataset.iid_field, POSITION_FIELD)
     )
     timed = dataset.time_field in feats[0]
     times = _joined(feats, dataset.time_field) if timed else np.zeros(len(rows))
@@ -79,4 +81,4 @@ def _replace_rows(feats: list[Any], positions: NDArray[np.int64]) -> None:
 
     sizes = [len(feat) for feat in feats]
     for feat, found in zip(feats, torch.from_numpy(positions).split(sizes), strict=True):
-        feat.update(Interaction({POSITION: found}))
+        feat.update(Interaction({POSITION_FIELD: found}))

@@ -78,12 +78,12 @@ def open_live(
     """
     with recbole_boundary():
         config = copy.deepcopy(config)
-        name, told = str(config["dataset"]), str(config["data_path"])
+        name, stated = str(config["dataset"]), str(config["data_path"])
         try:
-            folder = find_data(name, told, Path.cwd() / "model", data_path)
+            folder = find_data(name, stated, Path.cwd() / "model", data_path)
         except CannotOpenModel:
             raise CannotOpenModel(
-                f"The data set {name!r} of the model is not in {data_path or told}, nor near the "
+                f"The data set {name!r} of the model is not in {data_path or stated}, nor near the "
                 "working folder: give its folder as data_path."
             ) from None
         table, source, separator = _item_table(config, folder, items)

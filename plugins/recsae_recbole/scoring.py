@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     import torch
 
 SCORING = ("full_sort_predict", "predict")
+"""The methods by which RecBole scores: every item at once, or pairs of a row and an item."""
 PAIRS_AT_ONCE = 8192
+"""Pairs in one call of ``predict``: bounds its memory."""
 TRIED = 8
+"""About so many items stand for all where pairs are scored one item at a time."""
 
 
-class Reached(Exception):
-    """Raised behind the last place that is looked at: the rest of the scoring is not needed."""
+class ScoringStopped(Exception):
+    """Raised behind the last tap that is read, as the rest of the scoring is not needed."""
 
 
 class ModelCaller:
@@ -32,7 +35,7 @@ class ModelCaller:
     n_items
         Number of rows of the item table, padding included.
     probe
-        An interaction to find out with whether the model ranks all items itself.
+        An interaction by which it is tried whether the model ranks all items itself.
 
     Raises
     ------
@@ -73,7 +76,7 @@ class ModelCaller:
             scores: torch.Tensor = self.model.full_sort_predict(self._complete(interaction))
             return scores.detach().view(len(interaction), -1).cpu()
 
-    def trial(self, interaction: Any, real: torch.Tensor) -> torch.Tensor:
+    def scores_of_real_items(self, interaction: Any, real: torch.Tensor) -> torch.Tensor:
         """Scores of real items with one row per sequence in every call, so that states can be moved
         from one sequence to another: of all items, or of a few where pairs are scored."""
         import torch
@@ -88,13 +91,13 @@ class ModelCaller:
         return torch.stack(scores, dim=1).cpu()
 
     def until(self, interaction: Any, *, gradients: bool = False) -> None:
-        """Run the scoring of the interaction until something raises :class:`Reached`.
+        """Run the scoring of the interaction until something raises :class:`ScoringStopped`.
 
         A model that scores pairs is shown each sequence with its own last item as the candidate.
         """
         import torch
 
-        with torch.set_grad_enabled(gradients), suppress(Reached):
+        with torch.set_grad_enabled(gradients), suppress(ScoringStopped):
             if self.by_pairs:
                 self.model.predict(self._with_candidates(interaction, self._own(interaction)))
             else:

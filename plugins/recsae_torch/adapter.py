@@ -15,7 +15,7 @@ from recsae.core.errors import CannotOpenModel
 from recsae.core.files import digest_of, digest_of_module
 from recsae.recommender.evaluation import leave_one_out
 from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender, Site, find_site
-from recsae.recommender.sequences import to_try
+from recsae.recommender.sequences import probe_batch
 
 if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from recsae_torch.scoring import ModelCaller
     from recsae_torch.sites import Edit, Place
 
-N_LISTENED = 32
+N_LOOKUP_PROBES = 32
+"""Histories during whose scoring it is noted in which tables items are looked up."""
 
 
 @dataclass(eq=False)
@@ -80,18 +81,18 @@ class TorchRecommender(Recommender):
     ) -> dict[str, torch.Tensor]:
         """States of several sites out of one forward."""
         places = [self._place(name) for name in sites]
-        found, span = self.scorer.states(places, batch), self.scorer.span(batch)
-        for name, states in found.items():
+        by_site, span = self.scorer.states(places, batch), self.scorer.span(batch)
+        for name, states in by_site.items():
             if states.dim() == 3:
                 length = batch.items.shape[1]
-                found[name] = span.aligned(states, length) if positions else span.last(states)
+                by_site[name] = span.aligned(states, length) if positions else span.last(states)
             elif positions:
                 raise CannotOpenModel(f"{self.name} gives one state for each history at {name!r}.")
-        return found
+        return by_site
 
     @cached_property
     def _lookups(self) -> EmbeddingLookups:
-        return self.scorer.lookups(to_try(self.data, self.max_length, N_LISTENED))
+        return self.scorer.lookups(probe_batch(self.data, self.max_length, N_LOOKUP_PROBES))
 
     def input_vectors(self, batch: Batch) -> torch.Tensor:
         """What the model's item table holds for each item."""

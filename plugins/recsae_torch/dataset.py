@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 USER = "user"
 ITEM = "item"
 TIME = "time"
+"""Columns of a DataFrame of histories; the last may be missing."""
 
 
 def make_catalog(

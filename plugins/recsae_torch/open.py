@@ -1,7 +1,4 @@
-"""Attach to a module: put its data in order, then try whether its states are where they should be.
-
-Nothing is believed that can be tried on real histories.
-"""
+"""Attachment to a module: its data are put in order, and its sites are tried on real histories."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ import torch
 from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae.recommender.checks import is_causal, verify_head
 from recsae.recommender.protocol import LinearHead, Site
-from recsae.recommender.sequences import Batch, Sequences, to_try
+from recsae.recommender.sequences import Batch, Sequences, probe_batch
 from recsae_torch.adapter import TorchRecommender
 from recsae_torch.dataset import make_catalog, make_sequences
 from recsae_torch.scoring import ModelCaller, call
@@ -29,8 +26,9 @@ if TYPE_CHECKING:
     from recsae_torch.dataset import Histories, ItemTable
     from recsae_torch.scoring import MakeBatch, Score
 
-N_PROBE = 64
-SINGLE_PROCESS = 1e-3
+N_PROBES = 64
+"""Histories on which sites, padding and head are tried."""
+BATCH_TOLERANCE = 1e-3
 """Largest difference between scores in a batch and alone, in parts of the largest score."""
 
 
@@ -91,7 +89,7 @@ def attach(
     Raises
     ------
     CannotOpenModel
-        The model cannot be asked like that, or a site has no states.
+        The model gives no scores when it is called like that, or a site has no states.
     SiteNotFound
         There is no such submodule.
     InvalidInput
@@ -119,7 +117,9 @@ def attach(
     batch = _probe(sequences, max_length)
     scorer = ModelCaller(model, ids, make_batch, score, padding, name or type(model).__name__)
     scorer.scores(batch)  # if that fails, it says why
-    places = [_laid_out(scorer, find_place(model, path), batch) for path in (site, *other_sites)]
+    places = [
+        _with_batch_axis(scorer, find_place(model, path), batch) for path in (site, *other_sites)
+    ]
     sites = [_site(scorer, place, batch) for place in places]
     sites[0] = replace(sites[0], meaning="the sequence representation")
     files = [] if items is None or isinstance(items, pd.DataFrame) else [str(items)]
@@ -134,7 +134,7 @@ def attach(
 
 
 def _probe(sequences: Sequences, max_length: int) -> Batch:
-    batch = to_try(sequences, max_length, N_PROBE)
+    batch = probe_batch(sequences, max_length, N_PROBES)
     if not len(batch.lengths):
         raise NotEnoughData("No history has two items or more: there is nothing to look at.")
     return batch
@@ -145,7 +145,7 @@ def _check_alone(scorer: ModelCaller, batch: Batch) -> None:
     row = int(batch.lengths.argmin())
     together = scorer.scores(batch)[row]
     alone = scorer.scores(Batch(*(t[row : row + 1] for t in batch)))[0]
-    share = max(SINGLE_PROCESS, 8 * torch.finfo(alone.dtype).eps)  # half precision is coarse
+    share = max(BATCH_TOLERANCE, 8 * torch.finfo(alone.dtype).eps)  # half precision is coarse
     if not torch.allclose(together, alone, rtol=0, atol=share * float(alone.abs().max())):
         raise CannotOpenModel(
             f"Scores of {scorer.name} for a history depend on the others in its batch: let "
@@ -153,8 +153,8 @@ def _check_alone(scorer: ModelCaller, batch: Batch) -> None:
         )
 
 
-def _laid_out(scorer: ModelCaller, place: Place, batch: Batch) -> Place:
-    """The place, told which of its dimensions is that of histories."""
+def _with_batch_axis(scorer: ModelCaller, place: Place, batch: Batch) -> Place:
+    """The place with ``batch_first`` set by which of its dimensions is that of histories."""
     n = len(batch.lengths)
     for size in (n, n - 1):  # where one shape is square the other is not
         seen = scorer.passing([place], Batch(*(t[:size] for t in batch)))[place.name]

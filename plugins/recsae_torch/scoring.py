@@ -1,4 +1,4 @@
-"""Somebody else's module, asked for scores in its own way; states are read and edited meanwhile."""
+"""Scores of a module in its own way of calling; states are read and edited meanwhile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.embeddings import EmbeddingLookups, find_lookups
-from recsae_torch.sites import Edit, Padding, Place, Span, every_submodule_called, the_one
+from recsae_torch.sites import Edit, Padding, Place, Span, every_submodule_called, single_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class ModelCaller:
         CannotOpenModel
             What the module gives are no scores of its items.
         """
-        found, n, last = self._ask(batch), len(batch.lengths), int(self.ids.max())
+        found, n, last = self._call_model(batch), len(batch.lengths), int(self.ids.max())
         shape = tuple(found.shape) if isinstance(found, torch.Tensor) else ()
         if len(shape) not in (2, 3) or shape[0] != n or shape[-1] <= last:
             seen = shape or type(found).__name__
@@ -79,9 +79,9 @@ class ModelCaller:
         return torch.from_numpy(self.ids)
 
     def lookups(self, batch: Batch) -> EmbeddingLookups:
-        """The tables that the module asks for the items of histories, found by listening."""
+        """The embedding tables in which the module looks up the items of histories."""
         return find_lookups(
-            self.module, self.own_ids[batch.items], batch.lengths, lambda: self._ask(batch)
+            self.module, self.own_ids[batch.items], batch.lengths, lambda: self._call_model(batch)
         )
 
     def states_from(
@@ -102,7 +102,7 @@ class ModelCaller:
         """States ``(n, d)`` or ``(n, positions, d)`` at each place, out of one forward."""
         seen = self.passing(places, batch, gradients=gradients)
         longest = int(batch.lengths.max())
-        return {p.name: the_one(p, seen[p.name], len(batch.lengths), longest) for p in places}
+        return {p.name: single_value(p, seen[p.name], len(batch.lengths), longest) for p in places}
 
     def passing(
         self, places: Sequence[Place], batch: Batch, *, gradients: bool = False
@@ -120,7 +120,7 @@ class ModelCaller:
         with ExitStack() as stack:
             for place in places:
                 stack.enter_context(place.through(keeping(place)))
-            self._ask(batch, gradients=gradients)
+            self._call_model(batch, gradients=gradients)
         return seen
 
     @contextmanager
@@ -133,7 +133,7 @@ class ModelCaller:
         with place.through(lambda value: place.edited(value, edit, self._span)):
             yield
 
-    def _ask(self, batch: Batch, *, gradients: bool = False) -> Any:
+    def _call_model(self, batch: Batch, *, gradients: bool = False) -> Any:
         rows = zip(batch.items.numpy(), batch.lengths.tolist(), strict=True)
         histories = [self.ids[items[:length]].tolist() for items, length in rows]
         before, self._span = self._span, self.span(batch)

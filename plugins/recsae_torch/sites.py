@@ -1,4 +1,4 @@
-"""Where states lie inside somebody else's module: read, and edited on their way through."""
+"""Places inside a module where states pass, to be read and edited."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from recsae.core.errors import CannotOpenModel, SiteNotFound, nearest
 from recsae.recommender.hooks import replaced_method
 
 INPUT = ".input"
+"""Ending of a path that names what a submodule is given, not what it gives."""
 
 Padding = Literal["right", "left"]
 Edit = Callable[[torch.Tensor], torch.Tensor]
@@ -141,8 +142,8 @@ def find_place(model: torch.nn.Module, path: str) -> Place:
     raise SiteNotFound(f"{name} has no submodule {owner!r}.{nearest(owner, modules)}")
 
 
-def the_one(place: Place, seen: list[torch.Tensor], n: int, longest: int) -> torch.Tensor:
-    """The one value that was read at a place while n histories were scored, histories first.
+def single_value(place: Place, seen: list[torch.Tensor], n: int, longest: int) -> torch.Tensor:
+    """The only value that was read at a place while n histories were scored, histories first.
 
     Raises
     ------

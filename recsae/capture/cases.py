@@ -1,4 +1,4 @@
-"""The positions of a store as cases to describe and to test: who, what came last, what is next."""
+"""The positions of a store as cases: their user, last items, recommendations and next item."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Sequences
 
 N_LAST = 5
+"""Most recent items that are kept with each case; the longest view of a history that labels use."""
 FULL_ITEMS = 10_000
+"""Up to so many items all cases are ranked for; beyond it the time would grow with them."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Cases:
     catalog: ItemCatalog
     filters_seen: bool = False
     counted: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
-    """What was already counted of these cases, and samples of them that were taken."""
+    """Cache of counts and samples of these cases."""
 
     def __len__(self) -> int:
         return len(self.sequence)
@@ -99,8 +101,8 @@ class Cases:
         key = ("sample", limit)
         if key not in self.counted:
             self.counted[key] = self.take(spread(len(self), limit))
-        found: Cases = self.counted[key]
-        return found
+        sampled: Cases = self.counted[key]
+        return sampled
 
     def recent(self, k: int) -> NDArray[np.int32]:
         """``(n, k)`` most recent items, newest first, 0 where there are fewer."""

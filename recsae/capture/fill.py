@@ -1,4 +1,4 @@
-"""Run a recommender over its users' histories and keep its states, shard by shard."""
+"""Filling of activation stores: the recommender runs over histories, shard by shard."""
 
 from __future__ import annotations
 
@@ -130,12 +130,12 @@ def _capture_plan(
     progress: Progress | None,
     ranks: Ranks,
 ) -> None:
-    """Shards are whole windows of at most ``store.SHARD`` positions, named after their origin."""
+    """Fill shards of whole windows, about ``SHARD`` positions each, named after their origin."""
     todo = ranks.broadcast_from_main(
         lambda: [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
     )
-    reached = np.cumsum(windows.ends - windows.kept_from)
-    shard_of = (reached - 1) // store.SHARD
+    n_until = np.cumsum(windows.ends - windows.kept_from)  # positions up to each window's end
+    shard_of = (n_until - 1) // store.SHARD
     n_shards = int(shard_of[-1]) + 1 if todo and len(windows) else 0
     names = {n: manifests[n]["fingerprint"][:12] + "-{:05d}.safetensors" for n in todo}
     shards = {n: [name.format(i) for i in range(n_shards)] for n, name in names.items()}
@@ -145,12 +145,12 @@ def _capture_plan(
         files = {name: folders[name] / shards[name][number] for name in todo}
         missing = [name for name, file in files.items() if not file.exists()]
         if missing:
-            found = forward_all(recommender, missing, windows.take(mine))
-            shared = {SEQUENCE: found.sequence, POSITION: found.position, TOP: found.top_items}
+            made = forward_all(recommender, missing, windows.take(mine))
+            shared = {SEQUENCE: made.sequence, POSITION: made.position, TOP: made.top_items}
             for name in missing:
-                write_arrays(files[name], {STATES: found.states[name], **shared})
+                write_arrays(files[name], {STATES: made.states[name], **shared})
         if progress:
-            progress(int(reached[mine[-1]]), windows.n_positions, "positions captured")
+            progress(int(n_until[mine[-1]]), windows.n_positions, "positions captured")
 
     def close() -> None:
         for name in todo:

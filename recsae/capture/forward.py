@@ -1,4 +1,4 @@
-"""What one forward over some windows gives: states at several sites, and the lists made there."""
+"""Forward passes over windows: states at several sites, and recommendations at each position."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from recsae.core.progress import Progress
     from recsae.recommender.protocol import LinearHead, Recommender
 
-BATCH = 256
+WINDOWS_AT_ONCE = 256
+"""Windows, or prefixes, in one forward: bounds its memory."""
 N_TOP = 10
+"""Recommendations that are kept at each position."""
 
 
 class Forward(NamedTuple):
-    """The m positions that n windows keep."""
+    """States and recommendations at the m positions that some windows keep."""
 
     states: dict[str, NDArray[np.float32]]  # (m, d) at each site
     sequence: NDArray[np.int32]  # (m,) row of the sequence
@@ -100,8 +102,8 @@ def forward_all(
 ) -> Forward:
     """Read all windows, a batch at a time; see :func:`forward`."""
     head, parts = head_for(recommender, windows), []
-    for first in range(0, len(windows), BATCH):
-        index = np.arange(first, min(first + BATCH, len(windows)))
+    for first in range(0, len(windows), WINDOWS_AT_ONCE):
+        index = np.arange(first, min(first + WINDOWS_AT_ONCE, len(windows)))
         parts.append(forward(recommender, sites, windows.take(index), head))
         if progress:
             progress(int(index[-1]) + 1, len(windows), "windows ranked")
@@ -118,9 +120,9 @@ def lists_of(
 ) -> NDArray[np.int64]:
     """``(m, 10)`` best items at the positions that windows keep, edits applied, sorted by sequence
     and position."""
-    found = forward_all(recommender, [], windows, progress)
-    order = np.lexsort((found.position, found.sequence))
-    return np.asarray(found.top_items[order], dtype=np.int64)
+    made = forward_all(recommender, [], windows, progress)
+    order = np.lexsort((made.position, made.sequence))
+    return np.asarray(made.top_items[order], dtype=np.int64)
 
 
 def _check_finite(states: torch.Tensor, site: str, name: str) -> None:
@@ -142,8 +144,8 @@ def _lists_of_prefixes(
 ) -> NDArray[np.int64]:
     """The model scores every prefix ``[start, end)`` by itself."""
     lists = []
-    for first in range(0, len(starts), BATCH):
-        part = slice(first, first + BATCH)
+    for first in range(0, len(starts), WINDOWS_AT_ONCE):
+        part = slice(first, first + WINDOWS_AT_ONCE)
         sequences, rows, ends = history.take(part)
         batch = sequences.batch(rows, starts[part], ends, recommender.max_length)
         scores, mine = recommender.score(batch), seen.take(part) if seen else None

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 
 SHARD = 65_536
+"""Positions in one file: what is lost when capture is stopped, and the unit of shuffling."""
 VALIDATION_ONE_IN = 20
-"""One user in so many only tells when training should stop."""
+"""One construction user in so many only decides when training stops."""
 MANIFEST = "manifest.json"
-KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
+"""The file that lists a store's shards and what they were made from; written last."""
+MANIFEST_KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
+"""Keys without which a file is no manifest."""
 STATES = "states"
 SEQUENCE = "sequence"
 POSITION = "position"
@@ -77,11 +80,11 @@ class ActivationStore:
         starts = np.cumsum([0] + [len(s[name]) for s in self._shards])
         shard = np.searchsorted(starts, index, side="right") - 1
         first = self._shards[0][name]
-        found = np.empty((len(index), *first.shape[1:]), dtype=first.dtype)
+        gathered = np.empty((len(index), *first.shape[1:]), dtype=first.dtype)
         for number in np.unique(shard):
             mine = shard == number
-            found[mine] = self._shards[number][name][index[mine] - starts[number]]
-        return found
+            gathered[mine] = self._shards[number][name][index[mine] - starts[number]]
+        return gathered
 
     def only(self, sequences: NDArray[np.bool_]) -> ActivationStore:
         """The states of the sequences marked, as a store of their own that is held in memory."""
@@ -106,9 +109,9 @@ class ActivationStore:
         return float(sum(np.square(s - mean).sum() for s in self.shards) / len(self))
 
     def validation_users(self) -> NDArray[np.bool_]:
-        """True for one user in twenty (none of fewer), who only tells when training should stop."""
-        found = [np.unique(shard[SEQUENCE]) for shard in self._shards]
-        users = np.unique(np.concatenate(found)) if found else np.zeros(0, dtype=np.int64)
+        """Mask of sequences: one user in twenty (none of fewer), who decide when training stops."""
+        by_shard = [np.unique(shard[SEQUENCE]) for shard in self._shards]
+        users = np.unique(np.concatenate(by_shard)) if by_shard else np.zeros(0, dtype=np.int64)
         chosen = np.zeros(int(users[-1]) + 1 if len(users) else 0, dtype=bool)
         chosen[np.random.default_rng(0).permutation(users)[: len(users) // VALIDATION_ONE_IN]] = (
             True
@@ -152,7 +155,7 @@ class ActivationStore:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a store; ArtifactMismatch where the file is something else."""
     manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or not set(KEYS) <= set(manifest):
+    if not isinstance(manifest, dict) or not set(MANIFEST_KEYS) <= set(manifest):
         raise ArtifactMismatch(
             f"{folder / MANIFEST} is not the manifest of a store; delete it and run again."
         )

@@ -1,4 +1,4 @@
-"""Which windows of which histories go through the model, and which of their positions are kept."""
+"""The plan of a capture: windows of histories that the model reads, and positions kept of each."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Sequences
 
 CONTEXT_SHARE = 0.8
+"""Share of its context that every kept state has at least, at about four forwards per window of new
+positions."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Several processes that share one run, as torchrun starts them. Alone, all of this is free.
+"""Several processes that share one run, as torchrun starts them; a single one pays nothing for it.
 
-What is made is the same as that of one process: shards, batches, rows and whole measurements are
-divided, and what comes of them is put together in the order that one process would make it in.
+The results are those of one process: shards, batches, rows and whole measurements are divided, and
+their results are put together in the order that one process would make them in.
 """
 
 from __future__ import annotations
@@ -26,39 +26,43 @@ K = TypeVar("K")
 Outcome = tuple[T | None, RecSAEError | None]
 
 STARTED_BY_TORCHRUN = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables that torchrun sets in every process that it starts."""
 PATIENCE = timedelta(days=1)
-"""So long the others wait for what one process does alone. A death they notice at once."""
+"""How long the others wait for what one process does alone; a death they notice at once."""
 AGAIN = "Run the same command again: shards, epochs and stages that are finished are kept."
+"""The cure in every message on a lost process."""
 
 
 class Stopped(BaseException):
-    """This process was told to end, as torchrun tells all when one has died."""
+    """The signal to end has arrived, which torchrun sends to all processes when one has died."""
 
     exit_code = ProcessLost.exit_code
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes that share a run; this one is number ``rank`` of ``size``, the first is 0.
+    """The processes that share a run, seen from one of them; all call the same methods in order.
 
-    All of them call the same methods in the same order.
-
-    >>> SINGLE_PROCESS.is_main_process, SINGLE_PROCESS.gather("mine"),
-    SINGLE_PROCESS.broadcast_from_main(lambda: 3) (True, ['mine'], 3)
+    >>> SINGLE_PROCESS.is_main_process, SINGLE_PROCESS.gather("mine")
+    (True, ['mine'])
+    >>> SINGLE_PROCESS.broadcast_from_main(lambda: 3)
+    3
     """
 
     rank: int = 0
+    """Number of this process; the main process is 0."""
     size: int = 1
+    """How many processes there are."""
     store: Any = field(default=None, compare=False)
-    """Where processes leave word for each other outside of collectives; torch's."""
+    """torch's store, in which processes share values outside of collectives."""
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this one writes and talks."""
+        """Whether this process is the one that writes files and messages."""
         return self.rank == 0
 
     def share(self, n: int) -> slice:
-        """This one's contiguous share of n things.
+        """The contiguous part of n things that falls to this process.
 
         >>> [Ranks(rank, 3).share(5) for rank in range(3)]
         [slice(0, 1, None), slice(1, 3, None), slice(3, 5, None)]
@@ -66,7 +70,7 @@ class Ranks:
         return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Add up a tensor over all, in place; returns it."""
+        """Add up a tensor over all processes, in place, and return it."""
         if self.size > 1:
             import torch.distributed as dist
 
@@ -75,18 +79,18 @@ class Ranks:
         return tensor
 
     def gather(self, value: T) -> list[T]:
-        """Everybody's value, in the order of ranks."""
+        """The values of all processes, in the order of ranks."""
         if self.size == 1:
             return [value]
         import torch.distributed as dist
 
-        found: list[Any] = [None] * self.size
+        values: list[Any] = [None] * self.size
         with _translated():
-            dist.all_gather_object(found, value)
-        return found
+            dist.all_gather_object(values, value)
+        return values
 
     def broadcast_from_main(self, make: Callable[[], T]) -> T:
-        """What the first makes, told to all; an error of recsae's that it meets is everybody's."""
+        """A value that the main process makes and sends to all; so is its RecSAEError."""
         if self.size == 1:
             return make()
         import torch.distributed as dist
@@ -98,9 +102,9 @@ class Ranks:
         return _value(outcome)
 
     def scatter(self, jobs: Mapping[K, Callable[[], T]]) -> dict[K, T]:
-        """Do each job on one of the processes, dealt out in turn; all get all results.
+        """Do each job on one of the processes, dealt out in turn, and send all results to all.
 
-        Nobody goes on before all jobs are done, and an error of recsae's in one is everybody's.
+        No process goes on before all jobs are done; a RecSAEError in one is raised in all.
         """
         mine = list(jobs)[self.rank :: self.size]
         parts = self.gather(_outcome(lambda: {name: jobs[name]() for name in mine}))
@@ -108,16 +112,16 @@ class Ranks:
         return {name: done[name] for name in jobs}
 
     def may_speak(self) -> bool:
-        """Whether nobody has said yet why the job ends: one reason is said once."""
+        """Whether no process has reported yet why the job ends, so that it is shown once."""
         if self.store is None:
             return True
         try:
             return int(self.store.add("recsae said why", 1)) == 1
-        except RuntimeError:  # whoever kept the store is gone
+        except RuntimeError:  # the process that kept the store is gone
             return True
 
     def device(self, name: str) -> str:
-        """``cuda`` as the card of this process, where several run on one machine."""
+        """The device of this process: ``cuda`` is its own card where several share a machine."""
         if name != "cuda" or self.size == 1:
             return name
         import torch
@@ -127,6 +131,7 @@ class Ranks:
 
 
 SINGLE_PROCESS = Ranks()
+"""A run that no other process shares; the default of every ``ranks`` argument."""
 
 
 @contextmanager
@@ -150,7 +155,7 @@ def ranks_of_torchrun() -> Iterator[Ranks]:
         backend = "cpu:gloo,cuda:nccl" if both else "gloo"
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
     yield Ranks(rank, size, store)
-    if signal.getsignal(signal.SIGTERM) is _stop:  # nobody was lost
+    if signal.getsignal(signal.SIGTERM) is _stop:  # no process was lost
         dist.destroy_process_group()
         signal.signal(signal.SIGTERM, before)
 
@@ -161,7 +166,7 @@ def _stop(*_: object) -> None:
 
 
 def _stop_listening() -> None:
-    """One end is enough: torchrun's signal may come while the reason is being said."""
+    """Ignore a second signal, which torchrun may send while the reason is being reported."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

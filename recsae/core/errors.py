@@ -1,4 +1,4 @@
-"""What can go wrong, said in one or two sentences: what happened, what was seen, what to do."""
+"""recsae's errors; a message says what happened, what was seen, and what to do."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""What a package offers is imported when it is first asked for."""
+"""Lazy faces of packages: a public name is imported when it is first used."""
 
 from __future__ import annotations
 

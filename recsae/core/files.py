@@ -1,4 +1,4 @@
-"""Writing that leaves either the whole file or nothing, and reading that notices damage."""
+"""Files that are written whole or not at all, and whose damage is noticed on reading."""
 
 from __future__ import annotations
 
@@ -144,6 +144,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
+"""NumPy's names of the types in a safetensors header."""
 
 
 def digest_of(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Intervals that treat users, not positions, as what was sampled."""
+"""Confidence intervals in which users, not positions, are the sampled units."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _quantile(n: Floats, level: float) -> Floats:
 
 
 def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
-    """Pooled rate, residuals per user, and the number of independent cases it is worth."""
+    """Pooled rate, residuals per user, and the effective number of independent cases."""
     total = n.sum(0)
     users = (n > 0).sum(0)
     rate = np.divide(hits.sum(0), total, out=np.full(total.shape, np.nan), where=total > 0)

@@ -1,4 +1,4 @@
-"""Loops over rows that Numba compiles: the best of a row, a step's gradients, entries per column.
+"""Loops that Numba compiles: top k of rows, gradients of a training step, entries per column.
 
 An SAE's time goes into finding the k largest of thousands of activations, and into sums over the k
 that are active; both are short loops over data that lies in the cache. Only imported where Numba
@@ -12,10 +12,15 @@ from typing import Any
 import numba
 import numpy as np
 
-LANE = 16  # entries of a row that share a maximum
+LANE = 16
+"""Entries of a row that share a maximum."""
 BISECTIONS = 16
+"""At most so many steps towards a bound that about k values reach; any bound is right, a near one
+leaves fewer candidates."""
 NOTHING = -np.inf
-U = np.uintp  # of unsigned indices Numba knows that they do not count from the end
+"""The value of an empty place in a top-k list."""
+U = np.uintp
+"""Unsigned indices, of which Numba knows that they do not count from the end."""
 
 
 @numba.njit(cache=True, nogil=True)
@@ -157,6 +162,7 @@ def _before(value: Any, column: int, other: Any, its_column: int) -> bool:
 
 
 FAST = {"reassoc", "contract", "nsz"}
+"""Liberties of floating point that let sums use vector instructions; NaN stays NaN."""
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)

@@ -1,4 +1,4 @@
-"""Work that several threads share, each of them alone with its part."""
+"""A job in independent parts, done by several threads."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
-Found = TypeVar("Found")
+R = TypeVar("R")
 
 
-def in_threads(do: Callable[[T], Found], parts: Iterable[T]) -> list[Found]:
-    """What ``do`` makes of each part, in their order, by as many threads as torch uses.
+def in_threads(do: Callable[[T], R], parts: Iterable[T]) -> list[R]:
+    """The result of ``do`` for each part, in order, with as many threads as torch uses.
 
-    Many small products are done sooner by threads that each do some than by threads that share
-    every one.
+    Many small matrix products are done sooner by threads that each do some of them than by threads
+    that share every one.
     """
     threads = torch.get_num_threads()
     if threads == 1:

@@ -1,4 +1,4 @@
-"""The k largest entries of every row: where an SAE's time goes.
+"""The k largest entries of every row, which take most of an SAE's time.
 
 ``torch.topk`` costs several times the matrix product before it on a CPU; the loops of
 :mod:`recsae.core.kernels` cost less than the product. Without Numba, on other devices and for other

@@ -1,4 +1,4 @@
-"""Items as people know them: external ids, titles and attributes behind internal ids."""
+"""The catalog of items: external ids, titles and attributes by internal id."""
 
 from __future__ import annotations
 
@@ -20,12 +20,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PAD = "[PAD]"
+"""External id and title of padding, as RecBole has it."""
 TITLE_NAMES = ("title", "movie_title", "item_title", "name", "product_name", "item_name", "artist")
+"""Columns that are taken for titles, the first that a table has."""
 ATTRIBUTE_NAMES = (
     *("genre", "genres", "class", "category", "categories", "tag", "tags", "brand", "brands"),
     *("type", "mpaa", "director", "country", "language", "publisher", "author", "developer"),
 )
+"""Columns that are taken for attributes, of RecBole's data sets and of common item tables."""
 YEAR_NAMES = ("release_year", "year", "publication_year")
+"""Columns of years, which become the attribute "decade"."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +92,12 @@ class ItemCatalog:
             Neither is known; the message names the nearest.
         """
         text = external.strip()
-        found = self._by_id.get(text, self._by_title.get(text.casefold()))
-        if found is None:
+        item = self._by_id.get(text, self._by_title.get(text.casefold()))
+        if item is None:
             titles = [self.titles[i] for i in self._by_title.values()]
             hint = nearest(text, titles) or nearest(text, self._by_id)
             raise InvalidInput(f"No item has the id or title {text!r}.{hint}")
-        return found
+        return item
 
     def parse_sequence(self, text: str) -> list[int]:
         """Internal ids of a comma-separated list of external ids or titles, oldest first.
@@ -170,8 +174,8 @@ def build_catalog(
 def read_items_csv(path: Path) -> tuple[pd.DataFrame, str]:
     """Read a user's own item table (``--items``): first column the external id.
 
-    Returns the table and what separates multiple values in a cell (``|`` or ``;`` if used, else a
-    comma inside tab-separated files, else a space).
+    Returns the table and what separates multiple values in a cell: ``|`` or ``;`` if used, else a
+    space.
     """
     try:
         sample = path.read_text(encoding="utf-8", errors="strict")[:65536]
@@ -216,23 +220,23 @@ def _checked(table: pd.DataFrame, ids: Sequence[str]) -> tuple[pd.DataFrame, lis
     return table, notes
 
 
-def _pick(table: pd.DataFrame, asked: str | None, names: Sequence[str], what: str) -> str | None:
-    if asked is not None:
-        if asked not in table.columns[1:]:
+def _pick(table: pd.DataFrame, given: str | None, names: Sequence[str], what: str) -> str | None:
+    if given is not None:
+        if given not in table.columns[1:]:
             known = list(table.columns[1:])
-            raise InvalidInput(f"The items have no {what} column {asked!r}; they have {known}.")
-        return asked
+            raise InvalidInput(f"The items have no {what} column {given!r}; they have {known}.")
+        return given
     return next((n for n in names if n in table.columns[1:]), None)
 
 
 def _found_attributes(table: pd.DataFrame, title: str | None) -> list[str]:
     known = (*ATTRIBUTE_NAMES, *YEAR_NAMES, "decade")
-    found = [c for c in table.columns[1:] if c in known and c != title]
-    years = [c for c in found if c in YEAR_NAMES]
-    if "decade" in found or len(years) > 1:
-        drop = years if "decade" in found else years[1:]
-        found = [c for c in found if c not in drop]
-    return found
+    columns = [c for c in table.columns[1:] if c in known and c != title]
+    years = [c for c in columns if c in YEAR_NAMES]
+    if "decade" in columns or len(years) > 1:
+        drop = years if "decade" in columns else years[1:]
+        columns = [c for c in columns if c not in drop]
+    return columns
 
 
 def _attribute_name(column: str) -> str:

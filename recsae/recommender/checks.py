@@ -1,4 +1,4 @@
-"""What a model promises is tried, not assumed: causality, and scores linear in its states."""
+"""Numerical checks of an adapter: that states are causal, and that a head gives the scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def is_causal(recommender: Recommender, site: str | None, batch: Batch, atol: float = 1e-4) -> bool:
-    """Whether states do not depend on later items: change the last item and compare.
+    """Whether states do not depend on later items, tried by changing the last item.
 
     Tested on the sequences of ``batch`` and never assumed from the model's name. The state of the
     last position must also be the one that a single forward gives.

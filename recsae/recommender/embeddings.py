@@ -15,6 +15,7 @@ from recsae.core.errors import CannotOpenModel
 from recsae.recommender.hooks import replaced_method
 
 NOWHERE = -1
+"""The place of an entry of a lookup that is no item of a history."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class EmbeddingLookups:
 def find_lookups(
     module: nn.Module, items: torch.Tensor, lengths: torch.Tensor, run: Callable[[], object]
 ) -> EmbeddingLookups:
-    """Listen to what is looked up while ``run`` scores some histories.
+    """The tables in which items are looked up while ``run`` scores some histories.
 
     Parameters
     ----------
@@ -119,8 +120,8 @@ def _places(index: torch.Tensor, items: torch.Tensor, lengths: torch.Tensor) -> 
 
     None if the lookup is not one of these histories.
     """
-    asked, n, length = index.detach().to(items.device), len(items), items.shape[1]
-    table = asked[:, None] if asked.dim() == 1 else asked
+    entries, n, length = index.detach().to(items.device), len(items), items.shape[1]
+    table = entries[:, None] if entries.dim() == 1 else entries
     for given in (table, table.T) if table.dim() == 2 else ():
         column = _columns(given, items, lengths) if len(given) == n else None
         if column is not None:
@@ -136,9 +137,9 @@ def _columns(
 ) -> torch.Tensor | None:
     """The same as columns ``(n, m)`` of the items, for a lookup with a row for each history.
 
-    Ways of laying out a history: from the first entry on; up to the last entry; from the first on,
-    without the oldest item; the newest item alone; and, as graphs have it, every item once in any
-    order, where the first of several equal items counts.
+    Layouts of a history that are recognised: from the first entry on; up to the last entry; from
+    the first on, without the oldest item; the newest item alone; and, as graphs have it, every item
+    once in any order, where the first of several equal items counts.
     """
     size, m = lengths[:, None], index.shape[1]
     entry = torch.arange(m).expand(index.shape)

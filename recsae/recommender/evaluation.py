@@ -1,4 +1,4 @@
-"""The model's own evaluation: which cases, which lists, and the metrics of both."""
+"""The model's own evaluation: its cases, the lists for them, and their metrics."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Values = dict[str, NDArray[np.float64]]
 
-BATCH = 512
-"""Groups that are scored at once."""
+GROUPS_AT_ONCE = 512
+"""Groups that are scored at once: bounds the memory of their scores ``(512, n_items)``."""
 
 
 def leave_one_out(sequences: Sequences, split: str = "test") -> EvaluationCases:
@@ -59,7 +59,7 @@ def scores_of_groups(
     """Which groups, and scores ``(m, n_items)`` to rank for them, batch by batch.
 
     A group is scored once, at its first case. What must not come up has a score of -inf: rows that
-    are no items and, if the cases hide the history, what the user had before, but for the targets.
+    are no items and, if the cases filter seen items, what the user had before, but for the targets.
     """
     import torch
 
@@ -70,14 +70,14 @@ def scores_of_groups(
     first = by_group[bounds[:-1]]
     history = History(sequences, cases.rows[first], cases.ends[first])
     banned = torch.from_numpy(~recommender.catalog.recommendable)
-    for start in range(0, n, BATCH):
-        part = slice(start, min(start + BATCH, n))
+    for start in range(0, n, GROUPS_AT_ONCE):
+        part = slice(start, min(start + GROUPS_AT_ONCE, n))
         _, rows, ends = mine = history.take(part)
         batch = sequences.batch(rows, np.maximum(0, ends - length), ends, length)
         scores = recommender.score(batch).masked_fill_(banned, float("-inf"))
         if cases.filters_seen:
-            asked = by_group[bounds[part.start] : bounds[part.stop]]
-            group, target = cases.groups[asked] - part.start, cases.targets[asked]
+            in_part = by_group[bounds[part.start] : bounds[part.stop]]
+            group, target = cases.groups[in_part] - part.start, cases.targets[in_part]
             where = torch.from_numpy(group), torch.from_numpy(target)
             kept = scores[where]
             mine.mask_seen(scores)

@@ -1,4 +1,4 @@
-"""Edits of a module that somebody else owns: put on within a ``with``, always taken off."""
+"""Temporary changes of a module that is not ours: made by a context manager, always undone."""
 
 from __future__ import annotations
 

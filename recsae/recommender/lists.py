@@ -1,4 +1,4 @@
-"""Lists of recommendations: what they leave out, whose they are, and what in them is relevant."""
+"""Lists of recommendations out of scores or states, without padding and without seen items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranking metrics with RecBole's definitions."""
+"""Ranking metrics by RecBole's definitions, and how alike two lists are."""
 
 from __future__ import annotations
 

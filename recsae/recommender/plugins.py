@@ -1,4 +1,4 @@
-"""Plug-ins: packages that open some framework's models. Found through the entry-point group."""
+"""Plug-ins, packages that open the models of a framework, found by their entry points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
 GROUP = "recsae.plugins"
+"""The group of entry points that plug-ins are listed in."""
 PARTS = ("name", "recognises", "open", "versions")
+"""What an entry point must have, see :class:`Plugin`."""
 FAILURES = (Exception, SystemExit)
 """A third party's package may fail in any way, and some exit."""
 
@@ -89,7 +91,7 @@ def _one_line(error: BaseException) -> str:
 
 @cache
 def _warn(state: PluginState) -> None:
-    """Once for each; the others go on."""
+    """Warn of a broken plug-in, once each; the others are used."""
     logger.warning(
         "The plug-in %r of the package %s %s is %s. It is left out; `recsae plugins` lists all.",
         *state[:4],

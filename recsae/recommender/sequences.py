@@ -1,4 +1,4 @@
-"""Users' time-ordered item sequences, held one after another: long histories cost nothing."""
+"""Users' time-ordered item sequences, held one after another and padded only in batches."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HELDOUT_SHARE = 0.2
+"""Share of the users on whom labels are tested, chosen by a hash of their ids."""
 
 
 class Batch(NamedTuple):
-    """What a recommender reads: left-aligned sequences, padded with 0 on the right."""
+    """A batch of n left-aligned sequences, padded with 0 on the right."""
 
     items: torch.Tensor  # (n, length) int64 internal item ids
     lengths: torch.Tensor  # (n,) int64
@@ -61,8 +62,8 @@ class Sequences:
 
     @property
     def known(self) -> NDArray[np.int64]:
-        """``(n,)`` how many first items a model may know of that is asked for the next: all but
-        the last, or those that it has learned from."""
+        """``(n,)`` number of first items that a model may read to recommend the next: all but the
+        last, or those that it was trained on."""
         return self.lengths - 1 if self.learned is None else self.learned
 
     def __getitem__(self, row: int) -> NDArray[np.int32]:
@@ -102,7 +103,7 @@ class Sequences:
         )
 
 
-def to_try(sequences: Sequences, max_length: int, n: int, *, even: bool = False) -> Batch:
+def probe_batch(sequences: Sequences, max_length: int, n: int, *, even: bool = False) -> Batch:
     """The first items of up to ``n`` sequences of two and more, for numerical checks.
 
     They end at different lengths; if ``even`` all at the same, which at least half of them have.

@@ -1,4 +1,4 @@
-"""What a recommender is and what a run on it would do, before anything is run."""
+"""The facts of ``recsae inspect``: a recommender, its sites, and what a run would do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the kit checks of a model, one function each; AssertionError says what was seen."""
+"""The kit's checks of a model, one function each; AssertionError says what was seen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from recsae.testing.data_checks import evaluation, learned, store
 from recsae.testing.probe import RTOL, Probe, gap_between, need
 
 NO_SITE = "no such site"
-SAME = 1e-6
+"""A name that no site has."""
+SAME_STATES = 1e-6
+"""Largest relative difference of states from the items' own vectors: rounding alone."""
 
 
 def _ids(probe: Probe) -> None:
@@ -111,8 +113,8 @@ def _sites_together(probe: Probe) -> None:
 
 
 def _whose(probe: Probe) -> None:
-    """States know the last item, else they are of padding or of another position; those of users
-    know the user and nothing else."""
+    """States depend on the last item, else they are of padding or of another position; those of
+    users depend on the user and on nothing else."""
     items, last = probe.batch.items.clone(), probe.batch.lengths - 1
     row = torch.arange(len(last))
     items[row, last] = torch.where(items[row, last] == 1, 2, 1)
@@ -224,7 +226,10 @@ def _vectors(probe: Probe) -> None:
             recommender.represent(batch, site),
             recommender.represent_from(batch, vectors, site).detach(),
         )
-        need(gap <= SAME, f"states at {site!r} differ by {gap:.2g} with the items' own vectors.")
+        need(
+            gap <= SAME_STATES,
+            f"states at {site!r} differ by {gap:.2g} with the items' own vectors.",
+        )
         given = vectors.clone().requires_grad_()
         states = recommender.represent_from(batch, given, site)
         need(states.requires_grad, f"states at {site!r} cannot be differentiated by the vectors.")

@@ -1,4 +1,4 @@
-"""What the kit checks of stores, sequences and evaluation; AssertionError says what was seen."""
+"""The kit's checks of stores, sequences and evaluation; AssertionError says what was seen."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Site
 
 N_POSITIONS = 256
+"""Stored positions, at most, that are compared with single forwards."""
 
 
 def learned(probe: Probe) -> None:

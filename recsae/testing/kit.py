@@ -1,4 +1,4 @@
-"""The kit that every adapter passes, recsae's own and other people's."""
+"""The conformance kit for adapters, recsae's own and those of other plug-ins."""
 
 from __future__ import annotations
 

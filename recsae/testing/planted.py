@@ -1,4 +1,4 @@
-"""A recommender whose true concepts are known, because they were planted."""
+"""A recommender with planted, therefore known, concepts."""
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-SITE = "sequence"
+PLANTED_SITE = "sequence"
+"""Name of the only site."""
 N_RECENT = 5
+"""Most recent items that a state depends on."""
 ON_FROM = 2
+"""Of the recent items so many must have a genre for its concept to be active."""
 RUN_LENGTH = 6.0
+"""Mean number of items in a row of one genre, so that concepts stay active for a while."""
 GENRES = (
     *("Action", "Animation", "Comedy", "Crime", "Documentary", "Drama"),
     *("Fantasy", "Horror", "Musical", "Romance", "Sci-Fi", "Western"),
@@ -172,7 +176,7 @@ class PlantedRecommender(Recommender):
 
     def sites(self) -> list[Site]:
         """The one site: what is multiplied with the item vectors."""
-        return [Site(SITE, "sum of the planted concepts", self.directions.shape[1], True)]
+        return [Site(PLANTED_SITE, "sum of the planted concepts", self.directions.shape[1], True)]
 
     def represent(
         self, batch: Batch, site: str | None = None, *, positions: bool = False

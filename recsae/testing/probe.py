@@ -1,4 +1,4 @@
-"""What the checks look at: a batch of the recommender's own sequences."""
+"""The probe of the kit: a recommender and a batch of its own sequences."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 
 RTOL = 1e-4
+"""Largest difference, relative to the largest value, between two forwards of the same sequences."""
 
 
 @dataclass(frozen=True)

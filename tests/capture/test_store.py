@@ -25,7 +25,7 @@ from recsae.testing.planted import PlantedRecommender
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(activations, "SHARD", 1000)
-    monkeypatch.setattr(forwards, "BATCH", 64)
+    monkeypatch.setattr(forwards, "WINDOWS_AT_ONCE", 64)
 
 
 def rows(held=False):

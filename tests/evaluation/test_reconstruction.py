@@ -79,7 +79,7 @@ HISTORIES = [[1, 2, 3, 4, 5], [6, 7], [8, 1, 2, 8]]
 
 
 def test_full_ranking(monkeypatch):
-    monkeypatch.setattr("recsae.recommender.evaluation.BATCH", 2)
+    monkeypatch.setattr("recsae.recommender.evaluation.GROUPS_AT_ONCE", 2)
     model = Table(*HISTORIES)
     rows, ends = [0, 1, 2, 0], [4, 1, 3, 2]
     targets = [HISTORIES[r][e] for r, e in zip(rows, ends, strict=True)]
@@ -137,7 +137,7 @@ def user_table() -> UserTable:
 
 @pytest.mark.parametrize("batch", [1, 512])
 def test_several_targets_of_a_user_and_a_hidden_history(batch, monkeypatch):
-    monkeypatch.setattr("recsae.recommender.evaluation.BATCH", batch)
+    monkeypatch.setattr("recsae.recommender.evaluation.GROUPS_AT_ONCE", batch)
     found = evaluate(user_table(), user_table().evaluation())
     # 8 7 3 are hidden: 6 5 4 2 1, targets 6 and 1. 1 is hidden, 2 is not: 2 3 4 5 .., targets 2, 4
     assert found["recall@3"].tolist() == [0.5, 1.0]

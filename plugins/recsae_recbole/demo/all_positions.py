@@ -1,4 +1,4 @@
-"""What training SASRec on all positions of a window needs: windows, loss, validation score."""
+"""Windows, loss and validation score of SASRec's training on all positions of a window."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from recsae.core.errors import NotEnoughData
 from recsae.recommender.hooks import replaced_method
 from recsae_recbole.dataset import Data
-from recsae_recbole.general_data import POSITION
+from recsae_recbole.general_data import POSITION_FIELD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Batch, Sequences
 
 CUTOFF = 10
+"""Length of the lists of the validation score, NDCG@10."""
 EVALUATION_BATCH = 1024
+"""Cases that are scored at once in validation: bounds the memory of their scores."""
 
 
 def all_position_loss(model: Any, read: Batch) -> tuple[torch.Tensor, int]:
@@ -83,7 +85,7 @@ def training_part(data: Data) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     feat = data.splits["train"].inter_feat
     rows = data.first_row[feat[data.dataset.uid_field].numpy()]
     sizes = np.zeros(len(data.sequences), dtype=np.int64)
-    np.maximum.at(sizes, rows, feat[POSITION].numpy().astype(np.int64) + 1)
+    np.maximum.at(sizes, rows, feat[POSITION_FIELD].numpy().astype(np.int64) + 1)
     kept = np.flatnonzero(sizes > 1)
     if not len(kept):
         raise NotEnoughData("No user has enough interactions to train on after leave-one-out.")

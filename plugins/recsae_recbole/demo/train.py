@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from recsae.core.progress import Progress
 
 WARM_UP = 0.1
+"""Share of the steps in which the learning rate rises from 0."""
 
 
 class EpochRecord(NamedTuple):
-    """What one epoch came to."""
+    """The result of one epoch."""
 
     epoch: int  # from 0, as RecBole counts
     loss: float  # nats per prediction
@@ -48,7 +49,7 @@ class EpochRecord(NamedTuple):
 
 @dataclass(frozen=True)
 class PretrainResult:
-    """A trained SASRec on disk, and how it came about."""
+    """A trained SASRec on disk, and the record of its training."""
 
     path: Path
     best_epoch: int
@@ -274,7 +275,7 @@ class _Trainer:
         }
 
     def result(self, path: Path, stopped_by: str, seconds: float) -> PretrainResult:
-        """What the run came to."""
+        """The result of the training."""
         return PretrainResult(
             path=path,
             best_epoch=self.best["epoch"],

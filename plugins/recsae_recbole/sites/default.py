@@ -1,4 +1,4 @@
-"""Where a model's default site is: known for RecBole's odd ones, tried out for all others."""
+"""The default site of a model: listed for RecBole's odd models, found by trying for all others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from recsae_recbole.scoring import ModelCaller
 
 ALL_OF_IT = 0.9999
+"""Share of the scores' variance from which scores count as made from a state alone; the rest is
+rounding."""
 ENOUGH = 0.5
+"""Share of the scores' variance that the best place must have where no place has all of it."""
 WHOLE = "what the model knows of a sequence: its scores are made from this vector alone"
 WHOLE_OF_USER = "what the model knows of a user: its scores are made from this vector alone"
 UNIT = "; it has length 1, and edits are not normalised again, which changes no ranking"
@@ -32,41 +35,43 @@ PAIR = (
 )
 
 
-class Known(NamedTuple):
+class KnownSite(NamedTuple):
     """A default site that cannot be found by trying."""
 
     calls: tuple[str, ...]
+    """Methods or submodules whose outputs, side by side, are the state."""
     layout: Layout
     meaning: str
 
 
 KNOWN = {
-    "RepeatNet": Known(
+    "RepeatNet": KnownSite(
         ("gru",),
         "positions",
         "what the GRU knows after each item; how likely a repetition is, which one, and what is "
         "new are decided from these vectors together",
     ),
-    "GRU4RecCPR": Known(("forward",), "last column", PADDED),
-    "SASRecCPR": Known(("forward",), "last column", PADDED),
-    "FPMC": Known(
+    "GRU4RecCPR": KnownSite(("forward",), "last column", PADDED),
+    "SASRecCPR": KnownSite(("forward",), "last column", PADDED),
+    "FPMC": KnownSite(
         ("UI_emb", "LI_emb"),
         "rows",
         "the user's vector and the last item's side by side: scores are made from these alone",
     ),
-    "DIN": Known(("dnn_mlp_layers",), "rows", PAIR),
-    "DIEN": Known(("dnn_mlp_layers",), "rows", PAIR),
-    "NNCF": Known(
+    "DIN": KnownSite(("dnn_mlp_layers",), "rows", PAIR),
+    "DIEN": KnownSite(("dnn_mlp_layers",), "rows", PAIR),
+    "NNCF": KnownSite(
         ("user_embedding", "user_conv"),
         "rows",
         "the user's vector and that of similar users side by side: all scores are made from them",
     ),
-    "GCMC": Known(("GcEncoder",), "users", WHOLE_OF_USER),
-    "SimpleX": Known(("get_UI_aggregation",), "rows", WHOLE_OF_USER),
-    "MultiVAE": Known(("reparameterize",), "rows", WHOLE_OF_USER),
-    "RaCT": Known(("reparameterize",), "rows", WHOLE_OF_USER),
-    "RecVAE": Known(("reparameterize",), "rows", WHOLE_OF_USER),
+    "GCMC": KnownSite(("GcEncoder",), "users", WHOLE_OF_USER),
+    "SimpleX": KnownSite(("get_UI_aggregation",), "rows", WHOLE_OF_USER),
+    "MultiVAE": KnownSite(("reparameterize",), "rows", WHOLE_OF_USER),
+    "RaCT": KnownSite(("reparameterize",), "rows", WHOLE_OF_USER),
+    "RecVAE": KnownSite(("reparameterize",), "rows", WHOLE_OF_USER),
 }
+"""Default sites by the class of the model, or of a base of it."""
 
 NO_VECTOR = {
     "FISM": "its scores add up similarities of the candidate to each item of the history",
@@ -75,10 +80,11 @@ NO_VECTOR = {
     "DiffRec": "it denoises the whole history, item by item, without a narrower state",
     "NCEPLRec": "its scores come from a closed form over the whole history",
 }
+"""Why models of RecBole's have no site."""
 
 
-class Found(NamedTuple):
-    """A default site."""
+class DefaultSite(NamedTuple):
+    """A default site that was found in a model."""
 
     tap: Tap
     meaning: str
@@ -86,8 +92,8 @@ class Found(NamedTuple):
     """Share of the scores' variance that follows a state moved to another sequence."""
 
 
-class Look(NamedTuple):
-    """A model, how it scores, and sequences to try things on."""
+class ProbedModel(NamedTuple):
+    """A model, how it is scored, and sequences to probe it with."""
 
     model: Any
     scorer: ModelCaller
@@ -99,27 +105,27 @@ class Look(NamedTuple):
 
     def states(self, tap: Tap) -> torch.Tensor:
         """States ``(n, d)`` at a tap; CannotOpenModel if there are none."""
-        found = read([tap], lambda: self.scorer.until(self.interaction))[0]
-        if not found:
+        outputs = read([tap], lambda: self.scorer.until(self.interaction))[0]
+        if not outputs:
             raise CannotOpenModel(f"{tap.call} takes no part in the model's scoring.")
-        return at_last_item(self.model, tap, found[-1], self.interaction)
+        return at_last_item(self.model, tap, outputs[-1], self.interaction)
 
     def share(self, tap: Tap) -> float:
-        """Move the states of each sequence to another and see how far the scores follow.
+        """How far scores follow the states when these are moved to another sequence.
 
         ``1 - sum (moved - wanted)^2 / sum (before - wanted)^2``, at least 0: 1 if they follow
         wholly.
         """
-        before = self.scorer.trial(self.even, self.real)
+        before = self.scorer.scores_of_real_items(self.even, self.real)
         with tap.swapped():
-            after = self.scorer.trial(self.even, self.real)
+            after = self.scorer.scores_of_real_items(self.even, self.real)
         wanted = before.roll(1, 0)
         room = float((before - wanted).square().sum())
         missed = float((after - wanted).square().sum())
         return max(0.0, 1 - missed / room) if room > 0 and missed == missed else 0.0
 
 
-def find_default(look: Look, *, general: bool) -> Found:
+def find_default(probed: ProbedModel, *, general: bool) -> DefaultSite:
     """The place from which the model's scores are made.
 
     Raises
@@ -127,31 +133,31 @@ def find_default(look: Look, *, general: bool) -> Found:
     CannotOpenModel
         No place was found; the message says what was tried.
     """
-    model = look.model
+    model = probed.model
     seen: list[str] = []
     for name in _names(model):
         if name in KNOWN:
             try:
-                return _known(look, KNOWN[name])
+                return _known(probed, KNOWN[name])
             except CannotOpenModel as error:  # another model of that name
                 seen.append(str(error).rstrip("."))
     whole = WHOLE_OF_USER if general else WHOLE
     partly = []
-    for tap in _tries(look, general=general):
+    for tap in _tries(probed, general=general):
         try:
-            states = look.states(tap)
+            states = probed.states(tap)
         except CannotOpenModel as error:
             seen.append(str(error).rstrip("."))
             continue
         except Exception as error:  # the model's own code, used in a way that it may not stand
             seen.append(f"{tap.call} cannot be read: {one_line(error)}")
             continue
-        _check_finite(look, states)
-        share = 0.0 if _are_the_scores(look, states) else look.share(tap)
+        _check_finite(probed, states)
+        share = 0.0 if _are_the_scores(probed, states) else probed.share(tap)
         if share >= ALL_OF_IT:
-            return Found(tap, whole + (UNIT if _is_unit(states) else ""), share)
+            return DefaultSite(tap, whole + (UNIT if _is_unit(states) else ""), share)
         seen.append(f"{share:.0%} of its scores' variance follows {tap.call}")
-        partly.append(Found(tap, f"part of what scores are made from: {seen[-1]}", share))
+        partly.append(DefaultSite(tap, f"part of what scores are made from: {seen[-1]}", share))
     if partly and max(found.share for found in partly) >= ENOUGH:
         return max(partly, key=lambda found: found.share)
     reason = next((NO_VECTOR[n] for n in _names(model) if n in NO_VECTOR), "; ".join(seen))
@@ -170,30 +176,30 @@ def _names(model: Any) -> list[str]:
     return [base.__name__ for base in type(model).__mro__]
 
 
-def _check_finite(look: Look, states: torch.Tensor) -> None:
+def _check_finite(probed: ProbedModel, states: torch.Tensor) -> None:
     if not bool(states.isfinite().all()):
         raise CannotOpenModel(
-            f"{type(look.model).__name__} gives NaN or infinite states on its own data: the model "
-            "is broken, nothing can be learned from it."
+            f"{type(probed.model).__name__} gives NaN or infinite states on its own data: the "
+            "model is broken, nothing can be learned from it."
         )
 
 
-def _known(look: Look, known: Known) -> Found:
-    modules = dict(look.model.named_modules())
+def _known(probed: ProbedModel, known: KnownSite) -> DefaultSite:
+    modules = dict(probed.model.named_modules())
     for call in known.calls:
-        if call not in modules and not hasattr(look.model, call):
-            raise CannotOpenModel(f"{type(look.model).__name__} has no {call}.")
+        if call not in modules and not hasattr(probed.model, call):
+            raise CannotOpenModel(f"{type(probed.model).__name__} has no {call}.")
     tap: Tap = (
-        OutputTap(look.model, known.calls[0], known.layout)
+        OutputTap(probed.model, known.calls[0], known.layout)
         if len(known.calls) == 1
-        else JointTap(look.model, known.calls)
+        else JointTap(probed.model, known.calls)
     )
-    _check_finite(look, look.states(tap))
-    return Found(tap, known.meaning, look.share(tap))
+    _check_finite(probed, probed.states(tap))
+    return DefaultSite(tap, known.meaning, probed.share(tap))
 
 
-def _tries(look: Look, *, general: bool) -> Iterable[Tap]:
-    model = look.model
+def _tries(probed: ProbedModel, *, general: bool) -> Iterable[Tap]:
+    model = probed.model
     if not general:
         yield OutputTap(model, "forward")
         yield OutputTap(model, "gather_indexes")
@@ -201,11 +207,11 @@ def _tries(look: Look, *, general: bool) -> Iterable[Tap]:
     if _keeps_tables(model):
         yield UserTableTap(model)
         return
-    n, n_items = len(look.interaction), len(look.real)
-    if not look.scorer.by_pairs:
+    n, n_items = len(probed.interaction), len(probed.real)
+    if not probed.scorer.by_pairs:
         vectors = [
             (shape[1], call)
-            for call, shape in outputs(look)
+            for call, shape in outputs(probed)
             if len(shape) == 2 and shape[0] == n and shape[1] not in (1, n_items)
         ]
         # of several places in a row the narrowest is the representation, the others lead there
@@ -229,16 +235,16 @@ def _is_of_users(model: Any, module: Any) -> bool:
     return bool(getattr(module, "num_embeddings", None) == model.n_users)
 
 
-def _are_the_scores(look: Look, states: torch.Tensor) -> bool:
+def _are_the_scores(probed: ProbedModel, states: torch.Tensor) -> bool:
     """Whether they rank items as the scores do, like what goes into a last softmax."""
-    if states.shape[1] != len(look.real):
+    if states.shape[1] != len(probed.real):
         return False
-    states, scores = states[:, look.real], look.scorer(look.interaction)[:, look.real]
+    states, scores = states[:, probed.real], probed.scorer(probed.interaction)[:, probed.real]
     ranked = scores.gather(1, states.argsort(1))
     return bool((ranked.diff(dim=1) >= -1e-4 * scores.abs().max()).all())
 
 
-def outputs(look: Look) -> list[tuple[str, tuple[int, ...]]]:
+def outputs(probed: ProbedModel) -> list[tuple[str, tuple[int, ...]]]:
     """Path and shape of what each submodule gives, of those called once, in order of calls."""
     calls: list[tuple[str, tuple[int, ...]]] = []
 
@@ -248,9 +254,9 @@ def outputs(look: Look) -> list[tuple[str, tuple[int, ...]]]:
     from contextlib import ExitStack
 
     with ExitStack() as stack:
-        for call, _ in look.model.named_modules():
+        for call, _ in probed.model.named_modules():
             if call:
-                stack.enter_context(OutputTap(look.model, call).watch(noting(call)))
-        look.scorer.until(look.interaction)
+                stack.enter_context(OutputTap(probed.model, call).watch(noting(call)))
+        probed.scorer.until(probed.interaction)
     names = [call for call, _ in calls]
     return [(call, shape) for call, shape in calls if names.count(call) == 1]

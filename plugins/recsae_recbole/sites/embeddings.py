@@ -1,4 +1,4 @@
-"""A RecBole model given vectors in place of items, so that its states can be differentiated."""
+"""Item vectors given to a RecBole model in place of items, to differentiate its states."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lookups_of(model: Any, scorer: ModelCaller, interaction: Any, batch: Batch) -> EmbeddingLookups:
-    """The tables that are asked for the items of sequences, found by listening.
+    """The embedding tables in which the model looks up the items of sequences.
 
     Raises
     ------
@@ -49,11 +49,11 @@ def differentiable_states(
     # cuDNN's recurrent layers cannot be differentiated in evaluation mode
     with recbole_boundary(), torch.backends.cudnn.flags(enabled=False):
         try:
-            found = read([tap], lambda: scorer.until(interaction, gradients=True))[0]
+            outputs = read([tap], lambda: scorer.until(interaction, gradients=True))[0]
         except RuntimeError as error:  # autograd's, where a model works in place
             raise CannotOpenModel(
                 f"{type(model).__name__} cannot be run with gradients ({one_line(error)})."
             ) from error
-        if not found:
+        if not outputs:
             raise CannotOpenModel(f"{tap.call} of {type(model).__name__} was not reached.")
-        return differentiable_at_last_item(model, tap, found[-1], interaction).cpu()
+        return differentiable_at_last_item(model, tap, outputs[-1], interaction).cpu()

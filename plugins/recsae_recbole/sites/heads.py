@@ -1,4 +1,4 @@
-"""The linear head behind a site: found by trying, verified on the model's own scores."""
+"""The linear head behind a site, verified on the model's own scores."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
     import torch
 
-    from recsae_recbole.sites.default import Look
+    from recsae_recbole.sites.default import ProbedModel
     from recsae_recbole.sites.taps import Tap
 
-TOLERANCE = 1e-4
+HEAD_TOLERANCE = 1e-4
+"""Largest error of a head's scores, relative to the largest score: above single precision's."""
 
 
 class Head(NamedTuple):
@@ -26,34 +27,34 @@ class Head(NamedTuple):
     """Largest difference from the model's scores, relative to the largest score."""
 
 
-def find_head(look: Look, tap: Tap) -> Head | None:
+def find_head(probed: ProbedModel, tap: Tap) -> Head | None:
     """The head whose products with the states are the scores; None if there is none.
 
-    An item table among the parameters is tried first. Otherwise the model is asked: its scores of
-    the zero vector are the bias, and those of each unit vector a column of the table. Either way
-    the result must give the model's own scores of real sequences.
+    An item table among the parameters is tried first. Otherwise the head is measured: the model's
+    scores of the zero vector are the bias, and those of each unit vector a column of the table.
+    Either way the result must give the model's own scores of real sequences.
     """
-    states, scores = look.states(tap), look.scorer(look.interaction)
+    states, scores = probed.states(tap), probed.scorer(probed.interaction)
 
     def error(head: LinearHead) -> float:
-        gap = (head.score(states) - scores)[:, look.real].abs().max()
-        found = float(gap / (scores[:, look.real].abs().max() + 1e-12))
+        gap = (head.score(states) - scores)[:, probed.real].abs().max()
+        found = float(gap / (scores[:, probed.real].abs().max() + 1e-12))
         return found if found == found else float("inf")
 
-    for name, table in look.model.named_parameters():
-        if table.shape == (len(look.real), states.shape[1]):
+    for name, table in probed.model.named_parameters():
+        if table.shape == (len(probed.real), states.shape[1]):
             head = LinearHead(table.detach().cpu(), None)
-            if error(head) <= TOLERANCE:
+            if error(head) <= HEAD_TOLERANCE:
                 return Head(head, name, error(head))
-    if look.scorer.by_pairs or tap.layout != "rows":
+    if probed.scorer.by_pairs or tap.layout != "rows":
         return None
-    head = _asked(look, tap, states)
-    if error(head) > TOLERANCE:
+    head = _measured_head(probed, tap, states)
+    if error(head) > HEAD_TOLERANCE:
         return None
-    return Head(head, _described(look, head), error(head))
+    return Head(head, _described(probed, head), error(head))
 
 
-def _asked(look: Look, tap: Tap, states: torch.Tensor) -> LinearHead:
+def _measured_head(probed: ProbedModel, tap: Tap, states: torch.Tensor) -> LinearHead:
     import torch
 
     n, width = states.shape
@@ -62,11 +63,11 @@ def _asked(look: Look, tap: Tap, states: torch.Tensor) -> LinearHead:
     found = []
     for part in wanted.split(n):
         with tap.edit(lambda h, part=part: _instead(h, part)):  # type: ignore[misc]
-            found.append(look.scorer(look.interaction[: len(part)]))
+            found.append(probed.scorer(probed.interaction[: len(part)]))
     answers = torch.cat(found)
     bias = answers[0]
     items = ((answers[1:] - bias) / size).T.contiguous()
-    items[~look.real], bias[~look.real] = 0, 0  # some models score padding -inf
+    items[~probed.real], bias[~probed.real] = 0, 0  # some models score padding -inf
     return LinearHead(items, bias if bool(bias.any()) else None)
 
 
@@ -74,18 +75,19 @@ def _instead(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return wanted.to(states.device, states.dtype)
 
 
-def _described(look: Look, head: LinearHead) -> str:
-    """Which parameter the head is made of, if it can be told."""
+def _described(probed: ProbedModel, head: LinearHead) -> str:
+    """Which parameter the head is made of, or how it was measured."""
     with_bias = "" if head.bias is None else ", plus a bias"
-    items = head.items[look.real]
-    for name, table in look.model.named_parameters():
-        if table.dim() != 2 or table.shape[1] != items.shape[1] or len(table) < len(look.real):
+    items = head.items[probed.real]
+    for name, table in probed.model.named_parameters():
+        if table.dim() != 2 or table.shape[1] != items.shape[1] or len(table) < len(probed.real):
             continue
-        rows = table.detach().cpu()[: len(look.real)]
-        for what, made in _versions(rows[look.real]):
+        rows = table.detach().cpu()[: len(probed.real)]
+        for what, made in _versions(rows[probed.real]):
             scale = float((items * made).sum() / (made * made).sum().clamp_min(1e-12))
-            if float((items - scale * made).abs().max()) <= TOLERANCE * float(items.abs().max()):
-                times = "" if abs(scale - 1) < TOLERANCE else f", times {scale:.4g}"
+            gap = float((items - scale * made).abs().max())
+            if gap <= HEAD_TOLERANCE * float(items.abs().max()):
+                times = "" if abs(scale - 1) < HEAD_TOLERANCE else f", times {scale:.4g}"
                 return f"{name}{what}{times}{with_bias}"
     return f"asked of the model with unit vectors{with_bias}"
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from recsae_recbole.sites.default import Look, outputs
+from recsae_recbole.sites.default import ProbedModel, outputs
 from recsae_recbole.sites.taps import OutputTap
 
 if TYPE_CHECKING:
     import torch
 
 
-class Inner(NamedTuple):
+class InnerSite(NamedTuple):
     """A place inside a model where each item has a state."""
 
     tap: OutputTap
     meaning: str
 
 
-def inner_sites(look: Look) -> list[Inner]:
+def inner_sites(probed: ProbedModel) -> list[InnerSite]:
     """Every block, attention, feed-forward and recurrent layer with one state per item.
 
     Of attention and feed-forward it is what they add to the residual stream: the output of their
@@ -26,13 +26,13 @@ def inner_sites(look: Look) -> list[Inner]:
     """
     from torch import nn
 
-    model = look.model
-    n = len(look.interaction)
+    model = probed.model
+    n = len(probed.interaction)
     if not hasattr(model, "ITEM_SEQ"):
         return []
-    length = look.interaction[model.ITEM_SEQ].shape[1]
+    length = probed.interaction[model.ITEM_SEQ].shape[1]
     modules = dict(model.named_modules())
-    seen = [call for call, shape in outputs(look) if len(shape) == 3 and shape[:2] == (n, length)]
+    seen = [call for call, shape in outputs(probed) if len(shape) == 3 and shape[:2] == (n, length)]
     blocks = [call for call in seen if _is_block(call, modules)]
     found = []
     order = {block: number for number, block in enumerate(blocks)}
@@ -50,7 +50,7 @@ def inner_sites(look: Look) -> list[Inner]:
                 if last:
                     where = _title(_block_of(call, blocks))
                     found.append((last[-1], f"what {what} of {where} adds"))
-    return [Inner(OutputTap(model, call, "positions"), meaning) for call, meaning in found]
+    return [InnerSite(OutputTap(model, call, "positions"), meaning) for call, meaning in found]
 
 
 def _is_block(call: str, modules: dict[str, torch.nn.Module]) -> bool:

@@ -1,4 +1,4 @@
-"""States that are no one output: several side by side, or rows of a table that a model keeps."""
+"""Taps of states that are no single output: several side by side, or rows of a kept table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.hooks import replaced_method
-from recsae_recbole.scoring import Reached, around_scoring
+from recsae_recbole.scoring import ScoringStopped, around_scoring
 from recsae_recbole.sites.taps import Layout, OutputTap, read, rolled
 
 if TYPE_CHECKING:
@@ -85,12 +85,12 @@ class JointTap(_Composed):
     def _edited(self, score: Callable[[Any], Any]) -> Callable[[Any], Any]:
         import torch
 
-        def look(interaction: Any) -> None:
-            with suppress(Reached):
+        def score_until_read(interaction: Any) -> None:
+            with suppress(ScoringStopped):
                 score(interaction)
 
         def scored(interaction: Any) -> Any:
-            found = read(self.parts, lambda: look(interaction))
+            found = read(self.parts, lambda: score_until_read(interaction))
             for tap, seen in zip(self.parts, found, strict=True):
                 if not seen:
                     raise CannotOpenModel(f"{tap.call} takes no part in the model's scoring.")

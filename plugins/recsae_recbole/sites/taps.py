@@ -1,4 +1,4 @@
-"""Places in a model where states pass, to be read and edited while the model scores.
+"""Taps: places in a model where states are read and edited while the model scores.
 
 RecBole scores by ``full_sort_predict`` (or ``predict``), which calls ``forward`` and submodules
 with whatever arguments the model wants. That same call runs here and is listened to, so that no
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.hooks import replaced_method
-from recsae_recbole.scoring import Reached, around_scoring
+from recsae_recbole.scoring import ScoringStopped, around_scoring
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +146,7 @@ def read(taps: Sequence[Tap], run: Callable[[], None]) -> list[list[torch.Tensor
             def see(output: torch.Tensor, mine: list[torch.Tensor] = mine) -> None:
                 mine.append(output)
                 if all(found):
-                    raise Reached
+                    raise ScoringStopped
 
             stack.enter_context(tap.watch(see))
         run()

@@ -1,6 +1,6 @@
-"""Asks a language model many questions, a few at a time, and never the same one twice.
+"""A client of a language model that sends several prompts at a time and keeps every answer.
 
-Every answer is a small JSON file, so whatever stopped the last call, the next goes on from there.
+Every answer is a small JSON file, so a call goes on where the last one was stopped.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ if TYPE_CHECKING:
     from recsae.core.progress import Progress
 
 GIVE_UP = 20
+"""Prompts that may fail, if none has succeeded, before the rest are not sent."""
 
 
 class LanguageClient:
-    """A language model that remembers its answers in a folder.
+    """A language model whose answers are kept in a folder.
 
     Parameters
     ----------
     settings
-        Server, model, and how to ask.
+        Server, model, and sampling parameters.
     cache
         Folder of answers, by hash of messages, model, sampling parameters and the version of the
         prompts. The server's address is no part of it: another server may go on.
     prompt_version
-        The version of the prompts: a question that is put differently is asked again.
+        The version of the prompts' wording; answers to other versions are not used.
     """
 
     def __init__(self, settings: LanguageSettings, cache: Path, prompt_version: int) -> None:
@@ -41,14 +42,14 @@ class LanguageClient:
         self.prompt_version = prompt_version
         self.cache = cache
         self.tokens = {"answers": 0, "prompt": 0, "completion": 0, "uncounted": 0}
-        """Behind all answers used so far, also those remembered from an earlier call; ``uncounted``
-        answers came without a count."""
+        """Tokens of all answers used so far, those of earlier calls included; ``uncounted`` answers
+        came without a count."""
         self._answers: dict[str, Answer] = {}
 
     def ask(
         self, prompts: Sequence[str], what: str = "questions", progress: Progress | None = None
     ) -> list[Answer]:
-        """Answers to prompts, in their order; the same prompt is asked once.
+        """Answers to prompts, in their order; the same prompt is sent once.
 
         Raises
         ------
@@ -60,13 +61,13 @@ class LanguageClient:
             self._recall(key)
         unknown = {prompt: key for prompt, key in keys.items() if key not in self._answers}
 
-        def tell(left: int) -> None:
+        def report(left: int) -> None:
             if progress:
                 progress(len(keys) - left, len(keys), f"{what}, {self._spent()}")
 
-        tell(len(unknown))
+        report(len(unknown))
         if unknown:
-            _run(self._ask_all(unknown, tell))
+            _run(self._ask_all(unknown, report))
         return [self._answers[keys[prompt]] for prompt in prompts]
 
     def cost(self) -> float | None:
@@ -91,7 +92,7 @@ class LanguageClient:
         return self.cache / key[:2] / f"{key}.json"
 
     def _recall(self, key: str) -> None:
-        """Look for an answer on disk; a damaged one is asked for again."""
+        """Read an answer from disk; where it is damaged the prompt counts as unanswered."""
         if key in self._answers or not self._path(key).exists():
             return
         try:
@@ -112,7 +113,7 @@ class LanguageClient:
         self.tokens["completion"] += counts[1] or 0
         self.tokens["uncounted"] += None in counts
 
-    async def _ask_all(self, unknown: dict[str, str], tell: Callable[[int], None]) -> None:
+    async def _ask_all(self, unknown: dict[str, str], report: Callable[[int], None]) -> None:
         left, problems = len(unknown), 0
         waiting = iter(unknown.items())
 
@@ -130,7 +131,7 @@ class LanguageClient:
                         f"{self.settings.model!r} at {self.settings.base_url} answered none of "
                         f"{problems} questions: {answer.problem}."
                     )
-                tell(left)
+                report(left)
 
         async with open_server(self.settings) as server:
             tasks = [asyncio.create_task(ask_on()) for _ in range(self.settings.concurrency)]

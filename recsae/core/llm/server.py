@@ -1,4 +1,4 @@
-"""One question to an OpenAI-compatible server, and what can go wrong there in one sentence."""
+"""One prompt to an OpenAI-compatible server, and its failures in one sentence each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ if TYPE_CHECKING:
     from recsae.core.llm.settings import LanguageSettings
 
 KEY = "OPENAI_API_KEY"
+"""The environment variable of the key."""
 MAX_REPLY = 20_000
+"""Characters of a reply that are kept, its end: bounds the file of an answer."""
 CONNECT_SECONDS = 10.0
+"""How long to wait for a connection, which a running server accepts at once."""
 KEPT = "Answers so far are kept, and the same command goes on from there."
+"""The end of messages on failures after which the same command can be run again."""
 
 
 class Answer(NamedTuple):
-    """The text of a reply (its end, if it is very long), or None and what was wrong with it."""
+    """The text of a reply (its end, if it is very long), or None and the problem with it."""
 
     text: str | None
     problem: str | None = None
@@ -48,12 +52,12 @@ def open_server(settings: LanguageSettings) -> Any:
 
 
 async def ask_one(server: Any, settings: LanguageSettings, prompt: str) -> Answer:
-    """The answer to one prompt. What only this prompt suffers from is a problem of the answer.
+    """The answer to one prompt; a failure of this prompt alone is a problem of the answer.
 
     Raises
     ------
     LabelerFailed
-        What every other prompt would suffer from as well.
+        Every other prompt would fail as well.
     """
     import openai
 
@@ -71,7 +75,7 @@ async def ask_one(server: Any, settings: LanguageSettings, prompt: str) -> Answe
 
 
 def _read(reply: Any) -> Answer:
-    """What the SDK made of a reply; it checks nothing."""
+    """The answer in a reply of the SDK, which checks nothing itself."""
     try:
         text, usage = reply.choices[0].message.content, reply.usage
     except (AttributeError, IndexError, TypeError):
@@ -83,7 +87,7 @@ def _read(reply: Any) -> Answer:
 
 
 def _sentence(error: Exception, settings: LanguageSettings) -> str:
-    """What happened, what was seen, what to do."""
+    """The message for an error that every prompt would meet."""
     import openai
 
     model, where = settings.model, settings.base_url
@@ -108,7 +112,7 @@ def _sentence(error: Exception, settings: LanguageSettings) -> str:
 
 
 def _said(error: Exception) -> str:
-    """The server's own words, as far as they are fit to be shown."""
+    """Status and message of the server on one line."""
     body = getattr(error, "body", None)
     words = body.get("message") if isinstance(body, dict) else None
     status = getattr(error, "status_code", "")

@@ -1,4 +1,4 @@
-"""Which language model is asked, how, and about how much."""
+"""Settings of the language stage: server, model, sampling, and how many cases are judged."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 HOW_TO_RUN = {"base_url", "concurrency", "timeout", "retries"}
+"""Settings that change no result, only where and how fast it is made."""
 
 
 class LanguageSettings(BaseModel):
@@ -28,13 +29,13 @@ class LanguageSettings(BaseModel):
     seed: int = Field(0, ge=0)
     """Of the choice of cases."""
     temperature: float | None = 0.0
-    """None where a model refuses to be told; so are the next two."""
+    """Left out of the request if None, for servers that refuse it; so are the next two."""
     max_tokens: int | None = Field(2000, ge=1)
     sampling_seed: int | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
     """More fields of the request, such as ``{"reasoning_effort": "low"}``."""
     price_in: float | None = Field(None, ge=0)
-    """Per million tokens read; cost is told if this and ``price_out`` are given."""
+    """Per million tokens read; the cost is reported if this and ``price_out`` are given."""
     price_out: float | None = Field(None, ge=0)
     concurrency: int = Field(8, ge=1)
     timeout: float = Field(300.0, gt=0)
@@ -42,11 +43,11 @@ class LanguageSettings(BaseModel):
     retries: int = Field(5, ge=0)
 
     def made_from(self) -> dict[str, Any]:
-        """What changes results, as opposed to where and how fast they are made."""
+        """The settings that change results."""
         return self.model_dump(exclude=HOW_TO_RUN)
 
     def request(self) -> dict[str, Any]:
-        """What every request says besides its messages and ``extra``.
+        """The fields of every request besides its messages and ``extra``.
 
         >>> LanguageSettings(base_url="http://x/v1", model="m", max_tokens=None).request()
         {'model': 'm', 'temperature': 0.0}

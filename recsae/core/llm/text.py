@@ -1,8 +1,9 @@
-"""Text that goes to a language model: whole words, no control characters."""
+"""Text fit for a prompt or a message: one line, no control characters, of bounded length."""
 
 from __future__ import annotations
 
 MAX_TEXT = 120
+"""Characters of a title or an error message: bounds what a stranger's text adds to a prompt."""
 
 
 def clean(text: object, limit: int = MAX_TEXT) -> str:

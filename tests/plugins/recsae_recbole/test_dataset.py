@@ -145,7 +145,7 @@ def test_same_data_as_recboles_own(tmp_path):
         mine, feat = ours.data.splits[name].inter_feat, split.inter_feat
         assert (mine["user_id"] == feat["user_id"]).all()
         assert (mine["item_id"] == feat["item_id"]).all()
-        rows, ends = ours.data.first_row[mine["user_id"]], mine[module.POSITION].numpy()
+        rows, ends = ours.data.first_row[mine["user_id"]], mine[module.POSITION_FIELD].numpy()
         starts = np.maximum(0, ends - TINY["MAX_ITEM_LIST_LENGTH"])
         batch = ours.sequences().batch(rows, starts, ends, TINY["MAX_ITEM_LIST_LENGTH"])
         assert (batch.items == feat["item_id_list"]).all()

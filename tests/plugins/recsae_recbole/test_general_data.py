@@ -8,7 +8,7 @@ pytest.importorskip("recbole")
 from helpers.recbole_kit import parts_of, small_checkpoint, write_data
 from recsae.core.errors import RecSAEError
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.general_data import POSITION
+from recsae_recbole.general_data import POSITION_FIELD
 from recsae_recbole.open import open_checkpoint
 
 
@@ -43,7 +43,7 @@ def test_leave_one_out_by_time(tmp_path):
     path = small_checkpoint(tmp_path / "x.pth", "BPR", data_path=str(tmp_path), **settings)
     _, data, _ = parts_of(path)
     assert words(data) == {"a": ("pqrs", 2), "b": ("ust", 1), "c": ("v", 1)}
-    assert [[*part.inter_feat[POSITION].numpy()] for part in data.splits.values()] == [
+    assert [[*part.inter_feat[POSITION_FIELD].numpy()] for part in data.splits.values()] == [
         [0, 1, 0, 0],
         [2, 1],
         [3, 2],
@@ -78,7 +78,7 @@ def test_the_split_is_recboles(order, group_by, split, tmp_path):
     path = small_checkpoint(tmp_path / "x.pth", "BPR", **settings)
     _, data, _ = parts_of(path)
     for part, theirs in zip(data.splits.values(), split_by_recbole(path), strict=True):
-        assert set(part.inter_feat.interaction) - set(theirs.interaction) == {POSITION}
+        assert set(part.inter_feat.interaction) - set(theirs.interaction) == {POSITION_FIELD}
         for field, values in theirs.interaction.items():
             assert (part.inter_feat[field] == values).all()
     check_order(data)
@@ -91,7 +91,7 @@ def check_order(data):
         feat = part.inter_feat
         rows = data.first_row[feat["user_id"].numpy()]
         for row, item, time, position in zip(
-            rows, feat["item_id"], feat["timestamp"], feat[POSITION], strict=True
+            rows, feat["item_id"], feat["timestamp"], feat[POSITION_FIELD], strict=True
         ):
             assert items[row][position] == -1
             items[row][position], parts[row][position], times[row][position] = item, number, time

@@ -10,7 +10,7 @@ from helpers.recbole_toys import PairToy, Toy, sequences
 from recsae.core.errors import CannotOpenModel
 from recsae_recbole import scoring
 from recsae_recbole.open import open_checkpoint
-from recsae_recbole.scoring import ModelCaller, Reached, around_scoring
+from recsae_recbole.scoring import ModelCaller, ScoringStopped, around_scoring
 
 N_ITEMS = 7
 
@@ -85,7 +85,7 @@ def test_trials_score_real_items():
     real = torch.tensor([0, 1, 1, 0, 1, 1, 1]).bool()
     wanted = Toy(items=items).full_sort_predict(three)[:, real]
     for model in (Toy(items=items), PairToy(items=items)):
-        found = ModelCaller(model, N_ITEMS, three).trial(three, real)
+        found = ModelCaller(model, N_ITEMS, three).scores_of_real_items(three, real)
         torch.testing.assert_close(found, wanted)
 
 
@@ -95,7 +95,7 @@ def test_trials_of_pairs_are_few_and_hold_every_sequence_once(n_items, step):
     model, three = PairToy(items=random_items(n_items)), sequences(*THREE)
     scorer = ModelCaller(model, n_items, three)
     model.sizes.clear()
-    found = scorer.trial(three, torch.arange(n_items) > 0)
+    found = scorer.scores_of_real_items(three, torch.arange(n_items) > 0)
     wanted = Toy(items=model.items).full_sort_predict(three)[:, 1::step]
     torch.testing.assert_close(found, wanted)
     assert model.sizes == [3] * wanted.shape[1]
@@ -106,12 +106,12 @@ def test_partial_scorings_show_each_sequence_its_own_last_item():
     class Showing(PairToy):
         def predict(self, interaction):
             self.shown = interaction[self.ITEM_ID].tolist()
-            raise Reached
+            raise ScoringStopped
 
     three = sequences(*THREE)
     scorer = ModelCaller(PairToy(), 4, three)
     scorer.model = Showing()
-    scorer.until(three)  # nothing comes out, not even Reached
+    scorer.until(three)  # nothing comes out, not even ScoringStopped
     assert scorer.model.shown == [2, 3, 3]
 
 

@@ -18,7 +18,14 @@ from recsae.core.errors import CannotOpenModel
 from recsae.testing import check_recommender
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.scoring import ModelCaller
-from recsae_recbole.sites.default import UNIT, WHOLE, WHOLE_OF_USER, Look, find_default, outputs
+from recsae_recbole.sites.default import (
+    UNIT,
+    WHOLE,
+    WHOLE_OF_USER,
+    ProbedModel,
+    find_default,
+    outputs,
+)
 from recsae_recbole.sites.taps import OutputTap
 
 # -- toys ----------------------------------------------------------------------------------------
@@ -32,7 +39,9 @@ FOLLOW = (
 def looking(model, *items, users=None):
     some = sequences(*items, users=users)
     n_items = len(model.items)
-    return Look(model, ModelCaller(model, n_items, some), some, some, torch.arange(n_items) > 0)
+    return ProbedModel(
+        model, ModelCaller(model, n_items, some), some, some, torch.arange(n_items) > 0
+    )
 
 
 SIX = torch.cat([torch.zeros(1, 6), torch.eye(6)])  # every item has a dimension of its own

@@ -12,7 +12,7 @@ from helpers.recbole_kit import FOLDER, small_checkpoint
 from helpers.recbole_toys import Toy, sequences
 from recsae_recbole.open import open_checkpoint
 from recsae_recbole.scoring import ModelCaller
-from recsae_recbole.sites.default import Look
+from recsae_recbole.sites.default import ProbedModel
 from recsae_recbole.sites.heads import facts, find_head
 from recsae_recbole.sites.taps import OutputTap
 
@@ -21,7 +21,7 @@ from recsae_recbole.sites.taps import OutputTap
 
 def looking(model):
     two = sequences([1, 2], [3])
-    return Look(model, ModelCaller(model, 4, two), two, two, torch.arange(4) > 0)
+    return ProbedModel(model, ModelCaller(model, 4, two), two, two, torch.arange(4) > 0)
 
 
 def head_of(model):
