@@ -15,8 +15,11 @@ class RecBolePlugin:
     name = "recbole"
 
     def recognises(self, source: object) -> bool:
-        """Whether a path is a torch archive with RecBole's Config in it, or an object a trainer of
-        RecBole's or a pair ``(config, model)``."""
+        """Whether the source is a checkpoint of RecBole's, or a live model.
+
+        A checkpoint is a torch archive with RecBole's Config in it; a live model comes as a trainer
+        of RecBole's or as a pair ``(config, model)``.
+        """
         if not isinstance(source, Path):
             from recsae_recbole.open import live_parts
 

@@ -251,8 +251,7 @@ class RecBoleRecommender(Recommender):
         return digest_of([settings, digest_of_module(self.model), ids])
 
     def fingerprint(self) -> str:
-        """SHA-256 over weights, the model's own settings, maximum length and item ids, and over
-        the histories that a general model learned from."""
+        """SHA-256 over weights, settings, length, item ids and what a general model learned."""
         return self._fingerprint
 
     def sources(self) -> list[str]:

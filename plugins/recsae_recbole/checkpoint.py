@@ -251,7 +251,7 @@ def _check_shapes(model: Any, weights: Mapping[str, Any], data: Data, path: Path
 
 
 def _other_counts(dataset: Any, sizes: list[tuple[int, int]]) -> Iterator[tuple[str, int, int]]:
-    """Of sizes built and saved that differ: items or users, how many there are and there were."""
+    """Numbers of items or users behind sizes that differ: of the data set, of the checkpoint."""
     for (built, saved), (what, rows) in product(
         sizes, (("items", dataset.item_num), ("users", dataset.user_num))
     ):

@@ -95,7 +95,7 @@ def open_live(
 
 
 def _check_numbers(model: Any, data: Data) -> None:
-    """The data set must be the model's: RecBole's numbers of users and items mean nothing else."""
+    """Refuse a data set with other numbers of users or items, whose ids are not the model's."""
     masks = any(base.__name__ == "S3Rec" for base in type(model).__mro__)  # it counts its mask
     for what, has, gives in (
         ("items", int(model.n_items) - masks, int(data.dataset.item_num)),

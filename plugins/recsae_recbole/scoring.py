@@ -77,8 +77,10 @@ class ModelCaller:
             return scores.detach().view(len(interaction), -1).cpu()
 
     def scores_of_real_items(self, interaction: Any, real: torch.Tensor) -> torch.Tensor:
-        """Scores of real items with one row per sequence in every call, so that states can be moved
-        from one sequence to another: of all items, or of a few where pairs are scored."""
+        """Scores of real items: of all, or of a few where pairs are scored.
+
+        Every call has one row per sequence, so that states can be moved from one to another.
+        """
         import torch
 
         if not self.by_pairs:
@@ -104,8 +106,8 @@ class ModelCaller:
                 self.model.full_sort_predict(self._complete(interaction))
 
     def _complete(self, interaction: Any) -> Any:
-        """The CPR models work out their loss while they rank, and throw it away: any target
-        does."""
+        """Add a target where ranking reads one: the CPR models compute a loss then, which nobody
+        uses, so that any target will do."""
         if not self._reads_target:
             return interaction
         return self._with_candidates(interaction, self._own(interaction))

@@ -21,7 +21,7 @@ class TorchPlugin:
         return isinstance(source, torch.nn.Module)
 
     def open(self, source: object, **options: Any) -> Recommender:
-        """Say how: a module alone has no data."""
+        """Refuse, since a module alone has no data; the message names ``attach``."""
         from recsae.core.errors import CannotOpenModel
 
         raise CannotOpenModel(

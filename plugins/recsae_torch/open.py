@@ -184,8 +184,11 @@ def _site(scorer: ModelCaller, place: Place, batch: Batch) -> Site:
 
 
 def _check_padding(scorer: ModelCaller, place: Place, batch: Batch) -> None:
-    """The first state to change when the last item does is that of the last item, unless the model
-    reads both ways; then at least it has to change too."""
+    """Refuse a model whose last item's state is not where ``padding`` puts it.
+
+    It is the first state to change when the last item does, unless the model reads both ways; then
+    it changes at least too.
+    """
     states, last = scorer.states([place], batch)[place.name], batch.lengths - 1
     if states.dim() != 3:
         return

@@ -107,19 +107,21 @@ def capture_sites(
             "seed": seed,
             FILTERS_SEEN: recommender.filters_seen,
         }
-        manifests = {
-            site.name: {
-                "fingerprint": digest_of({**made_from, "site": site.name}),
-                "model": made_from["model"],
-                "site": site.name,
-                "n": windows.n_positions,
-                "width": site.width,
-                FILTERS_SEEN: recommender.filters_seen,
-            }
-            for site in sites
-        }
+        manifests = {site.name: _manifest(site, made_from, windows.n_positions) for site in sites}
         _capture_plan(recommender, windows, manifests, folders, progress, ranks)
     return {name: ActivationStore(folder) for name, folder in folders.items()}
+
+
+def _manifest(site: Site, made_from: dict[str, Any], n_positions: int) -> dict[str, Any]:
+    """The manifest of a site's store, but for its shards."""
+    return {
+        "fingerprint": digest_of({**made_from, "site": site.name}),
+        "model": made_from["model"],
+        "site": site.name,
+        "n": n_positions,
+        "width": site.width,
+        FILTERS_SEEN: made_from[FILTERS_SEEN],
+    }
 
 
 def _capture_plan(
