@@ -19,7 +19,7 @@ from recsae.report.words import findings
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
-_HERE = Path(__file__).parent
+_TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("helpers.js", "evidence.js", "table.js", "page.js")
 
 
@@ -29,7 +29,7 @@ def page(report: Report) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -105,7 +105,7 @@ def _script() -> str:
 
 
 def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8").rstrip("\n")
+    return (_TEMPLATES / name).read_text(encoding="utf-8").rstrip("\n")
 
 
 def _bars(report: Report) -> list[tuple[str, str, float]]:

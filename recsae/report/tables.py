@@ -34,7 +34,7 @@ def card(report: Report) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=False,  # Markdown: text from outside goes through the `md` filter
         undefined=StrictUndefined,
         trim_blocks=True,
