@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from recsae.report.escape import script_json
-from recsae.report.figures.charts import figures
-from recsae.report.figures.goals import goal_figures
+from recsae.report.figures import figures, goal_figures
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import Report
-from recsae.report.words import findings
+from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
@@ -37,10 +36,10 @@ def page(report: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        pct=words.percent,
-        num=words.number,
-        points=words.points,
-        short=words.short,
+        pct=formats.percent,
+        num=formats.number,
+        points=formats.points,
+        short=formats.short,
         count=lambda n: f"{n:,}",
         **_GOAL_FILTERS,
     )
@@ -72,12 +71,12 @@ def page(report: Report) -> str:
 _GOAL_FILTERS: dict[str, Callable[..., Any]] = {
     "amount": goal_words.amount,
     "area": goal_words.area,
-    "correlation": goal_words.correlation,
+    "correlation": formats.correlation,
     "from_to": goal_words.from_to,
-    "interval": goal_words.interval,
+    "interval": formats.interval,
     "is_share": goal_words.is_share,
-    "signed": goal_words.signed,
-    "times": goal_words.times,
+    "signed": formats.signed,
+    "times": formats.times,
 }
 
 

@@ -9,7 +9,7 @@ from recsae.report.escape import cell, markdown
 from recsae.report.page_data import PLAIN
 from recsae.report.schema.parts import Concept, Sequence
 from recsae.report.schema.report import Report
-from recsae.report.words import findings
+from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
@@ -41,7 +41,7 @@ def card(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(md=markdown, pct=words.percent, num=words.number)
+    environment.filters.update(md=markdown, pct=formats.percent, num=formats.number)
     return environment.get_template("card.md").render(
         r=report,
         verdict=words.verdict(report),

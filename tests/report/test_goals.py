@@ -12,7 +12,7 @@ from helpers.reports import HOSTILE, make_plain, make_report
 from recsae.core.files import read_json
 from recsae.pipeline.report_data import goals_block
 from recsae.report import read_report, write_report
-from recsae.report.figures.goals import apart, goal_figures
+from recsae.report.figures import apart, goal_figures
 from recsae.report.page import page
 from recsae.report.schema.goals import ReachedGoal
 from recsae.report.schema.report import SCHEMA_FILE, Report

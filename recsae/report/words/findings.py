@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from recsae.report.schema.report import Report
 from recsae.report.schema.sections import ComesBack, Retrained
-from recsae.report.words.headlines import number, percent
+from recsae.report.words.formats import number, percent
 
 METHODS = ("sae", "class_mean", "probe")
 MEASURES = {

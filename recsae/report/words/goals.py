@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from recsae.report.schema.goals import CheckedWay, LabelCheck, Measured, ReachedGoal, WayThere
+from recsae.report.schema.goals import CheckedWay, LabelCheck, ReachedGoal, WayThere
 from recsae.report.schema.parts import Figure
 from recsae.report.schema.report import Report
-from recsae.report.words.headlines import listing, number, percent, short
+from recsae.report.words.formats import interval, listing, number, percent, short
 
 LATENTS = "latents"
 RERANKING = "re-ranking"
@@ -117,60 +117,10 @@ def from_to(row: ReachedGoal) -> str:
     return f"{said} of the top 10" if is_share(row) else f"average popularity {said}"
 
 
-def interval(measured: Measured | None, digits: int = 1) -> str:
-    """Return a share with its interval.
-
-    >>> interval((0.986, 0.977, 0.995))
-    '98.6% (97.7 to 99.5)'
-    """
-    if measured is None or measured[0] is None:
-        return "–"
-    value, low, high = measured
-    if low is None or high is None:
-        return percent(value, digits)
-    return f"{percent(value, digits)} ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
-
-
-def times(measured: Measured | None) -> str:
-    """Return what something is multiplied with, and its interval.
-
-    >>> times((1.355, 1.335, 1.376)), times((0.908, 0.905, 0.911))
-    ('×1.35 (1.33 to 1.38)', '×0.908 (0.905 to 0.911)')
-    """
-    if measured is None or measured[0] is None:
-        return "–"
-    value, low, high = measured
-    if low is None or high is None:
-        return f"×{number(value)}"
-    digits = 2 if high - low >= 0.02 else 3
-    return f"×{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
-
-
 def area(value: Figure, row: ReachedGoal) -> str:
     """Return the area under a way's curve as the verdict does; popularity with one decimal."""
     digits = 3 if is_share(row) else 1
     return number(value if value is None else round(value, digits) + 0.0, digits)  # no "-0.0"
-
-
-def correlation(measured: Measured | None) -> str:
-    """Return a correlation with its interval.
-
-    >>> correlation((0.61, 0.47, 0.73)), correlation(None)
-    ('0.61 (0.47 to 0.73)', '–')
-    """
-    if measured is None:
-        return "–"
-    value, low, high = map(number, measured)
-    return f"{value} ({low} to {high})".replace("-", "−")
-
-
-def signed(value: Figure) -> str:
-    """Return a figure with its sign.
-
-    >>> signed(0.236), signed(-3.86), signed(None)
-    ('+0.24', '−3.86', '–')
-    """
-    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
 
 
 def sentence(shown: Shown) -> str:
