@@ -1,4 +1,4 @@
-"""Two finished runs beside each other: which concepts are in both, which lost, which new."""
+"""Two finished runs compared: which concepts are in both, which are lost, which new."""
 
 from __future__ import annotations
 

@@ -111,15 +111,15 @@ def drawn(draws: "dict[str, Callable[[], Canvas | None]]") -> dict[str, str]:
     """Let each function draw in the report's style; an ``<svg>`` element for those that did."""
     import matplotlib
 
-    found: dict[str, str] = {}
+    drawings: dict[str, str] = {}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_MATPLOTLIB)
         for name, draw in draws.items():
             matplotlib.rcParams["svg.hashsalt"] = name
             if (canvas := draw()) is not None:
-                found[name] = _svg(canvas, name)
-    return found
+                drawings[name] = _svg(canvas, name)
+    return drawings
 
 
 def new_canvas(width: float, height: float) -> "tuple[Canvas, Axes]":
@@ -262,8 +262,8 @@ _DRAW = {"verified": _verified, "share": _share, "scatter": _scatter, "firing": 
 def goal_figures(report: Report) -> list[str]:
     """Return an ``<svg>`` element for every goal, empty where no ways were compared."""
     rows = report.goals.rows if report.goals else []
-    found = drawn({f"goal{n}": partial(_curves, row) for n, row in enumerate(rows)})
-    return [found.get(f"goal{n}", "") for n in range(len(rows))]
+    drawings = drawn({f"goal{n}": partial(_curves, row) for n, row in enumerate(rows)})
+    return [drawings.get(f"goal{n}", "") for n in range(len(rows))]
 
 
 def _curves(row: ReachedGoal) -> "Canvas | None":
@@ -324,11 +324,11 @@ def apart(heights: list[float], gap: float = LABEL_GAP) -> list[float]:
     >>> [round(height, 2) for height in apart([0.5, 0.52, 0.99, 1.0], gap=0.1)]
     [0.5, 0.6, 0.9, 1.0]
     """
-    found = list(heights)
+    moved = list(heights)
     for i, (one, _) in enumerate(pairwise(heights)):
-        found[i + 1] = max(found[i + 1], max(found[i], one) + gap)
+        moved[i + 1] = max(moved[i + 1], max(moved[i], one) + gap)
     top = 1.0
-    for i in reversed(range(len(found))):
-        found[i] = min(found[i], top)
-        top = found[i] - gap
-    return found
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], top)
+        top = moved[i] - gap
+    return moved

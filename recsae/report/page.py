@@ -56,7 +56,7 @@ def page(report: Report) -> str:
         methods=findings.METHODS,
         measures=findings.MEASURES,
         has_lift=report.supervised is not None and "lift" in report.supervised.means,
-        again=findings.again(report),
+        again=findings.stability_section(report),
         cost=findings.cost(report),
         corrections=findings.corrections(report),
         **_goals(report),
@@ -92,7 +92,7 @@ def _goals(report: Report) -> dict[str, Any]:
         "goals": shown,
         "charts": [Markup(svg) for svg in goal_figures(report)],
         "losses": goal_words.LOSSES,
-        "ways": {name: does for name, does in goal_words.WAYS.items() if name in tried},
+        "ways": {name: does for name, does in goal_words.METHODS.items() if name in tried},
         "interventions": goal_words.INTERVENTIONS,
         "check_says": goal_words.check_says(check) if check else "",
     }

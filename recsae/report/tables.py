@@ -84,12 +84,12 @@ def corrected(report: Report, folder: Path) -> Report:
     """Return the report with the names that people gave; figures and counts are as measured."""
     from recsae.concepts.corrections import REJECTED, names, shown_name
 
-    found = names(folder)
-    if not found:
+    given = names(folder)
+    if not given:
         return report
     concepts = []
     for concept in report.concepts.list:
-        entry = found.get(concept.latent)
+        entry = given.get(concept.latent)
         if entry is not None:
             change = {"correction": entry.correction, "tested_as": concept.name}
             if entry.correction == REJECTED and entry.text:

@@ -1,4 +1,4 @@
-"""A finished run as tables."""
+"""The tables of a finished run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from recsae.run.record import Run
 if TYPE_CHECKING:
     import pandas as pd
 
-ASKED = ("goal", "quantity", "before", "after")
-TIMES = ("times", "low", "high")
+GOAL = ("goal", "quantity", "before", "after")
+CHANGE = ("times", "low", "high")
 NDCG = ("ndcg_kept", "ndcg_low", "ndcg_high")
-TOLD = ("allowed_loss", "strength", "n_users", "n_positions", "verdict")
+RESULT = ("allowed_loss", "strength", "n_users", "n_positions", "verdict")
 
 
 class LoadedRun:
@@ -73,17 +73,17 @@ class LoadedRun:
         """
         import pandas as pd
 
-        found = self.report.get("goals") or {"rows": []}
+        goals = self.report.get("goals") or {"rows": []}
         rows = [
             {
-                **{key: row[key] for key in ASKED},
-                **dict(zip(TIMES, row["times"], strict=True)),
+                **{key: row[key] for key in GOAL},
+                **dict(zip(CHANGE, row["times"], strict=True)),
                 **dict(zip(NDCG, row["ndcg_kept"], strict=True)),
-                **{key: row[key] for key in TOLD},
+                **{key: row[key] for key in RESULT},
             }
-            for row in found["rows"]
+            for row in goals["rows"]
         ]
-        return pd.DataFrame(rows, columns=[*ASKED, *TIMES, *NDCG, *TOLD])
+        return pd.DataFrame(rows, columns=[*GOAL, *CHANGE, *NDCG, *RESULT])
 
     @property
     def named_share(self) -> pd.DataFrame:

@@ -19,7 +19,7 @@ from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
 from recsae.report.words.goals import (
     INTERVENTIONS,
-    WAYS,
+    METHODS,
     amount,
     check_says,
     from_to,
@@ -82,7 +82,7 @@ def test_it_follows_the_schema_and_round_trips():
 
 def test_names_are_those_of_the_stages():
     names = {v for k, v in vars(alternatives).items() if k.isupper() and isinstance(v, str)}
-    assert set(WAYS) == names
+    assert set(METHODS) == names
     assert set(INTERVENTIONS) == set(predictability.WAYS)
 
 

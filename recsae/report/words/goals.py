@@ -1,4 +1,4 @@
-"""Steering by goal in sentences: what was asked, what latents reach, and what reaches more."""
+"""Steering by goal in sentences: the goal, what latents reach, and which methods reach more."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from recsae.report.words.formats import interval, listing, number, percent, shor
 
 LATENTS = "latents"
 RERANKING = "re-ranking"
-WAYS = {
+METHODS = {
     LATENTS: "the latents listed here are turned, as far as the loss allows.",
     RERANKING: "a constant is added to the scores of the items that are asked for.",
     "re-ranking by probability": "lists are made anew from the model’s own probabilities. It is "
@@ -23,7 +23,7 @@ WAYS = {
     "reconstruct is thrown away.",
     "random direction": "a direction drawn at random is added to every state.",
 }
-"""Every way and what it does."""
+"""Every steering method and what it does."""
 INTERVENTIONS = {
     "x10 where active": "×10 where it is active",
     "x0.1 where active": "×0.1 where it is active",
@@ -31,11 +31,11 @@ INTERVENTIONS = {
     "-1 sd": "one standard deviation less, everywhere",
 }
 LOSSES = {"1 %": "1%", "2 %": "2%", "5 %": "5%"}
-"""Losses of the table of ways, as ``report.json`` has them and as the page shows them."""
+"""Losses of the table of methods, as ``report.json`` has them and as the page shows them."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownGoal:
     """A goal as the page shows it: its name and attribute, its tables in the order to show them."""
 
     row: ReachedGoal
@@ -46,14 +46,14 @@ class Shown:
     not_drawn: str
 
 
-def goals(report: Report) -> list[Shown]:
-    """Return every goal that was tried, its ways the best first.
+def goals(report: Report) -> list[ShownGoal]:
+    """Return every goal that was tried, its methods the best first.
 
     Latents have the names that people gave them, where they did.
     """
     names = {c.latent: c.name for c in report.concepts.list}
     return [
-        Shown(
+        ShownGoal(
             row,
             *_name(report, row.goal),
             [
@@ -70,10 +70,10 @@ def goals(report: Report) -> list[Shown]:
 def _name(report: Report, goal: str) -> tuple[str, str]:
     """Split "more categories: Comedy" into "More Comedy" and "categories"."""
     for attribute in report.data.attributes:
-        for asked in ("more", "less"):
-            start = f"{asked} {attribute}: "
+        for direction in ("more", "less"):
+            start = f"{direction} {attribute}: "
             if goal.startswith(start) and len(goal) > len(start):
-                return f"{asked.capitalize()} {goal[len(start) :]}", attribute
+                return f"{direction.capitalize()} {goal[len(start) :]}", attribute
     return goal[:1].upper() + goal[1:], ""
 
 
@@ -84,17 +84,17 @@ def visible(way: WayThere, lowest: float = 0.9) -> list[tuple[float, float]]:
     >>> visible(WayThere(way="w", at={}, area=None, others_move=None, curve=curve))[1:]
     [(0.95, 0.2), (0.9, 0.3)]
     """
-    found: list[tuple[float, float]] = []
+    points: list[tuple[float, float]] = []
     for kept, value in way.curve:
         if kept is None or value is None:
             continue
         if kept >= lowest:
-            found.append((kept, value))
-        elif found:
-            last_kept, last = found[-1]
+            points.append((kept, value))
+        elif points:
+            last_kept, last = points[-1]
             part = (last_kept - lowest) / (last_kept - kept)
-            return [*found, (lowest, round(last + part * (value - last), 12))]
-    return found
+            return [*points, (lowest, round(last + part * (value - last), 12))]
+    return points
 
 
 def amount(value: Figure, row: ReachedGoal) -> str:
@@ -118,13 +118,13 @@ def from_to(row: ReachedGoal) -> str:
 
 
 def area(value: Figure, row: ReachedGoal) -> str:
-    """Return the area under a way's curve as the verdict does; popularity with one decimal."""
+    """Return the area under a method's curve, rounded as the goal's verdict rounds it."""
     digits = 3 if is_share(row) else 1
     return number(value if value is None else round(value, digits) + 0.0, digits)  # no "-0.0"
 
 
-def sentence(shown: Shown) -> str:
-    """Say what was asked and what turning latents reaches."""
+def sentence(shown: ShownGoal) -> str:
+    """Say what the goal is and what turning latents reaches."""
     row = shown.row
     return (
         f"{short(shown.name)}: {from_to(row)} at {interval(row.ndcg_kept)} of NDCG@10, "
@@ -133,7 +133,7 @@ def sentence(shown: Shown) -> str:
 
 
 def better(row: ReachedGoal) -> list[WayThere]:
-    """Return the ways that reach more than latents over all losses to 10 %, the best first."""
+    """Return the methods that reach more than latents over all losses to 10 %, the best first."""
     ours = next((way.area for way in row.ways if way.way == LATENTS), None)
     if ours is None:
         return []
@@ -144,7 +144,7 @@ def better(row: ReachedGoal) -> list[WayThere]:
 def steering_line(report: Report) -> str:
     """Say in one line what latents reach for the first goal, and what reaches more; may be empty.
 
-    Re-ranking is named before other ways: everybody can have it.
+    Re-ranking is named before other methods: everybody can have it.
     """
     shown = goals(report)
     if not shown:
@@ -201,10 +201,10 @@ def check_says(check: LabelCheck) -> str:
 
 def _ranks(rows: list[CheckedWay]) -> str:
     known = [r.rank_correlation[0] for r in rows if r.rank_correlation is not None]
-    found = [r for r in known if r is not None]
-    if not found:
+    correlations = [r for r in known if r is not None]
+    if not correlations:
         return ""
-    low, high = number(min(found)), number(max(found))
+    low, high = number(min(correlations)), number(max(correlations))
     between = low if low == high else f"{low} to {high}"
     return f"How much it changes ranks as worked out beforehand: rank correlation {between}."
 

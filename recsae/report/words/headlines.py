@@ -1,6 +1,7 @@
-"""What the figures mean, in sentences for somebody who has never heard of an autoencoder.
+"""The verdict, which is the report's first sentence, and its headlines.
 
-The page and the card say the same things, so the sentences are made once, here.
+They are written for somebody who has never heard of an autoencoder. The page and the card say the
+same, so the sentences are made once, here.
 """
 
 from dataclasses import dataclass
@@ -46,7 +47,7 @@ class Headline:
 
 
 def verdict(report: Report) -> Verdict:
-    """Say honestly whether the concepts beat their baselines.
+    """Say whether the concepts beat their baselines: the report's first sentence.
 
     The named share of 32 concepts decides; the attribute AUC can only lower the verdict.
     """
@@ -206,7 +207,7 @@ def mean_auc(rows: list[AttributeScore], code: str) -> Figure:
 
 def auc_outcomes(report: Report) -> dict[Code, Outcome]:
     """Compare the mean attribute AUC with each baseline, over attributes that both have."""
-    found: dict[Code, Outcome] = {}
+    outcomes: dict[Code, Outcome] = {}
     for code in BASELINES:
         both = [
             (row.auc_sae, theirs)
@@ -214,8 +215,8 @@ def auc_outcomes(report: Report) -> dict[Code, Outcome]:
             if row.auc_sae is not None and (theirs := getattr(row, f"auc_{code}")) is not None
         ]
         if both:
-            found[code] = _outcome(fmean(a for a, _ in both), fmean(b for _, b in both))
-    return found
+            outcomes[code] = _outcome(fmean(a for a, _ in both), fmean(b for _, b in both))
+    return outcomes
 
 
 def _outcome(ours: float, theirs: float) -> Outcome:
