@@ -1,4 +1,4 @@
-"""A recommendation explained: the terms of its score, and the history items that drive them."""
+"""An explanation of a recommendation: its score's terms, and the history items behind them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,14 @@ N_LATENTS = 3
 
 @dataclass(frozen=True)
 class GradientAttribution:
-    """Integrated gradients of one number: ``attributions (m,)`` add up to ``value -
-    baseline_value`` but for ``gap``, relative to the sum of their sizes."""
+    """Integrated gradients of one number by the m items of a history."""
 
     attributions: NDArray[np.float64]
+    """``(m,)``; they add up to ``value - baseline_value`` but for the ``gap``."""
     value: float
     baseline_value: float
     gap: float
+    """Relative to the sum of the attributions' sizes."""
     complete: bool
     steps: int
 
@@ -142,7 +143,7 @@ def explain(
 
 
 class _Attributions(NamedTuple):
-    """What is available of the attributions, and in ``notes`` why the rest is not."""
+    """The attributions that are available, and in ``notes`` why others are not."""
 
     left_out: LeaveOneOut | None
     of_latents: Integrated | None
@@ -152,7 +153,7 @@ class _Attributions(NamedTuple):
 
 @dataclass(frozen=True)
 class _Attributed:
-    """Some latents and the score of an item, to be attributed to the items of one history."""
+    """Some latents and an item's score, which are attributed to the items of one history."""
 
     recommender: Recommender
     sae: SAE
@@ -163,7 +164,7 @@ class _Attributed:
     baseline: Baseline
 
     def attributions(self, method: Method) -> _Attributions:
-        """Those of a method, as far as they are available."""
+        """The attributions by a method, as far as they are available."""
         name, left_out = self.recommender.name, None
         if self.recommender.sites()[0].per_user:
             note = (
@@ -219,7 +220,7 @@ def _drivers(
     terms: ScoreTerms,
     attributions: _Attributions,
 ) -> tuple[Drivers, ...]:
-    """Those of the score, then of each latent; none where no method is available."""
+    """Drivers of the score, then of each latent; none where no method is available."""
     left_out, of_latents, of_score, _ = attributions
     if left_out is None and of_latents is None:
         return ()

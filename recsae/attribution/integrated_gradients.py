@@ -220,7 +220,10 @@ def _popular(recommender: Recommender, rows: NDArray[np.int64], m: int) -> list[
 
 
 def _mean_user(recommender: AcceptsVectors, rows: NDArray[np.int64], m: int) -> torch.Tensor:
-    """``(1, m, d_in)``; where nobody has so many items, the mean of all places."""
+    """The mean vectors of users' last m items, ``(1, m, d_in)``.
+
+    At places that no user has, the mean over all places.
+    """
     total, count = torch.zeros(()), torch.zeros(())
     for part in np.array_split(rows, -(-len(rows) // USERS_AT_ONCE)):
         newest = _latest(recommender, part, m)

@@ -51,7 +51,7 @@ class Term:
 
 @dataclass(frozen=True)
 class Rest:
-    """What something else than a latent adds to an item's score."""
+    """What is added to an item's score by a part that is no latent."""
 
     kind: RestKind
     """The model's own ``bias``, the SAE's ``offset`` (decoder bias and mean), or the ``residual``:

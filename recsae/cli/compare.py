@@ -1,4 +1,4 @@
-"""``compare``: two runs beside each other."""
+"""The command ``compare``: what became of the concepts of one run in another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command concepts: the dictionary of a run, its evidence, and what people correct."""
+"""The command ``concepts``: the dictionary of a run, its evidence, and people's corrections."""
 
 from __future__ import annotations
 

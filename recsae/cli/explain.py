@@ -1,4 +1,4 @@
-"""The command that says why: ``explain``."""
+"""The command ``explain``: the terms of a score, and the history items that drive them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command that asks whose and what concepts are: ``profile``."""
+"""The command ``profile``: for which users, and after which items, concepts are active."""
 
 from __future__ import annotations
 
@@ -74,9 +74,10 @@ def profile(
 
 @dataclass(frozen=True)
 class Profile:
-    """What is shown: whom it is of, in words, and its tables; those that do not apply are None."""
+    """The tables that are shown, and of whom in words; those that do not apply are None."""
 
     subject: str
+    """Who is compared with whom."""
     compared: pd.DataFrame | None = None
     """All concepts, users of the group (or after the item) beside the rest; empty where there are
     too few users."""

@@ -1,4 +1,4 @@
-"""The command run: from a checkpoint to a report."""
+"""The command ``run``: from a checkpoint to a report."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def ranks_of_command() -> Ranks:
 
 
 def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
-    """Do what is not done of the run in ``out`` and say what came of it."""
+    """Do the stages of the run in ``out`` that are not done, and print its headlines."""
     from recsae.pipeline.plan import STAGES, run_pipeline
     from recsae.run.record import Run
 

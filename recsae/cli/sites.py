@@ -1,4 +1,4 @@
-"""The command about all sites of a model: ``sites``."""
+"""The command ``sites``: all sites of a model compared, and one recommended."""
 
 from __future__ import annotations
 

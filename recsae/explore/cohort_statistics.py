@@ -31,11 +31,14 @@ N_HALVINGS = 40
 
 
 class Shares(NamedTuple):
-    """``users (u,)``, their ``n_positions (u,)``, and ``share (u, m)`` of them with a concept."""
+    """The share of each user's positions on which each concept is active."""
 
     users: NDArray[np.int64]
+    """``(u,)`` rows of the sequences."""
     n_positions: Floats
+    """``(u,)``"""
     share: scipy.sparse.csr_matrix
+    """``(u, m)`` for m concepts."""
 
 
 def compare(mine: Shares, others: Shares, concepts: pd.DataFrame) -> pd.DataFrame:
@@ -138,7 +141,7 @@ def _difference(ours: _Mean, theirs: _Mean, alpha: Floats) -> tuple[Floats, Floa
 
 
 def _ratio(ours: _Mean, theirs: _Mean) -> tuple[Floats, Floats, Floats]:
-    """Ratio of the means and its interval; NaN where the other mean is 0, infinite if it may be."""
+    """Ratio of the means and its bounds; NaN where the other mean is 0, infinite if it may be."""
     alpha = np.full(len(ours.value), 1 - LEVEL)
     (low, high), (low_2, high_2) = ours.bounds(alpha), theirs.bounds(alpha)
     p, q = ours.value, theirs.value

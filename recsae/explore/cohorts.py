@@ -121,7 +121,7 @@ class Profiler:
         return parts
 
     def of_users(self, rows: NDArray[np.int64], *, without: tuple[int, ...] = ()) -> pd.DataFrame:
-        """:func:`compare` these users (rows of the sequences) with all others.
+        """Compare these users (rows of the sequences) with all others; see :func:`compare`.
 
         Concepts that have a latent in ``without`` are left out.
 
@@ -167,7 +167,10 @@ class Profiler:
         return table[share > 0].sort_values("difference", ascending=False, kind="stable")
 
     def after_item(self, item: int) -> pd.DataFrame | None:
-        """:func:`compare` positions whose last item it is with all others; None below 5 users."""
+        """:func:`compare` positions after an item with all others.
+
+        None where fewer than five users have any on either side.
+        """
         here = self.activity.item == item
         mine, others = self.activity.shares(here), self.activity.shares(~here)
         if min(len(mine.users), len(others.users)) < MIN_USERS:
@@ -230,7 +233,7 @@ class Profiler:
 def concepts_of(
     dictionary: ConceptDictionary, verified: NDArray[np.int64], *, each_latent: bool
 ) -> pd.DataFrame:
-    """Names and the latents behind them; see :class:`Profiler`."""
+    """The concepts of a dictionary, name and latents; see :class:`Profiler`."""
     table = dictionary.table
     if each_latent:
         latents = [(int(j),) for j in table[C.LATENT]]

@@ -1,4 +1,4 @@
-"""What a finished run knows of its concepts, of one latent and of one item."""
+"""Facts of a finished run: its dictionary, one latent, and the latents behind one item."""
 
 from __future__ import annotations
 

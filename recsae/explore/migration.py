@@ -1,4 +1,4 @@
-"""A steering file carried over to the run of a retrained model, concept by concept."""
+"""Steering files carried over to the run of a retrained model, latent by latent."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ BY_NAME = "name"
 
 
 class Counterpart(NamedTuple):
-    """What stands for a latent in the new run: ``latents``, none where there is nothing like it."""
+    """What stands for a latent in the new run."""
 
     latents: tuple[int, ...]
+    """None of them where there is nothing like it."""
     by: str
     """Whether the latent itself is alike (``latent``), or those of its ``name`` stand in."""
     similarity: float
@@ -46,12 +47,14 @@ class MigratedLatent:
 
 @dataclass(frozen=True)
 class Migration:
-    """A steering file carried over: the steering for the new run, and what became of each latent
-    that it turned."""
+    """A steering file carried over to another run."""
 
     steering: Steering
+    """For the new run."""
     latents: tuple[MigratedLatent, ...]
+    """Every latent that the file turns."""
     matching: Matching
+    """How the latents of the two runs were paired."""
 
 
 def migrate(path: Path, old: Path, new: Path) -> Migration:
@@ -102,7 +105,7 @@ def _carried(
     old_sd: np.ndarray[Any, np.dtype[np.float64]],
     new_sd: np.ndarray[Any, np.dtype[np.float64]],
 ) -> Intervention | None:
-    """The step on the other side; None where nothing is left of it."""
+    """The intervention for the new run; None where nothing is left of it."""
     values: dict[int, list[float]] = {}
     direct: dict[int, list[float]] = {}
     for latent, value in zip(step.latents, step.values, strict=True):

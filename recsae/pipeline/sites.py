@@ -173,7 +173,7 @@ def scan_sites(
 def _captured(
     recommender: Recommender, config: RunConfig, folder: Path, progress: Progress | None
 ) -> list[tuple[ActivationStore, ActivationStore]]:
-    """For each site the states of construction and of held-out users, where a run looks."""
+    """For each site the states of construction and of held-out users, as a run captures them."""
     held = split_users(recommender.sequences())
     if held.sum() < 2:
         raise NotEnoughData(
@@ -249,7 +249,7 @@ def _ndcg_kept(work: Workspace) -> float:
 def named_edit(
     sae: SAE, chosen: list[int], code: scipy.sparse.csr_matrix, states: NDArray[np.float32]
 ) -> Edit:
-    """The edit that replaces states by what a few latents say of them.
+    """The edit that replaces states by their reconstruction from a few latents.
 
     States ``(n, d)`` are fitted on the activations of the chosen latents by ridge regression.
     """

@@ -260,7 +260,7 @@ _DRAW = {"verified": _verified, "share": _share, "scatter": _scatter, "firing": 
 
 
 def goal_figures(report: Report) -> list[str]:
-    """Return an ``<svg>`` element for every goal, empty where no ways were compared."""
+    """Return an ``<svg>`` element for every goal, empty where no methods were compared."""
     rows = report.goals.rows if report.goals else []
     drawings = drawn({f"goal{n}": partial(_curves, row) for n, row in enumerate(rows)})
     return [drawings.get(f"goal{n}", "") for n in range(len(rows))]

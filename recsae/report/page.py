@@ -1,4 +1,4 @@
-"""``report.html``: one file that opens offline and asks no host for anything.
+"""``report.html``: one file that opens offline and makes no request.
 
 The template escapes what it prints; what the script shows travels as JSON and becomes text
 nodes, never markup. The page's own policy allows no other script and no request.

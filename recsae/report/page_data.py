@@ -80,7 +80,7 @@ def _values(report: Report) -> tuple[list[list[str]], dict[str, list[int]]]:
 
 
 def _again(report: Report) -> dict[str, Any] | None:
-    """How many dictionaries were trained again, and how often chance comes back at each level."""
+    """The number of dictionaries trained again, and the share that comes back by chance."""
     if report.stability is None:
         return None
     n = sum(other.kind != "chance" for other in report.stability.dictionaries)
@@ -122,7 +122,7 @@ def _concept(
 
 
 def _sequence(sequence: Sequence, numbers: _Numbers) -> list[Any]:
-    """User, number of items, the last of them, the recommendation, the activation."""
+    """A sequence: user, number of items, the last of them, the recommendation, the activation."""
     last = [numbers.item(i) for i in sequence.items[-N_LAST_ITEMS:]]
     top = numbers.item(sequence.top_recommendation)
     user = numbers.user(sequence.user)

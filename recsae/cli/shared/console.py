@@ -1,4 +1,4 @@
-"""How commands talk to people: progress, tables and errors."""
+"""The console: progress bars, tables, JSON, and errors as one message and an exit code."""
 
 from __future__ import annotations
 

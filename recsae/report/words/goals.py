@@ -36,7 +36,7 @@ LOSSES = {"1 %": "1%", "2 %": "2%", "5 %": "5%"}
 
 @dataclass(frozen=True)
 class ShownGoal:
-    """A goal as the page shows it: its name and attribute, its tables in the order to show them."""
+    """A goal as the page shows it: its name, attribute and tables, in the order shown."""
 
     row: ReachedGoal
     name: str
