@@ -78,21 +78,21 @@ def explain(
         raise InvalidInput("Give one of --user and --sequence.")
     work = open_run(folder, device)
     catalog = work.recommender.catalog
-    shown = ask(work.recommender, user, sequence, mask_seen=mask_seen)
+    request = ask(work.recommender, user, sequence, mask_seen=mask_seen)
     explained = explanation.explain(
         work.recommender,
         work.sae,
-        shown.batch,
+        request.batch,
         None if item is None else catalog.internal(item),
         site=work.site,
-        seen=shown.seen,
+        seen=request.seen,
         latents=latents,
         method=method,
         baseline=baseline,
     )
     facts = {
         "per_user": work.recommender.sites()[0].per_user,
-        "n_known": len(shown.history),
+        "n_known": len(request.history),
         "baseline": baseline,
         **to_dict(explained, catalog, load_run(folder).concepts),
     }

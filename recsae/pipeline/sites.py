@@ -238,8 +238,8 @@ def _ndcg_kept(work: Workspace) -> float:
     cases, sae = work.heldout, work.sae
     if work.head is None:
         windows = work.windows("heldout")
-        accuracy = heldout_by_running(work.recommender, cases, sae, work.site, windows)
-        return float(accuracy["ndcg_kept"])
+        found = heldout_by_running(work.recommender, cases, sae, work.site, windows)
+        return float(found["ndcg_kept"])
     with torch.no_grad():
         rebuilt = torch.cat([sae(part) for part in torch.from_numpy(cases.states).split(BATCH)])
     base = ndcg_of_lists(cases.top_items.astype(np.int64), cases.targets).sum()
@@ -277,19 +277,19 @@ def _named_share(work: Workspace, labels: ConceptDictionary) -> float | None:
         return None
     metric = score_metric(head, recommender.catalog.recommendable, default.width)
     shares = []
-    for (scored_rows, scored_cases), (rows, cases) in (work.halves, work.halves[::-1]):
-        if not len(scored_rows) or not len(rows):
+    for (trial_rows, trial_cases), (rows, cases) in (work.halves, work.halves[::-1]):
+        if not len(trial_rows) or not len(rows):
             return None
-        scores = score_concepts(
-            codes[1][scored_rows], labels, scored_cases, work.labeler, hard_negatives=False
+        trial = score_concepts(
+            codes[1][trial_rows], labels, trial_cases, work.labeler, hard_negatives=False
         )
-        construction, heldout = (codes[0], work.construction), (codes[1][rows], cases)
-        share = named_share(construction, heldout, verified_latents(scores), work.head)
-        if work.head is None and share.chosen:
-            edit = named_edit(work.sae, share.chosen, codes[0], work.construction.states)
+        known, test = (codes[0], work.construction), (codes[1][rows], cases)
+        found = named_share(known, test, verified_latents(trial), work.head)
+        if work.head is None and found.chosen:
+            edit = named_edit(work.sae, found.chosen, codes[0], work.construction.states)
             shares.append(share_by_running(work, edit, cases, metric))
         else:
-            shares.append(share.shares[max(SIZES)])
+            shares.append(found.shares[max(SIZES)])
     return float(np.mean(shares))
 
 
