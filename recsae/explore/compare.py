@@ -13,6 +13,7 @@ import pandas as pd
 from recsae.capture.store import STATES, ActivationStore
 from recsae.concepts.status import STATUSES, VERIFIED
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.explore.common_cases import common_rows
 from recsae.run.open import open_run
@@ -63,12 +64,12 @@ class ComparedRun:
     @cached_property
     def sae(self) -> SAE:
         """The run's SAE."""
-        return SAE.load(self.folder / "sae")
+        return SAE.load(self.folder / layout.SAE_FOLDER)
 
     @cached_property
     def store(self) -> ActivationStore:
         """States of held-out users."""
-        return ActivationStore(self.folder / "heldout")
+        return ActivationStore(self.folder / layout.HELDOUT_STORE)
 
     def code(self, rows: NDArray[np.int64]) -> scipy.sparse.csr_matrix:
         """Activations ``(n, n_latents)`` at rows of the store."""

@@ -13,6 +13,7 @@ from recsae.concepts.corrections import REJECTED
 from recsae.concepts.corrections import corrected as with_names
 from recsae.concepts.status import STATUSES
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import read_parquet
 from recsae.run.tables import load_run
@@ -145,7 +146,7 @@ def _tested(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
 
     load_run(folder)  # says so if there is none
     dictionary = with_names(ConceptDictionary.load(folder), folder)
-    scores = read_parquet(folder / "scores.parquet")
+    scores = read_parquet(folder / layout.SCORES)
     return dictionary, dictionary.table.merge(scores, on=C.LATENT)
 
 

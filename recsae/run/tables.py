@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsae.core import layout
 from recsae.core.files import read_json
 from recsae.run.record import Run
 
@@ -32,7 +33,7 @@ class LoadedRun:
     @property
     def report(self) -> dict[str, Any]:
         """Everything in ``report.json``."""
-        return dict(read_json(self.folder / "report.json"))
+        return dict(read_json(self.folder / layout.REPORT))
 
     @property
     def concepts(self) -> pd.DataFrame:
@@ -42,16 +43,16 @@ class LoadedRun:
         from recsae.core import columns as C
         from recsae.core.files import read_parquet
 
-        tested = read_parquet(self.folder / "concepts.parquet")
+        tested = read_parquet(self.folder / layout.CONCEPTS)
         labels = corrected(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
-        return labels.merge(read_parquet(self.folder / "scores.parquet"), on=C.LATENT)
+        return labels.merge(read_parquet(self.folder / layout.SCORES), on=C.LATENT)
 
     @property
     def examples(self) -> pd.DataFrame:
         """One row per example sequence of a latent, items as internal ids."""
         from recsae.core.files import read_parquet
 
-        return read_parquet(self.folder / "examples.parquet")
+        return read_parquet(self.folder / layout.EXAMPLES)
 
     @property
     def attributes(self) -> pd.DataFrame:
