@@ -94,8 +94,8 @@ def test_wheel_ships_types_template_schema_and_licence(
 ) -> None:
     for package in SOURCES:
         assert (site_packages / package / "py.typed").is_file()
-    assert list((site_packages / "recsae" / "report").glob("*.html"))
-    assert list((site_packages / "recsae" / "report").glob("*schema*.json"))
+    assert list((site_packages / "recsae" / "report" / "templates").glob("*.html"))
+    assert list((site_packages / "recsae" / "report" / "schema").glob("*schema*.json"))
     assert (dist_info / "licenses" / "LICENSE").is_file()
 
 

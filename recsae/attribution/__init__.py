@@ -1,4 +1,4 @@
-"""Why one item has its score after one history.
+"""Explanations of recommendations: why an item has its score after a history.
 
 Terms of the score, and history items by leaving them out and by integrated gradients: functions of
 a recommender and an SAE. It imports ``core``, ``recommender`` and ``sae``.

@@ -1,7 +1,8 @@
-"""Which items of a history drive a latent or an item's score, asked in two ways.
+"""Attributions of a latent or of an item's score to the items of a history, by two methods.
 
-Leaving an item out is exact, but the history is then another one, a place shorter. Gradients keep
-the history and move the items' vectors; see :mod:`recsae.attribution.integrated_gradients`.
+Leaving an item out is exact, but the history is then another one, a place shorter. Integrated
+gradients keep the history and move the items' vectors; see
+:mod:`recsae.attribution.integrated_gradients`.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
 ROWS = 64
+"""Histories in one forward: bounds the memory."""
 N_TOP = 3
+"""Items at the top of two attributions that are compared, see :class:`Agreement`."""
 
 
 @dataclass(frozen=True)
 class LeaveOneOut:
-    """What q latents and an item's score lose when each of m items is left out of the history.
+    """What q latents and an item's score lose without each of the m items of a history.
 
     ``preactivations`` and ``activations`` are ``(m, q)``, ``score`` and ``above_mean`` (the score
     less the mean over items) ``(m,)``: the value with the whole history less that without the item,
@@ -90,7 +93,7 @@ def leave_out(
 
     variants = [history, *(history[:i] + history[i + 1 :] for i in range(len(history)))]
     every = pad(variants, recommender.max_length, int(batch.users[0]))
-    found: list[list[NDArray[np.float64]]] = []
+    values: list[list[NDArray[np.float64]]] = []
     for rows in np.array_split(np.arange(len(variants)), -(-len(variants) // ROWS)):
         with torch.no_grad():
             states = recommender.represent(_take(every, rows), site)
@@ -98,9 +101,9 @@ def leave_out(
             active = sae.encode(states)[:, list(latents)]
             scores = recommender.score(_take(every, rows)).double().numpy()
         centred = above_mean(scores, recommender.catalog)[:, item]
-        found.append([pre.double().numpy(), active.double().numpy(), scores[:, item], centred])
-    whole = (np.concatenate(part) for part in zip(*found, strict=True))
-    return LeaveOneOut(*(values[0] - values[1:] for values in whole))
+        values.append([pre.double().numpy(), active.double().numpy(), scores[:, item], centred])
+    whole = (np.concatenate(part) for part in zip(*values, strict=True))
+    return LeaveOneOut(*(of_all[0] - of_all[1:] for of_all in whole))
 
 
 def _take(batch: Batch, rows: NDArray[np.int64]) -> Batch:
@@ -193,10 +196,10 @@ def _integrated(
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two ways of asking order m history items alike.
+    """How far two attributions order m history items alike.
 
     Rank correlations are None where one of the two gives every item the same. ``top`` is how many
-    of the ``n_top`` items that one way puts first the other does too.
+    of the ``n_top`` items that one puts first the other does too.
     """
 
     spearman: float | None

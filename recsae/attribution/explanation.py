@@ -1,4 +1,4 @@
-"""A recommendation explained: the terms of its score, and the history items that drive them."""
+"""An explanation of a recommendation: its score's terms, and the history items behind them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ if TYPE_CHECKING:
 Method = Literal["leave-one-out", "gradients", "both"]
 METHODS: tuple[Method, ...] = ("leave-one-out", "gradients", "both")
 N_LATENTS = 3
+"""Latents that :func:`explain` attributes to the history: those that add most to the score."""
 
 
 @dataclass(frozen=True)
 class GradientAttribution:
-    """Integrated gradients of one number: ``attributions (m,)`` add up to ``value -
-    baseline_value`` but for ``gap``, relative to the sum of their sizes."""
+    """Integrated gradients of one number by the m items of a history."""
 
     attributions: NDArray[np.float64]
+    """``(m,)``; they add up to ``value - baseline_value`` but for the ``gap``."""
     value: float
     baseline_value: float
     gap: float
+    """Relative to the sum of the attributions' sizes."""
     complete: bool
     steps: int
 
@@ -51,7 +53,7 @@ class Drivers:
 
     ``left_out (m,)`` is what is lost without an item: of a latent's pre-activation (and of its
     activation, ``left_out_activation``), or of the score less the mean over items. ``gradients``
-    are of the same number. None where a way was not asked for or is not available.
+    are of the same number. None where a method was not chosen or is not available.
     """
 
     latent: int | None
@@ -62,7 +64,7 @@ class Drivers:
 
     @property
     def agreement(self) -> Agreement | None:
-        """How much the two ways agree, where there are both."""
+        """How much the two methods agree, where there are both."""
         if self.left_out is None or self.gradients is None:
             return None
         return agreement(self.left_out, self.gradients.attributions)
@@ -70,7 +72,7 @@ class Drivers:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an item stands where it stands after a history.
+    """The score of an item after a history: its terms, and the history items that drive them.
 
     ``history`` are internal ids of the m items that the model reads, oldest first; ``notes`` say
     what is not available, and why.
@@ -95,7 +97,7 @@ def explain(
     method: Method = "both",
     baseline: Baseline = "sampled-users",
 ) -> Explanation:
-    """Take an item's score apart and ask which history items drive it and its strongest latents.
+    """Decompose an item's score and attribute it and its strongest latents to history items.
 
     Parameters
     ----------
@@ -108,9 +110,9 @@ def explain(
     seen
         Items that the recommender's lists leave out.
     latents
-        Latents to ask about besides the ``n_latents`` that add most to the score.
+        Latents to attribute besides the ``n_latents`` that add most to the score.
     method, baseline
-        How to ask; see :mod:`recsae.attribution.drivers` and
+        How attributions are made; see :mod:`recsae.attribution.drivers` and
         :func:`recsae.attribution.integrated_gradients.baseline_vectors`.
 
     Raises
@@ -118,7 +120,7 @@ def explain(
     InvalidInput
         There is no such item, latent, method or baseline.
     CannotOpenModel, NotEnoughData
-        Only gradients were asked for, and they are not available.
+        The method is ``gradients``, and they are not available.
     RecSAEError
         The terms do not add up to the model's own score.
     """
@@ -131,15 +133,18 @@ def explain(
             )
     terms = explain_score(recommender, sae, batch, item, site=site, seen=seen)
     strongest = [term.latent for term in terms.terms[:n_latents]]
-    asked = list(dict.fromkeys([*strongest, *latents]))
-    question = _Question(recommender, sae, batch, asked, terms.item, site, baseline)
-    left_out, of_latents, of_score, notes = question.answers(method)
+    targets = list(dict.fromkeys([*strongest, *latents]))
+    attributions = _Attributed(
+        recommender, sae, batch, targets, terms.item, site, baseline
+    ).attributions(method)
     history = tuple(batch.items[0, : int(batch.lengths[0])].tolist())
-    drivers = _drivers(asked, terms, left_out, of_latents, of_score)
-    return Explanation(history, terms, drivers, tuple(notes))
+    drivers = _drivers(targets, terms, attributions)
+    return Explanation(history, terms, drivers, tuple(attributions.notes))
 
 
-class _Answers(NamedTuple):
+class _Attributions(NamedTuple):
+    """The attributions that are available, and in ``notes`` why others are not."""
+
     left_out: LeaveOneOut | None
     of_latents: Integrated | None
     of_score: Integrated | None
@@ -147,8 +152,8 @@ class _Answers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Question:
-    """Which items of one history drive some latents and the score of an item?"""
+class _Attributed:
+    """Some latents and an item's score, which are attributed to the items of one history."""
 
     recommender: Recommender
     sae: SAE
@@ -158,27 +163,27 @@ class _Question:
     site: str | None
     baseline: Baseline
 
-    def answers(self, method: Method) -> _Answers:
-        """What can be had of what was asked for, and why the rest cannot."""
+    def attributions(self, method: Method) -> _Attributions:
+        """The attributions by a method, as far as they are available."""
         name, left_out = self.recommender.name, None
         if self.recommender.sites()[0].per_user:
             note = (
                 f"{name} keeps one state for each user, whatever of the history is shown, so that "
                 "no item of it can be said to drive a latent."
             )
-            return _Answers(None, None, None, [note])
+            return _Attributions(None, None, None, [note])
         notes: list[str] = []
         if method != "gradients":
             left_out = self.left_out(notes)
         if method == "leave-one-out":
-            return _Answers(left_out, None, None, notes)
+            return _Attributions(left_out, None, None, notes)
         try:
-            return _Answers(left_out, *self.gradients(notes), notes)
+            return _Attributions(left_out, *self.gradients(notes), notes)
         except (CannotOpenModel, NotEnoughData) as error:
             if method == "gradients":
                 raise
             notes.append(f"Gradients are not available: {error}")
-            return _Answers(left_out, None, None, notes)
+            return _Attributions(left_out, None, None, notes)
 
     def left_out(self, notes: list[str]) -> LeaveOneOut | None:
         if int(self.batch.lengths[0]) < 2:
@@ -213,40 +218,39 @@ class _Question:
 def _drivers(
     latents: list[int],
     terms: ScoreTerms,
-    left_out: LeaveOneOut | None,
-    of_latents: Integrated | None,
-    of_score: Integrated | None,
+    attributions: _Attributions,
 ) -> tuple[Drivers, ...]:
-    """Those of the score, then of each latent; none where no way of asking is available."""
+    """Drivers of the score, then of each latent; none where no method is available."""
+    left_out, of_latents, of_score, _ = attributions
     if left_out is None and of_latents is None:
         return ()
     active = {term.latent: term.activation for term in terms.terms}
-    found = [
+    drivers = [
         Drivers(
             None,
             left_out=None if left_out is None else left_out.above_mean,
-            gradients=None if of_score is None else _path(of_score, 0),
+            gradients=None if of_score is None else _gradients(of_score, 0),
         )
     ]
     for place, latent in enumerate(latents):
-        found.append(
+        drivers.append(
             Drivers(
                 latent,
                 active.get(latent, 0.0),
                 None if left_out is None else left_out.preactivations[:, place],
                 None if left_out is None else left_out.activations[:, place],
-                None if of_latents is None else _path(of_latents, place),
+                None if of_latents is None else _gradients(of_latents, place),
             )
         )
-    return tuple(found)
+    return tuple(drivers)
 
 
-def _path(found: Integrated, place: int) -> GradientAttribution:
+def _gradients(integrated: Integrated, column: int) -> GradientAttribution:
     return GradientAttribution(
-        found.attributions[:, place],
-        float(found.value[place]),
-        float(found.baseline_value[place]),
-        float(found.gap[place]),
-        bool(found.complete[place]),
-        found.steps,
+        integrated.attributions[:, column],
+        float(integrated.value[column]),
+        float(integrated.baseline_value[column]),
+        float(integrated.gap[column]),
+        bool(integrated.complete[column]),
+        integrated.steps,
     )

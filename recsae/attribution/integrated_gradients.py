@@ -1,4 +1,4 @@
-"""Integrated gradients: what each history item adds to a number, along a path from a baseline.
+"""Integrated gradients of numbers by the items of a history, along a path from a baseline.
 
 Sundararajan, Taly & Yan 2017 (arXiv 1703.01365), section 3; over several baselines the average,
 which is expected gradients (Erion et al. 2021, arXiv 1906.10670). The path leads from the vectors
@@ -27,13 +27,21 @@ if TYPE_CHECKING:
 Baseline = Literal["zero", "mean-user", "popular-user", "sampled-users"]
 BASELINES: tuple[Baseline, ...] = ("zero", "mean-user", "popular-user", "sampled-users")
 FIRST_STEPS = 16
+"""Points on a path to begin with; doubled until the attributions add up."""
 MAX_STEPS = 512
+"""Points on a path at most."""
 TOLERANCE = 0.01
+"""Gap to which attributions add up, relative to the sum of their sizes."""
 ROWS = 64
-AT_ONCE = 256
+"""Points in one backward pass: bounds the memory."""
+USERS_AT_ONCE = 256
+"""Users whose vectors are looked up together: bounds the memory."""
 N_SAMPLED = 16
+"""Users behind the baseline ``sampled-users``."""
 N_AVERAGED = 2000
-SAME = 1e-5
+"""Users behind the baseline ``mean-user``, at most."""
+SAME_STATES = 1e-5
+"""How far states may be from the model's own, relative to the largest: float32's rounding."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +86,8 @@ def integrate(
         ``(b, m, d)`` where they begin; attributions are averaged over them.
 
     >>> square = lambda v: v.square().sum((1, 2))[:, None]
-    >>> found = integrate(square, torch.tensor([[1.0], [2.0]]), torch.zeros(1, 2, 1))
-    >>> found.attributions[:, 0].round(4).tolist()
+    >>> integrated = integrate(square, torch.tensor([[1.0], [2.0]]), torch.zeros(1, 2, 1))
+    >>> integrated.attributions[:, 0].round(4).tolist()
     [1.0, 4.0]
     """
     with torch.no_grad():
@@ -88,11 +96,11 @@ def integrate(
     start, steps = torch.cat(starts).double().mean(0).numpy(), min(FIRST_STEPS, max_steps)
     while True:
         along = [_along(numbers, vectors, baseline, steps, len(value)) for baseline in baselines]
-        found = np.mean(along, axis=0)
-        apart = np.abs(found.sum(0) - (value - start))
-        gap = apart / np.maximum(np.abs(found).sum(0), 1e-12)
+        mean = np.mean(along, axis=0)
+        apart = np.abs(mean.sum(0) - (value - start))
+        gap = apart / np.maximum(np.abs(mean).sum(0), 1e-12)
         if (gap <= TOLERANCE).all() or steps >= max_steps:
-            return Integrated(found, value, start, gap, steps)
+            return Integrated(mean, value, start, gap, steps)
         steps = min(2 * steps, max_steps)
 
 
@@ -106,22 +114,22 @@ def _along(
     """Attributions ``(m, q)`` on one path."""
     places, weights = np.polynomial.legendre.leggauss(steps)  # type: ignore[no-untyped-call]
     share = torch.from_numpy((places + 1) / 2).to(vectors.dtype)[:, None, None]
-    weight, way = torch.from_numpy(weights / 2)[:, None, None], vectors - baseline
-    mean = torch.zeros(n_numbers, *way.shape, dtype=torch.float64)
+    weight, change = torch.from_numpy(weights / 2)[:, None, None], vectors - baseline
+    mean = torch.zeros(n_numbers, *change.shape, dtype=torch.float64)
     for part, mine in zip(share.split(ROWS), weight.split(ROWS), strict=True):
-        points = (baseline + part * way).requires_grad_()
+        points = (baseline + part * change).requires_grad_()
         for number, total in enumerate(numbers(points).sum(0)):
             (slope,) = torch.autograd.grad(total, points, retain_graph=True, materialize_grads=True)
             mean[number] += (slope.double() * mine).sum(0)
-    attributions: NDArray[np.float64] = (mean * way).sum(2).T.numpy()
+    attributions: NDArray[np.float64] = (mean * change).sum(2).T.numpy()
     return attributions
 
 
 def vectors_of(recommender: Recommender, batch: Batch, site: str | None = None) -> torch.Tensor:
-    """What the model looks up for the m items of one history, ``(m, d_in)``.
+    """The vectors that the model looks up for the m items of one history, ``(m, d_in)``.
 
-    Tried on this history: given these vectors the states are the model's own, also when the items
-    are replaced by others, and they can be differentiated.
+    Verified on this history: given these vectors the states are the model's own, also when the
+    items are replaced by others, and they can be differentiated.
 
     Raises
     ------
@@ -131,16 +139,16 @@ def vectors_of(recommender: Recommender, batch: Batch, site: str | None = None) 
     name = as_recommender(recommender).name
     vectors = recommender.input_vectors(batch)
     own = recommender.represent(batch, site)
-    limit = SAME * float(own.abs().max())
+    limit = SAME_STATES * float(own.abs().max())
     real = np.flatnonzero(recommender.catalog.recommendable)
     following = torch.zeros(recommender.catalog.n_items, dtype=torch.int64)
     following[real] = torch.from_numpy(np.roll(real, -1))
     others = batch._replace(items=following[batch.items])
-    for asked, what in (
+    for shown, what in (
         (batch, "does not give the same states when it is given the vectors of its own items"),
         (others, "knows more of its items than the vectors that it looks up, such as attributes"),
     ):
-        states = recommender.represent_from(asked, vectors, site)
+        states = recommender.represent_from(shown, vectors, site)
         if not float((states.detach() - own).abs().max()) <= limit:
             raise CannotOpenModel(f"{name} {what}.")
     given = vectors.clone().requires_grad_()
@@ -156,7 +164,7 @@ def vectors_of(recommender: Recommender, batch: Batch, site: str | None = None) 
 def baseline_vectors(
     recommender: Recommender, name: Baseline, batch: Batch, *, seed: int = 0
 ) -> torch.Tensor:
-    """Where paths to one history of m items begin, ``(b, m, d_in)``.
+    """The baselines at which paths to one history of m items begin, ``(b, m, d_in)``.
 
     Parameters
     ----------
@@ -204,15 +212,18 @@ def _popular(recommender: Recommender, rows: NDArray[np.int64], m: int) -> list[
 
 
 def _mean_user(recommender: Recommender, rows: NDArray[np.int64], m: int) -> torch.Tensor:
-    """``(1, m, d_in)``; where nobody has so many items, the mean of all places."""
+    """The mean vectors of users' last m items, ``(1, m, d_in)``.
+
+    At places that no user has, the mean over all places.
+    """
     total, count = torch.zeros(()), torch.zeros(())
-    for part in np.array_split(rows, -(-len(rows) // AT_ONCE)):
+    for part in np.array_split(rows, -(-len(rows) // USERS_AT_ONCE)):
         newest = _latest(recommender, part, m)
         column = newest.lengths[:, None] - m + torch.arange(m)  # the newest item comes last
         known = (column >= 0)[:, :, None]
         row = torch.arange(len(part))[:, None]
-        found = recommender.input_vectors(newest)[row, column.clamp_min(0)].double()
-        total, count = total + (found * known).sum(0), count + known.sum(0)
+        vectors = recommender.input_vectors(newest)[row, column.clamp_min(0)].double()
+        total, count = total + (vectors * known).sum(0), count + known.sum(0)
     mean = torch.where(count > 0, total / count.clamp_min(1), total.sum(0) / count.sum())
     return mean.float()[None]
 

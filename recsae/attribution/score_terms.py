@@ -1,11 +1,11 @@
-"""Why an item has its score: what every active latent adds to it, and what the SAE leaves out.
+"""The terms of an item's score: what every active latent adds, and what the SAE leaves out.
 
-Where scores are linear in the state that the SAE reads, they come apart exactly::
+Where scores are linear in the state that the SAE reads, the decomposition is exact::
 
     score(i) = bias_i + b . e_i + sum_j z_j (d_j . e_i) + (h - h_hat) . e_i
 
 with the SAE's offset ``b``, directions ``d_j`` and reconstruction ``h_hat``, and item vectors
-``e_i``. Elsewhere a latent's share is what its ablation takes away, which no sum is claimed of.
+``e_i``. Elsewhere a latent's contribution is what its ablation takes away; those need not add up.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
 TOLERANCE = 1e-4
-BIAS = "bias of the model"
-OFFSET = "offset of the SAE"
-LEFT_OUT = "not reconstructed by the SAE"
+"""How far terms may be from the model's own scores, relative to the largest: float32's rounding
+stays well below."""
+RestKind = Literal["bias", "offset", "residual"]
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,18 @@ class Term:
 
 @dataclass(frozen=True)
 class Rest:
-    """What is added to an item's score by something else than a latent."""
+    """What is added to an item's score by a part that is no latent."""
 
-    name: str
+    kind: RestKind
+    """The model's own ``bias``, the SAE's ``offset`` (decoder bias and mean), or the ``residual``:
+    what of the state the SAE does not reconstruct."""
     contribution: float
     centred: float
 
 
 @dataclass(frozen=True)
 class ScoreTerms:
-    """An item's score, taken apart; latents by the size of their centred contribution.
+    """The terms of an item's score, latents by the size of their centred contribution.
 
     ``rank`` is the item's place among ``n_ranked``, None if the list leaves it out. ``gap`` is how
     far the sum is from the model's own score, relative to the largest score, at the worst of all
@@ -97,7 +99,7 @@ def explain_score(
     site: str | None = None,
     seen: Sequence[int] | NDArray[np.int64] = (),
 ) -> ScoreTerms:
-    """Take the score of an item after one history apart.
+    """Decompose the score of an item after one history.
 
     Parameters
     ----------
@@ -164,9 +166,10 @@ def is_default(recommender: Recommender, site: str | None) -> bool:
 
 
 def above_mean(scores: NDArray[np.float64], catalog: ItemCatalog) -> NDArray[np.float64]:
-    """Scores ``(..., n_items)`` less their mean over items; rows that are no items do not count.
+    """Scores ``(..., n_items)`` less their mean over items.
 
-    A model may score items that it never ranks as -inf: they do not count either.
+    Rows that are no items are left out of the mean, and items that a model scores as -inf because
+    it never ranks them.
     """
     counts = catalog.recommendable & np.isfinite(scores)
     mean = np.where(counts, scores, 0).sum(-1, keepdims=True) / counts.sum(-1, keepdims=True)
@@ -188,18 +191,18 @@ def _exact(
         latents, values = code.indices[0][active], code.values[0][active].double()
         parts = values[:, None] * sae.directions()[latents].double()
         offset = sae.mean.double() + sae.scale.double() * sae.b_dec.double()
-        left_out = states[0].double() - offset - parts.sum(0)
-    lasting = (BIAS, bias[item], bias[item] - bias[real].mean())
-    others = [
-        (name, v @ vector, v @ (vector - mean_vector))
-        for name, v in ((OFFSET, offset), (LEFT_OUT, left_out))
-    ]
+        residual = states[0].double() - offset - parts.sum(0)
+    rest = (
+        Rest("bias", float(bias[item]), float(bias[item] - bias[real].mean())),
+        Rest("offset", float(offset @ vector), float(offset @ (vector - mean_vector))),
+        Rest("residual", float(residual @ vector), float(residual @ (vector - mean_vector))),
+    )
     both = torch.stack([parts @ vector, parts @ (vector - mean_vector)], dim=1).tolist()
     terms = [
         Term(j, z, *added)
         for j, z, added in zip(latents.tolist(), values.tolist(), both, strict=True)
     ]
-    return terms, tuple(Rest(name, float(a), float(c)) for name, a, c in (lasting, *others))
+    return terms, rest
 
 
 def _in_double(head: LinearHead) -> LinearHead:

@@ -1,4 +1,6 @@
-"""The command line: one file for each command, named like it. No figure is computed here."""
+"""The command line: one file for each command, named like it.
+
+No figure is computed here."""
 
 from typing import TYPE_CHECKING
 

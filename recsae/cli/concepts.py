@@ -1,15 +1,18 @@
-"""The command concepts: the dictionary of a run, its evidence, and what people correct."""
+"""The command ``concepts``: the dictionary of a run, its evidence, and people's corrections."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.console import PATH, records, show_facts, show_json, show_table
 from recsae.cli.shared.options import json_option
 from recsae.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from recsae.explore.concept_facts import Case, ItemLatents, LatentFacts
 
 
 @click.command()
@@ -40,13 +43,13 @@ def concepts(
     if edit:
         _edit(folder, as_json)
     elif latent is not None:
-        facts = latent_facts(folder, latent)
+        facts = latent_dict(latent_facts(folder, latent))
         show_json(facts) if as_json else _show_latent(facts)
     elif item is not None:
-        found = item_latents(folder, item)
-        show_json(found) if as_json else _show_item(found)
+        latents = item_dict(item_latents(folder, item))
+        show_json(latents) if as_json else _show_item(latents)
     else:
-        rows = concept_rows(folder, search, status)
+        rows = records(concept_rows(folder, search, status))
         if as_json:
             show_json(rows)
         elif rows:
@@ -54,6 +57,46 @@ def concepts(
         else:
             click.echo(f"No concept fits.{nearest_names(folder, search) if search else ''}")
         _warn_of_lost(folder)
+
+
+def latent_dict(facts: LatentFacts) -> dict[str, Any]:
+    """What is known of one latent as JSON holds it."""
+    known: dict[str, Any] = {
+        **facts.concept,
+        "promotes": list(facts.promotes),
+        "demotes": list(facts.demotes),
+        "examples": [_case_dict(case) for case in facts.examples],
+    }
+    evidence = facts.evidence
+    if evidence is None:
+        return known
+    return {
+        **known,
+        "firing": evidence.firing,
+        "fires_with": [vars(other) for other in evidence.fires_with],
+        "fires_instead": [vars(other) for other in evidence.fires_instead],
+        "missed": [_case_dict(case) for case in evidence.missed],
+        "unexpected": [_case_dict(case) for case in evidence.unexpected],
+    }
+
+
+def _case_dict(case: Case) -> dict[str, Any]:
+    counts = {"label counts": f"{case.level} (needs {case.threshold})"}
+    return {
+        **({} if case.level is None else counts),
+        "activation": case.activation,
+        "user": case.user,
+        "items": " | ".join(case.titles),
+        "then": case.top_recommendation,
+    }
+
+
+def item_dict(latents: ItemLatents) -> dict[str, list[dict[str, Any]]]:
+    """The latents behind an item as JSON holds them."""
+    return {
+        "promoted by": records(latents.promoted_by),
+        "active after it": records(latents.active_after),
+    }
 
 
 def _edit(folder: Path, as_json: bool) -> None:
@@ -88,8 +131,8 @@ def _warn_of_lost(folder: Path) -> None:
         )
 
 
-def _show_item(found: dict[str, list[dict[str, Any]]]) -> None:
-    for title, rows in found.items():
+def _show_item(latents: dict[str, list[dict[str, Any]]]) -> None:
+    for title, rows in latents.items():
         click.echo(f"{title}:" if rows else f"{title}: none")
         if rows:
             show_table(list(rows[0]), [list(row.values()) for row in rows])

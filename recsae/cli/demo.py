@@ -1,17 +1,14 @@
-"""The command demo: a small model on the data that RecBole ships, and everything on it."""
+"""The command ``demo``: a small model on the data that RecBole ships, and a run on it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from recsae.cli.run import make_run, ranks_of_command
 from recsae.cli.shared.console import PATH, progress_bar
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""The command doctor: whether this installation works."""
+"""The command ``doctor``: whether this installation works."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from recsae.cli.shared.options import json_option
 
 
 def checks() -> list[dict[str, str]]:
-    """What works here: a name, ``works``, ``missing`` (optional) or ``fails``, what was seen."""
+    """Check what an installation needs; each row is a check, its state, and what was seen.
+
+    The state is ``works``, ``fails``, or ``missing`` for what is optional.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     from recsae.recommender.plugins import installed
@@ -36,8 +39,7 @@ def checks() -> list[dict[str, str]]:
         fast, seen = False, f"numba fails: {error}".splitlines()[0]
     rows.append({"check": "fast top-k", "state": "works" if fast else "missing", "seen": seen})
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU: the CPU is used"
-    rows.append(_row("threads", True, f"{torch.get_num_threads()} of {torch.get_num_threads()}"))
-    rows[-1]["seen"] = str(torch.get_num_threads())
+    rows.append(_row("threads", True, str(torch.get_num_threads())))
     rows.append(
         {
             "check": "cuda",

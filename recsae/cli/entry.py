@@ -1,4 +1,7 @@
-"""The command line. Imports wait until a command needs them, so that ``--help`` answers at once."""
+"""The group of all commands, and the entry point.
+
+Imports wait until a command needs them, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 

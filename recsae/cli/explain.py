@@ -1,4 +1,4 @@
-"""The command that says why: ``explain``."""
+"""The command ``explain``: the terms of a score, and the history items that drive them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog
 
 N_HISTORY = 10
-WIDTH = 48
+"""Items of the history that are shown."""
+LONGEST_TITLE = 48
+"""Letters of a title in a table."""
+RESTS = {
+    "bias": "bias of the model",
+    "offset": "offset of the SAE",
+    "residual": "not reconstructed by the SAE",
+}
 METHODS = ("leave-one-out", "gradients", "both")
 BASELINES = ("zero", "mean-user", "popular-user", "sampled-users")
 
@@ -72,7 +79,7 @@ def explain(
     work = open_run(folder, device)
     catalog = work.recommender.catalog
     request = list_request(work.recommender, user, sequence, mask_seen=mask_seen)
-    found = explanation.explain(
+    explained = explanation.explain(
         work.recommender,
         work.sae,
         request.batch,
@@ -87,7 +94,7 @@ def explain(
         "per_user": work.recommender.sites()[0].per_user,
         "n_known": len(request.history),
         "baseline": baseline,
-        **_facts(found, catalog, load_run(folder).concepts),
+        **to_dict(explained, catalog, load_run(folder).concepts),
     }
     if as_json:
         show_json(facts)
@@ -99,12 +106,12 @@ def explain(
         click.echo(f"\n{note}")
 
 
-def _facts(found: Explanation, catalog: ItemCatalog, concepts: pd.DataFrame) -> dict[str, Any]:
-    """All of an explanation, with titles and names of concepts."""
+def to_dict(explained: Explanation, catalog: ItemCatalog, concepts: pd.DataFrame) -> dict[str, Any]:
+    """The explanation as JSON holds it, with titles and names of concepts."""
     from recsae.core import columns as C
 
     table = concepts.set_index(C.LATENT)
-    score = found.score
+    score = explained.score
 
     def item(internal: int) -> dict[str, Any]:
         return {"item": catalog.external_ids[internal], "title": catalog.titles[internal]}
@@ -115,15 +122,15 @@ def _facts(found: Explanation, catalog: ItemCatalog, concepts: pd.DataFrame) -> 
         row = table.loc[latent]
         return {"latent": latent, "name": row[C.NAME], "status": row[C.STATUS]}
 
-    m = len(found.history)
-    history = [{"back": m - place, **item(i)} for place, i in enumerate(found.history)]
+    m = len(explained.history)
+    history = [{"back": m - place, **item(i)} for place, i in enumerate(explained.history)]
     return {
         "history": history,
         "item": {
             **item(score.item),
             "rank": score.rank,
             "of": score.n_ranked,
-            "in_history": score.item in found.history,
+            "in_history": score.item in explained.history,
             "score": score.score,
             "above_mean": score.above_mean,
         },
@@ -132,22 +139,29 @@ def _facts(found: Explanation, catalog: ItemCatalog, concepts: pd.DataFrame) -> 
             {**concept(term.latent), **{k: v for k, v in vars(term).items() if k != "latent"}}
             for term in score.terms
         ],
-        "rest": [vars(rest) for rest in score.rest],
+        "rest": [
+            {
+                "name": RESTS[rest.kind],
+                "contribution": rest.contribution,
+                "centred": rest.centred,
+            }
+            for rest in score.rest
+        ],
         "sum": {"contribution": score.total, "centred": score.total_centred},
         "gap": score.gap,
-        "drivers": [_driver_facts(d, concept(d.latent), history) for d in found.drivers],
-        "notes": list(found.notes),
+        "drivers": [_driver_facts(d, concept(d.latent), history) for d in explained.drivers],
+        "notes": list(explained.notes),
     }
 
 
 def _driver_facts(
     drivers: Drivers, concept: dict[str, Any], history: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    path, agreement = drivers.gradients, drivers.agreement
+    gradients, agreement = drivers.gradients, drivers.agreement
     columns = {
         "left_out": drivers.left_out,
         "left_out_activation": drivers.left_out_activation,
-        "gradients": None if path is None else path.attributions,
+        "gradients": None if gradients is None else gradients.attributions,
     }
     given = {name: values.tolist() for name, values in columns.items() if values is not None}
     rows = [
@@ -160,8 +174,8 @@ def _driver_facts(
         "activation": drivers.activation,
         "agreement": None if agreement is None else vars(agreement),
         "path": None
-        if path is None
-        else {k: v for k, v in vars(path).items() if k != "attributions"},
+        if gradients is None
+        else {k: v for k, v in vars(gradients).items() if k != "attributions"},
         "items": sorted(rows, key=lambda row: -abs(row.get(key, 0.0))),
     }
 
@@ -254,5 +268,5 @@ def _show_drivers(drivers: dict[str, Any], top: int, baseline: str) -> None:
 def _titled(item: dict[str, Any]) -> str:
     """Title and id on one line; long titles are cut."""
     title = "".join(c if c.isprintable() else " " for c in str(item["title"]))
-    short = title if len(title) <= WIDTH else f"{title[: WIDTH - 1]}…"
+    short = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
     return short if title == item["item"] else f"{short} ({item['item']})"

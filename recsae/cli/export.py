@@ -1,4 +1,4 @@
-"""The command that takes steering out of recsae: ``export``."""
+"""The command ``export``: the steered model for serving without recsae."""
 
 from __future__ import annotations
 

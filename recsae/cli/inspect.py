@@ -1,4 +1,4 @@
-"""The command inspect: what a checkpoint is, before anything is run."""
+"""The command ``inspect``: what a checkpoint is, before anything is run."""
 
 from __future__ import annotations
 

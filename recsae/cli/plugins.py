@@ -1,4 +1,4 @@
-"""The command plugins: what is installed and whether it works."""
+"""The command ``plugins``: which are installed and whether they work."""
 
 from __future__ import annotations
 

@@ -1,22 +1,24 @@
-"""The command that asks whose and what concepts are: ``profile``."""
+"""The command ``profile``: for which users, and after which items, concepts are active."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_json, show_table
+from recsae.cli.shared.console import PATH, records, show_json, show_table
 from recsae.cli.shared.options import device_option, json_option
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from recsae.explore.cohorts import Profiler
+    from recsae.explore.cohorts import Cohort, Profiler
 
-N_LATENTS = 10
+N_PROMOTING = 10
+"""Latents shown that promote an item."""
 COMPARED = {
     "concept": "name",
     "share": "share",
@@ -64,87 +66,110 @@ def profile(
 
     profiler = Profiler(open_run(folder, device), each_latent=latents)
     ((kind, value),) = chosen.items()
-    found = {"item": _item, "user": _user, "users": _users, "cohort": _cohort}[kind](
+    shown = {"item": _item, "user": _user, "users": _users, "cohort": _cohort}[kind](
         profiler, value
     )
-    if as_json:
-        show_json(found)
-    else:
-        _show(found, top)
+    show_json(shown.to_dict()) if as_json else _show(shown, top)
 
 
-def _item(profiler: Profiler, text: str) -> dict[str, Any]:
-    from recsae.explore.cohorts import records
+@dataclass(frozen=True)
+class Profile:
+    """The tables that are shown, and of whom in words; those that do not apply are None."""
+
+    subject: str
+    """Who is compared with whom."""
+    compared: pd.DataFrame | None = None
+    """All concepts, users of the group (or after the item) beside the rest; empty where there are
+    too few users."""
+    own: pd.DataFrame | None = None
+    """The concepts of one user."""
+    promoting: pd.DataFrame | None = None
+    """Latents that promote the item."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The profile as JSON holds it."""
+        known: dict[str, Any] = {"of": self.subject}
+        if self.compared is not None:
+            known["concepts"] = records(self.compared)
+            known["n_different"] = len(_different(self.compared))
+        if self.promoting is not None:
+            known["promoted by"] = records(self.promoting)
+        if self.own is not None:
+            known["own"] = records(self.own)
+        return known
+
+
+def _different(compared: pd.DataFrame) -> pd.DataFrame:
+    """The concepts that differ, false discoveries controlled."""
+    from recsae.explore.cohorts import FALSE_DISCOVERIES
+
+    if compared.empty:
+        return compared
+    return compared[compared["p_adjusted"] <= FALSE_DISCOVERIES]
+
+
+def _item(profiler: Profiler, text: str) -> Profile:
+    import pandas as pd
 
     catalog = profiler.work.recommender.catalog
     item = catalog.internal(text)
-    after, promoted = profiler.after_item(item), profiler.promoting(item)
-    best = None if promoted is None else promoted[promoted["adds"] > 0].head(N_LATENTS)
-    return {
-        "of": f"States whose last item is {catalog.titles[item]!r}, beside all other states. ",
-        **_compared(after),
-        "promoted by": [] if best is None else records(best),
-    }
+    after, promoting = profiler.after_item(item), profiler.promoting(item)
+    return Profile(
+        f"States whose last item is {catalog.titles[item]!r}, beside all other states. ",
+        compared=pd.DataFrame() if after is None else after,
+        promoting=pd.DataFrame()
+        if promoting is None
+        else promoting[promoting["adds"] > 0].head(N_PROMOTING),
+    )
 
 
-def _user(profiler: Profiler, user: str) -> dict[str, Any]:
-    from recsae.explore.cohorts import records
-
-    table = profiler.of_user(profiler.sequences.row_of(user))
-    return {
-        "of": f"User {user} beside all other users; percentile: how many of them have less. ",
-        "own": records(table),
-    }
+def _user(profiler: Profiler, user: str) -> Profile:
+    return Profile(
+        f"User {user} beside all other users; percentile: how many of them have less. ",
+        own=profiler.of_user(profiler.sequences.row_of(user)),
+    )
 
 
-def _users(profiler: Profiler, text: str) -> dict[str, Any]:
-    from recsae.explore.cohorts import listed_users
+def _users(profiler: Profiler, text: str) -> Profile:
+    from recsae.explore.cohorts import Cohort, listed_users
 
-    return _group(profiler, listed_users(text, profiler.sequences), "users of the list")
-
-
-def _cohort(profiler: Profiler, rule: str) -> dict[str, Any]:
-    rows, latents = profiler.cohort(rule)
-    found = _group(profiler, rows, f"users of the cohort {rule!r}", latents)
-    if latents:
-        found["of"] += "Concepts of the latents that chose them are left out. "
-    return found
+    cohort = Cohort(listed_users(text, profiler.sequences), ())
+    return _group(profiler, cohort, "users of the list")
 
 
-def _group(profiler: Profiler, rows: Any, words: str, but: tuple[int, ...] = ()) -> dict[str, Any]:
-    table = profiler.of_users(rows, but=but)
-    rest = len(profiler.sequences) - len(rows)
-    return {"of": f"{len(rows):,} {words} beside the {rest:,} others. ", **_compared(table)}
+def _cohort(profiler: Profiler, rule: str) -> Profile:
+    return _group(profiler, profiler.cohort(rule), f"users of the cohort {rule!r}")
 
 
-def _compared(table: pd.DataFrame | None) -> dict[str, Any]:
-    """All concepts, and how many of them differ."""
-    from recsae.explore.cohorts import FALSE_DISCOVERIES, records
-
-    if table is None:
-        return {"concepts": [], "n_different": 0}
-    different = int((table["p_adjusted"] <= FALSE_DISCOVERIES).sum())
-    return {"concepts": records(table), "n_different": different}
+def _group(profiler: Profiler, cohort: Cohort, words: str) -> Profile:
+    n, rest = len(cohort.rows), len(profiler.sequences) - len(cohort.rows)
+    subject = f"{n:,} {words} beside the {rest:,} others. "
+    if cohort.latents:
+        subject += "Concepts of the latents that chose them are left out. "
+    return Profile(subject, compared=profiler.of_users(cohort.rows, without=cohort.latents))
 
 
-def _show(found: dict[str, Any], top: int) -> None:
+def _show(profile: Profile, top: int) -> None:
     from recsae.explore.cohorts import FALSE_DISCOVERIES
 
-    rows = found.get("concepts", [])
-    if rows:
-        found["of"] += (
-            f"{found['n_different']} of {len(rows)} concepts differ "
+    subject, compared = profile.subject, profile.compared
+    differ: list[dict[str, Any]] = []
+    if compared is not None and len(compared):
+        differ = records(_different(compared))
+        subject += (
+            f"{len(differ)} of {len(compared)} concepts differ "
             f"({100 * FALSE_DISCOVERIES:.0f} % of these may do so by chance)."
         )
-    elif "concepts" in found:
-        found["of"] += "Fewer than five users have such states: too few to compare."
-    click.echo(found["of"].rstrip())
-    differ = [row for row in rows if row["p_adjusted"] <= FALSE_DISCOVERIES]
+    elif compared is not None:
+        subject += "Fewer than five users have such states: too few to compare."
+    click.echo(subject.rstrip())
     _table("More often", [r for r in differ if r["difference"] > 0][:top], COMPARED)
     _table("Less often", [r for r in differ if r["difference"] < 0][::-1][:top], COMPARED)
-    _table("", found.get("own", [])[:top], OWN)
-    promoted = found.get("promoted by", [])
-    _table("Latents that promote it (what each adds at its median activation)", promoted, PROMOTED)
+    if profile.own is not None:
+        _table("", records(profile.own)[:top], OWN)
+    if profile.promoting is not None:
+        title = "Latents that promote it (what each adds at its median activation)"
+        _table(title, records(profile.promoting), PROMOTED)
 
 
 def _table(title: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:

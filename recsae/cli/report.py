@@ -1,4 +1,4 @@
-"""The command report: the page of a run, written again."""
+"""The command ``report``: the page of a run, written again."""
 
 from __future__ import annotations
 

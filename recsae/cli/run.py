@@ -1,4 +1,4 @@
-"""The command run: from a checkpoint to a report."""
+"""The command ``run``: from a checkpoint to a report."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from recsae.cli.shared.console import PATH, progress_bar
 from recsae.cli.shared.options import data_path_option, device_option, items_option, trust_option
+from recsae.core import layout
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 
 if TYPE_CHECKING:
@@ -63,12 +64,12 @@ def ranks_of_command() -> Ranks:
 
 
 def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
-    """Do what is not done of the run in ``out`` and say what came of it."""
+    """Do the stages of the run in ``out`` that are not done, and print its headlines."""
     from recsae.pipeline.plan import STAGES, run_pipeline
     from recsae.run.record import Run
 
-    page, ranks = out / "report.html", ranks_of_command()
-    known = (out / "run.json").exists
+    page, ranks = out / layout.PAGE, ranks_of_command()
+    known = (out / layout.RUN).exists
     if ranks.broadcast_from_main(lambda: known() and Run(out, config).is_finished(STAGES)):
         if ranks.is_main_process:
             click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")

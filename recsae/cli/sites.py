@@ -1,9 +1,9 @@
-"""The command about all sites of a model: ``sites``."""
+"""The command ``sites``: all sites of a model compared, and one recommended."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,14 @@ from recsae.cli.shared.options import (
     trust_option,
 )
 
+if TYPE_CHECKING:
+    from recsae.pipeline.sites import MeasuredSite, Recommendation, SiteScan
+
+FIGURES = (
+    *("fvu", "ndcg_kept", "auc_sae", "auc_supervised"),
+    *("verified", "distinct_verified", "named_share"),
+)
+MEASURES = {"named_share": "named share", "auc_sae": "attribute AUC"}
 COLUMNS = {
     "site": "site",
     "width": "width",
@@ -66,13 +74,70 @@ def sites(
 
     try:
         with TemporaryDirectory(prefix="recsae-sites-", ignore_cleanup_errors=True) as folder:
-            found = scan_sites(recommender, config, Path(folder), progress_bar())
+            scan = scan_sites(recommender, config, Path(folder), progress_bar())
     except KeyboardInterrupt:
         click.echo("Stopped. Nothing was kept.", err=True)
         return 130
-    found["command"] = _command(checkpoint, trust, options, found["recommended"]["site"])
-    show_json(found) if as_json else _show(found)
+    command = _command(checkpoint, trust, options, scan.recommended.site)
+    show_json({**to_dict(scan), "command": command}) if as_json else _show(scan, command)
     return 0
+
+
+def to_dict(scan: SiteScan) -> dict[str, Any]:
+    """The scan as JSON holds it."""
+    return {
+        "sites": [_site_dict(measured) for measured in scan.sites],
+        "recommended": {
+            "site": scan.recommended.site,
+            "reason": reason(scan.recommended),
+            "rule": _rule(),
+        },
+        "n_construction": scan.n_construction,
+        "n_heldout": scan.n_heldout,
+        "capture_seconds": scan.capture_seconds,
+    }
+
+
+def _site_dict(measured: MeasuredSite) -> dict[str, Any]:
+    site, figures = measured.site, measured.figures
+    known = {"site": site.name, "width": site.width, "meaning": site.meaning, "share": site.share}
+    values = {key: getattr(figures, key, None) for key in FIGURES}
+    last = {"problem": measured.problem} if figures is None else {"n_latents": figures.n_latents}
+    return {**known, **values, "seconds": measured.seconds, **last}
+
+
+def reason(recommended: Recommendation) -> str:
+    """Say why a site is recommended.
+
+    >>> from recsae.pipeline.sites import Recommendation
+    >>> reason(Recommendation("b", "named_share", "a", 0.5, "b", 0.6))
+    'its named share is .60; .50 at a, the default'
+    """
+    if recommended.measure is None:
+        return "the only site that all scores go through and that could be measured"
+    words = MEASURES[recommended.measure]
+    best, default = _short(recommended.best_value), _short(recommended.default_value)
+    if recommended.site != recommended.default:
+        return f"its {words} is {best}; {default} at {recommended.default}, the default"
+    if recommended.best == recommended.default:
+        return f"the default, with the highest {words} ({default})"
+    return (
+        f"the default; at {recommended.best} the {words} is hardly higher "
+        f"({best} against {default})"
+    )
+
+
+def _short(value: float) -> str:
+    return f"{value:.2f}".removeprefix("0")
+
+
+def _rule() -> str:
+    from recsae.pipeline.sites import BETTER
+
+    return (
+        "of the sites that all scores go through, the default one, unless another's named share "
+        f"(without one: its attribute AUC) is higher by more than {BETTER}"
+    )
 
 
 def _command(checkpoint: Path, trust: bool, options: dict[str, Any], site: str) -> str:
@@ -86,22 +151,20 @@ def _command(checkpoint: Path, trust: bool, options: dict[str, Any], site: str) 
     return shlex.join([*words, "--site", site, "--out", "DIR"])
 
 
-def _show(found: dict[str, Any]) -> None:
-    rows = found["sites"]
+def _show(scan: SiteScan, command: str) -> None:
+    rows = [_site_dict(measured) for measured in scan.sites]
     show_table(list(COLUMNS.values()), [[row[key] for key in COLUMNS] for row in rows])
     click.echo("")
-    for row in rows:
-        click.echo(f"{row['site']}: {row['meaning']}")
-        if row.get("problem"):
-            click.echo(f"  not measured: {row['problem']}")
-    best = found["recommended"]
-    n_learned, n_tested = found["n_construction"], found["n_heldout"]
+    for measured in scan.sites:
+        click.echo(f"{measured.site.name}: {measured.site.meaning}")
+        if measured.problem:
+            click.echo(f"  not measured: {measured.problem}")
     click.echo(
-        f"\nLearned from {n_learned:,} positions and tested on {n_tested:,} of other users; the "
-        f"states of all sites were captured in {found['capture_seconds']} s. A small SAE ranks "
-        "sites; the figures of a whole run differ. NDCG kept and the AUCs say little of a site "
-        "that only a part of the scores goes through."
+        f"\nLearned from {scan.n_construction:,} positions and tested on {scan.n_heldout:,} of "
+        f"other users; the states of all sites were captured in {scan.capture_seconds} s. A small "
+        "SAE ranks sites; the figures of a whole run differ. NDCG kept and the AUCs say little of "
+        "a site that only a part of the scores goes through."
     )
-    click.echo(f"\nRecommended: {best['site']}: {best['reason']}.")
-    click.echo(f"Rule: {best['rule']}.")
-    click.echo(f"\n  {found['command']}")
+    click.echo(f"\nRecommended: {scan.recommended.site}: {reason(scan.recommended)}.")
+    click.echo(f"Rule: {_rule()}.")
+    click.echo(f"\n  {command}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.matching import how_matched, migrated_row
 from recsae.cli.shared.options import device_option, json_option
 from recsae.cli.shared.steering import asked_for, for_cohort, for_users
 from recsae.core.errors import InvalidInput
@@ -147,8 +148,9 @@ def _carried_over(
         )
     both = moved.steering.interventions + steering.interventions
     whom = steering if steering.users else moved.steering
-    lost = [row["name"] for row in moved.latents if row["now"] == "left out"]
-    told = {"how": moved.said, "latents before": moved.latents, "left out": lost}
+    rows = [migrated_row(latent) for latent in moved.latents]
+    lost = [latent.name for latent in moved.latents if not latent.counterpart.latents]
+    told = {"how": how_matched(moved.matching), "latents before": rows, "left out": lost}
     return whom._replace(interventions=both), told
 
 

@@ -1,7 +1,6 @@
-"""Questions to finished runs: one latent, one item, a cohort, another run, a file carried over.
+"""Finished runs explored: one latent, one item, a cohort, another run, a file carried over.
 
-It changes nothing but what it is asked to write, and imports everything below the pipeline but the
-report and attribution.
+It changes no run, and imports everything below the pipeline but the report and attribution.
 """
 
 from typing import TYPE_CHECKING

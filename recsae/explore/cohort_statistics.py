@@ -1,4 +1,4 @@
-"""Two sets of users compared, concept by concept, with users as the unit.
+"""Statistics of two sets of users, concept by concept, with users as the unit.
 
 Each user counts by the share of their own positions on which a concept is active, so that a few
 users with long histories do not decide.
@@ -20,17 +20,25 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 MIN_USERS = 5
+"""Users on either side below which nothing is compared, and with a concept below which it is never
+called over-represented: one user alone is no group."""
 LEVEL = 0.95
+"""Of the intervals."""
 SMALLEST_P = 1e-12
+"""Where the search for a p-value begins; smaller ones are given as this."""
 N_HALVINGS = 40
+"""Bisections of that search: they leave a relative error below 1e-10."""
 
 
 class Shares(NamedTuple):
-    """``users (u,)``, their ``n_positions (u,)``, and ``share (u, m)`` of them with a concept."""
+    """The share of each user's positions on which each concept is active."""
 
     users: NDArray[np.int64]
+    """``(u,)`` rows of the sequences."""
     n_positions: Floats
+    """``(u,)``"""
     share: scipy.sparse.csr_matrix
+    """``(u, m)`` for m concepts."""
 
 
 def compare(mine: Shares, others: Shares, concepts: pd.DataFrame) -> pd.DataFrame:
@@ -75,23 +83,25 @@ def compare(mine: Shares, others: Shares, concepts: pd.DataFrame) -> pd.DataFram
 
 @dataclass(frozen=True)
 class _Mean:
-    """Mean shares ``(m,)``, what they are worth in independent cases, and degrees of freedom."""
+    """Mean shares ``(m,)`` of a set of users."""
 
     value: Floats
-    worth: Floats
+    effective_n: Floats
+    """Effective sample size ``(m,)``: independent cases with the same variance of the mean."""
     freedom: int
+    """Degrees of freedom."""
 
     def bounds(self, alpha: Floats) -> tuple[Floats, Floats]:
         """Two-sided bounds at level ``1 - alpha``."""
         z2 = t.ppf(1 - alpha / 2, self.freedom) ** 2
-        centre = self.value + z2 / (2 * self.worth)
-        spread = self.value * (1 - self.value) / self.worth + z2 / (4 * self.worth**2)
-        half, scale = np.sqrt(z2 * spread), 1 + z2 / self.worth
+        centre = self.value + z2 / (2 * self.effective_n)
+        spread = self.value * (1 - self.value) / self.effective_n + z2 / (4 * self.effective_n**2)
+        half, scale = np.sqrt(z2 * spread), 1 + z2 / self.effective_n
         return np.maximum((centre - half) / scale, 0), np.minimum((centre + half) / scale, 1)
 
 
 def _means(mine: Shares, others: Shares) -> tuple[_Mean, _Mean]:
-    """Both means; no user is worth more cases than users are worth in both sets together.
+    """Both means; no user counts for more cases than users do in both sets together.
 
     A concept is often active for few users only, and a small group without them would seem to
     know its mean exactly.
@@ -104,17 +114,21 @@ def _means(mine: Shares, others: Shares) -> tuple[_Mean, _Mean]:
         square = np.asarray(shares.share.power(2).sum(0), dtype=np.float64).ravel()
         squares.append(np.maximum(square - n[-1] * value[-1] ** 2, 0) * n[-1] / (n[-1] - 1))
     spread: list[Floats] = [k * p * (1 - p) for k, p in zip(n, value, strict=True)]
-    together = _worth(spread[0] + spread[1], squares[0] + squares[1])
+    together = _effective_per_user(spread[0] + spread[1], squares[0] + squares[1])
     return tuple(  # type: ignore[return-value]
         _Mean(
-            p, np.minimum(k * np.minimum(_worth(s, q), together), shares.n_positions.sum()), k - 1
+            p,
+            np.minimum(
+                k * np.minimum(_effective_per_user(s, q), together), shares.n_positions.sum()
+            ),
+            k - 1,
         )
         for k, p, s, q, shares in zip(n, value, spread, squares, (mine, others), strict=True)
     )
 
 
-def _worth(spread: Floats, squares: Floats) -> Floats:
-    """Independent cases that a user is worth; one where all users are alike."""
+def _effective_per_user(spread: Floats, squares: Floats) -> Floats:
+    """Effective sample size per user, binomial over observed variance; 1 where all are alike."""
     return np.divide(spread, squares, out=np.ones(len(spread)), where=squares > 0)
 
 
@@ -127,7 +141,7 @@ def _difference(ours: _Mean, theirs: _Mean, alpha: Floats) -> tuple[Floats, Floa
 
 
 def _ratio(ours: _Mean, theirs: _Mean) -> tuple[Floats, Floats, Floats]:
-    """Ratio of the means and its interval; NaN where the other mean is 0, infinite if it may be."""
+    """Ratio of the means and its bounds; NaN where the other mean is 0, infinite if it may be."""
     alpha = np.full(len(ours.value), 1 - LEVEL)
     (low, high), (low_2, high_2) = ours.bounds(alpha), theirs.bounds(alpha)
     p, q = ours.value, theirs.value

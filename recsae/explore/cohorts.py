@@ -1,4 +1,4 @@
-"""Profiles: which concepts are active more often for some users, or after an item, than elsewhere.
+"""Which concepts are active more often for some users, or after an item, than elsewhere.
 
 Users are the unit: each counts by the share of their own positions on which a concept is active,
 so that a few users with long histories do not decide.
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Sequences
 
 LATENTS = "latents"
+"""Column of the latents behind a concept."""
 FALSE_DISCOVERIES = 0.05
 """Of the concepts said to differ so many may not (Benjamini-Hochberg)."""
 _RULE = re.compile(
@@ -54,7 +55,7 @@ class Activity:
     concepts: pd.DataFrame
 
     def shares(self, where: NDArray[np.bool_]) -> Shares:
-        """Of the positions ``where``, on how many each concept is active, user by user."""
+        """The share of each user's positions ``where`` on which each concept is active."""
         rows = np.flatnonzero(where)
         users, group = np.unique(self.user[rows], return_inverse=True)
         n = np.bincount(group, minlength=len(users)).astype(float)
@@ -63,8 +64,17 @@ class Activity:
         return Shares(users, n, (by_user @ self.active[rows]).tocsr())
 
 
+class Cohort(NamedTuple):
+    """Users that a rule chooses."""
+
+    rows: NDArray[np.int64]
+    """Rows of the sequences."""
+    latents: tuple[int, ...]
+    """The latents that the rule chooses them by."""
+
+
 class Profiler:
-    """A finished run, work to ask whose and what its concepts are.
+    """Where the concepts of a finished run are active: for which users, and after which items.
 
     ``each_latent``: every latent for itself, whatever its status; otherwise the concepts are the
     names of verified latents and those that people gave, active where any of their latents is.
@@ -99,21 +109,21 @@ class Profiler:
     def _active(
         self, store: ActivationStore, member: scipy.sparse.csr_matrix
     ) -> list[tuple[scipy.sparse.csr_matrix, NDArray[np.int32], NDArray[np.int32]]]:
-        sae, found, first = self.work.sae, [], 0
+        sae, parts, first = self.work.sae, [], 0
         sequence, position = store.column(SEQUENCE), store.column(POSITION)
         for states in store.shards:
             code = sparse_code(sae.encode_sparse, np.array(states), sae.n_latents)
             active = (code @ member).tocsr()
             active.data = np.ones(active.nnz, dtype=np.float32)
             rows = slice(first, first + len(states))
-            found.append((active, sequence[rows], position[rows]))
+            parts.append((active, sequence[rows], position[rows]))
             first += len(states)
-        return found
+        return parts
 
-    def of_users(self, rows: NDArray[np.int64], *, but: tuple[int, ...] = ()) -> pd.DataFrame:
-        """:func:`compare` these users (rows of the sequences) with all others.
+    def of_users(self, rows: NDArray[np.int64], *, without: tuple[int, ...] = ()) -> pd.DataFrame:
+        """Compare these users (rows of the sequences) with all others; see :func:`compare`.
 
-        Concepts that have a latent in ``but`` are left out.
+        Concepts that have a latent in ``without`` are left out.
 
         Raises
         ------
@@ -129,7 +139,7 @@ class Profiler:
                     "For one user, use --user."
                 )
         table = compare(mine, others, self.concepts)
-        return table[[not set(but) & set(latents) for latents in table[LATENTS]]]
+        return table[[not set(without) & set(latents) for latents in table[LATENTS]]]
 
     def of_user(self, row: int) -> pd.DataFrame:
         """The concepts of one user beside those of all others: shares and the percentile.
@@ -157,7 +167,10 @@ class Profiler:
         return table[share > 0].sort_values("difference", ascending=False, kind="stable")
 
     def after_item(self, item: int) -> pd.DataFrame | None:
-        """:func:`compare` positions whose last item it is with all others; None below 5 users."""
+        """:func:`compare` positions after an item with all others.
+
+        None where fewer than five users have any on either side.
+        """
         here = self.activity.item == item
         mine, others = self.activity.shares(here), self.activity.shares(~here)
         if min(len(mine.users), len(others.users)) < MIN_USERS:
@@ -165,7 +178,7 @@ class Profiler:
         return compare(mine, others, self.concepts)
 
     def promoting(self, item: int) -> pd.DataFrame | None:
-        """For every latent how it moves an item's score, and the item's rank among all items.
+        """How every latent moves an item's score, and the item's rank among all items.
 
         ``weight`` is what one unit of the latent adds, relative to the mean over items; ``adds``
         the same at the latent's median activation. Rank 1: no item is promoted more. None where
@@ -186,14 +199,14 @@ class Profiler:
             rank.append(1 + (weights > weights[:, [place]]).sum(1))
         labels, examples = self.work.dictionary.table, self.work.dictionary.examples
         typical = examples[examples[C.QUANTILE] == 0.5].set_index(C.LATENT)[C.ACTIVATION]
-        found = labels[[C.LATENT, C.NAME, C.LABEL]].assign(
+        effects = labels[[C.LATENT, C.NAME, C.LABEL]].assign(
             weight=torch.cat(weight).numpy().astype(float), rank=torch.cat(rank).numpy()
         )
-        found["adds"] = found["weight"] * found[C.LATENT].map(typical)
-        return found.dropna().sort_values("adds", ascending=False, kind="stable")
+        effects["adds"] = effects["weight"] * effects[C.LATENT].map(typical)
+        return effects.dropna().sort_values("adds", ascending=False, kind="stable")
 
-    def cohort(self, rule: str) -> tuple[NDArray[np.int64], tuple[int, ...]]:
-        """Rows of the users that a rule chooses, and the latents that it chooses them by.
+    def cohort(self, rule: str) -> Cohort:
+        """The users that a rule chooses.
 
         ``concept:Horror>0.1``: the concept is active on more than a tenth of the user's positions
         (``<``: less). ``item:Alien``: the user has had the item.
@@ -208,19 +221,19 @@ class Profiler:
             item = self.work.recommender.catalog.internal(match["item"])
             where = np.flatnonzero(self.sequences.flat == item)
             rows = np.searchsorted(self.sequences.offsets, where, side="right") - 1
-            return np.unique(rows), ()
+            return Cohort(np.unique(rows), ())
         latents = tuple(self.work.dictionary.find(match["name"], self.work.verified))
         activity = self._read([latents], pd.DataFrame())
         shares = activity.shares(np.ones(len(activity.user), dtype=bool))
         value, limit = shares.share.toarray().ravel(), float(match["share"])
         chosen = value > limit if match["op"] == ">" else value < limit
-        return shares.users[chosen], latents
+        return Cohort(shares.users[chosen], latents)
 
 
 def concepts_of(
     dictionary: ConceptDictionary, verified: NDArray[np.int64], *, each_latent: bool
 ) -> pd.DataFrame:
-    """Names and the latents behind them; see :class:`Profiler`."""
+    """The concepts of a dictionary, name and latents; see :class:`Profiler`."""
     table = dictionary.table
     if each_latent:
         latents = [(int(j),) for j in table[C.LATENT]]
@@ -266,14 +279,3 @@ def listed_users(text: str, sequences: Sequences) -> NDArray[np.int64]:
     if not users:
         raise InvalidInput("There is no user in the list: give ids separated by commas, or a file.")
     return np.unique([sequences.row_of(user) for user in users])
-
-
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows that JSON can hold; what is unknown or infinite is None."""
-    return [
-        {
-            key: None if isinstance(value, float) and not np.isfinite(value) else value
-            for key, value in row.items()
-        }
-        for row in table.to_dict("records")
-    ]

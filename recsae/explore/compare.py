@@ -1,11 +1,11 @@
-"""Two finished runs beside each other: which concepts are in both, which lost, which new."""
+"""Two finished runs compared: which concepts are in both, which are lost, which new."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ import pandas as pd
 from recsae.capture.store import STATES, ActivationStore
 from recsae.concepts.status import STATUSES, VERIFIED
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.explore.common_cases import common_rows
 from recsae.run.open import open_run
@@ -35,21 +36,22 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
 MIN_CASES = 1_000
+"""Common held-out positions below which activations are not compared, but names alone."""
 KEPT = "same name"
 RENAMED = "another name"
 MERGED = "merged"
 SPLIT = "split"
 LOST = "lost"
 NEW = "new"
-KINDS = (RENAMED, MERGED, SPLIT, LOST, NEW, KEPT)
+CHANGES = (RENAMED, MERGED, SPLIT, LOST, NEW, KEPT)
 """What can become of a concept, see :func:`compare_runs`; the strongest change first."""
-SHARES = ("8", "16", "32")
-ITSELF = (C.LATENT, C.NAME, C.STATUS, C.BALANCED_ACCURACY)
+COMPARED = (C.LATENT, C.NAME, C.STATUS, C.BALANCED_ACCURACY)
+"""Columns of a concept that stand beside those of its counterpart."""
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One of the two runs."""
+    """One of the two runs that are compared."""
 
     folder: Path
     run: LoadedRun
@@ -62,12 +64,12 @@ class ComparedRun:
     @cached_property
     def sae(self) -> SAE:
         """The run's SAE."""
-        return SAE.load(self.folder / "sae")
+        return SAE.load(self.folder / layout.SAE_FOLDER)
 
     @cached_property
     def store(self) -> ActivationStore:
         """States of held-out users."""
-        return ActivationStore(self.folder / "heldout")
+        return ActivationStore(self.folder / layout.HELDOUT_STORE)
 
     def code(self, rows: NDArray[np.int64]) -> scipy.sparse.csr_matrix:
         """Activations ``(n, n_latents)`` at rows of the store."""
@@ -78,19 +80,116 @@ class ComparedRun:
         """Names of verified concepts."""
         return set(self.concepts.loc[self.concepts[C.STATUS] == VERIFIED, C.NAME])
 
+    def figures(self) -> RunFigures:
+        """Headline figures, from ``report.json``."""
+        report = self.run.report
+        aucs = [row["auc_sae"] for row in report["attributes"] if row["auc_sae"] is not None]
+        sae, counts, share = report["sae"], report["concepts"], report["named_share"]["sae"]
+        return RunFigures(
+            run=str(self.folder),
+            model=report["model"]["name"],
+            data=report["data"]["name"],
+            site=report["model"]["site"],
+            seed=report["seed"],
+            n_latents=sae["n_latents"],
+            l0=sae["l0"],
+            fvu=sae["fvu"],
+            ndcg_kept=report["accuracy"]["heldout"]["ndcg_kept"],
+            tested=counts["tested"],
+            verified=counts["verified"],
+            distinct_verified=counts["distinct_verified"],
+            named_share_8=share["8"],
+            named_share_16=share["16"],
+            named_share_32=share["32"],
+            mean_auc=float(np.mean(aucs)) if aucs else None,
+        )
 
-class Matched(NamedTuple):
-    """How latents were paired, and which are."""
 
-    how: str
-    said: str
+@dataclass(frozen=True)
+class RunFigures:
+    """Headline figures of a run; None where one could not be computed."""
+
+    run: str
+    """Its folder."""
+    model: str
+    data: str
+    site: str
+    seed: int
+    n_latents: int
+    l0: float | None
+    """Mean number of active latents per state."""
+    fvu: float | None
+    """Fraction of the states' variance that the SAE leaves unexplained."""
+    ndcg_kept: float | None
+    """NDCG@10 of held-out cases with every state reconstructed, relative to without."""
+    tested: int
+    verified: int
+    distinct_verified: int
+    named_share_8: float | None
+    """Share of score variance that 8 verified concepts explain; below, 16 and 32 of them."""
+    named_share_16: float | None
+    named_share_32: float | None
+    mean_auc: float | None
+    """Mean over attributes of the AUC of the attribute's best latent."""
+
+
+class Matching(NamedTuple):
+    """How the latents of two runs were paired, and the pairs."""
+
+    method: Literal["direction", "activity", "names"]
+    same_model: bool
     n_cases: int | None
+    """Held-out positions at which activities were compared."""
+    obstacle: str | None
+    """Why latents could not be compared, so that only names were."""
     pairs: pd.DataFrame
     """One row for each pair and each latent without: latents ``before`` and ``after``, -1 where
     none is as similar, the best ``similarity``, and the ``side`` that the row speaks of."""
 
 
-def compare_runs(before: Path, after: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ChangeCounts:
+    """How many pairs and single latents changed in which way."""
+
+    renamed: int
+    merged: int
+    split: int
+    lost: int
+    new: int
+    same_name: int
+    lost_with_name: int
+    """Lost, and no verified concept of the second run has the name."""
+    new_with_name: int
+    """New, and no verified concept of the first run has the name."""
+
+
+@dataclass(frozen=True)
+class VerifiedNames:
+    """Names of verified concepts of both runs, sorted."""
+
+    both: list[str]
+    lost: list[str]
+    new: list[str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of the concepts of one run in another one."""
+
+    matching: Matching
+    before: RunFigures
+    after: RunFigures
+    n_verified: ChangeCounts
+    """Changes where the concept of one side or both is verified."""
+    n_all: ChangeCounts
+    names: VerifiedNames
+    changes: pd.DataFrame
+    """One row for each pair and each latent without, the strongest changes first: ``change``,
+    latent, name, status and balanced accuracy ``_before`` and ``_after``, ``similarity``, and
+    whether the name is lost or new ``with_name``."""
+
+
+def compare_runs(before: Path, after: Path) -> Comparison:
     """What became of the concepts of one run in another one.
 
     Latents are paired one to one (:func:`recsae.sae.matching.one_to_one`): by decoder direction
@@ -102,106 +201,55 @@ def compare_runs(before: Path, after: Path) -> dict[str, Any]:
     that it is as similar to is paired with another, and *lost* if there is none; one of the second
     run is *split* off, or *new*.
 
-    Returns
-    -------
-    dict
-        ``how`` (``direction``, ``activity`` or ``names``), ``said`` (the same for people) and
-        ``n_cases``; ``headline``, figures of both; ``counts`` of each kind, where one of the two
-        is verified and of all (``lost_with_name``: and no verified concept of the other run has
-        the name); ``names`` of verified concepts in both, lost and new; ``concepts``, one row for
-        each pair and each latent that has none, the strongest changes first.
-
     Raises
     ------
     ArtifactMismatch
         A folder holds no run, or one that is not finished.
     """
-    sides = (_side(before), _side(after))
-    matched = _match(*sides)
-    concepts = _changes(*sides, matched.pairs)
-    names = [side.verified_names() for side in sides]
-    figures = [_headline(side) for side in sides]
-    return {
-        "how": matched.how,
-        "said": matched.said,
-        "n_cases": matched.n_cases,
-        "headline": [
-            {"figure": key, "before": value, "after": figures[1][key]}
-            for key, value in figures[0].items()
-        ],
-        "counts": {
-            "verified": _counts(concepts[_any_verified(concepts)]),
-            "all": _counts(concepts),
-        },
-        "names": {
-            "both": sorted(names[0] & names[1]),
-            "lost": sorted(names[0] - names[1]),
-            "new": sorted(names[1] - names[0]),
-        },
-        "concepts": [
-            {k: None if pd.isna(v) else v for k, v in row.items()}
-            for row in concepts.to_dict("records")
-        ],
-    }
+    one, two = _opened(before), _opened(after)
+    matching = _match(one, two)
+    changes = _changes(one, two, matching.pairs)
+    names = one.verified_names(), two.verified_names()
+    return Comparison(
+        matching,
+        one.figures(),
+        two.figures(),
+        _counts(changes[_any_verified(changes)]),
+        _counts(changes),
+        VerifiedNames(
+            sorted(names[0] & names[1]), sorted(names[0] - names[1]), sorted(names[1] - names[0])
+        ),
+        changes,
+    )
 
 
-def match_runs(before: Path, after: Path) -> Matched:
+def match_runs(before: Path, after: Path) -> Matching:
     """How the latents of two finished runs are paired; see :func:`compare_runs`."""
-    return _match(_side(before), _side(after))
+    return _match(_opened(before), _opened(after))
 
 
-def strongest(concepts: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """Of the rows of ``compare_runs`` the first n of each kind of change, where one is verified."""
-    table = pd.DataFrame(concepts)
-    if not len(table):
-        return []
-    chosen = table[_any_verified(table)].groupby("change", sort=False).head(n).index
-    return [concepts[row] for row in chosen]
+def strongest(changes: pd.DataFrame, n: int) -> pd.DataFrame:
+    """Of a comparison's changes the first n of each kind, where one of the two is verified."""
+    return changes[_any_verified(changes)].groupby("change", sort=False).head(n)
 
 
-def _side(folder: Path) -> ComparedRun:
+def _opened(folder: Path) -> ComparedRun:
     loaded = load_run(folder)
     if "report" not in loaded.run.record["stages"]:
         raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")
     return ComparedRun(folder, loaded)
 
 
-def _headline(side: ComparedRun) -> dict[str, Any]:
-    report = side.run.report
-    aucs = [row["auc_sae"] for row in report["attributes"] if row["auc_sae"] is not None]
-    sae, counts, share = report["sae"], report["concepts"], report["named_share"]["sae"]
-    return {
-        "run": str(side.folder),
-        "model": report["model"]["name"],
-        "data": report["data"]["name"],
-        "site": report["model"]["site"],
-        "seed": report["seed"],
-        "latents": sae["n_latents"],
-        "active per state": sae["l0"],
-        "unexplained (FVU)": sae["fvu"],
-        "NDCG kept": report["accuracy"]["heldout"]["ndcg_kept"],
-        "concepts tested": counts["tested"],
-        "concepts verified": counts["verified"],
-        "distinct ones verified": counts["distinct_verified"],
-        **{f"named share, {n} concepts": share[n] for n in SHARES},
-        "attribute AUC": float(np.mean(aucs)) if aucs else None,
-    }
-
-
 # -- pairing ---------------------------------------------------------------------------------------
 
 
-def _match(one: ComparedRun, two: ComparedRun) -> Matched:
+def _match(one: ComparedRun, two: ComparedRun) -> Matching:
     manifests = [side.store.manifest for side in (one, two)]
     same_model = manifests[0]["model"] == manifests[1]["model"]
     if same_model and manifests[0]["site"] == manifests[1]["site"]:
         directions = one.sae.directions(), two.sae.directions()
         best = best_by_direction(*directions), best_by_direction(*directions[::-1])
-        said = (
-            "Same model and site: two latents are a pair where the decoder direction of each is "
-            f"the other's nearest, at a cosine above {SAME}."
-        )
-        return Matched("direction", said, None, _paired(*best, SAME))
+        return Matching("direction", True, None, None, _paired(*best, SAME))
     if not same_model and any(side.run.run.config.checkpoint is None for side in (one, two)):
         return _by_name(one, two, "A model in memory cannot be asked again who its users are.")
     try:
@@ -211,15 +259,11 @@ def _match(one: ComparedRun, two: ComparedRun) -> Matched:
     rows = common_rows(one.store, two.store, models)
     n = len(rows[0])
     if n < MIN_CASES:
-        return _by_name(one, two, f"The runs have {n:,} held-out positions in common.")
+        obstacle = f"The runs have {n:,} held-out positions in common."
+        return _by_name(one, two, obstacle, same_model=same_model)
     codes = one.code(rows[0]), two.code(rows[1])
-    said = (
-        f"{'Another site of the same' if same_model else 'Another'} model: two latents are a pair "
-        f"where the activations of each correlate most with the other's, above {ALIKE}, at the "
-        f"{n:,} held-out positions that both runs have."
-    )
     best = best_by_activity(*codes), best_by_activity(*codes[::-1])
-    return Matched("activity", said, n, _paired(*best, ALIKE))
+    return Matching("activity", same_model, n, None, _paired(*best, ALIKE))
 
 
 def _model(side: ComparedRun) -> Recommender:
@@ -242,7 +286,9 @@ def _paired(there: Nearest, back: Nearest, at_least: float) -> pd.DataFrame:
     )
 
 
-def _by_name(one: ComparedRun, two: ComparedRun, why: str) -> Matched:
+def _by_name(
+    one: ComparedRun, two: ComparedRun, obstacle: str, *, same_model: bool = False
+) -> Matching:
     """The best concept of each name beside the best of that name in the other run."""
     tables = []
     for side in (one, two):
@@ -257,7 +303,7 @@ def _by_name(one: ComparedRun, two: ComparedRun, why: str) -> Matched:
     pairs = rows.set_axis(["before", "after"], axis=1).assign(similarity=np.nan, side="both")
     pairs.loc[pairs["after"] < 0, "side"] = "before"
     pairs.loc[pairs["before"] < 0, "side"] = "after"
-    return Matched("names", f"{why} So only names are compared.", None, pairs)
+    return Matching("names", same_model, None, obstacle, pairs)
 
 
 # -- what changed ----------------------------------------------------------------------------------
@@ -267,8 +313,8 @@ def _changes(one: ComparedRun, two: ComparedRun, pairs: pd.DataFrame) -> pd.Data
     """What became of each pair and single latent, the strongest of each kind of change first."""
     table = pairs
     for key, side in (("before", one), ("after", two)):
-        concepts = side.concepts[list(ITSELF)].astype({C.LATENT: "Int64"})
-        named = concepts.set_axis([f"{column}_{key}" for column in ITSELF], axis=1)
+        concepts = side.concepts[list(COMPARED)].astype({C.LATENT: "Int64"})
+        named = concepts.set_axis([f"{column}_{key}" for column in COMPARED], axis=1)
         table = table.merge(named, how="left", left_on=key, right_index=True)
     names = [table[f"{C.NAME}_{key}"] for key in ("before", "after")]
     side, alone = table["side"], (table[["before", "after"]] < 0).any(axis=1)
@@ -287,18 +333,22 @@ def _changes(one: ComparedRun, two: ComparedRun, pairs: pd.DataFrame) -> pd.Data
     moved = (accuracy.iloc[:, 0] - accuracy.iloc[:, 1]).abs()
     strength = accuracy.max(axis=1) + table["with_name"]
     table["strength"] = strength.where(table["change"] != KEPT, moved)
-    table["kind"] = table["change"].map(KINDS.index)
+    table["kind"] = table["change"].map(CHANGES.index)
     table = table.sort_values(["kind", "strength"], ascending=[True, False], kind="stable")
-    columns = [f"{column}_{key}" for column in ITSELF for key in ("before", "after")]
+    columns = [f"{column}_{key}" for column in COMPARED for key in ("before", "after")]
     return table[["change", *columns, "similarity", "with_name"]].reset_index(drop=True)
 
 
-def _any_verified(table: pd.DataFrame) -> pd.Series:
-    found: pd.Series = table[[f"{C.STATUS}_before", f"{C.STATUS}_after"]].eq(VERIFIED).any(axis=1)
-    return found
+def _any_verified(changes: pd.DataFrame) -> pd.Series:
+    statuses = changes[[f"{C.STATUS}_before", f"{C.STATUS}_after"]]
+    verified: pd.Series = statuses.eq(VERIFIED).any(axis=1)
+    return verified
 
 
-def _counts(table: pd.DataFrame) -> dict[str, int]:
-    n, too = (t["change"].value_counts() for t in (table, table[table["with_name"]]))
-    counts = {kind: int(n.get(kind, 0)) for kind in KINDS}
-    return counts | {f"{kind}_with_name": int(too.get(kind, 0)) for kind in (LOST, NEW)}
+def _counts(changes: pd.DataFrame) -> ChangeCounts:
+    kinds = changes["change"].value_counts()
+    with_name = changes.loc[changes["with_name"], "change"].value_counts()
+    return ChangeCounts(
+        *(int(kinds.get(kind, 0)) for kind in CHANGES),
+        *(int(with_name.get(kind, 0)) for kind in (LOST, NEW)),
+    )

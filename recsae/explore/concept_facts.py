@@ -1,34 +1,127 @@
-"""What ``inspect`` and ``concepts`` show."""
+"""Facts of a finished run: its dictionary, one latent, and the latents behind one item."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from recsae.concepts.corrections import REJECTED
 from recsae.concepts.corrections import corrected as with_names
 from recsae.concepts.status import STATUSES
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import read_parquet
 from recsae.run.tables import load_run
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from recsae.concepts.dictionary import ConceptDictionary
 
 SHOWN = (
     *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.BALANCED_ACCURACY, C.CI_LOW),
     *(C.PRECISION, C.RECALL, C.N_POS, C.FIRE_RATE),
 )
-N_SHOWN = 10
+"""Columns of :func:`concept_rows`."""
+N_OF_ITEM = 10
+"""Latents of each kind that :func:`item_latents` gives."""
 
 
-def concept_rows(folder: Path, search: str | None, status: str | None) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Case:
+    """A sequence on which a latent is active, or on which its label is wrong."""
+
+    activation: float
+    user: str
+    titles: tuple[str, ...]
+    """Titles of the items, oldest first."""
+    top_recommendation: str
+    """Title of the model's first recommendation."""
+    level: int | None = None
+    """What the label counts there; of counterexamples alone."""
+    threshold: int | None = None
+    """The level from which on the label says active."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """Another latent that is active with this one, or in its place, on held-out cases."""
+
+    latent: int
+    name: str
+    n_together: int
+    lift: float
+    """How many times as often as if they were independent."""
+    phi: float
+    """Correlation of the two activities over cases."""
+
+
+@dataclass(frozen=True)
+class LatentEvidence:
+    """What held-out cases say for and against one latent's label."""
+
+    firing: dict[str, Any]
+    """The latent's row of :attr:`recsae.evaluation.evidence.Evidence.firing`."""
+    fires_with: tuple[Neighbour, ...]
+    fires_instead: tuple[Neighbour, ...]
+    missed: tuple[Case, ...]
+    """The label says active, and the latent is not."""
+    unexpected: tuple[Case, ...]
+    """The latent is active, and the label says no."""
+
+
+@dataclass(frozen=True)
+class LatentFacts:
+    """Everything that a run knows of one latent, items with their titles."""
+
+    concept: dict[str, Any]
+    """The concept's texts and figures as in ``report.json``, with the name that people gave it."""
+    promotes: tuple[str, ...]
+    demotes: tuple[str, ...]
+    examples: tuple[Case, ...]
+    evidence: LatentEvidence | None
+    """None where the run has none."""
+
+
+@dataclass(frozen=True)
+class ItemLatents:
+    """The latents behind an item, ten of each kind at most."""
+
+    promoted_by: pd.DataFrame
+    """Latents that promote it, in the order of what each ``adds`` to its score at its median
+    activation; ``rank`` is the item's among all that the latent promotes."""
+    active_after: pd.DataFrame
+    """Latents that are active significantly more often where it is the last item than elsewhere,
+    by mean ``share`` of users' positions."""
+
+
+def concept_rows(
+    folder: Path, search: str | None = None, status: str | None = None
+) -> pd.DataFrame:
     """The dictionary of a run with people's corrections, best first.
 
-    Where there are corrections, ``tested_as`` is the name that a concept had before.
+    Parameters
+    ----------
+    search
+        Only concepts whose name or label contains this.
+    status
+        Only concepts of this status.
+
+    Returns
+    -------
+    DataFrame
+        :data:`SHOWN`, and where there are corrections ``tested_as``, the name that a concept had
+        before.
+
+    Raises
+    ------
+    InvalidInput
+        There is no such status.
+    ArtifactMismatch
+        The folder holds no run, or one without concepts.
     """
     if status is not None and status not in (*STATUSES, REJECTED):
         raise InvalidInput(
@@ -44,9 +137,7 @@ def concept_rows(folder: Path, search: str | None, status: str | None) -> list[d
         table = table[table[C.LATENT].isin(dictionary.search(search)[C.LATENT])]
     order = table[C.STATUS].map([*STATUSES, REJECTED].index)
     table = table.assign(order=order).sort_values(["order", C.CI_LOW], ascending=[True, False])
-    shown = [*SHOWN, C.TESTED_AS] if corrected else list(SHOWN)
-    rows: list[dict[str, Any]] = table[shown].to_dict("records")
-    return [{k: None if v != v else v for k, v in row.items()} for row in rows]
+    return table[[*SHOWN, C.TESTED_AS] if corrected else list(SHOWN)]
 
 
 def _tested(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
@@ -55,7 +146,7 @@ def _tested(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
 
     load_run(folder)  # says so if there is none
     dictionary = with_names(ConceptDictionary.load(folder), folder)
-    scores = read_parquet(folder / "scores.parquet")
+    scores = read_parquet(folder / layout.SCORES)
     return dictionary, dictionary.table.merge(scores, on=C.LATENT)
 
 
@@ -64,11 +155,15 @@ def nearest_names(folder: Path, text: str) -> str:
     return nearest(text, _tested(folder)[1][C.NAME].unique())
 
 
-def latent_facts(folder: Path, latent: int) -> dict[str, Any]:
-    """Everything that a run knows of one latent, items with their titles.
+def latent_facts(folder: Path, latent: int) -> LatentFacts:
+    """Everything that a run knows of one latent.
 
-    Evidence (``firing``, ``fires_with``, ``fires_instead``, ``missed``, ``unexpected``) is there if
-    the run has it.
+    Raises
+    ------
+    InvalidInput
+        There is no such latent.
+    ArtifactMismatch
+        The folder holds no run, or one that is not finished.
     """
     report = load_run(folder).report
     titles = {item: known["title"] for item, known in report["items"].items()}
@@ -78,74 +173,80 @@ def latent_facts(folder: Path, latent: int) -> dict[str, Any]:
     else:
         n = len(report["concepts"]["list"])
         raise InvalidInput(f"There is no latent {latent}: latents are numbered 0 to {n - 1}.")
-    facts = {k: v for k, v in concept.items() if not isinstance(v, list | dict)}
+    plain = {k: v for k, v in concept.items() if not isinstance(v, list | dict)}
     table = _tested(folder)[1].set_index(C.LATENT)
-    facts[C.NAME] = table.loc[latent, C.NAME]
+    plain[C.NAME] = table.loc[latent, C.NAME]
     if C.CORRECTION in table and table.loc[latent, C.CORRECTION]:
-        facts |= {key: table.loc[latent, key] for key in (C.CORRECTION, C.TESTED_AS)}
-    for key in ("promotes", "demotes"):
-        facts[key] = [titles.get(entry["item"], entry["item"]) for entry in concept[key]]
-    facts["examples"] = [
-        {
-            "activation": example["activation"],
-            "user": example["user"],
-            "items": _titles(example["items"], titles),
-            "then": titles.get(example["top_recommendation"], example["top_recommendation"]),
-        }
+        plain |= {key: table.loc[latent, key] for key in (C.CORRECTION, C.TESTED_AS)}
+    promotes, demotes = (
+        _titles([entry["item"] for entry in concept[key]], titles)
+        for key in ("promotes", "demotes")
+    )
+    examples = tuple(
+        Case(
+            example["activation"],
+            example["user"],
+            _titles(example["items"], titles),
+            _title(example["top_recommendation"], titles),
+        )
         for example in concept["examples"]
-    ]
-    return facts | _evidence(folder, latent, titles, table)
+    )
+    return LatentFacts(
+        plain, promotes, demotes, examples, _evidence(folder, latent, titles, table[C.NAME])
+    )
 
 
-def _titles(items: Any, titles: dict[str, str]) -> str:
-    return " | ".join(str(titles.get(item, item)) for item in items)
+def _title(item: str, titles: dict[str, str]) -> str:
+    """The title of an item; its id where there is none."""
+    return titles.get(item, item)
+
+
+def _titles(items: Iterable[str], titles: dict[str, str]) -> tuple[str, ...]:
+    return tuple(_title(item, titles) for item in items)
 
 
 def _evidence(
-    folder: Path, latent: int, titles: dict[str, str], table: pd.DataFrame
-) -> dict[str, Any]:
+    folder: Path, latent: int, titles: dict[str, str], names: pd.Series
+) -> LatentEvidence | None:
     from recsae.evaluation.evidence import INSTEAD, MISSED, TABLES, UNEXPECTED, WITH, Evidence
 
     if not all((folder / name).exists() for name in TABLES):
-        return {}
-    mine = Evidence.load(folder).by_latent()[latent]
+        return None
+    rows = Evidence.load(folder).by_latent()[latent]
 
-    def others(kind: str) -> list[dict[str, Any]]:
-        return [
-            {C.LATENT: x.pop("other"), C.NAME: table.loc[j, C.NAME], **x}
-            for x in mine[kind]
-            for j in [x["other"]]
-        ]
+    def neighbours(kind: str) -> tuple[Neighbour, ...]:
+        return tuple(
+            Neighbour(x["other"], names[x["other"]], x["n_together"], x["lift"], x["phi"])
+            for x in rows[kind]
+        )
 
-    def cases(kind: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "label counts": f"{x['level']} (needs {x[C.THRESHOLD]})",
-                "activation": x[C.ACTIVATION],
-                "user": str(x[C.USER]),
-                "items": _titles(x[C.ITEMS], titles),
-                "then": titles.get(x[C.TOP_ITEM], x[C.TOP_ITEM]),
-            }
-            for x in mine[kind]
-        ]
+    def cases(kind: str) -> tuple[Case, ...]:
+        return tuple(
+            Case(
+                x[C.ACTIVATION],
+                str(x[C.USER]),
+                _titles(x[C.ITEMS], titles),
+                _title(x[C.TOP_ITEM], titles),
+                x["level"],
+                x[C.THRESHOLD],
+            )
+            for x in rows[kind]
+        )
 
-    return {
-        "firing": mine["firing"],
-        "fires_with": others(WITH),
-        "fires_instead": others(INSTEAD),
-        "missed": cases(MISSED),
-        "unexpected": cases(UNEXPECTED),
-    }
+    return LatentEvidence(
+        rows["firing"], neighbours(WITH), neighbours(INSTEAD), cases(MISSED), cases(UNEXPECTED)
+    )
 
 
-def item_latents(folder: Path, item: str) -> dict[str, list[dict[str, Any]]]:
-    """The latents behind an item: ``promoted by`` and ``active after it``, ten of each at most.
+def item_latents(folder: Path, item: str) -> ItemLatents:
+    """The latents that promote an item, and those that are active after it.
 
-    What promotes it is in the order of what a latent adds to its score where the latent has its
-    median activation; ``rank`` is the item's among all that the latent promotes. Active after it
-    are latents that are active significantly more often where it is the last item than elsewhere.
+    Parameters
+    ----------
+    item
+        Id or title.
     """
-    from recsae.explore.cohorts import FALSE_DISCOVERIES, Profiler, records
+    from recsae.explore.cohorts import FALSE_DISCOVERIES, Profiler
     from recsae.run.open import open_run
 
     work = open_run(folder)
@@ -153,13 +254,14 @@ def item_latents(folder: Path, item: str) -> dict[str, list[dict[str, Any]]]:
     profiler = Profiler(work, each_latent=True)
     table = _tested(folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
     promoted, after = profiler.promoting(internal), profiler.after_item(internal)
-    found: dict[str, list[dict[str, Any]]] = {"promoted by": [], "active after it": []}
+    best, active = pd.DataFrame(), pd.DataFrame()
     if promoted is not None:
-        best = promoted[promoted["adds"] > 0].head(N_SHOWN).drop(columns=C.LABEL)
-        found["promoted by"] = records(best.merge(table, on=C.LATENT))
+        best = promoted[promoted["adds"] > 0].head(N_OF_ITEM).drop(columns=C.LABEL)
+        best = best.merge(table, on=C.LATENT)
     if after is not None:
-        more = after[(after["p_adjusted"] <= FALSE_DISCOVERIES) & (after["low"] > 0)].head(N_SHOWN)
+        more = after[(after["p_adjusted"] <= FALSE_DISCOVERIES) & (after["low"] > 0)]
+        more = more.head(N_OF_ITEM)
         more = more.assign(latent=[latents[0] for latents in more["latents"]])
         shown = more[[C.LATENT, C.NAME, "share", "others", "low", "high"]]
-        found["active after it"] = records(shown.merge(table, on=C.LATENT))
-    return found
+        active = shown.merge(table, on=C.LATENT)
+    return ItemLatents(best, active)

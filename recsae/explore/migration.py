@@ -1,7 +1,8 @@
-"""A steering file carried over to the run of a retrained model, concept by concept."""
+"""Steering files carried over to the run of a retrained model, latent by latent."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
-from recsae.explore.compare import match_runs
+from recsae.explore.compare import Matching, match_runs
 from recsae.run.tables import load_run
 from recsae.sae.editing import Intervention
 from recsae.sae.statistics import Statistics
@@ -18,27 +19,45 @@ from recsae.steering.files import Steering, load_steering
 if TYPE_CHECKING:
     import pandas as pd
 
-DIRECTLY = "latent"
+BY_LATENT = "latent"
 BY_NAME = "name"
 
 
 class Counterpart(NamedTuple):
-    """What stands for a latent in the new run: ``latents``, none where nothing was found."""
+    """What stands for a latent in the new run."""
 
     latents: tuple[int, ...]
-    how: str
+    """None of them where there is nothing like it."""
+    by: str
+    """Whether the latent itself is alike (``latent``), or those of its ``name`` stand in."""
     similarity: float
+    """Cosine or correlation with the latent; NaN by name."""
 
 
-class Migrated(NamedTuple):
-    """The steering for the new run; ``latents`` one row for each old latent; ``said`` how."""
+@dataclass(frozen=True)
+class MigratedLatent:
+    """A latent of the steering file and what stands for it in the new run."""
+
+    latent: int
+    name: str
+    counterpart: Counterpart
+    new_names: tuple[str, ...]
+    """Names of the counterpart's latents."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A steering file carried over to another run."""
 
     steering: Steering
-    latents: list[dict[str, Any]]
-    said: str
+    """For the new run."""
+    latents: tuple[MigratedLatent, ...]
+    """Every latent that the file turns."""
+    matching: Matching
+    """How the latents of the two runs were paired."""
 
 
-def migrate(path: Path, old: Path, new: Path) -> Migrated:
+def migrate(path: Path, old: Path, new: Path) -> Migration:
     """Carry over a steering file made for the run in ``old`` to the run in ``new``.
 
     A latent becomes the one that is as similar to it (see
@@ -54,26 +73,18 @@ def migrate(path: Path, old: Path, new: Path) -> Migrated:
         The file is none, is not of the old run, or a folder holds no finished run.
     """
     steering = load_steering(old, path)
-    matched = match_runs(old, new)
-    tables = [load_run(folder).concepts.set_index(C.LATENT) for folder in (old, new)]
+    matching = match_runs(old, new)
+    before, after = (load_run(folder).concepts.set_index(C.LATENT) for folder in (old, new))
     turned = sorted({j for step in steering.interventions for j in step.latents})
-    found = {latent: _counterpart(latent, matched.pairs, *tables) for latent in turned}
-    spread = [Statistics.load(folder).sd for folder in (old, new)]
-    steps = [_carried(step, found, *spread) for step in steering.interventions]
-    names = [table[C.NAME] for table in tables]
-    rows = [
-        {
-            "latent": latent,
-            "name": names[0][latent],
-            "now": ", ".join(map(str, part.latents)) or "left out",
-            "names now": "; ".join(dict.fromkeys(names[1][j] for j in part.latents)),
-            "by": part.how if part.latents else None,
-            "similarity": part.similarity,
-        }
-        for latent, part in found.items()
-    ]
+    counterparts = {j: _counterpart(j, matching.pairs, before, after) for j in turned}
+    old_sd, new_sd = (Statistics.load(folder).sd for folder in (old, new))
+    steps = [_carried(step, counterparts, old_sd, new_sd) for step in steering.interventions]
+    latents = tuple(
+        MigratedLatent(j, before[C.NAME][j], part, tuple(after[C.NAME][list(part.latents)]))
+        for j, part in counterparts.items()
+    )
     kept = [step for step in steps if step is not None]
-    return Migrated(steering._replace(interventions=kept), rows, matched.said)
+    return Migration(steering._replace(interventions=kept), latents, matching)
 
 
 def _counterpart(
@@ -83,23 +94,23 @@ def _counterpart(
     mine = mine[mine["similarity"].notna()]  # pairs by name alone are looked up below
     if len(mine):
         pair = mine.iloc[0]
-        return Counterpart((int(pair["after"]),), DIRECTLY, float(pair["similarity"]))
+        return Counterpart((int(pair["after"]),), BY_LATENT, float(pair["similarity"]))
     named = after[(after[C.NAME] == before[C.NAME][latent]) & (after[C.STATUS] == VERIFIED)]
     return Counterpart(tuple(int(j) for j in named.index), BY_NAME, float("nan"))
 
 
 def _carried(
     step: Intervention,
-    found: dict[int, Counterpart],
+    counterparts: dict[int, Counterpart],
     old_sd: np.ndarray[Any, np.dtype[np.float64]],
     new_sd: np.ndarray[Any, np.dtype[np.float64]],
 ) -> Intervention | None:
-    """The step on the other side; None where nothing is left of it."""
+    """The intervention for the new run; None where nothing is left of it."""
     values: dict[int, list[float]] = {}
     direct: dict[int, list[float]] = {}
     for latent, value in zip(step.latents, step.values, strict=True):
-        part = found[latent]
-        into = direct if part.how == DIRECTLY else values
+        part = counterparts[latent]
+        into = direct if part.by == BY_LATENT else values
         for other in part.latents:
             if step.op == "scale":
                 carried = value

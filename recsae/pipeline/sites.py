@@ -1,10 +1,12 @@
-"""A quick look at every site of a model, with a small SAE at each, so that one can be chosen."""
+"""Every site of a model compared by a small SAE at each, so that one can be chosen."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -41,18 +43,84 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
 LATENTS = 256
+"""Latents at each site, unless the configuration says how many or the data are small: enough to
+rank sites, and trained in seconds."""
 EPOCHS = 10
+"""How often the small SAEs see every captured position."""
 ALL_SCORES = 0.99
+"""Share of the scores above which all of them count as going through a site."""
 BETTER = 0.02
-FIGURES = (
-    *("fvu", "ndcg_kept", "auc_sae", "auc_supervised"),
-    *("verified", "distinct_verified", "named_share", "seconds"),
-)
-MEASURES = {"named_share": "named share", "auc_sae": "attribute AUC"}
-RULE = (
-    f"of the sites that all scores go through, the default one, unless another's named share "
-    f"(without one: its attribute AUC) is higher by more than {BETTER}"
-)
+"""By how much another site must lead to be recommended instead of the default one."""
+Measure = Literal["named_share", "auc_sae"]
+MEASURES: tuple[Measure, ...] = ("named_share", "auc_sae")
+"""What sites are ranked by: the first that the default site has."""
+
+
+@dataclass(frozen=True)
+class SiteFigures:
+    """What a small SAE at one site reaches on held-out users; None where it is not defined."""
+
+    n_latents: int
+    fvu: float | None
+    """Fraction of the states' variance that the SAE leaves unexplained."""
+    ndcg_kept: float | None
+    """NDCG@10 with the reconstruction in place, relative to without."""
+    auc_sae: float | None
+    """Mean over attributes of the AUC of the attribute's best latent."""
+    auc_supervised: float | None
+    """The same of a probe for each attribute."""
+    verified: int
+    distinct_verified: int
+    named_share: float | None
+    """Share of score variance that up to 32 verified concepts explain."""
+
+
+@dataclass(frozen=True)
+class MeasuredSite:
+    """A site with its figures, or why it could not be measured."""
+
+    site: Site
+    figures: SiteFigures | None
+    problem: str | None = None
+    seconds: int = 0
+
+    @property
+    def carries_all(self) -> bool:
+        """Whether all scores go through the site, as far as that is known."""
+        return _carries_all(self.site.share)
+
+    def figure(self, measure: Measure) -> float | None:
+        """A figure that sites are ranked by."""
+        value: float | None = getattr(self.figures, measure)
+        return value
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The site to use, and what decided: see :func:`recommend`."""
+
+    site: str
+    measure: Measure | None = None
+    """What sites were ranked by; None where there was nothing to choose between."""
+    default: str = ""
+    """The first site that could be chosen, with its figure."""
+    default_value: float = 0.0
+    best: str = ""
+    """The site with the highest figure."""
+    best_value: float = 0.0
+
+
+@dataclass(frozen=True)
+class SiteScan:
+    """All sites of a model, measured on the same positions."""
+
+    sites: tuple[MeasuredSite, ...]
+    recommended: Recommendation
+    n_construction: int
+    """Captured positions of construction users."""
+    n_heldout: int
+    capture_seconds: int
+    """For all sites together."""
 
 
 def scan_sites(
@@ -60,7 +128,7 @@ def scan_sites(
     config: RunConfig,
     folder: Path,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> SiteScan:
     """Capture all sites together, train a small SAE at each, and measure what can be compared.
 
     Parameters
@@ -70,16 +138,6 @@ def scan_sites(
         see every captured position ten times.
     folder
         For the states and SAEs, which can be deleted afterwards.
-
-    Returns
-    -------
-    dict
-        ``sites``: for each its name, width, meaning and share of the scores; ``fvu``,
-        ``ndcg_kept`` with the reconstruction in place, mean ``auc_sae`` of the attributes' best
-        latents and ``auc_supervised`` of probes, ``verified`` and ``distinct_verified`` concepts,
-        ``named_share`` of up to 32 of them in the variance of the scores, ``seconds``; or
-        ``problem``, why it could not be measured. ``recommended``: the site, the reason, the rule.
-        ``n_construction``, ``n_heldout`` positions and ``capture_seconds`` for all sites together.
 
     Raises
     ------
@@ -91,33 +149,31 @@ def scan_sites(
     make_config(n_latents=config.latents or LATENTS, k=config.k)  # refuses what cannot be
     started = time.perf_counter()
     stores = _captured(recommender, config, folder, progress)
-    captured = time.perf_counter() - started
-    found = []
-    for number, (site, (known, test)) in enumerate(zip(recommender.sites(), stores, strict=True)):
-        n_latents = min(LATENTS, default_latents(site.width, config.k, len(test)))
+    capture_seconds = round(time.perf_counter() - started)
+    sites = []
+    for number, (site, (construction, heldout)) in enumerate(
+        zip(recommender.sites(), stores, strict=True)
+    ):
+        n_latents = min(LATENTS, default_latents(site.width, config.k, len(heldout)))
         own = {
             "site": site.name,
             "latents": config.latents or n_latents,
-            "samples": EPOCHS * max(1, len(known)),
+            "samples": EPOCHS * max(1, len(construction)),
         }
         run = Run(_folder(folder, number), config.model_copy(update=own))
-        found.append(_scanned(recommender, site, run, progress))
+        sites.append(_scanned(recommender, site, run, progress))
         if progress:
             progress(number + 1, len(stores), "sites measured")
-    known, test = stores[0]
-    return {
-        "sites": found,
-        "recommended": recommend(found),
-        "n_construction": len(known),
-        "n_heldout": len(test),
-        "capture_seconds": round(captured),
-    }
+    construction, heldout = stores[0]
+    return SiteScan(
+        tuple(sites), recommend(sites), len(construction), len(heldout), capture_seconds
+    )
 
 
 def _captured(
     recommender: Recommender, config: RunConfig, folder: Path, progress: Progress | None
 ) -> list[tuple[ActivationStore, ActivationStore]]:
-    """For each site the states of construction and of held-out users, where a run looks."""
+    """For each site the states of construction and of held-out users, as a run captures them."""
     held = split_users(recommender.sequences())
     if held.sum() < 2:
         raise NotEnoughData(
@@ -144,36 +200,37 @@ def _folder(folder: Path, number: int) -> Path:
 
 def _scanned(
     recommender: Recommender, site: Site, run: Run, progress: Progress | None
-) -> dict[str, Any]:
-    """What is known of a site, and its figures; a problem is a figure too."""
+) -> MeasuredSite:
+    """The site's figures, or the problem that kept them from being measured."""
     started = time.perf_counter()
-    facts = {"site": site.name, "width": site.width, "meaning": site.meaning, "share": site.share}
-    figures: dict[str, Any] = dict.fromkeys(FIGURES)
+    figures, problem = None, None
     try:
-        figures |= _measured(Workspace(run, recommender, progress))
+        figures = _measured(Workspace(run, recommender, progress))
     except RecSAEError as error:
-        figures["problem"] = str(error)
-    seconds = round(time.perf_counter() - started)
-    return {**facts, **figures, "seconds": seconds}
+        problem = str(error)
+    return MeasuredSite(site, figures, problem, round(time.perf_counter() - started))
 
 
-def _measured(work: Workspace) -> dict[str, Any]:
+def _measured(work: Workspace) -> SiteFigures:
     codes = work.sae_codes
     labels = build_concepts(codes[0], work.construction, work.labeler)
     scores = score_concepts(codes[1], labels, work.heldout, work.labeler, hard_negatives=False)
     sides = (work.construction, work.heldout)
     attributes = attribute_table(work.labeler.attributes, *sides, {"sae": codes})
-    found = {
-        "n_latents": work.sae.n_latents,
-        "fvu": quality(work.sae, work.heldout_store)["fvu"],
-        "ndcg_kept": _ndcg_kept(work),
-        "auc_sae": float(attributes["auc_sae"].mean()),
-        "auc_supervised": float(attributes["auc_supervised"].mean()),
-        "verified": len(verified_latents(scores)),
-        "distinct_verified": distinct(scores, labels.table),
-        "named_share": _named_share(work, labels),
-    }
-    return {k: v if v is None or np.isfinite(v) else None for k, v in found.items()}
+    return SiteFigures(
+        n_latents=work.sae.n_latents,
+        fvu=_finite(quality(work.sae, work.heldout_store)["fvu"]),
+        ndcg_kept=_finite(_ndcg_kept(work)),
+        auc_sae=_finite(float(attributes["auc_sae"].mean())),
+        auc_supervised=_finite(float(attributes["auc_supervised"].mean())),
+        verified=len(verified_latents(scores)),
+        distinct_verified=distinct(scores, labels.table),
+        named_share=_finite(_named_share(work, labels)),
+    )
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else value
 
 
 def _ndcg_kept(work: Workspace) -> float:
@@ -192,7 +249,7 @@ def _ndcg_kept(work: Workspace) -> float:
 def named_edit(
     sae: SAE, chosen: list[int], code: scipy.sparse.csr_matrix, states: NDArray[np.float32]
 ) -> Edit:
-    """The edit that replaces states by what a few latents say of them.
+    """The edit that replaces states by their reconstruction from a few latents.
 
     States ``(n, d)`` are fitted on the activations of the chosen latents by ridge regression.
     """
@@ -255,44 +312,42 @@ def _carries_all(share: float | None) -> bool:
     return share is None or share >= ALL_SCORES
 
 
-def recommend(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """The site to use, why, and the rule; ``rows`` as :func:`scan_sites` makes them.
+def recommend(sites: Sequence[MeasuredSite]) -> Recommendation:
+    """Choose a site: the default one, unless another is better by more than :data:`BETTER`.
 
-    >>> row = {"site": "a", "share": 1.0, "named_share": 0.5, "auc_sae": 0.7}
-    >>> recommend([row, {**row, "site": "b", "named_share": 0.6}])["reason"]
-    'its named share is .60; .50 at a, the default'
+    Compared are the sites that all scores go through, by named share, or by attribute AUC where
+    the default site has no named share.
 
     Raises
     ------
     NotEnoughData
         No site could be measured.
+
+    >>> from recsae.recommender.protocol import Site
+    >>> def measured(name, share):
+    ...     figures = SiteFigures(9, 0.1, 0.9, 0.7, 0.8, 5, 5, named_share=share)
+    ...     return MeasuredSite(Site(name, "", 8, every_position=True), figures)
+    >>> recommend([measured("a", 0.5), measured("b", 0.6)]).site
+    'b'
     """
-    measured = [row for row in rows if not row.get("problem")]
+    measured = [one for one in sites if one.problem is None]
     if not measured:
         raise NotEnoughData(
-            f"No site could be measured. At {rows[0]['site']}: {rows[0]['problem']}"
+            f"No site could be measured. At {sites[0].site.name}: {sites[0].problem}"
         )
-    able = [row for row in measured if _carries_all(row["share"])] or measured[:1]
-    by, words = next(
-        ((key, words) for key, words in MEASURES.items() if able[0][key] is not None),
-        (None, ""),
-    )
+    able = [one for one in measured if one.carries_all] or measured[:1]
     first = able[0]
-    if by is None or len(able) == 1:
-        reason = "the only site that all scores go through and that could be measured"
-        return {"site": first["site"], "reason": reason, "rule": RULE}
-    best = max((row for row in able if row[by] is not None), key=lambda row: row[by])
-    if best[by] > first[by] + BETTER:
-        at = f"{_short(first[by])} at {first['site']}, the default"
-        reason = f"its {words} is {_short(best[by])}; {at}"
-        return {"site": best["site"], "reason": reason, "rule": RULE}
-    if best is first:
-        reason = f"the default, with the highest {words} ({_short(first[by])})"
-    else:
-        reason = f"the default; at {best['site']} the {words} is hardly higher"
-        reason += f" ({_short(best[by])} against {_short(first[by])})"
-    return {"site": first["site"], "reason": reason, "rule": RULE}
-
-
-def _short(value: float) -> str:
-    return f"{value:.2f}".removeprefix("0")
+    measure = next((key for key in MEASURES if first.figure(key) is not None), None)
+    if measure is None or len(able) == 1:
+        return Recommendation(first.site.name)
+    ranked = [(one.site.name, value) for one in able if (value := one.figure(measure)) is not None]
+    best, best_value = max(ranked, key=lambda pair: pair[1])
+    default, default_value = ranked[0]
+    return Recommendation(
+        best if best_value > default_value + BETTER else default,
+        measure,
+        default,
+        default_value,
+        best,
+        best_value,
+    )

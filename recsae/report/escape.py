@@ -1,4 +1,4 @@
-"""Make text from outside safe where it lands: in a script block, in Markdown, in a spreadsheet.
+"""Escaping of text from outside: in a script block, in Markdown, in a spreadsheet.
 
 Item titles, user ids and attribute values come from somebody's data set and are hostile until
 proven otherwise.

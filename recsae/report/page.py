@@ -1,4 +1,4 @@
-"""``report.html``: one file that opens offline and asks no host for anything.
+"""``report.html``: one file that opens offline and makes no request.
 
 The template escapes what it prints; what the script shows travels as JSON and becomes text
 nodes, never markup. The page's own policy allows no other script and no request.
@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from recsae.report.escape import script_json
-from recsae.report.figures.charts import figures
-from recsae.report.figures.goals import goal_figures
+from recsae.report.figures import figures, goal_figures
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import Report
-from recsae.report.words import findings
+from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
-_HERE = Path(__file__).parent
+_TEMPLATES = Path(__file__).parent / "templates"
 _SCRIPTS = ("helpers.js", "evidence.js", "table.js", "page.js")
 
 
@@ -29,7 +28,7 @@ def page(report: Report) -> str:
     from markupsafe import Markup
 
     environment = Environment(
-        loader=FileSystemLoader(_HERE),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -37,10 +36,10 @@ def page(report: Report) -> str:
         keep_trailing_newline=True,
     )
     environment.filters.update(
-        pct=words.percent,
-        num=words.number,
-        points=words.points,
-        short=words.short,
+        pct=formats.percent,
+        num=formats.number,
+        points=formats.points,
+        short=formats.short,
         count=lambda n: f"{n:,}",
         **_GOAL_FILTERS,
     )
@@ -57,7 +56,7 @@ def page(report: Report) -> str:
         methods=findings.METHODS,
         measures=findings.MEASURES,
         has_lift=report.supervised is not None and "lift" in report.supervised.means,
-        again=findings.again(report),
+        again=findings.stability_section(report),
         cost=findings.cost(report),
         corrections=findings.corrections(report),
         **_goals(report),
@@ -72,12 +71,12 @@ def page(report: Report) -> str:
 _GOAL_FILTERS: dict[str, Callable[..., Any]] = {
     "amount": goal_words.amount,
     "area": goal_words.area,
-    "correlation": goal_words.correlation,
+    "correlation": formats.correlation,
     "from_to": goal_words.from_to,
-    "interval": goal_words.interval,
+    "interval": formats.interval,
     "is_share": goal_words.is_share,
-    "signed": goal_words.signed,
-    "times": goal_words.times,
+    "signed": formats.signed,
+    "times": formats.times,
 }
 
 
@@ -93,7 +92,7 @@ def _goals(report: Report) -> dict[str, Any]:
         "goals": shown,
         "charts": [Markup(svg) for svg in goal_figures(report)],
         "losses": goal_words.LOSSES,
-        "ways": {name: does for name, does in goal_words.WAYS.items() if name in tried},
+        "ways": {name: does for name, does in goal_words.METHODS.items() if name in tried},
         "interventions": goal_words.INTERVENTIONS,
         "check_says": goal_words.check_says(check) if check else "",
     }
@@ -105,7 +104,7 @@ def _script() -> str:
 
 
 def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8").rstrip("\n")
+    return (_TEMPLATES / name).read_text(encoding="utf-8").rstrip("\n")
 
 
 def _bars(report: Report) -> list[tuple[str, str, float]]:

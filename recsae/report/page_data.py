@@ -1,4 +1,4 @@
-"""What the page's script shows, as small as it gets: items and users by number, no key repeated."""
+"""The data of the page's script, kept small: items and users by number, no key repeated."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _NESTED = {
 }
 PLAIN = tuple(name for name in Concept.model_fields if name not in _NESTED)
 """Every field of a concept that is one figure or one text."""
-N_SHOWN = 6
-"""So many of a sequence's last items are shown."""
+N_LAST_ITEMS = 6
+"""Items of a sequence that are shown, the last ones."""
 
 
 def page_data(report: Report) -> dict[str, Any]:
-    """Return what the script shows.
+    """Return the data of the page's script.
 
     ``items`` are (title, attributes, places in ``values``), ``values`` (attribute, value, phrase),
-    ``concepts`` what :func:`_concept` makes. Items, users and values are told by their place.
+    ``concepts`` what :func:`_concept` makes. Items, users and values are given by their place.
     """
     numbered = {item: place for place, item in enumerate(report.items)}
     listed = _Numbers(numbered)
@@ -44,7 +44,7 @@ def page_data(report: Report) -> dict[str, Any]:
 
 
 class _Numbers:
-    """Items and users in order of appearance, each told by its number."""
+    """Items and users in order of appearance, each with its number."""
 
     def __init__(self, items: dict[str, int]) -> None:
         self.items, self.users = dict(items), dict[str, int]()
@@ -57,9 +57,9 @@ class _Numbers:
 
 
 def _values(report: Report) -> tuple[list[list[str]], dict[str, list[int]]]:
-    """What labels speak of, and the places of the values of every item.
+    """The values that labels speak of, and the places of those of every item.
 
-    Reports from before these were kept say them with the items' attributes alone.
+    Older reports do not hold them: there they are taken from the items' attributes.
     """
     if report.label_values:
         values = [[v.attribute, v.value, v.phrase] for v in report.label_values]
@@ -67,7 +67,7 @@ def _values(report: Report) -> tuple[list[list[str]], dict[str, list[int]]]:
     said = {(c.attribute, c.value) for c in report.concepts.list}
     pairs = sorted((a, v) for a, v in said if a is not None and v is not None)
     place = {pair: n for n, pair in enumerate(pairs)}
-    found = {
+    of_item = {
         key: [
             place[name, value]
             for name, held in item.attributes.items()
@@ -76,11 +76,11 @@ def _values(report: Report) -> tuple[list[list[str]], dict[str, list[int]]]:
         ]
         for key, item in report.items.items()
     }
-    return [[a, v, f"{a} = {v}"] for a, v in pairs], found
+    return [[a, v, f"{a} = {v}"] for a, v in pairs], of_item
 
 
 def _again(report: Report) -> dict[str, Any] | None:
-    """How many dictionaries were trained again, and how often chance comes back at each level."""
+    """The number of dictionaries trained again, and the share that comes back by chance."""
     if report.stability is None:
         return None
     n = sum(other.kind != "chance" for other in report.stability.dictionaries)
@@ -122,8 +122,8 @@ def _concept(
 
 
 def _sequence(sequence: Sequence, numbers: _Numbers) -> list[Any]:
-    """User, number of items, the last of them, the recommendation, the activation."""
-    last = [numbers.item(i) for i in sequence.items[-N_SHOWN:]]
+    """A sequence: user, number of items, the last of them, the recommendation, the activation."""
+    last = [numbers.item(i) for i in sequence.items[-N_LAST_ITEMS:]]
     top = numbers.item(sequence.top_recommendation)
     user = numbers.user(sequence.user)
     return [user, len(sequence.items), last, top, _short(sequence.activation)]

@@ -9,7 +9,7 @@ from recsae.report.escape import cell, markdown
 from recsae.report.page_data import PLAIN
 from recsae.report.schema.parts import Concept, Sequence
 from recsae.report.schema.report import Report
-from recsae.report.words import findings
+from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
@@ -34,14 +34,14 @@ def card(report: Report) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=False,  # Markdown: text from outside goes through the `md` filter
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(md=markdown, pct=words.percent, num=words.number)
+    environment.filters.update(md=markdown, pct=formats.percent, num=formats.number)
     return environment.get_template("card.md").render(
         r=report,
         verdict=words.verdict(report),
@@ -84,12 +84,12 @@ def corrected(report: Report, folder: Path) -> Report:
     """Return the report with the names that people gave; figures and counts are as measured."""
     from recsae.concepts.corrections import REJECTED, names, shown_name
 
-    found = names(folder)
-    if not found:
+    given = names(folder)
+    if not given:
         return report
     concepts = []
     for concept in report.concepts.list:
-        entry = found.get(concept.latent)
+        entry = given.get(concept.latent)
         if entry is not None:
             change = {"correction": entry.correction, "tested_as": concept.name}
             if entry.correction == REJECTED and entry.text:

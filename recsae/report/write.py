@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import write_atomically
 
@@ -52,15 +53,15 @@ def write_report(
         full = read_report(folder)
     else:
         full = _validated(report, "The report")
-        texts["report.json"] = full.to_json()
+        texts[layout.REPORT] = full.to_json()
     shown = corrected(full, folder)
     shown = redacted(shown) if redact_users else shown
-    texts["concepts.csv"] = concepts_csv(shown)
-    texts["card.md"] = card(shown)
-    texts["report.html"] = page(shown)
+    texts[layout.CONCEPTS_CSV] = concepts_csv(shown)
+    texts[layout.CARD] = card(shown)
+    texts[layout.PAGE] = page(shown)
     for name, text in texts.items():
         write_atomically(folder / name, partial(_write_text, text))
-    return folder / "report.html"
+    return folder / layout.PAGE
 
 
 def read_report(directory: str | Path) -> "Report":
@@ -83,7 +84,7 @@ def read_report(directory: str | Path) -> "Report":
     """
     import json
 
-    path = Path(directory) / "report.json"
+    path = Path(directory) / layout.REPORT
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

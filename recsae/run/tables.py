@@ -1,20 +1,21 @@
-"""A finished run as tables."""
+"""The tables of a finished run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsae.core import layout
 from recsae.core.files import read_json
 from recsae.run.record import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ASKED = ("goal", "quantity", "before", "after")
-TIMES = ("times", "low", "high")
+GOAL = ("goal", "quantity", "before", "after")
+CHANGE = ("times", "low", "high")
 NDCG = ("ndcg_kept", "ndcg_low", "ndcg_high")
-TOLD = ("allowed_loss", "strength", "n_users", "n_positions", "verdict")
+RESULT = ("allowed_loss", "strength", "n_users", "n_positions", "verdict")
 
 
 class LoadedRun:
@@ -32,7 +33,7 @@ class LoadedRun:
     @property
     def report(self) -> dict[str, Any]:
         """Everything in ``report.json``."""
-        return dict(read_json(self.folder / "report.json"))
+        return dict(read_json(self.folder / layout.REPORT))
 
     @property
     def concepts(self) -> pd.DataFrame:
@@ -42,16 +43,16 @@ class LoadedRun:
         from recsae.core import columns as C
         from recsae.core.files import read_parquet
 
-        tested = read_parquet(self.folder / "concepts.parquet")
+        tested = read_parquet(self.folder / layout.CONCEPTS)
         labels = corrected(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
-        return labels.merge(read_parquet(self.folder / "scores.parquet"), on=C.LATENT)
+        return labels.merge(read_parquet(self.folder / layout.SCORES), on=C.LATENT)
 
     @property
     def examples(self) -> pd.DataFrame:
         """One row per example sequence of a latent, items as internal ids."""
         from recsae.core.files import read_parquet
 
-        return read_parquet(self.folder / "examples.parquet")
+        return read_parquet(self.folder / layout.EXAMPLES)
 
     @property
     def attributes(self) -> pd.DataFrame:
@@ -73,17 +74,17 @@ class LoadedRun:
         """
         import pandas as pd
 
-        found = self.report.get("goals") or {"rows": []}
+        goals = self.report.get("goals") or {"rows": []}
         rows = [
             {
-                **{key: row[key] for key in ASKED},
-                **dict(zip(TIMES, row["times"], strict=True)),
+                **{key: row[key] for key in GOAL},
+                **dict(zip(CHANGE, row["times"], strict=True)),
                 **dict(zip(NDCG, row["ndcg_kept"], strict=True)),
-                **{key: row[key] for key in TOLD},
+                **{key: row[key] for key in RESULT},
             }
-            for row in found["rows"]
+            for row in goals["rows"]
         ]
-        return pd.DataFrame(rows, columns=[*ASKED, *TIMES, *NDCG, *TOLD])
+        return pd.DataFrame(rows, columns=[*GOAL, *CHANGE, *NDCG, *RESULT])
 
     @property
     def named_share(self) -> pd.DataFrame:

@@ -8,8 +8,7 @@ import torch
 
 from helpers.recent import BIAS, LONGEST, OUT, attached, preactivations_of, small_sae, state_of
 from helpers.toy import UserTable, catalog, sequences
-from recsae.attribution.score_terms import BIAS as OF_MODEL
-from recsae.attribution.score_terms import LEFT_OUT, OFFSET, above_mean, explain_score
+from recsae.attribution.score_terms import above_mean, explain_score
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.recommender.sequences import pad
 
@@ -45,11 +44,11 @@ def test_terms_are_those_worked_out_by_hand(item):
         assert (term.contribution, term.centred) == pytest.approx(added, abs=1e-5)
     sizes = [abs(t.centred) for t in found.terms]
     assert sizes == sorted(sizes, reverse=True)
-    rest = {r.name: (r.contribution, r.centred) for r in found.rest}
+    rest = {r.kind: (r.contribution, r.centred) for r in found.rest}
     left = state - OWN_OFFSET - pre[active] @ DIRECTIONS[active]
-    assert rest[OF_MODEL] == pytest.approx((BIAS[item], BIAS[item] - BIAS[1:].mean()), abs=1e-5)
-    assert rest[OFFSET] == pytest.approx(relative(item, OWN_OFFSET), abs=1e-5)
-    assert rest[LEFT_OUT] == pytest.approx(relative(item, left), abs=1e-5)
+    assert rest["bias"] == pytest.approx((BIAS[item], BIAS[item] - BIAS[1:].mean()), abs=1e-5)
+    assert rest["offset"] == pytest.approx(relative(item, OWN_OFFSET), abs=1e-5)
+    assert rest["residual"] == pytest.approx(relative(item, left), abs=1e-5)
 
 
 @pytest.mark.parametrize("item", range(1, 9))

@@ -10,7 +10,7 @@ from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.explore.cohort_statistics import Shares, compare
-from recsae.explore.cohorts import Activity, Profiler, concepts_of, read_users, records
+from recsae.explore.cohorts import Activity, Profiler, concepts_of, read_users
 
 CONCEPTS = pd.DataFrame({"name": ["A", "B"], "latents": [(0,), (1, 2)]})
 
@@ -231,7 +231,7 @@ def test_cohorts(profiler, opened):
     assert rows.tolist() == np.flatnonzero(values > 0.3).tolist()
     fewer, _ = profiler.cohort(f"concept:{genre}<.1")
     assert fewer.tolist() == np.flatnonzero(values < 0.1).tolist()
-    table = profiler.of_users(rows, but=latents)
+    table = profiler.of_users(rows, without=latents)
     assert genre not in set(table[C.NAME])
     assert len(table) == len(profiler.concepts) - 1
 
@@ -299,8 +299,3 @@ def test_users_from_a_list_or_a_file(tmp_path):
     (tmp_path / "bad").write_bytes(b"\xff\xff")
     with pytest.raises(InvalidInput, match="Cannot read users from"):
         read_users(str(tmp_path / "bad"))
-
-
-def test_records_hold_nothing_that_json_cannot():
-    table = pd.DataFrame({"a": [1.0, np.nan, np.inf], "latents": [(1,), (2,), (3,)]})
-    assert [r["a"] for r in records(table)] == [1.0, None, None]

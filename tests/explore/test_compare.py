@@ -12,6 +12,8 @@ import torch
 
 from helpers import toy
 from helpers.runs import CONFIG, copy_of, planted, planted_run
+from recsae.cli.compare import to_dict
+from recsae.cli.shared.matching import how_matched
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, CannotOpenModel
 from recsae.core.files import read_json, write_json, write_parquet
@@ -26,7 +28,7 @@ from recsae.sae.model import SAE
 
 N_CASES = 1_200
 AXES = np.eye(4)
-KINDS = ("another name", "merged", "split", "lost", "new", "same name")
+CHANGES = ("another name", "merged", "split", "lost", "new", "same name")
 
 
 def run_of(
@@ -86,10 +88,15 @@ def cases_of(axes: list[int]) -> np.ndarray:
     return AXES[np.resize(axes, N_CASES)] * rng.uniform(1, 3, (N_CASES, 1))
 
 
-def seen(found):
+def rows_of(compared):
+    """The changes as records, None where there is no counterpart."""
+    return to_dict(compared)["concepts"]
+
+
+def seen(compared):
     return [
         (row["change"], row["name_before"], row["name_after"])
-        for row in sorted(found["concepts"], key=lambda row: KINDS.index(row["change"]))
+        for row in sorted(rows_of(compared), key=lambda row: CHANGES.index(row["change"]))
     ]
 
 
@@ -101,14 +108,14 @@ def test_latents_in_another_order_are_all_the_same(tmp_path):
     order = [2, 0, 3, 1]
     one = run_of(tmp_path / "one", AXES, names)
     two = run_of(tmp_path / "two", AXES[order], [names[i] for i in order])
-    found = compare_runs(one, two)
-    assert (found["how"], found["n_cases"]) == ("direction", None)
-    assert found["counts"]["all"]["same name"] == 4
-    assert {(r["latent_before"], r["latent_after"]) for r in found["concepts"]} == {
+    compared = compare_runs(one, two)
+    assert (compared.matching.method, compared.matching.n_cases) == ("direction", None)
+    assert compared.n_all.same_name == 4
+    assert {(r["latent_before"], r["latent_after"]) for r in rows_of(compared)} == {
         *((0, 1), (1, 3), (2, 0), (3, 2))
     }
-    assert {row["similarity"] for row in found["concepts"]} == {1}
-    assert found["names"] == {"both": sorted(names), "lost": [], "new": []}
+    assert {row["similarity"] for row in rows_of(compared)} == {1}
+    assert vars(compared.names) == {"both": sorted(names), "lost": [], "new": []}
 
 
 def test_what_was_removed_is_lost_what_was_added_is_new_what_was_relabelled_has_another_name(
@@ -116,8 +123,8 @@ def test_what_was_removed_is_lost_what_was_added_is_new_what_was_relabelled_has_
 ):
     one = run_of(tmp_path / "one", AXES[:3], ["Horror", "Drama", "1990s"])
     two = run_of(tmp_path / "two", AXES[1:], ["Drama", "1980s", "Comedy"])
-    found = compare_runs(one, two)
-    assert seen(found) == [
+    compared = compare_runs(one, two)
+    assert seen(compared) == [
         ("another name", "1990s", "1980s"),
         ("lost", "Horror", None),
         ("new", None, "Comedy"),
@@ -125,8 +132,8 @@ def test_what_was_removed_is_lost_what_was_added_is_new_what_was_relabelled_has_
     ]
     counts = {"another name": 1, "merged": 0, "split": 0, "lost": 1, "new": 1, "same name": 1}
     expected = {**counts, "lost_with_name": 1, "new_with_name": 1}
-    assert found["counts"] == {"verified": expected, "all": expected}
-    assert found["names"] == {
+    assert to_dict(compared)["counts"] == {"verified": expected, "all": expected}
+    assert vars(compared.names) == {
         "both": ["Drama"],
         "lost": ["1990s", "Horror"],
         "new": ["1980s", "Comedy"],
@@ -136,9 +143,9 @@ def test_what_was_removed_is_lost_what_was_added_is_new_what_was_relabelled_has_
 def test_a_lost_latent_may_leave_its_name_to_another(tmp_path):
     one = run_of(tmp_path / "one", AXES[:2], ["Horror", "Drama"])
     two = run_of(tmp_path / "two", AXES[1:3], ["Drama", "Horror"])
-    counts = compare_runs(one, two)["counts"]["all"]
-    assert (counts["lost"], counts["new"]) == (1, 1)
-    assert (counts["lost_with_name"], counts["new_with_name"]) == (0, 0)
+    counts = compare_runs(one, two).n_all
+    assert (counts.lost, counts.new) == (1, 1)
+    assert (counts.lost_with_name, counts.new_with_name) == (0, 0)
 
 
 def test_two_latents_that_are_like_one_are_merged_and_the_other_way_split(tmp_path):
@@ -160,22 +167,21 @@ def test_verified_on_either_side_is_counted_and_shown_first(tmp_path):
     poor = dict.fromkeys(["Drama", "1990s"], "unsupported")
     one = run_of(tmp_path / "one", AXES, names, status=poor)
     two = run_of(tmp_path / "two", AXES[:3], names[:3], status={"Drama": "unsupported"})
-    found = compare_runs(one, two)
-    assert found["counts"]["all"]["same name"] == 3
-    assert found["counts"]["verified"]["same name"] == 2  # Horror, and the 1990s only after
-    assert found["names"] == {"both": ["Horror"], "lost": ["Comedy"], "new": ["1990s"]}
-    shown = strongest(found["concepts"], 1)
-    assert [row["change"] for row in shown] == ["lost", "same name"]
-    assert {row["name_before"] for row in strongest(found["concepts"], 9)} == {
-        *("Horror", "1990s", "Comedy")
-    }
-    assert strongest([], 3) == []
+    compared = compare_runs(one, two)
+    assert compared.n_all.same_name == 3
+    assert compared.n_verified.same_name == 2  # Horror, and the 1990s only after
+    assert vars(compared.names) == {"both": ["Horror"], "lost": ["Comedy"], "new": ["1990s"]}
+    changes = compared.changes
+    assert list(strongest(changes, 1)["change"]) == ["lost", "same name"]
+    assert set(strongest(changes, 9)["name_before"]) == {"Horror", "1990s", "Comedy"}
+    assert len(strongest(changes.iloc[:0], 3)) == 0
 
 
 def test_headlines_stand_beside_each_other_and_json_can_hold_all(tmp_path):
     one = run_of(tmp_path / "one", AXES, ["a", "b", "c", "d"])
     two = run_of(tmp_path / "two", AXES[:2], ["a", "b"], site="other")
-    found = compare_runs(one, two)
+    compared = compare_runs(one, two)
+    found = to_dict(compared)
     figures = {row["figure"]: (row["before"], row["after"]) for row in found["headline"]}
     assert figures["latents"] == (4, 2)
     assert figures["site"] == ("toy", "other")
@@ -201,10 +207,10 @@ def test_two_sites_are_compared_by_activity_whatever_their_directions(tmp_path):
         states=(states @ turn)[later],
         **{key: column[later] for key, column in rows.items()},
     )
-    found = compare_runs(one, two)
-    assert (found["how"], found["n_cases"]) == ("activity", N_CASES)
-    assert "1,200 held-out positions" in found["said"]
-    assert seen(found) == [
+    compared = compare_runs(one, two)
+    assert (compared.matching.method, compared.matching.n_cases) == ("activity", N_CASES)
+    assert "1,200 held-out positions" in how_matched(compared.matching)
+    assert seen(compared) == [
         ("another name", "Horror", "Gore"),
         ("lost", "1990s", None),
         ("new", None, "Comedy"),
@@ -284,9 +290,9 @@ def test_two_models_are_compared_on_the_same_users(two_models, monkeypatch):
     monkeypatch.setattr(
         comparing, "open_run", lambda folder: SimpleNamespace(recommender=models[folder.name])
     )
-    found = compare_runs(one, two)
-    assert (found["how"], found["n_cases"]) == ("activity", N_CASES)
-    assert seen(found) == [
+    compared = compare_runs(one, two)
+    assert (compared.matching.method, compared.matching.n_cases) == ("activity", N_CASES)
+    assert seen(compared) == [
         ("lost", "Horror", None),
         ("new", None, "1990s"),
         ("same name", "Drama", "Drama"),
@@ -300,9 +306,11 @@ def test_too_few_common_users_leave_only_names(two_models, monkeypatch):
     monkeypatch.setattr(
         comparing, "open_run", lambda folder: SimpleNamespace(recommender=models[folder.name])
     )
-    found = compare_runs(one, two)
-    assert found["how"] == "names"
-    assert found["said"].startswith("The runs have 0 held-out positions in common.")
+    compared = compare_runs(one, two)
+    assert compared.matching.method == "names"
+    assert how_matched(compared.matching).startswith(
+        "The runs have 0 held-out positions in common."
+    )
 
 
 def test_a_model_that_cannot_be_opened_leaves_only_names(two_models, monkeypatch):
@@ -310,27 +318,27 @@ def test_a_model_that_cannot_be_opened_leaves_only_names(two_models, monkeypatch
         raise CannotOpenModel("The checkpoint is gone.")
 
     monkeypatch.setattr(comparing, "open_run", refuse)
-    found = compare_runs(*two_models[:2])
-    assert (found["how"], found["n_cases"]) == ("names", None)
-    assert found["said"] == "The checkpoint is gone. So only names are compared."
+    compared = compare_runs(*two_models[:2])
+    assert (compared.matching.method, compared.matching.n_cases) == ("names", None)
+    assert how_matched(compared.matching) == "The checkpoint is gone. So only names are compared."
 
 
 def test_by_name_the_best_of_each_name_is_compared(tmp_path):
     weak = {"Drama": "supported"}
     one = run_of(tmp_path / "one", AXES, ["Horror", "Drama", "Horror", "Comedy"], checkpoint=None)
     two = run_of(tmp_path / "two", AXES[:2], ["Drama", "1990s"], model="b", status=weak)
-    found = compare_runs(one, two)
-    assert "model in memory" in found["said"]
-    assert seen(found) == [
+    compared = compare_runs(one, two)
+    assert "model in memory" in how_matched(compared.matching)
+    assert seen(compared) == [
         ("lost", "Horror", None),
         ("lost", "Comedy", None),
         ("new", None, "1990s"),
         ("same name", "Drama", "Drama"),
     ]
-    horror = found["concepts"][0]
+    horror = rows_of(compared)[0]
     assert (horror["latent_before"], horror["latent_after"]) == (0, None)
     assert horror["similarity"] is None
-    assert found["names"]["lost"] == ["Comedy", "Drama", "Horror"]  # Drama is not verified after
+    assert compared.names.lost == ["Comedy", "Drama", "Horror"]  # Drama is not verified after
 
 
 # -- runs that were made ---------------------------------------------------------------------------
@@ -347,20 +355,20 @@ def test_an_unfinished_run_and_no_run_are_refused(tmp_path):
 
 
 def test_a_run_beside_itself_is_all_the_same(tmp_path):
-    found = compare_runs(planted_run(), copy_of(planted_run(), tmp_path / "copy"))
-    assert found["counts"]["all"]["same name"] == len(found["concepts"]) == CONFIG.latents
-    assert not found["names"]["lost"]
-    assert not found["names"]["new"]
+    compared = compare_runs(planted_run(), copy_of(planted_run(), tmp_path / "copy"))
+    assert compared.n_all.same_name == len(rows_of(compared)) == CONFIG.latents
+    assert not compared.names.lost
+    assert not compared.names.new
 
 
 def test_planted_names_come_back_with_another_seed(tmp_path):
     config = CONFIG.model_copy(update={"seed": 1, "chance_directions": 0})
     run_pipeline(planted(), tmp_path / "two", config)
-    found = compare_runs(planted_run(), tmp_path / "two")
-    assert found["how"] == "direction"
-    both = {row["name_before"] for row in found["concepts"]} & {
-        row["name_after"] for row in found["concepts"]
+    compared = compare_runs(planted_run(), tmp_path / "two")
+    assert compared.matching.method == "direction"
+    both = {row["name_before"] for row in rows_of(compared)} & {
+        row["name_after"] for row in rows_of(compared)
     }
     assert set(planted().concepts) <= both
-    assert found["counts"]["verified"]["same name"] > 0
-    assert len(set(planted().concepts) & set(found["names"]["both"])) >= 4
+    assert compared.n_verified.same_name > 0
+    assert len(set(planted().concepts) & set(compared.names.both)) >= 4

@@ -8,13 +8,16 @@ import pytest
 from helpers.runs import copy_of, planted, planted_run
 from helpers.toy import user_table
 from recsae.cli import doctor
+from recsae.cli.concepts import latent_dict
 from recsae.cli.doctor import checks
+from recsae.cli.shared.console import records
 from recsae.concepts.status import STATUSES
 from recsae.core import topk
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import TABLES
-from recsae.explore.concept_facts import concept_rows, latent_facts, nearest_names
+from recsae.explore import concept_facts
+from recsae.explore.concept_facts import nearest_names
 from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.recommender.plugins import PluginState
 from recsae.recommender.sequences import split_users
@@ -22,6 +25,14 @@ from recsae.report.schema.report import Report
 from recsae.run.preview import inspection
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
+
+
+def concept_rows(*arguments):
+    return records(concept_facts.concept_rows(*arguments))
+
+
+def latent_facts(*arguments):
+    return latent_dict(concept_facts.latent_facts(*arguments))
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from helpers.runs import command, copy_of, planted_run, recbole_run
+from recsae.cli.shared.matching import how_matched, migrated_row
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_parquet, write_parquet
-from recsae.explore.compare import Matched
+from recsae.explore.compare import Matching
 from recsae.explore.migration import Counterpart, _carried, migrate
 from recsae.run.record import Run
 from recsae.sae.editing import Intervention, make_edit
@@ -59,8 +60,9 @@ def test_the_same_latents_in_another_order_do_the_same(two):
     save_steering(Steering(STEPS, ("u1",), "a list of users"), old, old / "kept.json")
     moved = migrate(old / "kept.json", old, new)
     place = {int(was): now for now, was in enumerate(order)}
-    assert [row["now"] for row in moved.latents] == [str(place[3]), str(place[5])]
-    assert {row["by"] for row in moved.latents} == {"latent"}
+    rows = [migrated_row(latent) for latent in moved.latents]
+    assert [row["now"] for row in rows] == [str(place[3]), str(place[5])]
+    assert {row["by"] for row in rows} == {"latent"}
     assert (moved.steering.users, moved.steering.cohort) == (("u1",), "a list of users")
     states = torch.randn(200, 12, generator=torch.Generator().manual_seed(0)) * 2
     edits = [
@@ -108,13 +110,13 @@ def test_names_stand_in_where_no_latent_is_alike(two, monkeypatch):
     )
     monkeypatch.setattr(
         "recsae.explore.migration.match_runs",
-        lambda *_: Matched("names", "By name.", None, no_pairs),
+        lambda *_: Matching("names", False, None, "By name.", no_pairs),
     )
     moved = migrate(old / "kept.json", old, new)
-    for row in moved.latents:
+    for row in map(migrated_row, moved.latents):
         same = sorted(place[j] for j in verified if names[j] == row["name"])
         assert row["now"] == (", ".join(map(str, same)) or "left out")
-    assert moved.said == "By name."
+    assert how_matched(moved.matching) == "By name. So only names are compared."
 
 
 def test_a_file_of_another_run(two):

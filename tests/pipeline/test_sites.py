@@ -1,18 +1,28 @@
 """The scan of all sites: comparable figures, failures as values, a rule that can be checked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("recbole")
 
 from helpers.runs import checkpoint, planted
+from recsae.cli.sites import reason
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
 from recsae.evaluation.explained import explained, score_metric
 from recsae.evaluation.reconstruction import heldout_accuracy
 from recsae.pipeline import sites
-from recsae.pipeline.sites import named_edit, recommend, scan_sites
+from recsae.pipeline.sites import (
+    MeasuredSite,
+    SiteFigures,
+    named_edit,
+    recommend,
+    scan_sites,
+)
 from recsae.pipeline.stages.scoring import share_on_halves
 from recsae.recommender.plugins import load_recommender
+from recsae.recommender.protocol import Site
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
@@ -39,7 +49,7 @@ def scan(sasrec, folder):
 
 
 def by_name(found):
-    return {row["site"]: row for row in found["sites"]}
+    return {measured.site.name: measured.figures for measured in found.sites}
 
 
 def work_at(sasrec, folder, number):
@@ -49,32 +59,33 @@ def work_at(sasrec, folder, number):
 
 
 def test_every_site_has_a_row_with_all_figures(scan, sasrec):
-    assert [row["site"] for row in scan["sites"]] == [site.name for site in sasrec.sites()]
-    for row in scan["sites"]:
-        assert row.get("problem") is None
-        assert 0 < row["fvu"] < 1
-        assert 0.5 < row["auc_sae"] < row["auc_supervised"] <= 1
-        assert 0 <= row["distinct_verified"] <= row["verified"] <= 48
-        everything = row["share"] >= 0.99
-        assert (row["named_share"] is not None) == everything, row["site"]
+    assert [measured.site for measured in scan.sites] == sasrec.sites()
+    for measured in scan.sites:
+        assert measured.problem is None
+        row = measured.figures
+        assert 0 < row.fvu < 1
+        assert 0.5 < row.auc_sae < row.auc_supervised <= 1
+        assert 0 <= row.distinct_verified <= row.verified <= 48
+        everything = measured.site.share >= 0.99
+        assert (row.named_share is not None) == everything, measured.site.name
 
 
 def test_figures_of_the_default_site_are_those_of_a_run(scan, sasrec, folder):
     work = work_at(sasrec, folder, 0)
     labels = sites.build_concepts(work.sae_codes[0], work.construction, work.labeler)
     share = share_on_halves(work, work.sae_codes, labels)
-    first = scan["sites"][0]
-    assert first["named_share"] == pytest.approx(share["32"])
+    first = scan.sites[0].figures
+    assert first.named_share == pytest.approx(share["32"])
     found = heldout_accuracy(work.heldout, work.sae, work.head)
-    assert first["ndcg_kept"] == pytest.approx(found["ndcg_kept"])
+    assert first.ndcg_kept == pytest.approx(found["ndcg_kept"])
 
 
 def test_running_on_from_the_last_block_is_the_default_site_again(scan):
     """Its states are the default site's: what is measured by running equals what is computed."""
     rows = by_name(scan)
-    assert rows[LAST]["fvu"] == pytest.approx(rows["sequence"]["fvu"], abs=1e-4)
-    assert rows[LAST]["ndcg_kept"] == pytest.approx(rows["sequence"]["ndcg_kept"], abs=1e-3)
-    assert rows[LAST]["named_share"] == pytest.approx(rows["sequence"]["named_share"], abs=0.05)
+    assert rows[LAST].fvu == pytest.approx(rows["sequence"].fvu, abs=1e-4)
+    assert rows[LAST].ndcg_kept == pytest.approx(rows["sequence"].ndcg_kept, abs=1e-3)
+    assert rows[LAST].named_share == pytest.approx(rows["sequence"].named_share, abs=0.05)
 
 
 def test_the_named_edit_is_what_is_measured(sasrec, folder):
@@ -99,26 +110,30 @@ def test_a_site_that_fails_says_why_and_the_others_go_on(sasrec, tmp_path, monke
         return measured(work)
 
     monkeypatch.setattr(sites, "_measured", broken)
-    rows = by_name(scan_sites(sasrec, SMALL, tmp_path))
-    assert rows[ADDED]["problem"] == "Nothing ever varies here."
-    assert rows[ADDED]["fvu"] is None
-    assert rows["sequence"]["fvu"] is not None
+    rows = {measured.site.name: measured for measured in scan_sites(sasrec, SMALL, tmp_path).sites}
+    assert rows[ADDED].problem == "Nothing ever varies here."
+    assert rows[ADDED].figures is None
+    assert rows["sequence"].figures.fvu is not None
 
 
 def test_the_same_seed_gives_the_same_figures(tmp_path):
     one, two = (scan_sites(planted(), SMALL, tmp_path / name) for name in ("one", "two"))
-    for found in (one, two):
-        for row in found["sites"]:
-            row.pop("seconds")
-        found.pop("capture_seconds")
-    assert one == two
-    assert 900 < one["n_heldout"] <= 1000
+    same, other = (
+        replace(
+            found,
+            sites=tuple(replace(measured, seconds=0) for measured in found.sites),
+            capture_seconds=0,
+        )
+        for found in (one, two)
+    )
+    assert same == other
+    assert 900 < one.n_heldout <= 1000
 
 
 def test_on_small_data_there_are_fewer_latents(tmp_path):
     few = PlantedRecommender(n_users=30, n_items=40, n_concepts=4, width=8, length=12)
     found = scan_sites(few, RunConfig(k=4), tmp_path)
-    assert found["sites"][0]["n_latents"] < 64
+    assert found.sites[0].figures.n_latents < 64
 
 
 def test_too_few_users(tmp_path):
@@ -136,12 +151,17 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_done(tmp_path):
 # -- the rule --------------------------------------------------------------------------------------
 
 
-def row(site, named=0.6, share=1.0, **more):
-    return {"site": site, "share": share, "named_share": named, "auc_sae": 0.7, **more}
+def row(name, named=0.6, share=1.0, auc_sae=0.7, problem=None):
+    figures = None if problem else SiteFigures(48, 0.1, 0.9, auc_sae, 0.8, 5, 5, named)
+    return MeasuredSite(Site(name, "", 8, every_position=True, share=share), figures, problem)
 
 
 def chosen(*rows):
-    return recommend(list(rows))["site"]
+    return recommend(list(rows)).site
+
+
+def why(*rows):
+    return reason(recommend(list(rows)))
 
 
 def test_the_default_unless_another_is_better_by_more_than_the_margin():
@@ -158,17 +178,15 @@ def test_sites_that_only_a_part_of_the_scores_goes_through_are_out():
 def test_without_a_named_share_attributes_decide():
     rows = [row("a", None), row("b", None, auc_sae=0.8)]
     assert chosen(*rows) == "b"
-    assert "attribute AUC" in recommend(rows)["reason"]
+    assert "attribute AUC" in why(*rows)
 
 
 def test_reasons():
-    assert recommend([row("a", 0.6), row("b", 0.5)])["reason"] == (
-        "the default, with the highest named share (.60)"
-    )
-    assert recommend([row("a", 0.6), row("b", 0.615)])["reason"] == (
+    assert why(row("a", 0.6), row("b", 0.5)) == ("the default, with the highest named share (.60)")
+    assert why(row("a", 0.6), row("b", 0.615)) == (
         "the default; at b the named share is hardly higher (.61 against .60)"
     )
-    assert "only site" in recommend([row("a")])["reason"]
+    assert "only site" in why(row("a"))
 
 
 def test_a_default_that_failed_is_not_recommended():

@@ -21,7 +21,7 @@ from recsae.report.page import page
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
-from recsae.report.words.findings import again, corrections, cost
+from recsae.report.words.findings import corrections, cost, stability_section
 from recsae.report.words.headlines import best_distinct
 
 
@@ -265,8 +265,8 @@ def test_attributes_left_out_are_listed_with_their_evidence():
 
 def test_sentences_of_stability_and_cost():
     report = full_report()
-    said = again(report)
-    assert said.what == (
+    said = stability_section(report)
+    assert said.sentence == (
         "The same autoencoder was trained again with 1 other seed and on each half of the users."
     )
     assert [caption.split(" (")[0] for caption, _ in said.rows] == [
@@ -280,7 +280,7 @@ def test_sentences_of_stability_and_cost():
     unpriced = report.language.model_copy(update={"cost": None})
     assert cost(report.model_copy(update={"language": unpriced})).endswith("prices were not given.")
     assert cost(make_report()) == corrections(make_report()) == ""
-    assert again(make_report()) is None
+    assert stability_section(make_report()) is None
 
 
 def test_stability_where_nothing_could_be_trained_again():

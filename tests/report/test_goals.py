@@ -12,14 +12,14 @@ from helpers.reports import HOSTILE, make_plain, make_report
 from recsae.core.files import read_json
 from recsae.pipeline.report_data import goals_block
 from recsae.report import read_report, write_report
-from recsae.report.figures.goals import apart, goal_figures
+from recsae.report.figures import apart, goal_figures
 from recsae.report.page import page
 from recsae.report.schema.goals import ReachedGoal
 from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
 from recsae.report.words.goals import (
     INTERVENTIONS,
-    WAYS,
+    METHODS,
     amount,
     check_says,
     from_to,
@@ -82,7 +82,7 @@ def test_it_follows_the_schema_and_round_trips():
 
 def test_names_are_those_of_the_stages():
     names = {v for k, v in vars(alternatives).items() if k.isupper() and isinstance(v, str)}
-    assert set(WAYS) == names
+    assert set(METHODS) == names
     assert set(INTERVENTIONS) == set(predictability.WAYS)
 
 

@@ -18,7 +18,7 @@ from helpers.reports import GENRES, HOSTILE, make_plain, make_report
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.report import read_report, write_report
 from recsae.report.escape import cell, markdown, script_json
-from recsae.report.figures.charts import figures
+from recsae.report.figures import figures
 from recsae.report.page import page
 from recsae.report.schema.report import SCHEMA_FILE, Report, schema_text
 from recsae.report.tables import COLUMNS, card, concepts_csv

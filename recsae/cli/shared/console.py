@@ -1,18 +1,22 @@
-"""How commands talk to people: progress, tables and errors."""
+"""The console: progress bars, tables, JSON, and errors as one message and an exit code."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from recsae.core.distributed import SINGLE_PROCESS, Ranks, Stopped
 from recsae.core.errors import RecSAEError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PATH = click.Path(path_type=Path)
 
@@ -47,6 +51,17 @@ def show_json(value: Any) -> None:
     from recsae.core.files import plain
 
     click.echo(json.dumps(plain(value), indent=1, ensure_ascii=False, default=str))
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows of a table as JSON holds them; what is unknown or infinite is None."""
+    return [
+        {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in row.items()
+        }
+        for row in table.to_dict("records")
+    ]
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Options that several commands take, each said once."""
+"""Options that several commands take."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def chosen_users(
     if users:
         rows, words = listed_users(users, sequences), "a list of users"
     else:
-        rows, _ = Profiler(work).cohort(cohort or "")
+        rows = Profiler(work).cohort(cohort or "").rows
         words = str(cohort)
     if not len(rows):
         raise InvalidInput(f"The cohort {cohort!r} has no users.")

@@ -1,10 +1,10 @@
-"""Sentences and rows of the sections that a run may lack."""
+"""Sentences and rows of what not every report has: stability, a language model, corrections."""
 
 from dataclasses import dataclass
 
 from recsae.report.schema.report import Report
 from recsae.report.schema.sections import ComesBack, Retrained
-from recsae.report.words.headlines import number, percent
+from recsae.report.words.formats import number, percent
 
 METHODS = ("sae", "class_mean", "probe")
 MEASURES = {
@@ -27,41 +27,47 @@ GROUPS = {
     "names": "Names of verified concepts",
     "latents": "All latents",
 }
-NAMES_SHOWN = 300
+N_NAMES = 300
+"""Names listed that come back in every dictionary."""
 
 
 @dataclass(frozen=True)
-class Again:
-    """The section on stability: a sentence, and per group of concepts its levels."""
+class StabilitySection:
+    """The section on stability, as the page shows it."""
 
-    what: str
+    sentence: str
+    """What was trained again."""
     kinds: list[str]
-    heads: list[str]
+    """Which kinds of dictionaries there are: ``seeds``, ``halves``."""
+    headings: list[str]
+    """A column's heading for each kind."""
     rows: list[tuple[str, list[tuple[str, ComesBack]]]]
+    """For each group of concepts its caption, and its levels with their names."""
     names: list[str]
+    """Verified names that come back verified in every dictionary."""
 
 
-def again(report: Report) -> Again | None:
-    """Say what comes back when the SAE is trained again; None where a run did not ask."""
-    found = report.stability
-    if found is None:
+def stability_section(report: Report) -> StabilitySection | None:
+    """Say what comes back when the SAE is trained again; None where stability was not measured."""
+    stability = report.stability
+    if stability is None:
         return None
-    trained = [other for other in found.dictionaries if other.kind != "chance"]
+    trained = [other for other in stability.dictionaries if other.kind != "chance"]
     counts = {kind: sum(o.kind == kind for o in trained) for kind in ("seeds", "halves")}
     kinds = [kind for kind, n in counts.items() if n]
-    heads = {"seeds": "with other seeds", "halves": "on half of the users"}
+    headings = {"seeds": "with other seeds", "halves": "on half of the users"}
     rows = []
     for group, name in GROUPS.items():
-        of_group = {row.level: row for row in found.summary if row.among == group}
+        of_group = {row.level: row for row in stability.summary if row.among == group}
         if of_group and trained:
             n = next(iter(of_group.values())).n
             levels = [
                 (words, of_group[level]) for level, words in LEVELS.items() if level in of_group
             ]
             rows.append((f"{name} ({n:,})", levels))
-    every = [name.name for name in found.names if name.back.get("verified_name") == 1]
-    return Again(
-        _trained(trained, counts), kinds, [heads[k] for k in kinds], rows, every[:NAMES_SHOWN]
+    every = [name.name for name in stability.names if name.back.get("verified_name") == 1]
+    return StabilitySection(
+        _trained(trained, counts), kinds, [headings[k] for k in kinds], rows, every[:N_NAMES]
     )
 
 
@@ -77,9 +83,9 @@ def _trained(trained: list[Retrained], counts: dict[str, int]) -> str:
 
 
 def stability_line(report: Report) -> str:
-    """Say in one line what share of the verified concepts comes back; empty if nobody asked."""
-    found = again(report)
-    if found is None:
+    """Say in one line what share of the verified concepts comes back; empty where not measured."""
+    section = stability_section(report)
+    if section is None:
         return ""
     levels = [
         row
@@ -87,30 +93,30 @@ def stability_line(report: Report) -> str:
         if (row.among, row.level) == ("verified", "label")
     ]
     if not levels or levels[0].every is None:
-        return found.what
+        return section.sentence
     row = levels[0]
     return (
-        f"{found.what} In every one, {percent(row.every)} of the verified concepts come back with "
-        f"the same direction and name; by chance, in one, {percent(row.chance)}."
+        f"{section.sentence} In every one, {percent(row.every)} of the verified concepts come back "
+        f"with the same direction and name; by chance, in one, {percent(row.chance)}."
     )
 
 
 def language_line(report: Report) -> str:
     """Say in one line how well the language model's sentences do; empty without one."""
-    found = report.language
-    if found is None:
+    model = report.language
+    if model is None:
         return ""
-    summary = found.summary
-    latents = f"{found.n_failed:,} latent{'s' * (found.n_failed != 1)}"
+    summary = model.summary
+    latents = f"{model.n_failed:,} latent{'s' * (model.n_failed != 1)}"
     return (
-        f"{found.model} explained {found.n_explained:,} latents and failed on {latents}. Told "
+        f"{model.model} explained {model.n_explained:,} latents and failed on {latents}. Told "
         f"apart blind, balanced accuracy: its sentences {number(summary.detection_names)}, the "
         f"labels {number(summary.detection_attribute_labels)}. {cost(report)}"
     )
 
 
 def cost(report: Report) -> str:
-    """Say what the language model was asked and what that cost; empty without one."""
+    """Say how much the language model read and wrote and what that cost; empty without one."""
     if report.language is None:
         return ""
     tokens, price = report.language.tokens, report.language.cost

@@ -1,16 +1,16 @@
-"""Steering by goal in sentences: what was asked, what latents reach, and what reaches more."""
+"""Steering by goal in sentences: the goal, what latents reach, and which methods reach more."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from recsae.report.schema.goals import CheckedWay, LabelCheck, Measured, ReachedGoal, WayThere
+from recsae.report.schema.goals import CheckedWay, LabelCheck, ReachedGoal, WayThere
 from recsae.report.schema.parts import Figure
 from recsae.report.schema.report import Report
-from recsae.report.words.headlines import listing, number, percent, short
+from recsae.report.words.formats import interval, listing, number, percent, short
 
 LATENTS = "latents"
 RERANKING = "re-ranking"
-WAYS = {
+METHODS = {
     LATENTS: "the latents listed here are turned, as far as the loss allows.",
     RERANKING: "a constant is added to the scores of the items that are asked for.",
     "re-ranking by probability": "lists are made anew from the model’s own probabilities. It is "
@@ -23,7 +23,7 @@ WAYS = {
     "reconstruct is thrown away.",
     "random direction": "a direction drawn at random is added to every state.",
 }
-"""Every way and what it does."""
+"""Every steering method and what it does."""
 INTERVENTIONS = {
     "x10 where active": "×10 where it is active",
     "x0.1 where active": "×0.1 where it is active",
@@ -31,12 +31,12 @@ INTERVENTIONS = {
     "-1 sd": "one standard deviation less, everywhere",
 }
 LOSSES = {"1 %": "1%", "2 %": "2%", "5 %": "5%"}
-"""Losses of the table of ways, as ``report.json`` has them and as the page shows them."""
+"""Losses of the table of methods, as ``report.json`` has them and as the page shows them."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A goal as the page shows it: its name and attribute, its tables in the order to show them."""
+class ShownGoal:
+    """A goal as the page shows it: its name, attribute and tables, in the order shown."""
 
     row: ReachedGoal
     name: str
@@ -46,14 +46,14 @@ class Shown:
     not_drawn: str
 
 
-def goals(report: Report) -> list[Shown]:
-    """Return every goal that was tried, its ways the best first.
+def goals(report: Report) -> list[ShownGoal]:
+    """Return every goal that was tried, its methods the best first.
 
     Latents have the names that people gave them, where they did.
     """
     names = {c.latent: c.name for c in report.concepts.list}
     return [
-        Shown(
+        ShownGoal(
             row,
             *_name(report, row.goal),
             [
@@ -70,10 +70,10 @@ def goals(report: Report) -> list[Shown]:
 def _name(report: Report, goal: str) -> tuple[str, str]:
     """Split "more categories: Comedy" into "More Comedy" and "categories"."""
     for attribute in report.data.attributes:
-        for asked in ("more", "less"):
-            start = f"{asked} {attribute}: "
+        for direction in ("more", "less"):
+            start = f"{direction} {attribute}: "
             if goal.startswith(start) and len(goal) > len(start):
-                return f"{asked.capitalize()} {goal[len(start) :]}", attribute
+                return f"{direction.capitalize()} {goal[len(start) :]}", attribute
     return goal[:1].upper() + goal[1:], ""
 
 
@@ -84,17 +84,17 @@ def visible(way: WayThere, lowest: float = 0.9) -> list[tuple[float, float]]:
     >>> visible(WayThere(way="w", at={}, area=None, others_move=None, curve=curve))[1:]
     [(0.95, 0.2), (0.9, 0.3)]
     """
-    found: list[tuple[float, float]] = []
+    points: list[tuple[float, float]] = []
     for kept, value in way.curve:
         if kept is None or value is None:
             continue
         if kept >= lowest:
-            found.append((kept, value))
-        elif found:
-            last_kept, last = found[-1]
+            points.append((kept, value))
+        elif points:
+            last_kept, last = points[-1]
             part = (last_kept - lowest) / (last_kept - kept)
-            return [*found, (lowest, round(last + part * (value - last), 12))]
-    return found
+            return [*points, (lowest, round(last + part * (value - last), 12))]
+    return points
 
 
 def amount(value: Figure, row: ReachedGoal) -> str:
@@ -117,64 +117,14 @@ def from_to(row: ReachedGoal) -> str:
     return f"{said} of the top 10" if is_share(row) else f"average popularity {said}"
 
 
-def interval(measured: Measured | None, digits: int = 1) -> str:
-    """Return a share with its interval.
-
-    >>> interval((0.986, 0.977, 0.995))
-    '98.6% (97.7 to 99.5)'
-    """
-    if measured is None or measured[0] is None:
-        return "–"
-    value, low, high = measured
-    if low is None or high is None:
-        return percent(value, digits)
-    return f"{percent(value, digits)} ({100 * low:.{digits}f} to {100 * high:.{digits}f})"
-
-
-def times(measured: Measured | None) -> str:
-    """Return what something is multiplied with, and its interval.
-
-    >>> times((1.355, 1.335, 1.376)), times((0.908, 0.905, 0.911))
-    ('×1.35 (1.33 to 1.38)', '×0.908 (0.905 to 0.911)')
-    """
-    if measured is None or measured[0] is None:
-        return "–"
-    value, low, high = measured
-    if low is None or high is None:
-        return f"×{number(value)}"
-    digits = 2 if high - low >= 0.02 else 3
-    return f"×{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
-
-
 def area(value: Figure, row: ReachedGoal) -> str:
-    """Return the area under a way's curve as the verdict does; popularity with one decimal."""
+    """Return the area under a method's curve, rounded as the goal's verdict rounds it."""
     digits = 3 if is_share(row) else 1
     return number(value if value is None else round(value, digits) + 0.0, digits)  # no "-0.0"
 
 
-def correlation(measured: Measured | None) -> str:
-    """Return a correlation with its interval.
-
-    >>> correlation((0.61, 0.47, 0.73)), correlation(None)
-    ('0.61 (0.47 to 0.73)', '–')
-    """
-    if measured is None:
-        return "–"
-    value, low, high = map(number, measured)
-    return f"{value} ({low} to {high})".replace("-", "−")
-
-
-def signed(value: Figure) -> str:
-    """Return a figure with its sign.
-
-    >>> signed(0.236), signed(-3.86), signed(None)
-    ('+0.24', '−3.86', '–')
-    """
-    return "–" if value is None else f"{value:+.2f}".replace("-", "−")
-
-
-def sentence(shown: Shown) -> str:
-    """Say what was asked and what turning latents reaches."""
+def sentence(shown: ShownGoal) -> str:
+    """Say what the goal is and what turning latents reaches."""
     row = shown.row
     return (
         f"{short(shown.name)}: {from_to(row)} at {interval(row.ndcg_kept)} of NDCG@10, "
@@ -183,7 +133,7 @@ def sentence(shown: Shown) -> str:
 
 
 def better(row: ReachedGoal) -> list[WayThere]:
-    """Return the ways that reach more than latents over all losses to 10 %, the best first."""
+    """Return the methods that reach more than latents over all losses to 10 %, the best first."""
     ours = next((way.area for way in row.ways if way.way == LATENTS), None)
     if ours is None:
         return []
@@ -194,7 +144,7 @@ def better(row: ReachedGoal) -> list[WayThere]:
 def steering_line(report: Report) -> str:
     """Say in one line what latents reach for the first goal, and what reaches more; may be empty.
 
-    Re-ranking is named before other ways: everybody can have it.
+    Re-ranking is named before other methods: everybody can have it.
     """
     shown = goals(report)
     if not shown:
@@ -251,10 +201,10 @@ def check_says(check: LabelCheck) -> str:
 
 def _ranks(rows: list[CheckedWay]) -> str:
     known = [r.rank_correlation[0] for r in rows if r.rank_correlation is not None]
-    found = [r for r in known if r is not None]
-    if not found:
+    correlations = [r for r in known if r is not None]
+    if not correlations:
         return ""
-    low, high = number(min(found)), number(max(found))
+    low, high = number(min(correlations)), number(max(correlations))
     between = low if low == high else f"{low} to {high}"
     return f"How much it changes ranks as worked out beforehand: rank correlation {between}."
 

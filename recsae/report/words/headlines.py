@@ -1,15 +1,16 @@
-"""What the figures mean, in sentences for somebody who has never heard of an autoencoder.
+"""The verdict, which is the report's first sentence, and its headlines.
 
-The page and the card say the same things, so the sentences are made once, here.
+They are written for somebody who has never heard of an autoencoder. The page and the card say the
+same, so the sentences are made once, here.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
 from recsae.report.schema.parts import Code, Concept, Figure
 from recsae.report.schema.report import AttributeScore, NamedShare, Report
+from recsae.report.words.formats import listing, number, percent
 
 BASELINES: tuple[Code, ...] = ("random", "neurons", "pca")
 CODE_NAMES: dict[str, str] = {
@@ -25,54 +26,6 @@ FEW_USERS = 200
 """Held-out users under which a concept of one in ten is seldom active often enough to verify."""
 
 Outcome = Literal["wins", "ties", "loses"]
-
-
-def percent(value: Figure, digits: int = 0) -> str:
-    """Return a share as a percentage, or a dash where there is none.
-
-    >>> percent(0.714), percent(None)
-    ('71%', '–')
-    """
-    return "–" if value is None else f"{100 * value:.{digits}f}%"
-
-
-def number(value: Figure, digits: int = 2) -> str:
-    """Return a figure with ``digits`` decimals, or a dash where there is none.
-
-    >>> number(0.0564, 3), number(None)
-    ('0.056', '–')
-    """
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def points(value: Figure) -> str:
-    """Return the change of a share in percentage points, with its sign.
-
-    >>> points(0.0312), points(-0.004)
-    ('+3.1', '−0.4')
-    """
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def short(name: str, length: int = 48) -> str:
-    """Return a name that is not too long for a sentence.
-
-    >>> short("fans of Toy Story, Fargo, Return of the Jedi", 24)
-    'fans of Toy Story…'
-    """
-    if len(name) <= length:
-        return name
-    return name[: length - 1].rsplit(" ", 1)[0].rstrip(" ,+&–-") + "…"
-
-
-def listing(names: Iterable[str], last: str = "and") -> str:
-    """Join names as in a sentence.
-
-    >>> listing(["a", "b", "c"])
-    'a, b and c'
-    """
-    *head, tail = list(names) or [""]
-    return f"{', '.join(head)} {last} {tail}" if head else tail
 
 
 @dataclass(frozen=True)
@@ -93,52 +46,8 @@ class Headline:
     how: str
 
 
-def _outcome(ours: float, theirs: float) -> Outcome:
-    if abs(ours - theirs) <= TIE:
-        return "ties"
-    return "wins" if ours > theirs else "loses"
-
-
-def explained(share: NamedShare) -> Figure:
-    """Return the share that up to 32 verified concepts explain: none without such concepts."""
-    return 0.0 if share.of_32 is None and not share.n_verified else share.of_32
-
-
-def share_outcomes(report: Report) -> dict[Code, Outcome]:
-    """Compare the named share of 32 concepts with each baseline that has one."""
-    shares = {code: explained(s) for code, s in report.named_share.items()}
-    ours = shares.get("sae")
-    if ours is None:
-        return {}
-    return {c: _outcome(ours, v) for c in BASELINES if (v := shares.get(c)) is not None}
-
-
-def mean_auc(rows: list[AttributeScore], code: str) -> Figure:
-    """Return the mean attribute AUC of a code's best latents, where there are any."""
-    known = [v for row in rows if (v := getattr(row, f"auc_{code}")) is not None]
-    return fmean(known) if known else None
-
-
-def auc_outcomes(report: Report) -> dict[Code, Outcome]:
-    """Compare the mean attribute AUC with each baseline, over attributes that both have."""
-    found: dict[Code, Outcome] = {}
-    for code in BASELINES:
-        both = [
-            (row.auc_sae, theirs)
-            for row in report.attributes
-            if row.auc_sae is not None and (theirs := getattr(row, f"auc_{code}")) is not None
-        ]
-        if both:
-            found[code] = _outcome(fmean(a for a, _ in both), fmean(b for _, b in both))
-    return found
-
-
-def _those(outcomes: dict[Code, Outcome], outcome: Outcome) -> list[str]:
-    return [CODE_NAMES[c] for c in BASELINES if outcomes.get(c) == outcome]
-
-
 def verdict(report: Report) -> Verdict:
-    """Say honestly whether the concepts beat their baselines.
+    """Say whether the concepts beat their baselines: the report's first sentence.
 
     The named share of 32 concepts decides; the attribute AUC can only lower the verdict.
     """
@@ -214,6 +123,11 @@ def _aucs(report: Report) -> str:
     )
 
 
+def headlines(report: Report) -> list[Headline]:
+    """Return the three figures of the first screen."""
+    return [share_headline(report), accuracy_headline(report), count_headline(report)]
+
+
 def share_headline(report: Report) -> Headline:
     """Say what share of the model’s behaviour its named concepts explain."""
     share = report.named_share.get("sae")
@@ -258,11 +172,6 @@ def count_headline(report: Report) -> Headline:
     )
 
 
-def headlines(report: Report) -> list[Headline]:
-    """Return the three figures of the first screen."""
-    return [share_headline(report), accuracy_headline(report), count_headline(report)]
-
-
 def heldout_note(report: Report) -> str:
     """Say what held-out means here, and what it does not."""
     d = report.data
@@ -271,6 +180,56 @@ def heldout_note(report: Report) -> str:
         "autoencoder or by the labels. The recommender itself was trained on everybody’s "
         "training part, theirs included."
     )
+
+
+# -- the SAE beside its baselines ------------------------------------------------------------------
+
+
+def explained(share: NamedShare) -> Figure:
+    """Return the share that up to 32 verified concepts explain: none without such concepts."""
+    return 0.0 if share.of_32 is None and not share.n_verified else share.of_32
+
+
+def share_outcomes(report: Report) -> dict[Code, Outcome]:
+    """Compare the named share of 32 concepts with each baseline that has one."""
+    shares = {code: explained(s) for code, s in report.named_share.items()}
+    ours = shares.get("sae")
+    if ours is None:
+        return {}
+    return {c: _outcome(ours, v) for c in BASELINES if (v := shares.get(c)) is not None}
+
+
+def mean_auc(rows: list[AttributeScore], code: str) -> Figure:
+    """Return the mean attribute AUC of a code's best latents, where there are any."""
+    known = [v for row in rows if (v := getattr(row, f"auc_{code}")) is not None]
+    return fmean(known) if known else None
+
+
+def auc_outcomes(report: Report) -> dict[Code, Outcome]:
+    """Compare the mean attribute AUC with each baseline, over attributes that both have."""
+    outcomes: dict[Code, Outcome] = {}
+    for code in BASELINES:
+        both = [
+            (row.auc_sae, theirs)
+            for row in report.attributes
+            if row.auc_sae is not None and (theirs := getattr(row, f"auc_{code}")) is not None
+        ]
+        if both:
+            outcomes[code] = _outcome(fmean(a for a, _ in both), fmean(b for _, b in both))
+    return outcomes
+
+
+def _outcome(ours: float, theirs: float) -> Outcome:
+    if abs(ours - theirs) <= TIE:
+        return "ties"
+    return "wins" if ours > theirs else "loses"
+
+
+def _those(outcomes: dict[Code, Outcome], outcome: Outcome) -> list[str]:
+    return [CODE_NAMES[c] for c in BASELINES if outcomes.get(c) == outcome]
+
+
+# -- concepts --------------------------------------------------------------------------------------
 
 
 def fire_rate(concept: Concept) -> Figure:

@@ -5,10 +5,19 @@ import sys
 from io import StringIO
 
 import click
+import numpy as np
+import pandas as pd
 import pytest
 import tqdm
 
-from recsae.cli.shared.console import progress_bar, run_command, show_facts, show_json, show_table
+from recsae.cli.shared.console import (
+    progress_bar,
+    records,
+    run_command,
+    show_facts,
+    show_json,
+    show_table,
+)
 from recsae.core.errors import CannotOpenModel, InvalidInput
 
 
@@ -71,6 +80,11 @@ def test_json_is_for_machines(capsys):
     assert json.loads(out) == value
     assert "é" in out
     assert "\x1b" not in out
+
+
+def test_records_hold_nothing_that_json_cannot():
+    table = pd.DataFrame({"a": [1.0, np.nan, np.inf], "latents": [(1,), (2,), (3,)]})
+    assert [r["a"] for r in records(table)] == [1.0, None, None]
 
 
 def test_json_has_no_nan(capsys):

@@ -8,10 +8,14 @@ import re
 from collections.abc import Callable
 from functools import partial
 from io import StringIO
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from recsae.report.schema.goals import ReachedGoal
 from recsae.report.schema.parts import Code
 from recsae.report.schema.report import Report
+from recsae.report.words.formats import short
+from recsae.report.words.goals import LATENTS, is_share, visible
 from recsae.report.words.headlines import CODE_NAMES, fire_rate
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ _VARIABLES = {
     REST: "var(--untested)",
     SOFT: "var(--soft)",
 }
-_STYLE: Any = {
+_MATPLOTLIB: Any = {
     "svg.fonttype": "none",
     "font.size": 10,
     "text.color": INK,
@@ -62,6 +66,29 @@ _STYLE: Any = {
     "legend.frameon": False,
 }
 _CODE_ORDER: tuple[Code, ...] = ("sae", "random", "neurons", "pca")
+LOWEST_NDCG_KEPT = 0.9
+"""Goal charts end here: a method that keeps less of NDCG@10 is no choice."""
+LONGEST_LINE_NAME = 28
+"""Letters of a method's name beside its line."""
+LABEL_GAP = 0.072
+"""Between the names at the right, as a part of the chart's height."""
+_METHOD_STYLES: dict[str, dict[str, Any]] = {
+    LATENTS: {"color": ACCENT, "linewidth": 2.6, "marker": "o", "markersize": 5, "zorder": 4},
+    "re-ranking": {"color": SUPPORTED, "linewidth": 1.6, "marker": "s", "zorder": 3},
+    "re-ranking by probability": {
+        "color": SUPPORTED,
+        "linewidth": 1.6,
+        "linestyle": "--",
+        "marker": "D",
+        "zorder": 3,
+    },
+    "class mean": {"color": MUTED, "marker": "^"},
+    "probe": {"color": MUTED, "marker": "v"},
+    "neurons": {"color": INK, "marker": "x"},
+    "reconstruction steering": {"color": ACCENT, "linestyle": "--", "marker": "o"},
+    "random direction": {"color": MUTED, "linestyle": ":"},
+}
+_OTHER_STYLE: dict[str, Any] = {"color": MUTED, "linewidth": 1.1, "markersize": 3.5, "zorder": 2}
 
 
 def figures(report: Report) -> dict[str, str]:
@@ -84,15 +111,15 @@ def drawn(draws: "dict[str, Callable[[], Canvas | None]]") -> dict[str, str]:
     """Let each function draw in the report's style; an ``<svg>`` element for those that did."""
     import matplotlib
 
-    found: dict[str, str] = {}
+    drawings: dict[str, str] = {}
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(_MATPLOTLIB)
         for name, draw in draws.items():
             matplotlib.rcParams["svg.hashsalt"] = name
             if (canvas := draw()) is not None:
-                found[name] = _svg(canvas, name)
-    return found
+                drawings[name] = _svg(canvas, name)
+    return drawings
 
 
 def new_canvas(width: float, height: float) -> "tuple[Canvas, Axes]":
@@ -227,3 +254,81 @@ def _firing(report: Report) -> "Canvas | None":
 
 
 _DRAW = {"verified": _verified, "share": _share, "scatter": _scatter, "firing": _firing}
+
+
+# -- goals -----------------------------------------------------------------------------------------
+
+
+def goal_figures(report: Report) -> list[str]:
+    """Return an ``<svg>`` element for every goal, empty where no methods were compared."""
+    rows = report.goals.rows if report.goals else []
+    drawings = drawn({f"goal{n}": partial(_curves, row) for n, row in enumerate(rows)})
+    return [drawings.get(f"goal{n}", "") for n in range(len(rows))]
+
+
+def _curves(row: ReachedGoal) -> "Canvas | None":
+    lines = {way.way: visible(way, LOWEST_NDCG_KEPT) for way in row.ways}
+    lines = {name: points for name, points in lines.items() if points}
+    if not lines:
+        return None
+    canvas, axes = new_canvas(6.2, 4.0)
+    for name, points in lines.items():
+        style = {**_OTHER_STYLE, **_METHOD_STYLES.get(name, {})}
+        axes.plot([kept for kept, _ in points], [value for _, value in points], **style)
+    most = max(kept for points in lines.values() for kept, _ in points)
+    axes.set_xlim(max(most, 1.0) + 0.002, LOWEST_NDCG_KEPT)
+    axes.xaxis.set_major_formatter(_percent)
+    axes.set_xlabel("NDCG@10 kept")
+    axes.set_ylabel(short(row.quantity), parse_math=False)
+    if is_share(row):
+        axes.yaxis.set_major_formatter(_percent)
+    _label(axes, {name: points[-1] for name, points in lines.items()})
+    return canvas
+
+
+def _percent(value: float, _: object) -> str:
+    return f"{100 * value:.6g}%"
+
+
+def _label(axes: "Axes", ends: dict[str, tuple[float, float]]) -> None:
+    """Name every line at the right, in the order in which they end."""
+    low, high = axes.get_ylim()
+    order = sorted(ends, key=lambda name: ends[name][1])
+    heights = apart([(ends[name][1] - low) / (high - low) for name in order])
+    for name, height in zip(order, heights, strict=True):
+        colour = _METHOD_STYLES.get(name, _OTHER_STYLE).get("color", MUTED)
+        axes.annotate(
+            short(name, LONGEST_LINE_NAME),
+            ends[name],
+            (1.03, height),
+            textcoords="axes fraction",
+            va="center",
+            color=colour,
+            fontsize=9,
+            fontweight="bold" if name == LATENTS else "normal",
+            parse_math=False,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.5,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+            },
+            annotation_clip=False,
+        )
+
+
+def apart(heights: list[float], gap: float = LABEL_GAP) -> list[float]:
+    """Move ascending heights so far apart that labels there do not touch, and down below 1.
+
+    >>> [round(height, 2) for height in apart([0.5, 0.52, 0.99, 1.0], gap=0.1)]
+    [0.5, 0.6, 0.9, 1.0]
+    """
+    moved = list(heights)
+    for i, (one, _) in enumerate(pairwise(heights)):
+        moved[i + 1] = max(moved[i + 1], max(moved[i], one) + gap)
+    top = 1.0
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], top)
+        top = moved[i] - gap
+    return moved
