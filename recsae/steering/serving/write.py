@@ -1,10 +1,11 @@
-"""Steering taken out of recsae: weights, a loader, and arrays for a serving stack."""
+"""Export of a steered model: weights, a loader without recsae, and arrays for a serving stack."""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,8 @@ from recsae.steering.serving.formats import FORMATS, failing_as, formats_of
 if TYPE_CHECKING:
     import torch
 
-    from recsae.recommender.protocol import LinearHead
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.protocol import LinearHead, Recommender
     from recsae.recommender.sequences import Batch
     from recsae.run.workspace import Workspace
     from recsae.sae.editing import Intervention
@@ -31,9 +33,12 @@ if TYPE_CHECKING:
 
 SELECTED = ("topk", "matryoshka")
 """Activations that choose the k largest, which is what the loader does."""
-TRIED = 256
-FEW = 7
+N_CHECKED = 256
+"""On so many sequences an export must give the steered scores before it is written."""
+N_FEW = 7
+"""An export is checked on a batch of this size as well: its batch must be of any size."""
 TOLERANCE = 1e-4
+"""How far scores may differ, as a part of one plus the largest: room for rounding in float32."""
 README = """# A steered {model}
 
 {what}
@@ -64,9 +69,33 @@ EVERYBODY = "It is for everybody."
 SOME = "It is for the users in `users.txt` only: ask for them, and serve the others as before."
 
 
-def export(
-    work: Workspace, steering: Steering, out: Path, formats: Sequence[str] = ()
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    folder: Path
+    n_latents: int
+    """How many latents are turned."""
+    needs_encoder: bool
+    """Whether the steering depends on the state; otherwise one vector is added to all."""
+    n_users: int | None
+    """How many users it is for; None: everybody."""
+    formats: tuple[str, ...]
+    """Files for other runtimes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``recsae export --json`` has it."""
+        n = self.n_users
+        return {
+            "out": str(self.folder),
+            "latents": self.n_latents,
+            "needs the encoder": self.needs_encoder,
+            "for": "everybody" if n is None else f"{n:,} users",
+            "more files": list(self.formats),
+        }
+
+
+def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str] = ()) -> Exported:
     """Write a folder that serves the steered model without recsae.
 
     Parameters
@@ -96,8 +125,9 @@ def export(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder: choose another with --out.")
-    config, weights = _module_of(sae, steering.interventions, head, work)
-    module, batch = exported.made_of(config, weights), _some_histories(work)
+    catalog = work.recommender.catalog
+    config, weights = _module_of(sae, steering.interventions, head, catalog)
+    module, batch = exported.made_of(config, weights), _some_histories(work.recommender)
     expected = _expected(work, steering, head, batch)
     _check(expected, module, "the exported module", "steer the model with `with recsae.steer(...)`")
     if head is None:
@@ -108,13 +138,13 @@ def export(
             files[one.file] = one.make(module)
             _check(expected, one.read(files[one.file]), one.file, f"leave --format {name} out")
     _write(out, config, weights, work, steering, files)
-    return {
-        "out": str(out),
-        "latents": len(config["latents"]),
-        "needs the encoder": _shift(steering.interventions, sae) is None,
-        "for": "everybody" if steering.users is None else f"{len(steering.users):,} users",
-        "more files": list(files),
-    }
+    return Exported(
+        folder=out,
+        n_latents=len(config["latents"]),
+        needs_encoder=_shift(steering.interventions, sae) is None,
+        n_users=None if steering.users is None else len(steering.users),
+        formats=tuple(files),
+    )
 
 
 def _head(work: Workspace) -> LinearHead | None:
@@ -124,8 +154,9 @@ def _head(work: Workspace) -> LinearHead | None:
 
 
 def _module_of(
-    sae: SAE, interventions: list[Intervention], head: LinearHead | None, work: Workspace
+    sae: SAE, interventions: list[Intervention], head: LinearHead | None, catalog: ItemCatalog
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The configuration and the weights of the module that is exported."""
     import torch
 
     latents = turning(sae, interventions).latents
@@ -136,7 +167,7 @@ def _module_of(
     weights["directions"] = sae.directions()[latents]
     if head is not None:
         bias = torch.zeros(len(head.items)) if head.bias is None else head.bias
-        real = torch.from_numpy(work.recommender.catalog.recommendable)
+        real = torch.from_numpy(catalog.recommendable)
         weights |= {"items": head.items.detach(), "bias": bias.detach(), "recommendable": real}
     for number, step in enumerate(interventions):
         value, reached = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
@@ -149,7 +180,8 @@ def _module_of(
 
 
 class Expected(NamedTuple):
-    """What real sequences get from the steered recommender: what every export must give too."""
+    """States of real sequences and the scores of the steered recommender, which every export must
+    give too."""
 
     states: torch.Tensor
     """``(n, d)``, not steered."""
@@ -159,9 +191,9 @@ class Expected(NamedTuple):
     """Which columns are anything; the others, which are no items, are -inf."""
 
 
-def _some_histories(work: Workspace) -> Batch:
-    sequences, length = work.recommender.sequences(), work.recommender.max_length
-    rows = np.arange(min(TRIED, len(sequences)))
+def _some_histories(recommender: Recommender) -> Batch:
+    sequences, length = recommender.sequences(), recommender.max_length
+    rows = np.arange(min(N_CHECKED, len(sequences)))
     ends = sequences.lengths[rows]
     return sequences.batch(rows, np.maximum(0, ends - length), ends, length)
 
@@ -183,7 +215,7 @@ def _expected(
 def _check(expected: Expected, score: Score, what: str, instead: str) -> None:
     """It must give what is expected, and -inf for what is no item, of one state or of many."""
     states, steered, real = expected
-    for n in (1, FEW, TRIED):
+    for n in (1, N_FEW, N_CHECKED):
         found = score(states[:n])
         whole = bool(found[:, ~real].isneginf().all())
         _compare(found[:, real], steered[:n, real], what, instead, math.inf if not whole else 0.0)
