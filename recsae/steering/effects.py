@@ -14,7 +14,7 @@ from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import make_edit
 from recsae.steering.context import steer
-from recsae.steering.frontier import N_TOP, Counted, lists_of, outcome_of
+from recsae.steering.frontier import LIST_LENGTH, Counted, lists_of, outcome_of
 from recsae.steering.methods import SteeringMethod
 from recsae.steering.parse import targets_of
 from recsae.steering.steered_scores import steered_scores_of, thinned
@@ -120,7 +120,7 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
         interventions=tuple(interventions),
         n_intended_users=None if steering.users is None else len(steering.users),
         n_users=len(np.unique(own.rows)),
-        lists_changed=float((before[:, :N_TOP] != after[:, :N_TOP]).any(1).mean()),
+        lists_changed=float((before[:, :LIST_LENGTH] != after[:, :LIST_LENGTH]).any(1).mean()),
         own_test=tuple(_own_test(own, before, after, targets)),
         at_positions=tuple(at_positions(everywhere, old, new, targets)),
     )
@@ -133,7 +133,7 @@ def _own_test(
 
     def values(lists: NDArray[np.int64]) -> dict[str, Floats]:
         metrics = ranking_metrics(*hits_in(lists, cases), cases.metrics, cases.topk)
-        shares = {_share_of(k): has[lists[:, :N_TOP]].mean(1) for k, has in targets.items()}
+        shares = {_share_of(k): has[lists[:, :LIST_LENGTH]].mean(1) for k, has in targets.items()}
         return {**metrics, **shares}
 
     old, new = values(before), values(after)
@@ -171,7 +171,7 @@ def steered_lists(
 
 
 def _share_of(name: str) -> str:
-    return f"share of {name} in the top {N_TOP}"
+    return f"share of {name} in the top {LIST_LENGTH}"
 
 
 def _change(measure: str, before: Floats, after: Floats, n: int) -> MeasureChange:

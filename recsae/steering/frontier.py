@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Estimate = tuple[float, float, float]
 """A figure with the lower and the upper end of its 95 % interval, users being the unit."""
 
-N_TOP = 10
+LIST_LENGTH = 10
 """Length of the lists."""
 MAX_CURVE_LOSS = 0.10
 """Curves are looked at up to this loss of NDCG@10, and areas are taken up to it."""
@@ -69,7 +69,7 @@ class Counted(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What lists are like, in sums per user ``(n_users,)``."""
+    """Measures of the lists of some cases, in sums per user ``(n_users,)``."""
 
     ndcg: Floats
     share: Floats
@@ -116,12 +116,12 @@ class Point(NamedTuple):
 
 
 def outcome(cases: Cases, steered: Steered, strength: float, counted: Counted) -> Outcome:
-    """The lists of all cases at a strength."""
+    """Measure the lists of all cases at a strength."""
     return outcome_of(lists_of(cases, steered, strength), cases, counted)
 
 
 def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outcome:
-    """What lists ``(n, k)`` of the cases are like."""
+    """Measure lists ``(n, k)`` of the cases."""
     ndcg, values = ndcg_of_lists(lists, cases.targets), counted.values[lists]
     if counted.no_loss is not None:
         ndcg[counted.no_loss[cases.targets]] = 0
@@ -139,8 +139,8 @@ def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outc
 
 
 def lists_of(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int32]:
-    """``(n, 10)``; where scores may be asked for at once every thread makes some, alone."""
-    k = min(N_TOP, int(cases.catalog.recommendable.sum()))
+    """Make the lists ``(n, 10)`` of the cases at a strength, in threads where scores allow it."""
+    k = min(LIST_LENGTH, int(cases.catalog.recommendable.sum()))
     lists = np.empty((len(cases), k), dtype=np.int32)
     size, seen = rows_at_once(cases.catalog.n_items), cases.seen
 
@@ -159,7 +159,7 @@ def lists_of(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int3
 
 
 def compared(after: Outcome, before: Outcome) -> Compared:
-    """Ratios of the sums over users."""
+    """Compare an outcome with the unsteered one, by ratios of sums over users."""
     return Compared(
         paired_ratio(after.ndcg, before.ndcg),
         after.mean_share,
@@ -175,7 +175,7 @@ def strength_within(
     halvings: int = HALVINGS,
     unsteered: Outcome | None = None,
 ) -> float:
-    """The largest strength at which the cases lose at most this part of NDCG@10.
+    """Find the largest strength at which the cases lose at most this part of NDCG@10.
 
     Doubled or halved from 1 on until it is known to a factor of two, then by halving what is
     between. 0 if even very little costs more. The loss is relative to a strength of 0;
@@ -214,7 +214,10 @@ def curve(
     counted: Counted,
     before: Outcome | None = None,
 ) -> list[Point]:
-    """Outcomes at strengths, ascending from 0; ``before`` is the unsteered outcome, if known."""
+    """Measure outcomes at strengths, ascending from 0.
+
+    ``before`` is the unsteered outcome, if it is known.
+    """
     points = []
     for strength in strengths:
         if before and steered.identity_at_zero and not strength:
@@ -228,7 +231,7 @@ def curve(
 
 
 def up_to(far: float, n: int = N_POINTS) -> Floats:
-    """Strengths from 0 to ``far``, closer together near 0."""
+    """Choose n strengths from 0 to ``far``, closer together near 0."""
     return np.asarray(far * np.linspace(0, 1, n) ** 1.5)
 
 

@@ -46,15 +46,15 @@ if TYPE_CHECKING:
 MAX_CHECKED_CASES = 3_000
 """At most so many held-out cases are steered for each latent and intervention."""
 MAX_ACTIVE_CASES = 500
-"""The same for interventions that only reach cases where the latent is active."""
-MAX_SLOPE_CASES = 4_000
+"""The same for interventions that only change cases where the latent is active."""
+MAX_LINEARISED_CASES = 4_000
 """At most so many construction cases serve to estimate how scores follow states."""
 MAX_LATENTS_RUN = 60
 """At most so many latents are turned where the model must be run for each case."""
 MIN_CASES_TO_AGREE = 20
 """On fewer cases it is left open whether a label is right."""
 MIN_CASES_RUN = 200
-"""Where scoring cases is dear, so many are scored at least."""
+"""Where scoring cases is costly, so many are scored at least."""
 UNSTEERED = SteeringMethod("nothing", lambda states, z, strength: states)
 
 
@@ -145,7 +145,7 @@ def _latents_to_check(work: Workspace, max_latents: int | None) -> tuple[Checked
     items = np.stack(has, axis=1) & real[:, None]
     latents = chosen[C.LATENT].to_numpy(np.int64)
     sd = Statistics.of(work.sae_codes[0]).sd[latents]
-    few = thinned(work, work.construction, MAX_SLOPE_CASES, MIN_CASES_TO_AGREE)
+    few = thinned(work, work.construction, MAX_LINEARISED_CASES, MIN_CASES_TO_AGREE)
     table = linearised(steered_scores_of(work, few)).head.items.double().numpy()
     n = np.maximum(items.sum(0), 1)
     promoted = (items.T @ table) / n[:, None] - table[real].mean(0)

@@ -44,7 +44,7 @@ def parse_intervention(
     ``CONCEPT=V`` sets, ``=off`` ablates, ``=xV`` scales, ``+=V`` and ``-=V`` add, ``<=V`` and
     ``>=V`` clamp. V is an activation, with ``sd`` in the latent's own standard deviations, or
     ``qP`` the P % quantile of its activations where it is active. With ``@active`` at the end only
-    sequences on which the latent is active are reached.
+    sequences on which the latent is active are changed.
 
     A concept's name stands for all its latents (those in ``among``, e.g. the verified ones, if any
     of them is there).

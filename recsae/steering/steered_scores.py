@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Edit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-BATCH = 4096
+SCORING_BATCH = 4096
 """States, or rows of scores, at a time."""
 RUNNING_COST = 20
 """Running the model costs about as many times what its linear head costs."""
@@ -148,7 +148,7 @@ def mask_unavailable(scores: torch.Tensor, cases: Cases, part: slice) -> torch.T
 
 def activations(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
     """Activations ``(n, m)`` of some latents on states ``(n, d)``, in batches."""
-    return torch.cat([active_latents(sae, part, latents) for part in states.split(BATCH)])
+    return torch.cat([active_latents(sae, part, latents) for part in states.split(SCORING_BATCH)])
 
 
 class Nearby(NamedTuple):
@@ -182,7 +182,7 @@ def linearised(scorer: SteeredScores) -> Nearby:
         up, down = (scorer.scores(some, _adding(by)) for by in (nudge, -nudge))
         slopes.append(((up - down) / (2 * size)).nan_to_num(0, 0, 0).mean(0))
     head = LinearHead(torch.stack(slopes, 1), None)
-    parts = [slice(first, first + BATCH) for first in range(0, len(cases), BATCH)]
+    parts = [slice(first, first + SCORING_BATCH) for first in range(0, len(cases), SCORING_BATCH)]
     own = torch.cat([scorer.scores(part) for part in parts])
     return Nearby(head, own - head.score(torch.from_numpy(cases.states)))
 

@@ -26,20 +26,20 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.steering.tuning.goals import Goal
 
-MAX_LOSS = 0.01
+ATTRIBUTE_LOSS = 0.01
 """Part of NDCG@10 that an attribute value may cost."""
-MAX_LOSS_POPULARITY = 0.02
+POPULARITY_LOSS = 0.02
 """Part of NDCG@10 that less popular items may cost."""
 N_GOALS = 2
 """How many attribute values are tried."""
-MIN_SHARE = 0.01
+MIN_VALUE_SHARE = 0.01
 """Values with a smaller share of the lists are not tried: they are known too little."""
-MAX_SHARE = 0.5
+MAX_VALUE_SHARE = 0.5
 """Values with a larger share of the lists are not tried: there is little more to be had."""
-MAX_CHECKED_LATENTS = 100
-"""At most so many labels are checked, and on so many cases."""
-MAX_CHECKED_CASES = 1_000
-"""See ``MAX_CHECKED_LATENTS``; ``recsae steer --check`` uses all latents and more cases."""
+STAGE_LATENTS = 100
+"""At most so many latents are turned for the check of labels."""
+STAGE_CASES = 1_000
+"""At most so many cases are used for it; ``recsae steer --check`` takes all latents and more."""
 SLOW = (
     "The model ranks so slowly that this would take longer than all the rest: ask for what you "
     "need with `recsae tune` and `recsae steer --check`."
@@ -102,7 +102,7 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
             work.progress(number, len(goals), "goals tried")
     check, check_skipped = None, None
     try:
-        check = predictability(work, MAX_CHECKED_LATENTS, MAX_CHECKED_CASES).summary
+        check = predictability(work, STAGE_LATENTS, STAGE_CASES).summary
     except InvalidInput as error:
         check_skipped = str(error)
     return GoalsRecord(tuple(results), skipped, check, check_skipped).to_dict()
@@ -112,10 +112,10 @@ def _goals(work: Workspace) -> Iterator[tuple[Goal, float]]:
     """Goals and what they may cost; where the model must be run for every case, fewer of them."""
     names = _values(work.attributes, work.heldout)
     for name in names[: N_GOALS if work.head is not None else 1]:
-        yield goal_of(work, (name,), ()), MAX_LOSS
+        yield goal_of(work, (name,), ()), ATTRIBUTE_LOSS
     counts = popularity_of(work.construction)
     real = work.recommender.catalog.recommendable
-    yield popularity_goal(counts, real, more=False), MAX_LOSS_POPULARITY
+    yield popularity_goal(counts, real, more=False), POPULARITY_LOSS
 
 
 def _values(attributes: ItemAttributes, cases: Cases) -> list[str]:
@@ -138,7 +138,7 @@ def _values(attributes: ItemAttributes, cases: Cases) -> list[str]:
     mine = [
         j
         for j in np.argsort(-share, kind="stable").tolist()
-        if names[j][0] == attribute and MIN_SHARE <= share[j] <= MAX_SHARE
+        if names[j][0] == attribute and MIN_VALUE_SHARE <= share[j] <= MAX_VALUE_SHARE
     ]
     places = np.unique(np.linspace(0, len(mine) - 1, min(N_GOALS, len(mine))).astype(int))
     return [": ".join(names[mine[place]]) for place in places.tolist()]

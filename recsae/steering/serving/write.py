@@ -170,10 +170,10 @@ def _module_of(
         real = torch.from_numpy(catalog.recommendable)
         weights |= {"items": head.items.detach(), "bias": bias.detach(), "recommendable": real}
     for number, step in enumerate(interventions):
-        value, reached = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
+        value, is_turned = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
         columns = [place[latent] for latent in step.latents]
-        value[columns], reached[columns] = torch.tensor(step.values), True
-        weights |= {f"value_{number}": value, f"reached_{number}": reached}
+        value[columns], is_turned[columns] = torch.tensor(step.values), True
+        weights |= {f"value_{number}": value, f"reached_{number}": is_turned}
     steps = [{"op": step.op, "where": step.where, "name": step.name} for step in interventions]
     config = {"k": sae.config.k, "latents": latents, "steps": steps}
     return config, {name: value.clone().contiguous().cpu() for name, value in weights.items()}
@@ -213,32 +213,40 @@ def _expected(
 
 
 def _check(expected: Expected, score: Score, what: str, instead: str) -> None:
-    """It must give what is expected, and -inf for what is no item, of one state or of many."""
+    """Check that a module gives what is expected, and -inf for what is no item, at any size."""
     states, steered, real = expected
     for n in (1, N_FEW, N_CHECKED):
-        found = score(states[:n])
-        whole = bool(found[:, ~real].isneginf().all())
-        _compare(found[:, real], steered[:n, real], what, instead, math.inf if not whole else 0.0)
+        exported_scores = score(states[:n])
+        whole = bool(exported_scores[:, ~real].isneginf().all())
+        _compare(
+            exported_scores[:, real],
+            steered[:n, real],
+            what,
+            instead,
+            math.inf if not whole else 0.0,
+        )
 
 
 def _check_running(
     work: Workspace, steering: Steering, module: SteeredStates, batch: Batch
 ) -> None:
-    """The model's own scores with the module where the site is must be the steered ones."""
+    """Check that the model with the module at its site has the steered scores."""
     scores = []
     for edit in (make_edit(work.sae, steering.interventions), module.edit):
         with work.recommender.edit(edit, work.site):
             scores.append(work.recommender.score(batch))
     real = np.flatnonzero(work.recommender.catalog.recommendable)
-    steered, found = (side[:, real] for side in scores)
-    _compare(found, steered, "the model with the exported module", "use `with recsae.steer(...)`")
+    steered, by_module = (side[:, real] for side in scores)
+    _compare(
+        by_module, steered, "the model with the exported module", "use `with recsae.steer(...)`"
+    )
 
 
 def _compare(
-    found: torch.Tensor, steered: torch.Tensor, what: str, instead: str, least: float = 0.0
+    scores: torch.Tensor, steered: torch.Tensor, what: str, instead: str, least: float = 0.0
 ) -> None:
     """Raise where they differ by more than rounding, or by at ``least`` so much anyway."""
-    gap = max(least, float((found - steered).abs().max()))
+    gap = max(least, float((scores - steered).abs().max()))
     if not gap <= TOLERANCE * (1 + float(steered.abs().max())):
         raise RecSAEError(
             f"The scores of {what} differ from the steered ones by up to {gap:.2g}, so nothing "

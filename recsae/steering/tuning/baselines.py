@@ -12,9 +12,9 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import MAX_CASES, Task, attribute_tasks, task_truth
-from recsae.steering.frontier import N_TOP, Steered
+from recsae.steering.frontier import LIST_LENGTH, Steered
 from recsae.steering.methods import SteeringMethod, along
-from recsae.steering.steered_scores import BATCH, mask_unavailable
+from recsae.steering.steered_scores import SCORING_BATCH, mask_unavailable
 from recsae.steering.tuning.path import natural_path, temperature_of
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def re_ranking(scorer: SteeredScores, goal: Goal) -> Steered:
     """Add a constant to the scores of the goal's items, in units of the scores' spread."""
     utility = torch.from_numpy(goal.weights)
     real = torch.from_numpy(scorer.cases.catalog.recommendable)
-    size = float(scorer.scores(slice(0, BATCH))[:, real].std())
+    size = float(scorer.scores(slice(0, SCORING_BATCH))[:, real].std())
 
     def scores(part: slice, strength: float) -> torch.Tensor:
         return scorer.scores(part) + strength * size * utility
@@ -97,7 +97,7 @@ def re_ranking_by_probability(scorer: SteeredScores, goal: Goal) -> Steered:
     lose. Only the items of the list have scores, the better the earlier.
     """
     cases, utility = scorer.cases, torch.from_numpy(goal.weights)
-    n_places = min(N_TOP, int(cases.catalog.recommendable.sum()))
+    n_places = min(LIST_LENGTH, int(cases.catalog.recommendable.sum()))
     items, p = _candidates(scorer, utility, n_places)
     unit = float(p[:, n_places - 1].mean()) / math.log2(n_places + 1)
 
@@ -145,8 +145,7 @@ class SteeringMethods(NamedTuple):
     goal: Goal
     edits: list[SteeringMethod]
     """Latents first, then directions that are added to every state (a random one, the difference of
-    class means and the weights of a logistic probe, for the attribute as
-    :mod:`recsae.evaluation.attribute_auc` asks for it), a path of as many neurons, and steering the
+    class means and the weights of a logistic probe), a path of as many neurons, and steering the
     reconstruction."""
 
     def on(self, scorer: SteeredScores) -> list[Steered]:

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from recsae.steering.tuning.path import TuningPath
 
 MIN_SCORED = 500
-"""Where cases are thinned because scoring them is dear, at least so many are scored."""
+"""Where scoring cases is costly, so many are scored at least."""
 END_THINNING = 4
 """On how many times fewer cases than the curve itself its end is looked for."""
 END_HALVINGS = 4

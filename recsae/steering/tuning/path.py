@@ -16,7 +16,7 @@ import torch
 
 from recsae.core.topk import top_k
 from recsae.sae.editing import Intervention
-from recsae.steering.frontier import N_TOP
+from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.steered_scores import mask_unavailable
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.steering.steered_scores import Nearby
 
-N_LATENTS = 16
-"""How many latents are turned; more (32, 64, 128) reach no more."""
+MAX_TUNED_LATENTS = 16
+"""How many latents are turned at most; more of them (32, 64, 128) gained nothing on ml-1m."""
 N_STEPS = 10
 """Steps of the path."""
 STEP = 0.15
@@ -91,7 +91,7 @@ def natural_path(
     directions: torch.Tensor,
     near: Nearby,
     candidates: NDArray[np.bool_] | None = None,
-    n_latents: int = N_LATENTS,
+    n_latents: int = MAX_TUNED_LATENTS,
 ) -> TuningPath:
     """Find the path towards a goal on construction cases.
 
@@ -232,14 +232,14 @@ class _SoftLists:
     ) -> tuple[slice, torch.Tensor, torch.Tensor]:
         part = slice(first, first + self.batch)
         scores = self._scores(states[part], first)
-        k = min(N_TOP + 1, int(self.cases.catalog.recommendable.sum()))
+        k = min(LIST_LENGTH + 1, int(self.cases.catalog.recommendable.sum()))
         edge = top_k(scores, k).values[:, -2:].mean(1, keepdim=True)
         inside = ((scores - edge) / self.softness).sigmoid_()  # 0 where the score is -inf
         slope = inside.addcmul_(inside, inside, value=-1)
         total = slope.sum(1, keepdim=True).clamp_min(1e-12)
         # the list keeps its length: what comes in pushes others out
         mean = (slope @ self.weights)[:, None] / total
-        gradient = slope.mul_((self.weights - mean).div_(self.softness * N_TOP))
+        gradient = slope.mul_((self.weights - mean).div_(self.softness * LIST_LENGTH))
         return part, gradient, torch.softmax(scores.div_(self.temperature), 1)
 
     def gradient_by_state(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

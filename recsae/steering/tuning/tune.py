@@ -31,7 +31,7 @@ from recsae.steering.tuning.facts import (
     side_effects,
     verdict,
 )
-from recsae.steering.tuning.path import N_LATENTS, natural_path
+from recsae.steering.tuning.path import MAX_TUNED_LATENTS, natural_path
 from recsae.steering.tuning.popularity import N_CANDIDATE_LATENTS, cohens_d, popularity_measures
 from recsae.steering.tuning.results import TuningResult
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from recsae.steering.tuning.path import TuningPath
 
 MIN_SEARCHED = 200
-"""Where scoring cases is dear, the path is found on so many at least."""
+"""Where scoring cases is costly, the path is found on so many at least."""
 N_STRENGTHS = 13
 """Strengths on the curve that the strength is chosen on."""
 MIN_TUNED_USERS = 10
@@ -66,7 +66,7 @@ class Sizes(NamedTuple):
     search: int = 4_000
     """To find the path."""
     confirm: int = 100_000
-    """To choose the strength; so many tell a loss of 1 % to about half a point."""
+    """To choose the strength; with so many a loss of 1 % is known to about half a point."""
     heldout: int = 1_000_000
     """To measure the effect."""
     at_losses: int = 30_000
@@ -76,7 +76,7 @@ class Sizes(NamedTuple):
 
 
 IN_FULL = Sizes()
-"""For a goal that somebody asks for."""
+"""For a goal that is given."""
 IN_BRIEF = Sizes(4_000, 30_000, 30_000, 10_000, 5_000)
 """For the goals that a run tries by itself."""
 
@@ -95,7 +95,7 @@ def tune(
     max_loss: float,
     *,
     users: NDArray[np.int64] | None = None,
-    n_latents: int = N_LATENTS,
+    n_latents: int = MAX_TUNED_LATENTS,
     compare: bool = True,
     sizes: Sizes = IN_FULL,
 ) -> Tuned:
@@ -136,18 +136,15 @@ def tune(
 
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
     points = curve(few, on(few), up_to(path.longest, N_STRENGTHS), goal.counted)
-    roughly = strength_at(points, max_loss)
-    strength = _refined(roughly, cases.confirm, on(cases.confirm), max_loss, goal.counted)
+    strength = strength_at(points, max_loss)
+    strength = _refined(strength, cases.confirm, on(cases.confirm), max_loss, goal.counted)
     heldout, steered = cases.heldout, on(cases.heldout)
     before, after = (outcome(heldout, steered, s, goal.counted) for s in (0.0, strength))
     some = thinned(work, heldout, sizes.at_losses, MIN_SCORED)
     at_losses = effects_at_losses(points, on(some), some, goal)
-    popularity = (
-        popularity_measures(before, after, heldout, goal.by_popularity)
-        if goal.by_popularity is not None
-        else []
-    )
-    methods = []
+    popularity, methods = [], []
+    if goal.by_popularity is not None:
+        popularity = popularity_measures(before, after, heldout, goal.by_popularity)
     if compare:
         fitted = fit_methods(goal, cases.search, cases.construction, path, work.sae, near)
         methods = compare_methods(work, fitted, cases, sizes.curves)
