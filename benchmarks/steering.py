@@ -1,8 +1,8 @@
-"""Steering by goal: every value of an attribute, latents beside the other ways, on held-out users.
+"""Steering by goal: every value of an attribute, latents beside other methods, on held-out users.
 
 ``python benchmarks/steering.py RUN --attribute categories`` with the folder of a finished ``recsae
 run``. Prints two tables: what is reached at the allowed loss of NDCG@10, and the areas under the
-curves of all ways; then what ``recsae tune --popularity -`` reaches.
+curves of all methods; then what ``recsae tune --popularity -`` reaches.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     ratios, moved = [], {}
     for name in names:
         started = time.perf_counter()
-        found = tune(work, goal_of(work, (name,), ()), loss).found
-        areas[name] = {row["way"]: row["area"] for row in found["ways"]}
-        moved[name] = {row["way"]: row["others move"] for row in found["ways"]}
-        ratios.append(found["after"] / found["before"])
+        result = tune(work, goal_of(work, (name,), ()), loss).result
+        effect = result.effect
+        areas[name] = {row.method: row.area for row in result.methods}
+        moved[name] = {row.method: row.others_move for row in result.methods}
+        ratios.append(effect.after / effect.before)
         seconds = time.perf_counter() - started
         click.echo(
-            f"| {name} | {found['before']:.4f} | {found['after']:.4f} "
-            f"| {_interval(found['times'], 2)} | {_interval(found['NDCG@10 kept'], 4)} "
-            f"| {seconds:.0f} |"
+            f"| {name} | {effect.before:.4f} | {effect.after:.4f} "
+            f"| {_interval(effect.ratio, 2)} | {_interval(effect.ndcg_kept, 4)} | {seconds:.0f} |"
         )
     click.echo(f"\nMean of the shares' multiples: {np.mean(ratios):.2f}\n")
     _print_areas(areas, moved)
@@ -56,26 +56,30 @@ def _print_popularity(work: Any) -> None:
 
     counts = popularity_of(work.construction)
     goal = popularity_goal(counts, work.recommender.catalog.recommendable, more=False)
-    found = tune(work, goal, 0.02).found
-    click.echo(f"\nLess popular items, NDCG@10 kept {_interval(found['NDCG@10 kept'], 4)}:\n")
-    _print_rows(found["popularity"])
+    result = tune(work, goal, 0.02).result
+    kept = _interval(result.effect.ndcg_kept, 4)
+    click.echo(f"\nLess popular items, NDCG@10 kept {kept}:\n")
+    record = result.to_dict()
+    _print_rows(record["popularity"])
     click.echo("\nAt other losses:\n")
-    _print_rows(found["strengths"])
+    _print_rows(record["strengths"])
     click.echo("\nAverage popularity by other ways, at a loss of at most:\n")
-    _print_rows([{k: v for k, v in row.items() if k != "curve"} for row in found["ways"]])
+    _print_rows([{k: v for k, v in row.items() if k != "curve"} for row in record["ways"]])
 
 
 def _print_unlearning(work: Any, name: str) -> None:
     from recsae.steering.tuning.goals import goal_of
     from recsae.steering.tuning.tune import tune
 
-    found = tune(work, goal_of(work, (), (), (name,)), 0.05).found
+    result = tune(work, goal_of(work, (), (), (name,)), 0.05).result
+    record = result.to_dict()
     click.echo(f"\nNever {name}, what still leaks (NDCG@10 without those who go on to it):\n")
-    _print_rows(found["strengths"])
+    _print_rows(record["strengths"])
     click.echo("\nOther ways, share at a loss of at most:\n")
-    _print_rows([{k: v for k, v in row.items() if k != "curve"} for row in found["ways"]])
-    click.echo(f"\nSide effects at an allowed loss of 5 %, {found['after']:.4f} of {name} left:\n")
-    _print_rows(found["side effects"])
+    _print_rows([{k: v for k, v in row.items() if k != "curve"} for row in record["ways"]])
+    left = f"{result.effect.after:.4f} of {name}"
+    click.echo(f"\nSide effects at an allowed loss of 5 %, {left} left:\n")
+    _print_rows(record["side effects"])
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
@@ -104,24 +108,24 @@ def _goals(work: Any, attribute: str | None, limit: int) -> list[str]:
 
 
 def _print_areas(areas: dict[str, dict[str, float]], moved: dict[str, dict[str, float]]) -> None:
-    ways = list(dict.fromkeys(way for row in areas.values() for way in row))
-    click.echo("| area under the curve | " + " | ".join(ways) + " |")
-    click.echo("|---|" + "---:|" * len(ways))
+    methods = list(dict.fromkeys(method for row in areas.values() for method in row))
+    click.echo("| area under the curve | " + " | ".join(methods) + " |")
+    click.echo("|---|" + "---:|" * len(methods))
     for name, row in areas.items():
-        cells = [f"{row[way]:.4f}" if way in row else "" for way in ways]
+        cells = [f"{row[m]:.4f}" if m in row else "" for m in methods]
         click.echo(f"| {name} | " + " | ".join(cells) + " |")
-    mean = {way: np.mean([row[way] for row in areas.values() if way in row]) for way in ways}
-    click.echo("| mean | " + " | ".join(f"{mean[way]:.4f}" for way in ways) + " |")
+    mean = {m: np.mean([row[m] for row in areas.values() if m in row]) for m in methods}
+    click.echo("| mean | " + " | ".join(f"{mean[m]:.4f}" for m in methods) + " |")
     below = {
-        way: [row[way] < row[ways[0]] for row in areas.values() if way in row] for way in ways[1:]
+        m: [row[m] < row[methods[0]] for row in areas.values() if m in row] for m in methods[1:]
     }
-    counted = [f"{sum(below[way])} of {len(below[way])}" for way in ways[1:]]
+    counted = [f"{sum(below[m])} of {len(below[m])}" for m in methods[1:]]
     click.echo("| latents above | | " + " | ".join(counted) + " |")
-    others = {way: np.nanmean([row[way] for row in moved.values() if way in row]) for way in ways}
-    click.echo("| others move, mean | " + " | ".join(f"{others[w]:.4f}" for w in ways) + " |")
+    others = {m: np.nanmean([row[m] for row in moved.values() if m in row]) for m in methods}
+    click.echo("| others move, mean | " + " | ".join(f"{others[m]:.4f}" for m in methods) + " |")
 
 
-def _interval(values: list[float], digits: int) -> str:
+def _interval(values: tuple[float, float, float], digits: int) -> str:
     low, high = (f"{v:.{digits}f}" for v in values[1:])
     return f"{values[0]:.{digits}f} ({low} to {high})"
 

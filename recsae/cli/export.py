@@ -1,4 +1,4 @@
-"""The command ``export``: the steered model for serving without recsae."""
+"""The command export: a steered model written for serving."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json
 from recsae.cli.shared.options import device_option, json_option
-from recsae.cli.shared.steering import asked_for
+from recsae.cli.shared.steering import requested_steering
 from recsae.core.errors import InvalidInput
 from recsae.steering.serving.formats import FORMATS
 
@@ -43,8 +43,9 @@ def export(
     if not (settings or files):
         raise InvalidInput("Nothing is turned: give --with or --set.")
     work = open_run(folder, device)
-    found = write(work, asked_for(work, settings, files, None, None), out, formats)
+    steering = requested_steering(work, settings, files, None, None)
+    record = write(work, steering, out, formats).to_dict()
     if as_json:
-        show_json(found)
+        show_json(record)
     else:
-        show_facts(found)
+        show_facts(record)

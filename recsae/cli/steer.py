@@ -1,4 +1,4 @@
-"""The command steer: concepts turned, lists and metrics before and after."""
+"""The command steer: concepts turned, and lists and metrics with and without that."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import click
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
 from recsae.cli.shared.matching import how_matched, migrated_row
 from recsae.cli.shared.options import device_option, json_option
-from recsae.cli.shared.steering import asked_for, for_cohort, for_users
+from recsae.cli.shared.steering import for_cohort, for_users, requested_steering
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.steering.files import Steering
+    from recsae.steering.label_results import LabelCheck
 
 
 N_WRONG = 10
+"""How many of the labels that are wrong are shown."""
 EVERYWHERE = "The same at every held-out position that has a next item:"
 
 
@@ -82,7 +84,6 @@ def steer(
     """Turn concepts and see the recommendations change."""
     from recsae.run.open import open_run
     from recsae.steering.effects import metrics_before_after
-    from recsae.steering.files import place, save_steering
     from recsae.steering.lists import lists_before_after
 
     if listing:
@@ -91,6 +92,38 @@ def steer(
     if check:
         _check(open_run(folder, device), as_json)
         return
+    _refuse_contradictions(settings, files, migrate, old, user, sequence, everyone, users, cohort)
+    work = open_run(folder, device)
+    steering = requested_steering(work, settings, files, users, cohort)
+    migrated: dict[str, Any] = {}
+    if migrate and old:
+        steering, migrated = _migrate(folder, old, migrate, steering)
+    if user or sequence:
+        record = lists_before_after(work, steering, user, sequence, mask_seen=mask_seen).to_dict()
+    else:
+        record = metrics_before_after(work, steering).to_dict()
+    if save:
+        record["saved"] = _save(steering, folder, save)
+    if as_json:
+        show_json({**record, **migrated})
+        return
+    if migrated:
+        _show_migrated(migrated)
+    _show(record)
+
+
+def _refuse_contradictions(
+    settings: tuple[str, ...],
+    files: tuple[str, ...],
+    migrate: str | None,
+    old: Path | None,
+    user: str | None,
+    sequence: str | None,
+    everyone: bool,
+    users: str | None,
+    cohort: str | None,
+) -> None:
+    """Refuse options that say nothing, or that cannot go together."""
     if (migrate is None) != (old is None):
         raise InvalidInput("Give --migrate FILE and --from DIR together.")
     if not (settings or files or migrate):
@@ -99,44 +132,63 @@ def steer(
         raise InvalidInput("Give one of --user, --sequence and --all.")
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
-    work = open_run(folder, device)
-    steering = asked_for(work, settings, files, users, cohort)
-    carried: dict[str, Any] = {}
-    if migrate and old:
-        steering, carried = _carried_over(folder, old, migrate, steering)
-    found = (
-        lists_before_after(work, steering, user, sequence, mask_seen=mask_seen)
-        if user or sequence
-        else metrics_before_after(work, steering)
-    )
-    if save:
-        path = place(folder, save)
-        save_steering(steering, folder, path)
-        found["saved"] = str(path)
+
+
+def _list(folder: Path, as_json: bool) -> None:
+    """``--list``: the steering files kept with the run."""
+    from recsae.run.record import Run
+    from recsae.steering.files import described, load_steering, steering_files
+
+    Run(folder)  # refuses what is no run
+    files = {path.stem: described(load_steering(folder, path)) for path in steering_files(folder)}
     if as_json:
-        show_json({**found, **carried})
+        show_json(files)
+    elif files:
+        show_facts(files)
     else:
-        _show(found, carried)
+        click.echo("No steering file is kept with this run: make one with --set ... --save NAME.")
 
 
-def _show(found: dict[str, Any], carried: dict[str, Any]) -> None:
-    if carried:
-        click.echo(carried["how"] + "\n")
-        rows = carried["latents before"]
-        show_table(list(rows[0]), [list(row.values()) for row in rows])
-        click.echo("")
-    tables = {"": found.pop("table"), EVERYWHERE: found.pop("positions", [])}
-    show_facts(found)
-    for title, table in tables.items():
-        if table:
-            click.echo(f"\n{title}" if title else "")
-            show_table(list(table[0]), [list(row.values()) for row in table])
+def _check(work: Workspace, as_json: bool) -> None:
+    """``--check``: whether labels say what turning every verified concept does."""
+    from recsae.steering.label_check import predictability
+
+    check = predictability(work)
+    if as_json:
+        show_json(check.to_dict())
+    else:
+        _show_check(check)
 
 
-def _carried_over(
+def _show_check(check: LabelCheck) -> None:
+    summary = check.summary
+    click.echo(
+        f"{summary.n_checked} of {summary.n_verified} verified concepts that speak of items "
+        "were turned, one at a time. Shuffled: with the label of another latent.\n"
+    )
+    tables = {name: one.to_dict() for name, one in summary.by_intervention.items()}
+    header = ["intervention", *next(iter(tables.values()))]
+    show_table(header, [[name, *map(_cell, row.values())] for name, row in tables.items()])
+    wrong = [row for row in check.rows if row.agrees is False]
+    if wrong:
+        click.echo("\nWhere the opposite of the label happens:")
+        worst = sorted(wrong, key=lambda row: -abs(row.change[0]))[:N_WRONG]
+        _show_rows([row.to_dict() for row in worst])
+
+
+def _cell(value: Any) -> Any:
+    return (
+        f"{value[0]:.2f} ({value[1]:.2f} to {value[2]:.2f})" if isinstance(value, list) else value
+    )
+
+
+def _migrate(
     folder: Path, old: Path, name: str, steering: Steering
 ) -> tuple[Steering, dict[str, Any]]:
-    """What was asked for after a steering file of another run, and what became of its latents."""
+    """``--migrate``: put a steering file of another run before what was given here.
+
+    Returns the steering, and what became of the file's latents.
+    """
     from recsae.explore.migration import migrate
     from recsae.steering.files import place
 
@@ -147,50 +199,37 @@ def _carried_over(
             "find the concept anew with `recsae concepts --search` or `recsae tune`."
         )
     both = moved.steering.interventions + steering.interventions
-    whom = steering if steering.users else moved.steering
+    intended = steering if steering.users else moved.steering
     rows = [migrated_row(latent) for latent in moved.latents]
     lost = [latent.name for latent in moved.latents if not latent.counterpart.latents]
-    told = {"how": how_matched(moved.matching), "latents before": rows, "left out": lost}
-    return whom._replace(interventions=both), told
+    record = {"how": how_matched(moved.matching), "latents before": rows, "left out": lost}
+    return intended._replace(interventions=both), record
 
 
-def _check(work: Workspace, as_json: bool) -> None:
-    from recsae.steering.label_check import WAYS, predictability
-
-    found = predictability(work)
-    if as_json:
-        show_json(found)
-        return
-    summary = found["summary"]
-    click.echo(
-        f"{summary['n_tried']} of {summary['n_verified']} verified concepts that speak of items "
-        "were turned, one at a time. Shuffled: with the label of another latent.\n"
-    )
-    header = ["intervention", *summary[next(iter(WAYS))]]
-    rows = [[way, *map(_shown, summary[way].values())] for way in WAYS]
-    show_table(header, rows)
-    wrong = [row for row in found["rows"] if row["agrees"] is False]
-    if wrong:
-        click.echo("\nWhere the opposite of the label happens:")
-        shown = sorted(wrong, key=lambda row: -abs(row["change"]))[:N_WRONG]
-        show_table(list(shown[0]), [list(row.values()) for row in shown])
+def _show_migrated(record: dict[str, Any]) -> None:
+    click.echo(record["how"] + "\n")
+    _show_rows(record["latents before"])
+    click.echo("")
 
 
-def _shown(value: Any) -> Any:
-    return (
-        f"{value[0]:.2f} ({value[1]:.2f} to {value[2]:.2f})" if isinstance(value, list) else value
-    )
+def _save(steering: Steering, folder: Path, name: str) -> str:
+    """``--save``: keep the steering as a file; returns its path."""
+    from recsae.steering.files import place, save_steering
+
+    path = place(folder, name)
+    save_steering(steering, folder, path)
+    return str(path)
 
 
-def _list(folder: Path, as_json: bool) -> None:
-    from recsae.run.record import Run
-    from recsae.steering.files import described, load_steering, steering_files
+def _show(record: dict[str, Any]) -> None:
+    """Facts of one list or of metrics, then their tables."""
+    tables = {"": record["table"], EVERYWHERE: record.get("positions", [])}
+    show_facts({key: value for key, value in record.items() if key not in ("table", "positions")})
+    for title, rows in tables.items():
+        if rows:
+            click.echo(f"\n{title}" if title else "")
+            _show_rows(rows)
 
-    Run(folder)  # refuses what is no run
-    found = {path.stem: described(load_steering(folder, path)) for path in steering_files(folder)}
-    if as_json:
-        show_json(found)
-    elif found:
-        show_facts(found)
-    else:
-        click.echo("No steering file is kept with this run: make one with --set ... --save NAME.")
+
+def _show_rows(rows: list[dict[str, Any]]) -> None:
+    show_table(list(rows[0]), [list(row.values()) for row in rows])

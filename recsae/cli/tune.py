@@ -1,4 +1,4 @@
-"""The command that steers by goal: ``tune``."""
+"""The command tune: latents and strengths found from a goal."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
+    from recsae.steering.frontier import Estimate
     from recsae.steering.tuning.goals import Goal
+    from recsae.steering.tuning.results import TuningResult
 
 
-WAYS = (
+METHODS = (
     "{quantity} at a loss of NDCG@10 of at most; the mean gain over all losses to 10 % "
     "(area); how far the shares of other attributes move at 5 %:"
 )
 NOT_SHOWN = ("plus", "curve")
+"""Columns that are left to ``--json``."""
 
 
 class Percent(click.ParamType):  # type: ignore[type-arg]
@@ -40,12 +43,12 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
         """Between 0 and 1."""
         text = str(value).strip()
         try:
-            found = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+            part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
         except ValueError:
-            found = -1.0
-        if not 0 < found < 1:
+            part = -1.0
+        if not 0 < part < 1:
             self.fail(f"{text!r} is no part: write e.g. 1% or 0.01", param, ctx)
-        return found
+        return part
 
 
 @click.command()
@@ -107,23 +110,26 @@ def tune(
     """
     from recsae.run.open import open_run
     from recsae.steering.files import place, save_steering
-    from recsae.steering.tuning.tune import tune as reach
+    from recsae.steering.tuning.tune import tune as tune_towards
 
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
     work = open_run(folder, device)
     goal = _goal(work, more, less, never, popularity)
     rows, words = chosen_users(work, users, cohort) if users or cohort else (None, None)
-    tuned = reach(work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick)
-    if save:
-        path = place(folder, save)
+    tuned = tune_towards(
+        work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
+    )
+    path = place(folder, save) if save else None
+    if path:
         ids = None if rows is None else external_ids(work, rows)
         save_steering(tuned.steering._replace(users=ids, cohort=words), folder, path)
-        tuned.found["saved"] = str(path)
     if as_json:
-        show_json(tuned.found)
-    else:
-        _show(tuned.found)
+        show_json({**tuned.result.to_dict(), **({"saved": str(path)} if path else {})})
+        return
+    _show(tuned.result)
+    if path:
+        click.echo(f"\nSaved: {path}")
 
 
 def _goal(
@@ -145,34 +151,34 @@ def _goal(
     return popularity_goal(counts, real, more=popularity == "+")
 
 
-def _show(found: dict[str, Any]) -> None:
-    kept, times = found["NDCG@10 kept"], found["times"]
+def _show(result: TuningResult) -> None:
+    effect, record = result.effect, result.to_dict()
     show_facts(
         {
-            "goal": found["goal"],
-            "strength": f"{found['strength']:.2f}, for a loss of at most "
-            f"{100 * found['allowed loss']:g} % on construction users",
-            "held-out users": f"{found['held-out users']:,}, {found['positions']:,} positions",
-            "NDCG@10 kept": _interval(kept),
-            found["quantity"]: f"{found['before']:.4g} -> {found['after']:.4g}, "
-            f"times {_interval(times)}",
+            "goal": result.goal,
+            "strength": f"{result.strength:.2f}, for a loss of at most "
+            f"{100 * result.allowed_loss:g} % on construction users",
+            "held-out users": f"{effect.n_users:,}, {effect.n_positions:,} positions",
+            "NDCG@10 kept": _interval(effect.ndcg_kept),
+            result.quantity: f"{effect.before:.4g} -> {effect.after:.4g}, "
+            f"times {_interval(effect.ratio)}",
         }
     )
-    for title, rows in (
-        ("Latents, those turned most first:", found["latents"]),
-        ("What is reached at what loss, held-out users:", found["strengths"]),
-        ("Popularity:", found.get("popularity", [])),
-        ("Side effects, shares of the lists:", found["side effects"]),
-        (WAYS.format(quantity=found["quantity"].capitalize()), found.get("ways", [])),
+    for title, table in (
+        ("Latents, those turned most first:", "latents"),
+        ("What is reached at what loss, held-out users:", "strengths"),
+        ("Popularity:", "popularity"),
+        ("Side effects, shares of the lists:", "side effects"),
+        (METHODS.format(quantity=result.quantity.capitalize()), "ways"),
     ):
+        rows = record.get(table)
         if rows:
             click.echo(f"\n{title}")
             header = list(dict.fromkeys(key for row in rows for key in row if key not in NOT_SHOWN))
             show_table(header, [[row.get(key) for key in header] for row in rows])
-    for key in ("verdict", "saved"):
-        if key in found:
-            click.echo(f"\n{found[key]}" if key == "verdict" else f"\nSaved: {found[key]}")
+    if result.verdict:
+        click.echo(f"\n{result.verdict}")
 
 
-def _interval(values: list[float]) -> str:
+def _interval(values: Estimate) -> str:
     return f"{values[0]:.3f} ({values[1]:.3f} to {values[2]:.3f})"

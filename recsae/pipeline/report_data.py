@@ -11,8 +11,8 @@ from recsae.concepts.status import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
 from recsae.core.files import read_json
 from recsae.evaluation.supervised import METHODS
 from recsae.pipeline.report_concepts import concept_list, described, items_of, label_values
+from recsae.pipeline.report_goals import goals_block
 from recsae.recommender.protocol import find_site
-from recsae.steering.label_check import WAYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -153,84 +153,6 @@ def _stability(found: dict[str, Any]) -> dict[str, Any] | None:
 
 def _language(found: dict[str, Any]) -> dict[str, Any] | None:
     return {key: value for key, value in found.items() if key != "concepts"} or None
-
-
-def goals_block(found: dict[str, Any]) -> dict[str, Any]:
-    """What ``goals.json`` says, under the names of the schema."""
-    return {
-        "rows": [_goal(goal) for goal in found["goals"]],
-        "skipped": found["skipped"],
-        "check": _check(found["check"]) if found["check"] else None,
-        "check_skipped": found["check_skipped"],
-    }
-
-
-def _goal(goal: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **{key: goal[key] for key in ("goal", "quantity", "strength", "before", "after", "times")},
-        "allowed_loss": goal["allowed loss"],
-        "n_users": goal["held-out users"],
-        "n_positions": goal["positions"],
-        "ndcg_kept": goal["NDCG@10 kept"],
-        "strengths": [_at_loss(row, goal["quantity"]) for row in goal["strengths"]],
-        "latents": [
-            {
-                **{key: row[key] for key in ("latent", "name", "verified", "times", "plus")},
-                "plus_sd": row["plus sd"],
-            }
-            for row in goal["latents"]
-        ],
-        "side_effects": goal["side effects"],
-        "popularity": [
-            {
-                **{key: row[key] for key in ("measure", "before", "after")},
-                "kept": [row[key] for key in ("kept", "low", "high")] if "kept" in row else None,
-            }
-            for row in goal.get("popularity", [])
-        ],
-        "ways": [_way(row) for row in goal.get("ways", [])],
-        "verdict": goal.get("verdict"),
-    }
-
-
-def _at_loss(row: dict[str, Any], quantity: str) -> dict[str, Any]:
-    return {
-        "allowed_loss": row["allowed loss"],
-        "strength": row["strength"],
-        "ndcg_kept": [row[key] for key in ("NDCG@10 kept", "low", "high")],
-        "value": row[quantity],
-        "times": row["times"],
-        "gini": row.get("Gini coefficient"),
-        "head_share": row.get("head: share of lists"),
-        "lists_with_any": row.get("lists with any"),
-    }
-
-
-def _way(row: dict[str, Any]) -> dict[str, Any]:
-    losses = sorted((key for key in row if key.endswith(" %")), key=lambda key: float(key[:-2]))
-    return {
-        **{key: row[key] for key in ("way", "area", "curve")},
-        "at": {loss: row[loss] for loss in losses},
-        "others_move": row["others move"],
-    }
-
-
-def _check(found: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **{key: found[key] for key in ("n_tried", "n_verified")},
-        "rows": [
-            {
-                "intervention": way,
-                **{key: found[way][key] for key in ("agree", "disagree")},
-                "cannot_be_told": found[way]["cannot be told"],
-                "right_signs": found[way]["right signs"],
-                "right_signs_shuffled": found[way]["right signs, shuffled"],
-                "rank_correlation": found[way]["rank correlation"],
-            }
-            for way in WAYS
-            if way in found
-        ],
-    }
 
 
 def _skipped(work: Workspace, attributes: list[dict[str, Any]]) -> list[str]:

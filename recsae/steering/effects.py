@@ -1,7 +1,8 @@
-"""What steering does to the lists of held-out users: in the model's own test, and everywhere."""
+"""Effects of steering on held-out users: on the model's own test cases, and at all positions."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import make_edit
 from recsae.steering.context import steer
-from recsae.steering.frontier import Counted, lists_of, outcome_of
+from recsae.steering.frontier import LIST_LENGTH, Counted, lists_of, outcome_of
 from recsae.steering.methods import SteeringMethod
 from recsae.steering.parse import targets_of
 from recsae.steering.steered_scores import steered_scores_of, thinned
@@ -26,25 +27,71 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.sae.editing import Intervention
     from recsae.steering.files import Steering
-    from recsae.steering.frontier import Outcome
+    from recsae.steering.frontier import Estimate, Outcome
 
     Floats = NDArray[np.float64]
     Targets = dict[str, NDArray[np.bool_]]
 
-N_TOP = 10
-MIN_CASES = 500
+MIN_POSITIONS = 500
+"""Where the model must be run for each position, so many are measured at least."""
 
 
-def metrics_before_after(work: Workspace, steering: Steering) -> dict[str, Any]:
-    """Metrics and shares of what the concepts speak of, of the held-out users steering is for.
+@dataclass(frozen=True)
+class MeasureChange:
+    """One measure of the lists without and with steering."""
 
-    Returns
-    -------
-    dict
-        ``table``: on the recommender's own test cases, by its own metrics. ``positions``: at every
-        position of their histories that has a next item (fewer where the model must be run for
-        each). Every row has the factor by which a measure changes, and its 95 % interval, users
-        being the unit.
+    measure: str
+    before: float
+    after: float
+    ratio: Estimate
+    """``after`` as a multiple of ``before``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a row of a table."""
+        ratio, low, high = self.ratio
+        return {
+            "measure": self.measure,
+            "before": self.before,
+            "after": self.after,
+            "times": ratio,
+            "low": low,
+            "high": high,
+        }
+
+
+@dataclass(frozen=True)
+class SteeringEffect:
+    """What steering does to the held-out users it is for."""
+
+    interventions: tuple[Intervention, ...]
+    n_intended_users: int | None
+    """How many users it is for; None: everybody."""
+    n_users: int
+    """How many of them are held out, and so measured."""
+    lists_changed: float
+    """Part of the lists of the model's own test that are not as they were."""
+    own_test: tuple[MeasureChange, ...]
+    """On the recommender's own test cases, by its own metrics."""
+    at_positions: tuple[MeasureChange, ...]
+    """At every position of their histories that has a next item, or at fewer of them where the
+    model must be run for each."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``recsae steer --json`` has it."""
+        n = self.n_intended_users
+        return {
+            "changed": [str(i) for i in self.interventions],
+            "latents": [int(j) for i in self.interventions for j in i.latents],
+            **({} if n is None else {"for": f"{n:,} users"}),
+            "held-out users": self.n_users,
+            "lists that changed": f"{100 * self.lists_changed:.1f} %",
+            "table": [row.to_dict() for row in self.own_test],
+            "positions": [row.to_dict() for row in self.at_positions],
+        }
+
+
+def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
+    """Measure metrics, and shares of what the concepts speak of, without and with steering.
 
     Raises
     ------
@@ -67,33 +114,31 @@ def metrics_before_after(work: Workspace, steering: Steering) -> dict[str, Any]:
     with steer(recommender, work.sae, interventions, site=work.site):
         after = top_lists(recommender, own)
     everywhere = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
-    everywhere = thinned(work, everywhere, len(everywhere), MIN_CASES)
+    everywhere = thinned(work, everywhere, len(everywhere), MIN_POSITIONS)
     old, new = (steered_lists(work, everywhere, steps) for steps in ([], interventions))
-    changed = float((before[:, :N_TOP] != after[:, :N_TOP]).any(1).mean())
-    return {
-        "changed": [str(i) for i in interventions],
-        "latents": [int(j) for i in interventions for j in i.latents],
-        **({} if steering.users is None else {"for": f"{len(steering.users):,} users"}),
-        "held-out users": len(np.unique(own.rows)),
-        "lists that changed": f"{100 * changed:.1f} %",
-        "table": _own_test(own, before, after, targets),
-        "positions": at_positions(everywhere, old, new, targets),
-    }
+    return SteeringEffect(
+        interventions=tuple(interventions),
+        n_intended_users=None if steering.users is None else len(steering.users),
+        n_users=len(np.unique(own.rows)),
+        lists_changed=float((before[:, :LIST_LENGTH] != after[:, :LIST_LENGTH]).any(1).mean()),
+        own_test=tuple(_own_test(own, before, after, targets)),
+        at_positions=tuple(at_positions(everywhere, old, new, targets)),
+    )
 
 
 def _own_test(
     cases: EvaluationCases, before: NDArray[np.int64], after: NDArray[np.int64], targets: Targets
-) -> list[dict[str, Any]]:
+) -> list[MeasureChange]:
     user = np.unique(cases.group_rows, return_inverse=True)[1]
 
     def values(lists: NDArray[np.int64]) -> dict[str, Floats]:
-        found = ranking_metrics(*hits_in(lists, cases), cases.metrics, cases.topk)
-        shares = {_share_of(k): has[lists[:, :N_TOP]].mean(1) for k, has in targets.items()}
-        return {**found, **shares}
+        metrics = ranking_metrics(*hits_in(lists, cases), cases.metrics, cases.topk)
+        shares = {_share_of(k): has[lists[:, :LIST_LENGTH]].mean(1) for k, has in targets.items()}
+        return {**metrics, **shares}
 
     old, new = values(before), values(after)
     sums = [{k: np.bincount(user, v).astype(float) for k, v in x.items()} for x in (old, new)]
-    return [_row(name, sums[0][name], sums[1][name], len(user)) for name in old]
+    return [_change(name, sums[0][name], sums[1][name], len(user)) for name in old]
 
 
 def at_positions(
@@ -101,42 +146,35 @@ def at_positions(
     before: NDArray[np.int32],
     after: NDArray[np.int32],
     targets: Targets,
-) -> list[dict[str, Any]]:
-    """NDCG@10 and the shares of some items in lists ``(n, 10)`` of the cases, before and after."""
+) -> list[MeasureChange]:
+    """Measure NDCG@10 and the shares of some items in lists ``(n, 10)`` of the cases."""
     sides = (before, after)
 
     def measured(has: NDArray[np.bool_]) -> list[Outcome]:
         return [outcome_of(lists, cases, Counted(has.astype(np.float64))) for lists in sides]
 
     old, new = measured(np.zeros(cases.catalog.n_items, dtype=bool))
-    rows = [_row("ndcg@10", old.ndcg, new.ndcg, len(cases))]
+    rows = [_change("ndcg@10", old.ndcg, new.ndcg, len(cases))]
     for name, has in targets.items():
         old, new = measured(has)
-        rows.append(_row(_share_of(name), old.share, new.share, len(cases)))
+        rows.append(_change(_share_of(name), old.share, new.share, len(cases)))
     return rows
 
 
 def steered_lists(
     work: Workspace, cases: Cases, interventions: list[Intervention]
 ) -> NDArray[np.int32]:
-    """``(n, 10)`` lists of the cases under interventions."""
+    """Make the lists ``(n, 10)`` of the cases under interventions."""
     edit = make_edit(work.sae, interventions)
-    way = SteeringMethod("interventions", lambda states, _, strength: edit(states))
-    return lists_of(cases, way.on(steered_scores_of(work, cases)), 1.0)
+    method = SteeringMethod("interventions", lambda states, _, strength: edit(states))
+    return lists_of(cases, method.on(steered_scores_of(work, cases)), 1.0)
 
 
 def _share_of(name: str) -> str:
-    return f"share of {name} in the top {N_TOP}"
+    return f"share of {name} in the top {LIST_LENGTH}"
 
 
-def _row(measure: str, before: Floats, after: Floats, n: int) -> dict[str, Any]:
+def _change(measure: str, before: Floats, after: Floats, n: int) -> MeasureChange:
     """Of sums per user ``(n_users,)`` over n lists."""
-    times, low, high = paired_ratio(after, before)
-    return {
-        "measure": measure,
-        "before": float(before.sum() / n),
-        "after": float(after.sum() / n),
-        "times": times,
-        "low": low,
-        "high": high,
-    }
+    ratio = paired_ratio(after, before)
+    return MeasureChange(measure, float(before.sum() / n), float(after.sum() / n), ratio)

@@ -1,4 +1,4 @@
-"""Steering files: what is done to which latents and for whom, kept to be used again."""
+"""Steering files: interventions and the users they are for, kept to be used again."""
 
 from __future__ import annotations
 
@@ -32,33 +32,35 @@ class SavedIntervention(BaseModel):
 
 
 class SteeringFile(BaseModel):
-    """What is in the file.
-
-    ``model`` and ``sae`` are digests: numbers of latents mean nothing to another dictionary.
-    ``users`` are external ids, None for everybody; ``cohort`` says how they were chosen.
-    """
+    """The content of a steering file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
     model: str
+    """Digest of the model."""
     sae: str
+    """Digest of the SAE: numbers of latents mean nothing to another dictionary."""
     site: str | None
     steps: tuple[SavedIntervention, ...] = Field(min_length=1)
     users: tuple[str, ...] | None = None
+    """External ids; None: everybody."""
     cohort: str | None = None
+    """How the users were chosen."""
 
 
 class Steering(NamedTuple):
-    """Interventions in their order, and whom they are for: external user ids, None: everybody."""
+    """Interventions in their order, and the users they are for."""
 
     interventions: list[Intervention]
     users: tuple[str, ...] | None = None
+    """External ids; None: everybody."""
     cohort: str | None = None
+    """How the users were chosen, in words."""
 
 
 def place(folder: Path, name: str) -> Path:
-    """A path is taken as it is; a bare name is a file in the run's ``steering`` folder.
+    """Return the path of a steering file: a bare name is a file in the run's ``steering`` folder.
 
     >>> place(Path("run"), "less-horror").as_posix(), place(Path("run"), "a/b.json").as_posix()
     ('run/steering/less-horror.json', 'a/b.json')
@@ -71,11 +73,10 @@ def save_steering(steering: Steering, folder: Path, path: Path) -> None:
     """Write a steering file for the run in ``folder``."""
     if not steering.interventions:
         raise InvalidInput("There is nothing to keep: no latent is turned.")
-    made_for = _made_for(folder)
     steps = tuple(SavedIntervention(**vars(one)) for one in steering.interventions)
     users, cohort = steering.users, steering.cohort
-    found = SteeringFile(**made_for, steps=steps, users=users, cohort=cohort)
-    write_json(path, found.model_dump(mode="json"))
+    content = SteeringFile(**_made_for(folder), steps=steps, users=users, cohort=cohort)
+    write_json(path, content.model_dump(mode="json"))
 
 
 def load_steering(folder: Path, path: Path) -> Steering:
@@ -84,20 +85,20 @@ def load_steering(folder: Path, path: Path) -> Steering:
     Raises
     ------
     InvalidInput
-        There is no such file, or it is none.
+        There is no such file, or it is no steering file.
     ArtifactMismatch
         It is for another model or another SAE.
     """
-    found = read_steering_file(folder, path)
+    content = read_steering_file(folder, path)
     made_for = _made_for(folder)
     for key, what in (("model", "model"), ("sae", "SAE")):
-        if getattr(found, key) != made_for[key]:
+        if getattr(content, key) != made_for[key]:
             raise ArtifactMismatch(
                 f"{path} was made for another {what} than the run in {folder}: its latents mean "
                 "something else here."
             )
-    steps = [Intervention(**dict(step)) for step in found.steps]
-    return Steering(steps, found.users, found.cohort)
+    steps = [Intervention(**dict(step)) for step in content.steps]
+    return Steering(steps, content.users, content.cohort)
 
 
 def read_steering_file(folder: Path, path: Path) -> SteeringFile:
@@ -116,12 +117,12 @@ def read_steering_file(folder: Path, path: Path) -> SteeringFile:
 
 
 def steering_files(folder: Path) -> list[Path]:
-    """Those kept with the run, by name."""
+    """List the steering files kept with the run, by name."""
     return sorted((folder / FOLDER).glob("*.json"))
 
 
 def composed(parts: Iterable[Steering]) -> Steering:
-    """All interventions, one after another; those for some users go with the same users only.
+    """Join steerings, one after another; all must be for the same users.
 
     >>> one = Steering([Intervention((1,), "set", 0.0)], ("7",))
     >>> composed([one, one]).users
@@ -140,7 +141,7 @@ def composed(parts: Iterable[Steering]) -> Steering:
 
 
 def described(steering: Steering) -> str:
-    """One line for people."""
+    """Say in one line what is turned and for how many."""
     who = "everybody" if steering.users is None else f"{len(steering.users):,} users"
     return f"{'; '.join(map(str, steering.interventions))} (for {who})"
 

@@ -1,4 +1,4 @@
-"""What is reached at what cost: shares in the lists against NDCG@10 kept, for any way to steer."""
+"""The accuracy frontier of any steering method: shares in the lists against NDCG@10 kept."""
 
 from __future__ import annotations
 
@@ -23,49 +23,63 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Scores = Callable[[slice, float], torch.Tensor]
 
-N_TOP = 10
-WORST = 0.10
+Estimate = tuple[float, float, float]
+"""A figure with the lower and the upper end of its 95 % interval, users being the unit."""
+
+LIST_LENGTH = 10
+"""Length of the lists."""
+MAX_CURVE_LOSS = 0.10
 """Curves are looked at up to this loss of NDCG@10, and areas are taken up to it."""
 BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
+"""Losses of NDCG@10 at which methods are compared, ascending."""
 HALVINGS = 7
-POINTS = 7
-LEAST = 2.0**-10
-MOST = 1e6
-"""Strengths between which one is looked for."""
+"""How often the gap around a strength is halved: it is known to a factor of two before that, so to
+less than one per cent after it."""
+N_POINTS = 7
+"""Strengths on a curve."""
+MIN_STRENGTH = 2.0**-10
+"""Where even this strength costs too much, none is within the loss."""
+MAX_STRENGTH = 1e6
+"""No larger strength is tried."""
 
 
 @dataclass(frozen=True)
 class Steered:
-    """A way to steer some cases: scores ``(b, n_items)`` of a slice of them at a strength.
-
-    ``longest``: beyond this strength it does not go; None: it goes on and on. ``at_once``: whether
-    several threads may ask for scores.
-    """
+    """A steering method applied to some cases."""
 
     name: str
     scores: Scores
+    """Scores ``(b, n_items)`` of a slice of the cases at a strength."""
     longest: float | None = None
+    """The largest strength; None: there is none."""
     at_once: bool = False
+    """Whether several threads may ask for scores."""
+    identity_at_zero: bool = False
+    """Whether a strength of 0 is known to leave every state as it is, so that its outcome is the
+    unsteered one."""
 
 
 class Counted(NamedTuple):
-    """``values (n_items,)``: what an item counts in a list, 1 for those that are the goal.
-
-    ``no_loss (n_items,)``: NDCG@10 is 0, steered or not, where the next item is one of these.
-    """
+    """What is counted in the lists."""
 
     values: Floats
+    """``(n_items,)`` what an item counts, 1 for those that are the goal."""
     no_loss: NDArray[np.bool_] | None = None
+    """``(n_items,)`` NDCG@10 is 0, steered or not, where the next item is one of these."""
 
 
 class Outcome(NamedTuple):
-    """What lists are like. Sums per user ``(n_users,)``, and ``counts (n_items,)`` of all lists."""
+    """Measures of the lists of some cases, in sums per user ``(n_users,)``."""
 
     ndcg: Floats
     share: Floats
+    """Mean value of the items in a list."""
     any: Floats
+    """Lists that have at least one item that counts."""
     n: Floats
+    """Lists."""
     counts: NDArray[np.int64]
+    """``(n_items,)`` how often each item is in the lists of all users."""
 
     @property
     def mean_share(self) -> float:
@@ -79,13 +93,14 @@ class Outcome(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """An outcome beside the unsteered one; intervals are of 95 %, users being the unit."""
+    """An outcome beside the unsteered one."""
 
-    kept: tuple[float, float, float]
-    """NDCG@10 as a share of what it was, with its interval."""
+    ndcg_kept: Estimate
+    """NDCG@10 as a share of what it was."""
     share: float
-    change: tuple[float, float, float]
-    """The counted items' share as a multiple of what it was, with its interval."""
+    """Mean value of the items in the top 10."""
+    share_ratio: Estimate
+    """``share`` as a multiple of what it was."""
 
 
 class Point(NamedTuple):
@@ -93,17 +108,20 @@ class Point(NamedTuple):
 
     strength: float
     kept: float
+    """NDCG@10 as a share of what it was."""
     share: float
+    """Mean value of the items in the top 10."""
     counts: NDArray[np.int64]
+    """``(n_items,)`` how often each item is in the lists."""
 
 
 def outcome(cases: Cases, steered: Steered, strength: float, counted: Counted) -> Outcome:
-    """The lists of all cases at a strength."""
+    """Measure the lists of all cases at a strength."""
     return outcome_of(lists_of(cases, steered, strength), cases, counted)
 
 
 def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outcome:
-    """What lists ``(n, k)`` of the cases are like."""
+    """Measure lists ``(n, k)`` of the cases."""
     ndcg, values = ndcg_of_lists(lists, cases.targets), counted.values[lists]
     if counted.no_loss is not None:
         ndcg[counted.no_loss[cases.targets]] = 0
@@ -121,8 +139,8 @@ def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outc
 
 
 def lists_of(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int32]:
-    """``(n, 10)``; where scores may be asked for at once every thread makes some, alone."""
-    k = min(N_TOP, int(cases.catalog.recommendable.sum()))
+    """Make the lists ``(n, 10)`` of the cases at a strength, in threads where scores allow it."""
+    k = min(LIST_LENGTH, int(cases.catalog.recommendable.sum()))
     lists = np.empty((len(cases), k), dtype=np.int32)
     size, seen = rows_at_once(cases.catalog.n_items), cases.seen
 
@@ -141,7 +159,7 @@ def lists_of(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int3
 
 
 def compared(after: Outcome, before: Outcome) -> Compared:
-    """Ratios of the sums over users."""
+    """Compare an outcome with the unsteered one, by ratios of sums over users."""
     return Compared(
         paired_ratio(after.ndcg, before.ndcg),
         after.mean_share,
@@ -150,27 +168,34 @@ def compared(after: Outcome, before: Outcome) -> Compared:
 
 
 def strength_within(
-    cases: Cases, steered: Steered, loss: float, counted: Counted, halvings: int = HALVINGS
+    cases: Cases,
+    steered: Steered,
+    loss: float,
+    counted: Counted,
+    halvings: int = HALVINGS,
+    unsteered: Outcome | None = None,
 ) -> float:
-    """The largest strength at which the cases lose at most this part of NDCG@10.
+    """Find the largest strength at which the cases lose at most this part of NDCG@10.
 
     Doubled or halved from 1 on until it is known to a factor of two, then by halving what is
-    between. 0 if even very little costs more: some ways, such as replacing states by
-    reconstructions, do.
+    between. 0 if even very little costs more. The loss is relative to a strength of 0;
+    ``unsteered`` is that outcome where it is known and the method leaves it as it is.
     """
 
     def total(strength: float) -> float:
         return float(outcome(cases, steered, strength, counted).ndcg.sum())
 
-    enough = (1 - loss) * total(0.0)
-    longest = min(steered.longest or MOST, MOST)
+    if unsteered is None or not steered.identity_at_zero:
+        unsteered = outcome(cases, steered, 0.0, counted)
+    enough = (1 - loss) * float(unsteered.ndcg.sum())
+    longest = min(steered.longest or MAX_STRENGTH, MAX_STRENGTH)
     low, high = 0.0, min(1.0, longest)
     while total(high) >= enough:
         if high == longest:
             return high
         low, high = high, min(2 * high, longest)
     while not low:
-        if high < LEAST:
+        if high < MIN_STRENGTH:
             return 0.0
         if total(high / 2) >= enough:
             low = high / 2
@@ -189,18 +214,24 @@ def curve(
     counted: Counted,
     before: Outcome | None = None,
 ) -> list[Point]:
-    """Outcomes at strengths, ascending from 0; ``before`` is the outcome that 0 is relative to."""
-    found = []
+    """Measure outcomes at strengths, ascending from 0.
+
+    ``before`` is the unsteered outcome, if it is known.
+    """
+    points = []
     for strength in strengths:
-        after = outcome(cases, steered, float(strength), counted)
+        if before and steered.identity_at_zero and not strength:
+            after = before
+        else:
+            after = outcome(cases, steered, float(strength), counted)
         before = before or after
         kept = float(after.ndcg.sum() / before.ndcg.sum())
-        found.append(Point(float(strength), kept, after.mean_share, after.counts))
-    return found
+        points.append(Point(float(strength), kept, after.mean_share, after.counts))
+    return points
 
 
-def up_to(far: float, n: int = POINTS) -> Floats:
-    """Strengths from 0 to ``far``, closer together near 0."""
+def up_to(far: float, n: int = N_POINTS) -> Floats:
+    """Choose n strengths from 0 to ``far``, closer together near 0."""
     return np.asarray(far * np.linspace(0, 1, n) ** 1.5)
 
 
@@ -243,7 +274,7 @@ def share_at(points: list[Point], loss: float, base: float, *, more: bool = True
 
 def area(points: list[Point], base: float, *, more: bool = True) -> float:
     """Mean gain in share over all losses from 0 to 10 %: the area under the curve, one number."""
-    losses = np.linspace(0, WORST, 41)
+    losses = np.linspace(0, MAX_CURVE_LOSS, 41)
     sign = 1 if more else -1
     shares = [share_at(points, loss, base, more=more) for loss in losses]
     return float(sign * (np.mean(shares) - base))

@@ -1,8 +1,9 @@
-"""One list before and after latents are turned, and which of them moved each item."""
+"""One list without and with steering, and the latents that moved each item."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,95 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Batch
     from recsae.run.workspace import Workspace
 
-N_SHOWN = 10
+N_LISTED = 10
+"""Length of the list."""
 N_HISTORY = 9
-N_PUSHING = 2
+"""At most so many of the last items of the history are shown."""
+N_PUSHES = 2
+"""At most so many latents are named for an item."""
+
+
+class ListedItem(NamedTuple):
+    """An item as people know it."""
+
+    title: str
+    external_id: str
+
+
+class Push(NamedTuple):
+    """How far a turned latent moved the score of an item."""
+
+    latent: int
+    name: str
+    size: float
+    """Change of the score, less the mean over items."""
+
+
+@dataclass(frozen=True)
+class ListPlace:
+    """One place of the list."""
+
+    place: int
+    """From 1 on."""
+    before: ListedItem
+    after: ListedItem
+    place_before: int | None
+    """Where the item that is there now was before; None: not in the list."""
+    pushes: tuple[Push, ...] | None
+    """The latents that moved that item its way, the largest first; None where it is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a row of a table."""
+        row = {
+            "place": self.place,
+            "before": f"{self.before.title} ({self.before.external_id})",
+            "after": f"{self.after.title} ({self.after.external_id})",
+            "was": self.place_before,
+        }
+        return row if self.pushes is None else {**row, "by": _words(self.pushes)}
+
+
+@dataclass(frozen=True)
+class RemovedItem:
+    """An item that is no longer in the list."""
+
+    item: ListedItem
+    pushes: tuple[Push, ...] | None
+    """The latents that lowered its score, the largest first; None where it is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a row of a table."""
+        row = {"item": self.item.title}
+        return row if self.pushes is None else {**row, "by": _words(self.pushes)}
+
+
+@dataclass(frozen=True)
+class ListChange:
+    """One list without and with steering."""
+
+    history: tuple[str, ...]
+    """Titles of the last items that the list is made of, oldest first."""
+    interventions: tuple[Intervention, ...]
+    """What was done; nothing where the steering is not for the user."""
+    excluded_user: str | None
+    """The user, where the steering is for others."""
+    removed: tuple[RemovedItem, ...]
+    places: tuple[ListPlace, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``recsae steer --json`` has it."""
+        user = self.excluded_user
+        return {
+            "history": list(self.history),
+            "changed": [str(i) for i in self.interventions],
+            **({} if user is None else {"for": f"other users: {user} is not among them"}),
+            "left the list": [one.to_dict() for one in self.removed],
+            "table": [one.to_dict() for one in self.places],
+        }
+
+
+def _words(pushes: tuple[Push, ...]) -> str:
+    return ", ".join(f"{push.name} ({push.latent}) {push.size:+.2f}" for push in pushes)
 
 
 def lists_before_after(
@@ -31,48 +118,60 @@ def lists_before_after(
     sequence: str | None,
     *,
     mask_seen: bool,
-) -> dict[str, Any]:
-    """One list before and after; see :func:`list_request` for the history that it is made of."""
+) -> ListChange:
+    """Make one list without and with steering; its history is that of :func:`list_request`."""
     recommender = work.recommender
     history, batch, seen = list_request(recommender, user, sequence, mask_seen=mask_seen)
 
     def top() -> list[int]:
-        return top_of_scores(recommender.score(batch), recommender.catalog, N_SHOWN, seen)
+        return top_of_scores(recommender.score(batch), recommender.catalog, N_LISTED, seen)
 
-    reached = user is None or steering.users is None or user in steering.users
-    interventions = steering.interventions if reached else []
+    included = user is None or steering.users is None or user in steering.users
+    interventions = steering.interventions if included else []
     before = top()
     with steer(recommender, work.sae, interventions, site=work.site):
         after = top()
     titles = recommender.catalog.titles
     ids = recommender.catalog.external_ids
-    moved = {item: place for place, item in enumerate(before, start=1)}
+    place_before = {item: place for place, item in enumerate(before, start=1)}
     gone = [item for item in before if item not in after]
-    pushed = _pushed(work, interventions, batch, [*after, *gone])
-    return {
-        "history": [titles[i] for i in history[-N_HISTORY:]],
-        "changed": [str(i) for i in interventions],
-        **({} if reached else {"for": f"other users: {user} is not among them"}),
-        "left the list": [
-            {"item": titles[item], **({"by": pushed[item][1]} if item in pushed else {})}
+    pushes = _pushes(work, interventions, batch, [*after, *gone])
+
+    def listed(item: int) -> ListedItem:
+        return ListedItem(titles[item], ids[item])
+
+    def moved_by(item: int, place: int) -> tuple[Push, ...] | None:
+        if item not in pushes:
+            return None
+        # an item that was not in the list before came from further down
+        rose = place_before.get(item, N_LISTED + 1) >= place
+        return pushes[item].up if rose else pushes[item].down
+
+    return ListChange(
+        history=tuple(titles[i] for i in history[-N_HISTORY:]),
+        interventions=tuple(interventions),
+        excluded_user=None if included else user,
+        removed=tuple(
+            RemovedItem(listed(item), pushes[item].down if item in pushes else None)
             for item in gone
-        ],
-        "table": [
-            {
-                "place": place,
-                "before": f"{titles[old]} ({ids[old]})",
-                "after": f"{titles[new]} ({ids[new]})",
-                "was": moved.get(new),
-                **({"by": pushed[new][0 if moved.get(new, 99) >= place else 1]} if pushed else {}),
-            }
+        ),
+        places=tuple(
+            ListPlace(place, listed(old), listed(new), place_before.get(new), moved_by(new, place))
             for place, (old, new) in enumerate(zip(before, after, strict=True), start=1)
-        ],
-    }
+        ),
+    )
 
 
-def _pushed(
+class _ItemPushes(NamedTuple):
+    """The latents that raised an item's score most, and those that lowered it most."""
+
+    up: tuple[Push, ...]
+    down: tuple[Push, ...]
+
+
+def _pushes(
     work: Workspace, interventions: list[Intervention], batch: Batch, items: list[int]
-) -> dict[int, tuple[str, str]]:
+) -> dict[int, _ItemPushes]:
     """For each item the turned latents that raised its score most, and those that lowered it most.
 
     A latent's push is ``(z' - z) d . e`` less its mean over items, since what is added to all
@@ -86,14 +185,18 @@ def _pushed(
     real = recommender.catalog.recommendable
     centred = head.items[items] - head.items[np.flatnonzero(real)].mean(0)
     z = change(recommender.represent(batch, work.site))[0]
-    pushes = (z[:, None] * (work.sae.directions()[latents] @ centred.T)).double().numpy()
+    sizes = (z[:, None] * (work.sae.directions()[latents] @ centred.T)).double().numpy()
     names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
 
-    def told(push: NDArray[np.float64], sign: int) -> str:
-        best = [j for j in np.argsort(-sign * push)[:N_PUSHING] if sign * push[j] > 0]
-        return ", ".join(f"{names[latents[j]]} ({latents[j]}) {push[j]:+.2f}" for j in best)
+    def largest(of_item: NDArray[np.float64], sign: int) -> tuple[Push, ...]:
+        order = np.argsort(-sign * of_item)[:N_PUSHES]
+        return tuple(
+            Push(latents[j], names[latents[j]], float(of_item[j]))
+            for j in order.tolist()
+            if sign * of_item[j] > 0
+        )
 
     return {
-        item: (told(pushes[:, column], 1), told(pushes[:, column], -1))
+        item: _ItemPushes(largest(sizes[:, column], 1), largest(sizes[:, column], -1))
         for column, item in enumerate(items)
     }

@@ -1,4 +1,4 @@
-"""A way to steer: what is done to states, at any strength."""
+"""A steering method: what is done to states, at any strength."""
 
 from __future__ import annotations
 
@@ -16,22 +16,30 @@ NO_LATENTS = torch.zeros(0, dtype=torch.int64)
 
 
 class SteeringMethod(NamedTuple):
-    """A way to edit states ``(b, d)`` at a strength, given the activations of ``latents`` there."""
+    """An edit of states that takes a strength."""
 
     name: str
     edit: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
+    """States ``(b, d)``, the activations ``(b, m)`` of ``latents`` there and a strength give the
+    edited states."""
     latents: torch.Tensor = NO_LATENTS
+    """``(m,)``"""
     longest: float | None = None
+    """The largest strength; None: there is none."""
+    identity_at_zero: bool = False
+    """Whether a strength of 0 leaves every state as it is."""
 
     def on(self, scorer: SteeredScores) -> Steered:
-        """The way taken with some cases."""
+        """Apply the method to some cases."""
 
         def scores(part: slice, strength: float) -> torch.Tensor:
             return scorer.scores(part, lambda h, z: self.edit(h, z, strength), self.latents)
 
-        return Steered(self.name, scores, self.longest, scorer.at_once)
+        return Steered(self.name, scores, self.longest, scorer.at_once, self.identity_at_zero)
 
 
 def along(name: str, vector: torch.Tensor) -> SteeringMethod:
-    """The same vector ``(d,)`` added to every state."""
-    return SteeringMethod(name, lambda states, _, strength: states + strength * vector)
+    """Add the same vector ``(d,)``, times the strength, to every state."""
+    return SteeringMethod(
+        name, lambda states, _, strength: states + strength * vector, identity_at_zero=True
+    )

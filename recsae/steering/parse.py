@@ -44,7 +44,7 @@ def parse_intervention(
     ``CONCEPT=V`` sets, ``=off`` ablates, ``=xV`` scales, ``+=V`` and ``-=V`` add, ``<=V`` and
     ``>=V`` clamp. V is an activation, with ``sd`` in the latent's own standard deviations, or
     ``qP`` the P % quantile of its activations where it is active. With ``@active`` at the end only
-    sequences on which the latent is active are reached.
+    sequences on which the latent is active are changed.
 
     A concept's name stands for all its latents (those in ``among``, e.g. the verified ones, if any
     of them is there).
@@ -70,10 +70,10 @@ def parse_intervention(
     value = 0.0 if match["off"] else float((match["sign"] or "") + match["number"])
     signs: dict[str, Op] = {"=": "set", "+=": "add", "-=": "add", "<=": "at_most", ">=": "at_least"}
     op = "scale" if match["times"] else signs[match["op"]]
-    found = _in_units(match, value, latents, statistics)
+    values = _in_units(match, value, latents, statistics)
     if match["op"] == "-=":
-        found = -found if isinstance(found, float) else tuple(-v for v in found)
-    return Intervention(latents, op, found, what, "active" if match["where"] else "everyone")
+        values = -values if isinstance(values, float) else tuple(-v for v in values)
+    return Intervention(latents, op, values, what, "active" if match["where"] else "everyone")
 
 
 def _makes_sense(match: re.Match[str]) -> bool:
@@ -100,27 +100,29 @@ def _in_units(
         )
     if match["sd"]:
         return tuple(value * float(statistics.sd[j]) for j in latents)
-    found = tuple(statistics.quantile(j, value / 100) for j in latents)
-    for latent, quantile in zip(latents, found, strict=True):
+    quantiles = tuple(statistics.quantile(j, value / 100) for j in latents)
+    for latent, quantile in zip(latents, quantiles, strict=True):
         if np.isnan(quantile):
             raise InvalidInput(f"Latent {latent} is never active: it has no quantiles.")
-    return found
+    return quantiles
 
 
 def read_interventions(work: Workspace, settings: tuple[str, ...]) -> list[Intervention]:
     """Read settings such as ``Horror=0`` by the concepts of a run."""
-    known = (work.dictionary, work.verified, work.statistics)
-    return [parse_intervention(s, *known) for s in settings]
+    return [
+        parse_intervention(text, work.dictionary, work.verified, work.statistics)
+        for text in settings
+    ]
 
 
 def targets_of(work: Workspace, intervention: Intervention) -> dict[str, NDArray[np.bool_]]:
-    """What an intervention's concept says of items, and which items ``(n_items,)`` it fits."""
+    """Return what an intervention's concept says of items, and which items ``(n_items,)`` fit."""
     row = work.dictionary.table.set_index(C.LATENT).loc[intervention.latents[0]]
     titles = work.recommender.catalog.title_of
-    said = (
+    predicates = (
         (row[attribute], row[value])
         for attribute, value in ((C.ATTRIBUTE, C.VALUE), (C.SECOND_ATTRIBUTE, C.SECOND_VALUE))
         if isinstance(row[attribute], str)
     )
-    fits = {concept_name(*one, titles): work.attributes.items_with(*one) for one in said}
+    fits = {concept_name(*one, titles): work.attributes.items_with(*one) for one in predicates}
     return {name: has for name, has in fits.items() if has.any()}

@@ -20,16 +20,18 @@ if TYPE_CHECKING:
 
     Edit = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-BATCH = 4096
-RUNNING = 20
+SCORING_BATCH = 4096
+"""States, or rows of scores, at a time."""
+RUNNING_COST = 20
 """Running the model costs about as many times what its linear head costs."""
-MAX_SLOPES = 100
+MAX_SLOPE_CASES = 100
+"""At most so many cases are run to estimate how scores change with each dimension of a state."""
 NUDGE = 0.3
-"""Cases to tell slopes on, and by how many standard deviations a dimension is moved for it."""
+"""By how many of its standard deviations a dimension is moved for that."""
 
 
 class SteeredScores(Protocol):
-    """Scores of some cases, all of them or in parts."""
+    """Scores of some cases whose states are edited, for all of them or in parts."""
 
     cases: Cases
     at_once: bool
@@ -38,22 +40,25 @@ class SteeredScores(Protocol):
     def scores(
         self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """``(b, n_items)`` of a slice of the cases.
+        """Score a slice of the cases: ``(b, n_items)``.
 
         ``edit`` takes states ``(m, d)`` and the activations ``(m, len(latents))`` of ``latents``
-        there, and gives the states to score in their place.
+        there, and returns the states to score in their place.
         """
 
 
 class HeadScorer:
-    """From the states of the cases, through the linear head; activations are worked out once."""
+    """Scores from the states of the cases, through the linear head.
+
+    Activations are computed once.
+    """
 
     at_once = True
 
     def __init__(self, cases: Cases, sae: SAE, head: LinearHead) -> None:
         self.cases, self.sae, self.head = cases, sae, head
         self.states = torch.from_numpy(cases.states)
-        self._known: dict[tuple[int, ...], torch.Tensor] = {}
+        self._activations_of: dict[tuple[int, ...], torch.Tensor] = {}
 
     def scores(
         self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
@@ -61,20 +66,20 @@ class HeadScorer:
         """See :class:`SteeredScores`."""
         states = self.states[part]
         if edit is not None:
-            states = edit(states, self._activations(latents)[part])
+            states = edit(states, self._read(latents)[part])
         return self.head.score(states)
 
-    def _activations(self, latents: torch.Tensor | None) -> torch.Tensor:
+    def _read(self, latents: torch.Tensor | None) -> torch.Tensor:
         if latents is None or not len(latents):
             return self.states[:, :0]
         key = tuple(latents.tolist())
-        if key not in self._known:
-            self._known[key] = activations(self.sae, self.states, latents)
-        return self._known[key]
+        if key not in self._activations_of:
+            self._activations_of[key] = activations(self.sae, self.states, latents)
+        return self._activations_of[key]
 
 
 class RunningScores:
-    """By running the model on the histories of the cases, its states edited at the site."""
+    """Scores by running the model on the histories of the cases, its states edited at the site."""
 
     at_once = False  # there is one model to edit
 
@@ -103,47 +108,64 @@ class RunningScores:
 
 
 def steered_scores_of(work: Workspace, cases: Cases) -> SteeredScores:
-    """Through the linear head behind the run's site, or by running the model if there is none."""
+    """Return the scores of some cases: through the linear head behind the run's site, or by running
+    the model if there is none."""
     if work.head is not None:
         return HeadScorer(cases, work.sae, work.head)
     return RunningScores(cases, work.sae, work.recommender, work.site)
 
 
 def n_scored(work: Workspace, limit: int, least: int) -> int:
-    """How many of ``limit`` cases to score: fewer where there are many items, where the model has
-    to be run for each, and where it ranks slowly; but not below ``least``."""
+    """Return how many of ``limit`` cases to score.
+
+    Fewer where there are many items, where the model has to be run for each, and where it ranks
+    slowly; but not below ``least``.
+    """
     n = affordable(limit, work.recommender.catalog.n_items, least)
     if work.head is not None:
         return n
     slow = work.recommender.max_positions or n
-    return max(least, min(n // RUNNING, slow // RUNNING))
+    return max(least, min(n // RUNNING_COST, slow // RUNNING_COST))
 
 
 def thinned(work: Workspace, cases: Cases, limit: int, least: int) -> Cases:
-    """At most :func:`n_scored` of the cases, evenly spread."""
+    """Return at most :func:`n_scored` of the cases, evenly spread."""
     return cases.take(spread(len(cases), n_scored(work, limit, least)))
 
 
+def mask_unavailable(scores: torch.Tensor, cases: Cases, part: slice) -> torch.Tensor:
+    """Return scores ``(b, n_items)`` of a slice of the cases with -inf for what lists leave out.
+
+    That is what cannot be recommended and, where lists leave them out, the items of the histories.
+    """
+    banned = torch.from_numpy(~cases.catalog.recommendable)
+    masked = scores.masked_fill(banned, float("-inf"))
+    seen = cases.seen
+    if seen is not None:
+        seen.take(part).mask_seen(masked)
+    return masked
+
+
 def activations(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """``(n, m)`` of some latents on states ``(n, d)``, in batches."""
-    return torch.cat([active_latents(sae, part, latents) for part in states.split(BATCH)])
+    """Activations ``(n, m)`` of some latents on states ``(n, d)``, in batches."""
+    return torch.cat([active_latents(sae, part, latents) for part in states.split(SCORING_BATCH)])
 
 
 class Nearby(NamedTuple):
-    """Scores of n cases near their states: ``states @ head.items.T`` plus the bias of the head or
-    the cases' own ``offsets (n, n_items)``."""
+    """Scores of n cases as a linear function of their states, right near the unedited ones."""
 
     head: LinearHead
     offsets: torch.Tensor | None = None
+    """``(n, n_items)`` of the cases, in place of the head's bias."""
 
     def score(self, states: torch.Tensor, part: slice) -> torch.Tensor:
-        """Of a slice of the cases, at states ``(b, d)``."""
+        """Scores ``(b, n_items)`` of a slice of the cases, at states ``(b, d)``."""
         scores = self.head.score(states)
         return scores if self.offsets is None else scores + self.offsets[part]
 
 
 def linearised(scorer: SteeredScores) -> Nearby:
-    """The linear head, or what is nearest to it on the scorer's cases.
+    """Return the linear head, or the nearest linear function on the scorer's cases.
 
     How scores change with each dimension of the states is then the mean over at most a hundred
     cases, by central differences; offsets make up for the rest, so that unedited states have the
@@ -152,7 +174,7 @@ def linearised(scorer: SteeredScores) -> Nearby:
     if isinstance(scorer, HeadScorer):
         return Nearby(scorer.head)
     cases = scorer.cases
-    some = slice(0, len(cases), max(1, -(-len(cases) // MAX_SLOPES)))
+    some = slice(0, len(cases), max(1, -(-len(cases) // MAX_SLOPE_CASES)))
     slopes = []
     for dimension, size in enumerate((NUDGE * cases.states.std(0).clip(1e-6)).tolist()):
         nudge = torch.zeros(cases.states.shape[1])
@@ -160,7 +182,7 @@ def linearised(scorer: SteeredScores) -> Nearby:
         up, down = (scorer.scores(some, _adding(by)) for by in (nudge, -nudge))
         slopes.append(((up - down) / (2 * size)).nan_to_num(0, 0, 0).mean(0))
     head = LinearHead(torch.stack(slopes, 1), None)
-    parts = [slice(first, first + BATCH) for first in range(0, len(cases), BATCH)]
+    parts = [slice(first, first + SCORING_BATCH) for first in range(0, len(cases), SCORING_BATCH)]
     own = torch.cat([scorer.scores(part) for part in parts])
     return Nearby(head, own - head.score(torch.from_numpy(cases.states)))
 

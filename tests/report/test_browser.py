@@ -13,7 +13,7 @@ from helpers.goal_reports import raw
 from helpers.report_kit import HOSTILE_NAME, full_report, full_run
 from helpers.reports import HOSTILE, make_plain, make_report
 from helpers.runs import copy_of
-from recsae.pipeline.report_data import goals_block
+from recsae.pipeline.report_goals import goals_block
 from recsae.report import write_report
 
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from helpers import runs
 from helpers.goal_reports import raw, raw_goal, way
 from helpers.reports import HOSTILE, make_plain, make_report
 from recsae.core.files import read_json
-from recsae.pipeline.report_data import goals_block
+from recsae.pipeline.report_goals import goals_block
 from recsae.report import read_report, write_report
 from recsae.report.figures import apart, goal_figures
 from recsae.report.page import page
@@ -28,8 +28,8 @@ from recsae.report.words.goals import (
     visible,
 )
 from recsae.run.tables import load_run
-from recsae.steering import label_check as predictability
-from recsae.steering.tuning import baselines as alternatives
+from recsae.steering import label_results
+from recsae.steering.tuning import baselines
 
 
 def with_goals(found=None, **changes):
@@ -60,7 +60,7 @@ def test_it_is_what_the_stage_left():
     assert report.goals.skipped == left["skipped"]
     check = report.goals.check
     assert check is not None
-    assert [c.intervention for c in check.rows] == list(predictability.WAYS)
+    assert [c.intervention for c in check.rows] == list(label_results.INTERVENTIONS)
     for row in check.rows:
         assert row.right_signs_shuffled == left["check"][row.intervention]["right signs, shuffled"]
 
@@ -81,9 +81,9 @@ def test_it_follows_the_schema_and_round_trips():
 
 
 def test_names_are_those_of_the_stages():
-    names = {v for k, v in vars(alternatives).items() if k.isupper() and isinstance(v, str)}
+    names = {v for k, v in vars(baselines).items() if k.isupper() and isinstance(v, str)}
     assert set(METHODS) == names
-    assert set(INTERVENTIONS) == set(predictability.WAYS)
+    assert set(INTERVENTIONS) == set(label_results.INTERVENTIONS)
 
 
 def test_the_page_says_what_is_asked_and_reached():

@@ -29,7 +29,7 @@ def measured(work, cases, steps, targets):
 
 def test_metrics_worked_out_again(opened):
     steps = read_interventions(opened, (f"{GENRE}=3",))
-    found = metrics_before_after(opened, Steering(steps))
+    effect = metrics_before_after(opened, Steering(steps))
     rows = np.flatnonzero(split_users(planted().sequences()))
     histories = [planted().sequences()[row].tolist() for row in rows]
     genre = list(planted().catalog.frame["genre"])
@@ -38,7 +38,7 @@ def test_metrics_worked_out_again(opened):
         "before": [planted_top(h[:-1]) for h in histories],
         "after": [planted_top(h[:-1], edit) for h in histories],
     }
-    table = {row["measure"]: row for row in found["table"]}
+    table = {row.measure: row for row in effect.own_test}
     assert list(table) == [
         *("recall@10", "ndcg@10", "mrr@10"),
         f"share of {GENRE} in the top 10",
@@ -52,12 +52,13 @@ def test_metrics_worked_out_again(opened):
             (hits / np.arange(1, 11)).sum(1).mean(),
             share,
         ]
-        assert [row[side] for row in table.values()] == pytest.approx(expected, abs=1e-9)
-    assert found["held-out users"] == len(rows)
+        assert [getattr(row, side) for row in table.values()] == pytest.approx(expected, abs=1e-9)
+    assert effect.n_users == len(rows)
     changed = np.mean([a != b for a, b in zip(lists["before"], lists["after"], strict=True)])
-    assert found["lists that changed"] == f"{100 * changed:.1f} %"
-    assert found["latents"] == list(steps[0].latents)
-    assert table[f"share of {GENRE} in the top 10"]["after"] > 0.5
+    record = effect.to_dict()
+    assert record["lists that changed"] == f"{100 * changed:.1f} %"
+    assert record["latents"] == list(steps[0].latents)
+    assert table[f"share of {GENRE} in the top 10"].after > 0.5
 
 
 def test_every_held_out_position_worked_out_again(opened):
@@ -66,7 +67,7 @@ def test_every_held_out_position_worked_out_again(opened):
     cases = opened.heldout.take(np.flatnonzero(opened.heldout.user < 2))
     items = np.array([GENRE in genres for genres in planted().catalog.frame["genre"]])
     ndcg, share = measured(opened, cases, steps, {GENRE: items})
-    assert (ndcg["measure"], share["measure"]) == ("ndcg@10", f"share of {GENRE} in the top 10")
+    assert (ndcg.measure, share.measure) == ("ndcg@10", f"share of {GENRE} in the top 10")
     edit = make_edit(opened.sae, steps)
     for side, edited in (("before", None), ("after", edit)):
         lists = [
@@ -75,10 +76,11 @@ def test_every_held_out_position_worked_out_again(opened):
         ]
         hits = np.array(lists) == cases.targets[:, None]
         expected = (hits / np.log2(np.arange(2, 12))).sum(1).mean()
-        assert ndcg[side] == pytest.approx(expected, abs=1e-9)
-        assert share[side] == pytest.approx(items[np.array(lists)].mean())
-    assert share["times"] == pytest.approx(share["after"] / share["before"])
-    assert share["low"] < share["times"] < share["high"]
+        assert getattr(ndcg, side) == pytest.approx(expected, abs=1e-9)
+        assert getattr(share, side) == pytest.approx(items[np.array(lists)].mean())
+    ratio, low, high = share.ratio
+    assert ratio == pytest.approx(share.after / share.before)
+    assert low < ratio < high
 
 
 def test_where_there_is_no_head_the_model_is_run(opened):
@@ -87,29 +89,29 @@ def test_where_there_is_no_head_the_model_is_run(opened):
     other = Workspace(opened.run, planted(), finished=True)
     other.__dict__["head"] = None
     by_head, by_running = (measured(w, cases, steps, {})[0] for w in (opened, other))
-    assert by_running["before"] == pytest.approx(by_head["before"], rel=0.02)
-    assert by_running["after"] == pytest.approx(by_head["after"], rel=0.02)
+    assert by_running.before == pytest.approx(by_head.before, rel=0.02)
+    assert by_running.after == pytest.approx(by_head.after, rel=0.02)
 
 
 def test_nothing_turned_nothing_changes(opened):
-    found = metrics_before_after(opened, Steering([Intervention((1, 2), "scale", 1.0)]))
-    assert found["lists that changed"] == "0.0 %"
-    for row in found["table"] + found["positions"]:
-        assert row["before"] == row["after"]
-        assert [row[key] for key in ("times", "low", "high")] == [1, 1, 1]
+    effect = metrics_before_after(opened, Steering([Intervention((1, 2), "scale", 1.0)]))
+    assert effect.to_dict()["lists that changed"] == "0.0 %"
+    for row in effect.own_test + effect.at_positions:
+        assert row.before == row.after
+        assert row.ratio == (1, 1, 1)
 
 
 def test_a_concept_about_histories_has_no_target(opened):
     other = relabelled(opened, **{C.ATTRIBUTE: LENGTH, C.VALUE: next(iter(LENGTHS))})
-    found = metrics_before_after(other, Steering([Intervention((1,), "set", 0.0)]))
-    assert [row["measure"] for row in found["table"]] == ["recall@10", "ndcg@10", "mrr@10"]
+    effect = metrics_before_after(other, Steering([Intervention((1,), "set", 0.0)]))
+    assert [row.measure for row in effect.own_test] == ["recall@10", "ndcg@10", "mrr@10"]
 
 
 def test_for_a_cohort(opened):
     steps = read_interventions(opened, ("3=9",))
     users = planted().sequences().users[split_users(planted().sequences())][:7]
-    found = metrics_before_after(opened, Steering(steps, tuple(map(str, users))))
-    assert (found["for"], found["held-out users"]) == ("7 users", 7)
+    record = metrics_before_after(opened, Steering(steps, tuple(map(str, users)))).to_dict()
+    assert (record["for"], record["held-out users"]) == ("7 users", 7)
 
 
 def test_a_cohort_without_held_out_users_cannot_be_measured(opened):

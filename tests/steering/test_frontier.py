@@ -38,7 +38,7 @@ def test_outcomes_by_hand():
     assert after.ndcg[1] > 0
     assert (before.lists_with_any, after.lists_with_any) == (0, 1)
     ratio = compared(after, before)
-    assert ratio.kept[0] == pytest.approx((1 + RANK_2 + after.ndcg[1]) / (1 + RANK_2))
+    assert ratio.ndcg_kept[0] == pytest.approx((1 + RANK_2 + after.ndcg[1]) / (1 + RANK_2))
 
 
 @pytest.mark.parametrize("at_once", [False, True])

@@ -12,7 +12,8 @@ from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-from recsae.steering.label_check import WAYS, Change, _agrees, _rank_correlation, predictability
+from recsae.steering.label_check import ShareChange, _agrees, _rank_correlation, predictability
+from recsae.steering.label_results import INTERVENTIONS, CheckSummary
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def work():
 
 
 @pytest.fixture(scope="module")
-def found():
+def check():
     return predictability(Workspace(Run(planted_run()), planted(), None))
 
 
@@ -34,33 +35,39 @@ def relabelled(work, change):
     return work
 
 
-def test_planted_labels_say_what_happens(found):
-    for way in WAYS:
-        summary = found["summary"][way]
-        assert summary["right signs"] > 0.8
-        assert summary["agree"] > 5 * summary["disagree"]
-        assert summary["right signs"] > summary["right signs, shuffled"] + 0.2
+def test_planted_labels_say_what_happens(check):
+    assert list(check.summary.by_intervention) == list(INTERVENTIONS)
+    for summary in check.summary.by_intervention.values():
+        assert summary.right_signs > 0.8
+        assert summary.n_agree > 5 * summary.n_disagree
+        assert summary.right_signs > summary.right_signs_shuffled + 0.2
 
 
-def test_rows_are_of_every_latent_and_intervention(found):
-    n = found["summary"]["n_tried"]
-    assert 2 <= n <= found["summary"]["n_verified"]
-    table = pd.DataFrame(found["rows"])
-    assert (table.groupby("latent").size() == len(WAYS)).all()
-    assert len(table) == n * len(WAYS)
-    json.dumps(found["rows"])  # plain values
+def test_a_summary_reads_back_as_it_was_written(check):
+    record = json.loads(json.dumps(check.summary.to_dict(), sort_keys=True))
+    assert CheckSummary.from_dict(record) == check.summary
 
 
-def test_what_is_added_for_everybody_is_what_steering_does(work, found):
+def test_rows_are_of_every_latent_and_intervention(check):
+    n = check.summary.n_checked
+    assert 2 <= n <= check.summary.n_verified
+    rows = check.to_dict()["rows"]
+    table = pd.DataFrame(rows)
+    assert (table.groupby("latent").size() == len(INTERVENTIONS)).all()
+    assert len(table) == n * len(INTERVENTIONS)
+    json.dumps(rows)  # plain values
+
+
+def test_what_is_added_for_everybody_is_what_steering_does(work, check):
     """The change of one row again, by steering the recommender itself on the same cases."""
     from recsae.capture.cases import spread
     from recsae.sae.editing import Intervention
     from recsae.sae.statistics import Statistics
     from recsae.steering.context import steer
 
-    row = next(r for r in found["rows"] if r["intervention"] == "+1 sd")
+    row = next(r for r in check.rows if r.intervention == "+1 sd")
     cases = work.heldout.take(spread(len(work.heldout), 3_000))
-    label = work.tested_dictionary.table.set_index(C.LATENT).loc[row["latent"]]
+    label = work.tested_dictionary.table.set_index(C.LATENT).loc[row.latent]
     items = work.labeler.attributes.items_with(label[C.ATTRIBUTE], label[C.VALUE])
     ends = cases.position.astype(np.int64) + 1
     starts = np.maximum(0, ends - planted().max_length)
@@ -69,7 +76,7 @@ def test_what_is_added_for_everybody_is_what_steering_does(work, found):
         .sequences()
         .batch(cases.sequence.astype(np.int64), starts, ends, planted().max_length)
     )
-    sd = float(Statistics.of(work.sae_codes[0]).sd[row["latent"]])
+    sd = float(Statistics.of(work.sae_codes[0]).sd[row.latent])
 
     def share():
         from recsae.recommender.lists import best_items
@@ -78,29 +85,28 @@ def test_what_is_added_for_everybody_is_what_steering_does(work, found):
         return items[lists.numpy()].mean()
 
     before = share()
-    with steer(planted(), work.sae, [Intervention((row["latent"],), "add", sd)]):
+    with steer(planted(), work.sae, [Intervention((row.latent,), "add", sd)]):
         after = share()
-    assert after - before == pytest.approx(row["change"], abs=1e-3)
+    assert after - before == pytest.approx(row.change[0], abs=1e-3)
 
 
-def test_wrong_labels_are_found_out(work, found):
+def test_wrong_labels_are_found_out(work, check):
     """Every label says that its items are absent: now nearly all are wrong."""
     wrong = relabelled(work, lambda table: table.assign(**{C.NEGATED: ~table[C.NEGATED]}))
-    turned = predictability(wrong)["summary"]
-    for way in WAYS:
-        right = found["summary"][way]["right signs"]
-        assert turned[way]["right signs"] == pytest.approx(1 - right)
-        assert turned[way]["agree"] == found["summary"][way]["disagree"]
+    turned = predictability(wrong).summary.by_intervention
+    for name, summary in check.summary.by_intervention.items():
+        assert turned[name].right_signs == pytest.approx(1 - summary.right_signs)
+        assert turned[name].n_agree == summary.n_disagree
 
 
 def test_agreement_needs_an_interval_and_enough_cases():
     up, down, unsure = (0.2, 0.1, 0.3), (-0.2, -0.3, -0.1), (0.1, -0.1, 0.3)
     none = np.zeros(1)
-    assert _agrees(Change(up, none, 50), 1) is True
-    assert _agrees(Change(down, none, 50), 1) is False
-    assert _agrees(Change(down, none, 50), -1) is True
-    assert _agrees(Change(unsure, none, 50), 1) is None
-    assert _agrees(Change(up, none, 19), 1) is None
+    assert _agrees(ShareChange(up, none, 50), 1) is True
+    assert _agrees(ShareChange(down, none, 50), 1) is False
+    assert _agrees(ShareChange(down, none, 50), -1) is True
+    assert _agrees(ShareChange(unsure, none, 50), 1) is None
+    assert _agrees(ShareChange(up, none, 19), 1) is None
 
 
 def test_rank_correlation_with_its_interval():
@@ -111,16 +117,15 @@ def test_rank_correlation_with_its_interval():
     assert _rank_correlation(np.ones(9), np.arange(9.0)) is None
 
 
-def test_where_there_is_no_head_the_model_is_run(work, found):
+def test_where_there_is_no_head_the_model_is_run(work, check):
     """This one has a head: of the same latents turned, the same changes, on fewer cases."""
     work.__dict__["head"] = None
-    ran = predictability(work)["summary"]
-    for way in WAYS:
-        told = found["summary"][way]
-        assert ran[way]["right signs"] == pytest.approx(told["right signs"], abs=0.15)
-        assert -1 <= ran[way]["rank correlation"][0] <= 1
-    few = predictability(work, max_latents=2, max_cases=1)["summary"]
-    assert few["n_tried"] == 2
+    ran = predictability(work).summary.by_intervention
+    for name, summary in check.summary.by_intervention.items():
+        assert ran[name].right_signs == pytest.approx(summary.right_signs, abs=0.15)
+        assert -1 <= ran[name].rank_correlation[0] <= 1
+    few = predictability(work, max_latents=2, max_cases=1).summary
+    assert few.n_checked == 2
 
 
 def test_where_nothing_is_verified(work):

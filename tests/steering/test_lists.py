@@ -54,20 +54,20 @@ def shown(items):
 @pytest.mark.parametrize("mask", [False, True])
 def test_a_users_list_before_and_after(opened, mask):
     steps = read_interventions(opened, (f"{GENRE}=4",))
-    found = lists_before_after(opened, Steering(steps), "u17", None, mask_seen=mask)
+    record = lists_before_after(opened, Steering(steps), "u17", None, mask_seen=mask).to_dict()
     history = planted().sequences()[17][:-1].tolist()
     seen = history if mask else []
     before, after = (
         planted_top(history, None, seen),
         planted_top(history, make_edit(opened.sae, steps), seen),
     )
-    assert [row["before"] for row in found["table"]] == shown(before)
-    assert [row["after"] for row in found["table"]] == shown(after)
-    assert [row["place"] for row in found["table"]] == list(range(1, 11))
+    assert [row["before"] for row in record["table"]] == shown(before)
+    assert [row["after"] for row in record["table"]] == shown(after)
+    assert [row["place"] for row in record["table"]] == list(range(1, 11))
     expected = [before.index(i) + 1 if i in before else None for i in after]
-    assert [row["was"] for row in found["table"]] == expected
-    assert found["history"] == [planted().catalog.titles[i] for i in history[-9:]]
-    assert found["changed"] == [f"{GENRE} = 4"]
+    assert [row["was"] for row in record["table"]] == expected
+    assert record["history"] == [planted().catalog.titles[i] for i in history[-9:]]
+    assert record["changed"] == [f"{GENRE} = 4"]
     assert before != after
     assert bool(set(before) & set(history)) is not mask
 
@@ -75,11 +75,11 @@ def test_a_users_list_before_and_after(opened, mask):
 def test_a_sequence_typed_in(opened):
     catalog = planted().catalog
     text = f"i5, {catalog.titles[9]}, i230"
-    found = lists_before_after(
+    record = lists_before_after(
         opened, Steering(read_interventions(opened, ("3=off",))), None, text, mask_seen=True
-    )
-    assert found["history"] == [catalog.titles[i] for i in (5, 9, 230)]
-    assert [row["before"] for row in found["table"]] == shown(
+    ).to_dict()
+    assert record["history"] == [catalog.titles[i] for i in (5, 9, 230)]
+    assert [row["before"] for row in record["table"]] == shown(
         planted_top([5, 9, 230], None, (5, 9, 230))
     )
 
@@ -131,11 +131,11 @@ def of_users():
 @pytest.mark.parametrize("mask", [False, True])
 def test_a_users_list_is_made_of_what_was_learned_and_leaves_it_out(of_users, mask):
     swap = [Intervention((0,), "set", 0.0), Intervention((1,), "set", 1.0)]
-    found = lists_before_after(of_users, Steering(swap), "u0", None, mask_seen=mask)
-    assert found["history"] == [catalog().titles[i] for i in (8, 7, 3)]
+    record = lists_before_after(of_users, Steering(swap), "u0", None, mask_seen=mask).to_dict()
+    assert record["history"] == [catalog().titles[i] for i in (8, 7, 3)]
     ids = [f"({catalog().external_ids[i]})" for i in (6, 5, 4, 2, 1)]
-    assert [row["before"].split()[-1] for row in found["table"]] == ids
-    assert [row["after"].split()[-1] for row in found["table"]] == ids[::-1]
+    assert [row["before"].split()[-1] for row in record["table"]] == ids
+    assert [row["after"].split()[-1] for row in record["table"]] == ids[::-1]
 
 
 def test_a_model_of_users_reads_no_sequence(of_users):
@@ -147,8 +147,8 @@ def test_nothing_known_of_a_user_is_no_crash(of_users):
     of_users.recommender._sequences = dataclasses.replace(
         of_users.recommender.sequences(), learned=np.array([0, 2])
     )
-    found = lists_before_after(of_users, Steering([]), "u0", None, mask_seen=False)
-    assert found["history"] == [catalog().titles[8]]
+    record = lists_before_after(of_users, Steering([]), "u0", None, mask_seen=False).to_dict()
+    assert record["history"] == [catalog().titles[8]]
 
 
 # -- what a concept is about -----------------------------------------------------------------------
@@ -230,10 +230,10 @@ def test_only_the_cohort_is_steered_and_measured(opened):
     cohort = Steering(steps, tuple(held[:7]))
     inside = lists_before_after(opened, cohort, held[0], None, mask_seen=False)
     assert inside == lists_before_after(opened, Steering(steps), held[0], None, mask_seen=False)
-    outside = lists_before_after(opened, cohort, held[8], None, mask_seen=False)
+    outside = lists_before_after(opened, cohort, held[8], None, mask_seen=False).to_dict()
     assert outside["changed"] == []
     assert outside["for"] == f"other users: {held[8]} is not among them"
-    assert "for" not in inside
+    assert "for" not in inside.to_dict()
     assert [row["before"] for row in outside["table"]] == [r["after"] for r in outside["table"]]
 
 
@@ -244,26 +244,26 @@ def test_which_latent_moved_an_item(of_users):
     """u0 has z = (1, 0) and item i scores i in "high", -i in "low"; the mean over items is 4.5.
     Without "high" item 6 loses 6 - 4.5, and "low" at 1 takes as much again."""
     both = Steering([Intervention((0,), "set", 0.0), Intervention((1,), "set", 1.0)])
-    found = lists_before_after(of_users, both, "u0", None, mask_seen=False)
-    by = {row["after"].split("(m")[1]: row["by"] for row in found["table"]}
+    record = lists_before_after(of_users, both, "u0", None, mask_seen=False).to_dict()
+    by = {row["after"].split("(m")[1]: row["by"] for row in record["table"]}
     assert by["1)"] == "high (0) +3.50, low (1) +3.50"
     assert by["6)"] == "high (0) -1.50, low (1) -1.50"
 
 
 def test_items_that_left_a_list_are_named_with_what_lowered_them(opened):
     steering = Steering(read_interventions(opened, ("3=9",)))
-    found = lists_before_after(opened, steering, "u17", None, mask_seen=False)
-    after = {row["after"] for row in found["table"]}
-    before = [row["before"] for row in found["table"]]
+    record = lists_before_after(opened, steering, "u17", None, mask_seen=False).to_dict()
+    after = {row["after"] for row in record["table"]}
+    before = [row["before"] for row in record["table"]]
     left = [text.rsplit(" (", 1)[0] for text in before if text not in after]
-    assert left == [row["item"] for row in found["left the list"]]
+    assert left == [row["item"] for row in record["left the list"]]
     assert left
-    assert all("(3) -" in row["by"] or not row["by"] for row in found["left the list"])
+    assert all("(3) -" in row["by"] or not row["by"] for row in record["left the list"])
 
 
 def test_without_a_head_nothing_is_said_of_what_moved_an_item(opened, monkeypatch):
     monkeypatch.setattr(opened.recommender, "linear_head", lambda: None, raising=False)
-    found = lists_before_after(
+    record = lists_before_after(
         opened, Steering(read_interventions(opened, ("3=9",))), "u17", None, mask_seen=False
-    )
-    assert all("by" not in row for row in found["table"] + found["left the list"])
+    ).to_dict()
+    assert all("by" not in row for row in record["table"] + record["left the list"])

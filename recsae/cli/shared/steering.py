@@ -1,4 +1,4 @@
-"""Whom a steering is for, and what it is read from: options that several commands share."""
+"""Options on users and settings that several commands on steering share."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ for_cohort = click.option(
 )
 
 
-def asked_for(
+def requested_steering(
     work: Workspace,
     settings: tuple[str, ...],
     files: tuple[str, ...],
     users: str | None,
     cohort: str | None,
 ) -> Steering:
-    """Steering files, then settings; for the users given, or those of the files."""
+    """Join steering files and then settings; for the users given, or those of the files."""
     from recsae.steering.files import Steering, composed, load_steering, place
     from recsae.steering.parse import read_interventions
 
     parts = [load_steering(work.folder, place(work.folder, name)) for name in files]
-    for_some = users or cohort
-    if for_some:
+    some_users = users or cohort
+    if some_users:
         parts = [Steering(part.interventions) for part in parts]
-    kept = composed(parts)
-    steering = kept._replace(interventions=kept.interventions + read_interventions(work, settings))
-    if not for_some:
+    saved = composed(parts)
+    interventions = saved.interventions + read_interventions(work, settings)
+    steering = saved._replace(interventions=interventions)
+    if not some_users:
         return steering
     rows, words = chosen_users(work, users, cohort)
     return steering._replace(users=external_ids(work, rows), cohort=words)
@@ -52,7 +53,7 @@ def asked_for(
 def chosen_users(
     work: Workspace, users: str | None, cohort: str | None
 ) -> tuple[NDArray[np.int64], str]:
-    """Rows of the users of a list or a rule, and how they were chosen."""
+    """Return the rows of the users of a list or a rule, and how they were chosen."""
     from recsae.explore.cohorts import Profiler, listed_users
 
     sequences = work.recommender.sequences()
@@ -67,5 +68,5 @@ def chosen_users(
 
 
 def external_ids(work: Workspace, rows: NDArray[np.int64]) -> tuple[str, ...]:
-    """Ids of users as people know them."""
+    """Return the ids of users as people know them."""
     return tuple(str(user) for user in work.recommender.sequences().users[rows])

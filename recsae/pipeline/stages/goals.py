@@ -1,8 +1,9 @@
-"""The stage that tries goals: what latents reach for a few of them, and whether labels say so."""
+"""The stage of goals: steering towards a few goals, and the check of labels."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,92 +12,133 @@ from recsae.concepts.attributes.values import own_columns
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import plain
 from recsae.steering.label_check import predictability
+from recsae.steering.label_results import CheckSummary
 from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.popularity import popularity_goal, popularity_of
+from recsae.steering.tuning.results import TuningResult
 from recsae.steering.tuning.tune import IN_BRIEF, tune
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from recsae.capture.cases import Cases
+    from recsae.concepts.attributes.table import ItemAttributes
     from recsae.run.workspace import Workspace
     from recsae.steering.tuning.goals import Goal
 
-MAX_LOSS = 0.01
-MAX_LOSS_POPULARITY = 0.02
+ATTRIBUTE_LOSS = 0.01
+"""Part of NDCG@10 that an attribute value may cost."""
+POPULARITY_LOSS = 0.02
+"""Part of NDCG@10 that less popular items may cost."""
 N_GOALS = 2
-LOWEST = 0.01
-HIGHEST = 0.5
-"""Shares of the lists between which values are chosen: of what fills half of them there is little
-more to be had, and what is hardly there is known too little."""
-MAX_TURNED = 100
-MAX_CASES = 1_000
+"""How many attribute values are tried."""
+MIN_VALUE_SHARE = 0.01
+"""Values with a smaller share of the lists are not tried: they are known too little."""
+MAX_VALUE_SHARE = 0.5
+"""Values with a larger share of the lists are not tried: there is little more to be had."""
+STAGE_LATENTS = 100
+"""At most so many latents are turned for the check of labels."""
+STAGE_CASES = 1_000
+"""At most so many cases are used for it; ``recsae steer --check`` takes all latents and more."""
 SLOW = (
     "The model ranks so slowly that this would take longer than all the rest: ask for what you "
     "need with `recsae tune` and `recsae steer --check`."
 )
 
 
+@dataclass(frozen=True)
+class GoalsRecord:
+    """The content of ``goals.json``."""
+
+    goals: tuple[TuningResult, ...] = ()
+    """One for each goal, beside other methods only where the model need not be run for every
+    case."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Goals that could not be tried, and why."""
+    check: CheckSummary | None = None
+    check_skipped: str | None = None
+    """Why the labels could not be checked."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written: null where there is no figure."""
+        record = {
+            "goals": [goal.to_dict() for goal in self.goals],
+            "skipped": self.skipped,
+            "check": self.check.to_dict() if self.check else None,
+            "check_skipped": self.check_skipped,
+        }
+        return dict(plain(record))
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> GoalsRecord:
+        """Read what :meth:`to_dict` made."""
+        return cls(
+            goals=tuple(map(TuningResult.from_dict, record["goals"])),
+            skipped=record["skipped"],
+            check=CheckSummary.from_dict(record["check"]) if record["check"] else None,
+            check_skipped=record["check_skipped"],
+        )
+
+
 def goal_stage(work: Workspace) -> dict[str, Any]:
-    """More of up to two attribute values, less popular items, and the check of labels.
+    """Try more of up to two attribute values and less popular items, and check the labels.
 
     Returns
     -------
     dict
-        ``goals``: what :func:`recsae.steering.tuning.tune.tune` found for each, beside other ways
-        only where the model need not be run for every case; ``skipped``: goals that could not be
-        tried, and why; ``check``: the summary of
-        :func:`recsae.steering.label_check.predictability`, None with the reason in
-        ``check_skipped`` where it cannot be made.
+        The content of ``goals.json``: see :class:`GoalsRecord`.
     """
-    found: dict[str, Any] = {"goals": [], "skipped": {}, "check": None, "check_skipped": None}
     if work.recommender.max_positions:
-        return {**found, "skipped": {"all goals": SLOW}, "check_skipped": SLOW}
+        return GoalsRecord(skipped={"all goals": SLOW}, check_skipped=SLOW).to_dict()
+    results, skipped = [], {}
     goals = list(_goals(work))
     for number, (goal, loss) in enumerate(goals, start=1):
         try:
             tuned = tune(work, goal, loss, compare=work.head is not None, sizes=IN_BRIEF)
-            found["goals"].append(tuned.found)
+            results.append(tuned.result)
         except (InvalidInput, NotEnoughData) as error:
-            found["skipped"][goal.name] = str(error)
+            skipped[goal.name] = str(error)
         if work.progress:
             work.progress(number, len(goals), "goals tried")
+    check, check_skipped = None, None
     try:
-        found["check"] = predictability(work, MAX_TURNED, MAX_CASES)["summary"]
+        check = predictability(work, STAGE_LATENTS, STAGE_CASES).summary
     except InvalidInput as error:
-        found["check_skipped"] = str(error)
-    return dict(plain(found))
+        check_skipped = str(error)
+    return GoalsRecord(tuple(results), skipped, check, check_skipped).to_dict()
 
 
 def _goals(work: Workspace) -> Iterator[tuple[Goal, float]]:
     """Goals and what they may cost; where the model must be run for every case, fewer of them."""
-    names = _values(work)
+    names = _values(work.attributes, work.heldout)
     for name in names[: N_GOALS if work.head is not None else 1]:
-        yield goal_of(work, (name,), ()), MAX_LOSS
+        yield goal_of(work, (name,), ()), ATTRIBUTE_LOSS
     counts = popularity_of(work.construction)
     real = work.recommender.catalog.recommendable
-    yield popularity_goal(counts, real, more=False), MAX_LOSS_POPULARITY
+    yield popularity_goal(counts, real, more=False), POPULARITY_LOSS
 
 
-def _values(work: Workspace) -> list[str]:
-    """Values of the items' own attributes: the most frequent one and the rarest.
+def _values(attributes: ItemAttributes, cases: Cases) -> list[str]:
+    """Choose two values of the items' own attributes: the most frequent one and the rarest.
 
-    Of the attribute that says most of items; values are ordered by their share of the lists.
+    They are of the attribute that most items have; values are ordered by their share of the lists
+    of the cases.
     """
-    own = own_columns(work.attributes)
+    own = own_columns(attributes)
     if not own:
         return []
-    lists = np.bincount(work.heldout.top_items.ravel(), minlength=work.attributes.matrix.shape[0])
-    has = work.attributes.matrix[:, own] > 0
+    lists = np.bincount(cases.top_items.ravel(), minlength=attributes.matrix.shape[0])
+    has = attributes.matrix[:, own] > 0
     share = np.asarray((has.T @ lists) / max(int(lists.sum()), 1)).ravel()
-    names = [work.attributes.names[column] for column in own]
-    says = Counter[str]()
+    names = [attributes.names[column] for column in own]
+    n_items = Counter[str]()
     for (attribute, _), n in zip(names, np.asarray(has.sum(0)).ravel().tolist(), strict=True):
-        says[attribute] += n
-    attribute = says.most_common(1)[0][0]
+        n_items[attribute] += n
+    attribute = n_items.most_common(1)[0][0]
     mine = [
         j
         for j in np.argsort(-share, kind="stable").tolist()
-        if names[j][0] == attribute and LOWEST <= share[j] <= HIGHEST
+        if names[j][0] == attribute and MIN_VALUE_SHARE <= share[j] <= MAX_VALUE_SHARE
     ]
     places = np.unique(np.linspace(0, len(mine) - 1, min(N_GOALS, len(mine))).astype(int))
     return [": ".join(names[mine[place]]) for place in places.tolist()]

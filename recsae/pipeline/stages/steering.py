@@ -1,4 +1,4 @@
-"""The stage that turns some verified concepts and measures what that does."""
+"""The stage of steering: some verified concepts turned, and the effect measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from recsae.concepts.attributes.communities import FANS
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.attributes.table import DERIVED, TERM
-from recsae.concepts.dictionary import AT_QUANTILE
+from recsae.concepts.dictionary import AT_QUANTILE, ConceptDictionary
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.files import plain
@@ -19,27 +19,30 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
 
 N_STEERED = 6
+"""How many concepts are turned."""
 MIN_STEERED_USERS = 10
-MAX_POSITIONS = 20_000
-MIN_POSITIONS = 200
-INTERVAL = ("times", "low", "high")
+"""A concept that fewer held-out users have is not turned."""
+MAX_STEERED_POSITIONS = 20_000
+"""At most so many held-out positions are steered."""
+MIN_STEERED_POSITIONS = 200
+"""Where the model must be run for each position, so many are steered at least."""
 
 
 def steering_stage(work: Workspace) -> list[dict[str, Any]]:
-    """Ablate, amplify and set some verified concepts; effects at positions of held-out users.
+    """Ablate, amplify and set some verified concepts, and measure it at held-out positions.
 
     ``target_share_times`` and ``ndcg_kept`` are what a figure is multiplied by, with its 95 %
     interval, users being the unit.
     """
-    cases = thinned(work, work.heldout, MAX_POSITIONS, MIN_POSITIONS)
-    latents, rows = _steered(work), list[dict[str, Any]]()
+    cases = thinned(work, work.heldout, MAX_STEERED_POSITIONS, MIN_STEERED_POSITIONS)
+    latents, rows = _latents(work), list[dict[str, Any]]()
     if not latents:
         return []
     before = steered_lists(work, cases, [])
     for latent in latents:
         row = work.tested_dictionary.table.set_index(C.LATENT).loc[latent]
         among = tuple(work.tested_dictionary.named(row[C.NAME], work.verified))
-        name, value = str(row[C.NAME]), _typical(work, latent)
+        name, value = str(row[C.NAME]), _median(work.tested_dictionary, latent)
         target = work.labeler.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])
         for intervention, words in (
             (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
@@ -54,12 +57,12 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
                     "latent": int(latent),
                     "name": name,
                     "intervention": words,
-                    "target_share_before": share["before"],
-                    "target_share_after": share["after"],
-                    "target_share_times": [share[key] for key in INTERVAL],
-                    "ndcg_before": ndcg["before"],
-                    "ndcg_after": ndcg["after"],
-                    "ndcg_kept": [ndcg[key] for key in INTERVAL],
+                    "target_share_before": share.before,
+                    "target_share_after": share.after,
+                    "target_share_times": list(share.ratio),
+                    "ndcg_before": ndcg.before,
+                    "ndcg_after": ndcg.after,
+                    "ndcg_kept": list(ndcg.ratio),
                     "n_users": cases.n_users,
                     "n_positions": len(cases),
                 }
@@ -69,7 +72,7 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
     return list(plain(rows))
 
 
-def _steered(work: Workspace) -> list[int]:
+def _latents(work: Workspace) -> list[int]:
     """The best verified latent of up to six different concepts, plain attributes first."""
     both = work.tested_dictionary.table.merge(work.scores, on=C.LATENT)
     both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
@@ -81,8 +84,8 @@ def _steered(work: Workspace) -> list[int]:
     return [int(latent) for latent in different[C.LATENT].head(N_STEERED)]
 
 
-def _typical(work: Workspace, latent: int) -> float:
+def _median(dictionary: ConceptDictionary, latent: int) -> float:
     """The latent's median activation where it is active."""
-    examples = work.tested_dictionary.examples
+    examples = dictionary.examples
     mine = examples[(examples[C.LATENT] == latent) & (examples[C.KIND] == AT_QUANTILE)]
     return float(mine.loc[mine[C.QUANTILE] == 0.5, C.ACTIVATION].iloc[0])

@@ -27,7 +27,7 @@ LARGEST = 2**31 - 2**20
 
 @dataclass(frozen=True)
 class Format:
-    """One file more in an exported folder: how it is made, read again, and told of."""
+    """Another file in an exported folder: how it is made, read again, and described."""
 
     file: str
     packages: tuple[str, ...]
@@ -44,20 +44,20 @@ def formats_of(names: Iterable[str]) -> dict[str, Format]:
     InvalidInput
         There is no such format, or a package that it needs is not installed.
     """
-    found = {}
+    chosen = {}
     for name in names:
         if name not in FORMATS:
             raise InvalidInput(f"There is no format {name!r}, only {' and '.join(FORMATS)}.")
-        found[name] = FORMATS[name]
-        for package in found[name].packages:
+        chosen[name] = FORMATS[name]
+        for package in chosen[name].packages:
             try:
                 importlib.import_module(package)
             except ImportError as error:
                 raise InvalidInput(
-                    f"The package {package} is needed to write {found[name].file}: "
+                    f"The package {package} is needed to write {chosen[name].file}: "
                     'pip install "recsae[onnx]".'
                 ) from error
-    return found
+    return chosen
 
 
 @contextmanager

@@ -1,10 +1,11 @@
-"""Steering taken out of recsae: weights, a loader, and arrays for a serving stack."""
+"""Export of a steered model: weights, a loader without recsae, and arrays for a serving stack."""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +21,8 @@ from recsae.steering.serving.formats import FORMATS, failing_as, formats_of
 if TYPE_CHECKING:
     import torch
 
-    from recsae.recommender.protocol import LinearHead
+    from recsae.recommender.catalog import ItemCatalog
+    from recsae.recommender.protocol import LinearHead, Recommender
     from recsae.recommender.sequences import Batch
     from recsae.run.workspace import Workspace
     from recsae.sae.editing import Intervention
@@ -31,9 +33,12 @@ if TYPE_CHECKING:
 
 SELECTED = ("topk", "matryoshka")
 """Activations that choose the k largest, which is what the loader does."""
-TRIED = 256
-FEW = 7
+N_CHECKED = 256
+"""On so many sequences an export must give the steered scores before it is written."""
+N_FEW = 7
+"""An export is checked on a batch of this size as well: its batch must be of any size."""
 TOLERANCE = 1e-4
+"""How far scores may differ, as a part of one plus the largest: room for rounding in float32."""
 README = """# A steered {model}
 
 {what}
@@ -64,9 +69,33 @@ EVERYBODY = "It is for everybody."
 SOME = "It is for the users in `users.txt` only: ask for them, and serve the others as before."
 
 
-def export(
-    work: Workspace, steering: Steering, out: Path, formats: Sequence[str] = ()
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Exported:
+    """What was written."""
+
+    folder: Path
+    n_latents: int
+    """How many latents are turned."""
+    needs_encoder: bool
+    """Whether the steering depends on the state; otherwise one vector is added to all."""
+    n_users: int | None
+    """How many users it is for; None: everybody."""
+    formats: tuple[str, ...]
+    """Files for other runtimes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``recsae export --json`` has it."""
+        n = self.n_users
+        return {
+            "out": str(self.folder),
+            "latents": self.n_latents,
+            "needs the encoder": self.needs_encoder,
+            "for": "everybody" if n is None else f"{n:,} users",
+            "more files": list(self.formats),
+        }
+
+
+def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str] = ()) -> Exported:
     """Write a folder that serves the steered model without recsae.
 
     Parameters
@@ -96,8 +125,9 @@ def export(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder: choose another with --out.")
-    config, weights = _module_of(sae, steering.interventions, head, work)
-    module, batch = exported.made_of(config, weights), _some_histories(work)
+    catalog = work.recommender.catalog
+    config, weights = _module_of(sae, steering.interventions, head, catalog)
+    module, batch = exported.made_of(config, weights), _some_histories(work.recommender)
     expected = _expected(work, steering, head, batch)
     _check(expected, module, "the exported module", "steer the model with `with recsae.steer(...)`")
     if head is None:
@@ -108,13 +138,13 @@ def export(
             files[one.file] = one.make(module)
             _check(expected, one.read(files[one.file]), one.file, f"leave --format {name} out")
     _write(out, config, weights, work, steering, files)
-    return {
-        "out": str(out),
-        "latents": len(config["latents"]),
-        "needs the encoder": _shift(steering.interventions, sae) is None,
-        "for": "everybody" if steering.users is None else f"{len(steering.users):,} users",
-        "more files": list(files),
-    }
+    return Exported(
+        folder=out,
+        n_latents=len(config["latents"]),
+        needs_encoder=_shift(steering.interventions, sae) is None,
+        n_users=None if steering.users is None else len(steering.users),
+        formats=tuple(files),
+    )
 
 
 def _head(work: Workspace) -> LinearHead | None:
@@ -124,8 +154,9 @@ def _head(work: Workspace) -> LinearHead | None:
 
 
 def _module_of(
-    sae: SAE, interventions: list[Intervention], head: LinearHead | None, work: Workspace
+    sae: SAE, interventions: list[Intervention], head: LinearHead | None, catalog: ItemCatalog
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The configuration and the weights of the module that is exported."""
     import torch
 
     latents = turning(sae, interventions).latents
@@ -136,20 +167,21 @@ def _module_of(
     weights["directions"] = sae.directions()[latents]
     if head is not None:
         bias = torch.zeros(len(head.items)) if head.bias is None else head.bias
-        real = torch.from_numpy(work.recommender.catalog.recommendable)
+        real = torch.from_numpy(catalog.recommendable)
         weights |= {"items": head.items.detach(), "bias": bias.detach(), "recommendable": real}
     for number, step in enumerate(interventions):
-        value, reached = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
+        value, is_turned = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
         columns = [place[latent] for latent in step.latents]
-        value[columns], reached[columns] = torch.tensor(step.values), True
-        weights |= {f"value_{number}": value, f"reached_{number}": reached}
+        value[columns], is_turned[columns] = torch.tensor(step.values), True
+        weights |= {f"value_{number}": value, f"reached_{number}": is_turned}
     steps = [{"op": step.op, "where": step.where, "name": step.name} for step in interventions]
     config = {"k": sae.config.k, "latents": latents, "steps": steps}
     return config, {name: value.clone().contiguous().cpu() for name, value in weights.items()}
 
 
 class Expected(NamedTuple):
-    """What real sequences get from the steered recommender: what every export must give too."""
+    """States of real sequences and the scores of the steered recommender, which every export must
+    give too."""
 
     states: torch.Tensor
     """``(n, d)``, not steered."""
@@ -159,9 +191,9 @@ class Expected(NamedTuple):
     """Which columns are anything; the others, which are no items, are -inf."""
 
 
-def _some_histories(work: Workspace) -> Batch:
-    sequences, length = work.recommender.sequences(), work.recommender.max_length
-    rows = np.arange(min(TRIED, len(sequences)))
+def _some_histories(recommender: Recommender) -> Batch:
+    sequences, length = recommender.sequences(), recommender.max_length
+    rows = np.arange(min(N_CHECKED, len(sequences)))
     ends = sequences.lengths[rows]
     return sequences.batch(rows, np.maximum(0, ends - length), ends, length)
 
@@ -181,32 +213,40 @@ def _expected(
 
 
 def _check(expected: Expected, score: Score, what: str, instead: str) -> None:
-    """It must give what is expected, and -inf for what is no item, of one state or of many."""
+    """Check that a module gives what is expected, and -inf for what is no item, at any size."""
     states, steered, real = expected
-    for n in (1, FEW, TRIED):
-        found = score(states[:n])
-        whole = bool(found[:, ~real].isneginf().all())
-        _compare(found[:, real], steered[:n, real], what, instead, math.inf if not whole else 0.0)
+    for n in (1, N_FEW, N_CHECKED):
+        exported_scores = score(states[:n])
+        whole = bool(exported_scores[:, ~real].isneginf().all())
+        _compare(
+            exported_scores[:, real],
+            steered[:n, real],
+            what,
+            instead,
+            math.inf if not whole else 0.0,
+        )
 
 
 def _check_running(
     work: Workspace, steering: Steering, module: SteeredStates, batch: Batch
 ) -> None:
-    """The model's own scores with the module where the site is must be the steered ones."""
+    """Check that the model with the module at its site has the steered scores."""
     scores = []
     for edit in (make_edit(work.sae, steering.interventions), module.edit):
         with work.recommender.edit(edit, work.site):
             scores.append(work.recommender.score(batch))
     real = np.flatnonzero(work.recommender.catalog.recommendable)
-    steered, found = (side[:, real] for side in scores)
-    _compare(found, steered, "the model with the exported module", "use `with recsae.steer(...)`")
+    steered, by_module = (side[:, real] for side in scores)
+    _compare(
+        by_module, steered, "the model with the exported module", "use `with recsae.steer(...)`"
+    )
 
 
 def _compare(
-    found: torch.Tensor, steered: torch.Tensor, what: str, instead: str, least: float = 0.0
+    scores: torch.Tensor, steered: torch.Tensor, what: str, instead: str, least: float = 0.0
 ) -> None:
     """Raise where they differ by more than rounding, or by at ``least`` so much anyway."""
-    gap = max(least, float((found - steered).abs().max()))
+    gap = max(least, float((scores - steered).abs().max()))
     if not gap <= TOLERANCE * (1 + float(steered.abs().max())):
         raise RecSAEError(
             f"The scores of {what} differ from the steered ones by up to {gap:.2g}, so nothing "

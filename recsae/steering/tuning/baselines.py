@@ -1,4 +1,4 @@
-"""Other ways to the same goal, for the same cases: what a practitioner would do without latents."""
+"""Other methods of steering towards the same goal: what a practitioner would do without latents."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import MAX_CASES, Task, attribute_tasks, task_truth
-from recsae.steering.frontier import N_TOP, Steered
+from recsae.steering.frontier import LIST_LENGTH, Steered
 from recsae.steering.methods import SteeringMethod, along
-from recsae.steering.steered_scores import BATCH
+from recsae.steering.steered_scores import SCORING_BATCH, mask_unavailable
 from recsae.steering.tuning.path import natural_path, temperature_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from recsae.steering.tuning.goals import Goal
     from recsae.steering.tuning.path import TuningPath
 
-MIN_POSITIVES = 20
 LATENTS = "latents"
 REBUILT = "reconstruction steering"
 NEURONS = "neurons"
@@ -33,35 +32,39 @@ MEAN = "class mean"
 PROBE = "probe"
 RANDOM = "random direction"
 BY_PROBABILITY = "re-ranking by probability"
-N_CANDIDATES = 300
-N_TOLD = 1024
+MIN_GOAL_POSITIVES = 20
+"""Supervised directions need so many cases with the attribute, and as many without."""
+N_CANDIDATE_ITEMS = 300
+"""How many items, the first by score, re-ranking by probability may choose from."""
+RANKED_AT_ONCE = 1024
+"""Cases at a time; the temperature is estimated on the first of them."""
 
 
 def by_latents(path: TuningPath, sae: SAE) -> SteeringMethod:
-    """Along a path of latents."""
+    """Steer along a path of latents."""
     directions = sae.directions()[path.latents]
 
     def edit(states: torch.Tensor, z: torch.Tensor, strength: float) -> torch.Tensor:
         scale, bias = path.at(strength)
         return states + (z * scale + bias) @ directions
 
-    return SteeringMethod(LATENTS, edit, path.latents, path.longest)
+    return SteeringMethod(LATENTS, edit, path.latents, path.longest, identity_at_zero=True)
 
 
 def by_reconstruction(path: TuningPath, sae: SAE) -> SteeringMethod:
-    """The same, with what the SAE does not reconstruct thrown away."""
-    way = by_latents(path, sae)
+    """Steer along a path of latents, with what the SAE does not reconstruct thrown away."""
+    method = by_latents(path, sae)
 
     def edit(states: torch.Tensor, z: torch.Tensor, strength: float) -> torch.Tensor:
         with torch.no_grad():
             rebuilt = sae(states)
-        return way.edit(rebuilt, z, strength)
+        return method.edit(rebuilt, z, strength)
 
-    return way._replace(name=REBUILT, edit=edit)
+    return method._replace(name=REBUILT, edit=edit, identity_at_zero=False)
 
 
 def by_neurons(path: TuningPath) -> SteeringMethod:
-    """Along a path of single dimensions of the state."""
+    """Steer along a path of single dimensions of the state."""
 
     def edit(states: torch.Tensor, _: torch.Tensor, strength: float) -> torch.Tensor:
         scale, bias = path.at(strength)
@@ -69,105 +72,100 @@ def by_neurons(path: TuningPath) -> SteeringMethod:
         moved[:, path.latents] += moved[:, path.latents] * scale + bias
         return moved
 
-    return SteeringMethod(NEURONS, edit, longest=path.longest)
+    return SteeringMethod(NEURONS, edit, longest=path.longest, identity_at_zero=True)
 
 
 def re_ranking(scorer: SteeredScores, goal: Goal) -> Steered:
-    """A constant added to the scores of the goal's items, in units of the scores' spread."""
-    worth = torch.from_numpy(goal.weights)
+    """Add a constant to the scores of the goal's items, in units of the scores' spread."""
+    utility = torch.from_numpy(goal.weights)
     real = torch.from_numpy(scorer.cases.catalog.recommendable)
-    size = float(scorer.scores(slice(0, BATCH))[:, real].std())
+    size = float(scorer.scores(slice(0, SCORING_BATCH))[:, real].std())
 
     def scores(part: slice, strength: float) -> torch.Tensor:
-        return scorer.scores(part) + strength * size * worth
+        return scorer.scores(part) + strength * size * utility
 
     return Steered(RERANKING, scores, at_once=scorer.at_once)
 
 
 def re_ranking_by_probability(scorer: SteeredScores, goal: Goal) -> Steered:
-    """The list that is worth most by the model's own probabilities: what re-ranking can reach.
+    """Make the list of most utility by the model's own probabilities: what re-ranking can reach.
 
-    Place by place, from the first, the item with the largest ``p * discount + strength * worth``;
-    ``p`` is the softmax of the scores at the temperature that tells the next items best, and
-    strengths are in units of what the last place of an ordinary list is worth by it. Unlike a
+    Place by place, from the first, the item with the largest ``p * discount + strength * utility``;
+    ``p`` is the softmax of the scores at the temperature that predicts the next items best, and
+    strengths are in units of ``p * discount`` at the last place of an ordinary list. Unlike a
     constant added to scores it changes the lower places of a list first, where NDCG has least to
     lose. Only the items of the list have scores, the better the earlier.
     """
-    cases, worth = scorer.cases, torch.from_numpy(goal.weights)
-    n_places = min(N_TOP, int(cases.catalog.recommendable.sum()))
-    items, p = _likely(scorer, worth, n_places)
+    cases, utility = scorer.cases, torch.from_numpy(goal.weights)
+    n_places = min(LIST_LENGTH, int(cases.catalog.recommendable.sum()))
+    items, p = _candidates(scorer, utility, n_places)
     unit = float(p[:, n_places - 1].mean()) / math.log2(n_places + 1)
 
     def scores(part: slice, strength: float) -> torch.Tensor:
         mine, likely = items[part], p[part]
-        gain = (strength * unit * worth[mine]).masked_fill(likely == 0, float("-inf"))
-        found = torch.full((len(mine), len(worth)), float("-inf"))
+        gain = (strength * unit * utility[mine]).masked_fill(likely == 0, float("-inf"))
+        scores = torch.full((len(mine), len(utility)), float("-inf"))
         for place in range(n_places):
             best = (likely / math.log2(place + 2) + gain).max(1, keepdim=True)
             left = best.values > float("-inf")  # histories may leave fewer items than places
             item = mine.gather(1, best.indices).masked_fill(~left, 0)
-            found.scatter_(1, item, torch.where(left, float(n_places - place), float("-inf")))
+            scores.scatter_(1, item, torch.where(left, float(n_places - place), float("-inf")))
             gain.scatter_(1, best.indices, float("-inf"))
-        return found
+        return scores
 
     return Steered(BY_PROBABILITY, scores, at_once=True)
 
 
-def _likely(
-    scorer: SteeredScores, worth: torch.Tensor, n: int
+def _candidates(
+    scorer: SteeredScores, utility: torch.Tensor, n: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Items ``(n_cases, m)`` to make lists of, and their probabilities; 0: not to be recommended.
 
-    They are the first by score, and the n first of those that are worth most.
+    They are the first by score, and the n first of those with the largest utility.
     """
-    banned = torch.from_numpy(~scorer.cases.catalog.recommendable)
-    seen, temperature, found = scorer.cases.seen, 0.0, []
-    for first in range(0, len(scorer.cases), N_TOLD):
-        part = slice(first, first + N_TOLD)
-        scores = scorer.scores(part).masked_fill(banned, float("-inf"))
-        if seen is not None:
-            seen.take(part).mask_seen(scores)
-        temperature = temperature or temperature_of(scores, scorer.cases.targets)
-        best = scores.topk(min(N_CANDIDATES, scores.shape[1]), dim=1).indices
-        worthy = scores.masked_fill(worth < worth[~banned].max(), float("-inf")).topk(n, dim=1)
-        twice = (worthy.indices[:, :, None] == best[:, None, :]).any(2)
-        items = torch.cat([best, worthy.indices], 1)
+    cases, temperature, batches = scorer.cases, 0.0, []
+    largest = utility[torch.from_numpy(cases.catalog.recommendable)].max()
+    for first in range(0, len(cases), RANKED_AT_ONCE):
+        part = slice(first, first + RANKED_AT_ONCE)
+        scores = mask_unavailable(scorer.scores(part), cases, part)
+        temperature = temperature or temperature_of(scores, cases.targets)
+        best = scores.topk(min(N_CANDIDATE_ITEMS, scores.shape[1]), dim=1).indices
+        useful = scores.masked_fill(utility < largest, float("-inf")).topk(n, dim=1).indices
+        twice = (useful[:, :, None] == best[:, None, :]).any(2)
+        items = torch.cat([best, useful], 1)
         p = torch.softmax(scores / temperature, 1).gather(1, items)
         p[:, best.shape[1] :].masked_fill_(twice, 0)
-        found.append((items, p))
-    return torch.cat([items for items, _ in found]), torch.cat([p for _, p in found])
+        batches.append((items, p))
+    return torch.cat([items for items, _ in batches]), torch.cat([p for _, p in batches])
 
 
 class SteeringMethods(NamedTuple):
-    """All ways to a goal, fitted on construction cases.
-
-    ``edits``: latents first, then directions that are added to every state (the difference of class
-    means and the weights of a logistic probe, for the attribute as
-    :mod:`recsae.evaluation.attribute_auc` asks for it, and a random one), a path of as many
-    neurons found alike, and steering the reconstruction.
-    """
+    """All methods of steering towards a goal, fitted on construction cases."""
 
     goal: Goal
     edits: list[SteeringMethod]
+    """Latents first, then directions that are added to every state (a random one, the difference of
+    class means and the weights of a logistic probe), a path of as many neurons, and steering the
+    reconstruction."""
 
-    def all(self, scorer: SteeredScores) -> list[Steered]:
-        """Each way, for some cases; the latents come first, then the two of re-ranking."""
-        first, *others = (way.on(scorer) for way in self.edits)
+    def on(self, scorer: SteeredScores) -> list[Steered]:
+        """Apply every method to some cases: the latents first, then the two of re-ranking."""
+        first, *others = (method.on(scorer) for method in self.edits)
         by_scores = (f(scorer, self.goal) for f in (re_ranking, re_ranking_by_probability))
         return [first, *by_scores, *others]
 
 
 def fit_methods(
-    goal: Goal, fit: Cases, known: Cases, path: TuningPath, sae: SAE, near: Nearby
+    goal: Goal, search: Cases, construction: Cases, path: TuningPath, sae: SAE, near: Nearby
 ) -> SteeringMethods:
-    """Fit the alternatives on construction cases.
+    """Fit the other methods: neurons on the cases of the path, directions on all of construction.
 
-    Neurons on those of the path, directions on all that are ``known``.
+    ``near`` is how the scores of the ``search`` cases follow their states.
     """
-    states = torch.from_numpy(fit.states)
+    states = torch.from_numpy(search.states)
     single = torch.eye(states.shape[1])
-    neurons = natural_path(goal.weights, fit, states, single, near, n_latents=len(path.latents))
-    vectors = directions_to(goal, known, states)
+    neurons = natural_path(goal.weights, search, states, single, near, n_latents=len(path.latents))
+    vectors = directions_to(goal, construction, states)
     return SteeringMethods(
         goal,
         [
@@ -179,22 +177,22 @@ def fit_methods(
     )
 
 
-def directions_to(goal: Goal, known: Cases, states: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Directions ``(d,)`` as long as ``states (n, d)`` spread: a random one and, where the
-    attribute can be told on the known cases, supervised ones.
+def directions_to(goal: Goal, cases: Cases, states: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return directions ``(d,)``, as long as ``states (n, d)`` spread: a random one and, where
+    enough of the cases have the attribute, supervised ones.
 
-    They are of the attribute where the yardstick asks for it; of one too rare for that, of having
-    had it last.
+    They are fitted to the tasks of :func:`attribute_tasks`; where the attribute is too rare for
+    any, to whether the last item has it.
     """
     items = scipy.sparse.csr_matrix(goal.items[:, None].astype("int8"))
     attribute = ItemAttributes(items, (("goal", goal.name),))
-    tasks = attribute_tasks(attribute, known) or [Task(0, "last")]
-    known = known.take(spread(len(known), MAX_CASES))
-    truth = task_truth(attribute, tasks, known)
-    found = {RANDOM: torch.randn(states.shape[1], generator=torch.Generator().manual_seed(0))}
-    if MIN_POSITIVES <= truth.sum() <= len(truth) - MIN_POSITIVES:
+    tasks = attribute_tasks(attribute, cases) or [Task(0, "last")]
+    cases = cases.take(spread(len(cases), MAX_CASES))
+    truth = task_truth(attribute, tasks, cases)
+    directions = {RANDOM: torch.randn(states.shape[1], generator=torch.Generator().manual_seed(0))}
+    if MIN_GOAL_POSITIVES <= truth.sum() <= len(truth) - MIN_GOAL_POSITIVES:
         sign = 1 if goal.more else -1
-        found[MEAN] = sign * torch.from_numpy(class_means(known.states, truth)[0])
-        found[PROBE] = sign * torch.from_numpy(logistic_probes(known.states, truth)[0])
+        directions[MEAN] = sign * torch.from_numpy(class_means(cases.states, truth)[0])
+        directions[PROBE] = sign * torch.from_numpy(logistic_probes(cases.states, truth)[0])
     size = float(states.std(0).norm())
-    return {name: (v / v.norm() * size).float() for name, v in found.items()}
+    return {name: (v / v.norm() * size).float() for name, v in directions.items()}

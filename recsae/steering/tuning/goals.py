@@ -1,4 +1,4 @@
-"""What people want more or less of in the lists, as a weight for every item."""
+"""Goals of steering: what there should be more or less of in the lists."""
 
 from __future__ import annotations
 
@@ -22,31 +22,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Goal:
-    """``weights (n_items,)``: what it is worth to recommend each item.
-
-    ``items (n_items,)`` says which items are counted in the lists, and whether ``more`` of them
-    are wanted.
-    """
+    """What there should be more or less of in the lists, as a weight for every item."""
 
     name: str
     weights: NDArray[np.float32]
+    """``(n_items,)`` utility of recommending each item."""
     items: NDArray[np.bool_]
+    """``(n_items,)`` which items are counted in the lists."""
     more: bool = True
+    """Whether more of these items are wanted."""
     by_popularity: NDArray[np.int64] | None = None
-    """How often each item was consumed, where that is what the goal is about."""
+    """``(n_items,)`` how often each item was consumed, where that is what the goal is about."""
     unlearned: bool = False
     """The items are not to be recommended at all: that a user goes on to one is no loss."""
 
     @property
     def counted(self) -> Counted:
-        """What is counted in the lists: the items, or how popular they are."""
+        """The quantity that is counted in the lists: the items, or how popular they are."""
         if self.by_popularity is not None:
             return Counted(self.by_popularity.astype(np.float64))
         return Counted(self.items.astype(np.float64), self.items if self.unlearned else None)
 
     @property
     def quantity(self) -> str:
-        """Its name, for people."""
+        """The name of that quantity."""
         popular = self.by_popularity is not None
         return f"{'average popularity' if popular else 'share'} of the top 10"
 
@@ -54,15 +53,16 @@ class Goal:
 def goal_of(
     work: Workspace, more: tuple[str, ...], less: tuple[str, ...], never: tuple[str, ...] = ()
 ) -> Goal:
-    """More of some attributes, less of others; each counts 1, an item may count several times.
+    """Make the goal of more of some attributes or concepts and less of others.
 
-    Counted are the items of what there should be more of; without any, those of the rest. What is
-    ``never`` to be recommended is a goal of its own.
+    Each counts 1, an item may count several times. Counted are the items of what there should be
+    more of; without any, those of the rest. What is ``never`` to be recommended is a goal of its
+    own.
 
     Raises
     ------
     InvalidInput
-        Nothing is asked for, or a name is unknown.
+        There is no name, or a name is unknown.
     """
     if never:
         if more or less:
@@ -82,7 +82,7 @@ def goal_of(
 
 
 def items_of(work: Workspace, name: str) -> NDArray[np.bool_]:
-    """``(n_items,)`` items with an attribute value, or that a concept's label speaks of.
+    """Find the items ``(n_items,)`` with an attribute value, or that a concept's label speaks of.
 
     ``Documentary`` or, where several attributes have such a value, ``genre: Documentary``.
     """
@@ -96,21 +96,21 @@ def items_of(work: Workspace, name: str) -> NDArray[np.bool_]:
         raise InvalidInput(
             f"No attribute value and no concept is named {name!r}.{nearest(name, known)}"
         ) from None
-    found = targets_of(work, Intervention(tuple(latents), "scale", 1.0, name))
-    if not found:
+    targets = targets_of(work, Intervention(tuple(latents), "scale", 1.0, name))
+    if not targets:
         raise InvalidInput(
             f"The label of {name!r} speaks of the history, not of items: there is nothing to "
             "recommend more or less of."
         )
-    return np.asarray(np.any(list(found.values()), axis=0))
+    return np.asarray(np.any(list(targets.values()), axis=0))
 
 
 def _value_named(attributes: ItemAttributes, name: str) -> tuple[str, str] | None:
-    asked = name.strip().casefold()
+    wanted = name.strip().casefold()
     matches = [
         (attribute, value)
         for attribute, value in attributes.names
-        if asked in (value.casefold(), f"{attribute}: {value}".casefold())
+        if wanted in (value.casefold(), f"{attribute}: {value}".casefold())
     ]
     if len(matches) > 1:
         said = " or ".join(repr(f"{attribute}: {value}") for attribute, value in matches)

@@ -1,10 +1,10 @@
-"""Which latents to turn, and how far, to reach a goal: a path that buys much for little.
+"""A path of latent settings towards a goal, along the natural gradient.
 
-Every latent has two dials: a multiplier where it is active, and a bias for everybody (what RecFTT
+Every latent has two parameters: a scale where it is active, and a bias for everybody (what RecFTT
 trains, with everything else frozen). The path starts at the unchanged model. At each step the
-dials move along the natural gradient: towards the goal's gradient, in the metric of how much the
-model's own distribution over items changes. All steps change that distribution alike, so how far
-to go along the path is one number, the strength, chosen later by what accuracy it costs.
+parameters move along the natural gradient: towards the goal's gradient, in the metric of how much
+the model's own distribution over items changes. All steps change that distribution alike, so how
+far to go along the path is one number, the strength, chosen later by what accuracy it costs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import torch
 
 from recsae.core.topk import top_k
 from recsae.sae.editing import Intervention
+from recsae.steering.frontier import LIST_LENGTH
+from recsae.steering.steered_scores import mask_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,36 +27,43 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.steering.steered_scores import Nearby
 
-N_LATENTS = 16
+MAX_TUNED_LATENTS = 16
+"""How many latents are turned at most; more of them (32, 64, 128) gained nothing on ml-1m."""
 N_STEPS = 10
+"""Steps of the path."""
 STEP = 0.15
-N_TOP = 10
+"""Length of a step in the metric: the divergence of the model's distribution over items from one
+step to the next is about half its square."""
 RIDGE = 1e-3
+"""What is added to the diagonal of the information, as a part of it, so that it can be inverted."""
 SOFTNESS = 0.5
-MIN_FIRING = 0.002
+"""How wide the soft edge of a list is, in standard deviations of the scores."""
+MIN_ACTIVE_SHARE = 0.002
+"""A latent that is active on a smaller part of the cases keeps its scale: its information is next
+to nothing, and the step would be next to infinite."""
 MIN_ACTIVE = 8
-"""A multiplier of a latent that is active on fewer cases, in part or in number, is not known well
-enough."""
+"""The same for one that is active on fewer cases than this."""
 BLOCK = 2**21
 """Scores at a time: larger temporary arrays cost more in page faults than in arithmetic."""
-INFORMED = 4
+INFORMATION_THINNING = 4
+"""Of many cases one in so many is used to estimate the information, which varies less than the
+gradient and costs more."""
 MANY = 2_000
-"""One of many cases in so many tells the information, which varies less than the slope and costs
-more."""
+"""From so many cases on they are many."""
 
 
 class TuningPath(NamedTuple):
-    """Settings of some latents at strengths 0, 1, 2, ...
-
-    ``latents (m,)``; ``scale (S + 1, m)`` what is added to a multiplier of 1, ``bias (S + 1, m)``.
-    """
+    """Settings of m latents at strengths 0, 1, ..., S."""
 
     latents: torch.Tensor
+    """``(m,)``"""
     scale: torch.Tensor
+    """``(S + 1, m)`` what is added to a multiplier of 1."""
     bias: torch.Tensor
+    """``(S + 1, m)`` what is added to the activation."""
 
     def at(self, strength: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale and bias ``(m,)`` at a strength, between steps by straight lines."""
+        """Scale and bias ``(m,)`` at a strength, by straight lines between steps."""
         last = len(self.scale) - 1
         first = min(int(strength), last - 1)
         part = strength - first
@@ -66,7 +75,7 @@ class TuningPath(NamedTuple):
         return float(len(self.scale) - 1)
 
     def interventions(self, strength: float, name: str = "") -> list[Intervention]:
-        """The same as interventions: multipliers where active, then biases for everybody."""
+        """The settings at a strength as interventions: scales where active, then biases for all."""
         scale, bias = (x.tolist() for x in self.at(strength))
         latents = tuple(self.latents.tolist())
         return [
@@ -82,14 +91,14 @@ def natural_path(
     directions: torch.Tensor,
     near: Nearby,
     candidates: NDArray[np.bool_] | None = None,
-    n_latents: int = N_LATENTS,
+    n_latents: int = MAX_TUNED_LATENTS,
 ) -> TuningPath:
-    """The path towards a goal on construction cases.
+    """Find the path towards a goal on construction cases.
 
     Parameters
     ----------
     weights
-        ``(n_items,)`` worth of an item in the list.
+        ``(n_items,)`` utility of recommending each item.
     z, directions
         Activations ``(n, m)`` of the cases, and what one unit adds to a state ``(m, d)``.
     near
@@ -99,30 +108,30 @@ def natural_path(
 
     Notes
     -----
-    The goal is the mean worth of the top 10, softened: an item is in the list with a probability
+    The goal is the mean utility of the top 10, softened: an item is in the list with a probability
     that rises with its score above the tenth. The metric is the Fisher information of the softmax
-    over items, at the temperature at which it tells the next items best.
+    over items, at the temperature at which it predicts the next items best.
     """
-    lists = _Lists(weights, cases, near)
-    goal, fisher = lists.slopes(lists.states)
+    lists = _SoftLists(weights, cases, near)
+    goal, fisher = lists.gradient_by_state(lists.states)
     chosen = _choose(goal, fisher, z, directions, candidates, n_latents)
     mine, along = z[:, chosen], directions[chosen]
     moves = along @ near.head.items.T
     m = len(chosen)
-    fixed = torch.cat([~_often(mine), torch.zeros(m, dtype=torch.bool)])
-    dials = torch.zeros(2 * m)
-    steps = [dials]
+    fixed = torch.cat([~_often_active(mine), torch.zeros(m, dtype=torch.bool)])
+    parameters = torch.zeros(2 * m)  # scales, then biases
+    steps = [parameters]
     for number in range(N_STEPS):
-        states = lists.states + (mine * dials[:m] + dials[m:]) @ along
-        gradient, information = lists.dials(states, moves, mine, number)
+        states = lists.states + (mine * parameters[:m] + parameters[m:]) @ along
+        gradient, information = lists.gradient(states, moves, mine, number)
         gradient[fixed] = 0
         information[fixed] = 0
         information[:, fixed] = 0
         own = torch.diag(information.diagonal().clamp_min(1e-12))
         step = torch.linalg.solve(information + RIDGE * own, gradient)
         size = float(step @ information @ step) ** 0.5
-        dials = dials + step * (STEP / size if size > 0 else 0.0)
-        steps.append(dials)
+        parameters = parameters + step * (STEP / size if size > 0 else 0.0)
+        steps.append(parameters)
     path = torch.stack(steps)
     return TuningPath(chosen, path[:, :m], path[:, m:])
 
@@ -135,19 +144,19 @@ def _choose(
     candidates: NDArray[np.bool_] | None,
     n_latents: int,
 ) -> torch.Tensor:
-    """The latents whose dials gain most per change: half by their biases, half by multipliers.
+    """Choose the latents that gain most per change: half by their biases, half by their scales.
 
     Biases one after another, each by what it adds to those before it (matching pursuit in the
-    metric); many latents point the same way.
+    metric), since many latents point the same way.
     """
-    may = torch.ones(len(directions), dtype=torch.bool)
+    allowed = torch.ones(len(directions), dtype=torch.bool)
     if candidates is not None:
-        may = torch.from_numpy(candidates)
+        allowed = torch.from_numpy(candidates)
     mean = goal.mean(0)
     gain, information = directions @ mean, directions @ fisher @ directions.T
     own = information.diagonal().clamp_min(1e-12)
     chosen: list[int] = []
-    for _ in range(min((n_latents + 1) // 2, int(may.sum()))):
+    for _ in range(min((n_latents + 1) // 2, int(allowed.sum()))):
         left, size = gain, own
         if chosen:
             block = information[chosen][:, chosen] + RIDGE * torch.diag(own[chosen])
@@ -158,111 +167,113 @@ def _choose(
             size = own - (information[:, chosen] * solved[:, 1:].T).sum(1)
         value = left.square() / torch.maximum(size, 0.05 * own)
         value[chosen] = -1
-        value[~may] = -1
+        value[~allowed] = -1
         chosen.append(int(value.argmax()))
-    often = _often(z)
-    by_multiplier = (z * (goal @ directions.T)).mean(0).square()
-    by_multiplier = by_multiplier / (z.square().mean(0) * own).clamp_min(1e-12)
-    by_multiplier[~(may & often)] = -1
-    by_multiplier[chosen] = -1
-    rest = by_multiplier.argsort(descending=True)[: n_latents - len(chosen)]
-    return torch.tensor(chosen + rest[by_multiplier[rest] >= 0].tolist())
+    often = _often_active(z)
+    by_scale = (z * (goal @ directions.T)).mean(0).square()
+    by_scale = by_scale / (z.square().mean(0) * own).clamp_min(1e-12)
+    by_scale[~(allowed & often)] = -1
+    by_scale[chosen] = -1
+    rest = by_scale.argsort(descending=True)[: n_latents - len(chosen)]
+    return torch.tensor(chosen + rest[by_scale[rest] >= 0].tolist())
 
 
 def temperature_of(scores: torch.Tensor, targets: NDArray[np.int32]) -> float:
-    """At which the softmax of scores ``(n, n_items)`` tells the next items best: scores need not
-    be logits. What cannot be recommended has -inf; of ``targets`` the first n count."""
+    """Return the temperature at which the softmax of scores ``(n, n_items)`` predicts the next
+    items best: scores need not be logits.
+
+    What cannot be recommended has -inf; of ``targets`` the first n count.
+    """
     next_items = torch.from_numpy(targets[: len(scores)].astype(np.int64))[:, None]
     where = scores.gather(1, next_items)[:, 0] > float("-inf")
     spread = max(float(scores[scores > float("-inf")].std()), 1e-6)
     tried = [spread * 2.0**e for e in range(-5, 3)]
 
     def likelihood(t: float) -> float:
-        told = torch.log_softmax(scores[where] / t, 1).gather(1, next_items[where])
-        return float(told.mean())
+        log_p = torch.log_softmax(scores[where] / t, 1).gather(1, next_items[where])
+        return float(log_p.mean())
 
     return max(tried, key=likelihood) if bool(where.any()) else spread
 
 
-def _often(z: torch.Tensor) -> torch.Tensor:
-    """``(m,)`` which latents are active on enough of the cases ``(n, m)``."""
-    return (z > 0).sum(0) >= max(MIN_ACTIVE, MIN_FIRING * len(z))
+def _often_active(z: torch.Tensor) -> torch.Tensor:
+    """Return which latents ``(m,)`` are active on enough of the cases ``(n, m)``."""
+    return (z > 0).sum(0) >= max(MIN_ACTIVE, MIN_ACTIVE_SHARE * len(z))
 
 
-class _Lists:
+class _SoftLists:
     """The soft lists of some cases, and how they and the model's distribution change."""
 
     def __init__(self, weights: NDArray[np.float32], cases: Cases, near: Nearby) -> None:
         self.near = near
         self.cases = cases
         self.states = torch.from_numpy(cases.states)
-        self.weights = torch.from_numpy(weights - weights.max())  # 0 where all are worth the same
+        self.weights = torch.from_numpy(
+            weights - weights.max()
+        )  # 0 where all have the same utility
         self.batch = max(1, BLOCK // len(weights))
-        self.real = torch.from_numpy(cases.catalog.recommendable)
         scores = self._scores(self.states[: self.batch], 0)
         known = scores > float("-inf")
         self.softness = SOFTNESS * max(float(scores[known].std()), 1e-6)
         self.temperature = temperature_of(scores, cases.targets)
 
     def _scores(self, states: torch.Tensor, first: int) -> torch.Tensor:
-        """What can be recommended for the cases from ``first`` on; the rest has -inf."""
+        """Scores at states ``(b, d)`` of the cases from ``first`` on, -inf for what is left out."""
         part = slice(first, first + len(states))
-        scores = self.near.score(states, part).masked_fill(~self.real, float("-inf"))
-        seen = self.cases.seen
-        if seen is not None:
-            seen.take(part).mask_seen(scores)
-        return scores
+        return mask_unavailable(self.near.score(states, part), self.cases, part)
 
     def _batches(self, states: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-        """Slices, the goal's slope by score ``(b, n_items)``, and the model's distribution."""
+        """Slices, the goal's gradient by score ``(b, n_items)``, and the model's distribution."""
         for first in range(0, len(states), self.batch):
-            yield self._slope(states, first)
+            yield self._by_score(states, first)
 
-    def _slope(self, states: torch.Tensor, first: int) -> tuple[slice, torch.Tensor, torch.Tensor]:
+    def _by_score(
+        self, states: torch.Tensor, first: int
+    ) -> tuple[slice, torch.Tensor, torch.Tensor]:
         part = slice(first, first + self.batch)
         scores = self._scores(states[part], first)
-        k = min(N_TOP + 1, int(self.real.sum()))
+        k = min(LIST_LENGTH + 1, int(self.cases.catalog.recommendable.sum()))
         edge = top_k(scores, k).values[:, -2:].mean(1, keepdim=True)
         inside = ((scores - edge) / self.softness).sigmoid_()  # 0 where the score is -inf
         slope = inside.addcmul_(inside, inside, value=-1)
         total = slope.sum(1, keepdim=True).clamp_min(1e-12)
         # the list keeps its length: what comes in pushes others out
         mean = (slope @ self.weights)[:, None] / total
-        pushed = slope.mul_((self.weights - mean).div_(self.softness * N_TOP))
-        return part, pushed, torch.softmax(scores.div_(self.temperature), 1)
+        gradient = slope.mul_((self.weights - mean).div_(self.softness * LIST_LENGTH))
+        return part, gradient, torch.softmax(scores.div_(self.temperature), 1)
 
-    def slopes(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The goal's slope by state ``(n, d)``, and the mean information about it ``(d, d)``."""
+    def gradient_by_state(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The goal's gradient by state ``(n, d)``, and the mean information about it ``(d, d)``."""
         items, n = self.near.head.items, len(states)
         goal = torch.zeros_like(states)
         second, first = states.new_zeros((states.shape[1],) * 2), []
-        for part, pushed, p in self._batches(states):
-            goal[part] = pushed @ items
+        for part, by_score, p in self._batches(states):
+            goal[part] = by_score @ items
             second += (items.T * p.sum(0)) @ items
             first.append(p @ items)
         means = torch.cat(first)
         return goal, (second - means.T @ means) / (n * self.temperature**2)
 
-    def dials(
+    def gradient(
         self, states: torch.Tensor, moves: torch.Tensor, z: torch.Tensor, number: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Slope ``(2 m,)`` of the goal by multipliers and biases, and information ``(2 m, 2 m)``.
+        """Gradient ``(2 m,)`` of the goal by scales and biases, and information ``(2 m, 2 m)``.
 
         ``moves (m, n_items)``: what one unit of each latent adds to the scores. Of many cases only
-        every fourth tells the information: others at each step, ``number``.
+        every fourth is used for the information: others at each step, ``number``.
         """
-        every = INFORMED if len(states) >= MANY else 1
-        told = slice(number % every, None, every)
+        every = INFORMATION_THINNING if len(states) >= MANY else 1
+        used = slice(number % every, None, every)
         m, n = len(moves), len(states)
         gradient, information = states.new_zeros(2 * m), states.new_zeros(2 * m, 2 * m)
-        by_item, informed = moves.T.contiguous(), 0
+        by_item, n_used = moves.T.contiguous(), 0
         pairs = (by_item[:, :, None] * by_item[:, None, :]).flatten(1)
-        for part, pushed, p in self._batches(states):
-            slope = pushed @ by_item
+        for part, by_score, p in self._batches(states):
+            slope = by_score @ by_item
             gradient[:m] += (z[part] * slope).sum(0)
             gradient[m:] += slope.sum(0)
-            p, mine = p[told], z[part][told]
-            informed += len(p)
+            p, mine = p[used], z[part][used]
+            n_used += len(p)
             mean = p @ by_item
             varies = (p @ pairs).view(-1, m, m) - mean[:, :, None] * mean[:, None, :]
             crossed = (mine[:, :, None] * varies).sum(0)
@@ -270,4 +281,4 @@ class _Lists:
             information[:m, m:] += crossed
             information[m:, :m] += crossed.T
             information[m:, m:] += varies.sum(0)
-        return gradient / n, information / (informed * self.temperature**2)
+        return gradient / n, information / (n_used * self.temperature**2)

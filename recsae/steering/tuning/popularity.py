@@ -1,14 +1,15 @@
-"""Popularity: whose lists are made of what is popular anyway, and which latents stand for it."""
+"""Popularity of recommended items: goals, the latents that stand for it, and measures of lists."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse
 
 from recsae.core.intervals import paired_ratio
 from recsae.steering.tuning.goals import Goal
+from recsae.steering.tuning.results import PopularityMeasure
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,19 +21,22 @@ if TYPE_CHECKING:
 
 HEAD = 0.2
 """This part of the items, the most popular ones, is the head; the rest is the long tail."""
-N_CANDIDATES = 64
+N_CANDIDATE_LATENTS = 64
+"""How many latents, those with the largest Cohen's d, a path to such a goal may choose from."""
 GROUPS = ("tail", "middle", "head")
+"""Thirds of the users, those with the least popular items first."""
 
 
 def popularity_of(cases: Cases) -> NDArray[np.int64]:
-    """``(n_items,)`` how often each item came next."""
+    """Count how often each item came next: ``(n_items,)``."""
     return np.bincount(cases.targets, minlength=cases.catalog.n_items)
 
 
 def popularity_goal(popularity: NDArray[np.int64], real: NDArray[np.bool_], *, more: bool) -> Goal:
-    """Less (or more) popular items: an item costs (or is worth) what it is popular, 1 at most.
+    """Make the goal of less (or more) popular items.
 
-    Counted are the items of the head.
+    The utility of an item is minus (or plus) its popularity as a part of the largest; counted are
+    the items of the head. ``real (n_items,)`` are the items that can be recommended.
     """
     weights = popularity / max(int(popularity.max()), 1) * (1 if more else -1)
     n_head = max(1, int(HEAD * real.sum()))
@@ -43,10 +47,10 @@ def popularity_goal(popularity: NDArray[np.int64], real: NDArray[np.bool_], *, m
 
 
 def cohens_d(code: scipy.sparse.csr_matrix, cases: Cases, popularity: NDArray[np.int64]) -> Floats:
-    """``(m,)`` Cohen's d of each latent's mean activation: users of popular against niche items.
+    """Cohen's d ``(m,)`` of each latent's mean activation: users of popular against niche items.
 
-    The third of the users whose items are most popular, against the third with the least popular
-    (the idea of PopSteer).
+    ``code (n_cases, m)``. The third of the users whose items are most popular, against the third
+    with the least popular (the idea of PopSteer).
     """
     group = groups_of(cases, popularity)
     n = np.bincount(cases.user, minlength=cases.n_users).astype(float)
@@ -65,16 +69,17 @@ def cohens_d(code: scipy.sparse.csr_matrix, cases: Cases, popularity: NDArray[np
 
 
 def groups_of(cases: Cases, popularity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """``(n_users,)`` 0, 1 or 2: the third of users with the least popular items, to the most."""
+    """Group users by how popular their items are: ``(n_users,)``, 0 for the least popular third to
+    2 for the most."""
     logs = np.log1p(popularity[cases.targets])
     n = np.bincount(cases.user, minlength=cases.n_users)
     mean = np.bincount(cases.user, logs, minlength=cases.n_users) / np.maximum(n, 1)
     return np.asarray(np.searchsorted(np.quantile(mean, [1 / 3, 2 / 3]), mean))
 
 
-def popularity_figures(
+def popularity_measures(
     before: Outcome, after: Outcome, cases: Cases, popularity: NDArray[np.int64]
-) -> list[dict[str, Any]]:
+) -> list[PopularityMeasure]:
     """Average popularity, Gini coefficient and coverage of the lists; NDCG kept by user group."""
     real = cases.catalog.recommendable
     order = np.argsort(-popularity[real], kind="stable")
@@ -86,31 +91,26 @@ def popularity_figures(
         "long tail: share of lists": [float(part[tail].sum()) for _, part in sides],
         "long tail: recommended at all": [float((part[tail] > 0).mean()) for _, part in sides],
     }
-    rows: list[dict[str, Any]] = [
-        {"measure": name, "before": old, "after": new} for name, (old, new) in figures.items()
-    ]
+    measures = [PopularityMeasure(name, old, new) for name, (old, new) in figures.items()]
     group = groups_of(cases, popularity)
     for number, name in enumerate(GROUPS):
         mine = group == number
         if not mine.any():
             continue
         n = before.n[mine].sum()
-        kept = paired_ratio(after.ndcg[mine], before.ndcg[mine])
-        rows.append(
-            {
-                "measure": f"NDCG@10, users of {name} items",
-                "before": float(before.ndcg[mine].sum() / n),
-                "after": float(after.ndcg[mine].sum() / n),
-                "kept": kept[0],
-                "low": kept[1],
-                "high": kept[2],
-            }
+        measures.append(
+            PopularityMeasure(
+                f"NDCG@10, users of {name} items",
+                float(before.ndcg[mine].sum() / n),
+                float(after.ndcg[mine].sum() / n),
+                paired_ratio(after.ndcg[mine], before.ndcg[mine]),
+            )
         )
-    return rows
+    return measures
 
 
 def gini(counts: NDArray[np.int64]) -> float:
-    """0 where all items are recommended alike, towards 1 where a single one is.
+    """Gini coefficient of counts: 0 where all items are recommended alike, near 1 where one is.
 
     >>> gini(np.array([1, 1])), gini(np.array([0, 0, 0, 4]))
     (0.0, 0.75)

@@ -1,8 +1,9 @@
-"""Reach a goal within an accuracy budget."""
+"""Tune latents towards a goal within an accuracy budget."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -21,17 +22,18 @@ from recsae.steering.steered_scores import (
 )
 from recsae.steering.tuning.baselines import by_latents, fit_methods
 from recsae.steering.tuning.facts import (
-    MIN_CASES,
-    Sides,
+    MIN_SCORED,
+    TuningCases,
     compare_methods,
-    dials,
-    reached,
+    effects_at_losses,
+    goal_effect,
+    latent_settings,
     side_effects,
-    strengths,
     verdict,
 )
-from recsae.steering.tuning.path import N_LATENTS, natural_path
-from recsae.steering.tuning.popularity import N_CANDIDATES, cohens_d, popularity_figures
+from recsae.steering.tuning.path import MAX_TUNED_LATENTS, natural_path
+from recsae.steering.tuning.popularity import N_CANDIDATE_LATENTS, cohens_d, popularity_measures
+from recsae.steering.tuning.results import TuningResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,33 +48,45 @@ if TYPE_CHECKING:
     from recsae.steering.tuning.goals import Goal
     from recsae.steering.tuning.path import TuningPath
 
-MIN_FITTED = 200
-N_TRIED = 13
-MIN_USERS = 10
+MIN_SEARCHED = 200
+"""Where scoring cases is costly, the path is found on so many at least."""
+N_STRENGTHS = 13
+"""Strengths on the curve that the strength is chosen on."""
+MIN_TUNED_USERS = 10
+"""With fewer construction users of a cohort, latents and strength are those for everybody."""
 SLACK = 0.2
 """By which part a loss may be passed on the cases that the strength is chosen on."""
+RETRIED = (0.8, 1.0, 1.25)
+"""Multiples of a strength that are tried again on more cases."""
 
 
 class Sizes(NamedTuple):
-    """On at most how many cases the path is found, the strength chosen, all measured, the strengths
-    of a table shown, and the curves of all ways drawn."""
+    """Limits on how many cases are used."""
 
-    fitted: int = 4_000
-    tried: int = 100_000
-    tested: int = 1_000_000
-    shown: int = 30_000
+    search: int = 4_000
+    """To find the path."""
+    confirm: int = 100_000
+    """To choose the strength; with so many a loss of 1 % is known to about half a point."""
+    heldout: int = 1_000_000
+    """To measure the effect."""
+    at_losses: int = 30_000
+    """To measure the effect at other losses."""
     curves: int = 10_000
+    """To draw the curves of all methods."""
 
 
 IN_FULL = Sizes()
+"""For a goal that is given."""
 IN_BRIEF = Sizes(4_000, 30_000, 30_000, 10_000, 5_000)
+"""For the goals that a run tries by itself."""
 
 
-class Tuned(NamedTuple):
-    """Interventions that reach a goal within the budget, and what is to be told of them."""
+@dataclass(frozen=True)
+class Tuned:
+    """Interventions that reach a goal within the budget, and how far they do."""
 
     steering: Steering
-    found: dict[str, Any]
+    result: TuningResult
 
 
 def tune(
@@ -81,11 +95,11 @@ def tune(
     max_loss: float,
     *,
     users: NDArray[np.int64] | None = None,
-    n_latents: int = N_LATENTS,
+    n_latents: int = MAX_TUNED_LATENTS,
     compare: bool = True,
     sizes: Sizes = IN_FULL,
 ) -> Tuned:
-    """Find latents and strengths on construction users; report on held-out ones.
+    """Find latents and their settings on construction users; measure the effect on held-out ones.
 
     Where scores are not linear in the states of the run's site, the path is found by how they
     change on average, and everything else by running the model, on fewer cases.
@@ -96,8 +110,12 @@ def tune(
         The part of NDCG@10 that may be lost, e.g. 0.01. The strength is the largest at which
         construction users that the path was not found on lose no more.
     users
-        Rows of the users it is for; everybody if None. With fewer than ten construction users of
-        them latents and strength are those for everybody.
+        Rows of the users it is for, ``(n,)``; everybody if None. With fewer than ten construction
+        users of them latents and strength are those for everybody.
+    n_latents
+        How many latents are turned at most.
+    compare
+        Whether other methods are tried as well, on the same held-out cases.
 
     Raises
     ------
@@ -108,45 +126,49 @@ def tune(
     """
     if not (goal.items & work.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
-    sides = _sides(work, users, sizes)
-    near = linearised(steered_scores_of(work, sides.fit))
-    path = _path(work.sae, near, goal, sides.fit, n_latents)
-    way = by_latents(path, work.sae)
+    cases = _cases(work, users, sizes)
+    near = linearised(steered_scores_of(work, cases.search))
+    path = _path(work.sae, near, goal, cases.search, n_latents)
+    method = by_latents(path, work.sae)
 
-    def on(cases: Cases) -> Steered:
-        return way.on(steered_scores_of(work, cases))
+    def on(some: Cases) -> Steered:
+        return method.on(steered_scores_of(work, some))
 
-    few = thinned(work, sides.trial, sizes.shown, MIN_CASES)
-    points = curve(few, on(few), up_to(path.longest, N_TRIED), goal.counted)
-    roughly = strength_at(points, max_loss)
-    strength = _refined(roughly, sides.trial, on(sides.trial), max_loss, goal.counted)
-    steered, shown = on(sides.test), thinned(work, sides.test, sizes.shown, MIN_CASES)
-    before, after = (outcome(sides.test, steered, s, goal.counted) for s in (0.0, strength))
-    found = {
-        "goal": goal.name,
-        "quantity": goal.quantity,
-        "allowed loss": max_loss,
-        "strength": strength,
-        "latents": dials(work, path, strength),
-        **reached(before, after, sides),
-        "strengths": strengths(points, on(shown), shown, goal),
-        "side effects": side_effects(work, goal, before, after),
-    }
+    few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
+    points = curve(few, on(few), up_to(path.longest, N_STRENGTHS), goal.counted)
+    strength = strength_at(points, max_loss)
+    strength = _refined(strength, cases.confirm, on(cases.confirm), max_loss, goal.counted)
+    heldout, steered = cases.heldout, on(cases.heldout)
+    before, after = (outcome(heldout, steered, s, goal.counted) for s in (0.0, strength))
+    some = thinned(work, heldout, sizes.at_losses, MIN_SCORED)
+    at_losses = effects_at_losses(points, on(some), some, goal)
+    popularity, methods = [], []
     if goal.by_popularity is not None:
-        found["popularity"] = popularity_figures(before, after, sides.test, goal.by_popularity)
+        popularity = popularity_measures(before, after, heldout, goal.by_popularity)
     if compare:
-        ways = fit_methods(goal, sides.fit, sides.known, path, work.sae, near)
-        found["ways"] = compare_methods(work, ways, sides, sizes.curves)
-        found["verdict"] = verdict(found["ways"], goal)
-    return Tuned(
-        Steering(path.interventions(strength, f"{goal.name} ({len(path.latents)} latents)")), found
+        fitted = fit_methods(goal, cases.search, cases.construction, path, work.sae, near)
+        methods = compare_methods(work, fitted, cases, sizes.curves)
+    result = TuningResult(
+        goal=goal.name,
+        quantity=goal.quantity,
+        allowed_loss=max_loss,
+        strength=strength,
+        latents=tuple(latent_settings(work, path, strength)),
+        effect=goal_effect(before, after, heldout),
+        at_losses=tuple(at_losses),
+        side_effects=tuple(side_effects(work.attributes, goal, before, after)),
+        popularity=tuple(popularity),
+        methods=tuple(methods),
+        verdict=verdict(methods, goal) if methods else None,
     )
+    name = f"{goal.name} ({len(path.latents)} latents)"
+    return Tuned(Steering(path.interventions(strength, name)), result)
 
 
 def _refined(
     strength: float, cases: Cases, steered: Steered, loss: float, counted: Counted
 ) -> float:
-    """The strength that a few cases suggest, looked at again on more of them.
+    """Correct the strength that a few cases suggest, on more of them.
 
     What lies between two strengths that were tried is tried itself: where a little costs a lot at
     once, nothing between them is within the loss.
@@ -160,30 +182,35 @@ def _refined(
 
     longest = steered.longest or strength
     nothing = Point(0.0, 1.0, before.mean_share, before.counts)
-    points = [nothing, *at(sorted({min(x * strength, longest) for x in (0.8, 1.0, 1.25)}))]
-    found = strength_at(points, loss)
-    if at([found])[0].kept >= 1 - (1 + SLACK) * loss:
-        return found
+    points = [nothing, *at(sorted({min(x * strength, longest) for x in RETRIED}))]
+    refined = strength_at(points, loss)
+    if at([refined])[0].kept >= 1 - (1 + SLACK) * loss:
+        return refined
     return max(point.strength for point in points if point.kept >= 1 - loss)
 
 
-def _sides(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> Sides:
-    known, test = work.construction, work.heldout
+def _cases(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> TuningCases:
+    construction, heldout = work.construction, work.heldout
     if users is not None:
-        test = test.take(np.flatnonzero(np.isin(test.sequence, users)))
-        mine = np.flatnonzero(np.isin(known.sequence, users))
-        if len(np.unique(known.sequence[mine])) >= MIN_USERS and len(mine) >= MIN_CASES:
-            known = known.take(mine)
-    if not len(test):
+        heldout = heldout.take(np.flatnonzero(np.isin(heldout.sequence, users)))
+        mine = np.flatnonzero(np.isin(construction.sequence, users))
+        n_users = len(np.unique(construction.sequence[mine]))
+        if n_users >= MIN_TUNED_USERS and len(mine) >= MIN_SCORED:
+            construction = construction.take(mine)
+    if not len(heldout):
         raise NotEnoughData(
             "None of these users was held out for testing, so what is reached for them cannot be "
             "measured."
         )
-    ours, others = (np.flatnonzero(known.user % 2 == half) for half in (0, 1))
-    fit = ours[spread(len(ours), n_scored(work, sizes.fitted, MIN_FITTED))]
-    trial = others[spread(len(others), n_scored(work, sizes.tried, MIN_CASES))]
-    test = thinned(work, test, sizes.tested, MIN_CASES)
-    return Sides(known, known.take(fit), known.take(trial), test)
+    ours, others = (np.flatnonzero(construction.user % 2 == half) for half in (0, 1))
+    search = ours[spread(len(ours), n_scored(work, sizes.search, MIN_SEARCHED))]
+    confirm = others[spread(len(others), n_scored(work, sizes.confirm, MIN_SCORED))]
+    return TuningCases(
+        construction,
+        construction.take(search),
+        construction.take(confirm),
+        thinned(work, heldout, sizes.heldout, MIN_SCORED),
+    )
 
 
 def _path(sae: SAE, near: Nearby, goal: Goal, cases: Cases, n_latents: int) -> TuningPath:
@@ -192,5 +219,5 @@ def _path(sae: SAE, near: Nearby, goal: Goal, cases: Cases, n_latents: int) -> T
     if goal.by_popularity is not None:
         d = np.abs(cohens_d(scipy.sparse.csr_matrix(z.numpy()), cases, goal.by_popularity))
         candidates = np.zeros(sae.n_latents, dtype=bool)
-        candidates[np.argsort(-d)[:N_CANDIDATES]] = True
+        candidates[np.argsort(-d)[:N_CANDIDATE_LATENTS]] = True
     return natural_path(goal.weights, cases, z, sae.directions(), near, candidates, n_latents)

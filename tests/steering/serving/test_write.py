@@ -103,8 +103,8 @@ def test_where_scores_are_not_linear_states_are_exported(opened, tmp_path, steps
     """Inside the model, where states of every position pass: the module in their place gives the
     steered scores."""
     inside = with_pieces(opened, site="trm_encoder.layer.0")
-    found = export(inside, Steering(steps), tmp_path / "out", ["torch", "onnx"])
-    assert found["needs the encoder"] == (steps is MIXED)
+    written = export(inside, Steering(steps), tmp_path / "out", ["torch", "onnx"])
+    assert written.needs_encoder == (steps is MIXED)
     assert not {"items.npy", "ids.json"} & {p.name for p in (tmp_path / "out").iterdir()}
     page = (tmp_path / "out/README.md").read_text()
     assert "at the site 'trm_encoder.layer.0'" in page

@@ -1,4 +1,4 @@
-"""Other ways to a goal: each does what its name says, on the same cases."""
+"""Other methods of steering: each does what its name says, on the same cases."""
 
 from dataclasses import replace
 
@@ -44,58 +44,60 @@ def path_of(sae, known):
 
 
 @pytest.fixture(scope="module")
-def ways(sae, path):
+def methods(sae, path):
     return fit_methods(GOAL, cases(), cases(), path, sae, NEAR)
 
 
-def scores(ways, sae, name, strength):
-    way = next(way for way in ways.all(HeadScorer(cases(), sae, table())) if way.name == name)
-    return way.scores(EVERY, strength)
+def scores(methods, sae, name, strength):
+    applied = methods.on(HeadScorer(cases(), sae, table()))
+    return next(one for one in applied if one.name == name).scores(EVERY, strength)
 
 
 STATES = torch.from_numpy(cases().states)
 
 
-def test_interventions_do_what_the_path_does(ways, path, sae):
+def test_interventions_do_what_the_path_does(methods, path, sae):
     with torch.no_grad():
         edited = make_edit(sae, path.interventions(4.0))(STATES)
     alone = by_latents(path, sae).on(HeadScorer(cases(), sae, table()))
     torch.testing.assert_close(alone.scores(EVERY, 4.0), table().score(edited))
-    torch.testing.assert_close(scores(ways, sae, LATENTS, 4.0), table().score(edited))
+    torch.testing.assert_close(scores(methods, sae, LATENTS, 4.0), table().score(edited))
 
 
-def test_reconstructions_lose_what_is_not_reconstructed(ways, sae):
+def test_reconstructions_lose_what_is_not_reconstructed(methods, sae):
     with torch.no_grad():
         rebuilt = table().score(sae(STATES))
-    torch.testing.assert_close(scores(ways, sae, REBUILT, 0.0), rebuilt)
-    moved = scores(ways, sae, REBUILT, 4.0) - rebuilt
+    torch.testing.assert_close(scores(methods, sae, REBUILT, 0.0), rebuilt)
+    moved = scores(methods, sae, REBUILT, 4.0) - rebuilt
     torch.testing.assert_close(
-        moved, scores(ways, sae, LATENTS, 4.0) - table().score(STATES), atol=1e-4, rtol=1e-4
+        moved, scores(methods, sae, LATENTS, 4.0) - table().score(STATES), atol=1e-4, rtol=1e-4
     )
 
 
-def test_re_ranking_adds_the_same_to_every_item_of_the_goal(ways, sae):
+def test_re_ranking_adds_the_same_to_every_item_of_the_goal(methods, sae):
     plain = table().score(STATES)
-    added = scores(ways, sae, RERANKING, 0.5) - plain
+    added = scores(methods, sae, RERANKING, 0.5) - plain
     expected = 0.5 * plain[:, 1:].std() * torch.from_numpy(WEIGHTS)
     torch.testing.assert_close(added, expected.expand_as(added))
 
 
-def test_nothing_changes_at_a_strength_of_0(ways, sae):
-    for way in ways.all(HeadScorer(cases(), sae, table())):
-        if way.name not in (REBUILT, BY_PROBABILITY):
-            torch.testing.assert_close(way.scores(EVERY, 0.0), table().score(STATES))
+def test_nothing_changes_at_a_strength_of_0(methods, sae):
+    for method in methods.on(HeadScorer(cases(), sae, table())):
+        if method.name not in (REBUILT, BY_PROBABILITY):
+            torch.testing.assert_close(method.scores(EVERY, 0.0), table().score(STATES))
+        if method.identity_at_zero:
+            assert torch.equal(method.scores(EVERY, 0.0), table().score(STATES))
 
 
 def lists(scores):
     return scores.index_fill(1, torch.tensor([0]), float("-inf")).topk(10).indices
 
 
-def test_re_ranking_by_probability_by_hand(ways, sae):
+def test_re_ranking_by_probability_by_hand(methods, sae):
     """The best list out of all 40 items, place by place; without strength the model's own."""
     plain = lists(table().score(STATES))
-    assert torch.equal(lists(scores(ways, sae, BY_PROBABILITY, 0.0)), plain)
-    found = lists(scores(ways, sae, BY_PROBABILITY, 0.5))
+    assert torch.equal(lists(scores(methods, sae, BY_PROBABILITY, 0.0)), plain)
+    found = lists(scores(methods, sae, BY_PROBABILITY, 0.5))
     assert not torch.equal(found, plain)
     known = table().score(STATES).index_fill(1, torch.tensor([0]), float("-inf"))
     p = torch.softmax(known / temperature_of(known, cases().targets), 1)
@@ -108,12 +110,12 @@ def test_re_ranking_by_probability_by_hand(ways, sae):
         left[torch.arange(300), best] = False
 
 
-def test_re_ranking_by_probability_recommends_nothing_that_is_hidden(ways, sae):
+def test_re_ranking_by_probability_recommends_nothing_that_is_hidden(methods, sae):
     """Only item 1 is in these histories, which lists leave out; no list has it, nor padding."""
     hiding = replace(cases(), filters_seen=True)
     scorer = HeadScorer(hiding, sae, table())
-    way = next(w for w in ways.all(scorer) if w.name == BY_PROBABILITY)
-    assert bool((way.scores(EVERY, 0.5)[:, :2] == float("-inf")).all())
+    method = next(one for one in methods.on(scorer) if one.name == BY_PROBABILITY)
+    assert bool((method.scores(EVERY, 0.5)[:, :2] == float("-inf")).all())
 
 
 def test_directions_are_as_long_as_states_spread_and_point_at_the_goal():

@@ -1,4 +1,4 @@
-"""What is told of a goal: rows and sentences, by hand."""
+"""Measurements of tuning: rows and sentences, by hand."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,16 @@ from helpers.frontier_cases import BASE, CASES, RANK_2, N, raised
 from helpers.runs import planted_open
 from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
 from recsae.steering.frontier import BUDGETS, Outcome, Point, Steered
-from recsae.steering.tuning.facts import Sides, dials, reached, side_effects, strengths, verdict
+from recsae.steering.tuning.facts import (
+    effects_at_losses,
+    goal_effect,
+    latent_settings,
+    side_effects,
+    verdict,
+)
 from recsae.steering.tuning.goals import Goal
 from recsae.steering.tuning.path import TuningPath
+from recsae.steering.tuning.results import MethodResult, SideEffect
 
 ONES = np.ones(2)
 ITEMS = np.arange(N + 1) == 12
@@ -26,36 +33,37 @@ def test_latents_that_move_states_most_come_first():
         torch.tensor([[0.0, 0], [0.5, -0.2]]),
         torch.tensor([[0.0, 0], [1, 9]]),
     )
-    first, second = dials(opened, path, 1.0)
+    first, second = latent_settings(opened, path, 1.0)
     assert float(9 * size[7]) > float(size[4])
-    assert (first["latent"], second["latent"]) == (7, 4)
-    assert (first["times"], first["plus"]) == (pytest.approx(0.8), 9)
-    assert second["plus sd"] == pytest.approx(1 / float(opened.statistics.sd[4]))
-    assert first["verified"] == (7 in opened.verified)
+    assert (first.latent, second.latent) == (7, 4)
+    assert (first.scale, first.bias) == (pytest.approx(0.8), 9)
+    assert second.bias_sd == pytest.approx(1 / float(opened.statistics.sd[4]))
+    assert first.verified == (7 in opened.verified)
 
 
-def test_what_is_reached_has_intervals():
+def test_the_effect_has_intervals():
     before = Outcome(ONES, np.array([0.2, 0.4]), ONES, ONES * 2, np.zeros(3, dtype=np.int64))
     after = before._replace(ndcg=np.array([0.9, 0.8]), share=np.array([0.6, 0.6]))
-    found = reached(before, after, Sides(CASES, CASES, CASES, CASES))
-    assert (found["held-out users"], found["positions"]) == (2, 3)
-    assert found["NDCG@10 kept"][0] == pytest.approx(0.85)
-    assert (found["before"], found["after"]) == (pytest.approx(0.15), pytest.approx(0.3))
-    times, low, high = found["times"]
-    assert times == pytest.approx(2)
-    assert low < times < high
+    effect = goal_effect(before, after, CASES)
+    assert (effect.n_users, effect.n_positions) == (2, 3)
+    assert effect.ndcg_kept[0] == pytest.approx(0.85)
+    assert (effect.before, effect.after) == (pytest.approx(0.15), pytest.approx(0.3))
+    ratio, low, high = effect.ratio
+    assert ratio == pytest.approx(2)
+    assert low < ratio < high
 
 
 def test_strengths_are_chosen_on_one_curve_and_measured_on_other_cases():
     """The curve loses 10 % at a strength of 2, at which item 12 is in every list."""
     points = [Point(0, 1.0, 0.0, None), Point(2, 0.9, 0.1, None)]
-    rows = strengths(points, raised(), CASES, MORE)
-    assert [row["allowed loss"] for row in rows] == [0.0, *BUDGETS]
-    assert [row["strength"] for row in rows] == pytest.approx([0, 0.1, 0.2, 0.4, 1, 2])
-    assert rows[0]["share of the top 10"] == 0
-    assert rows[-1]["share of the top 10"] == pytest.approx(0.1)
-    assert rows[-1]["NDCG@10 kept"] >= 1  # it is what the second user goes on to
-    assert "lists with any" not in rows[0]
+    rows = effects_at_losses(points, raised(), CASES, MORE)
+    assert [row.allowed_loss for row in rows] == [0.0, *BUDGETS]
+    assert [row.strength for row in rows] == pytest.approx([0, 0.1, 0.2, 0.4, 1, 2])
+    assert MORE.quantity == "share of the top 10"
+    assert rows[0].value == 0
+    assert rows[-1].value == pytest.approx(0.1)
+    assert rows[-1].ndcg_kept[0] >= 1  # it is what the second user goes on to
+    assert "lists with any" not in rows[0].to_dict(MORE.quantity)
 
 
 def test_strengths_of_what_is_unlearned_and_of_popularity():
@@ -63,14 +71,15 @@ def test_strengths_of_what_is_unlearned_and_of_popularity():
     first = np.arange(N + 1) == 1
     never = Goal("never the first", -first.astype(np.float32), first, False, unlearned=True)
     lower = Steered("lower", lambda part, s: BASE[part] - 6 * s * torch.from_numpy(first))
-    rows = strengths(points, lower, CASES, never)
-    assert [rows[0]["lists with any"], rows[-1]["lists with any"]] == [1, 0]
-    assert rows[0]["NDCG@10 kept"] == 1
+    rows = effects_at_losses(points, lower, CASES, never)
+    assert [rows[0].lists_with_any, rows[-1].lists_with_any] == [1, 0]
+    assert rows[0].ndcg_kept[0] == 1
     popular = Goal("less popular", -first.astype(np.float32), first, False, np.arange(N + 1) * 1)
-    row = strengths(points, lower, CASES, popular)[0]
-    assert row["average popularity of the top 10"] == pytest.approx(5.5)  # items 1 to 10
-    assert row["head: share of lists"] == pytest.approx(0.1)
-    assert row["Gini coefficient"] == pytest.approx(1 - 10 / 12)
+    row = effects_at_losses(points, lower, CASES, popular)[0]
+    assert popular.quantity == "average popularity of the top 10"
+    assert row.value == pytest.approx(5.5)  # items 1 to 10
+    assert row.head_share == pytest.approx(0.1)
+    assert row.gini == pytest.approx(1 - 10 / 12)
     assert RANK_2 < 1
 
 
@@ -79,19 +88,17 @@ def test_side_effects_are_of_the_items_own_other_values():
     matrix[12, 0] = matrix[1:7, 1] = matrix[2:4, 2] = matrix[:, 3] = 1
     names = (("kind", "last"), ("kind", "low"), ("kind", "lowest"), (HALF, UPPER))
     attributes = ItemAttributes(scipy.sparse.csr_matrix(matrix), names)
-    opened = planted_open()
-    object.__setattr__(opened, "attributes", attributes)
     sums = (ONES, ONES, ONES, ONES)
     before = Outcome(*sums, np.array([0, *[1] * 10, 0, 0]))
     after = Outcome(*sums, np.array([0, 0, 0, *[1] * 8, 0, 2]))
-    assert side_effects(opened, MORE, before, after) == [
-        {"value": "kind: low", "before": 0.6, "after": 0.4},
-        {"value": "kind: lowest", "before": 0.2, "after": 0.1},
+    assert side_effects(attributes, MORE, before, after) == [
+        SideEffect("kind: low", before=0.6, after=0.4),
+        SideEffect("kind: lowest", before=0.2, after=0.1),
     ]
 
 
 def rows(**areas):
-    return [{"way": name.replace("_", " "), "area": area} for name, area in areas.items()]
+    return [MethodResult(name.replace("_", " "), {}, area, 0.0, ()) for name, area in areas.items()]
 
 
 def test_the_verdict_names_what_lies_above():
@@ -100,7 +107,7 @@ def test_the_verdict_names_what_lies_above():
     below = verdict(rows(latents=0.3, probe=0.2, neurons=0.35, class_mean=0.4), MORE)
     assert "above 1 of 3 other ways, below class mean (0.4), neurons (0.35)." in below
     assert "Re-ranking" not in below
-    ranked = [{"way": "re-ranking", "area": 0.5}]
+    ranked = [MethodResult("re-ranking", {}, 0.5, 0.0, ())]
     assert "needs the attribute of every item" in verdict([*rows(latents=0.3), *ranked], MORE)
     popular = Goal("less popular", -MORE.weights, ITEMS, False, np.arange(N + 1))
     assert "needs how popular every item is" in verdict([*rows(latents=0.3), *ranked], popular)

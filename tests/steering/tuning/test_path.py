@@ -56,8 +56,8 @@ def test_every_step_changes_the_distribution_alike():
     real = torch.arange(1, N_ITEMS + 1)
 
     def scores(number):
-        dials = z[:, path.latents] * path.scale[number] + path.bias[number]
-        return head.score(states + dials @ DIRECTIONS[path.latents])[:, real]
+        parameters = z[:, path.latents] * path.scale[number] + path.bias[number]
+        return head.score(states + parameters @ DIRECTIONS[path.latents])[:, real]
 
     known = head.score(states).index_fill(1, torch.tensor([0]), float("-inf"))
     temperature = temperature_of(known, cases().targets)

@@ -9,8 +9,8 @@ from recsae.steering.tuning.popularity import (
     cohens_d,
     gini,
     groups_of,
-    popularity_figures,
     popularity_goal,
+    popularity_measures,
     popularity_of,
 )
 
@@ -61,13 +61,13 @@ def test_figures_of_lists():
     ones = np.ones(6)
     before = Outcome(ones, ones, ones, ones, np.array([0, 10, 0, 0, 0, 0, 0, 0, 0]))
     after = Outcome(ones / 2, ones, ones, ones, np.array([0, 5, 5, 0, 0, 0, 0, 0, 0]))
-    rows = {r["measure"]: r for r in popularity_figures(before, after, CASES, POPULARITY)}
+    rows = {m.measure: m for m in popularity_measures(before, after, CASES, POPULARITY)}
     average = rows["average popularity"]
-    assert (average["before"], average["after"]) == (9, 5.5)
-    assert rows["long tail: share of lists"]["after"] == 0.5
-    assert rows["long tail: recommended at all"]["after"] == pytest.approx(1 / 7)
-    assert rows["Gini coefficient"]["before"] == pytest.approx(7 / 8)
-    assert rows["NDCG@10, users of tail items"]["kept"] == 0.5
+    assert (average.before, average.after) == (9, 5.5)
+    assert rows["long tail: share of lists"].after == 0.5
+    assert rows["long tail: recommended at all"].after == pytest.approx(1 / 7)
+    assert rows["Gini coefficient"].before == pytest.approx(7 / 8)
+    assert rows["NDCG@10, users of tail items"].ndcg_kept[0] == 0.5
 
 
 def test_gini_of_equal_lists_is_0():

@@ -1,0 +1,306 @@
+"""Results of tuning towards a goal, and the form in which they are kept in ``goals.json``.
+
+``to_dict`` makes what is written, ``from_dict`` reads it again; the keys are here and nowhere else.
+JSON has no NaN: what is null there is NaN here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from recsae.steering.frontier import BUDGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from recsae.steering.frontier import Estimate
+
+
+@dataclass(frozen=True)
+class LatentSetting:
+    """What is done to one latent."""
+
+    latent: int
+    name: str
+    verified: bool
+    scale: float
+    """What its activation is multiplied with, where it is active."""
+    bias_sd: float | None
+    """``bias`` in standard deviations of its activation; None where that is 0."""
+    bias: float
+    """What is added to its activation, for everybody."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written."""
+        return {
+            "latent": self.latent,
+            "name": self.name,
+            "verified": self.verified,
+            "times": self.scale,
+            "plus sd": self.bias_sd,
+            "plus": self.bias,
+        }
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> LatentSetting:
+        """Read what :meth:`to_dict` made."""
+        return cls(
+            latent=row["latent"],
+            name=row["name"],
+            verified=row["verified"],
+            scale=_figure(row["times"]),
+            bias_sd=row["plus sd"],
+            bias=_figure(row["plus"]),
+        )
+
+
+@dataclass(frozen=True)
+class GoalEffect:
+    """The goal's quantity and NDCG@10 of held-out users, with and without steering."""
+
+    n_users: int
+    n_positions: int
+    ndcg_kept: Estimate
+    """NDCG@10 as a share of what it was."""
+    before: float
+    after: float
+    ratio: Estimate
+    """``after`` as a multiple of ``before``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written."""
+        return {
+            "held-out users": self.n_users,
+            "positions": self.n_positions,
+            "NDCG@10 kept": list(self.ndcg_kept),
+            "before": self.before,
+            "after": self.after,
+            "times": list(self.ratio),
+        }
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> GoalEffect:
+        """Read what :meth:`to_dict` made."""
+        return cls(
+            n_users=row["held-out users"],
+            n_positions=row["positions"],
+            ndcg_kept=_estimate(row["NDCG@10 kept"]),
+            before=_figure(row["before"]),
+            after=_figure(row["after"]),
+            ratio=_estimate(row["times"]),
+        )
+
+
+@dataclass(frozen=True)
+class EffectAtLoss:
+    """What held-out users get at the strength at which construction users lose a given part."""
+
+    allowed_loss: float
+    """Part of NDCG@10 that construction users lose, 0 to 1."""
+    strength: float
+    ndcg_kept: Estimate
+    """NDCG@10 as a share of what it was."""
+    value: float
+    """The goal's quantity."""
+    ratio: float
+    """``value`` as a multiple of what it was."""
+    lists_with_any: float | None = None
+    """Part of the lists with any of the goal's items; for what is to be unlearned only."""
+    gini: float | None = None
+    """Gini coefficient of how often items are recommended; for goals of popularity only."""
+    head_share: float | None = None
+    """Share of the lists that the most popular items have; for goals of popularity only."""
+
+    def to_dict(self, quantity: str) -> dict[str, Any]:
+        """As it is written; the value has the name of the goal's quantity."""
+        kept, low, high = self.ndcg_kept
+        only_some = {
+            "lists with any": self.lists_with_any,
+            "Gini coefficient": self.gini,
+            "head: share of lists": self.head_share,
+        }
+        return {
+            "allowed loss": self.allowed_loss,
+            "strength": self.strength,
+            "NDCG@10 kept": kept,
+            "low": low,
+            "high": high,
+            quantity: self.value,
+            "times": self.ratio,
+            **{key: value for key, value in only_some.items() if value is not None},
+        }
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any], quantity: str) -> EffectAtLoss:
+        """Read what :meth:`to_dict` made."""
+        return cls(
+            allowed_loss=_figure(row["allowed loss"]),
+            strength=_figure(row["strength"]),
+            ndcg_kept=_estimate(row[key] for key in ("NDCG@10 kept", "low", "high")),
+            value=_figure(row[quantity]),
+            ratio=_figure(row["times"]),
+            lists_with_any=row.get("lists with any"),
+            gini=row.get("Gini coefficient"),
+            head_share=row.get("head: share of lists"),
+        )
+
+
+@dataclass(frozen=True)
+class SideEffect:
+    """The share of the lists that the items with another attribute value have."""
+
+    value: str
+    before: float
+    after: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> SideEffect:
+        """Read what :meth:`to_dict` made."""
+        return cls(row["value"], _figure(row["before"]), _figure(row["after"]))
+
+
+@dataclass(frozen=True)
+class PopularityMeasure:
+    """A measure of how popular the recommended items are, or NDCG@10 of a group of users."""
+
+    measure: str
+    before: float
+    after: float
+    ndcg_kept: Estimate | None = None
+    """``after`` as a share of ``before``, where it is the NDCG@10 of a group."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written."""
+        row = {"measure": self.measure, "before": self.before, "after": self.after}
+        if self.ndcg_kept is None:
+            return row
+        kept, low, high = self.ndcg_kept
+        return {**row, "kept": kept, "low": low, "high": high}
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> PopularityMeasure:
+        """Read what :meth:`to_dict` made."""
+        kept = _estimate(row[key] for key in ("kept", "low", "high")) if "kept" in row else None
+        return cls(row["measure"], _figure(row["before"]), _figure(row["after"]), kept)
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """What one method of steering reaches, on held-out cases that are the same for every method."""
+
+    method: str
+    at_loss: dict[float, float]
+    """The goal's quantity by the part of NDCG@10 that may be lost."""
+    area: float
+    """Mean gain in the goal's quantity over all losses from 0 to 10 %."""
+    others_move: float
+    """Mean absolute change of other attributes' shares of the lists at a loss of 5 %."""
+    curve: tuple[tuple[float, float], ...]
+    """NDCG@10 kept and the goal's quantity at each strength tried."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written."""
+        return {
+            "way": self.method,
+            **{loss_key(loss): value for loss, value in self.at_loss.items()},
+            "area": self.area,
+            "others move": self.others_move,
+            "curve": [list(point) for point in self.curve],
+        }
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> MethodResult:
+        """Read what :meth:`to_dict` made."""
+        return cls(
+            method=row["way"],
+            at_loss={
+                loss: _figure(row[loss_key(loss)]) for loss in BUDGETS if loss_key(loss) in row
+            },
+            area=_figure(row["area"]),
+            others_move=_figure(row["others move"]),
+            curve=tuple((_figure(kept), _figure(value)) for kept, value in row["curve"]),
+        )
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """How far latents reach a goal within an accuracy budget, beside other methods."""
+
+    goal: str
+    quantity: str
+    """What is measured of the lists, such as the share of the top 10."""
+    allowed_loss: float
+    """Part of NDCG@10 that construction users may lose, 0 to 1."""
+    strength: float
+    latents: tuple[LatentSetting, ...]
+    """Those that move states most come first."""
+    effect: GoalEffect
+    at_losses: tuple[EffectAtLoss, ...]
+    """The same at other losses, on fewer cases."""
+    side_effects: tuple[SideEffect, ...]
+    popularity: tuple[PopularityMeasure, ...] = ()
+    """For goals of popularity only."""
+    methods: tuple[MethodResult, ...] = ()
+    """Latents first; none where they were not compared."""
+    verdict: str | None = None
+    """Which methods reach more than latents, in a sentence; None where they were not compared."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``goals.json`` and ``recsae tune --json`` have it."""
+        record: dict[str, Any] = {
+            "goal": self.goal,
+            "quantity": self.quantity,
+            "allowed loss": self.allowed_loss,
+            "strength": self.strength,
+            "latents": [one.to_dict() for one in self.latents],
+            **self.effect.to_dict(),
+            "strengths": [one.to_dict(self.quantity) for one in self.at_losses],
+            "side effects": [one.to_dict() for one in self.side_effects],
+        }
+        if self.popularity:
+            record["popularity"] = [one.to_dict() for one in self.popularity]
+        if self.methods:
+            record["ways"] = [one.to_dict() for one in self.methods]
+            record["verdict"] = self.verdict
+        return record
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> TuningResult:
+        """Read what :meth:`to_dict` made."""
+        quantity = record["quantity"]
+        return cls(
+            goal=record["goal"],
+            quantity=quantity,
+            allowed_loss=_figure(record["allowed loss"]),
+            strength=_figure(record["strength"]),
+            latents=tuple(map(LatentSetting.from_dict, record["latents"])),
+            effect=GoalEffect.from_dict(record),
+            at_losses=tuple(EffectAtLoss.from_dict(row, quantity) for row in record["strengths"]),
+            side_effects=tuple(map(SideEffect.from_dict, record["side effects"])),
+            popularity=tuple(map(PopularityMeasure.from_dict, record.get("popularity", []))),
+            methods=tuple(map(MethodResult.from_dict, record.get("ways", []))),
+            verdict=record.get("verdict"),
+        )
+
+
+def loss_key(loss: float) -> str:
+    """A loss as a key.
+
+    >>> loss_key(0.005)
+    '0.5 %'
+    """
+    return f"{100 * loss:g} %"
+
+
+def _figure(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _estimate(values: Iterable[float | None]) -> Estimate:
+    value, low, high = map(_figure, values)
+    return value, low, high
