@@ -86,7 +86,7 @@ def attribute_table(
     truth = task_truth(attributes, tasks, known)
     test_truth = task_truth(attributes, tasks, test)
     names = [": ".join(attributes.names[task.column]) for task in tasks]
-    table = pd.DataFrame({"attribute": names, "site": [task.site for task in tasks]})
+    table = pd.DataFrame({"attribute": names, "site": [task.view for task in tasks]})
     table["prevalence"] = test_truth.mean(0) if tasks else []
     for name, (code, test_code) in codes.items():
         best, auc = best_unit_aucs(code[rows], truth, test_code[test_rows], test_truth)

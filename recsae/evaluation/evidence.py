@@ -181,18 +181,18 @@ def counterexamples(
     """
     n = code.shape[0]
     shuffled = np.random.default_rng(0).permutation(n)
-    levels, by_latent = predictions.levels.tocsc(), code.tocsc()
+    steps, by_latent = predictions.steps.tocsc(), code.tocsc()
     by_latent.sort_indices()
-    level, fires, before = np.zeros(n, dtype=np.int16), np.zeros(n, dtype=bool), -1
+    step, fires, before = np.zeros(n, dtype=np.int16), np.zeros(n, dtype=bool), -1
     found: list[tuple[int, str, int, float, int]] = []
     for latent in np.argsort(predictions.column, kind="stable").tolist():
         column, threshold = int(predictions.column[latent]), int(predictions.threshold[latent])
         if column != before:
-            span = slice(levels.indptr[column], levels.indptr[column + 1])
-            level[:] = 0
-            level[levels.indices[span]] = levels.data[span]
-            ranked = shuffled[np.argsort(-level[shuffled], kind="stable")]
-            below = -level[ranked]
+            span = slice(steps.indptr[column], steps.indptr[column + 1])
+            step[:] = 0
+            step[steps.indices[span]] = steps.data[span]
+            ranked = shuffled[np.argsort(-step[shuffled], kind="stable")]
+            below = -step[ranked]
             before = column
         span = slice(by_latent.indptr[latent], by_latent.indptr[latent + 1])
         active, value = by_latent.indices[span], by_latent.data[span]
@@ -201,13 +201,13 @@ def counterexamples(
         n_said = np.searchsorted(below, -threshold, side="right")
         fires[active] = True
         for case in _of_different_users(ranked[:n_said], cases.user, fires):
-            found.append((latent, MISSED, case, 0.0, int(level[case])))
+            found.append((latent, MISSED, case, 0.0, int(step[case])))
         fires[active] = False
-        wrong = np.flatnonzero(level[active] < threshold)
+        wrong = np.flatnonzero(step[active] < threshold)
         wrong = active[wrong[np.argsort(-value[wrong], kind="stable")]]
         for case in _of_different_users(wrong, cases.user, fires):
             strength = float(value[np.searchsorted(active, case)])
-            found.append((latent, UNEXPECTED, case, strength, int(level[case])))
+            found.append((latent, UNEXPECTED, case, strength, int(step[case])))
     return _described(found, predictions, cases)
 
 

@@ -23,7 +23,7 @@ BLOCK = 16
 
 def hard_specificity(
     active: scipy.sparse.csc_matrix,
-    levels: NDArray[np.int8],
+    steps: NDArray[np.int8],
     column: NDArray[np.int64],
     threshold: NDArray[np.int64],
     shown: scipy.sparse.csr_matrix,
@@ -55,7 +55,7 @@ def hard_specificity(
         nearest = top_k(closeness, n_hard)
         hard = pool[nearest.indices.numpy()]
         counted = nearest.values.numpy() > -2.0
-        quiet = levels[column[labels][:, None], hard] < threshold[labels][:, None]
+        quiet = steps[column[labels][:, None], hard] < threshold[labels][:, None]
         with np.errstate(invalid="ignore"):
             result[labels] = (quiet & counted).sum(1) / counted.sum(1)
     return result

@@ -169,8 +169,8 @@ def _says(
     found = []
     for picked in pair:
         place = np.searchsorted(rows, picked.row)
-        level = _values(said.levels, said.column[picked.latent], place)
-        found.append(np.asarray(level >= said.threshold[picked.latent], dtype=np.int64))
+        step = _values(said.steps, said.column[picked.latent], place)
+        found.append(np.asarray(step >= said.threshold[picked.latent], dtype=np.int64))
     return found
 
 

@@ -83,7 +83,7 @@ def yardstick_table(y: Yardstick, turned: Control | None) -> pd.DataFrame:
       told_apart_auc``: see :mod:`recsae.evaluation.splitting`.
     """
     names = [_name(y.attributes, task) for task in y.tasks]
-    table = pd.DataFrame({"attribute": names, "site": [task.site for task in y.tasks]})
+    table = pd.DataFrame({"attribute": names, "site": [task.view for task in y.tasks]})
     if not y.tasks:
         return table
     table["prevalence"] = y.test.truth.mean(0)

@@ -24,7 +24,7 @@ class UnlearnableAttribute(NamedTuple):
     """An attribute that no probe can learn from the hidden states."""
 
     attribute: str
-    site: str
+    view: str
     auc: float
     low: float
 
@@ -35,9 +35,9 @@ def learnable_attributes(
     """The attributes that can be read from the states, and those that cannot, with the evidence.
 
     Decided on construction cases alone: a linear probe of the first half of the users is tried on
-    the other half, at the site where the attribute is known best. An attribute stays if the lower
+    the other half, at the view where the attribute is known best. An attribute stays if the lower
     bound of the probe's ROC-AUC exceeds .55: one-sided 95 %, users being the unit, divided by the
-    number of sites since the best one was picked on the same users. Values with too few cases for
+    number of views since the best one was picked on the same users. Values with too few cases for
     a probe stay, and so does what no catalog says.
     """
     tasks = attribute_tasks(attributes, cases, limit=None, skip=NOT_TRIED)
@@ -48,7 +48,7 @@ def learnable_attributes(
     low = found.low(1 - 0.05 / len(TARGETS))
     names = attributes.names
     left_out = [
-        UnlearnableAttribute(": ".join(names[t.column]), t.site, float(found.auc[i]), float(low[i]))
+        UnlearnableAttribute(": ".join(names[t.column]), t.view, float(found.auc[i]), float(low[i]))
         for i, t in enumerate(tasks)
         if not low[i] > LEARNABLE
     ]

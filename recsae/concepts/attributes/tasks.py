@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-# an attribute is "there" at a site when at least so many of its items have it
+# an attribute is "there" at a view when at least so many of its items have it
 TARGETS = {"last": 1, "last5": 3, "top1": 1, "top10": 5}
 MAX_CASES = 30_000
 MAX_ATTRIBUTES = 60
@@ -26,10 +26,10 @@ NOT_ASKED = (TERM, FANS, ERA, HALF, PERIOD, REPEAT, LENGTH)
 
 
 class Task(NamedTuple):
-    """One attribute at one site, as a yes or no for every case."""
+    """One attribute at one view, as a yes or no for every case."""
 
     column: int  # value of the ItemAttributes
-    site: str
+    view: str
 
 
 def attribute_tasks(
@@ -38,7 +38,7 @@ def attribute_tasks(
     limit: int | None = MAX_ATTRIBUTES,
     skip: tuple[str, ...] = NOT_ASKED,
 ) -> list[Task]:
-    """The attributes to ask for, each at the site where the state knows it best.
+    """The attributes to ask for, each at the view where the state knows it best.
 
     Chosen on construction cases: a closed-form linear probe is fitted on the first half of the
     users and judged on the second. ``skip`` names attributes that are not asked for, title terms
@@ -48,8 +48,8 @@ def attribute_tasks(
     fit = cases.user < cases.n_users // 2
     states = cases.states.astype(np.float64)
     best: dict[int, tuple[float, str, float]] = {}
-    for site in TARGETS:
-        truth = _truth(attributes, cases, site)
+    for view in TARGETS:
+        truth = _truth(attributes, cases, view)
         usable = (truth[fit].sum(0) >= MIN_CASES) & (truth[~fit].sum(0) >= MIN_CASES)
         usable &= ((~truth[fit]).sum(0) >= MIN_CASES) & ((~truth[~fit]).sum(0) >= MIN_CASES)
         usable &= np.array([name[0] not in skip for name in attributes.names], dtype=bool)
@@ -60,20 +60,20 @@ def attribute_tasks(
         aucs = _aucs_of_values(states[~fit] @ directions.T, truth[~fit][:, columns])
         for column, auc in zip(columns.tolist(), aucs.tolist(), strict=True):
             if auc > best.get(column, (0.0,))[0]:
-                best[column] = (auc, site, float(truth[:, column].mean()))
+                best[column] = (auc, view, float(truth[:, column].mean()))
     frequent = sorted(best, key=lambda c: (-best[c][2], c))[:limit]
     return [Task(column, best[column][1]) for column in sorted(frequent)]
 
 
 def task_truth(attributes: ItemAttributes, tasks: list[Task], cases: Cases) -> NDArray[np.bool_]:
     """``(n, n_tasks)`` the answers."""
-    by_site = {site: _truth(attributes, cases, site) for site in {t.site for t in tasks}}
-    columns = [by_site[task.site][:, task.column] for task in tasks]
+    by_view = {view: _truth(attributes, cases, view) for view in {t.view for t in tasks}}
+    columns = [by_view[task.view][:, task.column] for task in tasks]
     return np.stack(columns, axis=1) if columns else np.zeros((len(cases), 0), dtype=bool)
 
 
-def _truth(attributes: ItemAttributes, cases: Cases, site: str) -> NDArray[np.bool_]:
-    return np.asarray(attributes.counts(cases, site).toarray() >= TARGETS[site])
+def _truth(attributes: ItemAttributes, cases: Cases, view: str) -> NDArray[np.bool_]:
+    return np.asarray(attributes.counts(cases, view).toarray() >= TARGETS[view])
 
 
 def _aucs_of_values(values: NDArray[np.float64], truth: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
-from recsae.concepts.labeler import MAX_CASES
+from recsae.concepts.labeler import MAX_SEARCH_CASES
 from recsae.concepts.status import verified_latents
 from recsae.core import columns as C
 from recsae.evaluation.attribute_auc import attribute_table
@@ -173,4 +173,4 @@ def _chance(work: Workspace) -> pd.DataFrame | None:
         return None
     k = max(1, round(work.config.k * n / work.sae.n_latents))
     code = random_directions(work.construction_store, k, n, work.config.seed + 2)
-    return _scored(work, code, MAX_CASES)[0]
+    return _scored(work, code, MAX_SEARCH_CASES)[0]
