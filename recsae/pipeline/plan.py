@@ -172,11 +172,11 @@ def _score(work: Workspace) -> None:
     from recsae.core.files import write_parquet
     from recsae.pipeline.stages.scoring import scoring_stage
 
-    scores, figures = scoring_stage(work)
+    scoring = scoring_stage(work)
 
     def keep() -> None:
-        write_parquet(work.folder / files.SCORES, scores)
-        write_json(work.folder / files.SCORING, figures)
+        write_parquet(work.folder / files.SCORES, scoring.scores)
+        write_json(work.folder / files.SCORING, scoring.to_dict())
 
     work.on_main_process(keep)
 
@@ -190,7 +190,7 @@ def _gather_evidence(work: Workspace) -> None:
 def _supervise(work: Workspace) -> None:
     from recsae.pipeline.stages.supervised import supervised_stage
 
-    _keep(work, files.SUPERVISED, lambda: supervised_stage(work))
+    _keep(work, files.SUPERVISED, lambda: supervised_stage(work).to_dict())
 
 
 def _repeat(work: Workspace) -> None:
@@ -211,7 +211,7 @@ def _ask_language_model(work: Workspace) -> None:
 def _measure_accuracy(work: Workspace) -> None:
     from recsae.pipeline.stages.accuracy import accuracy_stage
 
-    _keep(work, files.ACCURACY, lambda: accuracy_stage(work))
+    _keep(work, files.ACCURACY, lambda: accuracy_stage(work).to_dict())
 
 
 def _measure_steering(work: Workspace) -> None:

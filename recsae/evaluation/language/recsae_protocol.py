@@ -32,7 +32,7 @@ def paper_scores(
     last nine items and the first recommendation. Latents without a high sequence are left out, as
     are those none of whose high sequences got a level.
     """
-    high, quiet = drawn.asked
+    high, quiet = drawn.heldout
     latent, row = np.r_[high.latent, quiet.latent], np.r_[high.row, quiet.row]
     is_high = np.arange(len(latent)) < len(high.latent)
     places = {j: np.flatnonzero(latent == j) for j in descriptions if (high.latent == j).any()}

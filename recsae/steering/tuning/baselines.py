@@ -11,7 +11,7 @@ import torch
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
-from recsae.concepts.attributes.tasks import MAX_CASES, Task, attribute_tasks, task_truth
+from recsae.concepts.attributes.tasks import MAX_TASK_CASES, Task, attribute_tasks, task_truth
 from recsae.steering.frontier import N_TOP, Steered
 from recsae.steering.methods import SteeringMethod, along
 from recsae.steering.steered_scores import BATCH
@@ -183,13 +183,13 @@ def directions_to(goal: Goal, known: Cases, states: torch.Tensor) -> dict[str, t
     """Directions ``(d,)`` as long as ``states (n, d)`` spread: a random one and, where the
     attribute can be told on the known cases, supervised ones.
 
-    They are of the attribute where the yardstick asks for it; of one too rare for that, of having
-    had it last.
+    They are of the attribute in the view where the states know it best; of one too rare for that,
+    of having had it last.
     """
     items = scipy.sparse.csr_matrix(goal.items[:, None].astype("int8"))
     attribute = ItemAttributes(items, (("goal", goal.name),))
     tasks = attribute_tasks(attribute, known) or [Task(0, "last")]
-    known = known.take(spread(len(known), MAX_CASES))
+    known = known.take(spread(len(known), MAX_TASK_CASES))
     truth = task_truth(attribute, tasks, known)
     found = {RANDOM: torch.randn(states.shape[1], generator=torch.Generator().manual_seed(0))}
     if MIN_POSITIVES <= truth.sum() <= len(truth) - MIN_POSITIVES:
