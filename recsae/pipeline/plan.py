@@ -197,7 +197,7 @@ def _repeat(work: Workspace) -> None:
     from recsae.pipeline.stages.stability import stability_stage
 
     n_seeds = work.config.stability
-    figures = stability_stage(work, n_seeds) if n_seeds else {}
+    figures = stability_stage(work, n_seeds).to_dict() if n_seeds else {}
     _keep(work, files.STABILITY, lambda: figures)
 
 
@@ -205,7 +205,7 @@ def _ask_language_model(work: Workspace) -> None:
     from recsae.pipeline.stages.language import language_stage
 
     model = work.config.language
-    _keep(work, files.LANGUAGE, lambda: language_stage(work, model) if model else {})
+    _keep(work, files.LANGUAGE, lambda: language_stage(work, model).to_dict() if model else {})
 
 
 def _measure_accuracy(work: Workspace) -> None:
