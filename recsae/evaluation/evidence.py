@@ -1,5 +1,4 @@
-"""Evidence for and against each concept, on held-out users: how often its latent is active, with
-which others, and where its label is wrong."""
+"""Evidence for and against each concept: when its latent is active and where its label is wrong."""
 
 from __future__ import annotations
 
@@ -27,15 +26,18 @@ UNEXPECTED = "unexpected"
 WITH = "with"
 INSTEAD = "instead"
 N_COUNTEREXAMPLES = 3
+"""Counterexamples of either kind that are kept of each latent."""
 N_TOGETHER = 5
+"""Latents at most that are named as active together with one."""
 MIN_TOGETHER = 20
 """So many cases must two latents share, or be expected to share, to be named together."""
-CHUNK = 256
+LATENTS_AT_ONCE = 256
+"""Latents compared with all others in one go: bounds the table of pairs."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What held-out cases say of every latent.
+    """Evidence on held-out cases for every latent.
 
     ``firing``: one row per latent (latent, n_active cases, fire_rate, n_users with any,
     user_share, mean_activation where active).
@@ -133,8 +135,8 @@ def fire_together(code: scipy.sparse.csr_matrix) -> pd.DataFrame:
     by_latent, count = ones.tocsc(), np.bincount(code.indices, minlength=m).astype(float)
     spread = np.sqrt(count * (n - count))
     rows = []
-    for first in range(0, m, CHUNK):
-        part = np.arange(first, min(first + CHUNK, m))
+    for first in range(0, m, LATENTS_AT_ONCE):
+        part = np.arange(first, min(first + LATENTS_AT_ONCE, m))
         both = (by_latent[:, part].T @ ones).toarray().astype(np.float64)
         expected = count[part, None] * count / n
         scale = spread[part, None] * spread

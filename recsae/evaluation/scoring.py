@@ -1,7 +1,7 @@
-"""Is a label true? It predicts, on users it never saw, when its latent is active.
+"""Scores of labels: how well each predicts, on held-out users, when its latent is active.
 
-Every held-out position is a case. Everything is counted per user and per label through sparse
-matrices, for hundreds of labels at once.
+Every held-out position is a case. Cases are counted per user and per label through sparse matrices,
+for hundreds of labels at once.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.concepts.status import (
+    CONFIDENCE,
     DEAD,
-    LEVEL,
     MIN_POSITIVES,
     MIN_USERS,
     SUPPORTED,
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.concepts.labeler import Labeler
 
-CHUNK = 512
+LABELS_AT_ONCE = 512
+"""Labels counted in one go: bounds the dense tables of steps and users."""
 MAX_STEP = 10
+"""The highest step of any view."""
 
 
 class Counts(NamedTuple):
@@ -120,8 +122,8 @@ def score_concepts(
 
 
 def _chunks(columns: NDArray[np.int64]) -> list[slice]:
-    """Slices of at most CHUNK labels, so that the dense work per slice stays small."""
-    return [slice(i, i + CHUNK) for i in range(0, len(columns), CHUNK)]
+    """Slices of at most ``LABELS_AT_ONCE`` labels, so that the dense work per slice stays small."""
+    return [slice(i, i + LABELS_AT_ONCE) for i in range(0, len(columns), LABELS_AT_ONCE)]
 
 
 def _shown(dictionary: ConceptDictionary, m: int, n_items: int) -> scipy.sparse.csr_matrix:
@@ -196,7 +198,7 @@ def _bound(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Balanced accuracy and its lower bound."""
     n_neg = counts.n - counts.active
     true_neg = n_neg - (counts.predicted - counts.both)
-    return balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, LEVEL)
+    return balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, CONFIDENCE)
 
 
 def _figures(
@@ -241,7 +243,7 @@ def _status(
     accuracy: NDArray[np.float64],
     low: NDArray[np.float64],
 ) -> NDArray[np.object_]:
-    """verified: the bound reaches 0.8; supported: only the value does; untested: too few cases."""
+    """Verified if the bound reaches 0.8, supported if the value does, untested if cases are few."""
     enough = (pos >= MIN_POSITIVES) & (n_users >= MIN_USERS)
     status = np.where(accuracy >= THRESHOLD, SUPPORTED, UNSUPPORTED).astype(object)
     status[low >= THRESHOLD] = VERIFIED
@@ -262,7 +264,7 @@ def _ranking(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     above = np.cumsum(inactive, axis=0) - inactive
     with np.errstate(invalid="ignore", divide="ignore"):
         auc = 1 - (active * (above + inactive / 2)).sum(0) / (pos * neg)
-        found = np.cumsum(active, axis=0)
-        said = found + np.cumsum(inactive, axis=0)
-        precision = np.where(said > 0, found / np.maximum(said, 1), 0)
+        hits = np.cumsum(active, axis=0)
+        predicted = hits + np.cumsum(inactive, axis=0)
+        precision = np.where(predicted > 0, hits / np.maximum(predicted, 1), 0)
         return auc, (active * precision).sum(0) / pos

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
 
 N_BINS = 12
+"""Bins of the histogram of each latent's activations."""
 SCORES = (
     *(C.STATUS, C.PRECISION, C.RECALL, C.SPECIFICITY, C.HARD_SPECIFICITY, C.F1),
     *(C.BALANCED_ACCURACY, C.CI_LOW, C.AUC, C.AVERAGE_PRECISION, C.N_POS, C.N_NEG),

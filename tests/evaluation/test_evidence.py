@@ -74,7 +74,7 @@ def test_together_needs_cases_enough():
 
 @pytest.mark.parametrize("chunk", [2, 256])
 def test_correlations_are_numpys(chunk, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "LATENTS_AT_ONCE", chunk)
     rng = np.random.default_rng(0)
     dense = (rng.random((600, 9)) < 0.3) * 1.0
     dense[:, 1] = dense[:, 0] * (rng.random(600) < 0.8)

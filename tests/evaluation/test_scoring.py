@@ -138,8 +138,8 @@ TEN = build_catalog([str(i) for i in range(11)], None)
 @pytest.mark.parametrize("chunk", [1, 2, 512])
 def test_chunks_of_labels_do_not_matter(monkeypatch, labeler, chunk):
     whole = scored(3, labeler)[-1]
-    monkeypatch.setattr(scoring, "CHUNK", chunk)
-    monkeypatch.setattr(hard_negatives, "BLOCK", 3)
+    monkeypatch.setattr(scoring, "LABELS_AT_ONCE", chunk)
+    monkeypatch.setattr(hard_negatives, "LABELS_AT_ONCE", 3)
     pd.testing.assert_frame_equal(scored(3, labeler)[-1], whole)
 
 
