@@ -85,7 +85,7 @@ def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
             for loss in (Squared(), Cosine(), OfScores(metric)):
                 sae = trained(store, config, loss)
                 found = {
-                    **heldout_accuracy(work.heldout, sae, work.head),
+                    **heldout_accuracy(work.heldout, sae, work.head).to_dict(),
                     **quality(sae, work.heldout_store),
                 }
                 low, high = found["ndcg_kept_ci"]

@@ -42,7 +42,7 @@ def main(run: Path, ks: str, latents: int, seeds: int) -> None:
             started = time.perf_counter()
             sae = train_sae(work.construction_store, make_config(k=k, n_latents=latents, seed=seed))
             seconds += time.perf_counter() - started
-            found = heldout_accuracy(work.heldout, sae, work.head)
+            found = heldout_accuracy(work.heldout, sae, work.head).to_dict()
             kept.append(found["ndcg_kept"])
             first = first or {**found, **quality(sae, work.heldout_store)}
         low, high = first["ndcg_kept_ci"]

@@ -20,7 +20,7 @@ from sae_peers import Size, initial
 
 from recsae.capture.store import SHARD, ActivationStore
 from recsae.core.files import write_arrays, write_json
-from recsae.sae.codes import BATCH
+from recsae.sae.codes import STATES_AT_ONCE
 from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention
 from recsae.sae.train import train_sae
@@ -69,11 +69,11 @@ def encoding(size: Size, states: torch.Tensor) -> tuple[float, float]:
     sae = initial(size)
 
     def sparse() -> None:
-        for part in states.split(BATCH):
+        for part in states.split(STATES_AT_ONCE):
             sae.encode_sparse(part)
 
     def dense() -> None:
-        for part in states.split(BATCH):
+        for part in states.split(STATES_AT_ONCE):
             pre = sae.preactivations(part).relu()
             best = pre.topk(size.k, dim=1)
             torch.zeros_like(pre).scatter_(1, best.indices, best.values)

@@ -18,7 +18,7 @@ from scipy.stats import norm
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.fill import capture
 from recsae.capture.store import ActivationStore
-from recsae.concepts.attributes.table import SITES
+from recsae.concepts.attributes.table import VIEWS
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.labeler import AttributeLabeler
@@ -128,11 +128,11 @@ JOINTS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def _planted_pairs(world: World, rng: np.random.Generator) -> dict[str, float]:
-    """Activity that is two statements about genres joined; one active case in twenty is moved."""
+    """Activity that is two predicates about genres joined; one active case in twenty is moved."""
     figures: dict[str, float] = {}
-    truth, prevalence = _statements(world)
+    truth, prevalence = _predicate_truths(world)
     of_genre = [attribute == "genre" for attribute, _ in world.labeler.attributes.names]
-    genres = np.resize(of_genre, len(prevalence))  # statements repeat the values in order
+    genres = np.resize(of_genre, len(prevalence))  # predicates repeat the values in order
     usable = np.flatnonzero(genres & (prevalence > PREVALENT[0]) & (prevalence < PREVALENT[1]))
     for name, joint in JOINTS.items():
         active: tuple[list[NDArray[np.bool_]], ...] = ([], [])
@@ -187,7 +187,7 @@ def _permutation(cases: Cases, rng: np.random.Generator, within: bool) -> NDArra
 
 
 # -- concepts at and above the limit --------------------------------------------------------------
-# name: recall and specificity of the statement, how much the noise of one user correlates
+# name: recall and specificity of the predicate, how much the noise of one user correlates
 PLANTED = {
     "accuracy_0.8": (0.8, 0.8, 0.0),
     "accuracy_0.8_clustered": (0.8, 0.8, 0.5),
@@ -217,14 +217,14 @@ def planted_at(
     n: int,
     rng: np.random.Generator,
 ) -> Pair:
-    """Concepts that a true statement predicts with exactly this recall and specificity.
+    """Concepts that a true predicate predicts with exactly this recall and specificity.
 
-    With prevalence p of the statement y over all users, recall s and specificity t, activity a is
+    With prevalence p of the predicate y over all users, recall s and specificity t, activity a is
     drawn with ``P(a | y) = s r / p`` and ``P(a | not y) = (1 - s) r / (1 - p)`` at the rate
     ``r = (p - 1 + t) / (s + t - 1)``; then ``P(y | a) = s`` and ``P(not y | not a) = t``. Draws of
     one user correlate through a Gaussian copula, which leaves every single probability as it is.
     """
-    truth, prevalence = _statements(world)
+    truth, prevalence = _predicate_truths(world)
     rates = (prevalence - 1 + specificity) / (recall + specificity - 1)
     usable = np.flatnonzero((rates > FIRES[0]) & (rates < FIRES[1]))
     chosen = rng.choice(usable, n)
@@ -240,11 +240,11 @@ def planted_at(
     return codes[0], codes[1]
 
 
-def _statements(world: World) -> tuple[list[NDArray[np.bool_]], NDArray[np.float64]]:
-    """Truth of all statements on both sides, and their prevalence over all users."""
+def _predicate_truths(world: World) -> tuple[list[NDArray[np.bool_]], NDArray[np.float64]]:
+    """Truth of all predicates on both sides, and their prevalence over all users."""
     found: list[list[NDArray[np.bool_]]] = [[], []]
-    for site, thresholds in SITES.items():
-        counts = [world.labeler.attributes.counts(c, site).toarray() for c in world.sides]
+    for view, thresholds in VIEWS.items():
+        counts = [world.labeler.attributes.counts(c, view).toarray() for c in world.sides]
         for threshold in thresholds:
             for side, count in enumerate(counts):
                 found[side].append(count >= threshold)

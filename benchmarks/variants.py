@@ -161,7 +161,7 @@ def _trained(work: Workspace, config: SAEConfig) -> tuple[SAE, dict[str, Any]]:
     row |= quality(sae, work.heldout_store)
     if work.head is not None:
         found = heldout_accuracy(work.heldout, sae, work.head)
-        row |= {"kept": found["ndcg_kept"], "rbo": found["rbo"]}
+        row |= {"kept": found.lists.ndcg_kept, "rbo": found.lists.rbo}
     return sae, row
 
 
@@ -170,12 +170,14 @@ def _concepts(work: Workspace, codes: Codes) -> dict[str, Any]:
     from recsae.concepts.dictionary import build_concepts
     from recsae.concepts.status import distinct
     from recsae.evaluation.scoring import score_concepts
-    from recsae.pipeline.stages.scoring import share_on_halves
+    from recsae.evaluation.share import share_on_halves
 
     dictionary = build_concepts(codes.construction, work.construction, work.labeler)
     scores = score_concepts(codes.heldout, dictionary, work.heldout, work.labeler)
+    cases = work.construction, work.halves
+    share = share_on_halves(codes, *cases, dictionary, work.labeler, work.head)
     return {
-        "share": share_on_halves(work, codes, dictionary)["32"],
+        "share": share.shares[32],
         "distinct": distinct(scores, dictionary.table),
     }
 

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead
 
 N_TOP_EXAMPLES = 5
-N_ITEMS = 5
+"""Examples of each latent with the highest activations."""
+N_EFFECT_ITEMS = 5
+"""Items that are named as promoted, and as demoted, by each latent."""
 QUANTILES = (0.9, 0.75, 0.5, 0.25, 0.05)
+"""Quantiles of the activation at which one more example each is shown."""
 TOP = "top"
 AT_QUANTILE = "quantile"
 
@@ -191,8 +194,8 @@ def item_effects(
     up_items, up, down_items, down = [], [], [], []
     for part in directions.split(max(1, 2**26 // len(real))):
         weights = part @ table.T
-        best = weights.topk(min(N_ITEMS, len(real)), dim=1)
-        worst = weights.topk(min(N_ITEMS, len(real)), dim=1, largest=False)
+        best = weights.topk(min(N_EFFECT_ITEMS, len(real)), dim=1)
+        worst = weights.topk(min(N_EFFECT_ITEMS, len(real)), dim=1, largest=False)
         up_items.append(real[best.indices])
         up.append(best.values)
         down_items.append(real[worst.indices])

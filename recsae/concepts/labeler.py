@@ -1,4 +1,4 @@
-"""Labels without a language model: what about the items best tells when a latent is active."""
+"""Labels without a language model: predicates on items' attributes that predict activity."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import scipy.sparse
 
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, SITES, TERM, ItemAttributes
+from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, TERM, VIEWS, ItemAttributes
+from recsae.concepts.predicates import Predicates, all_predicates, steps_of
 from recsae.concepts.search import Choice, Kinds, SearchHalf, choose
-from recsae.concepts.statements import Statements, all_statements, levels_of
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
 
@@ -22,16 +22,22 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-MAX_CASES = 120_000
+MAX_SEARCH_CASES = 120_000
+"""Construction cases at most that predicates are searched on, evenly spread: bounds the time."""
+DERIVED_COST = 0.01
+"""Popularity, typical place, repetition and length must beat attributes of the catalog by so much
+balanced accuracy."""
+COMMUNITY_COST = 0.02
+"""The same for communities and, where there are attributes, title terms."""
 EVERYWHERE = 0.5
 """A latent that is active on more than so many of the cases is general-purpose."""
 GENERAL = "general-purpose"
-Halves: TypeAlias = "tuple[NDArray[np.int64], ...]"
-PREDICATE = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
+Rows: TypeAlias = "tuple[NDArray[np.int64], ...]"
+PREDICATE = (C.ATTRIBUTE, C.VALUE, C.VIEW, C.THRESHOLD, C.NEGATED)
 SECOND_PREDICATE = (
     C.SECOND_ATTRIBUTE,
     C.SECOND_VALUE,
-    C.SECOND_SITE,
+    C.SECOND_VIEW,
     C.SECOND_THRESHOLD,
     C.SECOND_NEGATED,
 )
@@ -42,15 +48,19 @@ OR = "or"
 
 @dataclass(frozen=True)
 class Predictions:
-    """What labels say of n cases, before and after their thresholds.
+    """Predictions of labels on n cases, as steps and the step from which each says "active".
 
-    ``levels (n, G)`` counts per different statement (0 is not stored); label j reads column
-    ``column[j]`` and says "active" where the level is at least ``threshold[j]``.
+    Label j predicts "active" where ``steps[:, column[j]] >= threshold[j]``; labels that differ in
+    their threshold alone share a column.
     """
 
-    levels: scipy.sparse.csc_matrix
+    steps: scipy.sparse.csc_matrix
+    """``(n, G)`` for each different label, 0 not stored: how many of the thresholds of its view a
+    case reaches (negated: misses), or how many predicates of a pair hold."""
     column: NDArray[np.int64]
+    """``(m,)`` of each label."""
     threshold: NDArray[np.int64]
+    """``(m,)`` of each label, a step."""
 
 
 class Labeler(Protocol):
@@ -61,18 +71,18 @@ class Labeler(Protocol):
     """Whether labels are written after looking at single example sequences."""
 
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
-        """One row per latent with the :data:`LABEL_COLUMNS`."""
+        """One row per latent of a code ``(n, n_latents)``, with the :data:`LABEL_COLUMNS`."""
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
-        """What the labels say of other cases."""
+        """Predictions of the labels on other cases."""
 
 
 class AttributeLabeler:
     """Labels from the attributes of items, their communities, and facts of the history.
 
-    For each latent one statement, or two of which both or either must be true: "at least t (or
+    Each latent gets one predicate, or two of which both or either must be true: "at least t (or
     fewer than t) of (the last item, the last 5, 20 or 50 items, the top recommendation, the top 10)
-    are V". How one is chosen: :mod:`recsae.concepts.search`. Attributes of the catalog are
+    are V". How it is chosen: :mod:`recsae.concepts.search`. Attributes of the catalog are
     preferred; popularity, typical place, repetition and length must be better by .01 of balanced
     accuracy, communities and, where there are attributes, title terms by .02.
     """
@@ -84,55 +94,56 @@ class AttributeLabeler:
         self.attributes = attributes
 
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
-        """Choose and word a statement per latent; see the class."""
-        sample = cases.sample(MAX_CASES)
-        halves, sides = self._sides(sample)
-        active = _activity(code[spread(len(cases), MAX_CASES)])
-        chosen = choose(sides, tuple(active[half].tocsc() for half in halves), self._kinds())
+        """Choose and word a predicate per latent; see the class."""
+        sample = cases.sample(MAX_SEARCH_CASES)
+        rows, halves = self._halves(sample)
+        active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
+        chosen = choose(halves, tuple(active[half].tocsc() for half in rows), self._kinds())
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
-        return self._table(chosen, sides[0].statements, everywhere, cases)
+        return self._table(chosen, halves[0].predicates, everywhere, cases)
 
-    def _sides(self, sample: Cases) -> tuple[Halves, tuple[SearchHalf, SearchHalf]]:
-        """The cases' two halves by user, and what can be said of each; kept for the next code."""
-        key = (id(self.attributes), "sides")
+    def _halves(self, sample: Cases) -> tuple[Rows, tuple[SearchHalf, SearchHalf]]:
+        """Rows and predicates of the search and the confirm half; kept for the next code."""
+        key = (self.attributes, "halves")
         if key not in sample.counted:
-            halves = tuple(np.flatnonzero(sample.user % 2 == parity) for parity in (0, 1))
-            parts = [sample.take(half) for half in halves]
-            sides = tuple(SearchHalf(all_statements(self.attributes, p), p.user) for p in parts)
-            sample.counted[key] = halves, sides
-        found: tuple[Halves, tuple[SearchHalf, SearchHalf]] = sample.counted[key]
-        return found
+            rows = tuple(np.flatnonzero(sample.user % 2 == parity) for parity in (0, 1))
+            parts = [sample.take(half) for half in rows]
+            halves = tuple(SearchHalf(all_predicates(self.attributes, p), p.user) for p in parts)
+            sample.counted[key] = rows, halves
+        kept: tuple[Rows, tuple[SearchHalf, SearchHalf]] = sample.counted[key]
+        return kept
 
     def _kinds(self) -> Kinds:
-        """Kinds of values, plainest first, and by how much they must be better."""
+        """Kinds of attributes, plainest first, and by how much each must be better."""
         others = (*DERIVED, FANS, TERM, ITEM_ITSELF)
         bare = all(name in others for name, _ in self.attributes.names)
         group = {**dict.fromkeys(DERIVED, 1), FANS: 2, TERM: 3, ITEM_ITSELF: 3}
         kinds = np.array([group.get(attribute, 0) for attribute, _ in self.attributes.names])
-        return Kinds(np.tile(kinds, len(SITES)), np.array([0.0, 0.01, 0.02, 0.0 if bare else 0.02]))
+        cost = [0.0, DERIVED_COST, COMMUNITY_COST, 0.0 if bare else COMMUNITY_COST]
+        return Kinds(np.tile(kinds, len(VIEWS)), np.array(cost))
 
     def _table(
         self,
         chosen: Choice,
-        statements: Statements,
+        predicates: Predicates,
         everywhere: NDArray[np.bool_],
         cases: Cases,
     ) -> pd.DataFrame:
         titles = cases.catalog.title_of
-        sites = list(SITES)
+        views = list(VIEWS)
 
-        def predicate(column: int, level: int, negated: int) -> Predicate | None:
+        def predicate(column: int, step: int, negated: int) -> Predicate | None:
             if column < 0:
                 return None
-            site = sites[statements.columns.site[column]]
-            attribute, value = self.attributes.names[statements.columns.value[column]]
-            return Predicate(site, attribute, value, SITES[site][level - 1], bool(negated))
+            view = views[predicates.columns.view[column]]
+            attribute, value = self.attributes.names[predicates.columns.value[column]]
+            return Predicate(view, attribute, value, VIEWS[view][step - 1], bool(negated))
 
         records = []
-        for latent, (c, level, negated, c2, level2, negated2, either) in enumerate(
+        for latent, (c, step, negated, c2, step2, negated2, either) in enumerate(
             zip(*(column.tolist() for column in chosen), strict=True)
         ):
-            first, second = predicate(c, level, negated), predicate(c2, level2, negated2)
+            first, second = predicate(c, step, negated), predicate(c2, step2, negated2)
             joint = None if second is None else OR if either else AND
             if everywhere[latent] or first is None:
                 words, first, second = (GENERAL, "Active on most sequences."), None, None
@@ -146,7 +157,7 @@ class AttributeLabeler:
         return pd.DataFrame(records, columns=list(LABEL_COLUMNS))
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
-        """Levels of the statements that the labels make."""
+        """Steps of the labels' predicates on cases."""
         keys = list(
             zip(
                 _predicates(labels, PREDICATE),
@@ -156,36 +167,36 @@ class AttributeLabeler:
             )
         )
         different = list(dict.fromkeys(keys))
-        levels = self._levels({p for key in different for p in key[::2] if p is not None}, cases)
-        made = [_combined(*key, levels, len(cases)) for key in different]
+        steps = self._steps({p for key in different for p in key[::2] if p is not None}, cases)
+        made = [_combined(*key, steps, len(cases)) for key in different]
         place = {key: i for i, key in enumerate(different)}
         column = np.array([place[key] for key in keys], dtype=np.int64)
         threshold = np.array([least for _, least in made], dtype=np.int64)
-        table = scipy.sparse.hstack([levels for levels, _ in made], format="csc")
+        table = scipy.sparse.hstack([steps for steps, _ in made], format="csc")
         return Predictions(table, column, threshold[column])
 
-    def _levels(
+    def _steps(
         self, predicates: set[Predicate], cases: Cases
     ) -> dict[tuple[str, str, str], scipy.sparse.csc_matrix]:
-        """``(n, 1)`` level of every site, attribute and value that is asked for."""
+        """Steps ``(n, 1)`` by view, attribute and value of the predicates."""
         index = {name: i for i, name in enumerate(self.attributes.names)}
-        found = {}
-        for site in SITES:
-            values = sorted({p[1:3] for p in predicates if p.site == site})
+        steps = {}
+        for view in VIEWS:
+            values = sorted({p[1:3] for p in predicates if p.view == view})
             if not values:
                 continue
-            counts = self.attributes.counts(cases, site, [index[v] for v in values]).tocsc()
-            counts.data = levels_of(counts.data, site)
+            counts = self.attributes.counts(cases, view, [index[v] for v in values]).tocsc()
+            counts.data = steps_of(counts.data, view)
             for i, value in enumerate(values):
-                found[(site, *value)] = counts[:, [i]]
-        return found
+                steps[(view, *value)] = counts[:, [i]]
+        return steps
 
 
 def _cells(predicate: Predicate | None) -> tuple[str | None, str | None, str | None, int, bool]:
     if predicate is None:
         return None, None, None, 0, False
     return (
-        *(predicate.attribute, predicate.value, predicate.site),
+        *(predicate.attribute, predicate.value, predicate.view),
         *(predicate.threshold, predicate.negated),
     )
 
@@ -193,10 +204,10 @@ def _cells(predicate: Predicate | None) -> tuple[str | None, str | None, str | N
 def _predicates(labels: pd.DataFrame, columns: tuple[str, ...]) -> list[Predicate | None]:
     rows = labels[list(columns)].itertuples(index=False)
     return [
-        Predicate(site, attribute, value, int(threshold), bool(negated))
+        Predicate(view, attribute, value, int(threshold), bool(negated))
         if isinstance(attribute, str)
         else None
-        for attribute, value, site, threshold, negated in rows
+        for attribute, value, view, threshold, negated in rows
     ]
 
 
@@ -204,36 +215,36 @@ def _combined(
     first: Predicate | None,
     joint: str | None,
     second: Predicate | None,
-    levels: dict[tuple[str, str, str], scipy.sparse.csc_matrix],
+    steps: dict[tuple[str, str, str], scipy.sparse.csc_matrix],
     n: int,
 ) -> tuple[scipy.sparse.csc_matrix, int]:
-    """Levels ``(n, 1)`` of a label, and from which on it says "active".
+    """Steps ``(n, 1)`` of a label, and the step from which on it says "active".
 
-    A pair has level 1 where one of its predicates holds (of "and", the first) and 2 where both do;
-    what is said of everything has level 1 everywhere.
+    A pair has step 1 where one of its predicates holds (of "and", the first) and 2 where both do; a
+    label without a predicate has step 1 everywhere.
     """
     if first is None:
         return scipy.sparse.csc_matrix(np.ones((n, 1), dtype=np.int8)), 1
-    alone, least = _single(first, levels, n)
+    alone, least = _single(first, steps, n)
     if second is None:
         return alone, least
     one = alone.toarray()[:, 0] >= least
-    levels_of_other, at_least = _single(second, levels, n)
-    other = levels_of_other.toarray()[:, 0] >= at_least
-    level = one.astype(np.int8) + (other if joint == OR else one & other)
-    return scipy.sparse.csc_matrix(level[:, None]), 1 if joint == OR else 2
+    steps_of_other, at_least = _single(second, steps, n)
+    other = steps_of_other.toarray()[:, 0] >= at_least
+    step = one.astype(np.int8) + (other if joint == OR else one & other)
+    return scipy.sparse.csc_matrix(step[:, None]), 1 if joint == OR else 2
 
 
 def _single(
-    predicate: Predicate, levels: dict[tuple[str, str, str], scipy.sparse.csc_matrix], n: int
+    predicate: Predicate, steps: dict[tuple[str, str, str], scipy.sparse.csc_matrix], n: int
 ) -> tuple[scipy.sparse.csc_matrix, int]:
-    """Levels of one predicate; of a negated one how far below the threshold a case is."""
-    level = levels[predicate[:3]]
-    least = SITES[predicate.site].index(predicate.threshold) + 1
+    """Steps of one predicate, and its own; for a negated one, how many steps a case misses."""
+    step = steps[predicate[:3]]
+    least = VIEWS[predicate.view].index(predicate.threshold) + 1
     if not predicate.negated:
-        return level, least
-    below = (len(SITES[predicate.site]) - level.toarray()).astype(np.int8)
-    return scipy.sparse.csc_matrix(below), len(SITES[predicate.site]) - least + 1
+        return step, least
+    below = (len(VIEWS[predicate.view]) - step.toarray()).astype(np.int8)
+    return scipy.sparse.csc_matrix(below), len(VIEWS[predicate.view]) - least + 1
 
 
 def _activity(code: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:

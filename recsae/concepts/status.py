@@ -1,4 +1,4 @@
-"""What became of a label: verified, supported, unsupported, untested, dead."""
+"""The status of a label: verified, supported, unsupported, untested or dead."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THRESHOLD = 0.8
-LEVEL = 0.95
+"""Held-out balanced accuracy that a label must reach."""
+CONFIDENCE = 0.95
+"""One-sided, users being the unit: with it the bound of a verified label reaches the threshold."""
 MIN_POSITIVES = 20
+"""Held-out cases on which a latent must be active for its label to be tested."""
 MIN_USERS = 10
+"""Held-out users who must have such a case; with few users the bound is too optimistic."""
 VERIFIED = "verified"
 SUPPORTED = "supported"
 UNSUPPORTED = "unsupported"
@@ -31,11 +35,12 @@ STATUSES = (VERIFIED, SUPPORTED, UNSUPPORTED, UNTESTED, DEAD)
 
 def verified_latents(scores: pd.DataFrame) -> NDArray[np.int64]:
     """Latents whose concepts are verified."""
-    found: NDArray[np.int64] = scores.loc[scores[C.STATUS] == VERIFIED, C.LATENT].to_numpy(np.int64)
-    return found
+    verified = scores.loc[scores[C.STATUS] == VERIFIED, C.LATENT]
+    latents: NDArray[np.int64] = verified.to_numpy(np.int64)
+    return latents
 
 
 def distinct(scores: pd.DataFrame, labels: pd.DataFrame) -> int:
-    """How many different things the verified concepts speak of, wherever and however many."""
+    """How many different meanings the verified concepts have, in whatever view."""
     kept = labels.loc[(scores[C.STATUS] == VERIFIED).to_numpy(), list(MEANING)]
     return len(kept.drop_duplicates())

@@ -1,9 +1,9 @@
-"""Predicates in words: what a label says, and its short name."""
+"""Predicates in words: what a label says, its short name, and why it is wrong on a case."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from recsae.concepts.attributes.communities import FANS, SEPARATOR
 from recsae.concepts.attributes.history import LENGTH, REPEAT
@@ -13,12 +13,14 @@ from recsae.concepts.attributes.table import (
     ERA,
     HALF,
     ITEM_ITSELF,
-    N_ITEMS,
     PERIOD,
     PERIODS,
     POPULARITY,
     TERM,
+    VIEW_SIZES,
+    VIEWS,
 )
+from recsae.core import columns as C
 
 PEOPLE = ("director", "author", "artist", "developer", "publisher")
 ONE = {"last": "The last item", "top1": "The top recommendation"}
@@ -28,12 +30,17 @@ MANY = {
     "last50": "last 50 items",
     "top10": "top 10 recommendations",
 }
+HELD = {
+    "and": ("its first part does not hold", "its first part holds, its second does not"),
+    "or": ("neither part holds", "one of its two parts holds"),
+}
+"""What a pair says at steps 0 and 1, by what joins it."""
 
 
 class Predicate(NamedTuple):
-    """At least (or fewer than) so many of the items at a site have a value of an attribute."""
+    """At least (or fewer than) so many of the items in a view have a value of an attribute."""
 
-    site: str
+    view: str
     attribute: str
     value: str
     threshold: int
@@ -50,14 +57,14 @@ class Predicate(NamedTuple):
         if self.attribute == LENGTH:
             return f"The history has {'not ' * self.negated}{self.value}."
         words = phrase(self.attribute, self.value, titles)
-        if self.site in ONE:
-            return f"{ONE[self.site]} is {'not ' * self.negated}{words}."
-        what, t = MANY[self.site], self.threshold
+        if self.view in ONE:
+            return f"{ONE[self.view]} is {'not ' * self.negated}{words}."
+        what, t = MANY[self.view], self.threshold
         if self.negated:
             if t == 1:
                 return f"None of the {what} is {words}."
             return f"Fewer than {t} of the {what} are {words}."
-        if t == N_ITEMS[self.site]:
+        if t == VIEW_SIZES[self.view]:
             return f"All of the {what} are {words}."
         return f"At least {t} of the {what} {'is' if t == 1 else 'are'} {words}."
 
@@ -162,3 +169,45 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     if attribute == ITEM_ITSELF:
         return f"{attribute}: {titles.get(value, value)}"
     return f"{attribute}: {value}" if attribute in PEOPLE else value
+
+
+def reason_of(label: Mapping[str, Any], step: int) -> str:
+    """Say why a label is right or wrong on a case, from the label's step there.
+
+    Parameters
+    ----------
+    label
+        The predicate columns of the label.
+    step
+        As in :class:`recsae.concepts.labeler.Predictions`. Of a predicate: how many of its view's
+        thresholds the case reaches; of a negated one, how many it misses; of a pair, how many
+        predicates hold.
+
+    >>> label = {"attribute": "genres", "second_attribute": None, "predicate_site": "last20"}
+    >>> reason_of(label | {"threshold": 5, "negated": False}, 7)
+    '8 or 9 of the last 20 items match, 5 needed'
+    """
+    if label[C.ATTRIBUTE] is None:
+        return "says active everywhere"
+    if label[C.SECOND_ATTRIBUTE] is not None:
+        return "both parts hold" if step == 2 else HELD[label[C.JOINT]][step]
+    view, threshold = label[C.VIEW], int(label[C.THRESHOLD])
+    thresholds = VIEWS[view]
+    n_reached = len(thresholds) - step if label[C.NEGATED] else step
+    if view not in MANY:
+        return "matches" if n_reached else "does not match"
+    needed = f"{'fewer than ' if label[C.NEGATED] else ''}{threshold} needed"
+    return f"{_count(n_reached, thresholds, VIEW_SIZES[view])} of the {MANY[view]} match, {needed}"
+
+
+def _count(n_reached: int, thresholds: tuple[int, ...], most: int) -> str:
+    """How many items there are where so many thresholds are reached; thresholds may skip numbers.
+
+    >>> _count(0, (1, 2, 4), 5), _count(2, (1, 2, 4), 5), _count(3, (1, 2, 4), 9)
+    ('0', '2 or 3', '4 to 9')
+    """
+    least = thresholds[n_reached - 1] if n_reached else 0
+    top = thresholds[n_reached] - 1 if n_reached < len(thresholds) else most
+    if least == top:
+        return str(least)
+    return f"{least} {'or' if top == least + 1 else 'to'} {top}"

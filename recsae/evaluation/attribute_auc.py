@@ -1,4 +1,4 @@
-"""How well single units know an attribute, beside what a supervised probe reads from the state."""
+"""Attribute AUC: how well the best unit of a code predicts an attribute, beside a probe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import scipy.sparse
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import clustered_aucs, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
-from recsae.concepts.attributes.tasks import MAX_CASES, attribute_tasks, task_truth
+from recsae.concepts.attributes.tasks import MAX_TASK_CASES, attribute_tasks, task_truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 def best_unit_aucs(
     code: scipy.sparse.csr_matrix,
     truth: NDArray[np.bool_],
-    test_code: scipy.sparse.csr_matrix,
-    test_truth: NDArray[np.bool_],
+    heldout_code: scipy.sparse.csr_matrix,
+    heldout_truth: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Per task the unit with the best ROC-AUC on construction cases, and its held-out AUC."""
+    """The unit with the best ROC-AUC on construction cases for each task, and its held-out AUC."""
     best = unit_aucs(code, truth).argmax(0)
-    tested = unit_aucs(test_code[:, best], test_truth)
-    return best, tested[np.arange(len(best)), np.arange(len(best))]
+    heldout_aucs = unit_aucs(heldout_code[:, best], heldout_truth)
+    return best, heldout_aucs[np.arange(len(best)), np.arange(len(best))]
 
 
 def unit_aucs(code: scipy.sparse.csr_matrix, truth: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -65,12 +65,12 @@ def unit_aucs(code: scipy.sparse.csr_matrix, truth: NDArray[np.bool_]) -> NDArra
 def supervised_aucs(
     states: NDArray[np.float32],
     truth: NDArray[np.bool_],
-    test_states: NDArray[np.float32],
-    test_truth: NDArray[np.bool_],
+    heldout_states: NDArray[np.float32],
+    heldout_truth: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
     """Held-out ROC-AUC per task of a logistic regression on the hidden state: the upper bound."""
-    values = test_states.astype(np.float64) @ logistic_probes(states, truth).T
-    return clustered_aucs(values, test_truth, np.arange(len(values))).auc
+    values = heldout_states.astype(np.float64) @ logistic_probes(states, truth).T
+    return clustered_aucs(values, heldout_truth, np.arange(len(values))).auc
 
 
 def attribute_table(
@@ -79,19 +79,22 @@ def attribute_table(
     heldout: Cases,
     codes: Mapping[str, Codes],
 ) -> pd.DataFrame:
-    """One row per attribute: site, prevalence, best unit and AUC of every code, supervised AUC."""
+    """One row per attribute: view, prevalence, best unit and AUC of every code, supervised AUC."""
     tasks = attribute_tasks(attributes, construction)
-    rows, test_rows = spread(len(construction), MAX_CASES), spread(len(heldout), MAX_CASES)
-    known, test = construction.take(rows), heldout.take(test_rows)
-    truth = task_truth(attributes, tasks, known)
-    test_truth = task_truth(attributes, tasks, test)
+    rows = spread(len(construction), MAX_TASK_CASES)
+    heldout_rows = spread(len(heldout), MAX_TASK_CASES)
+    construction, heldout = construction.take(rows), heldout.take(heldout_rows)
+    truth = task_truth(attributes, tasks, construction)
+    heldout_truth = task_truth(attributes, tasks, heldout)
     names = [": ".join(attributes.names[task.column]) for task in tasks]
-    table = pd.DataFrame({"attribute": names, "site": [task.site for task in tasks]})
-    table["prevalence"] = test_truth.mean(0) if tasks else []
-    for name, (code, test_code) in codes.items():
-        best, auc = best_unit_aucs(code[rows], truth, test_code[test_rows], test_truth)
+    table = pd.DataFrame({"attribute": names, "site": [task.view for task in tasks]})
+    table["prevalence"] = heldout_truth.mean(0) if tasks else []
+    for name, (code, heldout_code) in codes.items():
+        best, auc = best_unit_aucs(code[rows], truth, heldout_code[heldout_rows], heldout_truth)
         table[f"auc_{name}"] = auc
         if name == "sae":
             table["best_latent"] = best
-    table["auc_supervised"] = supervised_aucs(known.states, truth, test.states, test_truth)
+    table["auc_supervised"] = supervised_aucs(
+        construction.states, truth, heldout.states, heldout_truth
+    )
     return table

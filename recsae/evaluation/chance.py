@@ -1,4 +1,4 @@
-"""How far random directions get through the same labeler and test."""
+"""Concepts beside random directions that went through the same labeler and test."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 TESTED = (VERIFIED, SUPPORTED, UNSUPPORTED)
 N_NEIGHBOURS = 200
+"""Random directions, the nearest in rate, that each concept is compared with."""
 N_BLOCKS = 16
+"""Parts in which concepts are compared: bounds the table of distances."""
 RANDOM_DRAWS = 3
+"""Draws of random directions over which their named share is averaged: one alone varies by several
+points."""
 
 
 def chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> NDArray[np.float64]:

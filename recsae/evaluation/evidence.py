@@ -1,5 +1,4 @@
-"""Evidence for and against each concept, on held-out users: how often its latent is active, with
-which others, and where its label is wrong."""
+"""Evidence for and against each concept: when its latent is active and where its label is wrong."""
 
 from __future__ import annotations
 
@@ -27,15 +26,18 @@ UNEXPECTED = "unexpected"
 WITH = "with"
 INSTEAD = "instead"
 N_COUNTEREXAMPLES = 3
+"""Counterexamples of either kind that are kept of each latent."""
 N_TOGETHER = 5
+"""Latents at most that are named as active together with one."""
 MIN_TOGETHER = 20
 """So many cases must two latents share, or be expected to share, to be named together."""
-CHUNK = 256
+LATENTS_AT_ONCE = 256
+"""Latents compared with all others in one go: bounds the table of pairs."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What held-out cases say of every latent.
+    """Evidence on held-out cases for every latent.
 
     ``firing``: one row per latent (latent, n_active cases, fire_rate, n_users with any,
     user_share, mean_activation where active).
@@ -133,8 +135,8 @@ def fire_together(code: scipy.sparse.csr_matrix) -> pd.DataFrame:
     by_latent, count = ones.tocsc(), np.bincount(code.indices, minlength=m).astype(float)
     spread = np.sqrt(count * (n - count))
     rows = []
-    for first in range(0, m, CHUNK):
-        part = np.arange(first, min(first + CHUNK, m))
+    for first in range(0, m, LATENTS_AT_ONCE):
+        part = np.arange(first, min(first + LATENTS_AT_ONCE, m))
         both = (by_latent[:, part].T @ ones).toarray().astype(np.float64)
         expected = count[part, None] * count / n
         scale = spread[part, None] * spread
@@ -181,18 +183,18 @@ def counterexamples(
     """
     n = code.shape[0]
     shuffled = np.random.default_rng(0).permutation(n)
-    levels, by_latent = predictions.levels.tocsc(), code.tocsc()
+    steps, by_latent = predictions.steps.tocsc(), code.tocsc()
     by_latent.sort_indices()
-    level, fires, before = np.zeros(n, dtype=np.int16), np.zeros(n, dtype=bool), -1
+    step, fires, before = np.zeros(n, dtype=np.int16), np.zeros(n, dtype=bool), -1
     found: list[tuple[int, str, int, float, int]] = []
     for latent in np.argsort(predictions.column, kind="stable").tolist():
         column, threshold = int(predictions.column[latent]), int(predictions.threshold[latent])
         if column != before:
-            span = slice(levels.indptr[column], levels.indptr[column + 1])
-            level[:] = 0
-            level[levels.indices[span]] = levels.data[span]
-            ranked = shuffled[np.argsort(-level[shuffled], kind="stable")]
-            below = -level[ranked]
+            span = slice(steps.indptr[column], steps.indptr[column + 1])
+            step[:] = 0
+            step[steps.indices[span]] = steps.data[span]
+            ranked = shuffled[np.argsort(-step[shuffled], kind="stable")]
+            below = -step[ranked]
             before = column
         span = slice(by_latent.indptr[latent], by_latent.indptr[latent + 1])
         active, value = by_latent.indices[span], by_latent.data[span]
@@ -201,13 +203,13 @@ def counterexamples(
         n_said = np.searchsorted(below, -threshold, side="right")
         fires[active] = True
         for case in _of_different_users(ranked[:n_said], cases.user, fires):
-            found.append((latent, MISSED, case, 0.0, int(level[case])))
+            found.append((latent, MISSED, case, 0.0, int(step[case])))
         fires[active] = False
-        wrong = np.flatnonzero(level[active] < threshold)
+        wrong = np.flatnonzero(step[active] < threshold)
         wrong = active[wrong[np.argsort(-value[wrong], kind="stable")]]
         for case in _of_different_users(wrong, cases.user, fires):
             strength = float(value[np.searchsorted(active, case)])
-            found.append((latent, UNEXPECTED, case, strength, int(level[case])))
+            found.append((latent, UNEXPECTED, case, strength, int(step[case])))
     return _described(found, predictions, cases)
 
 

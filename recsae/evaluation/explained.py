@@ -1,4 +1,4 @@
-"""How much of the scores a few values explain: linear fits of hidden states, judged on others.
+"""Share of score variance that a few values explain, by linear fits of hidden states.
 
 Variance is that of the scores, through the matrix of
 :func:`recsae.evaluation.explained.score_metric`.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 RIDGE = 1e-4
+"""Penalty of ridge regressions, of standardised values: keeps weights of alike values finite."""
 
 
 def explained(
@@ -50,8 +51,8 @@ def linear_fit(values: Floats, states: NDArray[np.float32]) -> tuple[Floats, Flo
 
 
 def explained_by_one(
-    known: tuple[Floats, NDArray[np.float32]],
-    test: tuple[Floats, NDArray[np.float32]],
+    construction: tuple[Floats, NDArray[np.float32]],
+    heldout: tuple[Floats, NDArray[np.float32]],
     metric: Floats,
 ) -> Floats:
     """``(m,)`` share of held-out score variance that each of m values alone explains.
@@ -60,31 +61,32 @@ def explained_by_one(
 
     Parameters
     ----------
-    known, test
+    construction, heldout
         Values ``(n, m)`` and states ``(n, d)`` of construction and of held-out cases.
     """
-    z, states = known[0] - known[0].mean(0), known[1].astype(np.float64)
+    z, states = construction[0] - construction[0].mean(0), construction[1].astype(np.float64)
     mean = states.mean(0)
     spread_ = np.square(z).sum(0)
     weights = (z.T @ (states - mean)) / np.where(spread_ > 0, spread_, np.inf)[:, None]
-    test_z, test_states = test[0] - known[0].mean(0), test[1].astype(np.float64)
-    own = test_states - test_states.mean(0)
-    error = test_states - mean
+    heldout_z = heldout[0] - construction[0].mean(0)
+    heldout_states = heldout[1].astype(np.float64)
+    own = heldout_states - heldout_states.mean(0)
+    error = heldout_states - mean
     total = np.einsum("nd,de,ne->", own, metric, own, optimize=True)
     unexplained = np.einsum("nd,de,ne->", error, metric, error, optimize=True)
-    both = np.einsum("md,de,me->m", weights, metric, test_z.T @ error)
-    squared = np.einsum("md,de,me->m", weights, metric, weights) * np.square(test_z).sum(0)
+    both = np.einsum("md,de,me->m", weights, metric, heldout_z.T @ error)
+    squared = np.einsum("md,de,me->m", weights, metric, weights) * np.square(heldout_z).sum(0)
     return np.asarray(1 - (unexplained - 2 * both + squared) / total, dtype=np.float64)
 
 
 def explained_by_all(
-    known: tuple[Floats, NDArray[np.float32]],
-    test: tuple[Floats, NDArray[np.float32]],
+    construction: tuple[Floats, NDArray[np.float32]],
+    heldout: tuple[Floats, NDArray[np.float32]],
     metric: Floats,
 ) -> float:
-    """The same for all values together, see :func:`linear_fit`."""
-    weights, start = linear_fit(*known)
-    return explained(test[1], test[0] @ weights + start, metric)
+    """Share of held-out score variance that all values together explain, by :func:`linear_fit`."""
+    weights, start = linear_fit(*construction)
+    return explained(heldout[1], heldout[0] @ weights + start, metric)
 
 
 def score_metric(

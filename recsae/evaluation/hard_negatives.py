@@ -1,4 +1,4 @@
-"""Specificity where it is hard: inactive cases that look most like the active ones."""
+"""Specificity on hard negatives: inactive cases whose states are nearest to active ones."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
 
 N_POOL = 10_000
+"""Cases at most that hard negatives are found among, evenly spread: bounds the comparisons."""
 N_PROBES = 32
+"""Active cases of each latent that others are compared with."""
 N_HARD = 100
-BLOCK = 16
+"""Hard negatives of each latent."""
+LABELS_AT_ONCE = 16
+"""Labels in one go: bounds the table of cosines."""
 
 
 def hard_specificity(
     active: scipy.sparse.csc_matrix,
-    levels: NDArray[np.int8],
+    steps: NDArray[np.int8],
     column: NDArray[np.int64],
     threshold: NDArray[np.int64],
     shown: scipy.sparse.csr_matrix,
@@ -44,8 +48,8 @@ def hard_specificity(
     near, top = unit(pool), cases.top_items[pool, 0]
     n_hard = min(N_HARD, len(pool))
     result = np.full(len(column), np.nan)
-    for first in range(0, len(column), BLOCK):
-        labels = np.arange(first, min(first + BLOCK, len(column)))
+    for first in range(0, len(column), LABELS_AT_ONCE):
+        labels = np.arange(first, min(first + LABELS_AT_ONCE, len(column)))
         rows = [active.indices[active.indptr[i] : active.indptr[i + 1]] for i in labels]
         probes = np.stack([r[np.linspace(0, len(r) - 1, N_PROBES).astype(np.int64)] for r in rows])
         closeness = (unit(probes.ravel()) @ near.T).view(len(labels), N_PROBES, -1).amax(1)
@@ -55,7 +59,7 @@ def hard_specificity(
         nearest = top_k(closeness, n_hard)
         hard = pool[nearest.indices.numpy()]
         counted = nearest.values.numpy() > -2.0
-        quiet = levels[column[labels][:, None], hard] < threshold[labels][:, None]
+        quiet = steps[column[labels][:, None], hard] < threshold[labels][:, None]
         with np.errstate(invalid="ignore"):
             result[labels] = (quiet & counted).sum(1) / counted.sum(1)
     return result

@@ -1,7 +1,8 @@
-"""Does the recommender survive the SAE? Its own evaluation, and every held-out position."""
+"""What the SAE's reconstruction keeps of the recommender's lists, at every held-out position."""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,10 +29,55 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead, Recommender
     from recsae.sae.model import SAE
 
-BATCH = 4096
+STATES_AT_ONCE = 4096
+"""States encoded in one go: bounds the memory of dense activations."""
+N_FEWEST_CASES = 20_000
+"""Cases at most on which the fewest latents are found, evenly spread: bounds the time."""
 
 
-def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ListComparison:
+    """Two sets of lists for the same cases: metrics of both, and how alike they are.
+
+    Intervals are 95 %, paired, users being the unit.
+    """
+
+    base: dict[str, float]
+    """Mean Recall@10, NDCG@10 and MRR@10 before."""
+    reconstructed: dict[str, float]
+    """The same after."""
+    ndcg_kept: float
+    """NDCG@10 after, relative to before."""
+    ndcg_kept_ci: tuple[float, float]
+    last_item_ndcg_kept: float
+    """The same at the last position of each user only."""
+    last_item_ndcg_kept_ci: tuple[float, float]
+    rbo: float
+    """Mean rank-biased overlap of the lists."""
+    kendall: float
+    """Mean Kendall's tau of the lists."""
+    n_users: int
+    n_positions: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as files have them."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class HeldoutAccuracy:
+    """Lists with the reconstruction in place beside those without."""
+
+    lists: ListComparison
+    latents_for_99: int | None
+    """The fewest latents per sequence that keep 99 % of NDCG@10; None where that is not known."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as files have them."""
+        return {**self.lists.to_dict(), "latents_for_99": self.latents_for_99}
+
+
+def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> HeldoutAccuracy:
     """Lists before and after inserting the reconstruction, at every held-out position.
 
     Intervals are paired and treat users as the unit. The last position of each user is reported
@@ -40,17 +86,17 @@ def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> dict[str, Any]
     import torch
 
     with torch.no_grad():
-        rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(BATCH)])
+        rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(STATES_AT_ONCE)])
     before = cases.top_items.astype(np.int64)
     after = top_of_states(rebuilt, head, cases.catalog, history=cases.seen)
-    found = compare_lists(cases, before, after)
-    return {**found, "latents_for_99": fewest_latents(cases, sae, head)}
+    lists = compare_lists(cases, before, after)
+    return HeldoutAccuracy(lists, fewest_latents(cases, sae, head))
 
 
 def fewest_latents(
-    cases: Cases, sae: SAE, head: LinearHead, share: float = 0.99, limit: int = 20_000
+    cases: Cases, sae: SAE, head: LinearHead, share: float = 0.99, limit: int = N_FEWEST_CASES
 ) -> int | None:
-    """NDCG-99% sparsity: with how few latents per sequence NDCG@10 is kept to this share.
+    """The fewest latents per sequence that keep this share of NDCG@10: NDCG-99% sparsity.
 
     Of each sequence only the m most active latents are left; the smallest m is found by halving,
     as more latents keep more. Measured on at most ``limit`` cases, evenly spread; None if all
@@ -61,7 +107,7 @@ def fewest_latents(
 
     some = cases.take(spread(len(cases), limit))
     with torch.no_grad():
-        parts = [sae.encode_sparse(s) for s in torch.from_numpy(some.states).split(BATCH)]
+        parts = [sae.encode_sparse(s) for s in torch.from_numpy(some.states).split(STATES_AT_ONCE)]
     widest = max(p.values.shape[1] for p in parts)
     values, indices = (  # where the number of active latents varies, parts are of different width
         torch.cat([F.pad(part, (0, widest - part.shape[1])) for part in column])
@@ -71,17 +117,17 @@ def fewest_latents(
     indices = indices.gather(1, order)
     whole = ndcg_of_lists(some.top_items.astype(np.int64), some.targets).sum()
 
-    def suffice(m: int) -> bool:
+    def enough_with(m: int) -> bool:
         with torch.no_grad():
             rebuilt = sae.decode_sparse(Code(values[:, :m], indices[:, :m]))
         return bool(ndcg_of_states(rebuilt, some, head).sum() >= share * whole)
 
     few, enough = 0, values.shape[1]
-    if not suffice(enough):
+    if not enough_with(enough):
         return None
     while enough - few > 1:
         middle = (few + enough) // 2
-        few, enough = (few, middle) if suffice(middle) else (middle, enough)
+        few, enough = (few, middle) if enough_with(middle) else (middle, enough)
     return enough
 
 
@@ -92,36 +138,36 @@ def heldout_by_running(
     site: str,
     windows: Windows,
     progress: Progress | None = None,
-) -> dict[str, Any]:
-    """The same where scores are not linear in the site: the model runs on from the reconstruction.
+) -> HeldoutAccuracy:
+    """:func:`heldout_accuracy` where scores are not linear in the states of the site.
 
-    ``windows`` are those that the cases were captured from.
+    The model runs on from the reconstruction. ``windows`` are those that the cases were captured
+    from.
     """
     with recommender.edit(insert_reconstruction(sae), site):
         after = lists_of(recommender, windows, progress)
-    found = compare_lists(cases, cases.top_items.astype(np.int64), after)
-    return {**found, "latents_for_99": None}
+    return HeldoutAccuracy(compare_lists(cases, cases.top_items.astype(np.int64), after), None)
 
 
 def compare_lists(
     cases: Cases, before: NDArray[np.int64], after: NDArray[np.int64]
-) -> dict[str, Any]:
+) -> ListComparison:
     """Metrics of two sets of lists for the same cases, and how alike the lists are."""
     last = np.r_[cases.user[1:] != cases.user[:-1], True]
     kept, low, high = _ndcg_kept(cases, before, after, np.ones(len(cases), dtype=bool))
     last_kept, last_low, last_high = _ndcg_kept(cases, before, after, last)
-    return {
-        "base": _means(before, cases),
-        "reconstructed": _means(after, cases),
-        "ndcg_kept": kept,
-        "ndcg_kept_ci": [low, high],
-        "last_item_ndcg_kept": last_kept,
-        "last_item_ndcg_kept_ci": [last_low, last_high],
-        "rbo": float(rank_biased_overlap(before, after).mean()),
-        "kendall": float(kendall_tau(before, after).mean()),
-        "n_users": cases.n_users,
-        "n_positions": len(cases),
-    }
+    return ListComparison(
+        base=_means(before, cases),
+        reconstructed=_means(after, cases),
+        ndcg_kept=kept,
+        ndcg_kept_ci=(low, high),
+        last_item_ndcg_kept=last_kept,
+        last_item_ndcg_kept_ci=(last_low, last_high),
+        rbo=float(rank_biased_overlap(before, after).mean()),
+        kendall=float(kendall_tau(before, after).mean()),
+        n_users=cases.n_users,
+        n_positions=len(cases),
+    )
 
 
 def _ndcg_kept(

@@ -1,12 +1,14 @@
 """The RecSAE paper's own score (arXiv 2411.06112), for comparison with the literature only.
 
-Per latent up to five of its ten highest sequences and five inactive ones; recall on the former,
-"precision" (a specificity) on the latter, confidence the share of both that is predicted right.
-It has eleven possible values and is passed by a coin on 5.5 % of latents, hence not the default.
+Each latent is tested on up to five of its ten highest sequences and five inactive ones: recall on
+the former, "precision" (a specificity) on the latter, and confidence, the share of both that is
+predicted right. Confidence has eleven possible values, and guessing by a coin passes on 5.5 % of
+latents, hence it is not the default.
 """
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +16,7 @@ import pandas as pd
 
 from recsae.concepts.dictionary import rank_within
 from recsae.core import columns as C
+from recsae.evaluation.counts import finite
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -24,13 +27,17 @@ if TYPE_CHECKING:
     from recsae.concepts.labeler import Labeler
 
 HIGH = 5
+"""Lowest level of a sequence that counts as high, as in the paper."""
 PREDICTED_ACTIVE = 5.0
+"""A predicted level above it says "active", as in the paper."""
 N_HIGHEST = 10
-N_VERIFY = 5
+"""Highest and inactive sequences of each latent that are drawn from, as in the paper."""
+N_TESTED = 5
+"""Of them so many of either kind are tested, as in the paper."""
 
 
 class Levels(NamedTuple):
-    """A code by latent, with activations as levels 1 to 10; inactive is 0."""
+    """Activations of a code as the paper's levels: 1 to 10, inactive is 0."""
 
     by_latent: scipy.sparse.csc_matrix
     level: NDArray[np.int64]
@@ -38,26 +45,26 @@ class Levels(NamedTuple):
     """The nine deciles of all positive activations, pooled over latents; none without any."""
 
     def of(self, activations: NDArray[Any]) -> NDArray[np.int64]:
-        """Levels of other positive activations of the same code."""
+        """Levels of positive activations of the same latents on other cases."""
         return np.searchsorted(self.edges, activations, side="right") + 1
 
 
 def activation_levels(code: scipy.sparse.csr_matrix) -> Levels:
-    """Deciles of all positive activations, pooled over latents."""
+    """Levels of a code ``(n, n_latents)``, by deciles of its positive activations."""
     by_latent = code.tocsc()
     edges = np.quantile(by_latent.data, np.arange(0.1, 1.0, 0.1)) if by_latent.nnz else np.empty(0)
     return Levels(by_latent, np.searchsorted(edges, by_latent.data, side="right") + 1, edges)
 
 
 class Picked(NamedTuple):
-    """Sequences of latents, those of a latent together, and the latent's level on them."""
+    """Sequences picked for latents, those of a latent together, and the latent's levels there."""
 
     latent: NDArray[np.int64]
     row: NDArray[np.int64]
     level: NDArray[np.int64]
 
     def take(self, where: NDArray[Any]) -> Picked:
-        """Some of them, or in another order."""
+        """The sequences at an index."""
         return Picked(*(column[where] for column in self))
 
     def first(self, n: int) -> Picked:
@@ -66,23 +73,41 @@ class Picked(NamedTuple):
 
 
 class Drawn(NamedTuple):
-    """The sequences of the protocol, each pair of high and of inactive ones."""
+    """The sequences of the protocol: a pair each, the high and the inactive ones."""
 
-    known: tuple[Picked, Picked]
-    """Up to ten of both per latent, among construction sequences."""
-    asked: tuple[Picked, Picked]
-    """Up to five of both per latent, held out, whose level is to be predicted."""
+    construction: tuple[Picked, Picked]
+    """Up to ten of either kind for each latent, from which levels are learned."""
+    heldout: tuple[Picked, Picked]
+    """Up to five of either kind for each latent, whose levels are to be predicted."""
+
+
+@dataclass(frozen=True)
+class ProtocolSummary:
+    """The protocol's figures over all latents that have a high sequence."""
+
+    n: int
+    """Latents."""
+    at_0_8: int
+    """Of them with a confidence of at least .8, as in the paper."""
+    at_0_9: int
+    mean_recall: float | None
+    mean_specificity: float | None
+    mean_confidence: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as files have them."""
+        return asdict(self)
 
 
 def draw_sequences(
     construction: scipy.sparse.csr_matrix, heldout: scipy.sparse.csr_matrix, seed: int
 ) -> Drawn:
-    """The sequences of each latent, the same whoever predicts their levels."""
+    """Draw the sequences of each latent, the same whoever predicts their levels."""
     rng = np.random.default_rng(seed)
-    known = _pick(activation_levels(construction), rng)
+    learned_from = _pick(activation_levels(construction), rng)
     high, quiet = _pick(activation_levels(heldout), rng)
     shuffled = high.take(np.lexsort((rng.random(len(high.latent)), high.latent)))
-    return Drawn(known, (shuffled.first(N_VERIFY), quiet.first(N_VERIFY)))
+    return Drawn(learned_from, (shuffled.first(N_TESTED), quiet.first(N_TESTED)))
 
 
 def score_levels(
@@ -93,20 +118,20 @@ def score_levels(
     Parameters
     ----------
     levels
-        Predicted for the two sides of ``drawn.asked``; above 5 means active. NaN where none was
-        predicted: such sequences count on no side.
+        Predicted for the high and the inactive sequences of ``drawn.heldout``; above 5 means
+        active. NaN where none was predicted: such sequences are not counted.
     """
-    asked, right = np.zeros((2, n_latents)), np.zeros((2, n_latents))
-    for side, (picked, level) in enumerate(zip(drawn.asked, levels, strict=True)):
+    number, right = np.zeros((2, n_latents)), np.zeros((2, n_latents))
+    for kind, (picked, level) in enumerate(zip(drawn.heldout, levels, strict=True)):
         answered = ~np.isnan(level)
-        predicted = level > PREDICTED_ACTIVE if side == 0 else level <= PREDICTED_ACTIVE
-        asked[side] = np.bincount(picked.latent, answered, minlength=n_latents)
-        right[side] = np.bincount(picked.latent, predicted & answered, minlength=n_latents)
+        predicted = level > PREDICTED_ACTIVE if kind == 0 else level <= PREDICTED_ACTIVE
+        number[kind] = np.bincount(picked.latent, answered, minlength=n_latents)
+        right[kind] = np.bincount(picked.latent, predicted & answered, minlength=n_latents)
     with np.errstate(invalid="ignore"):
-        recall, specificity = right / asked
-        confidence = right.sum(0) / asked.sum(0)
+        recall, specificity = right / number
+        confidence = right.sum(0) / number.sum(0)
     table = {C.LATENT: np.arange(n_latents), C.RECALL: recall, C.SPECIFICITY: specificity}
-    return pd.DataFrame({**table, "confidence": confidence})[asked[0] > 0]
+    return pd.DataFrame({**table, "confidence": confidence})[number[0] > 0]
 
 
 def recsae_scores(
@@ -118,22 +143,36 @@ def recsae_scores(
 ) -> pd.DataFrame:
     """Recall, specificity and confidence per latent that has a high sequence among the held-out.
 
-    The labeler's statement is turned into a level by the mean level of the latent's ten highest
-    and ten inactive construction sequences with the same truth value; above 5 means active.
+    A label is turned into a level by the mean level of the latent's ten highest and ten inactive
+    construction sequences with the same truth value; above 5 means active.
     """
     table = dictionary.table
     drawn = draw_sequences(construction[0], heldout[0], seed)
-    known, asked = drawn.known, drawn.asked
-    expected = _expected_levels(known, _says(known, table, construction[1], labeler), len(table))
-    said = _says(asked, table, heldout[1], labeler)
+    true = _predicted(drawn.construction, table, construction[1], labeler)
+    expected = _expected_levels(drawn.construction, true, len(table))
+    true = _predicted(drawn.heldout, table, heldout[1], labeler)
     high, quiet = (
-        expected[picked.latent, is_true] for picked, is_true in zip(asked, said, strict=True)
+        expected[picked.latent, is_true]
+        for picked, is_true in zip(drawn.heldout, true, strict=True)
     )
     return score_levels(drawn, (high, quiet), len(table))
 
 
+def summarise(scores: pd.DataFrame) -> ProtocolSummary:
+    """Counts and means of :func:`recsae_scores`."""
+    confidence = scores["confidence"]
+    return ProtocolSummary(
+        n=len(scores),
+        at_0_8=int((confidence >= 0.8).sum()),
+        at_0_9=int((confidence >= 0.9).sum()),
+        mean_recall=finite(scores[C.RECALL].mean()),
+        mean_specificity=finite(scores[C.SPECIFICITY].mean()),
+        mean_confidence=finite(confidence.mean()),
+    )
+
+
 def _pick(levels: Levels, rng: np.random.Generator) -> tuple[Picked, Picked]:
-    """Of each latent the ten highest sequences of high level, and ten random inactive ones."""
+    """The ten highest sequences of high level of each latent, and ten random inactive ones."""
     code = levels.by_latent
     n, m = code.shape
     latent = np.repeat(np.arange(m), np.diff(code.indptr))
@@ -153,33 +192,33 @@ def _values(
     """Entries of a sparse matrix at many places, 0 where nothing is stored."""
     n, m = matrix.shape
     stored = np.repeat(np.arange(m), np.diff(matrix.indptr)) * n + matrix.indices
-    asked = column * n + row
+    wanted = column * n + row
     if not len(stored):
-        return np.zeros(len(asked))
-    place = np.searchsorted(stored, asked).clip(max=len(stored) - 1)
-    return np.where(stored[place] == asked, matrix.data[place], 0)
+        return np.zeros(len(wanted))
+    place = np.searchsorted(stored, wanted).clip(max=len(stored) - 1)
+    return np.where(stored[place] == wanted, matrix.data[place], 0)
 
 
-def _says(
+def _predicted(
     pair: tuple[Picked, Picked], labels: pd.DataFrame, cases: Cases, labeler: Labeler
 ) -> list[NDArray[np.int64]]:
-    """Whether the labels are true of their picked sequences, 0 or 1; only these are looked at."""
+    """Whether labels are true of their picked sequences, 0 or 1; only these are looked at."""
     rows = np.unique(np.concatenate([picked.row for picked in pair]))
-    said = labeler.predict(labels, cases.take(rows))
+    predictions = labeler.predict(labels, cases.take(rows))
     found = []
     for picked in pair:
         place = np.searchsorted(rows, picked.row)
-        level = _values(said.levels, said.column[picked.latent], place)
-        found.append(np.asarray(level >= said.threshold[picked.latent], dtype=np.int64))
+        step = _values(predictions.steps, predictions.column[picked.latent], place)
+        found.append(np.asarray(step >= predictions.threshold[picked.latent], dtype=np.int64))
     return found
 
 
 def _expected_levels(
-    pair: tuple[Picked, Picked], said: list[NDArray[np.int64]], n_latents: int
+    pair: tuple[Picked, Picked], true: list[NDArray[np.int64]], n_latents: int
 ) -> NDArray[np.float64]:
     """``(n_latents, 2)`` mean level of sequences where the label is false, and where it is true."""
     latent, _, level = (np.concatenate(columns) for columns in zip(*pair, strict=True))
-    place = 2 * latent + np.concatenate(said)
+    place = 2 * latent + np.concatenate(true)
     number = np.bincount(place, minlength=2 * n_latents)
     total = np.bincount(place, level, minlength=2 * n_latents)
     return np.asarray(total / np.maximum(number, 1)).reshape(-1, 2)

@@ -1,7 +1,7 @@
-"""Is a label true? It predicts, on users it never saw, when its latent is active.
+"""Scores of labels: how well each predicts, on held-out users, when its latent is active.
 
-Every held-out position is a case. Everything is counted per user and per label through sparse
-matrices, for hundreds of labels at once.
+Every held-out position is a case. Cases are counted per user and per label through sparse matrices,
+for hundreds of labels at once.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.concepts.status import (
+    CONFIDENCE,
     DEAD,
-    LEVEL,
     MIN_POSITIVES,
     MIN_USERS,
     SUPPORTED,
@@ -35,19 +35,21 @@ if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.concepts.labeler import Labeler
 
-CHUNK = 512
-MAX_LEVEL = 10
+LABELS_AT_ONCE = 512
+"""Labels counted in one go: bounds the dense tables of steps and users."""
+MAX_STEP = 10
+"""The highest step of any view."""
 
 
 class Counts(NamedTuple):
-    """Per user and label ``(n_users, m)``; and per level and label ``(MAX_LEVEL + 1, m)``."""
+    """Per user and label ``(n_users, m)``; and per step and label ``(MAX_STEP + 1, m)``."""
 
     n: NDArray[np.float64]
     active: NDArray[np.float64]
     predicted: NDArray[np.float64]
     both: NDArray[np.float64]
-    level_all: NDArray[np.float64]
-    level_active: NDArray[np.float64]
+    step_all: NDArray[np.float64]
+    step_active: NDArray[np.float64]
 
 
 def score_concepts(
@@ -96,20 +98,20 @@ def score_concepts(
     for chunk in _chunks(predictions.column[order]):
         latents = order[chunk]
         columns, column = np.unique(predictions.column[latents], return_inverse=True)
-        levels = predictions.levels[:, columns].T.toarray().astype(np.int8)
+        steps = predictions.steps[:, columns].T.toarray().astype(np.int8)
         threshold = predictions.threshold[latents]
         active = by_latent[:, latents]
-        counts = _count(active, levels, column, threshold, nothing[latents], cases)
+        counts = _count(active, steps, column, threshold, nothing[latents], cases)
         without = None
         if labeler.sees_examples:
-            without = _count(active, levels, column, threshold, shown[latents], cases)
+            without = _count(active, steps, column, threshold, shown[latents], cases)
         chunks.append(_figures(counts, latents, without))
         if hard_negatives:
             tested = np.flatnonzero(counts.active.sum(0) >= MIN_POSITIVES)
             hard = np.full(len(latents), np.nan)
             hard[tested] = hard_specificity(
                 by_latent[:, latents[tested]],
-                levels,
+                steps,
                 column[tested],
                 threshold[tested],
                 shown[latents[tested]],
@@ -120,8 +122,8 @@ def score_concepts(
 
 
 def _chunks(columns: NDArray[np.int64]) -> list[slice]:
-    """Slices of at most CHUNK labels, so that the dense work per slice stays small."""
-    return [slice(i, i + CHUNK) for i in range(0, len(columns), CHUNK)]
+    """Slices of at most ``LABELS_AT_ONCE`` labels, so that the dense work per slice stays small."""
+    return [slice(i, i + LABELS_AT_ONCE) for i in range(0, len(columns), LABELS_AT_ONCE)]
 
 
 def _shown(dictionary: ConceptDictionary, m: int, n_items: int) -> scipy.sparse.csr_matrix:
@@ -133,7 +135,7 @@ def _shown(dictionary: ConceptDictionary, m: int, n_items: int) -> scipy.sparse.
 
 def _count(
     active: scipy.sparse.csc_matrix,
-    levels: NDArray[np.int8],
+    steps: NDArray[np.int8],
     column: NDArray[np.int64],
     threshold: NDArray[np.int64],
     shown: scipy.sparse.csr_matrix,
@@ -144,31 +146,31 @@ def _count(
     starts = np.flatnonzero(np.r_[True, np.diff(cases.user) > 0])
     size = np.diff(np.r_[starts, len(cases)])[:, None].astype(float)
 
-    statements, statement = np.unique(np.stack([column, threshold]), axis=1, return_inverse=True)
-    per_user = [np.add.reduceat(levels[c] >= t, starts, dtype=np.int32) for c, t in statements.T]
-    predicted = np.stack(per_user, axis=1)[:, statement.ravel()]
-    level_all = np.stack([np.bincount(row, minlength=MAX_LEVEL + 1) for row in levels], axis=1)
+    predicates, predicate = np.unique(np.stack([column, threshold]), axis=1, return_inverse=True)
+    per_user = [np.add.reduceat(steps[c] >= t, starts, dtype=np.int32) for c, t in predicates.T]
+    predicted = np.stack(per_user, axis=1)[:, predicate.ravel()]
+    step_all = np.stack([np.bincount(row, minlength=MAX_STEP + 1) for row in steps], axis=1)
 
     out_row, out_label = _rows_with(shown, top)
     removed = _tally(cases.user[out_row], out_label, n_users, m)
-    out_level = levels[column[out_label], out_row]
-    says_out = out_level >= threshold[out_label]
+    out_step = steps[column[out_label], out_row]
+    says_out = out_step >= threshold[out_label]
     removed_says = _tally(cases.user[out_row[says_out]], out_label[says_out], n_users, m)
-    removed_level = _tally(out_level, out_label, MAX_LEVEL + 1, m)
+    removed_step = _tally(out_step, out_label, MAX_STEP + 1, m)
 
     row, label = active.indices, np.repeat(np.arange(m), np.diff(active.indptr))
     items = shown.indices + np.repeat(np.arange(m), np.diff(shown.indptr)) * shown.shape[1]
     kept = (active.data > 0) & ~np.isin(label * shown.shape[1] + top[row], items)
     row, label = row[kept], label[kept]
-    level = levels[column[label], row]
-    right = level >= threshold[label]
+    step = steps[column[label], row]
+    right = step >= threshold[label]
     return Counts(
         n=size - removed,
         active=_tally(cases.user[row], label, n_users, m),
         predicted=predicted - removed_says,
         both=_tally(cases.user[row[right]], label[right], n_users, m),
-        level_all=level_all[:, column] - removed_level,
-        level_active=_tally(level, label, MAX_LEVEL + 1, m),
+        step_all=step_all[:, column] - removed_step,
+        step_active=_tally(step, label, MAX_STEP + 1, m),
     )
 
 
@@ -196,7 +198,7 @@ def _bound(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Balanced accuracy and its lower bound."""
     n_neg = counts.n - counts.active
     true_neg = n_neg - (counts.predicted - counts.both)
-    return balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, LEVEL)
+    return balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, CONFIDENCE)
 
 
 def _figures(
@@ -241,7 +243,7 @@ def _status(
     accuracy: NDArray[np.float64],
     low: NDArray[np.float64],
 ) -> NDArray[np.object_]:
-    """verified: the bound reaches 0.8; supported: only the value does; untested: too few cases."""
+    """Verified if the bound reaches 0.8, supported if the value does, untested if cases are few."""
     enough = (pos >= MIN_POSITIVES) & (n_users >= MIN_USERS)
     status = np.where(accuracy >= THRESHOLD, SUPPORTED, UNSUPPORTED).astype(object)
     status[low >= THRESHOLD] = VERIFIED
@@ -251,18 +253,18 @@ def _status(
 
 
 def _ranking(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """ROC-AUC and average precision of the labels' levels, from counts per level.
+    """ROC-AUC and average precision of the labels' steps, from counts per step.
 
     scikit-learn's definitions (ties count one half; precision at each threshold weighted by the
     recall it adds), evaluated for all labels at once; a test holds the two against each other.
     """
-    active = counts.level_active[::-1]
-    inactive = (counts.level_all - counts.level_active)[::-1]
+    active = counts.step_active[::-1]
+    inactive = (counts.step_all - counts.step_active)[::-1]
     pos, neg = active.sum(0), inactive.sum(0)
     above = np.cumsum(inactive, axis=0) - inactive
     with np.errstate(invalid="ignore", divide="ignore"):
         auc = 1 - (active * (above + inactive / 2)).sum(0) / (pos * neg)
-        found = np.cumsum(active, axis=0)
-        said = found + np.cumsum(inactive, axis=0)
-        precision = np.where(said > 0, found / np.maximum(said, 1), 0)
+        hits = np.cumsum(active, axis=0)
+        predicted = hits + np.cumsum(inactive, axis=0)
+        precision = np.where(predicted > 0, hits / np.maximum(predicted, 1), 0)
         return auc, (active * precision).sum(0) / pos

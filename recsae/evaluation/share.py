@@ -1,13 +1,18 @@
-"""How much of what the recommender does can be said with a few concepts that passed the test."""
+"""Named share: how much of the scores' variance a few verified concepts explain."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recsae.capture.cases import ndcg_of_states
+from recsae.concepts.status import verified_latents
+from recsae.evaluation.counts import finite
 from recsae.evaluation.explained import RIDGE, explained, score_metric
+from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.metrics import ndcg_of_lists
 
 if TYPE_CHECKING:
@@ -15,17 +20,51 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
+    from recsae.concepts.dictionary import ConceptDictionary
+    from recsae.concepts.labeler import Labeler
     from recsae.recommender.protocol import LinearHead
+    from recsae.sae.codes import Codes
+
+    Halves = tuple[tuple[NDArray[np.int64], Cases], tuple[NDArray[np.int64], Cases]]
+    """Rows and cases of every other held-out user, and of the rest."""
 
 SIZES = (8, 16, 32)
+"""Numbers of concepts for which the share is given: as many as a person can look through."""
 
 
-class Share(NamedTuple):
-    """Share of score variance explained by 8, 16 and 32 concepts, and NDCG kept by the last."""
+class NamedShare(NamedTuple):
+    """What up to 32 concepts explain of held-out cases."""
 
     shares: dict[int, float]
+    """Share of score variance explained by the first 8, 16 and 32 of them."""
     ndcg_kept: float
+    """NDCG@10 of what all of them say of the states, relative to that of the states."""
     chosen: list[int]
+    """Latents, in the order in which they were chosen."""
+
+
+class HalfShare(NamedTuple):
+    """A named share measured on one half of the held-out users, verified on the other."""
+
+    share: NamedShare
+    n_verified: int
+    cases: Cases
+    """Of the half it was measured on."""
+
+
+@dataclass(frozen=True)
+class MeanShare:
+    """Named share averaged over both halves of the held-out users; None where there is none."""
+
+    shares: dict[int, float | None]
+    ndcg_kept: float | None
+    n_verified: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as files have them."""
+        shares = {str(size): share for size, share in self.shares.items()}
+        kept = {f"ndcg_kept_{max(SIZES)}": self.ndcg_kept}
+        return {**shares, **kept, "n_verified": self.n_verified}
 
 
 def named_share(
@@ -33,31 +72,97 @@ def named_share(
     heldout: tuple[scipy.sparse.csr_matrix, Cases],
     candidates: NDArray[np.int64],
     head: LinearHead | None,
-) -> Share:
-    """Explain hidden states by few concepts, fitted on construction and measured on held-out cases.
+) -> NamedShare:
+    """Share of score variance that few concepts explain, fitted on construction cases.
 
     Up to 32 of the candidates (verified on *other* held-out users) are chosen one after another,
     each time the one that explains most of the remaining score variance of construction cases;
-    then states are fitted on their activations by ridge regression.
+    then states are fitted on their activations by ridge regression, and the share is measured on
+    held-out cases.
     """
     code, cases = construction
-    test_code, test = heldout
+    heldout_code, heldout_cases = heldout
     metric = score_metric(head, cases.catalog.recommendable, cases.states.shape[1])
     limit = max(SIZES) if len(candidates) else 0
     order = _choose(code[:, candidates], cases.states, metric, limit)
     if not order:  # none was verified, or none of those is ever active on construction cases
-        return Share(dict.fromkeys(SIZES, 0.0), 0.0, [])
+        return NamedShare(dict.fromkeys(SIZES, 0.0), 0.0, [])
     chosen = [int(candidates[i]) for i in order]
-    shares, guess = {}, test.states
+    shares, guess = {}, heldout_cases.states
     for size in SIZES:
         picked = chosen[:size]
-        guess = _fit_predict(code[:, picked], cases.states, test_code[:, picked])
-        shares[size] = explained(test.states, guess, metric)
+        guess = _fit_predict(code[:, picked], cases.states, heldout_code[:, picked])
+        shares[size] = explained(heldout_cases.states, guess, metric)
     if head is None:
-        return Share(shares, float("nan"), chosen)
-    base = ndcg_of_lists(test.top_items.astype(np.int64), test.targets).mean()
-    kept = ndcg_of_states(guess, test, head).mean() / base if base else float("nan")
-    return Share(shares, float(kept), chosen)
+        return NamedShare(shares, float("nan"), chosen)
+    base = ndcg_of_lists(heldout_cases.top_items.astype(np.int64), heldout_cases.targets).mean()
+    kept = ndcg_of_states(guess, heldout_cases, head).mean() / base if base else float("nan")
+    return NamedShare(shares, float(kept), chosen)
+
+
+def shares_of_halves(
+    codes: Codes,
+    construction: Cases,
+    halves: Halves,
+    dictionary: ConceptDictionary,
+    labeler: Labeler,
+    head: LinearHead | None,
+) -> list[HalfShare]:
+    """Named share on each half of the held-out users, with concepts verified on the other half.
+
+    Choosing concepts so never flatters the share, and no user is wasted. Empty where a half is.
+
+    Parameters
+    ----------
+    codes
+        ``(n, n_latents)`` activations of the construction and of the held-out cases.
+    halves
+        Rows of the held-out code and their cases, of each half of the users.
+    dictionary
+        Labels of the latents.
+    """
+    if not all(len(rows) for rows, _ in halves):
+        return []
+    found = []
+    for (verify_rows, verify_cases), (rows, cases) in (halves, halves[::-1]):
+        scores = score_concepts(
+            codes.heldout[verify_rows], dictionary, verify_cases, labeler, hard_negatives=False
+        )
+        verified = verified_latents(scores)
+        fitted, measured = (codes.construction, construction), (codes.heldout[rows], cases)
+        found.append(HalfShare(named_share(fitted, measured, verified, head), len(verified), cases))
+    return found
+
+
+def share_on_halves(
+    codes: Codes,
+    construction: Cases,
+    halves: Halves,
+    dictionary: ConceptDictionary,
+    labeler: Labeler,
+    head: LinearHead | None,
+) -> MeanShare:
+    """The mean of :func:`shares_of_halves`."""
+    both = shares_of_halves(codes, construction, halves, dictionary, labeler, head)
+    if not both:
+        return MeanShare(dict.fromkeys(SIZES), None, 0)
+    return mean_share(
+        [MeanShare(dict(h.share.shares), h.share.ndcg_kept, h.n_verified) for h in both]
+    )
+
+
+def mean_share(shares: Sequence[MeanShare]) -> MeanShare:
+    """The mean of each figure; None where any is unknown, as NDCG without a linear head is."""
+
+    def mean(values: list[float | None]) -> float | None:
+        known = [float("nan") if value is None else value for value in values]
+        return finite(float(np.mean(known)))
+
+    return MeanShare(
+        {size: mean([share.shares[size] for share in shares]) for size in shares[0].shares},
+        mean([share.ndcg_kept for share in shares]),
+        round(mean([share.n_verified for share in shares]) or 0),
+    )
 
 
 def _centred_moments(
@@ -78,7 +183,7 @@ def _choose(
     metric: NDArray[np.float64],
     limit: int,
 ) -> list[int]:
-    """Forward selection by orthogonal least squares on the moments alone."""
+    """Columns in the order of forward selection, by orthogonal least squares on moments alone."""
     _, _, gram, cross = _centred_moments(code, states)
     values, vectors = np.linalg.eigh(metric)
     target = cross @ (vectors * np.sqrt(np.maximum(values, 0)))
@@ -101,9 +206,10 @@ def _choose(
 
 
 def _fit_predict(
-    code: scipy.sparse.csr_matrix, states: NDArray[np.float32], test_code: scipy.sparse.csr_matrix
+    code: scipy.sparse.csr_matrix, states: NDArray[np.float32], heldout: scipy.sparse.csr_matrix
 ) -> NDArray[np.float32]:
+    """States of held-out cases, by ridge regression of states on activations."""
     mean, state_mean, gram, cross = _centred_moments(code, states)
     ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram + ridge, cross)
-    return np.asarray(test_code @ weights + (state_mean - mean @ weights), dtype=np.float32)
+    return np.asarray(heldout @ weights + (state_mean - mean @ weights), dtype=np.float32)

@@ -1,15 +1,16 @@
-"""The supervised yardstick: how near an SAE's latents come to directions made from the answers.
+"""The SAE's latents beside supervised directions, which are made from the answers.
 
 After Makelov, Lange & Nanda 2024, "Towards principled evaluations of sparse autoencoders for
 interpretability and control": for every attribute a class-mean direction and a logistic probe
-stand beside the SAE's best latent, judged by interpretability (does its value tell the
-attribute?), approximation (how much of the scores does it explain?) and control (does editing
-along it change the lists as intended?). Two ways of failing are flagged: an attribute split over
-many latents, and an attribute hidden behind a stronger one.
+stand beside the SAE's best latent. All are compared by interpretability (how well does the value
+predict the attribute?), approximation (how much of the scores does it explain?) and control (does
+editing along it change the lists as intended?). Two ways of failing are flagged: an attribute split
+over many latents, and an attribute hidden behind a stronger one.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,7 +24,14 @@ from recsae.concepts.attributes.probes import (
 from recsae.evaluation.attribute_auc import best_unit_aucs
 from recsae.evaluation.control import Control, control
 from recsae.evaluation.explained import explained_by_all, explained_by_one
-from recsae.evaluation.splitting import OVERLAP, SPLIT_AT, SPLIT_GAIN, Coded, occlusion, splitting
+from recsae.evaluation.splitting import (
+    OVERLAP,
+    SPLIT_AT,
+    SPLIT_GAIN,
+    CodedCases,
+    occlusion,
+    splitting,
+)
 from recsae.sae.baselines import BASELINES
 from recsae.sae.codes import sparse_code
 
@@ -40,34 +48,89 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Truth = NDArray[np.bool_]
 
-MAX_CASES = 30_000
 METHODS = ("sae", "class_mean", "probe")
+"""The best latent of an attribute, and the two supervised directions beside it."""
+LINEAR_ONLY = ("lift", "off_target", "ndcg_kept")
+"""Measures of control, which need scores that are linear in the states."""
 
 
-class Half(NamedTuple):
+class LabelledCases(NamedTuple):
     """Construction or held-out cases with the answers and the SAE's activations."""
 
     cases: Cases
     truth: Truth
+    """``(n, n_tasks)``."""
     code: scipy.sparse.csr_matrix
+    """``(n, n_latents)``."""
 
 
-class Yardstick(NamedTuple):
-    """What every part of the comparison is made from."""
+class Directions(NamedTuple):
+    """The SAE's best latents and the supervised directions, and all that compares them."""
 
     attributes: ItemAttributes
     tasks: list[Task]
-    known: Half
-    test: Half
-    latents: NDArray[np.int64]  # the best of each task, on construction cases
-    directions: dict[str, Floats]  # (n_tasks, d) for each method
-    head: LinearHead | None  # None where scores are not linear in the states
-    metric: Floats  # (d, d) of the scores' variance, see score_metric
-    baselines: dict[str, LinearCode]  # with as many active units per state as the SAE
+    construction: LabelledCases
+    heldout: LabelledCases
+    latents: NDArray[np.int64]
+    """``(n_tasks,)`` the best latent of each task, on construction cases."""
+    vectors: dict[str, Floats]
+    """``(n_tasks, d)`` for each method."""
+    head: LinearHead | None
+    """None where scores are not linear in the states."""
+    metric: Floats
+    """``(d, d)`` of the scores' variance, see :func:`recsae.evaluation.explained.score_metric`."""
+    baselines: dict[str, LinearCode]
+    """With as many active units per state as the SAE."""
 
 
-def yardstick_table(y: Yardstick, turned: Control | None) -> pd.DataFrame:
-    """One row per attribute; everything is measured on held-out cases.
+@dataclass(frozen=True)
+class SupervisedSummary:
+    """The table of :func:`supervised_table` in all."""
+
+    means: dict[str, dict[str, float | None]]
+    """Of each measure, by method; AUCs also of the baselines."""
+    explained_together: dict[str, float]
+    """Share of score variance that all attributes explain, by method and by the answers."""
+    n_latents: int
+    """Different latents among the best ones of the attributes."""
+    width: int
+    """Hidden size d: so many projections explain everything."""
+    control: Control | None
+    """None where scores are not linear in the states."""
+    site: str
+    over_split: list[str]
+    """Attributes that are over-split."""
+    occluded: list[str]
+    """Attributes that are hidden behind another."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as ``supervised.json`` has them."""
+        if self.control is None:
+            control: dict[str, Any] = {
+                "skipped": f"Scores are not linear in the states at {self.site!r}: an edit there "
+                "has no norm that could be made the same for every direction."
+            }
+        else:
+            control = {"dose": self.control.edit_norm, "n_cases": self.control.n_cases}
+        return {
+            **{f"mean_{measure}": means for measure, means in self.means.items()},
+            "explained_together": self.explained_together,
+            "n_latents": self.n_latents,
+            "width": self.width,
+            "control": control,
+            "over_split": self.over_split,
+            "occluded": self.occluded,
+            "rules": {
+                "over_split": f"{SPLIT_AT} latents together tell it by more than {SPLIT_GAIN} of "
+                f"AUC better than one, and share less than {OVERLAP} of their activity",
+                "occluded": "its best latent tells another attribute better, one that moves the "
+                "states more, while a probe tells the two apart",
+            },
+        }
+
+
+def supervised_table(made: Directions, edited: Control | None) -> pd.DataFrame:
+    """One row per attribute, everything measured on held-out cases.
 
     Columns, where M is ``sae`` (the best latent), ``class_mean`` or ``probe``:
 
@@ -82,107 +145,106 @@ def yardstick_table(y: Yardstick, turned: Control | None) -> pd.DataFrame:
     - ``auc_latents_1`` to ``auc_latents_16, overlap, over_split``, and ``occluded_by,
       told_apart_auc``: see :mod:`recsae.evaluation.splitting`.
     """
-    names = [_name(y.attributes, task) for task in y.tasks]
-    table = pd.DataFrame({"attribute": names, "site": [task.site for task in y.tasks]})
-    if not y.tasks:
+    names = [_name(made.attributes, task) for task in made.tasks]
+    table = pd.DataFrame({"attribute": names, "site": [task.view for task in made.tasks]})
+    if not made.tasks:
         return table
-    table["prevalence"] = y.test.truth.mean(0)
-    table["best_latent"] = y.latents
+    construction, heldout = made.construction, made.heldout
+    table["prevalence"] = heldout.truth.mean(0)
+    table["best_latent"] = made.latents
     for method in METHODS:
-        values, tested = _values(y, y.known, method), _values(y, y.test, method)
-        aucs = clustered_aucs(tested, y.test.truth, y.test.cases.user)
+        fitted, tested = _values(made, construction, method), _values(made, heldout, method)
+        aucs = clustered_aucs(tested, heldout.truth, heldout.cases.user)
         table[f"auc_{method}"], table[f"auc_low_{method}"] = aucs.auc, aucs.low()
-        thresholds = best_thresholds(values, y.known.truth)
-        table[f"balanced_accuracy_{method}"] = balanced_accuracies(tested, y.test.truth, thresholds)
-        known, test = (values, y.known.cases.states), (tested, y.test.cases.states)
-        table[f"explained_{method}"] = explained_by_one(known, test, y.metric)
-    for name, code in y.baselines.items():
+        thresholds = best_thresholds(fitted, construction.truth)
+        accuracies = balanced_accuracies(tested, heldout.truth, thresholds)
+        table[f"balanced_accuracy_{method}"] = accuracies
+        pairs = (fitted, construction.cases.states), (tested, heldout.cases.states)
+        table[f"explained_{method}"] = explained_by_one(*pairs, made.metric)
+    for name, code in made.baselines.items():
         codes = [
-            sparse_code(code.encode_sparse, side.cases.states, code.n_latents)
-            for side in (y.known, y.test)
+            sparse_code(code.encode_sparse, part.cases.states, code.n_latents)
+            for part in (construction, heldout)
         ]
-        table[f"auc_{name}"] = best_unit_aucs(codes[0], y.known.truth, codes[1], y.test.truth)[1]
-    if turned is not None:
-        table = table.assign(**_control_columns(y, turned))
-    sides = _coded(y.known), _coded(y.test)
-    split, hidden = splitting(*sides), occlusion(*sides, y.latents)
-    hidden["occluded_by"] = [None if by is None else names[by] for by in hidden["occluded_by"]]
-    return table.assign(**split, **hidden)
+        aucs_of_best = best_unit_aucs(codes[0], construction.truth, codes[1], heldout.truth)[1]
+        table[f"auc_{name}"] = aucs_of_best
+    if edited is not None:
+        table = table.assign(**_control_columns(made, edited))
+    coded = _coded(construction), _coded(heldout)
+    occluded = occlusion(*coded, made.latents)
+    return table.assign(
+        **splitting(*coded).to_dict(),
+        occluded_by=[None if by is None else names[by] for by in occluded.occluded_by],
+        told_apart_auc=occluded.separation_auc,
+    )
 
 
-def _coded(side: Half) -> Coded:
-    return Coded(side.code, side.truth, side.cases.states)
+def _coded(part: LabelledCases) -> CodedCases:
+    return CodedCases(part.code, part.truth, part.cases.states)
 
 
-def _values(y: Yardstick, side: Half, method: str) -> Floats:
+def _values(made: Directions, part: LabelledCases, method: str) -> Floats:
     """``(n, n_tasks)`` activations of the best latents, or projections on directions."""
     if method == "sae":
-        return np.asarray(side.code[:, y.latents].toarray(), dtype=np.float64)
-    return side.cases.states.astype(np.float64) @ y.directions[method].T
+        return np.asarray(part.code[:, made.latents].toarray(), dtype=np.float64)
+    return part.cases.states.astype(np.float64) @ made.vectors[method].T
 
 
-def yardstick_control(y: Yardstick) -> Control | None:
+def control_by_directions(made: Directions) -> Control | None:
     """Edits along every direction, at one norm; None where scores are not linear in the states."""
-    if y.head is None or not y.tasks:
+    if made.head is None or not made.tasks:
         return None
-    values = y.attributes.matrix[:, [task.column for task in y.tasks]].toarray()
-    directions = np.concatenate([y.directions[method] for method in METHODS])
-    return control(directions, values.astype(float), y.known.cases, y.test.cases, y.head)
+    values = made.attributes.matrix[:, [task.column for task in made.tasks]].toarray()
+    directions = np.concatenate([made.vectors[method] for method in METHODS])
+    cases = made.construction.cases, made.heldout.cases
+    return control(directions, values.astype(float), *cases, made.head)
 
 
-def _control_columns(y: Yardstick, turned: Control) -> dict[str, Floats]:
-    m = len(y.tasks)
+def _control_columns(made: Directions, edited: Control) -> dict[str, Floats]:
+    m = len(made.tasks)
     own = np.arange(m)
-    found = {"share_before": turned.before}
+    columns = {"share_before": edited.before}
     for number, method in enumerate(METHODS):
         part = slice(number * m, (number + 1) * m)
-        change = turned.after[part] - turned.before
-        found[f"lift_{method}"] = change[own, own]
+        change = edited.after[part] - edited.before
+        columns[f"lift_{method}"] = change[own, own]
         others = np.abs(change).sum(1) - np.abs(change[own, own])
-        found[f"off_target_{method}"] = others / (m - 1) if m > 1 else np.full(m, np.nan)
-        found[f"ndcg_kept_{method}"] = turned.ndcg_kept[part]
-    return found
+        columns[f"off_target_{method}"] = others / (m - 1) if m > 1 else np.full(m, np.nan)
+        columns[f"ndcg_kept_{method}"] = edited.ndcg_kept[part]
+    return columns
 
 
-def yardstick_summary(
-    y: Yardstick, table: pd.DataFrame, turned: Control | None, site: str
-) -> dict[str, Any]:
-    """What the table says in all, ready for JSON; see :func:`yardstick_table`."""
-    found: dict[str, Any] = {}
-    if not y.tasks:
-        return found
-    measures = ["auc", "balanced_accuracy", "explained"]
-    if turned is not None:
-        measures += ["lift", "off_target", "ndcg_kept"]
+def supervised_summary(
+    made: Directions, table: pd.DataFrame, edited: Control | None, site: str
+) -> SupervisedSummary | None:
+    """Means and totals of :func:`supervised_table`; None without any attribute."""
+    if not made.tasks:
+        return None
+    measures = ["balanced_accuracy", "explained"]
+    if edited is not None:
+        measures += LINEAR_ONLY
+    names = ("sae", *BASELINES, "class_mean", "probe")
+    means = {"auc": {name: plain_value(table[f"auc_{name}"].mean()) for name in names}}
     for measure in measures:
-        means = {m: plain_value(table[f"{measure}_{m}"].mean()) for m in METHODS}
-        found[f"mean_{measure}"] = means
-    codes = ("sae", *BASELINES, "class_mean", "probe")
-    found["mean_auc"] = {name: plain_value(table[f"auc_{name}"].mean()) for name in codes}
-    known, test = y.known.cases.states, y.test.cases.states
-    sources = {m: (_values(y, y.known, m), _values(y, y.test, m)) for m in METHODS}
-    sources["answers"] = (y.known.truth.astype(float), y.test.truth.astype(float))
-    found["explained_together"] = {
-        name: explained_by_all((values, known), (tested, test), y.metric)
-        for name, (values, tested) in sources.items()
+        means[measure] = {m: plain_value(table[f"{measure}_{m}"].mean()) for m in METHODS}
+    parts = made.construction, made.heldout
+    values = {m: tuple(_values(made, part, m) for part in parts) for m in METHODS}
+    values["answers"] = tuple(part.truth.astype(float) for part in parts)
+    states = tuple(part.cases.states for part in parts)
+    together = {
+        name: explained_by_all((fitted, states[0]), (tested, states[1]), made.metric)
+        for name, (fitted, tested) in values.items()
     }
-    found |= {"n_latents": len(set(y.latents.tolist())), "width": len(y.metric)}
-    if turned is None:
-        found["control"] = {
-            "skipped": f"Scores are not linear in the states at {site!r}: an edit there has "
-            "no norm that could be made the same for every direction."
-        }
-    else:
-        found["control"] = {"dose": turned.dose, "n_cases": turned.n_cases}
-    found["over_split"] = table.loc[table["over_split"], "attribute"].tolist()
-    found["occluded"] = table.loc[table["occluded_by"].notna(), "attribute"].tolist()
-    found["rules"] = {
-        "over_split": f"{SPLIT_AT} latents together tell it by more than {SPLIT_GAIN} of AUC "
-        f"better than one, and share less than {OVERLAP} of their activity",
-        "occluded": "its best latent tells another attribute better, one that moves the states "
-        "more, while a probe tells the two apart",
-    }
-    return found
+    return SupervisedSummary(
+        means=means,
+        explained_together=together,
+        n_latents=len(set(made.latents.tolist())),
+        width=len(made.metric),
+        control=edited,
+        site=site,
+        over_split=table.loc[table["over_split"], "attribute"].tolist(),
+        occluded=table.loc[table["occluded_by"].notna(), "attribute"].tolist(),
+    )
 
 
 def _name(attributes: ItemAttributes, task: Task) -> str:

@@ -172,11 +172,11 @@ def _score(work: Workspace) -> None:
     from recsae.core.files import write_parquet
     from recsae.pipeline.stages.scoring import scoring_stage
 
-    scores, figures = scoring_stage(work)
+    scoring = scoring_stage(work)
 
     def keep() -> None:
-        write_parquet(work.folder / files.SCORES, scores)
-        write_json(work.folder / files.SCORING, figures)
+        write_parquet(work.folder / files.SCORES, scoring.scores)
+        write_json(work.folder / files.SCORING, scoring.to_dict())
 
     work.on_main_process(keep)
 
@@ -190,14 +190,14 @@ def _gather_evidence(work: Workspace) -> None:
 def _supervise(work: Workspace) -> None:
     from recsae.pipeline.stages.supervised import supervised_stage
 
-    _keep(work, files.SUPERVISED, lambda: supervised_stage(work))
+    _keep(work, files.SUPERVISED, lambda: supervised_stage(work).to_dict())
 
 
 def _repeat(work: Workspace) -> None:
     from recsae.pipeline.stages.stability import stability_stage
 
     n_seeds = work.config.stability
-    figures = stability_stage(work, n_seeds) if n_seeds else {}
+    figures = stability_stage(work, n_seeds).to_dict() if n_seeds else {}
     _keep(work, files.STABILITY, lambda: figures)
 
 
@@ -205,13 +205,13 @@ def _ask_language_model(work: Workspace) -> None:
     from recsae.pipeline.stages.language import language_stage
 
     model = work.config.language
-    _keep(work, files.LANGUAGE, lambda: language_stage(work, model) if model else {})
+    _keep(work, files.LANGUAGE, lambda: language_stage(work, model).to_dict() if model else {})
 
 
 def _measure_accuracy(work: Workspace) -> None:
     from recsae.pipeline.stages.accuracy import accuracy_stage
 
-    _keep(work, files.ACCURACY, lambda: accuracy_stage(work))
+    _keep(work, files.ACCURACY, lambda: accuracy_stage(work).to_dict())
 
 
 def _measure_steering(work: Workspace) -> None:

@@ -9,9 +9,8 @@ import numpy as np
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.dictionary import item_effects
 from recsae.concepts.labeler import PREDICATE, SECOND_PREDICATE
-from recsae.concepts.levels import why
 from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
-from recsae.concepts.wording import phrase
+from recsae.concepts.wording import phrase, reason_of
 from recsae.core import columns as C
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
 
 N_BINS = 12
+"""Bins of the histogram of each latent's activations."""
 SCORES = (
     *(C.STATUS, C.PRECISION, C.RECALL, C.SPECIFICITY, C.HARD_SPECIFICITY, C.F1),
     *(C.BALANCED_ACCURACY, C.CI_LOW, C.AUC, C.AVERAGE_PRECISION, C.N_POS, C.N_NEG),
@@ -89,7 +89,7 @@ def _against(row: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
             "activation": case[C.ACTIVATION],
             "level": case["level"],
             "threshold": case[C.THRESHOLD],
-            "why": why(row, case["level"]),
+            "why": reason_of(row, case["level"]),
         }
         for kind in (MISSED, UNEXPECTED)
         for case in mine[kind]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from recsae.concepts.attributes.tasks import NOT_ASKED
-from recsae.concepts.status import LEVEL, MIN_POSITIVES, MIN_USERS, THRESHOLD
+from recsae.concepts.status import CONFIDENCE, MIN_POSITIVES, MIN_USERS, THRESHOLD
 from recsae.core.files import read_json
 from recsae.evaluation.supervised import METHODS
 from recsae.pipeline.report_concepts import concept_list, described, items_of, label_values
@@ -47,7 +47,7 @@ def build_report(work: Workspace, stages: Iterable[str]) -> dict[str, Any]:
             "min_users": MIN_USERS,
             "supported_excludes_verified": True,
             "threshold": THRESHOLD,
-            "one_sided_level": LEVEL,
+            "one_sided_level": CONFIDENCE,
             "n_chance_directions": work.config.chance_directions,
         },
         "named_share": figures["scoring"]["named_share"],

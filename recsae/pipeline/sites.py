@@ -19,9 +19,9 @@ from recsae.concepts.status import distinct, verified_latents
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.explained import explained, linear_fit, score_metric
-from recsae.evaluation.reconstruction import BATCH, heldout_by_running
+from recsae.evaluation.reconstruction import STATES_AT_ONCE, heldout_by_running
 from recsae.evaluation.scoring import score_concepts
-from recsae.evaluation.share import SIZES, named_share
+from recsae.evaluation.share import SIZES, shares_of_halves
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import split_users
@@ -239,9 +239,11 @@ def _ndcg_kept(work: Workspace) -> float:
     if work.head is None:
         windows = work.windows("heldout")
         found = heldout_by_running(work.recommender, cases, sae, work.site, windows)
-        return float(found["ndcg_kept"])
+        return float(found.lists.ndcg_kept)
     with torch.no_grad():
-        rebuilt = torch.cat([sae(part) for part in torch.from_numpy(cases.states).split(BATCH)])
+        rebuilt = torch.cat(
+            [sae(part) for part in torch.from_numpy(cases.states).split(STATES_AT_ONCE)]
+        )
     base = ndcg_of_lists(cases.top_items.astype(np.int64), cases.targets).sum()
     return float(ndcg_of_states(rebuilt, cases, work.head).sum() / base) if base else float("nan")
 
@@ -277,20 +279,14 @@ def _named_share(work: Workspace, labels: ConceptDictionary) -> float | None:
         return None
     metric = score_metric(head, recommender.catalog.recommendable, default.width)
     shares = []
-    for (trial_rows, trial_cases), (rows, cases) in (work.halves, work.halves[::-1]):
-        if not len(trial_rows) or not len(rows):
-            return None
-        trial = score_concepts(
-            codes[1][trial_rows], labels, trial_cases, work.labeler, hard_negatives=False
-        )
-        known, test = (codes[0], work.construction), (codes[1][rows], cases)
-        found = named_share(known, test, verified_latents(trial), work.head)
-        if work.head is None and found.chosen:
-            edit = named_edit(work.sae, found.chosen, codes[0], work.construction.states)
-            shares.append(share_by_running(work, edit, cases, metric))
+    cases = work.construction, work.halves
+    for half in shares_of_halves(codes, *cases, labels, work.labeler, work.head):
+        if work.head is None and half.share.chosen:
+            edit = named_edit(work.sae, half.share.chosen, codes[0], work.construction.states)
+            shares.append(share_by_running(work, edit, half.cases, metric))
         else:
-            shares.append(found.shares[max(SIZES)])
-    return float(np.mean(shares))
+            shares.append(half.share.shares[max(SIZES)])
+    return float(np.mean(shares)) if shares else None
 
 
 def share_by_running(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-BATCH = 2048
+STATES_AT_ONCE = 2048
+"""States encoded in one go; also what processes share, so that all have the same bits."""
 
 
 class Code(NamedTuple):
@@ -57,10 +58,12 @@ def sparse_code(
     import numpy as np
     import scipy.sparse
 
-    rows = ranks.share(-(-len(states) // BATCH))  # whole batches: all have the same bits
+    rows = ranks.share(-(-len(states) // STATES_AT_ONCE))  # whole batches: all have the same bits
     parts = []
     with torch.no_grad():
-        for part in torch.from_numpy(states[rows.start * BATCH : rows.stop * BATCH]).split(BATCH):
+        for part in torch.from_numpy(
+            states[rows.start * STATES_AT_ONCE : rows.stop * STATES_AT_ONCE]
+        ).split(STATES_AT_ONCE):
             code = encode(part)
             active = code.values > 0
             index = code.indices[active].numpy().astype(np.int32)

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from recsae.sae.model import SAE
 
-CHUNK_BYTES = 1 << 21  # of activations: few enough to stay in the cache until they are ranked
-MIN_CHUNK = 64  # states; products of fewer rows are slow
+CHUNK_BYTES = 1 << 21
+"""Bytes of activations in one go: few enough to stay in the cache until they are ranked."""
+MIN_CHUNK = 64
+"""States in one go at least: products of fewer rows are slow."""
 
 
 class Gradients:
@@ -44,7 +46,7 @@ class Gradients:
         """Which latents were active on the last batch."""
         self._alone = torch.zeros(sae.n_latents, dtype=torch.int64, device=weight.device)
         nested = not sae.variant.by_autograd
-        self._levels = sae.variant.levels(sae).to(weight.device) if nested else self._alone
+        self._prefix = sae.variant.smallest_prefix(sae).to(weight.device) if nested else self._alone
         known = weight.dtype in (torch.float32, torch.float64) and weight.device.type == "cpu"
         self._kernels = kernels() if known else None
         self._chunk = max(MIN_CHUNK, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
@@ -135,7 +137,7 @@ class Gradients:
 
     def _main(self, code: Code, centred: torch.Tensor, n: int) -> float:
         scale = 2 / (n * self.sae.width)
-        slope_sum, squared = self._add(code, self._levels, centred, centred, scale)
+        slope_sum, squared = self._add(code, self._prefix, centred, centred, scale)
         self._grads["b_dec"] += slope_sum
         return squared
 
@@ -148,18 +150,18 @@ class Gradients:
     def _add(
         self,
         code: Code,
-        levels: torch.Tensor,
+        prefix: torch.Tensor,
         target: torch.Tensor,
         centred: torch.Tensor,
         scale: float,
     ) -> tuple[torch.Tensor, float]:
         """Add the gradients of ``scale / 2 * sum over p of ||z_p W_dec - target||^2``.
 
-        ``z_p`` are the latents of levels 0 to p. Returns the sum over states and p of the slope
+        ``z_p`` are the latents of prefixes 0 to p. Returns the sum over states and p of the slope
         at z_p W_dec ``(d,)``, and ``||z W_dec - target||^2``.
         """
         add = self._add_by_torch if self._kernels is None else self._add_by_loops
-        bias, slope_sum, squared = add(code, levels, target, centred, scale)
+        bias, slope_sum, squared = add(code, prefix, target, centred, scale)
         self._grads["b_enc"] += bias
         self._grads["b_dec"] -= bias @ self.sae.W_enc
         return slope_sum, squared
@@ -167,7 +169,7 @@ class Gradients:
     def _add_by_loops(
         self,
         code: Code,
-        levels: torch.Tensor,
+        prefix: torch.Tensor,
         target: torch.Tensor,
         centred: torch.Tensor,
         scale: float,
@@ -177,7 +179,7 @@ class Gradients:
         bias = torch.zeros_like(self._grads["b_enc"])
         into = self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
         squared = self._kernels.backward(  # type: ignore[union-attr]
-            *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code, levels)),
+            *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code, prefix)),
             target.numpy().dtype.type(scale),
             *(t.numpy() for t in into),
         )
@@ -186,7 +188,7 @@ class Gradients:
     def _add_by_torch(
         self,
         code: Code,
-        levels: torch.Tensor,
+        prefix: torch.Tensor,
         target: torch.Tensor,
         centred: torch.Tensor,
         scale: float,
@@ -194,16 +196,16 @@ class Gradients:
         """The same in torch."""
         sae, (values, indices) = self.sae, code
         n, k = indices.shape
-        level = levels[indices]
+        prefix_of = prefix[indices]
         parts = [
-            sae._decode_sparse(Code(values * (level == p), indices)) - sae.b_dec
-            for p in range(int(levels[-1]) + 1)
+            sae._decode_sparse(Code(values * (prefix_of == p), indices)) - sae.b_dec
+            for p in range(int(prefix[-1]) + 1)
         ]
         errors = torch.stack(parts).cumsum(0) - target
-        slopes = (errors * scale).flip(0).cumsum(0).flip(0)  # from its level on a latent takes part
+        slopes = (errors * scale).flip(0).cumsum(0).flip(0)  # a latent is in all larger prefixes
         inner = torch.empty_like(values)
         for rows in torch.arange(n, device=target.device).split(1024):
-            theirs = slopes[level[rows], rows[:, None]]
+            theirs = slopes[prefix_of[rows], rows[:, None]]
             inner[rows] = (sae.W_dec[indices[rows]] * theirs).sum(2)
         inner = inner * (values > 0)
         flat = indices.flatten()
@@ -212,7 +214,7 @@ class Gradients:
         starts = torch.cat([starts.new_zeros(1), starts[:-1]])
         states = torch.div(order, k, rounding_mode="floor")
         tables = slopes.flatten(0, 1), centred
-        rows_of = level.flatten()[order] * n + states, states
+        rows_of = prefix_of.flatten()[order] * n + states, states
         weights = values.flatten()[order], inner.flatten()[order]
         decoder, encoder = (
             F.embedding_bag(rows, table, offsets=starts, mode="sum", per_sample_weights=weight)

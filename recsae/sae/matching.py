@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import ArrayLike, NDArray
 
-CHUNK = 512
+LATENTS_AT_ONCE = 512
+"""Latents compared with all others in one go: bounds the table of similarities."""
 SAME = 0.9
 """Directions with a cosine above this count as the same."""
 ALIKE = 0.7
@@ -49,7 +50,7 @@ def best_by_direction(ours: ArrayLike, others: ArrayLike) -> Nearest:
     Examples
     --------
     >>> best_by_direction([[0.0, 2.0], [1.0, 0.0]], [[1.0, 0.0], [3.0, 4.0]])
-    Best(other=array([1, 0]), similarity=array([0.8, 1. ]))
+    Nearest(other=array([1, 0]), similarity=array([0.8, 1. ]))
     """
     one, two = _unit(ours), _unit(others)
     if one.shape[1] != two.shape[1]:
@@ -57,7 +58,9 @@ def best_by_direction(ours: ArrayLike, others: ArrayLike) -> Nearest:
             f"Directions of {one.shape[1]} and of {two.shape[1]} dimensions cannot be compared: "
             "they belong to different spaces."
         )
-    parts = [_best_of(one[i : i + CHUNK] @ two.T) for i in range(0, len(one), CHUNK)]
+    parts = [
+        _best_of(one[i : i + LATENTS_AT_ONCE] @ two.T) for i in range(0, len(one), LATENTS_AT_ONCE)
+    ]
     return _joined(parts)
 
 
@@ -88,8 +91,8 @@ def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_mat
     one, two = _standardised(ours), _standardised(others)
     columns, rows = one.scaled.tocsc(), two.scaled.tocsr()
     parts = []
-    for first in range(0, ours.shape[1], CHUNK):
-        chunk = slice(first, first + CHUNK)
+    for first in range(0, ours.shape[1], LATENTS_AT_ONCE):
+        chunk = slice(first, first + LATENTS_AT_ONCE)
         together = (columns[:, chunk].T @ rows).toarray()
         together -= np.outer(n_cases * one.mean[chunk], two.mean)
         parts.append(_best_of(together))

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
 DENSE_SHARE = 0.1
-BATCH = 4096
+"""A latent that is active on more than this share of the positions is dense."""
+STATES_AT_ONCE = 4096
+"""States encoded in one go: bounds the memory of dense activations."""
 
 
 def quality(sae: SAE, store: ActivationStore, ranks: Ranks = SINGLE_PROCESS) -> dict[str, float]:
@@ -52,6 +54,6 @@ def fvu_beside_training(sae: SAE, states: torch.Tensor) -> float:
 def _coded(sae: SAE, states: torch.Tensor) -> Iterator[tuple[Code, float]]:
     """Codes of states, some thousand at a time, and their summed squared error."""
     with torch.no_grad():
-        for part in states.split(BATCH):
+        for part in states.split(STATES_AT_ONCE):
             code = sae.encode_sparse(part)
             yield code, float((part - sae.decode_sparse(code)).double().square().sum())

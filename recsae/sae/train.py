@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from recsae.core.progress import Progress
 
 SMALL_PRODUCT = 1 << 18
-VALIDATION_STATES = 20_000
+"""Weights of an SAE up to which one thread is as fast: two would wait for each other more than they
+gain."""
+MAX_VALIDATION_STATES = 20_000
+"""States at most on which an epoch is validated: bounds the time."""
 
 
 def train_sae(
@@ -42,7 +45,7 @@ def train_sae(
     Parameters
     ----------
     store
-        States of construction users. One user in twenty only tells when to stop.
+        States of construction users; one user in twenty is kept for validation.
     config
         What to train; defaults as in RecSAE.
     folder
@@ -56,7 +59,7 @@ def train_sae(
     -------
     SAE
         In evaluation mode, on the CPU: the weights after the epoch with the lowest FVU on the
-        users that only tell when to stop.
+        validation users.
 
     Raises
     ------
@@ -78,10 +81,14 @@ def train_sae(
     state = TrainingState(Trainer(sae.to(device), n_states, ranks), made_from)
     if folder is not None:
         state.resume(folder, ranks)
-    judged = None
+    validation = None
     if validation_users is not None and validation_users.any():
-        judged = torch.from_numpy(store.states_of(validation_users, VALIDATION_STATES)).to(device)
-    _train(state, partial(store.blocks, without=validation_users), judged, folder, progress, ranks)
+        validation = torch.from_numpy(store.states_of(validation_users, MAX_VALIDATION_STATES)).to(
+            device
+        )
+    _train(
+        state, partial(store.blocks, without=validation_users), validation, folder, progress, ranks
+    )
     best = state.best
     if best.weights:
         sae.load_state_dict(best.weights)
@@ -124,12 +131,12 @@ def _save(sae: SAE, state: TrainingState, store: ActivationStore, folder: Path) 
 def _train(
     state: TrainingState,
     blocks: Callable[[int], Iterator[torch.Tensor]],
-    judged: torch.Tensor | None,
+    validation: torch.Tensor | None,
     folder: Path | None,
     progress: Progress | None,
     ranks: Ranks,
 ) -> None:
-    """All epochs that are left, or fewer where the last ones judged no better."""
+    """Train all epochs that are left, or fewer where validation no longer improves."""
     trainer, sae = state.trainer, state.trainer.sae
     device = sae.W_dec.device
     started = time.perf_counter() - state.seconds
@@ -138,8 +145,8 @@ def _train(
             for block in blocks(_mix(sae.config.seed, trainer.epoch)):
                 trainer.train_block(block.to(device))
             trainer.epoch += 1
-            if judged is not None:
-                fvu = ranks.broadcast_from_main(lambda: fvu_beside_training(sae, judged))
+            if validation is not None:
+                fvu = ranks.broadcast_from_main(lambda: fvu_beside_training(sae, validation))
                 state.best.follow(sae, fvu, trainer.epoch)
         state.seconds = time.perf_counter() - started
         if folder is not None and trainer.epoch < trainer.n_epochs:

@@ -16,7 +16,8 @@ from recsae.sae.gradients import Gradients
 if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
-SMALL_BATCH = 32
+SMALLEST_BATCH = 32
+"""States of a batch at least, however small the store is."""
 STEPS_PER_EPOCH = 64
 """Small stores are read in smaller batches, so that there are steps enough to learn from."""
 
@@ -34,7 +35,7 @@ class Trainer:
         self.sae = sae
         self._ranks = SINGLE_PROCESS if sae.variant.by_autograd else ranks
         self.n_states = n_states
-        self.batch_size = min(config.batch_size, max(SMALL_BATCH, n_states // STEPS_PER_EPOCH))
+        self.batch_size = min(config.batch_size, max(SMALLEST_BATCH, n_states // STEPS_PER_EPOCH))
         self.n_epochs = min(config.max_epochs, max(1, round(config.n_samples / n_states)))
         self.n_steps = self.n_epochs * math.ceil(n_states / self.batch_size)
         self.peak = config.learning_rate * math.sqrt(self.batch_size / 1024)

@@ -1,8 +1,9 @@
-"""The statement chosen for a latent is the best of all statements there are."""
+"""The predicate chosen for a latent is the best of all predicates there are."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
@@ -10,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 from helpers.labels import LABELER, OLD, RED
 from helpers.toy import cases, catalog, random_cases, sparse
 from recsae.concepts import labeler as labelers
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.wording import Predicate
@@ -19,8 +21,8 @@ from recsae.recommender.catalog import build_catalog
 HAS = {"red": RED, "old": OLD}
 
 
-def count(made, row: int, site: str, value: str) -> int:
-    """How many items at the site have the value, one by one."""
+def count(made, row: int, view: str, value: str) -> int:
+    """How many items at the view have the value, one by one."""
     items = {
         "last": made.last_items[row, :1],
         "last5": made.last_items[row],
@@ -28,12 +30,12 @@ def count(made, row: int, site: str, value: str) -> int:
         "top10": made.top_items[row],
         "last20": made.recent(20)[row],
         "last50": made.recent(50)[row],
-    }[site]
+    }[view]
     return sum(int(i) in HAS[value] for i in items)
 
 
-def says(made, site: str, value: str, threshold: int) -> np.ndarray:
-    return np.array([count(made, row, site, value) >= threshold for row in range(len(made))])
+def says(made, view: str, value: str, threshold: int) -> np.ndarray:
+    return np.array([count(made, row, view, value) >= threshold for row in range(len(made))])
 
 
 def test_by_hand():
@@ -52,7 +54,7 @@ def test_by_hand():
         "The last item is old.",
     ]
     assert labels[C.NAME].tolist() == ["red", "old", "old"]
-    assert labels[C.PREDICATE_SITE].tolist() == ["last5", "top1", "last"]
+    assert labels[C.VIEW].tolist() == ["last5", "top1", "last"]
     assert labels[C.THRESHOLD].tolist() == [2, 1, 1]
     assert set(labels[C.LABELER]) == {"attributes"}
 
@@ -78,7 +80,7 @@ def test_zeros_that_are_stored_are_not_active():
 def test_many_cases_are_thinned_evenly(monkeypatch):
     rng = np.random.default_rng(2)
     made, dense = random_cases(rng, 41, 5), rng.random((41, 3)) * (rng.random((41, 3)) < 0.3)
-    monkeypatch.setattr(labelers, "MAX_CASES", 21)
+    monkeypatch.setattr(labelers, "MAX_SEARCH_CASES", 21)
     every_other = np.arange(0, 41, 2)
     pd.testing.assert_frame_equal(
         LABELER.label(sparse(dense), made),
@@ -88,14 +90,14 @@ def test_many_cases_are_thinned_evenly(monkeypatch):
 
 @settings(max_examples=20)
 @given(seed=st.integers(0, 10_000))
-def test_predictions_are_what_the_statements_say(seed):
+def test_predictions_are_what_the_predicates_say(seed):
     rng = np.random.default_rng(seed)
     construction, others = random_cases(rng, 60, 6), random_cases(rng, 20, 4)
     dense = rng.random((60, 6)) * (rng.random((60, 6)) < 0.3)
     labels = LABELER.label(sparse(dense), construction)
     found = LABELER.predict(labels, others)
     for j, row in labels.iterrows():
-        said = found.levels[:, [found.column[j]]].toarray().ravel() >= found.threshold[j]
+        said = found.steps[:, [found.column[j]]].toarray().ravel() >= found.threshold[j]
         assert said.tolist() == true_of(row, others).tolist()
 
 
@@ -103,11 +105,11 @@ def true_of(row, made) -> np.ndarray:
     """Whether a label is true, one case after another."""
     if not isinstance(row[C.ATTRIBUTE], str):
         return np.ones(len(made), dtype=bool)
-    where = row[C.PREDICATE_SITE], row[C.VALUE], row[C.THRESHOLD]
+    where = row[C.VIEW], row[C.VALUE], row[C.THRESHOLD]
     first = says(made, *where) != row[C.NEGATED]
     if not isinstance(row[C.SECOND_ATTRIBUTE], str):
         return first
-    where = row[C.SECOND_SITE], row[C.SECOND_VALUE], row[C.SECOND_THRESHOLD]
+    where = row[C.SECOND_VIEW], row[C.SECOND_VALUE], row[C.SECOND_THRESHOLD]
     second = says(made, *where) != row[C.SECOND_NEGATED]
     return first | second if row[C.JOINT] == "or" else first & second
 
@@ -144,7 +146,19 @@ def test_what_is_active_on_most_cases_is_general_purpose():
     labels = LABELER.label(sparse(rng.random((200, 2)) < [0.7, 0.2]), made)
     assert labels[C.NAME][0] == "general-purpose"
     assert labels[C.NAME][1] != "general-purpose"
-    assert LABELER.predict(labels, made).levels.shape[0] == 200
+    assert LABELER.predict(labels, made).steps.shape[0] == 200
+
+
+def test_labels_are_those_of_the_attributes_that_are_asked():
+    """Attributes that are gone leave their id to others, but not what was counted for them."""
+    made = cases(list(range(8)), [[i] for i in (1, 1, 2, 2) * 2], [[5]] * 8)
+    code = sparse(np.array([[1], [1], [0], [0]] * 2))
+    for number in range(40):
+        matrix = scipy.sparse.csr_matrix(np.eye(9, dtype=np.int8)[:, [1 + number % 2]])
+        labeler = AttributeLabeler(ItemAttributes(matrix, (("kind", "X"),)))
+        says = "not " * (number % 2)
+        assert labeler.label(code, made)[C.LABEL].tolist() == [f"The last item is {says}X."]
+        del labeler
 
 
 def test_labels_of_items_without_titles_and_attributes():
@@ -158,11 +172,11 @@ def test_labels_of_items_without_titles_and_attributes():
         "The last item is among the most popular.",
     ]
     assert labels[C.NAME].tolist() == ["item: m1", "most popular items"]
-    assert labeler.predict(labels, made).levels.toarray().sum(0).tolist() == [1, 2]
+    assert labeler.predict(labels, made).steps.toarray().sum(0).tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
-    ("site", "threshold", "text"),
+    ("view", "threshold", "text"),
     [
         ("last", 1, "The last item is X."),
         ("top1", 1, "The top recommendation is X."),
@@ -171,5 +185,5 @@ def test_labels_of_items_without_titles_and_attributes():
         ("top10", 7, "At least 7 of the top 10 recommendations are X."),
     ],
 )
-def test_sentences(site, threshold, text):
-    assert Predicate(site, "kind", "X", threshold).sentence({}) == text
+def test_sentences(view, threshold, text):
+    assert Predicate(view, "kind", "X", threshold).sentence({}) == text

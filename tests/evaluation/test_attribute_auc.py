@@ -98,8 +98,8 @@ def test_tasks_of_planted_genres(attributes, known):
     names = [attributes.names[task.column] for task in tasks]
     assert {value for name, value in names if name == "genre"} == set(planted().concepts)
     assert "title term" not in {name for name, _ in names}
-    sites = {task.site for task, name in zip(tasks, names, strict=True) if name[0] == "genre"}
-    assert sites <= {"last5", "top10", "top1"}
+    views = {task.view for task, name in zip(tasks, names, strict=True) if name[0] == "genre"}
+    assert views <= {"last5", "top10", "top1"}
     assert [t.column for t in tasks] == sorted({t.column for t in tasks})
 
 
@@ -115,7 +115,7 @@ def test_the_answers_to_the_tasks(attributes, known):
                 "last5": (few.last_items[row], 3),
                 "top1": (few.top_items[row, :1], 1),
                 "top10": (few.top_items[row], 5),
-            }[task.site]
+            }[task.view]
             assert found[row, column] == (has[items].sum() >= least)
     assert task_truth(attributes, [], few).shape == (len(few), 0)
 

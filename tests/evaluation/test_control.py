@@ -1,4 +1,4 @@
-"""Editing along directions: shares by hand, equal doses, and a budget that holds."""
+"""Editing along directions: shares by hand, equal norms, and a budget that holds."""
 
 from dataclasses import replace
 
@@ -36,11 +36,11 @@ def test_planted_directions_promote_their_own_genre(work, genres):
 
 
 def test_the_budget_found_on_construction_cases_holds_on_others(work, genres):
-    known, test = (
+    construction, heldout = (
         replace(cases, targets=cases.top_items[:, 0]) for cases in (work.construction, work.heldout)
     )
-    found = control(planted().directions.astype(float), genres, known, test, work.head)
-    assert 0 < found.dose < 1
+    found = control(planted().directions.astype(float), genres, construction, heldout, work.head)
+    assert 0 < found.edit_norm < 1
     assert found.ndcg_kept.mean() == pytest.approx(0.99, abs=0.003)
 
 
@@ -49,7 +49,7 @@ def test_the_length_of_a_direction_does_not_matter(work, genres):
     plain = turned(work, directions, genres)
     longer = turned(work, directions * np.geomspace(0.01, 100, 6)[:, None], genres)
     assert longer.after == pytest.approx(plain.after)
-    assert longer.dose == plain.dose
+    assert longer.edit_norm == plain.edit_norm
 
 
 def test_nothing_is_changed_along_a_direction_without_effect(work, genres):
@@ -80,15 +80,15 @@ def on_a_line(targets):
 def test_shares_by_hand():
     """Everybody wants item 12: turning all lists round costs nothing."""
     found = on_a_line((12, 12))
-    assert found.dose == 1
+    assert found.edit_norm == 1
     assert found.before == pytest.approx([0.02])
     assert found.after == pytest.approx(np.array([[0.2], [0.02]]))
     assert found.ndcg_kept == pytest.approx([10, 1])
 
 
-def test_the_dose_ends_where_lists_get_worse():
+def test_the_norm_ends_where_lists_get_worse():
     """Those below 0 want item 1, which is lost at a third of the spread."""
     found = on_a_line((12, 1))
-    assert 1 / 3 - 1 / 256 < found.dose <= 1 / 3
+    assert 1 / 3 - 1 / 256 < found.edit_norm <= 1 / 3
     assert found.ndcg_kept == pytest.approx([1, 1])
     assert found.after == pytest.approx(np.array([[0.02], [0.02]]))

@@ -23,9 +23,9 @@ from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
 
-def says(levels, column, threshold) -> Predictions:
+def says(steps, column, threshold) -> Predictions:
     return Predictions(
-        scipy.sparse.csc_matrix(np.array(levels, dtype=np.int8)),
+        scipy.sparse.csc_matrix(np.array(steps, dtype=np.int8)),
         np.array(column, dtype=np.int64),
         np.array(threshold, dtype=np.int64),
     )
@@ -74,7 +74,7 @@ def test_together_needs_cases_enough():
 
 @pytest.mark.parametrize("chunk", [2, 256])
 def test_correlations_are_numpys(chunk, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", chunk)
+    monkeypatch.setattr(module, "LATENTS_AT_ONCE", chunk)
     rng = np.random.default_rng(0)
     dense = (rng.random((600, 9)) < 0.3) * 1.0
     dense[:, 1] = dense[:, 0] * (rng.random(600) < 0.8)
@@ -94,9 +94,9 @@ def of(table, latent, kind):
 
 def test_counterexamples_by_hand():
     users = [0, 0, 1, 2, 3, 4]
-    levels = [[5], [4], [3], [1], [0], [2]]
+    steps = [[5], [4], [3], [1], [0], [2]]
     code = sparse([[0, 0], [0, 0], [7, 0], [1, 0], [2, 0], [0, 0]])
-    found = counterexamples(code, says(levels, [0, 0], [2, 2]), made(users))
+    found = counterexamples(code, says(steps, [0, 0], [2, 2]), made(users))
     missed = of(found, 0, "missed")
     # the label says yes on 0, 1, 2, 5; 2 is active; 1 is of the same user as 0
     assert missed[C.CASE].tolist() == [0, 5]
@@ -133,10 +133,10 @@ def test_counterexamples_are_what_they_say():
     n, m = 3000, 12
     made_up = random_cases(rng, n, 150)
     code = scipy.sparse.random(n, m, 0.1, "csr", np.float32, rng)
-    levels = rng.integers(0, 6, (n, 4)) * (rng.random((n, 4)) < 0.5)
+    steps = rng.integers(0, 6, (n, 4)) * (rng.random((n, 4)) < 0.5)
     column, threshold = rng.integers(0, 4, m), rng.integers(1, 5, m)
-    found = counterexamples(code, says(levels, column, threshold), made_up)
-    dense, says_yes = code.toarray(), levels[:, column] >= threshold
+    found = counterexamples(code, says(steps, column, threshold), made_up)
+    dense, says_yes = code.toarray(), steps[:, column] >= threshold
     for latent in range(m):
         missed, wrong = of(found, latent, "missed"), of(found, latent, "unexpected")
         for rows in (missed, wrong):
@@ -144,7 +144,7 @@ def test_counterexamples_are_what_they_say():
             assert rows[C.USER].is_unique
         assert (dense[missed[C.CASE], latent] == 0).all()
         assert says_yes[missed[C.CASE], latent].all()
-        could = levels[says_yes[:, latent] & (dense[:, latent] == 0), column[latent]]
+        could = steps[says_yes[:, latent] & (dense[:, latent] == 0), column[latent]]
         assert missed["level"].tolist() == [could.max()] * 3  # ties enough for three users
         assert not says_yes[wrong[C.CASE], latent].any()
         best = np.where(says_yes[:, latent], 0, dense[:, latent])
@@ -154,9 +154,9 @@ def test_counterexamples_are_what_they_say():
 
 def test_ties_are_not_always_of_the_first_users():
     n = 900
-    levels, code = np.ones((n, 1)), np.zeros((n, 1))
+    steps, code = np.ones((n, 1)), np.zeros((n, 1))
     code[0] = 1
-    found = counterexamples(sparse(code), says(levels, [0], [1]), made(list(range(n))))
+    found = counterexamples(sparse(code), says(steps, [0], [1]), made(list(range(n))))
     assert found[C.CASE].min() > 3
 
 
@@ -165,8 +165,8 @@ def test_few_users_with_many_cases():
     users = [0] * 400 + [1] * 400 + [2]
     code = np.zeros((801, 1))
     code[0] = 1
-    level = np.r_[np.full(800, 2), 1][:, None]
-    found = counterexamples(sparse(code), says(level, [0], [1]), made(users))
+    step = np.r_[np.full(800, 2), 1][:, None]
+    found = counterexamples(sparse(code), says(step, [0], [1]), made(users))
     assert sorted(found[C.USER]) == ["u0", "u1", "u2"]
 
 

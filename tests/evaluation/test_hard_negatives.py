@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from helpers.scoring_kit import BLIND, HAS, LABELERS, WITNESS, kept_cases, level_of, scored
+from helpers.scoring_kit import BLIND, HAS, LABELERS, WITNESS, kept_cases, scored, step_of
 from helpers.toy import sparse
 from recsae.core import columns as C
 from recsae.evaluation import hard_negatives
@@ -18,8 +18,8 @@ def expected(dictionary, made, dense, latent, rows, n_pool, n_probes, n_hard) ->
     """As the design says it: one latent, one case of ``rows`` after another."""
     unit = made.states / np.linalg.norm(made.states, axis=1, keepdims=True)
     label = dictionary.table.loc[latent]
-    level, least = level_of(label, made)
-    said = level >= least
+    step, least = step_of(label, made)
+    said = step >= least
     positives = np.flatnonzero(dense[:, latent] > 0)
     probes = positives[np.linspace(0, len(positives) - 1, n_probes).astype(int)]
     pool = np.unique(np.linspace(0, len(made) - 1, n_pool).astype(int))

@@ -181,7 +181,7 @@ def test_comparison_by_hand():
     made = cases([0, 0, 1], [[1]] * 3, [[1]] * 3, targets=[1, 2, 3])
     before = np.array([[1, 2], [3, 2], [3, 1]])  # ndcg 1, .63, 1
     after = np.array([[1, 2], [2, 3], [1, 2]])  # ndcg 1, 1, 0
-    found = compare_lists(made, before, after)
+    found = compare_lists(made, before, after).to_dict()
     second = 1 / np.log2(3)
     assert found["base"]["ndcg@10"] == pytest.approx((2 + second) / 3)
     assert found["base"]["recall@10"] == 1
@@ -227,7 +227,7 @@ def model():
 
 
 def test_lossless_reconstruction_keeps_everything(model):
-    found = heldout_accuracy(model.cases, lossless(4), model.head)
+    found = heldout_accuracy(model.cases, lossless(4), model.head).to_dict()
     assert found["ndcg_kept"] == 1
     assert found["ndcg_kept_ci"] == [1, 1]
     assert found["rbo"] == pytest.approx(1)
@@ -238,10 +238,10 @@ def test_lists_of_reconstructions_leave_out_the_history_too(model):
     seen = replace(model.cases, filters_seen=True)  # of item 1 alone
     lists = np.array([[*(i for i in row if i != 1), 0] for row in model.cases.top_items.tolist()])
     seen = replace(seen, top_items=lists.astype(np.int32))
-    found = heldout_accuracy(seen, lossless(4), model.head)
+    found = heldout_accuracy(seen, lossless(4), model.head).to_dict()
     assert found["ndcg_kept"] == 1
     assert found["base"] == found["reconstructed"]
-    assert heldout_accuracy(model.cases, lossless(4), model.head)["base"] != found["base"]
+    assert heldout_accuracy(model.cases, lossless(4), model.head).lists.base != found["base"]
 
 
 def test_fewest_latents_that_keep_ndcg(model, monkeypatch):
@@ -259,7 +259,7 @@ def test_fewest_latents_that_keep_ndcg(model, monkeypatch):
     assert kept == sorted(kept)
     assert kept[2] < 0.99 < kept[3] == 1
     assert fewest_latents(best, sae, model.head) == 4
-    assert heldout_accuracy(best, sae, model.head)["latents_for_99"] == 4
+    assert heldout_accuracy(best, sae, model.head).latents_for_99 == 4
     assert fewest_latents(best, sae, model.head, share=(kept[1] + kept[2]) / 2) == 3
     assert fewest_latents(best, sae, model.head, share=kept[0]) == 1
     varying = SAE(make_config(n_latents=8, k=4, activation="jumprelu"), 4)
@@ -267,7 +267,7 @@ def test_fewest_latents_that_keep_ndcg(model, monkeypatch):
         varying.log_threshold.fill_(-20.0)
         for name in ("W_enc", "W_dec"):
             getattr(varying, name).copy_(getattr(sae, name))
-    monkeypatch.setattr(accuracy, "BATCH", 7)  # parts then differ in width
+    monkeypatch.setattr(accuracy, "STATES_AT_ONCE", 7)  # parts then differ in width
     assert fewest_latents(best, varying, model.head) == 4
     with torch.no_grad():
         sae.b_enc[0] = -100.0  # what points along the first axis is lost
@@ -279,7 +279,7 @@ def test_reconstruction_that_says_nothing_loses(model):
     with torch.no_grad():
         sae.b_enc.fill_(-100.0)
         sae.b_dec.fill_(1.0)
-    found = heldout_accuracy(model.cases, sae, model.head)
+    found = heldout_accuracy(model.cases, sae, model.head).to_dict()
     assert found["rbo"] < 0.9
     assert found["base"] != found["reconstructed"]
 
@@ -307,8 +307,8 @@ def test_running_on_from_the_reconstruction_gives_what_the_head_gives(tmp_path):
         by_running = heldout_by_running(model, cases, sae, site.name, windows)
         del model.linear_head
         assert by_running == by_head
-        assert by_head["ndcg_kept"] != 1
-        assert by_head["n_positions"] == len(cases) > 40
+        assert by_head.lists.ndcg_kept != 1
+        assert by_head.lists.n_positions == len(cases) > 40
 
 
 def test_groups_know_their_users():

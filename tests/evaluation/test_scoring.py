@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from helpers.scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, level_of, scored
+from helpers.scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, scored, step_of
 from helpers.toy import cases, sparse
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
@@ -44,8 +44,8 @@ def test_figures_equal_scikit_learns(labeler, seed):
     assert table[C.LATENT].tolist() == list(range(9))
     for latent, row in table.iterrows():
         label = dictionary.table.loc[latent]
-        active, (level, least) = dense[:, latent] > 0, level_of(label, made)
-        said, user = level >= least, made.user
+        active, (step, least) = dense[:, latent] > 0, step_of(label, made)
+        said, user = step >= least, made.user
         assert (row[C.N_POS], row[C.N_NEG]) == (active.sum(), (~active).sum())
         assert row[C.N_USERS_POS] == len(set(user[active]))
         if not active.any():
@@ -58,8 +58,8 @@ def test_figures_equal_scikit_learns(labeler, seed):
             C.SPECIFICITY: metrics.recall_score(~active, ~said),
             C.F1: metrics.f1_score(active, said),
             C.BALANCED_ACCURACY: metrics.balanced_accuracy_score(active, said),
-            C.AUC: metrics.roc_auc_score(active, level),
-            C.AVERAGE_PRECISION: metrics.average_precision_score(active, level),
+            C.AUC: metrics.roc_auc_score(active, step),
+            C.AVERAGE_PRECISION: metrics.average_precision_score(active, step),
         }
         for name, value in expected.items():
             assert row[name] == pytest.approx(value, nan_ok=True), name
@@ -104,7 +104,7 @@ def test_by_hand(shown_right, all_count):
             C.LATENT: [0],
             C.ATTRIBUTE: ["kind"],
             C.VALUE: ["one"],
-            C.PREDICATE_SITE: ["last"],
+            C.VIEW: ["last"],
             C.THRESHOLD: [1],
             C.NEGATED: [False],
             **{c: [None] for c in (C.JOINT, *SECOND_PREDICATE)},
@@ -138,8 +138,8 @@ TEN = build_catalog([str(i) for i in range(11)], None)
 @pytest.mark.parametrize("chunk", [1, 2, 512])
 def test_chunks_of_labels_do_not_matter(monkeypatch, labeler, chunk):
     whole = scored(3, labeler)[-1]
-    monkeypatch.setattr(scoring, "CHUNK", chunk)
-    monkeypatch.setattr(hard_negatives, "BLOCK", 3)
+    monkeypatch.setattr(scoring, "LABELS_AT_ONCE", chunk)
+    monkeypatch.setattr(hard_negatives, "LABELS_AT_ONCE", 3)
     pd.testing.assert_frame_equal(scored(3, labeler)[-1], whole)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import toy
-from recsae.evaluation.splitting import Coded, occlusion, splitting
+from recsae.evaluation.splitting import CodedCases, occlusion, splitting
 
 
 def sides(make):
@@ -20,29 +20,32 @@ def splits(rng):
     code[:, 8] = 5 * truth[:, 1]
     code[:, 9:17] = truth[:, [2]] * (rng.random((n, 1)) < 0.5)
     code[:, 17:] = rng.random((n, 3)) < 0.05
-    return Coded(toy.sparse(code), truth, rng.normal(size=(n, 2)).astype(np.float32))
+    return CodedCases(toy.sparse(code), truth, rng.normal(size=(n, 2)).astype(np.float32))
 
 
 def test_an_attribute_over_eight_latents_is_over_split():
     found = splitting(*sides(splits))
-    assert found["over_split"].tolist() == [True, False, False]
+    assert found.over_split.tolist() == [True, False, False]
     # of the positives an eighth is found per latent: AUC = .5 + j / 16
     for width in (1, 2, 4, 8):
-        assert found[f"auc_latents_{width}"][0] == pytest.approx(0.5 + width / 16, abs=0.02)
-    assert found["auc_latents_8"][1] == pytest.approx(1)
-    assert found["auc_latents_1"][2] == pytest.approx(found["auc_latents_8"][2], abs=0.02)
-    assert found["overlap"][0] == 0
-    assert found["overlap"][2] > 0.9  # copies of one latent are no parts of it
+        assert found.aucs[width][0] == pytest.approx(0.5 + width / 16, abs=0.02)
+    assert found.aucs[8][1] == pytest.approx(1)
+    assert found.aucs[1][2] == pytest.approx(found.aucs[8][2], abs=0.02)
+    assert found.overlap[0] == 0
+    assert found.overlap[2] > 0.9  # copies of one latent are no parts of it
 
 
 def test_latents_of_any_size_count_alike_and_dead_ones_not_at_all():
-    known, test = sides(splits)
+    construction, heldout = sides(splits)
     size = np.geomspace(1e-3, 1e3, 20)
-    scaled = [Coded(toy.sparse(s.code.toarray() * size), s.truth, s.states) for s in (known, test)]
-    plain, other = splitting(known, test), splitting(*scaled)
-    assert other["auc_latents_8"] == pytest.approx(plain["auc_latents_8"], abs=1e-6)
+    scaled = [
+        CodedCases(toy.sparse(s.code.toarray() * size), s.truth, s.states)
+        for s in (construction, heldout)
+    ]
+    plain, other = splitting(construction, heldout), splitting(*scaled)
+    assert other.aucs[8] == pytest.approx(plain.aucs[8], abs=1e-6)
     dead = [s._replace(code=toy.sparse(np.c_[s.code.toarray(), np.zeros(4000)])) for s in scaled]
-    assert splitting(*dead)["auc_latents_16"] == pytest.approx(plain["auc_latents_16"], abs=1e-6)
+    assert splitting(*dead).aucs[16] == pytest.approx(plain.aucs[16], abs=1e-6)
 
 
 def hidden(rng, weak_latent=False, alike=False):
@@ -57,29 +60,29 @@ def hidden(rng, weak_latent=False, alike=False):
     truth = np.stack([strong, weak, alone], axis=1).astype(bool)
     states = truth @ directions + 0.05 * rng.normal(size=(n, 3))
     code = np.c_[10 * strong, 2 * alone, 0.5 * weak if weak_latent else np.zeros(n)]
-    return Coded(toy.sparse(code), truth, states.astype(np.float32))
+    return CodedCases(toy.sparse(code), truth, states.astype(np.float32))
 
 
 def test_the_weaker_of_two_attributes_is_occluded():
-    known, test = sides(hidden)
-    found = occlusion(known, test, np.array([0, 0, 1]))
-    assert found["occluded_by"] == [None, 0, None]
-    assert found["told_apart_auc"][1] > 0.99
-    assert np.isnan(found["told_apart_auc"][[0, 2]]).all()
+    construction, heldout = sides(hidden)
+    found = occlusion(construction, heldout, np.array([0, 0, 1]))
+    assert found.occluded_by == [None, 0, None]
+    assert found.separation_auc[1] > 0.99
+    assert np.isnan(found.separation_auc[[0, 2]]).all()
 
 
 def test_with_a_latent_of_its_own_it_is_not():
-    known, test = sides(lambda rng: hidden(rng, weak_latent=True))
-    assert occlusion(known, test, np.array([0, 2, 1]))["occluded_by"] == [None, None, None]
+    construction, heldout = sides(lambda rng: hidden(rng, weak_latent=True))
+    assert occlusion(construction, heldout, np.array([0, 2, 1])).occluded_by == [None, None, None]
 
 
 def test_what_the_states_do_not_tell_apart_is_not_hidden():
     """Both attributes move the states alike: the dictionary cannot be blamed."""
-    known, test = sides(lambda rng: hidden(rng, alike=True))
-    assert occlusion(known, test, np.array([0, 0, 1]))["occluded_by"][1] is None
+    construction, heldout = sides(lambda rng: hidden(rng, alike=True))
+    assert occlusion(construction, heldout, np.array([0, 0, 1])).occluded_by[1] is None
 
 
 def test_the_stronger_one_is_never_occluded():
     """Even where its best latent is that of the weaker one."""
-    known, test = sides(lambda rng: hidden(rng, weak_latent=True))
-    assert occlusion(known, test, np.array([2, 2, 1]))["occluded_by"] == [None, None, None]
+    construction, heldout = sides(lambda rng: hidden(rng, weak_latent=True))
+    assert occlusion(construction, heldout, np.array([2, 2, 1])).occluded_by == [None, None, None]

@@ -1,4 +1,4 @@
-"""The supervised yardstick on planted truth: what is learnable, how the latents compare."""
+"""Supervised directions on planted truth: what is learnable, how the latents compare."""
 
 import json
 
@@ -10,10 +10,10 @@ from recsae.concepts.attributes.probes import class_means
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.supervised import (
     METHODS,
-    yardstick_control,
-    yardstick_table,
+    control_by_directions,
+    supervised_table,
 )
-from recsae.pipeline.stages.supervised import supervised_stage, yardstick_of
+from recsae.pipeline.stages.supervised import directions_of, supervised_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
@@ -25,13 +25,13 @@ def work():
 
 @pytest.fixture(scope="module")
 def stage(work):
-    return supervised_stage(work)
+    return supervised_stage(work).to_dict()
 
 
 @pytest.fixture(scope="module")
 def table(work):
-    yardstick = yardstick_of(work)
-    return yardstick_table(yardstick, yardstick_control(yardstick)).set_index("attribute")
+    made = directions_of(work)
+    return supervised_table(made, control_by_directions(made)).set_index("attribute")
 
 
 def genres(table):
@@ -39,7 +39,7 @@ def genres(table):
 
 
 def test_one_row_per_attribute(work, table):
-    assert len(table) == len(yardstick_of(work).tasks)
+    assert len(table) == len(directions_of(work).tasks)
     assert len(genres(table)) == 6
     for measure in ("auc", "balanced_accuracy", "explained", "lift", "off_target", "ndcg_kept"):
         for method in METHODS:
@@ -69,11 +69,11 @@ def test_planted_genres_pass_every_part(table):
 
 
 def test_directions_are_made_from_construction_cases_alone(work):
-    yardstick = yardstick_of(work)
-    assert set(yardstick.known.cases.sequence).isdisjoint(yardstick.test.cases.sequence)
-    known = yardstick.known
-    means = class_means(known.cases.states, known.truth)
-    assert (yardstick.directions["class_mean"] == means).all()
+    made = directions_of(work)
+    construction = made.construction
+    assert set(construction.cases.sequence).isdisjoint(made.heldout.cases.sequence)
+    means = class_means(construction.cases.states, construction.truth)
+    assert (made.vectors["class_mean"] == means).all()
 
 
 def test_the_stage_is_json_and_says_what_the_table_says(stage, table):
@@ -92,7 +92,7 @@ def test_the_stage_is_json_and_says_what_the_table_says(stage, table):
 def test_without_a_linear_head_control_is_skipped_with_a_reason():
     other = Workspace(Run(planted_run()), planted(), None)
     other.head = None
-    found = supervised_stage(other)
+    found = supervised_stage(other).to_dict()
     assert "not linear" in found["summary"]["control"]["skipped"]
     assert "lift_sae" not in found["rows"][0]
     assert found["summary"]["mean_explained"]["class_mean"] > 0  # of the states' own variance

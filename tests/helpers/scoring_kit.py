@@ -6,7 +6,7 @@ import scipy.sparse
 
 from helpers.toy import random_cases, sparse
 from recsae.capture.cases import Cases
-from recsae.concepts.attributes.table import N_ITEMS, SITES, ItemAttributes
+from recsae.concepts.attributes.table import VIEW_SIZES, VIEWS, ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.core import columns as C
@@ -61,36 +61,36 @@ def scored(
     )
 
 
-def level_of(row: pd.Series, made: Cases) -> tuple[np.ndarray, int]:
-    """How far a label is true of each case, and from which level on it says "active"."""
-    first = (C.ATTRIBUTE, C.VALUE, C.PREDICATE_SITE, C.THRESHOLD, C.NEGATED)
+def step_of(row: pd.Series, made: Cases) -> tuple[np.ndarray, int]:
+    """How far a label is true of each case, and from which step on it says "active"."""
+    first = (C.ATTRIBUTE, C.VALUE, C.VIEW, C.THRESHOLD, C.NEGATED)
     second = (
         C.SECOND_ATTRIBUTE,
         C.SECOND_VALUE,
-        C.SECOND_SITE,
+        C.SECOND_VIEW,
         C.SECOND_THRESHOLD,
         C.SECOND_NEGATED,
     )
     if not isinstance(row[C.ATTRIBUTE], str):
         return np.ones(len(made), dtype=int), 1
-    level, least = _level(*row[list(first)], made=made)
+    step, least = _step(*row[list(first)], made=made)
     if not isinstance(row[C.SECOND_ATTRIBUTE], str):
-        return level, least
-    other, other_least = _level(*row[list(second)], made=made)
-    one, two = level >= least, other >= other_least
+        return step, least
+    other, other_least = _step(*row[list(second)], made=made)
+    one, two = step >= least, other >= other_least
     either = row[C.JOINT] == "or"
     return one.astype(int) + (two if either else one & two), 1 if either else 2
 
 
-def _level(
-    _attribute: str, value: str, site: str, threshold: int, negated: bool, *, made: Cases
+def _step(
+    _attribute: str, value: str, view: str, threshold: int, negated: bool, *, made: Cases
 ) -> tuple[np.ndarray, int]:
-    k = N_ITEMS[site]
-    items = made.top_items[:, :k] if site.startswith("top") else made.recent(k)
+    k = VIEW_SIZES[view]
+    items = made.top_items[:, :k] if view.startswith("top") else made.recent(k)
     count = HAS[items, int(value)].sum(1)
-    level = (count[:, None] >= np.array(SITES[site])).sum(1)
-    least = sum(threshold >= t for t in SITES[site])
-    return (len(SITES[site]) - level, len(SITES[site]) - least + 1) if negated else (level, least)
+    step = (count[:, None] >= np.array(VIEWS[view])).sum(1)
+    least = sum(threshold >= t for t in VIEWS[view])
+    return (len(VIEWS[view]) - step, len(VIEWS[view]) - least + 1) if negated else (step, least)
 
 
 def kept_cases(dictionary: ConceptDictionary, latent: int, made: Cases) -> np.ndarray:

@@ -12,6 +12,7 @@ from recsae.cli.sites import reason
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
 from recsae.evaluation.explained import explained, score_metric
 from recsae.evaluation.reconstruction import heldout_accuracy
+from recsae.evaluation.share import share_on_halves
 from recsae.pipeline import sites
 from recsae.pipeline.sites import (
     MeasuredSite,
@@ -20,7 +21,6 @@ from recsae.pipeline.sites import (
     recommend,
     scan_sites,
 )
-from recsae.pipeline.stages.scoring import share_on_halves
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.protocol import Site
 from recsae.run.config import RunConfig
@@ -73,11 +73,12 @@ def test_every_site_has_a_row_with_all_figures(scan, sasrec):
 def test_figures_of_the_default_site_are_those_of_a_run(scan, sasrec, folder):
     work = work_at(sasrec, folder, 0)
     labels = sites.build_concepts(work.sae_codes[0], work.construction, work.labeler)
-    share = share_on_halves(work, work.sae_codes, labels)
+    cases = work.construction, work.halves
+    share = share_on_halves(work.sae_codes, *cases, labels, work.labeler, work.head)
     first = scan.sites[0].figures
-    assert first.named_share == pytest.approx(share["32"])
+    assert first.named_share == pytest.approx(share.shares[32])
     found = heldout_accuracy(work.heldout, work.sae, work.head)
-    assert first.ndcg_kept == pytest.approx(found["ndcg_kept"])
+    assert first.ndcg_kept == pytest.approx(found.lists.ndcg_kept)
 
 
 def test_running_on_from_the_last_block_is_the_default_site_again(scan):

@@ -12,7 +12,7 @@ import pytest
 from helpers import runs
 from helpers.report_kit import N_EXPLAINED, full_report, full_run
 from helpers.reports import make_plain, make_report
-from recsae.concepts.levels import why
+from recsae.concepts.wording import reason_of
 from recsae.core import columns as C
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import Evidence
@@ -31,7 +31,7 @@ def label(**given):
 
 
 @pytest.mark.parametrize(
-    ("given", "level", "said"),
+    ("given", "step", "said"),
     [
         ({"predicate_site": "last", "threshold": 1}, 1, "matches"),
         ({"predicate_site": "top1", "threshold": 1}, 0, "does not match"),
@@ -50,8 +50,8 @@ def label(**given):
         ({"attribute": None}, 1, "says active everywhere"),
     ],
 )  # fmt: skip
-def test_why_a_label_is_wrong(given, level, said):
-    assert why(label(**given), level) == said
+def test_why_a_label_is_wrong(given, step, said):
+    assert reason_of(label(**given), step) == said
 
 
 def test_it_follows_the_schema():

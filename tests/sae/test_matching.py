@@ -72,7 +72,7 @@ def test_parts_of_a_dictionary_are_compared_like_the_whole(monkeypatch):
     one, two = rng.normal(size=(23, 5)), rng.normal(size=(31, 5))
     unit = [d / np.linalg.norm(d, axis=1, keepdims=True) for d in (one, two)]
     cosine = unit[0] @ unit[1].T
-    monkeypatch.setattr(matching, "CHUNK", 7)
+    monkeypatch.setattr(matching, "LATENTS_AT_ONCE", 7)
     found = best_by_direction(one, two)
     np.testing.assert_array_equal(found.other, cosine.argmax(1))
     np.testing.assert_allclose(found.similarity, cosine.max(1))
@@ -110,7 +110,7 @@ def test_correlations_are_pearsons_and_parts_are_compared_like_the_whole(monkeyp
     rng = np.random.default_rng(0)
     one, two = random_code(rng, 80, 13), random_code(rng, 80, 9)
     everything = np.corrcoef(one.toarray().T, two.toarray().T)[:13, 13:]
-    monkeypatch.setattr(matching, "CHUNK", 4)
+    monkeypatch.setattr(matching, "LATENTS_AT_ONCE", 4)
     found = best_by_activity(one, two)
     np.testing.assert_array_equal(found.other, everything.argmax(1))
     np.testing.assert_allclose(found.similarity, everything.max(1), rtol=1e-6)

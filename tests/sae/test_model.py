@@ -268,7 +268,7 @@ def test_states_that_are_no_numbers_are_refused(tmp_path, bad):
 
 
 def test_sparse_code_equals_the_dense_one(monkeypatch):
-    monkeypatch.setattr("recsae.sae.codes.BATCH", 37)
+    monkeypatch.setattr("recsae.sae.codes.STATES_AT_ONCE", 37)
     sae, h = drawn(), states(100)
     code = sparse_code(sae.encode_sparse, h.numpy(), sae.n_latents)
     assert code.shape == (100, 20)
@@ -278,7 +278,7 @@ def test_sparse_code_equals_the_dense_one(monkeypatch):
 
 
 def test_sparse_code_of_any_encoder(monkeypatch):
-    monkeypatch.setattr("recsae.sae.codes.BATCH", 4)
+    monkeypatch.setattr("recsae.sae.codes.STATES_AT_ONCE", 4)
     rows = np.arange(12, dtype=np.float32).reshape(6, 2)
 
     def encode(h: torch.Tensor) -> Code:  # unit h[0] / 2 has the value h[1], but for the first row

@@ -178,7 +178,7 @@ def test_matryoshkas_written_out_gradients_equal_autograds(path, prefixes, monke
 
 def test_levels_are_the_smallest_prefix_a_latent_is_in():
     sae = axes("matryoshka", n_latents=6, k=2, prefixes=(1, 3, 6))
-    assert sae.variant.levels(sae).tolist() == [0, 1, 1, 2, 2, 2]
+    assert sae.variant.smallest_prefix(sae).tolist() == [0, 1, 1, 2, 2, 2]
 
 
 def test_jumprelus_penalty_by_hand():
@@ -294,7 +294,7 @@ def test_save_and_load_give_the_same_bits(states, tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_encoding_dense_and_sparse_agree_and_row_by_row(states, monkeypatch, name):
-    monkeypatch.setattr("recsae.sae.codes.BATCH", 37)
+    monkeypatch.setattr("recsae.sae.codes.STATES_AT_ONCE", 37)
     sae = train_sae(states, small(name))
     rows = states.column("states")
     h = torch.from_numpy(rows)

@@ -14,12 +14,20 @@ if TYPE_CHECKING:
 
 FANS = "fans of"
 SIZES = (16, 32, 64, 128, 256)
+"""Numbers of groups, from large groups to small ones; those that the items cannot fill are left
+out."""
 WINDOW = 10
+"""Two items stand close together within so many places of a history."""
 WIDTH = 64
-MAX_POSITIONS = 1_000_000
-MAX_ITEMS = 20_000
+"""Singular vectors by which items are compared."""
+MAX_COMMUNITY_POSITIONS = 1_000_000
+"""Positions at most that are read, of users evenly spread: bounds the time."""
+MAX_COMMUNITY_ITEMS = 20_000
+"""Items at most that are grouped, the most frequent ones: bounds the table of pairs."""
 MIN_MEMBERS = 3
+"""Items of a group at least: fewer than are named make no group."""
 N_NAMED = 3
+"""Items that a group is named after, the most typical ones."""
 SEPARATOR = " | "
 
 
@@ -45,13 +53,13 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[tuple[str, ND
     from sklearn.preprocessing import normalize
     from threadpoolctl import threadpool_limits
 
-    used = np.sort(np.argsort(-weight, kind="stable")[:MAX_ITEMS])
+    used = np.sort(np.argsort(-weight, kind="stable")[:MAX_COMMUNITY_ITEMS])
     used = used[weight[used] > 0]
     sizes = [k for k in SIZES if k * MIN_MEMBERS <= len(used)]
     if not sizes:
         return []
     external = cases.catalog.external_ids
-    found: dict[str, NDArray[np.int64]] = {}
+    groups: dict[str, NDArray[np.int64]] = {}
     with threadpool_limits(1):  # sums of several threads differ in their last bits
         vectors = _vectors(cases, used)
         for k in sizes:
@@ -65,8 +73,8 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[tuple[str, ND
                     continue
                 best = members[np.argsort(-typical[members], kind="stable")[:N_NAMED]]
                 name = SEPARATOR.join(external[i] for i in used[best])
-                found.setdefault(name, used[members])
-    return list(found.items())
+                groups.setdefault(name, used[members])
+    return list(groups.items())
 
 
 def _vectors(cases: Cases, used: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -95,7 +103,7 @@ def _together(cases: Cases, used: NDArray[np.int64]) -> scipy.sparse.csr_matrix:
     place = np.full(cases.catalog.n_items, -1, dtype=np.int64)
     place[used] = np.arange(len(used))
     users = np.unique(cases.sequence)
-    step = max(1, int(sequences.lengths[users].sum()) // MAX_POSITIONS)
+    step = max(1, int(sequences.lengths[users].sum()) // MAX_COMMUNITY_POSITIONS)
     total = scipy.sparse.csr_matrix((len(used), len(used)))
     chosen = users[::step]
     lengths = sequences.lengths[chosen] - 1  # the last item is the test's

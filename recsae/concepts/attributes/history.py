@@ -1,4 +1,4 @@
-"""What can be said of a case beside its items' attributes: length of the history, repetition."""
+"""Attributes of histories: their length, and whether items repeat."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ LENGTH = "length"
 REPEAT = "repetition"
 BEFORE = "consumed before"
 SHORTEST = (5, 10, 20, 50)
+"""Lengths that a history can be at most."""
 LONGEST = (20, 50, 100, 200)
+"""Lengths that a history can be more than."""
 LENGTHS = {
     **{f"at most {n} items": (0, n) for n in SHORTEST},
     **{f"more than {n} items": (n + 1, np.iinfo(np.int64).max) for n in LONGEST},
@@ -47,10 +49,10 @@ def consumed_before(cases: Cases, items: NDArray[np.int32], back: int | None) ->
     flat = sequences.flat[np.repeat(starts, lengths) + position].astype(np.int64)
     n_items = np.int64(cases.catalog.n_items)
     keys = np.repeat(rows.astype(np.int64), lengths) * n_items + flat
-    known, first = np.unique(keys, return_index=True)
-    asked = cases.sequence.astype(np.int64)[:, None] * n_items + items
-    place = np.searchsorted(known, asked).clip(max=len(known) - 1)
-    found = (known[place] == asked) & (items > 0)
+    consumed, first = np.unique(keys, return_index=True)
+    wanted = cases.sequence.astype(np.int64)[:, None] * n_items + items
+    place = np.searchsorted(consumed, wanted).clip(max=len(consumed) - 1)
+    found = (consumed[place] == wanted) & (items > 0)
     limit = cases.position.astype(np.int64)[:, None] + 1
     if back is not None:
         limit = limit - 1 - np.arange(items.shape[1])

@@ -1,4 +1,4 @@
-"""Linear probes of hidden states: what is there to be read, and how sure that is."""
+"""Linear probes of hidden states, and ROC-AUCs with standard errors over users."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Truth = NDArray[np.bool_]
 
 MAX_PROBE_CASES = 12_000
+"""Cases at most that a logistic regression is fitted on, evenly spread: bounds the time."""
 
 
 class Aucs(NamedTuple):
@@ -23,11 +24,11 @@ class Aucs(NamedTuple):
     auc: Floats
     error: Floats
 
-    def low(self, level: float = 0.95) -> Floats:
+    def low(self, confidence: float = 0.95) -> Floats:
         """One-sided lower bound."""
         from scipy.stats import norm
 
-        return self.auc - float(norm.ppf(level)) * self.error
+        return self.auc - float(norm.ppf(confidence)) * self.error
 
 
 def class_means(states: NDArray[np.float32], truth: Truth) -> Floats:
@@ -110,36 +111,38 @@ def clustered_aucs(values: Floats, truth: Truth, user: NDArray[np.int64]) -> Auc
 
 
 def probe_aucs(states: NDArray[np.float32], truth: Truth, user: NDArray[np.int64]) -> Aucs:
-    """How well each task can be read from states: a probe of half the users, tried on the others.
+    """ROC-AUC of a linear probe of states for each task, fitted on one half of the users.
 
     Parameters
     ----------
     states, truth
         ``(n, d)`` and ``(n, n_tasks)``.
     user
-        ``(n,)`` numbers from 0 on, ascending; the first half of them is fitted on.
+        ``(n,)`` numbers from 0 on, ascending; the probe is fitted on the first half of them and
+        measured on the second.
     """
-    fit = user < (int(user.max()) + 1) // 2
-    directions = discriminants(states[fit], truth[fit])
-    values = states[~fit].astype(np.float64) @ directions.T
-    return clustered_aucs(values, truth[~fit], user[~fit] - user[~fit].min())
+    search = user < (int(user.max()) + 1) // 2
+    confirm = ~search
+    directions = discriminants(states[search], truth[search])
+    values = states[confirm].astype(np.float64) @ directions.T
+    return clustered_aucs(values, truth[confirm], user[confirm] - user[confirm].min())
 
 
 def best_thresholds(values: Floats, truth: Truth) -> Floats:
-    """``(m,)`` per column the threshold t at which "value >= t" has the best balanced accuracy.
+    """``(m,)`` threshold t of each column at which "value >= t" has the best balanced accuracy.
 
     >>> best_thresholds(np.array([[1.0], [2], [3]]), np.array([[False], [True], [True]])).tolist()
     [2.0]
     """
-    found = np.empty(truth.shape[1])
+    thresholds = np.empty(truth.shape[1])
     for task, yes in enumerate(truth.T):
         order = np.argsort(-values[:, task], kind="stable")
         value, hit = values[order, task], yes[order]
         recall = np.cumsum(hit) / max(hit.sum(), 1)
         false = np.cumsum(~hit) / max((~hit).sum(), 1)
         whole = np.r_[value[1:] != value[:-1], True]  # ties are on one side together
-        found[task] = value[np.where(whole, recall - false, -1.0).argmax()]
-    return found
+        thresholds[task] = value[np.where(whole, recall - false, -1.0).argmax()]
+    return thresholds
 
 
 def balanced_accuracies(values: Floats, truth: Truth, thresholds: Floats) -> Floats:

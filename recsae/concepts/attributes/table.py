@@ -1,4 +1,4 @@
-"""What can be said of an item, and how much of it there is around a case."""
+"""The attribute values of items, and how many items around a case have each."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ ITEM_ITSELF = "item"
 PERIOD = "typical place"
 DECADE = "decade"
 ERA = "before decade"
-# quarters of all interactions, and how a person says it
 BANDS = {
     "most popular": "among the most popular",
     "popular": "fairly popular",
     "less popular": "less popular",
     "niche": "niche",
 }
+"""Popularity bands, quarters of all interactions, and how a person says them."""
 HALF = "popularity half"
 UPPER = "more popular"
 PERIODS = {
@@ -48,10 +48,10 @@ PERIODS = {
     "late": "usually consumed late",
     "last": "usually consumed among the last",
 }
+"""Where in their histories people consume an item, by quarters, and how a person says it."""
 DERIVED = (POPULARITY, HALF, PERIOD, REPEAT, LENGTH)
-"""What is said of items and histories without any column of the catalog."""
-# from how many of a site's items on a statement can be made; about ten levels are enough
-SITES: dict[str, tuple[int, ...]] = {
+"""Attributes of items and histories that need no column of the catalog."""
+VIEWS: dict[str, tuple[int, ...]] = {
     "last": (1,),
     "last5": (1, 2, 3, 4, 5),
     "last20": (1, 2, 3, 4, 5, 6, 8, 10, 12, 15),
@@ -60,16 +60,23 @@ SITES: dict[str, tuple[int, ...]] = {
     "top10": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
     "history": (1,),
 }
-N_ITEMS = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top10": 10}
-BLOCK = 2**24
+"""The views of a case and the thresholds of each, numbers of items that have a value.
+
+About ten thresholds are enough: where a view has more items, numbers are skipped.
+"""
+VIEW_SIZES = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top10": 10}
+"""Items of each view; the history itself has none."""
+COUNT_BLOCK = 2**24
+"""Items looked at in one go: bounds the memory that counting takes."""
 FILE = "attributes.parquet"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ItemAttributes:
     """V values of attributes over the items of a catalog.
 
-    ``matrix (n_items, V)`` says which item has which value; ``names`` are (attribute, value).
+    ``matrix (n_items, V)`` has ones where an item has a value; ``names`` are (attribute, value).
+    Equality is identity, so that what was counted can be kept by the object it was counted for.
     """
 
     matrix: scipy.sparse.csr_matrix
@@ -94,45 +101,45 @@ class ItemAttributes:
         return cls(matrix, tuple(zip(table[C.ATTRIBUTE], table[C.VALUE], strict=True)))
 
     def items_with(self, attribute: str, value: str) -> NDArray[np.bool_]:
-        """``(n_items,)`` which items have a value: none where it is said of the history."""
-        found: NDArray[np.bool_] = self.matrix[:, [self.names.index((attribute, value))]].toarray()
-        return found.ravel() > 0
+        """``(n_items,)`` which items have a value; none where it is one of the history."""
+        has: NDArray[np.bool_] = self.matrix[:, [self.names.index((attribute, value))]].toarray()
+        return has.ravel() > 0
 
     def counts(
-        self, cases: Cases, site: str, columns: Sequence[int] | None = None
+        self, cases: Cases, view: str, columns: Sequence[int] | None = None
     ) -> scipy.sparse.csr_matrix:
-        """``(n, V)`` how many of the items at the site have each value (0 is not stored).
+        """``(n, V)`` how many of the items in a view have each value (0 is not stored).
 
-        Sites: ``last`` the last item, ``last5``, ``last20``, ``last50`` the most recent ones,
+        Views: ``last`` the last item, ``last5``, ``last20``, ``last50`` the most recent ones,
         ``top1`` the model's first recommendation, ``top10`` its first ten, ``history`` the history
-        itself. Only ``columns`` if given, else kept for the next time.
+        itself. Only of ``columns`` if given; all are kept with the cases for the next call.
         """
         if columns is not None:
             chosen = ItemAttributes(self.matrix[:, columns], tuple(self.names[c] for c in columns))
-            return chosen._count(cases, site)
-        key = (id(self), site)
+            return chosen._count(cases, view)
+        key = (self, view)  # the object, not its id, which is used again once it is gone
         if key not in cases.counted:
-            cases.counted[key] = self._count(cases, site)
+            cases.counted[key] = self._count(cases, view)
         return cases.counted[key]
 
-    def _count(self, cases: Cases, site: str) -> scipy.sparse.csr_matrix:
-        if site == "history":
+    def _count(self, cases: Cases, view: str) -> scipy.sparse.csr_matrix:
+        if view == "history":
             return self._facts(cases)
-        n, k = len(cases), N_ITEMS[site]
+        n, k = len(cases), VIEW_SIZES[view]
         parts = []
-        for first in range(0, max(n, 1), max(1, BLOCK // k)):
+        for first in range(0, max(n, 1), max(1, COUNT_BLOCK // k)):
             some = (
                 cases
-                if n * k <= BLOCK
-                else cases.take(np.arange(first, min(n, first + BLOCK // k)))
+                if n * k <= COUNT_BLOCK
+                else cases.take(np.arange(first, min(n, first + COUNT_BLOCK // k)))
             )
-            items = some.top_items[:, :k] if site.startswith("top") else some.recent(k)
+            items = some.top_items[:, :k] if view.startswith("top") else some.recent(k)
             size = len(items)
             bounds = np.arange(size + 1, dtype=np.int64) * items.shape[1]
             ones = np.ones(items.size, dtype=np.int8)
             shape = (size, self.matrix.shape[0])
             picked = scipy.sparse.csr_matrix((ones, items.ravel(), bounds), shape)
-            parts.append(self._with_repeats((picked @ self.matrix).tocsr(), some, site, items))
+            parts.append(self._with_repeats((picked @ self.matrix).tocsr(), some, view, items))
         counts = scipy.sparse.vstack(parts, format="csr") if len(parts) > 1 else parts[0]
         counts.sort_indices()
         return counts
@@ -141,14 +148,14 @@ class ItemAttributes:
         self,
         counts: scipy.sparse.csr_matrix,
         cases: Cases,
-        site: str,
+        view: str,
         items: NDArray[np.int32],
     ) -> scipy.sparse.csr_matrix:
         """Counts with those of items that were consumed before, if that is one of the values."""
         if (REPEAT, BEFORE) not in self.names or not len(cases):
             return counts
         column = self.names.index((REPEAT, BEFORE))
-        back = None if site.startswith("top") else 0
+        back = None if view.startswith("top") else 0
         repeats = consumed_before(cases, items, back).sum(1).astype(np.int8)
         rows = np.flatnonzero(repeats)
         where = (rows, np.full(len(rows), column))

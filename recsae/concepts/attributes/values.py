@@ -35,11 +35,17 @@ if TYPE_CHECKING:
     """Attribute, value, and which items have it ``(n_items,)``."""
 
 MAX_VALUES = 300
+"""Values of one attribute at most, the most frequent ones: bounds the search for labels."""
 MIN_ITEMS = 3
+"""A value of fewer items stands for single items."""
 MIN_SHARE = 0.002
+"""Share of interactions at least: of rarer values too few cases could be tested."""
 MAX_SHARE = 0.95
+"""Share of interactions below which a value says anything."""
 MAX_TERMS = 300
-MAX_ITEMS = 500
+"""Title terms at most, those with most TF-IDF: bounds the search for labels."""
+MAX_ITEMS_THEMSELVES = 500
+"""Items at most that stand for themselves where nothing else is known of them."""
 
 
 def own_columns(attributes: ItemAttributes) -> list[int]:
@@ -60,10 +66,10 @@ def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
     """
     weight = np.bincount(cases.last_items[:, 0], minlength=catalog.n_items).astype(float)
     weight[~catalog.recommendable] = 0
-    found = [*_of_catalog(catalog, weight), *_derived(cases, weight), *_of_titles(catalog, weight)]
-    table = np.array([has & catalog.recommendable for _, _, has in found])
+    values = [*_of_catalog(catalog, weight), *_derived(cases, weight), *_of_titles(catalog, weight)]
+    table = np.array([has & catalog.recommendable for _, _, has in values])
     matrix = scipy.sparse.csr_matrix(table.T, dtype=np.int8)
-    return ItemAttributes(matrix, tuple((attribute, value) for attribute, value, _ in found))
+    return ItemAttributes(matrix, tuple((attribute, value) for attribute, value, _ in values))
 
 
 def _of_catalog(catalog: ItemCatalog, weight: NDArray[np.float64]) -> Iterator[Has]:
@@ -83,7 +89,7 @@ def _derived(cases: Cases, weight: NDArray[np.float64]) -> Iterator[Has]:
     yield HALF, UPPER, bands[0] | bands[1]
     for period, has in zip(PERIODS, _quarters(_places(cases), weight), strict=True):
         yield PERIOD, period, has
-    nothing = np.zeros(len(weight), dtype=bool)  # is said of the history, not of items
+    nothing = np.zeros(len(weight), dtype=bool)  # these are attributes of histories, not of items
     yield REPEAT, BEFORE, nothing
     for length in LENGTHS:
         yield LENGTH, length, nothing
@@ -96,7 +102,7 @@ def _of_titles(catalog: ItemCatalog, weight: NDArray[np.float64]) -> Iterator[Ha
         for value, has in _terms(catalog, weight):
             yield TERM, value, has
     elif not catalog.attributes:
-        for item in np.argsort(-weight, kind="stable")[:MAX_ITEMS]:
+        for item in np.argsort(-weight, kind="stable")[:MAX_ITEMS_THEMSELVES]:
             if weight[item] > 0:
                 yield ITEM_ITSELF, catalog.external_ids[item], np.arange(len(weight)) == item
 
@@ -176,9 +182,9 @@ def _terms(
     terms = vectorizer.get_feature_names_out()
     has = (table > 0).astype(np.float64)
     share = np.asarray(weight[real] @ has).ravel() / max(weight.sum(), 1)
-    worth = np.asarray(weight[real] @ table).ravel()
+    tfidf = np.asarray(weight[real] @ table).ravel()
     usable = np.flatnonzero((share >= MIN_SHARE) & (share < MAX_SHARE))
-    best = usable[np.argsort(-worth[usable], kind="stable")[:MAX_TERMS]]
+    best = usable[np.argsort(-tfidf[usable], kind="stable")[:MAX_TERMS]]
     found = []
     for column in sorted(best):
         items = real[table.indices[table.indptr[column] : table.indptr[column + 1]]]

@@ -1,4 +1,4 @@
-"""How well the words of a label alone tell active cases from inactive ones; nothing is generated.
+"""Embedding score: how near the words of a label are to those of active cases.
 
 The words of a label and those around a case become vectors; a good label is nearer to the cases on
 which its latent is active (after delphi's embedding score).
@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 
     Vectors = Callable[[Sequence[str]], NDArray[Any]]
 
-COUNTED = "10"  # "of the top 10 recommendations" speaks of no item
-N_CASES = 20_000
+COUNTED = "10"
+"""A word that says nothing of items: "of the top 10 recommendations"."""
+MAX_EMBEDDED_CASES = 20_000
+"""Cases at most that labels are compared with, evenly spread: bounds the comparisons."""
 N_DIMENSIONS = 200
-MAX_ITEMS = 50_000
-BLOCK = 64
+"""Dimensions of the vectors."""
+MAX_EMBEDDED_ITEMS = 50_000
+"""Items at most whose words vectors are fitted on, evenly spread: bounds the time."""
+SENTENCES_AT_ONCE = 64
+"""Sentences compared in one go: bounds the table of similarities."""
 
 
 def fit_vectors(cases: Cases, n_dimensions: int = N_DIMENSIONS, seed: int = 0) -> Vectors:
@@ -42,7 +47,7 @@ def fit_vectors(cases: Cases, n_dimensions: int = N_DIMENSIONS, seed: int = 0) -
 
     texts = ItemTexts(cases.catalog)
     items = np.unique(np.concatenate([cases.last_items.ravel(), cases.top_items[:, 0]]))
-    items = items[items > 0][spread(int((items > 0).sum()), MAX_ITEMS)]
+    items = items[items > 0][spread(int((items > 0).sum()), MAX_EMBEDDED_ITEMS)]
     stop = [*ENGLISH_STOP_WORDS, COUNTED]
     words = TfidfVectorizer(stop_words=stop, sublinear_tf=True, dtype=np.float32)
     try:
@@ -60,7 +65,7 @@ def embedding_scores(
     cases: Cases,
     labels: pd.DataFrame,
     vectors: Vectors,
-    limit: int = N_CASES,
+    limit: int = MAX_EMBEDDED_CASES,
 ) -> pd.DataFrame:
     """ROC-AUC of the similarity of label and case, for active against inactive cases.
 
@@ -87,13 +92,13 @@ def embedding_scores(
     n_pos = np.diff(active.indptr)
     n_users = _users(active, cases)
     sentences, sentence = np.unique(labels[C.LABEL].to_numpy(dtype=str), return_inverse=True)
-    said = _unit(vectors(list(sentences)))
-    shown = _unit(vectors(_texts(cases)))
+    of_labels = _unit(vectors(list(sentences)))
+    of_cases = _unit(vectors(_texts(cases)))
     rank_sum = np.zeros(len(latents))
-    for first in range(0, len(sentences), BLOCK):
-        similarity = said[first : first + BLOCK] @ shown.T
+    for first in range(0, len(sentences), SENTENCES_AT_ONCE):
+        similarity = of_labels[first : first + SENTENCES_AT_ONCE] @ of_cases.T
         ordered = np.sort(similarity, axis=1)
-        for number in np.flatnonzero((sentence >= first) & (sentence < first + BLOCK)):
+        for number in np.flatnonzero((sentence >= first) & (sentence < first + SENTENCES_AT_ONCE)):
             mine = active.indices[active.indptr[number] : active.indptr[number + 1]]
             row = sentence[number] - first
             near, all_near = similarity[row, mine], ordered[row]
@@ -103,7 +108,7 @@ def embedding_scores(
     with np.errstate(invalid="ignore", divide="ignore"):
         auc = (rank_sum - n_pos * (n_pos + 1) / 2) / (n_pos * n_neg)
     tested = (n_pos >= MIN_POSITIVES) & (n_users >= MIN_USERS) & (n_neg > 0)
-    auc[~tested | ~said[sentence].any(1)] = np.nan
+    auc[~tested | ~of_labels[sentence].any(1)] = np.nan
     return pd.DataFrame({C.LATENT: latents, C.EMBEDDING_AUC: auc, C.N_POS: n_pos, C.N_NEG: n_neg})
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recsae.evaluation.recsae_protocol import Levels
 
 N_CONTRAST = 10
+"""Inactive sequences that are shown beside the examples of a latent."""
 
 
 class ExplainedLatents(NamedTuple):

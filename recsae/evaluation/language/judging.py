@@ -1,13 +1,14 @@
-"""Is a description true? A language model that sees only it and sequences must tell them apart.
+"""A language model as judge of descriptions, by detection and by fuzzing (both after delphi).
 
-Detection: which sequences match? Half of them activate the latent. Fuzzing: in sequences that do,
-is the marked item one because of which they match? Half of the marks are right (both after delphi).
-What is true stays here; a prompt holds the description and the sequences alone.
+Detection: which sequences match the description? Half of them activate the latent. Fuzzing: in
+sequences that do, is the marked item one because of which they match? Half of the marks are right.
+The answers stay here; a prompt holds the description and the sequences alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -35,15 +36,36 @@ if TYPE_CHECKING:
 
 
 class Trial(NamedTuple):
-    """Cases that a description is tried on, and the truth about them.
-
-    ``truth (m,)``: the latent is active, or the mark is right. ``marked (m,)``: which item is
-    marked, 0 the newest; -1 none.
-    """
+    """Cases that a description is judged on, and the right answers."""
 
     rows: Rows
+    """``(m,)`` of the cases."""
     truth: NDArray[np.bool_]
+    """``(m,)`` whether the latent is active, or the mark is right."""
     marked: Rows
+    """``(m,)`` which item is marked, 0 the newest; -1 none."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a judge gets right of a trial."""
+
+    n_asked: int
+    n_parsed: int
+    """Cases with a readable answer; the counts below are of these."""
+    n_failed: int
+    true_positives: int
+    false_negatives: int
+    true_negatives: int
+    false_positives: int
+    balanced_accuracy: float | None
+    """None where one kind of cases has no answer."""
+    ci_low: float | None
+    """Its lower bound, one-sided 95 %, users being the unit; None where there are too few."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as files have them."""
+        return asdict(self)
 
 
 def detection_trial(sampler: CaseSampler, latent: int, n: int) -> Trial:
@@ -138,12 +160,12 @@ def _mark(items: list[Any], marked: int) -> None:
     items[place] = {"marked": items[place]}
 
 
-def figures(
+def judgement(
     trial: Trial,
-    said: NDArray[np.float64],
+    answers: NDArray[np.float64],
     cases: Cases,
     examples: NDArray[np.int64] | None = None,
-) -> dict[str, Any]:
+) -> Judgement:
     """Counts, balanced accuracy and its lower bound (one-sided 95 %, users as the unit).
 
     Parameters
@@ -158,8 +180,8 @@ def figures(
     Cases without a readable answer are ``n_failed`` and count on neither side. The bound is None
     with fewer than ten users on a side.
     """
-    answered = ~np.isnan(said)
-    truth, yes, rows = trial.truth[answered], said[answered] > 0, trial.rows[answered]
+    answered = ~np.isnan(answers)
+    truth, yes, rows = trial.truth[answered], answers[answered] > 0, trial.rows[answered]
     true_pos, true_neg = int((truth & yes).sum()), int((~truth & ~yes).sum())
     n_pos, n_neg = int(truth.sum()), int((~truth).sum())
     low = _bound(truth, yes, cases.user[rows])
@@ -167,17 +189,18 @@ def figures(
         new = ~np.isin(cases.top_items[rows, 0], examples)
         without = _bound(truth[new], yes[new], cases.user[rows[new]])
         low = None if without is None else min(low, without)
-    return {
-        "n_asked": len(trial.rows),
-        "n_parsed": int(answered.sum()),
-        "n_failed": int((~answered).sum()),
-        "true_positives": true_pos,
-        "false_negatives": n_pos - true_pos,
-        "true_negatives": true_neg,
-        "false_positives": n_neg - true_neg,
-        "balanced_accuracy": (true_pos / n_pos + true_neg / n_neg) / 2 if n_pos and n_neg else None,
-        "ci_low": low,
-    }
+    accuracy = (true_pos / n_pos + true_neg / n_neg) / 2 if n_pos and n_neg else None
+    return Judgement(
+        n_asked=len(trial.rows),
+        n_parsed=int(answered.sum()),
+        n_failed=int((~answered).sum()),
+        true_positives=true_pos,
+        false_negatives=n_pos - true_pos,
+        true_negatives=true_neg,
+        false_positives=n_neg - true_neg,
+        balanced_accuracy=accuracy,
+        ci_low=low,
+    )
 
 
 def _bound(truth: NDArray[np.bool_], yes: NDArray[np.bool_], user: Rows) -> float | None:

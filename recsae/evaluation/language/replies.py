@@ -15,8 +15,11 @@ Pairs = list[tuple[str, Any]]
 THINKING = re.compile(r"<think>.*?</think>", re.DOTALL)
 WORDS = {"yes": True, "true": True, "no": False, "false": False}
 MAX_NAME_WORDS = 8
+"""Words of a name at most; five are asked for."""
 MAX_NAME = 60
+"""Characters of a name at most."""
 MAX_EXPLANATION = 400
+"""Characters of an explanation at most, which is to be one sentence."""
 
 
 class Explanation(NamedTuple):

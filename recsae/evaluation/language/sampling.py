@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 N_POOL = 10_000
+"""Cases at most that the nearest inactive ones are found among: bounds the comparisons."""
 DRAWS = 8
+"""Random cases drawn for each that is wanted, since active ones are thrown away."""
 
 
 class CaseSampler:

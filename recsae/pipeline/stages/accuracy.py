@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.files import plain
-from recsae.evaluation.reconstruction import heldout_accuracy, heldout_by_running
+from recsae.evaluation.reconstruction import HeldoutAccuracy, heldout_accuracy, heldout_by_running
 from recsae.recommender.evaluation import evaluate, evaluation_cases
 from recsae.sae.editing import insert_reconstruction
 
 if TYPE_CHECKING:
+    from recsae.recommender.evaluation import Values
     from recsae.run.workspace import Workspace
 
 
-def accuracy_stage(work: Workspace) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy with the reconstruction in place, beside that of the recommender."""
+
+    evaluation: str
+    """What the recommender's own evaluation is, in words."""
+    base: dict[str, float]
+    """Means of its metrics, unedited."""
+    reconstructed: dict[str, float]
+    """The same with the reconstruction in place."""
+    n_cases: int
+    heldout: HeldoutAccuracy
+    """At every held-out position."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as ``accuracy.json`` has them."""
+        return {
+            "metric_note": f"The recommender's own evaluation: {self.evaluation}.",
+            "all_users": {
+                "base": self.base,
+                "reconstructed": self.reconstructed,
+                "n_cases": self.n_cases,
+            },
+            "heldout": plain(self.heldout.to_dict()),
+        }
+
+
+def accuracy_stage(work: Workspace) -> Accuracy:
     """The recommender's own evaluation before and after, and every held-out position."""
     cases = evaluation_cases(work.recommender)
     before = evaluate(work.recommender, cases, work.progress)
@@ -26,12 +55,14 @@ def accuracy_stage(work: Workspace) -> dict[str, Any]:
             *(work.recommender, work.heldout, work.sae, work.site, work.windows("heldout")),
             work.progress,
         )
-    return {
-        "metric_note": f"The recommender's own evaluation: {cases.description}.",
-        "all_users": {
-            "base": {name: float(v.mean()) for name, v in before.items()},
-            "reconstructed": {name: float(v.mean()) for name, v in after.items()},
-            "n_cases": len(cases.rows),
-        },
-        "heldout": plain(heldout),
-    }
+    return Accuracy(
+        evaluation=cases.description,
+        base=_means(before),
+        reconstructed=_means(after),
+        n_cases=len(cases.rows),
+        heldout=heldout,
+    )
+
+
+def _means(metrics: Values) -> dict[str, float]:
+    return {name: float(values.mean()) for name, values in metrics.items()}

@@ -1,10 +1,12 @@
-"""The language stage of a run: explain the best latents, judge the names, compare with attributes.
+"""The stage in which a language model explains the best latents and judges names and labels.
 
 Whatever stops it, the same call goes on: every answer is kept in ``DIR/language/cache``.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,25 +17,134 @@ from recsae.core import columns as C
 from recsae.core.llm.client import LanguageClient
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.language.explaining import ExplainedLatents, explain
-from recsae.evaluation.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
+from recsae.evaluation.language.judging import (
+    Judgement,
+    Trial,
+    detection_trial,
+    fuzzing_trial,
+    judge,
+    judgement,
+)
 from recsae.evaluation.language.prompts import DETECT, FUZZ, VERSION
-from recsae.evaluation.language.recsae_protocol import paper_scores, paper_summary
+from recsae.evaluation.language.recsae_protocol import PaperScore, paper_scores, paper_summary
 from recsae.evaluation.language.sampling import CaseSampler
-from recsae.evaluation.recsae_protocol import activation_levels, draw_sequences
+from recsae.evaluation.recsae_protocol import ProtocolSummary, activation_levels, draw_sequences
 
 if TYPE_CHECKING:
+    import scipy.sparse
+    from numpy.typing import NDArray
+
+    from recsae.capture.cases import Cases
+    from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core.llm.settings import LanguageSettings
+    from recsae.core.progress import Progress
     from recsae.evaluation.language.embedding import Vectors
     from recsae.run.workspace import Workspace
 
 LABELER = "language model"
-ByLatent = dict[int, Any]
+Aucs = dict[int, float | None]
+
+
+@dataclass(frozen=True)
+class JudgedLabel:
+    """An attribute label, judged by the language model."""
+
+    label: str
+    detection: Judgement
+    embedding_auc: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The label as files have it."""
+        return {
+            C.LABEL: self.label,
+            "detection": self.detection.to_dict(),
+            C.EMBEDDING_AUC: self.embedding_auc,
+        }
+
+
+@dataclass(frozen=True)
+class ExplainedConcept:
+    """A latent that the language model named, and how good the name is."""
+
+    latent: int
+    name: str
+    explanation: str
+    """One sentence."""
+    detection: Judgement
+    fuzzing: Judgement
+    embedding_auc: float | None
+    attribute: JudgedLabel
+    """The attribute label of the same latent."""
+    paper: PaperScore | None
+    """None where the paper's protocol has no sequence."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The concept as files have it."""
+        return {
+            C.LATENT: self.latent,
+            C.NAME: self.name,
+            "explanation": self.explanation,
+            "detection": self.detection.to_dict(),
+            "fuzzing": self.fuzzing.to_dict(),
+            C.EMBEDDING_AUC: self.embedding_auc,
+            "attribute": self.attribute.to_dict(),
+            "paper": self.paper.to_dict() if self.paper else None,
+        }
+
+
+@dataclass(frozen=True)
+class LanguageSummary:
+    """Names beside attribute labels, over the concepts for which both have a figure."""
+
+    n_compared: int
+    detection_names: float | None
+    """Mean balanced accuracy of detection."""
+    detection_attribute_labels: float | None
+    names_better: int
+    """Concepts whose name has the higher one."""
+    attribute_labels_better: int
+    fuzzing_names: float | None
+    """Mean balanced accuracy of fuzzing, over all that have one."""
+    cases_failed: int
+    """Cases without a readable answer."""
+    paper: ProtocolSummary
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as files have them."""
+        return {**vars(self), "paper": self.paper.to_dict()}
+
+
+@dataclass(frozen=True)
+class LanguageResult:
+    """Everything that a language model said of a run, and how good it is."""
+
+    model: str
+    concepts: list[ExplainedConcept]
+    failures: dict[int, str]
+    """Latents without a name, and why."""
+    tokens: dict[str, int]
+    cost: float | None
+    """In the currency of the settings' prices; None where it is not known."""
+    summary: LanguageSummary
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as ``language.json`` has them."""
+        return {
+            "model": self.model,
+            "n_explained": len(self.concepts),
+            "n_failed": len(self.failures),
+            "failures": [{C.LATENT: j, "reason": why} for j, why in self.failures.items()],
+            "tokens": self.tokens,
+            "cost": self.cost,
+            "concepts": [concept.to_dict() for concept in self.concepts],
+            "summary": self.summary.to_dict(),
+        }
 
 
 def language_stage(
     work: Workspace, settings: LanguageSettings, vectors: Vectors | None = None
-) -> dict[str, Any]:
-    """Explain and judge the SAE's best latents; JSON-able figures.
+) -> LanguageResult:
+    """Explain and judge the SAE's best latents.
 
     Parameters
     ----------
@@ -43,14 +154,6 @@ def language_stage(
         For the embedding score; :func:`recsae.evaluation.language.embedding.fit_vectors` by
         default.
 
-    Returns
-    -------
-    dict
-        ``model``, ``n_explained``, ``n_failed``, ``failures`` (latent and reason), ``tokens``,
-        ``cost``, ``concepts`` and a ``summary``. A concept has latent, name, explanation,
-        detection, fuzzing, paper (None where the protocol has no sequence), embedding_auc, and,
-        as ``attribute``, the attribute label with its detection and embedding_auc.
-
     Raises
     ------
     LabelerFailed
@@ -58,32 +161,28 @@ def language_stage(
     """
     client = LanguageClient(settings, work.folder / "language" / "cache", VERSION)
     codes, progress = work.sae_codes, work.progress
-    chosen = best_latents(work, settings.concepts)
-    known = CaseSampler(codes[0], work.construction, settings.seed)
-    levels = activation_levels(codes[0])
-    explained = explain(client, chosen, work.tested_dictionary, known, levels, progress)
+    chosen = best_latents(work.scores, work.tested_dictionary, settings.concepts)
+    sampler = CaseSampler(codes.construction, work.construction, settings.seed)
+    levels = activation_levels(codes.construction)
+    explained = explain(client, chosen, work.tested_dictionary, sampler, levels, progress)
     sentences = {j: name.explanation for j, name in explained.names.items()}
     drawn = draw_sequences(*codes, work.config.seed)
-    n_latents = codes[1].shape[1]
+    n_latents = codes.heldout.shape[1]
     paper = paper_scores(client, sentences, drawn, work.heldout, n_latents, progress)
-    concepts = _concepts(client, work, explained, vectors)
-    for concept in concepts:
-        concept["paper"] = paper.get(concept[C.LATENT])
-    return {
-        "model": settings.model,
-        "n_explained": len(explained.names),
-        "n_failed": len(explained.failures),
-        "failures": [{C.LATENT: j, "reason": why} for j, why in explained.failures.items()],
-        "tokens": dict(client.tokens),
-        "cost": client.cost(),
-        "concepts": concepts,
-        "summary": {**_summary(concepts), "paper": paper_summary(paper)},
-    }
+    concepts = _concepts(client, work, explained, vectors, paper)
+    return LanguageResult(
+        model=settings.model,
+        concepts=concepts,
+        failures=explained.failures,
+        tokens=dict(client.tokens),
+        cost=client.cost(),
+        summary=_summary(concepts, paper_summary(paper)),
+    )
 
 
-def best_latents(work: Workspace, n: int) -> list[int]:
+def best_latents(scores: pd.DataFrame, dictionary: ConceptDictionary, n: int) -> list[int]:
     """At most n latents: the verified, best bound first, then the others, most active first."""
-    table = work.scores.merge(work.tested_dictionary.table[[C.LATENT, C.FIRE_RATE]], on=C.LATENT)
+    table = scores.merge(dictionary.table[[C.LATENT, C.FIRE_RATE]], on=C.LATENT)
     table = table[(table[C.STATUS] != DEAD) & (table[C.FIRE_RATE] > 0)]
     verified = table[C.STATUS] == VERIFIED
     best = table[verified].sort_values([C.CI_LOW, C.LATENT], ascending=[False, True])
@@ -91,96 +190,100 @@ def best_latents(work: Workspace, n: int) -> list[int]:
     return [int(j) for j in [*best[C.LATENT], *others[C.LATENT]][:n]]
 
 
-def label_rows(result: dict[str, Any]) -> pd.DataFrame:
-    """Labels of a language stage as rows of a dictionary: latent, name, label, labeler."""
-    rows = [(c[C.LATENT], c[C.NAME], c["explanation"], LABELER) for c in result["concepts"]]
+def label_rows(concepts: list[ExplainedConcept]) -> pd.DataFrame:
+    """Names and explanations as rows of a dictionary: latent, name, label, labeler."""
+    rows = [(c.latent, c.name, c.explanation, LABELER) for c in concepts]
     return pd.DataFrame(rows, columns=[C.LATENT, C.NAME, C.LABEL, C.LABELER])
 
 
 def _concepts(
-    client: LanguageClient, work: Workspace, explained: ExplainedLatents, vectors: Vectors | None
-) -> list[dict[str, Any]]:
-    """What is known of each explained latent, but for the paper's protocol."""
+    client: LanguageClient,
+    work: Workspace,
+    explained: ExplainedLatents,
+    vectors: Vectors | None,
+    paper: dict[int, PaperScore],
+) -> list[ExplainedConcept]:
+    """Judge each explained latent's name, and beside it its attribute label."""
     settings, names = client.settings, explained.names
-    test = CaseSampler(work.sae_codes[1], work.heldout, settings.seed)
+    code = work.sae_codes.heldout
+    sampler = CaseSampler(code, work.heldout, settings.seed)
     ours = {j: name.explanation for j, name in names.items()}
     table = work.tested_dictionary.table.set_index(C.LATENT)[C.LABEL]
     theirs = {j: str(table[j]) for j in names}
     examples = work.tested_dictionary.examples.groupby(C.LATENT)[C.TOP_ITEM]
     shown = {j: examples.get_group(j).to_numpy() for j in names}
-    cases = {j: detection_trial(test, j, settings.cases) for j in names}
-    marks = {j: fuzzing_trial(test, j, settings.cases) for j in names}
-    detected = _judged(client, work, DETECT, ours, cases, shown)
-    rival = _judged(client, work, DETECT, theirs, cases)
-    fuzzed = _judged(client, work, FUZZ, ours, marks, shown)
+    cases = {j: detection_trial(sampler, j, settings.cases) for j in names}
+    marks = {j: fuzzing_trial(sampler, j, settings.cases) for j in names}
+    judges = partial(_judged, client, work.heldout, work.progress)
+    detected = judges(DETECT, ours, cases, shown)
+    theirs_detected = judges(DETECT, theirs, cases)
+    fuzzed = judges(FUZZ, ours, marks, shown)
     vectors = vectors or fit_vectors(work.construction, seed=settings.seed)
-    near, rival_near = (_embedding_aucs(work, said, vectors) for said in (ours, theirs))
+    auc, their_auc = (_embedding_aucs(code, work.heldout, x, vectors) for x in (ours, theirs))
     return [
-        {
-            C.LATENT: j,
-            C.NAME: name.name,
-            "explanation": name.explanation,
-            "detection": detected[j],
-            "fuzzing": fuzzed[j],
-            C.EMBEDDING_AUC: near[j],
-            "attribute": {
-                C.LABEL: theirs[j],
-                "detection": rival[j],
-                C.EMBEDDING_AUC: rival_near[j],
-            },
-        }
+        ExplainedConcept(
+            latent=j,
+            name=name.name,
+            explanation=name.explanation,
+            detection=detected[j],
+            fuzzing=fuzzed[j],
+            embedding_auc=auc[j],
+            attribute=JudgedLabel(theirs[j], theirs_detected[j], their_auc[j]),
+            paper=paper.get(j),
+        )
         for j, name in names.items()
     ]
 
 
 def _judged(
     client: LanguageClient,
-    work: Workspace,
+    cases: Cases,
+    progress: Progress | None,
     task: str,
     descriptions: dict[int, str],
     trials: dict[int, Trial],
-    shown: dict[int, Any] | None = None,
-) -> ByLatent:
-    """Figures by latent; without ``shown`` the descriptions were written without examples."""
+    shown: dict[int, NDArray[np.int64]] | None = None,
+) -> dict[int, Judgement]:
+    """Judgements by latent; without ``shown`` the descriptions were written without examples."""
     what = f"judging {'attribute labels' if shown is None else 'names'} ({task})"
     tried = [(text, trials[j]) for j, text in descriptions.items()]
-    said = judge(client, task, tried, work.heldout, work.progress, what)
+    answered = judge(client, task, tried, cases, progress, what)
     return {
-        j: figures(trials[j], answers, work.heldout, shown[j] if shown else None)
-        for j, answers in zip(descriptions, said, strict=True)
+        j: judgement(trials[j], answers, cases, shown[j] if shown else None)
+        for j, answers in zip(descriptions, answered, strict=True)
     }
 
 
-def _embedding_aucs(work: Workspace, said: dict[int, str], vectors: Vectors) -> ByLatent:
-    if not said:
+def _embedding_aucs(
+    code: scipy.sparse.csr_matrix, cases: Cases, descriptions: dict[int, str], vectors: Vectors
+) -> Aucs:
+    """Embedding AUCs of descriptions by latent; None where there are too few active cases."""
+    if not descriptions:
         return {}
-    labels = pd.DataFrame(said.items(), columns=[C.LATENT, C.LABEL])
-    table = embedding_scores(work.sae_codes[1], work.heldout, labels, vectors)
+    labels = pd.DataFrame(descriptions.items(), columns=[C.LATENT, C.LABEL])
+    table = embedding_scores(code, cases, labels, vectors)
     pairs = zip(table[C.LATENT], table[C.EMBEDDING_AUC], strict=True)
     return {int(j): None if np.isnan(auc) else float(auc) for j, auc in pairs}
 
 
-def _summary(concepts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means, and on how many concepts the judge finds the name or the attribute label better.
-
-    Means are over the concepts for which both have a figure, so that they can be compared.
-    """
-    names, rivals = (
-        np.array([c["detection"]["balanced_accuracy"] for c in side], dtype=float)
-        for side in (concepts, [c["attribute"] for c in concepts])
+def _summary(concepts: list[ExplainedConcept], paper: ProtocolSummary) -> LanguageSummary:
+    """Means and counts over concepts."""
+    accuracies = [concept.detection.balanced_accuracy for concept in concepts]
+    names = np.array(accuracies, dtype=float)
+    accuracies = [concept.attribute.detection.balanced_accuracy for concept in concepts]
+    labels = np.array(accuracies, dtype=float)
+    both = ~np.isnan(names) & ~np.isnan(labels)
+    fuzzed = [concept.fuzzing.balanced_accuracy for concept in concepts]
+    return LanguageSummary(
+        n_compared=int(both.sum()),
+        detection_names=_mean(names[both]),
+        detection_attribute_labels=_mean(labels[both]),
+        names_better=int((names[both] > labels[both]).sum()),
+        attribute_labels_better=int((names[both] < labels[both]).sum()),
+        fuzzing_names=_mean(np.array([f for f in fuzzed if f is not None])),
+        cases_failed=sum(c.detection.n_failed + c.fuzzing.n_failed for c in concepts),
+        paper=paper,
     )
-    both = ~np.isnan(names) & ~np.isnan(rivals)
-    fuzzed = [c["fuzzing"]["balanced_accuracy"] for c in concepts]
-    failed = [c[task]["n_failed"] for c in concepts for task in ("detection", "fuzzing")]
-    return {
-        "n_compared": int(both.sum()),
-        "detection_names": _mean(names[both]),
-        "detection_attribute_labels": _mean(rivals[both]),
-        "names_better": int((names[both] > rivals[both]).sum()),
-        "attribute_labels_better": int((names[both] < rivals[both]).sum()),
-        "fuzzing_names": _mean(np.array([f for f in fuzzed if f is not None])),
-        "cases_failed": sum(failed),
-    }
 
 
 def _mean(values: Any) -> float | None:

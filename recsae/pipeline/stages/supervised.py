@@ -1,68 +1,89 @@
-"""The stage that puts directions made from the answers beside the SAE's latents."""
+"""The stage that puts supervised directions, made from the answers, beside the SAE's latents."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
-from recsae.concepts.attributes.tasks import MAX_CASES, attribute_tasks, task_truth
+from recsae.concepts.attributes.tasks import MAX_TASK_CASES, attribute_tasks, task_truth
 from recsae.evaluation.attribute_auc import unit_aucs
 from recsae.evaluation.explained import score_metric
 from recsae.evaluation.supervised import (
-    Half,
-    Yardstick,
+    Directions,
+    LabelledCases,
+    SupervisedSummary,
+    control_by_directions,
     plain_value,
-    yardstick_control,
-    yardstick_summary,
-    yardstick_table,
+    supervised_summary,
+    supervised_table,
 )
 from recsae.sae.baselines import BASELINES
 from recsae.sae.codes import sparse_code
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from recsae.concepts.attributes.learnable import UnlearnableAttribute
     from recsae.run.workspace import Workspace
 
 
-def yardstick_of(work: Workspace) -> Yardstick:
-    """Tasks, answers, latents and directions; all chosen and fitted on construction cases."""
+@dataclass(frozen=True)
+class Supervised:
+    """The SAE's latents beside supervised directions, attribute by attribute and in all."""
+
+    table: pd.DataFrame
+    """See :func:`recsae.evaluation.supervised.supervised_table`."""
+    left_out: list[UnlearnableAttribute]
+    summary: SupervisedSummary | None
+    """None without any attribute."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as ``supervised.json`` has them: ``rows`` and ``summary``."""
+        rows = self.table.to_dict("records")
+        return {
+            "rows": [{key: plain_value(value) for key, value in row.items()} for row in rows],
+            "summary": {
+                "n_attributes": len(self.table),
+                "left_out": [attribute.to_dict() for attribute in self.left_out],
+                **(self.summary.to_dict() if self.summary else {}),
+            },
+        }
+
+
+def directions_of(work: Workspace) -> Directions:
+    """Tasks, answers, latents and directions, all chosen and fitted on construction cases."""
     attributes = work.labeler.attributes
     tasks = attribute_tasks(attributes, work.construction)
-    sides = []
+    parts = []
     for cases in (work.construction, work.heldout):
-        some = cases.take(spread(len(cases), MAX_CASES))
+        some = cases.take(spread(len(cases), MAX_TASK_CASES))
         code = sparse_code(work.sae.encode_sparse, some.states, work.sae.n_latents)
-        sides.append(Half(some, task_truth(attributes, tasks, some), code))
-    known, test = sides
-    latents = unit_aucs(known.code, known.truth).argmax(0)
-    directions = {
+        parts.append(LabelledCases(some, task_truth(attributes, tasks, some), code))
+    construction, heldout = parts
+    latents = unit_aucs(construction.code, construction.truth).argmax(0)
+    vectors = {
         "sae": work.sae.directions().double().numpy()[latents],
-        "class_mean": class_means(known.cases.states, known.truth),
-        "probe": logistic_probes(known.cases.states, known.truth),
+        "class_mean": class_means(construction.cases.states, construction.truth),
+        "probe": logistic_probes(construction.cases.states, construction.truth),
     }
-    return Yardstick(
-        *(attributes, tasks, known, test, latents, directions, work.head),
+    return Directions(
+        *(attributes, tasks, construction, heldout, latents, vectors, work.head),
         score_metric(work.head, work.recommender.catalog.recommendable, work.sae.width),
         {name: work.baseline(name, work.config.k) for name in BASELINES} if tasks else {},
     )
 
 
-def supervised_stage(work: Workspace) -> dict[str, Any]:
-    """``{rows, summary}``: the table as records and what it says in all, ready for JSON.
+def supervised_stage(work: Workspace) -> Supervised:
+    """Compare the SAE's best latent of each attribute with supervised directions.
 
     In the summary ``explained_together`` is the share of score variance that all attributes
     explain: by the activations of their best latents (``n_latents`` different ones), by the
     projections on their directions, and by the ``answers`` themselves, the paper's supervised
     dictionary. Projections are dense: as many as the state is wide (``width``) explain everything.
     """
-    yardstick = yardstick_of(work)
-    turned = yardstick_control(yardstick)
-    table = yardstick_table(yardstick, turned)
-    return {
-        "rows": [{k: plain_value(v) for k, v in row.items()} for row in table.to_dict("records")],
-        "summary": {
-            "n_attributes": len(yardstick.tasks),
-            "left_out": [entry._asdict() for entry in work.left_out],
-            **yardstick_summary(yardstick, table, turned, work.site),
-        },
-    }
+    made = directions_of(work)
+    edited = control_by_directions(made)
+    table = supervised_table(made, edited)
+    return Supervised(table, work.left_out, supervised_summary(made, table, edited, work.site))

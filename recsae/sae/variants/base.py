@@ -72,11 +72,11 @@ class Variant:
         """Activations z in training, to be differentiated."""
         raise NotImplementedError
 
-    def levels(self, sae: Weights) -> torch.Tensor:
-        """``(n_latents,)`` from which term of the fit on each latent takes part, rising from 0.
+    def smallest_prefix(self, sae: Weights) -> torch.Tensor:
+        """``(n_latents,)`` number of the smallest prefix that each latent is in, rising from 0.
 
         Only where gradients are written out: there the fit is the sum over p of the FVUs that the
-        latents of levels 0 to p leave.
+        latents of prefixes 0 to p leave.
         """
         raise NotImplementedError
 

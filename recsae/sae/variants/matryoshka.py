@@ -20,7 +20,7 @@ class Matryoshka(TopK):
     the configuration.
     """
 
-    def levels(self, sae: Weights) -> torch.Tensor:
+    def smallest_prefix(self, sae: Weights) -> torch.Tensor:
         """``(n_latents,)`` the smallest prefix that each latent is in, from 0."""
         prefixes = torch.tensor(sae.config.prefixes)
         return torch.searchsorted(prefixes, torch.arange(sae.n_latents), right=True)

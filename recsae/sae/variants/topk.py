@@ -14,8 +14,8 @@ class TopK(Variant):
 
     by_autograd = False
 
-    def levels(self, sae: Weights) -> torch.Tensor:
-        """``(n_latents,)`` from which term of the loss on each latent takes part: there is one."""
+    def smallest_prefix(self, sae: Weights) -> torch.Tensor:
+        """``(n_latents,)`` zeros: all latents are the only prefix."""
         return torch.zeros(sae.n_latents, dtype=torch.int64)
 
     def select(self, sae: Weights, pre: torch.Tensor) -> Code:

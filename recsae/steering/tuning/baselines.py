@@ -11,7 +11,7 @@ import torch
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
-from recsae.concepts.attributes.tasks import MAX_CASES, Task, attribute_tasks, task_truth
+from recsae.concepts.attributes.tasks import MAX_TASK_CASES, Task, attribute_tasks, task_truth
 from recsae.steering.frontier import LIST_LENGTH, Steered
 from recsae.steering.methods import SteeringMethod, along
 from recsae.steering.steered_scores import SCORING_BATCH, mask_unavailable
@@ -187,7 +187,7 @@ def directions_to(goal: Goal, cases: Cases, states: torch.Tensor) -> dict[str, t
     items = scipy.sparse.csr_matrix(goal.items[:, None].astype("int8"))
     attribute = ItemAttributes(items, (("goal", goal.name),))
     tasks = attribute_tasks(attribute, cases) or [Task(0, "last")]
-    cases = cases.take(spread(len(cases), MAX_CASES))
+    cases = cases.take(spread(len(cases), MAX_TASK_CASES))
     truth = task_truth(attribute, tasks, cases)
     directions = {RANDOM: torch.randn(states.shape[1], generator=torch.Generator().manual_seed(0))}
     if MIN_GOAL_POSITIVES <= truth.sum() <= len(truth) - MIN_GOAL_POSITIVES:

@@ -95,16 +95,32 @@ def test_title_terms_are_words_without_stop_words_and_numbers(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("site", "star", "sci_fi"),
+    ("view", "star", "sci_fi"),
     [("last", 1, 1), ("last5", 2, 3), ("top1", 0, 0), ("top10", 1, 2)],
 )
-def test_counts_by_hand(site, star, sci_fi):
+def test_counts_by_hand(view, star, sci_fi):
     # star: 2, 3, 7; Sci-Fi: 1, 2, 3. The last item is 3, before it 3 again, 1, and no more.
     found = item_attributes(catalog(), EACH_ONCE)
     one = cases([0], [[3, 3, 1]], [[4, 7, 1, 5, 1]])
-    counts = found.counts(one, site).toarray()[0]
+    counts = found.counts(one, view).toarray()[0]
     assert counts[found.names.index((TERM, "star"))] == star
     assert counts[found.names.index(("class", "Sci-Fi"))] == sci_fi
+
+
+def test_counts_are_those_of_the_attributes_that_are_asked():
+    """Attributes that are gone leave their id to others, but not their counts."""
+    made = cases([0, 1], [[1], [2]], [[1], [1]])
+    for item in [1, 2] * 20:
+        matrix = scipy.sparse.csr_matrix(np.eye(9, dtype=np.int8)[:, [item]])
+        attributes = ItemAttributes(matrix, (("kind", str(item)),))
+        counts = attributes.counts(made, "last").toarray().ravel().tolist()
+        assert counts == [int(item == 1), int(item == 2)]
+        del attributes
+
+
+def test_counts_are_kept_for_the_same_attributes():
+    made, attributes = cases([0], [[1]], [[1]]), item_attributes(catalog(), EACH_ONCE)
+    assert attributes.counts(made, "last5") is attributes.counts(made, "last5")
 
 
 def test_counts_are_sparse_sorted_and_without_zeros():

@@ -11,7 +11,13 @@ from recsae.core import columns as C
 from recsae.core.intervals import balanced_accuracy_bound
 from recsae.core.llm.server import Answer
 from recsae.core.llm.settings import LanguageSettings
-from recsae.evaluation.language.judging import Trial, detection_trial, figures, fuzzing_trial, judge
+from recsae.evaluation.language.judging import (
+    Trial,
+    detection_trial,
+    fuzzing_trial,
+    judge,
+    judgement,
+)
 from recsae.evaluation.language.prompts import DETECT, FUZZ, LEVEL
 from recsae.evaluation.language.recsae_protocol import paper_scores, paper_summary
 from recsae.evaluation.language.sampling import CaseSampler, rises
@@ -210,12 +216,12 @@ def test_a_reply_that_cannot_be_read_is_no_answer(reply):
     trial = Trial(np.arange(2), np.array([True, False]), no_examples(2))
     said = judge(Judge(lambda lines: reply), DETECT, [("d", trial)], made)[0]
     assert np.isnan(said).all()
-    found = figures(trial, said, made)
+    found = judgement(trial, said, made).to_dict()
     assert (found["n_asked"], found["n_parsed"], found["n_failed"]) == (2, 0, 2)
     assert found["balanced_accuracy"] is found["ci_low"] is None
 
 
-# -- figures -----------------------------------------------------------------------------------
+# -- judgements --------------------------------------------------------------------------------
 def many(n_users, top=None):
     """Two cases per user, one active and one not."""
     user = np.repeat(np.arange(n_users), 2).tolist()
@@ -228,7 +234,7 @@ def test_counts_by_hand():
     """Eight cases; one positive and one negative without an answer."""
     trial, made = many(4)
     said = np.array([1, 0, 1, 1, 0, 0, np.nan, np.nan])
-    assert figures(trial, said, made) == {
+    assert judgement(trial, said, made).to_dict() == {
         "n_asked": 8,
         "n_parsed": 6,
         "n_failed": 2,
@@ -249,12 +255,12 @@ def test_the_bound_is_over_users():
     hits, answered = per_user.copy(), per_user.copy()
     hits[0], answered[1] = 0, 0
     expected = balanced_accuracy_bound(hits, per_user, answered, answered)
-    found = figures(trial, said, made)
+    found = judgement(trial, said, made).to_dict()
     assert found["balanced_accuracy"] == pytest.approx(expected[0][0])
     assert found["ci_low"] == pytest.approx(expected[1][0])
     assert found["ci_low"] < found["balanced_accuracy"]
     said[:6] = np.nan
-    assert figures(trial, said, made)["ci_low"] is None  # nine users
+    assert judgement(trial, said, made).ci_low is None  # nine users
 
 
 def test_what_was_learned_by_heart_does_not_pass():
@@ -262,11 +268,11 @@ def test_what_was_learned_by_heart_does_not_pass():
     trial, made = many(40, top=[2] * 40 + [1] * 40)
     said = trial.truth.astype(float)
     said[40:] = (np.arange(40) // 2 % 2).astype(float)
-    plain, without = figures(trial, said, made), figures(trial, said, made, np.array([2]))
-    assert plain["balanced_accuracy"] == without["balanced_accuracy"] == 0.75
-    assert without["ci_low"] < 0.5 < plain["ci_low"]
-    nothing_left = figures(trial, said, made, np.array([1, 2]))
-    assert nothing_left["ci_low"] is None
+    plain, without = (judgement(trial, said, made, seen) for seen in (None, np.array([2])))
+    assert plain.balanced_accuracy == without.balanced_accuracy == 0.75
+    assert without.ci_low < 0.5 < plain.ci_low
+    nothing_left = judgement(trial, said, made, np.array([1, 2]))
+    assert nothing_left.ci_low is None
 
 
 # -- the paper's protocol ----------------------------------------------------------------------
@@ -296,7 +302,7 @@ def test_levels_above_five_are_active():
     sentences = {0: "zero", 2: "two", 3: "three"}
     found = paper_scores(Judge(say), sentences, drawn, made, 4)
     confidence = pytest.approx(4 / 5)
-    assert found == {
+    assert {latent: score.to_dict() for latent, score in found.items()} == {
         0: {
             C.RECALL: pytest.approx(2 / 3),
             C.SPECIFICITY: 1.0,
@@ -305,7 +311,7 @@ def test_levels_above_five_are_active():
             "n_failed": 1,
         }
     }
-    assert paper_summary(found) == {
+    assert paper_summary(found).to_dict() == {
         "n": 1,
         "at_0_8": 1,
         "at_0_9": 0,
@@ -313,4 +319,4 @@ def test_levels_above_five_are_active():
         "mean_specificity": 1.0,
         "mean_confidence": confidence,
     }
-    assert paper_summary({})["mean_confidence"] is None
+    assert paper_summary({}).mean_confidence is None

@@ -32,7 +32,13 @@ def folder(tmp_path):
 def result_of(folder, server, progress=None, **settings):
     options = {"concepts": 5, "retries": 0, "model": "m", "base_url": server.url, **settings}
     work = Workspace(Run(folder), runs.planted(), progress)
-    return language_stage(work, LanguageSettings(**options))
+    return language_stage(work, LanguageSettings(**options)).to_dict()
+
+
+def named(folder, server):
+    work = Workspace(Run(folder), runs.planted(), None)
+    settings = LanguageSettings(concepts=5, retries=0, model="m", base_url=server.url)
+    return language_stage(work, settings).concepts
 
 
 def accuracies(result, task="detection"):
@@ -76,14 +82,14 @@ def test_what_is_explained_are_the_best_latents(folder):
     scores = work.scores.set_index(C.LATENT)
     n_verified = int((scores[C.STATUS] == VERIFIED).sum())
     assert 1 <= n_verified < len(scores)
-    best = best_latents(work, len(scores))
+    best = best_latents(work.scores, work.tested_dictionary, len(scores))
     assert len(set(best)) == len(best)
     assert set(best[:n_verified]) == set(scores.index[scores[C.STATUS] == VERIFIED])
     assert scores.loc[best[:n_verified], C.CI_LOW].is_monotonic_decreasing
     rates = work.dictionary.table.set_index(C.LATENT).loc[best[n_verified:], C.FIRE_RATE]
     assert rates.is_monotonic_decreasing
     assert rates.min() > 0
-    assert best_latents(work, 2) == best[:2]
+    assert best_latents(work.scores, work.tested_dictionary, 2) == best[:2]
 
 
 def test_both_kinds_of_labels_are_judged_on_the_same_cases(folder):
@@ -105,12 +111,12 @@ def test_both_kinds_of_labels_are_judged_on_the_same_cases(folder):
 
 def test_labels_become_rows(folder):
     with LLMServer() as server:
-        found = result_of(folder, server)
-    rows = label_rows(found)
+        concepts = named(folder, server)
+    rows = label_rows(concepts)
     assert list(rows.columns) == [C.LATENT, C.NAME, C.LABEL, C.LABELER]
     assert rows[C.LABELER].eq(LABELER).all()
-    assert rows[C.LABEL].tolist() == [c["explanation"] for c in found["concepts"]]
-    assert label_rows({"concepts": []}).empty
+    assert rows[C.LABEL].tolist() == [c.explanation for c in concepts]
+    assert label_rows([]).empty
 
 
 def test_stopped_anywhere_it_goes_on_to_the_same_result(folder, tmp_path):
@@ -150,7 +156,7 @@ def test_names_that_cannot_be_read_are_failures_not_labels(folder):
     ] * 2
     failed = {f[C.LATENT] for f in found["failures"]}
     assert not failed & {c[C.LATENT] for c in found["concepts"]}
-    assert len(label_rows(found)) == 3
+    assert len(found["concepts"]) == 3
 
 
 HOSTILE = {
@@ -241,12 +247,12 @@ def test_prompts_do_not_tell_what_is_true(folder):
 def test_a_latent_without_an_active_heldout_case_is_named_but_not_judged(folder):
     work = Workspace(Run(folder), runs.planted(), None)
     code = work.sae_codes[1].tolil()
-    latent = best_latents(work, 1)[0]
+    latent = best_latents(work.scores, work.tested_dictionary, 1)[0]
     code[:, latent] = 0
     work.sae_codes = work.sae_codes._replace(heldout=code.tocsr())
     with LLMServer() as server:
         settings = LanguageSettings(base_url=server.url, model="m", concepts=1)
-        concept = language_stage(work, settings)["concepts"][0]
+        concept = language_stage(work, settings).to_dict()["concepts"][0]
     assert concept[C.LATENT] == latent
     assert concept["detection"]["n_asked"] == concept["fuzzing"]["n_asked"] == 0
     assert concept["detection"]["balanced_accuracy"] is concept["paper"] is None

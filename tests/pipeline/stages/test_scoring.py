@@ -1,5 +1,7 @@
 """The measuring stages: counts by hand, halves that never meet, steering worked out again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,8 @@ from recsae.concepts.status import MEANING
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
 from recsae.evaluation import counts as counts_module
+from recsae.evaluation import share as share_module
+from recsae.evaluation.share import MeanShare, mean_share
 from recsae.pipeline.stages import scoring as stages
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run
@@ -48,7 +52,7 @@ def counts(*units, best_of=99):
     ]
     table = pd.DataFrame(labels).assign(**{C.LATENT: latents})
     dictionary = ConceptDictionary(table, pd.DataFrame())
-    return counts_module.count_statuses(scores, dictionary, best_of)
+    return counts_module.count_statuses(scores, dictionary, best_of).to_dict()
 
 
 UNITS = [
@@ -127,7 +131,7 @@ def test_counts_of_the_report(report):
 
 def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(work, monkeypatch):
     scored, shared = [], []
-    real_score, real_share = stages.score_concepts, stages.named_share
+    real_score, real_share = share_module.score_concepts, share_module.named_share
 
     def score(code, dictionary, cases, labeler, **options):
         scored.append(set(cases.sequence.tolist()))
@@ -138,9 +142,9 @@ def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(w
         assert not set(construction[1].sequence.tolist()) & set(heldout[1].sequence.tolist())
         return real_share(construction, heldout, candidates, head)
 
-    monkeypatch.setattr(stages, "score_concepts", score)
-    monkeypatch.setattr(stages, "named_share", share)
-    scores, figures = stages.scoring_stage(work)
+    monkeypatch.setattr(share_module, "score_concepts", score)
+    monkeypatch.setattr(share_module, "named_share", share)
+    scoring = stages.scoring_stage(work)
     held = set(np.flatnonzero(split_users(planted().sequences())).tolist())
     for measured, verified_on, _ in shared:
         assert measured | verified_on == held
@@ -151,8 +155,8 @@ def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(w
     for one, other in zip(shared[::2], shared[1::2], strict=True):
         assert one[0] == other[1]
     mean = np.mean([len(verified) for _, _, verified in shared[:2]])
-    assert figures["named_share"]["sae"]["n_verified"] == round(mean)
-    pd.testing.assert_frame_equal(scores, read_parquet(planted_run() / "scores.parquet"))
+    assert scoring.shares["sae"].n_verified == round(mean)
+    pd.testing.assert_frame_equal(scoring.scores, read_parquet(planted_run() / "scores.parquet"))
 
 
 def testchance_percentiles(report):
@@ -167,14 +171,13 @@ def testchance_percentiles(report):
 
 
 def test_shares_are_averaged():
-    one = {"8": 0.5, "ndcg_kept_32": 0.9, "n_verified": 3}
-    other = {"8": 0.7, "ndcg_kept_32": 0.8, "n_verified": 4}
-    assert stages._mean_share([one, other]) == {
+    one, other = MeanShare({8: 0.5}, 0.9, 3), MeanShare({8: 0.7}, 0.8, 4)
+    assert mean_share([one, other]).to_dict() == {
         "8": pytest.approx(0.6),
         "ndcg_kept_32": pytest.approx(0.85),
         "n_verified": 4,
     }
-    assert stages._mean_share([one, {**other, "ndcg_kept_32": None}])["ndcg_kept_32"] is None
+    assert mean_share([one, replace(other, ndcg_kept=None)]).ndcg_kept is None
 
 
 # -- steering --------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Which concepts come back: shares by hand, halves of the users, and concepts that were planted."""
+"""Which concepts come back: halves of the users, and concepts that were planted."""
 
 import json
 
@@ -11,94 +11,9 @@ from recsae.capture.store import SEQUENCE, STATES
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.pipeline.stages import stability
-from recsae.pipeline.stages.stability import (
-    LEVELS,
-    Beside,
-    half_of,
-    of_latents,
-    of_names,
-    shares,
-    stability_stage,
-)
+from recsae.pipeline.stages.stability import half_of, stability_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
-
-# -- shares by hand --------------------------------------------------------------------------------
-
-NAMES = np.array(["Horror", "Horror", "Drama", "1990s"], dtype=object)
-VERIFIED = np.array([0, 1, 2])
-KINDS = {"seed-1": "seeds", "seed-2": "seeds", "half-1": "halves", "chance": "chance"}
-
-
-def beside(*back):
-    """A dictionary in which these latents come back, at every level."""
-    found = np.isin(np.arange(4), back)
-    return Beside(
-        np.where(found, 0.95, 0.5), np.where(found, 0.8, 0.1), dict.fromkeys(LEVELS, found)
-    )
-
-
-OTHERS = {
-    "seed-1": beside(0, 2),
-    "seed-2": beside(1),
-    "half-1": beside(0, 1, 2),
-    "chance": beside(),
-}
-AGAIN = {name: other for name, other in OTHERS.items() if name != "chance"}
-
-
-@pytest.mark.parametrize(
-    ("among", "n", "seeds", "halves", "every"),
-    [
-        ("latents", 4, (2 + 1) / 8, 3 / 4, 0),
-        ("verified", 3, (2 + 1) / 6, 1, 0),
-        ("names", 2, (2 + 1) / 4, 1, 1 / 2),  # Horror comes back in both seeds, on other latents
-    ],
-)
-def test_shares_by_hand(among, n, seeds, halves, every):
-    rows = [row for row in shares(NAMES, VERIFIED, OTHERS, KINDS) if row["among"] == among]
-    assert [row["level"] for row in rows] == list(LEVELS)
-    for row in rows:
-        assert row["n"] == n
-        assert [row[key] for key in ("seeds", "halves", "every")] == pytest.approx(
-            [seeds, halves, every]
-        )
-        assert row["chance"] == 0
-
-
-def test_what_was_not_compared_has_no_share():
-    rows = shares(NAMES, VERIFIED, {"chance": beside(0)}, KINDS)
-    assert all(row["seeds"] is None and row["halves"] is None for row in rows)
-    assert all(row["every"] is None for row in rows)
-    none_verified = shares(NAMES, np.zeros(0, dtype=np.int64), OTHERS, KINDS)
-    assert {row["seeds"] for row in none_verified if row["among"] != "latents"} == {None}
-
-
-def test_latents_by_hand():
-    first, _, third, last = of_latents(NAMES, AGAIN)
-    assert (first["latent"], first["name"]) == (0, "Horror")
-    assert first["back"]["label"] == pytest.approx(2 / 3)
-    assert first["cosine"] == {"seed-1": 0.95, "seed-2": 0.5, "half-1": 0.95}
-    assert not first["stable"]
-    assert third["correlation"] == {"seed-1": 0.8, "seed-2": 0.1, "half-1": 0.8}
-    assert last["back"] == dict.fromkeys(LEVELS, 0)
-
-
-def test_a_latent_is_stable_if_its_label_comes_back_everywhere():
-    again = {"seed-1": beside(0, 1), "half-1": beside(1, 2)}
-    assert [row["stable"] for row in of_latents(NAMES, again)] == [False, True, False, False]
-    everything_but_the_label = dict.fromkeys(LEVELS, np.ones(4, dtype=bool))
-    everything_but_the_label["label"] = np.zeros(4, dtype=bool)
-    again["half-1"] = Beside(np.ones(4), np.ones(4), everything_but_the_label)
-    assert not any(row["stable"] for row in of_latents(NAMES, again))
-    assert of_latents(NAMES, {}) == []
-
-
-def test_names_by_hand():
-    rows = of_names(NAMES, VERIFIED, AGAIN)
-    assert [(row["name"], row["n_latents"]) for row in rows] == [("Horror", 2), ("Drama", 1)]
-    assert [row["back"]["name"] for row in rows] == pytest.approx([1, 2 / 3])
-
 
 # -- halves of the users ---------------------------------------------------------------------------
 
@@ -152,7 +67,7 @@ def work(folder, said):
 
 @pytest.fixture(scope="module")
 def found(work):
-    return stability_stage(work, n_seeds=2)
+    return stability_stage(work, n_seeds=2).to_dict()
 
 
 def of(found, among, level):
@@ -207,7 +122,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(found, folder, monkeypat
         raise AssertionError("trained again")
 
     monkeypatch.setattr("recsae.sae.train._train", refuse)
-    assert stability_stage(Workspace(Run(folder), planted(), None), n_seeds=2) == found
+    assert stability_stage(Workspace(Run(folder), planted(), None), n_seeds=2).to_dict() == found
 
 
 def test_what_cannot_be_trained_is_left_out_with_the_reason(found, work, monkeypatch):
@@ -219,7 +134,7 @@ def test_what_cannot_be_trained_is_left_out_with_the_reason(found, work, monkeyp
         return train(store, config, folder, progress=progress)
 
     monkeypatch.setattr(stability, "train_sae", fail)
-    again = stability_stage(work, n_seeds=1)
+    again = stability_stage(work, n_seeds=1).to_dict()
     assert again["skipped"] == {"half-2": "3 hidden states are too few."}
     assert [d["name"] for d in again["dictionaries"]] == ["seed-1", "half-1", "chance"]
     assert of(again, "latents", "direction")["halves"] == pytest.approx(

@@ -1,0 +1,77 @@
+"""Predicates of cases: what they are true of, beside what loops find; with and without Numba."""
+
+import numpy as np
+import pytest
+
+from helpers.toy import catalog, random_cases
+from recsae.concepts import predicates as module
+from recsae.concepts.attributes.table import VIEWS
+from recsae.concepts.attributes.values import item_attributes
+from recsae.concepts.predicates import all_predicates, balanced_accuracy, tally
+
+CASES = random_cases(np.random.default_rng(3), 60, 7)
+
+
+@pytest.fixture(params=["compiled", "plain"], autouse=True)
+def way(request, monkeypatch):
+    if request.param == "plain":
+        monkeypatch.setattr(module, "kernels", lambda: None)
+
+
+@pytest.fixture(scope="module")
+def attributes():
+    return item_attributes(catalog(), CASES)
+
+
+@pytest.fixture
+def predicates(attributes):
+    return all_predicates(attributes, CASES)
+
+
+def truth(attributes):
+    """``(n, S)`` every predicate worked out for every case."""
+    columns = []
+    for view, thresholds in VIEWS.items():
+        counts = attributes.counts(CASES, view).toarray()
+        for value in range(len(attributes.names)):
+            columns += [counts[:, value] >= least for least in thresholds]
+    return np.array(columns).T
+
+
+def test_totals_and_counts_among_some(predicates, attributes):
+    expected = truth(attributes)
+    assert predicates.total().tolist() == expected.sum(0).tolist()
+    for rows in ([], [0], [3, 4, 17, 59], range(60)):
+        some = np.array(rows, dtype=np.int32)
+        assert predicates.among(some).tolist() == expected[some].sum(0).tolist()
+
+
+def test_rows_of_each_predicate(predicates, attributes):
+    expected = truth(attributes)
+    columns = predicates.columns
+    for s, (column, step) in enumerate(zip(columns.column, columns.step, strict=True)):
+        assert sorted(predicates.rows(column, step)) == np.flatnonzero(expected[:, s]).tolist()
+
+
+def test_some_of_the_columns(predicates, attributes):
+    chosen = np.array([40, 2, 7])
+    some = predicates.of_columns(chosen)
+    whole = truth(attributes)
+    wanted = np.concatenate(
+        [np.flatnonzero(predicates.columns.column == column) for column in chosen]
+    )
+    rows = np.array([1, 5, 30], dtype=np.int32)
+    assert some.total().tolist() == whole[:, wanted].sum(0).tolist()
+    assert some.among(rows).tolist() == whole[np.ix_(rows, wanted)].sum(0).tolist()
+
+
+def test_tally_counts_a_row_twice_that_is_asked_twice(predicates):
+    once = tally(predicates.reached, np.array([5], dtype=np.int32))
+    assert (
+        tally(predicates.reached, np.array([5, 5], dtype=np.int32)).tolist() == (2 * once).tolist()
+    )
+
+
+def test_balanced_accuracy_by_hand():
+    # 8 of 10 positives said, and 9 of 90 others: (.8 + .9) / 2
+    assert balanced_accuracy(np.array(8), np.array(17), np.array(10), 100) == pytest.approx(0.85)
