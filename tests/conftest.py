@@ -1,10 +1,45 @@
-"""What every test shares: one thread per process, and the same examples on every run."""
+"""What every test shares: one thread per process, the same examples on every run, finished runs."""
 
 import os
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; reaches subprocesses too
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("recsae", deadline=None, derandomize=True)
 settings.load_profile("recsae")
+
+
+def pytest_configure(config):
+    """One folder of finished runs for all processes of a test session."""
+    if "RECSAE_TEST_RUNS" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="recsae-runs-")
+        os.environ["RECSAE_TEST_RUNS"] = folder.name
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(lambda: os.environ.pop("RECSAE_TEST_RUNS"))
+
+
+@pytest.fixture(scope="session")
+def planted_run():
+    """Folder of a finished run on planted truth; not to be changed."""
+    from helpers import runs
+
+    return runs.planted_run()
+
+
+@pytest.fixture(scope="session")
+def recbole_run():
+    """Folder of a run that the command line made of a RecBole checkpoint; not to be changed."""
+    from helpers import runs
+
+    return runs.recbole_run()
+
+
+@pytest.fixture(scope="session")
+def full_run():
+    """Folder of the planted run with all that a report can show; not to be changed."""
+    from helpers import report_kit
+
+    return report_kit.full_run()

@@ -13,7 +13,10 @@ LINTER = Path(sys.executable).with_name("lint-imports")
 MAX_FILES = 15
 MAX_LINES = 400
 
-pytestmark = pytest.mark.skipif(not LINTER.exists(), reason="import-linter is not installed")
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.skipif(not LINTER.exists(), reason="import-linter is not installed"),
+]
 
 
 @pytest.fixture

@@ -14,6 +14,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.processes
+
+
 ROOT = Path(__file__).parent.parent
 SOURCES = {
     "recsae": ROOT / "recsae",

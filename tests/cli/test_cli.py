@@ -16,10 +16,18 @@ pytest.importorskip("recbole")
 import recsae
 from helpers import recbole_kit
 from helpers.browser import CHROMIUM, browse, requests
-from helpers.runs import RECBOLE, checkpoint, command, copy_of, first_output, recbole_run, settings
+from helpers.runs import RECBOLE, checkpoint, command, copy_of, first_output, settings
 from recsae.recommender.plugins import load_recommender
 from recsae.report import read_report
 from recsae.run.record import Run
+
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.recbole,
+    pytest.mark.browser,
+    pytest.mark.processes,
+]
+
 
 QUICK = "latents = 64\nsamples = 20000\nchance_directions = 0\n"
 
@@ -71,13 +79,13 @@ def recommender():
 
 
 @pytest.fixture(scope="module")
-def report():
-    return read_report(recbole_run())
+def report(recbole_run):
+    return read_report(recbole_run)
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return copy_of(recbole_run(), tmp_path / "run")
+def folder(tmp_path, recbole_run):
+    return copy_of(recbole_run, tmp_path / "run")
 
 
 def new_process(*arguments, after="pass"):
@@ -94,10 +102,10 @@ def new_process(*arguments, after="pass"):
 # -- run -------------------------------------------------------------------------------------------
 
 
-def test_a_run_says_what_it_found_and_where(report):
+def test_a_run_says_what_it_found_and_where(report, recbole_run):
     out, err = first_output()
     assert err == ""  # no progress in a pipe
-    assert out.rstrip().endswith(f"Report: {recbole_run() / 'report.html'}")
+    assert out.rstrip().endswith(f"Report: {recbole_run / 'report.html'}")
     assert "peak memory" in out
     assert "verified" in out
     assert report.sae.n_latents == RECBOLE["latents"]
@@ -107,14 +115,14 @@ def test_a_run_says_what_it_found_and_where(report):
     assert (report.data.n_users, report.model.n_items) == (202, 234)
 
 
-def test_a_second_run_does_nothing_and_loads_nothing():
+def test_a_second_run_does_nothing_and_loads_nothing(recbole_run):
     show = "print(sorted({'torch', 'recbole', 'pandas', 'numpy'} & set(sys.modules)))"
-    arguments = ("run", checkpoint(), "--out", recbole_run(), "--config", settings())
+    arguments = ("run", checkpoint(), "--out", recbole_run, "--config", settings())
     done = new_process(*arguments, after=show)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        f"Nothing to do: every stage of {recbole_run()} is done and nothing has changed.",
-        f"Report: {recbole_run() / 'report.html'}",
+        f"Nothing to do: every stage of {recbole_run} is done and nothing has changed.",
+        f"Report: {recbole_run / 'report.html'}",
         "[]",
     ]
     assert done.stderr == ""
@@ -179,31 +187,31 @@ def test_inspect_with_an_items_file(says, tmp_path):
     assert any("233 of 234 items are not in the item table" in note for note in facts["notes"])
 
 
-def test_concepts(says, report):
-    out = says("concepts", recbole_run()).splitlines()
+def test_concepts(says, report, recbole_run):
+    out = says("concepts", recbole_run).splitlines()
     assert out[0].split() == [
         *("latent", "name", "label", "status", "balanced_accuracy", "ci_low"),
         *("precision", "recall", "n_pos", "fire_rate"),
     ]
     assert len(out) == 129
-    rows = json.loads(says("concepts", recbole_run(), "--json"))
+    rows = json.loads(says("concepts", recbole_run, "--json"))
     assert len(rows) == 128
-    verified = json.loads(says("concepts", recbole_run(), "--status", "verified", "--json"))
+    verified = json.loads(says("concepts", recbole_run, "--status", "verified", "--json"))
     assert len(verified) == report.concepts.verified > 0
     name = verified[0]["name"]
-    found = json.loads(says("concepts", recbole_run(), "--search", name.upper(), "--json"))
+    found = json.loads(says("concepts", recbole_run, "--search", name.upper(), "--json"))
     assert found
     assert all(name in row["name"] + row["label"] for row in found)
-    assert says("concepts", recbole_run(), "--search", "zzz") == "No concept fits.\n"
-    assert json.loads(says("concepts", recbole_run(), "--search", "zzz", "--json")) == []
+    assert says("concepts", recbole_run, "--search", "zzz") == "No concept fits.\n"
+    assert json.loads(says("concepts", recbole_run, "--search", "zzz", "--json")) == []
 
 
-def test_one_latent(says, report):
-    facts = json.loads(says("concepts", recbole_run(), "--latent", 5, "--json"))
+def test_one_latent(says, report, recbole_run):
+    facts = json.loads(says("concepts", recbole_run, "--latent", 5, "--json"))
     concept = next(c for c in report.concepts.list if c.latent == 5)
     assert (facts["latent"], facts["label"]) == (5, concept.label)
     assert len(facts["promotes"]) == len(facts["demotes"]) == 5
-    assert f"label: {concept.label}" in says("concepts", recbole_run(), "--latent", 5)
+    assert f"label: {concept.label}" in says("concepts", recbole_run, "--latent", 5)
 
 
 # -- steer -----------------------------------------------------------------------------------------
@@ -217,26 +225,26 @@ def concept(report):
     )
 
 
-def test_steer_one_user(says, recommender, concept):
+def test_steer_one_user(says, recommender, concept, recbole_run):
     user = recommender.sequences().users[3]
     found = json.loads(
-        says("steer", recbole_run(), "--set", f"{concept}=5", "--user", user, "--json")
+        says("steer", recbole_run, "--set", f"{concept}=5", "--user", user, "--json")
     )
     assert found["changed"] == [f"{concept} = 5"]
     table = found["table"]
     assert [row["place"] for row in table] == list(range(1, 11))
     assert [row["before"] for row in table] != [row["after"] for row in table]
-    out = says("steer", recbole_run(), "--set", f"{concept}=5", "--user", user)
+    out = says("steer", recbole_run, "--set", f"{concept}=5", "--user", user)
     assert out.splitlines()[0] == "history: " + ", ".join(found["history"])
     assert all(row["after"] in out for row in table)
 
 
-def test_seen_items_are_left_out_on_request(says, recommender, concept):
+def test_seen_items_are_left_out_on_request(says, recommender, concept, recbole_run):
     sequences, catalog = recommender.sequences(), recommender.catalog
     row = max(range(60), key=lambda r: seen_among_top(says, recommender, concept, r))
     user = sequences.users[row]
     history = {catalog.external_ids[i] for i in sequences[row][:-1]}
-    arguments = ("steer", recbole_run(), "--set", f"{concept}=5", "--user", user, "--json")
+    arguments = ("steer", recbole_run, "--set", f"{concept}=5", "--user", user, "--json")
     plain, masked = (json.loads(says(*arguments, *more)) for more in ((), ("--mask-seen",)))
     assert shown_ids(plain) & history
     assert not shown_ids(masked) & history
@@ -256,19 +264,17 @@ def seen_among_top(says, recommender, concept, row):
     return len(set(scores.topk(10).indices.tolist()) & set(history))
 
 
-def test_steer_a_sequence_typed_in(says, recommender, concept):
+def test_steer_a_sequence_typed_in(says, recommender, concept, recbole_run):
     catalog = recommender.catalog
     first, second = catalog.external_ids[7], catalog.titles[9]
     typed = f'{first},"{second}"'
-    found = json.loads(
-        says("steer", recbole_run(), "--set", "5=off", "--sequence", typed, "--json")
-    )
+    found = json.loads(says("steer", recbole_run, "--set", "5=off", "--sequence", typed, "--json"))
     assert found["history"] == [catalog.titles[7], second]
 
 
-def test_steering_is_kept_and_used_again(says, concept, tmp_path):
+def test_steering_is_kept_and_used_again(says, concept, tmp_path, recbole_run):
     """A file with a setting after it does what both settings do."""
-    run, file = recbole_run(), tmp_path / "both.json"
+    run, file = recbole_run, tmp_path / "both.json"
     kept = json.loads(says("steer", run, "--set", f"{concept}=0", "--save", file, "--json"))
     assert kept.pop("saved") == str(file)
     assert kept == json.loads(says("steer", run, "--with", file, "--json"))
@@ -277,8 +283,8 @@ def test_steering_is_kept_and_used_again(says, concept, tmp_path):
     assert both == json.loads(says("steer", run, *typed, "--json"))
 
 
-def test_kept_steering_is_listed(says, concept, tmp_path):
-    run = copy_of(recbole_run(), tmp_path / "run")
+def test_kept_steering_is_listed(says, concept, tmp_path, recbole_run):
+    run = copy_of(recbole_run, tmp_path / "run")
     assert "No steering file is kept" in says("steer", run, "--list")
     says("steer", run, "--set", "5=off", "--save", "without five")
     assert "without five: 5 ablated (for everybody)" in says("steer", run, "--list")
@@ -287,10 +293,10 @@ def test_kept_steering_is_listed(says, concept, tmp_path):
     assert "5 ablated" in says("steer", run, "--with", "without five")
 
 
-def test_steer_a_cohort(says, concept, recommender, tmp_path):
+def test_steer_a_cohort(says, concept, recommender, tmp_path, recbole_run):
     users = [str(u) for u in recommender.sequences().users]
     (tmp_path / "ids").write_text("\n".join(users))
-    arguments = ("steer", recbole_run(), "--set", "5=off", "--json")
+    arguments = ("steer", recbole_run, "--set", "5=off", "--json")
     everybody = json.loads(says(*arguments))
     listed = json.loads(says(*arguments, "--users", tmp_path / "ids"))
     assert listed.pop("for") == f"{len(users):,} users"
@@ -299,8 +305,8 @@ def test_steer_a_cohort(says, concept, recommender, tmp_path):
     assert 0 < some["held-out users"] <= everybody["held-out users"]
 
 
-def test_steer_everybody(says, concept, report):
-    arguments = ("steer", recbole_run(), "--set", f"{concept}=0", "--set", "5=x2")
+def test_steer_everybody(says, concept, report, recbole_run):
+    arguments = ("steer", recbole_run, "--set", f"{concept}=0", "--set", "5=x2")
     found = json.loads(says(*arguments, "--all", "--json"))
     assert found == json.loads(says(*arguments, "--json"))
     assert found["changed"] == [f"{concept} ablated", "5 x2"]
@@ -323,14 +329,14 @@ def test_report_again_gives_the_same_files(says, folder):
     assert {name: (folder / name).read_bytes() for name in pages} == before
 
 
-def test_user_ids_are_hidden_on_request_and_stay_hidden(says, folder, recommender):
+def test_user_ids_are_hidden_on_request_and_stay_hidden(says, folder, recommender, recbole_run):
     """A run that is asked for again does not bring them back."""
     says("report", folder, "--redact-users")
     page = (folder / "report.html").read_text()
     users = users_shown(page)
     assert len(users) > 100
     assert all(re.fullmatch(r"user \d+", user) for user in users)
-    assert set(users_shown((recbole_run() / "report.html").read_text())) <= set(
+    assert set(users_shown((recbole_run / "report.html").read_text())) <= set(
         recommender.sequences().users
     )
     again = says("run", checkpoint(), "--out", folder, "--config", settings())
@@ -345,9 +351,9 @@ def users_shown(page):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: install chromium to run this")
-def test_the_page_of_a_real_run_in_a_browser(tmp_path):
+def test_the_page_of_a_real_run_in_a_browser(tmp_path, recbole_run):
     log = tmp_path / "net.json"
-    page = recbole_run() / "report.html"
+    page = recbole_run / "report.html"
     dom, logged = browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
     assert "CONSOLE" not in logged, logged
     assert requests(log) == set()
@@ -664,13 +670,13 @@ def test_a_full_disk(refuses, tmp_path, monkeypatch):
         ((), "Nothing is turned: give --set or --with"),
     ],
 )
-def test_steering_that_cannot_be(options, match, refuses):
-    assert match in refuses("steer", recbole_run(), *options, code=2)
+def test_steering_that_cannot_be(options, match, refuses, recbole_run):
+    assert match in refuses("steer", recbole_run, *options, code=2)
 
 
-def test_the_nearest_users_are_named(refuses, recommender):
+def test_the_nearest_users_are_named(refuses, recommender, recbole_run):
     user = max(recommender.sequences().users, key=len)
-    error = refuses("steer", recbole_run(), "--set", "5=0", "--user", f"{user}0", code=2)
+    error = refuses("steer", recbole_run, "--set", "5=0", "--user", f"{user}0", code=2)
     assert f"'{user}'" in error.split("Did you mean")[1]
 
 
@@ -681,12 +687,12 @@ def test_the_nearest_users_are_named(refuses, recommender):
         (("--status", "good"), "There is no status 'good': it is one of verified"),
     ],
 )
-def test_concepts_that_are_not_there(options, match, refuses):
-    assert match in refuses("concepts", recbole_run(), *options, code=2)
+def test_concepts_that_are_not_there(options, match, refuses, recbole_run):
+    assert match in refuses("concepts", recbole_run, *options, code=2)
 
 
-def test_wrong_usage(recsae_says):
-    for arguments in (("run",), ("steer", recbole_run()), ("runn",), ("run", "x", "--k", "many")):
+def test_wrong_usage(recsae_says, recbole_run):
+    for arguments in (("run",), ("steer", recbole_run), ("runn",), ("run", "x", "--k", "many")):
         code, out, err = recsae_says(*arguments)
         assert (code, out) == (2, "")
         assert "Error: " in err

@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 
-from helpers.runs import command, copy_of, planted_run
+from helpers.runs import command, copy_of
 from recsae.core.files import read_json, write_json
+
+pytestmark = pytest.mark.end_to_end
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def says(capsys):
 
 
 @pytest.fixture(scope="module")
-def renamed(tmp_path_factory):
+def renamed(tmp_path_factory, planted_run):
     """A copy of a run where Comedy has another name and one latent is turned around."""
     import torch
 
@@ -30,7 +32,7 @@ def renamed(tmp_path_factory):
     from recsae.core import columns as C
     from recsae.sae.model import SAE
 
-    folder = copy_of(planted_run(), tmp_path_factory.mktemp("compare") / "renamed")
+    folder = copy_of(planted_run, tmp_path_factory.mktemp("compare") / "renamed")
     dictionary = ConceptDictionary.load(folder)
     table = dictionary.table
     table.loc[table[C.NAME] == "Comedy", C.NAME] = "Jokes"
@@ -42,8 +44,8 @@ def renamed(tmp_path_factory):
     return folder
 
 
-def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, renamed):
-    code, out, err = says(planted_run(), renamed)
+def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, renamed, planted_run):
+    code, out, err = says(planted_run, renamed)
     assert (code, err) == (0, "")
     assert out.startswith("Same model and site: two latents are a pair where the decoder direction")
     assert "pairs with another name" in out
@@ -56,33 +58,35 @@ def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, rename
     assert max(map(len, out.splitlines())) < 200
 
 
-def test_all_shows_also_what_was_never_verified(says, renamed):
-    few, every = says(planted_run(), renamed)[1], says(planted_run(), renamed, "--all")[1]
+def test_all_shows_also_what_was_never_verified(says, renamed, planted_run):
+    few, every = says(planted_run, renamed)[1], says(planted_run, renamed, "--all")[1]
     assert len(every.splitlines()) > len(few.splitlines())
     assert "untested" in every
     assert "--all" not in every
 
 
-def test_a_machine_reads_all_verified_rows_or_all(says, renamed):
-    code, out, err = says(planted_run(), renamed, "--json")
+def test_a_machine_reads_all_verified_rows_or_all(says, renamed, planted_run):
+    code, out, err = says(planted_run, renamed, "--json")
     found = json.loads(out)
     assert (code, err, found["how"]) == (0, "", "direction")
     assert found["counts"]["all"]["lost"] == found["counts"]["all"]["new"] == 1
     assert len(found["concepts"]) == sum(
         found["counts"]["verified"][kind] for kind in ("same name", "another name", "lost", "new")
     )
-    every = json.loads(says(planted_run(), renamed, "--json", "--all")[1])
+    every = json.loads(says(planted_run, renamed, "--json", "--all")[1])
     assert len(every["concepts"]) == 15 + 2  # one latent of 16 on either side has no pair
 
 
-def test_the_same_folder_twice_is_fine(says):
-    code, out, err = says(planted_run(), planted_run())
+def test_the_same_folder_twice_is_fine(says, planted_run):
+    code, out, err = says(planted_run, planted_run)
     assert (code, err) == (0, "")
     assert "\nanother name" not in out
     assert "\nlost " not in out
 
 
-def test_a_long_name_is_cut_in_the_table_and_whole_for_machines(says, renamed, tmp_path):
+def test_a_long_name_is_cut_in_the_table_and_whole_for_machines(
+    says, renamed, tmp_path, planted_run
+):
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core import columns as C
 
@@ -90,17 +94,17 @@ def test_a_long_name_is_cut_in_the_table_and_whole_for_machines(says, renamed, t
     dictionary = ConceptDictionary.load(other)
     dictionary.table[C.NAME] = dictionary.table[C.NAME].replace("Jokes", long)
     dictionary.save(other)
-    shown = says(planted_run(), other)[1]
+    shown = says(planted_run, other)[1]
     assert long not in shown
     assert f"{long[:43]}…" in shown
-    assert long in json.loads(says(planted_run(), other, "--json")[1])["names"]["new"]
+    assert long in json.loads(says(planted_run, other, "--json")[1])["names"]["new"]
 
 
-def test_by_name_counts_are_of_names(says, renamed, tmp_path):
+def test_by_name_counts_are_of_names(says, renamed, tmp_path, planted_run):
     other = copy_of(renamed, tmp_path / "other")
     manifest = read_json(other / "heldout/manifest.json")
     write_json(other / "heldout/manifest.json", {**manifest, "model": "another"})
-    code, out, err = says(planted_run(), other)
+    code, out, err = says(planted_run, other)
     assert (code, err) == (0, "")
     assert out.startswith("A model in memory cannot be asked again who its users are. So only")
     assert "\nnames " in out
@@ -116,24 +120,24 @@ def refused(found):
     return err
 
 
-def test_no_run_is_refused_in_one_sentence(says, tmp_path):
-    assert "holds no run" in refused(says(tmp_path / "nothing", planted_run()))
-    assert "holds no run" in refused(says(planted_run(), tmp_path))
+def test_no_run_is_refused_in_one_sentence(says, tmp_path, planted_run):
+    assert "holds no run" in refused(says(tmp_path / "nothing", planted_run))
+    assert "holds no run" in refused(says(planted_run, tmp_path))
 
 
-def test_an_unfinished_or_damaged_run_is_refused_in_one_sentence(says, tmp_path):
-    half = copy_of(planted_run(), tmp_path / "half")
+def test_an_unfinished_or_damaged_run_is_refused_in_one_sentence(says, tmp_path, planted_run):
+    half = copy_of(planted_run, tmp_path / "half")
     record = read_json(half / "run.json")
     write_json(half / "run.json", {**record, "stages": {"capture": record["stages"]["capture"]}})
-    assert "is not finished" in refused(says(half, planted_run()))
-    broken = copy_of(planted_run(), tmp_path / "broken")
+    assert "is not finished" in refused(says(half, planted_run))
+    broken = copy_of(planted_run, tmp_path / "broken")
     (broken / "sae/sae.safetensors").write_bytes(b"nothing")
-    assert "is damaged" in refused(says(planted_run(), broken))
+    assert "is damaged" in refused(says(planted_run, broken))
     shutil.rmtree(broken / "heldout")
-    assert "is missing" in refused(says(planted_run(), broken))
+    assert "is missing" in refused(says(planted_run, broken))
 
 
-def test_two_folders_are_needed(says):
-    code, out, err = says(planted_run())
+def test_two_folders_are_needed(says, planted_run):
+    code, out, err = says(planted_run)
     assert (code, out) == (2, "")
     assert "DIR2" in err

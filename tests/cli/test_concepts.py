@@ -6,25 +6,27 @@ import stat
 import numpy as np
 import pytest
 
-from helpers.runs import command, copy_of, recbole_run
+from helpers.runs import command, copy_of
 from recsae.core.files import write_arrays
 from recsae.explore.cohorts import Profiler
 from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.run.open import open_run
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, recbole_run):
     """A copy of the run with its evidence."""
-    folder = copy_of(recbole_run(), tmp_path_factory.mktemp("run") / "run")
+    folder = copy_of(recbole_run, tmp_path_factory.mktemp("run") / "run")
     evidence_stage(open_run(folder)).save(folder)
     return folder
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, recbole_run):
     """A copy of the run to write into."""
-    return copy_of(recbole_run(), tmp_path / "run")
+    return copy_of(recbole_run, tmp_path / "run")
 
 
 @pytest.fixture
@@ -171,8 +173,8 @@ def test_lost_corrections_are_told(says, folder, capsys):
 
 
 @pytest.fixture(scope="module")
-def sequences():
-    return open_run(recbole_run()).recommender.sequences()
+def sequences(recbole_run):
+    return open_run(recbole_run).recommender.sequences()
 
 
 def test_profile_of_users(says, run, sequences, tmp_path):

@@ -6,20 +6,22 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from helpers.runs import checkpoint, command, recbole_run
+from helpers.runs import checkpoint, command
 from recsae.cli.explain import _titled
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.sequences import pad
 from recsae.run.tables import load_run
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 @pytest.fixture
-def says(capsys):
+def says(capsys, recbole_run):
     """Run ``explain`` on the run: exit code, stdout, stderr."""
 
     def run(*arguments):
         capsys.readouterr()
-        code = command("explain", recbole_run(), *arguments)
+        code = command("explain", recbole_run, *arguments)
         return code, *capsys.readouterr()
 
     return run
@@ -44,7 +46,7 @@ def user_of(recommender, row=5):
     return str(recommender.sequences().users[row])
 
 
-def test_of_a_user_for_machines(facts, recommender):
+def test_of_a_user_for_machines(facts, recommender, recbole_run):
     found = facts("--user", user_of(recommender), "--latent", "7")
     known = recommender.sequences()[5][:-1].tolist()
     read = known[-recommender.max_length :]
@@ -64,7 +66,7 @@ def test_of_a_user_for_machines(facts, recommender):
     parts = [*found["terms"], *found["rest"]]
     assert sum(part["centred"] for part in parts) == pytest.approx(found["sum"]["centred"])
     assert found["gap"] <= 1e-4
-    concepts = load_run(recbole_run()).concepts.set_index("latent")
+    concepts = load_run(recbole_run).concepts.set_index("latent")
     for term in found["terms"]:
         row = concepts.loc[term["latent"]]
         assert (term["name"], term["status"]) == (row["name"], row["status"])

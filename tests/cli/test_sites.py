@@ -10,6 +10,9 @@ pytest.importorskip("recbole")
 from helpers.runs import checkpoint, command
 from recsae.pipeline import sites
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
+
 QUICK = ("--trust", "--positions", 3000, "--latents", 48, "--k", 4)
 
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from helpers.runs import command, copy_of, recbole_run
+from helpers.runs import command, copy_of
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
 
 @pytest.fixture
@@ -18,8 +20,8 @@ def said(capsys):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return copy_of(recbole_run(), tmp_path_factory.mktemp("tuned") / "run")
+def folder(tmp_path_factory, recbole_run):
+    return copy_of(recbole_run, tmp_path_factory.mktemp("tuned") / "run")
 
 
 def test_a_goal_is_reached_kept_and_used_again(said, folder):

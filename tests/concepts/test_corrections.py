@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.runs import CONFIG, copy_of, planted, planted_run
+from helpers.runs import CONFIG, copy_of, planted
 from recsae.concepts.corrections import (
     DIRECTIONS,
     FILE,
@@ -23,6 +23,9 @@ from recsae.core.errors import InvalidInput
 from recsae.core.files import write_arrays, write_parquet
 from recsae.pipeline.plan import STAGES, run_pipeline
 from recsae.run.record import Run
+
+pytestmark = pytest.mark.end_to_end
+
 
 NAMES = ["Horror", "Sci-Fi", "Horror", "1990s", "Drama", "Drama"]
 
@@ -329,8 +332,8 @@ def test_one_latent_left_of_a_merged_concept(folder):
 # -- on a run --------------------------------------------------------------------------------------
 
 
-def test_corrections_make_no_stage_run_again(tmp_path):
-    folder = copy_of(planted_run(), tmp_path / "run")
+def test_corrections_make_no_stage_run_again(tmp_path, planted_run):
+    folder = copy_of(planted_run, tmp_path / "run")
     write(folder, 'rename.3 = "Mine"')
     assert corrected(ConceptDictionary.load(folder), folder).find("Mine") == [3]
     assert Run(folder, CONFIG).is_finished(STAGES)

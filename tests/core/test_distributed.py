@@ -27,6 +27,9 @@ from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json
 from recsae.sae import codes
 
+pytestmark = pytest.mark.processes
+
+
 SCRIPT = Path(kit.__file__)
 SETTINGS = """latents = 64
 samples = 12000

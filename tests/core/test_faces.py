@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.processes
+
+
 ROOT = Path(__file__).parents[2]
 FACES = ["recsae"] + [
     f"recsae.{name}"

@@ -12,6 +12,9 @@ from helpers.runs import checkpoint, command, recbole_run
 from recsae.cli.entry import group
 from recsae.recommender.plugins import load_recommender
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
+
 COMMANDS = {" ".join(c): c for page in PAGES for c in commands(page)}
 SESSION = session("README.md")
 NOT_RUN = {"--user", "--edit", "--migrate", "--save", "--with"}
@@ -27,12 +30,12 @@ def known():
 
 
 @pytest.fixture
-def says(capsys, known):
+def says(capsys, known, recbole_run):
     """Run a command of a page on the tests' run: what it prints."""
 
     def run(arguments):
         capsys.readouterr()
-        assert command("concepts", recbole_run(), "--status", "verified") == 0
+        assert command("concepts", recbole_run, "--status", "verified") == 0
         concept = capsys.readouterr().out.splitlines()[1].split()[0]
         assert command(*typed(arguments, {**known, "concept": concept})) == 0
         out, err = capsys.readouterr()

@@ -10,6 +10,9 @@ import pytest
 
 from helpers.pages import text_of
 
+pytestmark = pytest.mark.processes
+
+
 PAGE = text_of("docs/plugins.md")
 FILES = dict(re.findall(r"^```\w+\n# ([\w.]+)\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE))
 (MESSAGE,) = re.findall(r"^AssertionError: Toybox fails .*$", PAGE, flags=re.MULTILINE)

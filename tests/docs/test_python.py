@@ -10,11 +10,14 @@ import torch
 pytest.importorskip("recbole")
 
 from helpers.pages import PAGES, python_of, text_of
-from helpers.runs import checkpoint, command, copy_of, recbole_run
+from helpers.runs import checkpoint, command, copy_of
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report
 from recsae.run import RunConfig
 from recsae.testing import PlantedRecommender
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 CLASS, ATTACH = python_of("docs/torch.md")
 RUN_HERE = {"README.md", "docs/start.md", "docs/run-folder.md", "docs/torch.md"}
@@ -34,8 +37,8 @@ def executed(code, page, names=None):
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
-def test_a_run_from_python(page, tmp_path, monkeypatch):
-    asked, finished = [], recbole_run()
+def test_a_run_from_python(page, tmp_path, monkeypatch, recbole_run):
+    asked, finished = [], recbole_run
 
     def run_pipeline(recommender, folder, config):
         asked.append((recommender.name, config))
@@ -50,9 +53,9 @@ def test_a_run_from_python(page, tmp_path, monkeypatch):
     assert len(names["concepts"]) == 128
 
 
-def test_a_finished_run_as_tables():
+def test_a_finished_run_as_tables(recbole_run):
     (code,) = python_of("docs/run-folder.md")
-    names = executed(code.replace("my-run", str(recbole_run())), "docs/run-folder.md")
+    names = executed(code.replace("my-run", str(recbole_run)), "docs/run-folder.md")
     assert {*names["verified"]["status"]} == {"verified"}
     assert {"sae", "random"} <= {*names["shares"].columns} | {*names["shares"].index}
     assert "ndcg_kept" in names["goals"]

@@ -7,7 +7,9 @@ import pytest
 pytest.importorskip("recbole")
 
 from helpers.pages import text_of
-from helpers.runs import recbole_run
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 ROWS = re.findall(r"^\| (`.*?) \|", text_of("docs/run-folder.md"), flags=re.MULTILINE)
 FILE = re.compile(r"`([\w.]+/?)`")
@@ -17,13 +19,13 @@ ON_REQUEST = {"stability/"}
 """Made by ``--stability``, which the tests' run does without."""
 
 
-def test_files_of_a_run_are_named():
+def test_files_of_a_run_are_named(recbole_run):
     assert {"report.html", "report.json", "card.md", "concepts.csv", "sae/"} <= NAMED
     assert {"corrections.toml", "steering/"} == ONCE_MADE
     for name in NAMED - ONCE_MADE - ON_REQUEST:
-        assert (recbole_run() / name).exists(), name
+        assert (recbole_run / name).exists(), name
 
 
-def test_no_file_of_a_run_is_left_out():
-    there = {path.name + "/" * path.is_dir() for path in recbole_run().iterdir()}
+def test_no_file_of_a_run_is_left_out(recbole_run):
+    there = {path.name + "/" * path.is_dir() for path in recbole_run.iterdir()}
     assert there <= NAMED

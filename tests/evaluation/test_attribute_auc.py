@@ -19,6 +19,8 @@ from recsae.evaluation.attribute_auc import (
     unit_aucs,
 )
 
+pytestmark = pytest.mark.end_to_end
+
 
 def random_code(rng, n, m, density):
     """Values in steps of a half, so that many are tied; one column is never active."""

@@ -6,16 +6,18 @@ import numpy as np
 import pytest
 
 from helpers import toy
-from helpers.runs import planted, planted_run
+from helpers.runs import planted
 from recsae.evaluation.control import control
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(scope="module")
-def work():
-    return Workspace(Run(planted_run()), planted(), None)
+def work(planted_run):
+    return Workspace(Run(planted_run), planted(), None)
 
 
 @pytest.fixture(scope="module")

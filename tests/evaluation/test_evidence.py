@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from helpers.runs import planted, planted_run
+from helpers.runs import planted
 from helpers.toy import cases, random_cases, sparse
 from recsae.concepts.labeler import Predictions
 from recsae.core import columns as C
@@ -21,6 +21,8 @@ from recsae.evaluation.evidence import (
 from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
+
+pytestmark = pytest.mark.end_to_end
 
 
 def says(steps, column, threshold) -> Predictions:
@@ -187,8 +189,8 @@ def test_save_load_and_one_latent(tmp_path):
         Evidence.load(tmp_path)
 
 
-def test_of_a_run():
-    work = Workspace(Run(planted_run()), planted(), None)
+def test_of_a_run(planted_run):
+    work = Workspace(Run(planted_run), planted(), None)
     evidence = evidence_stage(work)
     fired = evidence.firing.set_index(C.LATENT)["n_active"]
     scores = work.scores.set_index(C.LATENT)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers.runs import planted, planted_run
+from helpers.runs import planted
 from recsae.concepts.attributes.probes import class_means
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.supervised import (
@@ -17,10 +17,12 @@ from recsae.pipeline.stages.supervised import directions_of, supervised_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(scope="module")
-def work():
-    return Workspace(Run(planted_run()), planted(), None)
+def work(planted_run):
+    return Workspace(Run(planted_run), planted(), None)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +91,8 @@ def test_the_stage_is_json_and_says_what_the_table_says(stage, table):
     assert summary["left_out"] == []
 
 
-def test_without_a_linear_head_control_is_skipped_with_a_reason():
-    other = Workspace(Run(planted_run()), planted(), None)
+def test_without_a_linear_head_control_is_skipped_with_a_reason(planted_run):
+    other = Workspace(Run(planted_run), planted(), None)
     other.head = None
     found = supervised_stage(other).to_dict()
     assert "not linear" in found["summary"]["control"]["skipped"]

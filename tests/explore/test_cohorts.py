@@ -12,6 +12,9 @@ from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.explore.cohort_statistics import Shares, compare
 from recsae.explore.cohorts import Activity, Profiler, concepts_of, read_users
 
+pytestmark = pytest.mark.end_to_end
+
+
 CONCEPTS = pd.DataFrame({"name": ["A", "B"], "latents": [(0,), (1, 2)]})
 
 

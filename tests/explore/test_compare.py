@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers import toy
-from helpers.runs import CONFIG, copy_of, planted, planted_run
+from helpers.runs import CONFIG, copy_of, planted
 from recsae.cli.compare import to_dict
 from recsae.cli.shared.matching import how_matched
 from recsae.core import columns as C
@@ -25,6 +25,9 @@ from recsae.recommender.catalog import build_catalog
 from recsae.run.config import RunConfig
 from recsae.sae.config import make_config
 from recsae.sae.model import SAE
+
+pytestmark = pytest.mark.end_to_end
+
 
 N_CASES = 1_200
 AXES = np.eye(4)
@@ -344,27 +347,27 @@ def test_by_name_the_best_of_each_name_is_compared(tmp_path):
 # -- runs that were made ---------------------------------------------------------------------------
 
 
-def test_an_unfinished_run_and_no_run_are_refused(tmp_path):
+def test_an_unfinished_run_and_no_run_are_refused(tmp_path, planted_run):
     run = run_of(tmp_path / "one", AXES[:1], ["a"])
     record = read_json(run / "run.json")
     write_json(run / "run.json", {**record, "stages": {"capture": {}}})
     with pytest.raises(ArtifactMismatch, match="not finished"):
-        compare_runs(planted_run(), run)
+        compare_runs(planted_run, run)
     with pytest.raises(ArtifactMismatch, match="holds no run"):
-        compare_runs(tmp_path / "nowhere", planted_run())
+        compare_runs(tmp_path / "nowhere", planted_run)
 
 
-def test_a_run_beside_itself_is_all_the_same(tmp_path):
-    compared = compare_runs(planted_run(), copy_of(planted_run(), tmp_path / "copy"))
+def test_a_run_beside_itself_is_all_the_same(tmp_path, planted_run):
+    compared = compare_runs(planted_run, copy_of(planted_run, tmp_path / "copy"))
     assert compared.n_all.same_name == len(rows_of(compared)) == CONFIG.latents
     assert not compared.names.lost
     assert not compared.names.new
 
 
-def test_planted_names_come_back_with_another_seed(tmp_path):
+def test_planted_names_come_back_with_another_seed(tmp_path, planted_run):
     config = CONFIG.model_copy(update={"seed": 1, "chance_directions": 0})
     run_pipeline(planted(), tmp_path / "two", config)
-    compared = compare_runs(planted_run(), tmp_path / "two")
+    compared = compare_runs(planted_run, tmp_path / "two")
     assert compared.matching.method == "direction"
     both = {row["name_before"] for row in rows_of(compared)} & {
         row["name_after"] for row in rows_of(compared)

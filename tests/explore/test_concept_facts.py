@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from helpers.runs import copy_of, planted, planted_run
+from helpers.runs import copy_of, planted
 from helpers.toy import user_table
 from recsae.cli import doctor
 from recsae.cli.concepts import latent_dict
@@ -26,6 +26,8 @@ from recsae.run.preview import inspection
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
+pytestmark = pytest.mark.end_to_end
+
 
 def concept_rows(*arguments):
     return records(concept_facts.concept_rows(*arguments))
@@ -36,8 +38,8 @@ def latent_facts(*arguments):
 
 
 @pytest.fixture(scope="module")
-def report():
-    return read_json(planted_run() / "report.json")
+def report(planted_run):
+    return read_json(planted_run / "report.json")
 
 
 # -- a recommender ---------------------------------------------------------------------------------
@@ -75,8 +77,8 @@ def test_a_state_per_user_is_one_position():
 # -- the dictionary --------------------------------------------------------------------------------
 
 
-def test_the_dictionary_best_first(report):
-    rows = concept_rows(planted_run(), None, None)
+def test_the_dictionary_best_first(report, planted_run):
+    rows = concept_rows(planted_run, None, None)
     assert len(rows) == 16
     order = [(STATUSES.index(row["status"]), -(row["ci_low"] or -9)) for row in rows]
     assert order == sorted(order)
@@ -96,25 +98,25 @@ def test_the_statuses_are_those_of_the_report():
 
 
 @pytest.mark.parametrize("search", ["comedy", "COMEDY", "are comed"])
-def test_search_in_names_and_labels(search):
-    rows = concept_rows(planted_run(), search, None)
+def test_search_in_names_and_labels(search, planted_run):
+    rows = concept_rows(planted_run, search, None)
     assert rows
     assert {row["name"] for row in rows} == {"Comedy"}
-    assert concept_rows(planted_run(), "c(", None) == []  # text, no pattern
+    assert concept_rows(planted_run, "c(", None) == []  # text, no pattern
 
 
-def test_by_status():
-    verified = concept_rows(planted_run(), None, "verified")
+def test_by_status(planted_run):
+    verified = concept_rows(planted_run, None, "verified")
     assert {row["status"] for row in verified} == {"verified"}
-    both = concept_rows(planted_run(), "drama", "verified")
+    both = concept_rows(planted_run, "drama", "verified")
     assert 0 < len(both) < len(verified)
     with pytest.raises(InvalidInput, match="no status 'good': it is one of verified, supported"):
-        concept_rows(planted_run(), None, "good")
+        concept_rows(planted_run, None, "good")
 
 
-def test_one_latent(report):
-    best = concept_rows(planted_run(), None, None)[0]
-    facts = latent_facts(planted_run(), best["latent"])
+def test_one_latent(report, planted_run):
+    best = concept_rows(planted_run, None, None)[0]
+    facts = latent_facts(planted_run, best["latent"])
     concept = next(c for c in report["concepts"]["list"] if c["latent"] == best["latent"])
     assert facts["label"] == concept["label"]
     assert facts["n_pos"] == concept["n_pos"]
@@ -127,28 +129,28 @@ def test_one_latent(report):
         assert shown["user"] == example["user"]
 
 
-def test_what_a_direction_promotes_has_the_genre():
-    best = concept_rows(planted_run(), None, "verified")[0]
+def test_what_a_direction_promotes_has_the_genre(planted_run):
+    best = concept_rows(planted_run, None, "verified")[0]
     genre = dict(zip(planted().catalog.titles, planted().catalog.frame["genre"], strict=True))
-    facts = latent_facts(planted_run(), best["latent"])
+    facts = latent_facts(planted_run, best["latent"])
     assert all(best["name"] in genre[title] for title in facts["promotes"])
     assert not any(best["name"] in genre[title] for title in facts["demotes"])
 
 
-def test_the_nearest_names():
-    assert nearest_names(planted_run(), "comdy") == " Did you mean 'Comedy'?"
-    assert nearest_names(planted_run(), "zzz") == ""
+def test_the_nearest_names(planted_run):
+    assert nearest_names(planted_run, "comdy") == " Did you mean 'Comedy'?"
+    assert nearest_names(planted_run, "zzz") == ""
 
 
-def test_corrections_are_shown(tmp_path):
-    folder = copy_of(planted_run(), tmp_path / "run")
+def test_corrections_are_shown(tmp_path, planted_run):
+    folder = copy_of(planted_run, tmp_path / "run")
     best = [row["latent"] for row in concept_rows(folder, None, "verified")][:2]
     assert "tested_as" not in concept_rows(folder, None, None)[0]
     (folder / "corrections.toml").write_text(
         f'rename.{best[0]} = "Mine"\nreject.{best[1]} = "no"', encoding="utf-8"
     )
     rows = {row["latent"]: row for row in concept_rows(folder, None, None)}
-    old = {row["latent"]: row for row in concept_rows(planted_run(), None, None)}
+    old = {row["latent"]: row for row in concept_rows(planted_run, None, None)}
     assert (rows[best[0]]["name"], rows[best[0]]["tested_as"]) == ("Mine", old[best[0]]["name"])
     assert (rows[best[0]]["status"], rows[best[0]]["ci_low"]) == (
         "verified",
@@ -165,13 +167,13 @@ def test_corrections_are_shown(tmp_path):
     assert "correction" not in latent_facts(folder, list(rows)[1])
 
 
-def test_evidence_is_shown_where_a_run_has_it(tmp_path):
-    folder = copy_of(planted_run(), tmp_path / "run")
+def test_evidence_is_shown_where_a_run_has_it(tmp_path, planted_run):
+    folder = copy_of(planted_run, tmp_path / "run")
     for name in TABLES:
         (folder / name).unlink(missing_ok=True)
     latent = concept_rows(folder, None, None)[0]["latent"]
     assert not {"firing", "missed", "fires_with"} & set(latent_facts(folder, latent))
-    evidence = evidence_stage(Workspace(Run(planted_run()), planted(), None))
+    evidence = evidence_stage(Workspace(Run(planted_run), planted(), None))
     evidence.save(folder)
     every = {
         row["latent"]: latent_facts(folder, row["latent"])
@@ -196,16 +198,16 @@ def test_evidence_is_shown_where_a_run_has_it(tmp_path):
 
 
 @pytest.mark.parametrize("latent", [-1, 16])
-def test_no_such_latent(latent):
+def test_no_such_latent(latent, planted_run):
     with pytest.raises(InvalidInput, match=f"no latent {latent}: latents are numbered 0 to 15"):
-        latent_facts(planted_run(), latent)
+        latent_facts(planted_run, latent)
 
 
-def test_no_run(tmp_path):
+def test_no_run(tmp_path, planted_run):
     for show in (concept_rows, latent_facts):
         with pytest.raises(ArtifactMismatch, match="holds no run"):
             show(tmp_path, *([None] * (2 if show is concept_rows else 1)))
-    shutil.copy(planted_run() / "run.json", tmp_path)
+    shutil.copy(planted_run / "run.json", tmp_path)
     with pytest.raises(ArtifactMismatch, match=r"concepts\.parquet is missing"):
         concept_rows(tmp_path, None, None)
     with pytest.raises(ArtifactMismatch, match=r"report\.json is missing"):

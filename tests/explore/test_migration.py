@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.runs import command, copy_of, planted_run, recbole_run
+from helpers.runs import command, copy_of
 from recsae.cli.shared.matching import how_matched, migrated_row
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
@@ -18,6 +18,8 @@ from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Statistics
 from recsae.steering.files import Steering, save_steering
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
 
 def reordered(folder, order):
@@ -41,10 +43,10 @@ def reordered(folder, order):
 
 
 @pytest.fixture
-def two(tmp_path):
-    old = copy_of(planted_run(), tmp_path / "old")
+def two(tmp_path, planted_run):
+    old = copy_of(planted_run, tmp_path / "old")
     order = np.random.default_rng(0).permutation(16)
-    return old, reordered(copy_of(planted_run(), tmp_path / "new"), order), order
+    return old, reordered(copy_of(planted_run, tmp_path / "new"), order), order
 
 
 STEPS = [
@@ -126,10 +128,10 @@ def test_a_file_of_another_run(two):
         migrate(old / "kept.json", new, old)
 
 
-def test_from_the_command_line(tmp_path, capsys):
+def test_from_the_command_line(tmp_path, capsys, recbole_run):
     """To a copy of the same run: every latent is its own counterpart, and the effect the same."""
-    old = copy_of(recbole_run(), tmp_path / "old")
-    new = copy_of(recbole_run(), tmp_path / "new")
+    old = copy_of(recbole_run, tmp_path / "old")
+    new = copy_of(recbole_run, tmp_path / "new")
     assert command("steer", old, "--set", "5+=2sd", "--save", "kept", "--json") == 0
     before = json.loads(capsys.readouterr().out)
     arguments = ("steer", new, "--migrate", "kept", "--from", old, "--save", "again")

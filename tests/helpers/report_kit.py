@@ -31,7 +31,11 @@ def one_is_silent(prompts):
 @functools.cache
 def full_run():
     """Folder of the planted run with stability and a language model; one latent has no name."""
-    folder = runs.copy_of(runs.planted_run(), runs.FOLDER / "full")
+    return runs.made_once("full", _run_in_full)
+
+
+def _run_in_full(folder):
+    runs.copy_of(runs.planted_run(), folder)
     os.environ["NO_PROXY"] = "127.0.0.1"
     with LLMServer(one_is_silent([])) as server:
         asked = LanguageSettings(
@@ -45,7 +49,6 @@ def full_run():
         )
         config = runs.CONFIG.model_copy(update={"stability": 1, "language": asked})
         run_pipeline(runs.planted(), folder, config)
-    return folder
 
 
 @functools.cache

@@ -1,9 +1,14 @@
-"""Finished runs, made once per process: one on planted truth, one on a RecBole checkpoint."""
+"""Finished runs: one on planted truth, one on a RecBole checkpoint.
 
-import atexit
+Each is made once, by the first process that needs it, in a folder that all processes of a test
+session share. Tests that change a run copy it.
+"""
+
 import contextlib
 import copy
+import fcntl
 import functools
+import os
 import shutil
 import sys
 import tempfile
@@ -24,9 +29,18 @@ from recsae.testing.planted import PlantedRecommender
 
 CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
 RECBOLE = {"latents": 128, "samples": 150_000, "chance_directions": 50}
-_folder = tempfile.TemporaryDirectory(prefix="recsae-runs-")
-atexit.register(_folder.cleanup)
-FOLDER = Path(_folder.name)
+FOLDER = Path(os.environ.get("RECSAE_TEST_RUNS") or tempfile.mkdtemp(prefix="recsae-runs-"))
+
+
+def made_once(name, make):
+    """The path of what ``make(path)`` leaves there, made by the first process that asks for it."""
+    path, made = FOLDER / name, FOLDER / f"{name}.made"
+    with (FOLDER / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            make(path)
+            made.touch()
+    return path
 
 
 @functools.cache
@@ -47,8 +61,7 @@ def planted():
 @functools.cache
 def planted_run():
     """Folder of a finished run on :func:`planted`."""
-    run_pipeline(planted(), FOLDER / "planted", CONFIG)
-    return FOLDER / "planted"
+    return made_once("planted", lambda folder: run_pipeline(planted(), folder, CONFIG))
 
 
 def planted_open():
@@ -84,8 +97,10 @@ def checkpoint():
     from recsae_recbole.demo.train import train_sasrec
 
     few = {"user_inter_num_interval": "[20,40]", "item_inter_num_interval": "[5,inf)"}
-    train_sasrec(FOLDER / "sasrec.pth", max_epochs=6, config_overrides=few, seed=7)
-    return FOLDER / "sasrec.pth"
+    return made_once(
+        "sasrec.pth",
+        lambda path: train_sasrec(path, max_epochs=6, config_overrides=few, seed=7),
+    )
 
 
 @functools.cache
@@ -99,14 +114,16 @@ def settings():
 @functools.cache
 def recbole_run():
     """Folder of a run that the command line made of :func:`checkpoint`."""
-    folder = FOLDER / "recbole"
+    return made_once("recbole", _run_recsae)
+
+
+def _run_recsae(folder):
     said = StringIO(), StringIO()
     with contextlib.redirect_stdout(said[0]), contextlib.redirect_stderr(said[1]):
         done = command("run", checkpoint(), "--trust", "--out", folder, "--config", settings())
     assert done == 0, said[1].getvalue()
     for name, text in zip(("stdout", "stderr"), said, strict=True):
         (FOLDER / name).write_text(text.getvalue())
-    return folder
 
 
 def first_output():

@@ -35,6 +35,9 @@ from recsae.sae.editing import insert_reconstruction
 from recsae.sae.model import SAE
 from recsae.testing.planted import PlantedRecommender
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.processes]
+
+
 FILES = {
     *("together.parquet", "firing.parquet", "counterexamples.parquet"),
     *("stability.json", "language.json", "supervised.json"),
@@ -75,14 +78,14 @@ CONCEPT_KEYS = (
 
 
 @pytest.fixture(scope="module")
-def report():
-    return read_json(planted_run() / "report.json")
+def report(planted_run):
+    return read_json(planted_run / "report.json")
 
 
 @pytest.fixture(scope="module")
-def heldout():
+def heldout(planted_run):
     """Store of the held-out users, sorted as the cases are: (user row, position) ascending."""
-    store = ActivationStore(planted_run() / "heldout")
+    store = ActivationStore(planted_run / "heldout")
     columns = {c: store.column(c) for c in ("states", "sequence", "position", "top_items")}
     order = np.lexsort((columns["position"], columns["sequence"]))
     return {name: values[order] for name, values in columns.items()}
@@ -122,8 +125,8 @@ def test_a_model_of_users_goes_through_the_whole_pipeline(linear, tmp_path):
 # -- what comes out --------------------------------------------------------------------------------
 
 
-def test_the_folder(report):
-    folder = planted_run()
+def test_the_folder(report, planted_run):
+    folder = planted_run
     found = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
     shards = {name for name in found if name.endswith(".safetensors")} - FILES
     assert found - shards == FILES
@@ -133,9 +136,9 @@ def test_the_folder(report):
     assert Run(folder, CONFIG).is_finished(STAGES)
 
 
-def test_the_report_follows_both_schemas(report):
+def test_the_report_follows_both_schemas(report, planted_run):
     jsonschema.Draft202012Validator(read_json(SCHEMA_FILE)).validate(report)
-    assert read_report(planted_run()).model_dump(mode="json", by_alias=True) == report
+    assert read_report(planted_run).model_dump(mode="json", by_alias=True) == report
 
 
 def test_the_report_has_the_keys_of_the_design(report):
@@ -182,13 +185,13 @@ def test_numbers_of_users_and_positions(report):
     assert data["n_heldout_positions"] == (lengths[held] - 1).sum()
 
 
-def test_construction_and_heldout_users_never_meet(heldout):
+def test_construction_and_heldout_users_never_meet(heldout, planted_run):
     held = split_users(planted().sequences())
-    construction = ActivationStore(planted_run() / "activations").column("sequence")
+    construction = ActivationStore(planted_run / "activations").column("sequence")
     assert not held[construction].any()
     assert held[heldout["sequence"]].all()
     users = planted().sequences().users
-    shown = set(load_run(planted_run()).examples["user"])
+    shown = set(load_run(planted_run).examples["user"])
     assert shown <= set(users[~held])
 
 
@@ -206,8 +209,8 @@ def naive_activations(states):
     return np.where(pre >= kth, pre, 0.0)
 
 
-def test_fire_rates(report):
-    active = naive_activations(ActivationStore(planted_run() / "activations").column("states")) > 0
+def test_fire_rates(report, planted_run):
+    active = naive_activations(ActivationStore(planted_run / "activations").column("states")) > 0
     for concept in report["concepts"]["list"]:
         assert concept["fire_rate"] == pytest.approx(active[:, concept["latent"]].mean(), abs=2e-4)
 
@@ -247,10 +250,10 @@ def ndcg(scores, target):
     return 1 / np.log2(rank + 2) if rank < 10 else 0.0
 
 
-def test_ndcg_kept(report, heldout):
+def test_ndcg_kept(report, heldout, planted_run):
     """By the model's own scoring under the edit, position by position."""
     recommender, values = planted(), []
-    sae = SAE.load(planted_run() / "sae")
+    sae = SAE.load(planted_run / "sae")
     cases = list(zip(heldout["sequence"].tolist(), heldout["position"].tolist(), strict=True))
     histories = [recommender.sequences()[row][: end + 1].tolist() for row, end in cases]
     targets = [int(recommender.sequences()[row][end + 1]) for row, end in cases]
@@ -292,8 +295,8 @@ def redone(monkeypatch):
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return copy_of(planted_run(), tmp_path / "run")
+def folder(tmp_path, planted_run):
+    return copy_of(planted_run, tmp_path / "run")
 
 
 LATER = [stage for stage in list(STAGES)[2:] if stage != "accuracy"]
@@ -480,7 +483,7 @@ def test_nan_in_hidden_states(tmp_path):
     assert read_json(left[0])["stages"] == {}
 
 
-def test_a_full_disk(tmp_path, monkeypatch):
+def test_a_full_disk(tmp_path, monkeypatch, planted_run):
     real = os.fsync
 
     def full(file):
@@ -489,7 +492,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         real(file)
 
     monkeypatch.setattr(os, "fsync", full)
-    folder = copy_of(planted_run(), tmp_path / "run")
+    folder = copy_of(planted_run, tmp_path / "run")
     change = {"samples": 40_000, "chance_directions": 0}
     refused(RecSAEError, "disk is full: .*sae/.* finished stages are kept", folder=folder, **change)
     assert not list(folder.rglob(".*.part"))
@@ -550,8 +553,8 @@ def test_categories_that_are_numbers_are_no_latents(tmp_path):
 # -- read back -------------------------------------------------------------------------------------
 
 
-def test_a_run_read_back_as_tables(report):
-    run = load_run(planted_run())
+def test_a_run_read_back_as_tables(report, planted_run):
+    run = load_run(planted_run)
     assert run.report == report
     assert len(run.concepts) == 16
     assert list(run.concepts["latent"]) == list(range(16))

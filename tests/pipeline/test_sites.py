@@ -28,6 +28,9 @@ from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
+
 SMALL = RunConfig(latents=48, k=4, construction_positions=3000, heldout_positions=1000)
 LAST = "trm_encoder.layer.1"
 ADDED = "trm_encoder.layer.1.feed_forward.dense_2"

@@ -10,15 +10,19 @@ import pytest
 
 from helpers.browser import CHROMIUM, browse, requests
 from helpers.goal_reports import raw
-from helpers.report_kit import HOSTILE_NAME, full_report, full_run
+from helpers.report_kit import HOSTILE_NAME, full_report
 from helpers.reports import HOSTILE, make_plain, make_report
 from helpers.runs import copy_of
 from recsae.pipeline.report_goals import goals_block
 from recsae.report import write_report
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: install chromium or google-chrome to run this"
-)
+pytestmark = [
+    pytest.mark.end_to_end,
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="no Chromium here: install chromium or google-chrome to run this"
+    ),
+]
 WATCH = """
 window.problems = [];
 addEventListener("error", (e) => problems.push(String(e.message)), true);
@@ -185,9 +189,9 @@ def test_two_thousand_concepts_are_fast(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def full(tmp_path_factory: pytest.TempPathFactory, full_run: Path) -> Path:
     """Write the page of a run with everything, one concept of it renamed and one rejected."""
-    folder = copy_of(full_run(), tmp_path_factory.mktemp("full") / "run")
+    folder = copy_of(full_run, tmp_path_factory.mktemp("full") / "run")
     renamed, rejected = [c.latent for c in full_report().concepts.list if c.language]
     text = f'[rename]\n{renamed} = "My own name"\n[reject]\n{rejected} = "says nothing"\n'
     (folder / "corrections.toml").write_text(text)

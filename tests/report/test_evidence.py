@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from helpers import runs
-from helpers.report_kit import N_EXPLAINED, full_report, full_run
+from helpers.report_kit import N_EXPLAINED, full_report
 from helpers.reports import make_plain, make_report
 from recsae.concepts.wording import reason_of
 from recsae.core import columns as C
@@ -23,6 +23,8 @@ from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
 from recsae.report.words.findings import corrections, cost, stability_section
 from recsae.report.words.headlines import best_distinct
+
+pytestmark = pytest.mark.end_to_end
 
 
 def label(**given):
@@ -60,8 +62,8 @@ def test_it_follows_the_schema():
     assert Report.model_validate(plain) == full_report()
 
 
-def test_evidence_is_what_the_stage_left():
-    left = Evidence.load(full_run()).by_latent()
+def test_evidence_is_what_the_stage_left(full_run):
+    left = Evidence.load(full_run).by_latent()
     seen = 0
     for concept in full_report().concepts.list:
         mine = left[concept.latent]
@@ -79,8 +81,8 @@ def test_evidence_is_what_the_stage_left():
     assert seen > 20
 
 
-def test_predicates_are_those_of_the_labels():
-    table = pd.read_parquet(full_run() / "concepts.parquet").set_index(C.LATENT)
+def test_predicates_are_those_of_the_labels(full_run):
+    table = pd.read_parquet(full_run / "concepts.parquet").set_index(C.LATENT)
     for concept in full_report().concepts.list:
         row = table.loc[concept.latent]
         assert concept.attribute == row[C.ATTRIBUTE]
@@ -99,8 +101,8 @@ def test_items_say_which_label_values_they_have():
         assert said == set(item.attributes.get("genre", [])) & set(genre.values())
 
 
-def test_stability_language_and_yardstick_are_what_the_stages_left():
-    report, folder = full_report(), full_run()
+def test_stability_language_and_yardstick_are_what_the_stages_left(full_run):
+    report, folder = full_report(), full_run
     stability, language = (read_json(folder / f"{n}.json") for n in ("stability", "language"))
     by_latent = {c.latent: c for c in report.concepts.list}
     for row in stability["latents"]:
@@ -162,8 +164,8 @@ def corrections_in(folder, text):
     (folder / "corrections.toml").write_text(text)
 
 
-def test_corrections_are_shown_and_figures_stay(tmp_path):
-    folder = runs.copy_of(full_run(), tmp_path / "run")
+def test_corrections_are_shown_and_figures_stay(tmp_path, full_run):
+    folder = runs.copy_of(full_run, tmp_path / "run")
     best, second, third, fourth = [
         c for c in full_report().concepts.list if c.status == "verified"
     ][:4]

@@ -31,6 +31,8 @@ from recsae.run.tables import load_run
 from recsae.steering import label_results
 from recsae.steering.tuning import baselines
 
+pytestmark = pytest.mark.end_to_end
+
 
 def with_goals(found=None, **changes):
     """A report with goals."""

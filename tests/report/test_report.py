@@ -24,6 +24,8 @@ from recsae.report.schema.report import SCHEMA_FILE, Report, schema_text
 from recsae.report.tables import COLUMNS, card, concepts_csv
 from recsae.report.words.headlines import accuracy_headline, best_distinct, headlines, verdict
 
+pytestmark = pytest.mark.processes
+
 
 def test_importing_the_report_is_cheap() -> None:
     heavy = ["pydantic", "jinja2", "matplotlib", "pandas", "numpy", "torch"]

@@ -14,6 +14,9 @@ from recsae.steering.effects import at_positions, metrics_before_after, steered_
 from recsae.steering.files import Steering
 from recsae.steering.parse import read_interventions
 
+pytestmark = pytest.mark.end_to_end
+
+
 GENRE = "Comedy"
 
 

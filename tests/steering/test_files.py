@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.runs import copy_of, planted_run
+from helpers.runs import copy_of
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.sae.editing import Intervention
 from recsae.steering.files import (
@@ -19,6 +19,9 @@ from recsae.steering.files import (
     steering_files,
 )
 
+pytestmark = pytest.mark.end_to_end
+
+
 STEERING = Steering(
     [
         Intervention((3, 5), "set", (1.5, 0.25), "Horror"),
@@ -30,8 +33,8 @@ STEERING = Steering(
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return copy_of(planted_run(), tmp_path / "run")
+def folder(tmp_path, planted_run):
+    return copy_of(planted_run, tmp_path / "run")
 
 
 def test_what_is_kept_comes_back_and_is_listed(folder):
@@ -58,10 +61,10 @@ def test_what_is_kept_comes_back_and_is_listed(folder):
     ),
     st.none() | st.lists(st.text(st.characters(exclude_categories=("Cs",)))).map(tuple),
 )
-def test_whatever_is_kept_comes_back(tmp_path_factory, steps, users):
+def test_whatever_is_kept_comes_back(tmp_path_factory, steps, users, planted_run):
     path = tmp_path_factory.mktemp("kept") / "one.json"
-    save_steering(Steering(steps, users), planted_run(), path)
-    assert load_steering(planted_run(), path) == Steering(steps, users)
+    save_steering(Steering(steps, users), planted_run, path)
+    assert load_steering(planted_run, path) == Steering(steps, users)
 
 
 def test_nothing_is_not_kept(folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.runs import command, planted, planted_run, recbole_run
+from helpers.runs import command, planted
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.run.record import Run
@@ -15,15 +15,17 @@ from recsae.run.workspace import Workspace
 from recsae.steering.label_check import ShareChange, _agrees, _rank_correlation, predictability
 from recsae.steering.label_results import INTERVENTIONS, CheckSummary
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 @pytest.fixture
-def work():
-    return Workspace(Run(planted_run()), planted(), None)
+def work(planted_run):
+    return Workspace(Run(planted_run), planted(), None)
 
 
 @pytest.fixture(scope="module")
-def check():
-    return predictability(Workspace(Run(planted_run()), planted(), None))
+def check(planted_run):
+    return predictability(Workspace(Run(planted_run), planted(), None))
 
 
 def relabelled(work, change):
@@ -134,10 +136,10 @@ def test_where_nothing_is_verified(work):
         predictability(nothing)
 
 
-def test_from_the_command_line(capsys):
-    assert command("steer", recbole_run(), "--check") == 0
+def test_from_the_command_line(capsys, recbole_run):
+    assert command("steer", recbole_run, "--check") == 0
     out = capsys.readouterr().out
     assert "verified concepts that speak of items were turned" in out
     assert "x10 where active" in out
-    assert command("steer", recbole_run(), "--check", "--json") == 0
+    assert command("steer", recbole_run, "--check", "--json") == 0
     assert set(json.loads(capsys.readouterr().out)) == {"rows", "summary"}

@@ -13,9 +13,7 @@ from helpers.runs import (
     copy_of,
     planted,
     planted_open,
-    planted_run,
     planted_top,
-    recbole_run,
     relabelled,
 )
 from helpers.toy import UserTable, catalog, sequences
@@ -34,6 +32,9 @@ from recsae.steering.effects import metrics_before_after
 from recsae.steering.files import Steering
 from recsae.steering.lists import lists_before_after
 from recsae.steering.parse import read_interventions, targets_of
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 GENRE = "Comedy"
 
@@ -173,10 +174,10 @@ def test_a_name_stands_for_its_verified_latents(opened):
 # -- opening a run again ---------------------------------------------------------------------------
 
 
-def test_opened_again_it_is_the_model_of_the_run():
+def test_opened_again_it_is_the_model_of_the_run(recbole_run):
     pytest.importorskip("recbole")
-    run = open_run(recbole_run())
-    assert run.recommender.fingerprint() == Run(recbole_run()).record["model"]
+    run = open_run(recbole_run)
+    assert run.recommender.fingerprint() == Run(recbole_run).record["model"]
     assert run.sae.n_latents == 128
     assert len(run.dictionary.table) == 128
     assert set(run.verified) <= set(range(128))
@@ -194,9 +195,9 @@ def test_opened_again_it_is_the_model_of_the_run():
         ("concepts", r"concepts\.parquet is missing or damaged"),
     ],
 )
-def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path):
+def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path, recbole_run):
     pytest.importorskip("recbole")
-    folder = copy_of(recbole_run(), tmp_path / "run")
+    folder = copy_of(recbole_run, tmp_path / "run")
     record = read_json(folder / "run.json")
     if spoil == "unfinished":
         del record["stages"]["scoring"]
@@ -215,9 +216,9 @@ def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path):
         open_run(folder)
 
 
-def test_a_run_made_from_a_model_in_memory_cannot_be_opened_from_its_folder():
+def test_a_run_made_from_a_model_in_memory_cannot_be_opened_from_its_folder(planted_run):
     with pytest.raises(InvalidInput, match=r"a model in memory.* in Python, use recsae\.steer"):
-        open_run(planted_run())
+        open_run(planted_run)
 
 
 # -- for some users --------------------------------------------------------------------------------

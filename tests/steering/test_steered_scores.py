@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers import toy
-from helpers.runs import planted, planted_run
+from helpers.runs import planted
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.sae.config import make_config
@@ -20,12 +20,15 @@ from recsae.steering.steered_scores import (
     steered_scores_of,
 )
 
+pytestmark = pytest.mark.end_to_end
+
+
 PART = slice(3, 40)
 
 
 @pytest.fixture(scope="module")
-def work():
-    return Workspace(Run(planted_run()), planted(), None)
+def work(planted_run):
+    return Workspace(Run(planted_run), planted(), None)
 
 
 @pytest.fixture(scope="module")

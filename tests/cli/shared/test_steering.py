@@ -5,18 +5,21 @@ import pytest
 pytest.importorskip("recbole")
 
 from helpers.llm_server import LLMServer
-from helpers.runs import checkpoint, command, copy_of, recbole_run, settings
+from helpers.runs import checkpoint, command, copy_of, settings
 from recsae.core.files import read_json
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 KEPT = ("scores.parquet", "stability.json", "language.json", "report.json")
 
 
 @pytest.fixture
-def run_again(tmp_path, capsys, monkeypatch):
+def run_again(tmp_path, capsys, monkeypatch, recbole_run):
     """Ask for a finished run again with more options; exit code, stdout, stderr and the folder."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
-    folder = copy_of(recbole_run(), tmp_path / "run")
+    folder = copy_of(recbole_run, tmp_path / "run")
 
     def run(*options):
         capsys.readouterr()
@@ -72,9 +75,9 @@ def test_a_language_model_names_and_judges_when_asked(run_again):
         (("--llm-model", "judge"), "language.base_url"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(run_again, options, what):
+def test_what_cannot_be_asked_is_refused(run_again, options, what, recbole_run):
     code, out, err, folder = run_again(*options)
     assert (code, out) == (2, "")
     assert err.startswith(f"Error: Setting {what!r}")
     assert err.count("\n") == 1
-    assert finished(folder) == finished(recbole_run())
+    assert finished(folder) == finished(recbole_run)

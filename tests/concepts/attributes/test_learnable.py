@@ -5,16 +5,18 @@ import dataclasses
 import numpy as np
 import pytest
 
-from helpers.runs import planted, planted_run
+from helpers.runs import planted
 from recsae.concepts.attributes.learnable import LEARNABLE, learnable_attributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(scope="module")
-def cases():
-    return Workspace(Run(planted_run()), planted(), None).construction
+def cases(planted_run):
+    return Workspace(Run(planted_run), planted(), None).construction
 
 
 @pytest.fixture(scope="module")

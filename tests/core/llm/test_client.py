@@ -26,6 +26,9 @@ from recsae.core.llm.client import LanguageClient
 from recsae.core.llm.server import MAX_REPLY
 from recsae.core.llm.settings import LanguageSettings
 
+pytestmark = pytest.mark.processes
+
+
 NOBODY = SimpleNamespace(url="http://127.0.0.1:9/v1")
 
 

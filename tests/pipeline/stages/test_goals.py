@@ -15,10 +15,12 @@ from recsae.pipeline.stages.goals import _goals, _values, goal_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 @pytest.fixture
-def work():
-    return Workspace(Run(planted_run()), planted(), None)
+def work(planted_run):
+    return Workspace(Run(planted_run), planted(), None)
 
 
 @pytest.mark.parametrize("folder", [planted_run, recbole_run])

@@ -18,6 +18,8 @@ from recsae.pipeline.stages.language import LABELER, best_latents, label_rows, l
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(autouse=True)
 def loopback(monkeypatch):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from helpers.runs import planted, planted_run
+from helpers.runs import planted
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.status import MEANING
 from recsae.core import columns as C
@@ -20,17 +20,20 @@ from recsae.recommender.sequences import split_users
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
+pytestmark = pytest.mark.end_to_end
+
+
 CODES = ("sae", "neurons", "random", "pca")
 
 
 @pytest.fixture(scope="module")
-def report():
-    return read_json(planted_run() / "report.json")
+def report(planted_run):
+    return read_json(planted_run / "report.json")
 
 
 @pytest.fixture
-def work():
-    return Workspace(Run(planted_run()), planted(), None)
+def work(planted_run):
+    return Workspace(Run(planted_run), planted(), None)
 
 
 # -- counts ----------------------------------------------------------------------------------------
@@ -129,7 +132,9 @@ def test_counts_of_the_report(report):
 # -- held-out users --------------------------------------------------------------------------------
 
 
-def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(work, monkeypatch):
+def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(
+    work, monkeypatch, planted_run
+):
     scored, shared = [], []
     real_score, real_share = share_module.score_concepts, share_module.named_share
 
@@ -156,7 +161,7 @@ def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(w
         assert one[0] == other[1]
     mean = np.mean([len(verified) for _, _, verified in shared[:2]])
     assert scoring.shares["sae"].n_verified == round(mean)
-    pd.testing.assert_frame_equal(scoring.scores, read_parquet(planted_run() / "scores.parquet"))
+    pd.testing.assert_frame_equal(scoring.scores, read_parquet(planted_run / "scores.parquet"))
 
 
 def testchance_percentiles(report):
@@ -193,10 +198,10 @@ def test_what_is_steered(report):
     assert {status[row["latent"]] for row in rows} == {"verified"}
 
 
-def test_effects_worked_out_again(report):
+def test_effects_worked_out_again(report, planted_run):
     """From the saved weights, in NumPy: h + (z' - z) W_dec, scores, lists, shares, NDCG."""
-    recommender, weights = planted(), load_file(planted_run() / "sae/sae.safetensors")
-    cases = Workspace(Run(planted_run()), recommender, None).heldout
+    recommender, weights = planted(), load_file(planted_run / "sae/sae.safetensors")
+    cases = Workspace(Run(planted_run), recommender, None).heldout
     states = cases.states
     pre = (states - weights["mean"]) / weights["scale"] - weights["b_dec"]
     pre = np.maximum(pre @ weights["W_enc"].T + weights["b_enc"], 0)

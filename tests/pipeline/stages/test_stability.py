@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import toy
-from helpers.runs import copy_of, planted, planted_run
+from helpers.runs import copy_of, planted
 from recsae.capture.store import SEQUENCE, STATES
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
@@ -14,6 +14,9 @@ from recsae.pipeline.stages import stability
 from recsae.pipeline.stages.stability import half_of, stability_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
+
+pytestmark = pytest.mark.end_to_end
+
 
 # -- halves of the users ---------------------------------------------------------------------------
 
@@ -51,8 +54,8 @@ def test_halves_follow_users_not_rows(store):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return copy_of(planted_run(), tmp_path_factory.mktemp("stability") / "run")
+def folder(tmp_path_factory, planted_run):
+    return copy_of(planted_run, tmp_path_factory.mktemp("stability") / "run")
 
 
 @pytest.fixture(scope="module")

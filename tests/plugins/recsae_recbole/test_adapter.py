@@ -19,6 +19,9 @@ from recsae.recommender.sequences import pad
 from recsae_recbole import plugin
 from recsae_recbole.open import open_checkpoint
 
+pytestmark = pytest.mark.recbole
+
+
 CAUSAL = ("SASRec", "GRU4Rec")
 
 

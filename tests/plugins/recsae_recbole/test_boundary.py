@@ -24,6 +24,8 @@ from recsae_recbole import boundary
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.open import open_checkpoint
 
+pytestmark = [pytest.mark.recbole, pytest.mark.processes]
+
 
 def everything():
     """What RecBole is known to change, and what it could."""

@@ -31,6 +31,8 @@ from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import _model_names, pickled_names
 from recsae_recbole.open import open_checkpoint
 
+pytestmark = pytest.mark.recbole
+
 
 def refused(path, match, **options):
     """Opening raises one kind of error with one short message without line breaks."""

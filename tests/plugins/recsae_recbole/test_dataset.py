@@ -26,6 +26,8 @@ from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import find_data
 from recsae_recbole.open import open_checkpoint
 
+pytestmark = pytest.mark.recbole
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):

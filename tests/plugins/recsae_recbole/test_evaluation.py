@@ -18,7 +18,7 @@ from helpers.recbole_kit import (
     small_checkpoint,
     write_data,
 )
-from helpers.runs import checkpoint, recbole_run
+from helpers.runs import checkpoint
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.evaluation import evaluate
 from recsae.run.open import open_run
@@ -27,6 +27,9 @@ from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.tune import tune
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.open import open_checkpoint
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
+
 
 METRICS = {"metrics": ["Recall", "MRR", "NDCG", "Hit", "Precision"], "topk": [5, 10, 20]}
 # RecBole takes seconds to score the candidates of more users
@@ -98,11 +101,11 @@ def test_splits_are_recboles():
         recommender.evaluation("tets")
 
 
-def test_recboles_trainer_sees_a_tuned_steering(tmp_path):
+def test_recboles_trainer_sees_a_tuned_steering(tmp_path, recbole_run):
     """Before, inside and after; inside it gives the digits of our own evaluation, steered alike."""
     from recbole.utils import get_trainer
 
-    work = open_run(recbole_run())
+    work = open_run(recbole_run)
     recommender = work.recommender
     goal = goal_of(work, ("Comedy",), ())
     steps = tune(work, goal, 0.1, compare=False).steering.interventions

@@ -11,6 +11,8 @@ from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.general_data import POSITION_FIELD
 from recsae_recbole.open import open_checkpoint
 
+pytestmark = pytest.mark.recbole
+
 
 def write_rows(folder, rows, timed=True):
     folder.mkdir()

@@ -10,6 +10,9 @@ from recsae.core.errors import CannotOpenModel
 from recsae.testing import check_recommender
 from recsae_recbole.open import open_checkpoint
 
+pytestmark = pytest.mark.recbole
+
+
 CAUSAL = {"SASRec", "SASRecF", "S3Rec", "GRU4Rec", "GRU4RecF", "GRU4RecKG", "RepeatNet"}
 NO_HEAD = {
     *("TransRec", "RepeatNet", "GRU4RecCPR", "SASRecCPR", "DIN", "DIEN"),

@@ -13,6 +13,9 @@ from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.sites.joint import JointTap, UserTableTap
 
+pytestmark = pytest.mark.recbole
+
+
 with recbole_boundary():
     from recbole.model.abstract_recommender import GeneralRecommender, SequentialRecommender
     from recbole.utils import InputType

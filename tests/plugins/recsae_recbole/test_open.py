@@ -29,6 +29,9 @@ from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.open import live_parts, open_checkpoint, open_live
 
+pytestmark = pytest.mark.recbole
+
+
 # -- what is attached to -------------------------------------------------------------------------
 
 

@@ -12,6 +12,9 @@ from recsae_recbole import scoring
 from recsae_recbole.open import open_checkpoint
 from recsae_recbole.scoring import ModelCaller, ScoringStopped, around_scoring
 
+pytestmark = pytest.mark.recbole
+
+
 N_ITEMS = 7
 
 

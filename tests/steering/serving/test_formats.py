@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from helpers.exports import ADDED, MIXED, batch, steered_scores
-from helpers.runs import command, recbole_run
+from helpers.runs import command
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.run.open import open_run
 from recsae.steering.files import Steering
@@ -24,6 +24,9 @@ from recsae.steering.serving.formats import FORMATS, failing_as, formats_of
 from recsae.steering.serving.loader import SteeredHead
 from recsae.steering.serving.write import export
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes]
+
+
 FILES = ["steered.pt2", "steered.onnx"]
 K = 2
 LATENTS = 6
@@ -31,8 +34,8 @@ WIDTH = 6
 
 
 @pytest.fixture(scope="module")
-def opened():
-    return open_run(recbole_run())
+def opened(recbole_run):
+    return open_run(recbole_run)
 
 
 @pytest.fixture(scope="module", params=[MIXED, ADDED], ids=["mixed", "added"])
@@ -237,8 +240,8 @@ def test_nothing_is_said_and_nothing_stays_changed(opened, tmp_path, capfd):
     assert logger.level == before[0]
 
 
-def test_from_the_command_line(tmp_path, capsys):
-    asked = ("export", recbole_run(), "--set", "5+=1sd", "--out", tmp_path / "out")
+def test_from_the_command_line(tmp_path, capsys, recbole_run):
+    asked = ("export", recbole_run, "--set", "5+=1sd", "--out", tmp_path / "out")
     assert command(*asked, "--format", "tflite") == 2
     assert "'torch', 'onnx'" in capsys.readouterr().err
     assert command(*asked, "--format", "torch", "--format", "onnx", "--json") == 0

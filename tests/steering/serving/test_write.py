@@ -14,17 +14,19 @@ import pytest
 import torch
 
 from helpers.exports import ADDED, MIXED, batch, steered_scores
-from helpers.runs import command, recbole_run, with_pieces
+from helpers.runs import command, with_pieces
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.run.open import open_run
 from recsae.steering.context import steer
 from recsae.steering.files import Steering
 from recsae.steering.serving.write import export
 
+pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes]
+
 
 @pytest.fixture(scope="module")
-def opened():
-    return open_run(recbole_run())
+def opened(recbole_run):
+    return open_run(recbole_run)
 
 
 @pytest.fixture(scope="module", params=[MIXED, ADDED], ids=["mixed", "added"])
@@ -150,11 +152,11 @@ def test_what_cannot_be_exported(opened, tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
-def test_from_the_command_line(tmp_path, capsys):
-    assert command("export", recbole_run(), "--set", "5+=1sd", "--out", tmp_path / "a") == 0
+def test_from_the_command_line(tmp_path, capsys, recbole_run):
+    assert command("export", recbole_run, "--set", "5+=1sd", "--out", tmp_path / "a") == 0
     assert "needs the encoder: False" in capsys.readouterr().out
-    arguments = ("export", recbole_run(), "--set", "5=x2", "--out", tmp_path / "b", "--json")
+    arguments = ("export", recbole_run, "--set", "5=x2", "--out", tmp_path / "b", "--json")
     assert command(*arguments) == 0
     assert json.loads(capsys.readouterr().out)["needs the encoder"] is True
-    assert command("export", recbole_run(), "--out", tmp_path / "c") == 2
+    assert command("export", recbole_run, "--out", tmp_path / "c") == 2
     assert "Nothing is turned" in capsys.readouterr().err

@@ -20,6 +20,9 @@ from recsae.steering.tuning.goals import Goal
 from recsae.steering.tuning.path import TuningPath
 from recsae.steering.tuning.results import MethodResult, SideEffect
 
+pytestmark = pytest.mark.end_to_end
+
+
 ONES = np.ones(2)
 ITEMS = np.arange(N + 1) == 12
 MORE = Goal("more of the last", ITEMS.astype(np.float32), ITEMS)

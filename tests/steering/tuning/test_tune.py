@@ -19,6 +19,8 @@ from recsae.steering.tuning.popularity import popularity_goal, popularity_of
 from recsae.steering.tuning.results import TuningResult
 from recsae.steering.tuning.tune import _refined, tune
 
+pytestmark = pytest.mark.end_to_end
+
 
 @pytest.fixture(scope="module")
 def opened():

@@ -15,6 +15,9 @@ from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.demo.all_positions import all_position_loss, draw_windows
 from recsae_recbole.demo.train import train_sasrec
 
+pytestmark = pytest.mark.recbole
+
+
 TINY = {"user_inter_num_interval": "[20,40]", "item_inter_num_interval": "[5,inf)"}
 KEYS = ["config", "epoch", "cur_step", "best_valid_score", "state_dict", "other_parameter"]
 

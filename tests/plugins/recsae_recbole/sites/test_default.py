@@ -28,6 +28,9 @@ from recsae_recbole.sites.default import (
 )
 from recsae_recbole.sites.taps import OutputTap
 
+pytestmark = pytest.mark.recbole
+
+
 # -- toys ----------------------------------------------------------------------------------------
 
 REMEDY = "A model attaches if its forward, or a submodule of a model of users, returns that vector."

@@ -12,6 +12,9 @@ from recsae.recommender.protocol import Recommender
 from recsae.recommender.sequences import Batch, pad
 from recsae_recbole.open import open_checkpoint
 
+pytestmark = pytest.mark.recbole
+
+
 READ = (  # one of each way of asking for items
     *("SASRec", "BERT4Rec", "GRU4Rec", "CORE", "SHAN", "SRGNN", "HRM", "FPMC", "TransRec"),
     *("RepeatNet", "GRU4RecKG"),

@@ -16,6 +16,9 @@ from recsae_recbole.sites.default import ProbedModel
 from recsae_recbole.sites.heads import facts, find_head
 from recsae_recbole.sites.taps import OutputTap
 
+pytestmark = pytest.mark.recbole
+
+
 # -- toys ----------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,8 @@ from recsae.capture.fill import capture
 from recsae.recommender.sequences import pad
 from recsae_recbole.open import open_checkpoint
 
+pytestmark = pytest.mark.recbole
+
 
 @functools.cache
 def attached(model):

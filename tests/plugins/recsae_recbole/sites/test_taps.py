@@ -20,6 +20,8 @@ from recsae_recbole.scoring import ModelCaller
 from recsae_recbole.sites.joint import JointTap, UserTableTap
 from recsae_recbole.sites.taps import OutputTap, at_last_item, read, watching_gathered
 
+pytestmark = pytest.mark.recbole
+
 
 def seen_by(tap, model, interaction):
     """What passes the tap in one full scoring."""
