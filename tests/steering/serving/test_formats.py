@@ -41,8 +41,8 @@ def opened(recbole_run):
 @pytest.fixture(scope="module", params=[MIXED, ADDED], ids=["mixed", "added"])
 def exported(request, opened, tmp_path_factory):
     folder = tmp_path_factory.mktemp("formats") / "out"
-    found = export(opened, Steering(request.param), folder, ["onnx", "torch", "onnx"])
-    assert sorted(found["more files"]) == sorted(FILES)
+    written = export(opened, Steering(request.param), folder, ["onnx", "torch", "onnx"])
+    assert sorted(written.formats) == sorted(FILES)
     return request.param, folder
 
 
