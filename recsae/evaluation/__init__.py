@@ -1,8 +1,8 @@
-"""Is a label true, is a dictionary any good?
+"""Evaluation of labels and dictionaries.
 
-Scores, named share, baselines, evidence, reconstruction, the RecSAE paper's protocol and a language
-model as judge: functions of codes, cases and labels that know no run and no folder. It imports
-``core``, ``recommender``, ``capture``, ``sae`` and ``concepts``.
+Scores, named share, attribute AUC, evidence, reconstruction, stability, the RecSAE paper's protocol
+and a language model as judge: functions of codes, cases and labels that know no run and no folder.
+It imports ``core``, ``recommender``, ``capture``, ``sae`` and ``concepts``.
 """
 
 from typing import TYPE_CHECKING

@@ -70,7 +70,7 @@ def concept_list(work: Workspace) -> dict[str, Any]:
 
 
 def _predicates(row: dict[str, Any]) -> dict[str, Any]:
-    """What the label says; nothing of a predicate that it does not have."""
+    """The predicates of a label; None in all fields of one that it does not have."""
     found = {C.JOINT: row[C.JOINT]}
     for columns in (PREDICATE, SECOND_PREDICATE):
         there = row[columns[0]] is not None
@@ -197,9 +197,9 @@ def items_of(
         mentioned.update(w["item"] for w in concept["promotes"] + concept["demotes"])
         for sequence in concept["examples"] + concept["counterexamples"]:
             mentioned.update([*sequence["items"], sequence["top_recommendation"]])
-    catalog, known = work.recommender.catalog, work.labeler.attributes
-    columns = [known.names.index(value) for value in values]
-    has = known.matrix[:, columns].tocsr()
+    catalog, of_items = work.recommender.catalog, work.labeler.attributes
+    columns = [of_items.names.index(value) for value in values]
+    has = of_items.matrix[:, columns].tocsr()
     has.sort_indices()
     rows = {x: i for i, x in enumerate(catalog.external_ids) if x in mentioned}
     attributes = {name: list(catalog.frame[name]) for name in catalog.attributes}

@@ -1,4 +1,4 @@
-"""What the SAE must beat: raw neurons, principal components and random directions, as sparse.
+"""Baseline codes: raw neurons, principal components and random directions, as sparse as the SAE.
 
 Each has ``n_latents`` and ``encode_sparse(states) -> Code`` like the SAE, with the same number k of
 active units per state, so that they go through the same labeler and scorer.
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore
 
 BASELINES = ("neurons", "random", "pca")
+"""Names of the baselines."""
 
 
 @dataclass(frozen=True)

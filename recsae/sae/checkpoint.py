@@ -1,4 +1,4 @@
-"""What the next epoch of a training depends on, on disk after every epoch."""
+"""The state of a training on disk, so that it can go on after every epoch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BestWeights:
 
     fvu: float = math.inf
     epoch: int = 0
-    """After how many epochs."""
+    """Epochs after which they were the weights."""
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
     def follow(self, sae: SAE, fvu: float, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""What an SAE is made with, checked before anything is trained."""
+"""The configuration of an SAE, checked before anything is trained."""
 
 from __future__ import annotations
 

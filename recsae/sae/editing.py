@@ -21,7 +21,7 @@ SIGNS: dict[Op, str] = {"set": "=", "add": "+=", "at_most": "<=", "at_least": ">
 
 @dataclass(frozen=True)
 class Intervention:
-    """What happens to the activation z of some latents.
+    """A change of the activation z of some latents.
 
     ``set``: z becomes the value; ``scale``: z times the value; ``add``: z plus the value;
     ``at_most`` and ``at_least``: z is clamped. Setting to 0 or scaling by 0 ablates; scaling by 1
@@ -69,7 +69,7 @@ class Turning(NamedTuple):
 
 
 def turning(sae: SAE, interventions: Iterable[Intervention]) -> Turning:
-    """What interventions do to the activations; later ones act on the result of earlier ones.
+    """The change of activations by interventions; later ones act on the result of earlier ones.
 
     Raises
     ------

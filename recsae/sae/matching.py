@@ -1,4 +1,4 @@
-"""Which latents of two dictionaries are the same: by decoder direction, or by when they are active.
+"""Matching of the latents of two dictionaries, by decoder direction or by activity.
 
 *By direction* is for dictionaries of one space: the same model, weights and site. Directions of
 two models or sites have nothing to do with each other, even where the widths are equal.

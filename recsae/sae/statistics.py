@@ -1,4 +1,4 @@
-"""How large the activations of latents are, kept with a run."""
+"""Statistics of the activations of latents, kept with a run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FILE = "latents.parquet"
 KNOTS = np.linspace(0, 1, 41)
+"""The quantiles that are kept."""
 
 
 @dataclass(frozen=True)

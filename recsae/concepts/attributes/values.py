@@ -1,4 +1,4 @@
-"""The attributes of items worth testing, chosen on construction cases."""
+"""The attribute values of items that labels are made of, chosen on construction cases."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def own_columns(attributes: ItemAttributes) -> list[int]:
 
 
 def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
-    """Attribute values worth testing, chosen on (construction) cases.
+    """Attribute values that are frequent enough to be tested, chosen on construction cases.
 
     A value is kept if at least 3 items and 0.2 % of the cases' last items have it; the 300 most
     frequent per attribute; of decades also all before one. Popularity bands, and how early in

@@ -1,4 +1,4 @@
-"""What is sent to a language model. Item text is data there: quoted, cleaned, of bounded length.
+"""Prompts for a language model, in which item text is data: quoted, cleaned, of bounded length.
 
 A prompt that judges is a function of the sequences in it and of nothing else: their order and ids
 come from a hash of them, so neither the truth nor a title can be read from or guess either.

@@ -1,4 +1,4 @@
-"""What a language model's reply says, if it says it in the form asked for; else nothing."""
+"""Replies of a language model, read strictly: what is not in the requested form is no answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cases a language model is shown: active ones of every strength, and inactive ones.
+"""Samples of cases for a language model: active ones of every strength, and inactive ones.
 
 Users count alike: as far as there are enough of them, each gives one case.
 """

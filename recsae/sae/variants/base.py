@@ -1,4 +1,4 @@
-"""What a variant is asked, and the answers most of them share."""
+"""The interface of a variant, and what most variants share."""
 
 from __future__ import annotations
 
