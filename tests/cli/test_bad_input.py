@@ -14,8 +14,6 @@ from helpers.runs import checkpoint, settings
 pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.recbole,
-    pytest.mark.browser,
-    pytest.mark.processes,
 ]
 
 

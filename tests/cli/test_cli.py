@@ -17,7 +17,6 @@ from recsae.run.record import Run
 pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.recbole,
-    pytest.mark.browser,
     pytest.mark.processes,
 ]
 

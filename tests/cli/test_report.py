@@ -16,7 +16,6 @@ pytestmark = [
     pytest.mark.end_to_end,
     pytest.mark.recbole,
     pytest.mark.browser,
-    pytest.mark.processes,
 ]
 
 
