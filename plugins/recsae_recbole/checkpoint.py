@@ -84,16 +84,16 @@ def read_checkpoint(path: Path, *, trust: bool, device: str) -> dict[str, Any]:
             f"{path} cannot be read ({one_line(error)}): the file is damaged or was written by an "
             "incompatible version. Copy it again or save it again."
         ) from error
-    found = checkpoint if isinstance(checkpoint, dict) else {}
-    config, weights = found.get("config"), found.get("state_dict")
+    content = checkpoint if isinstance(checkpoint, dict) else {}
+    config, weights = content.get("config"), content.get("state_dict")
     settings = getattr(config, "final_config_dict", None)
     if settings is None or not (isinstance(weights, Mapping) or _is_tree(config)):
-        has = sorted(map(str, found)) if found else f"a {type(checkpoint).__name__}"
+        has = sorted(map(str, content)) if content else f"a {type(checkpoint).__name__}"
         raise CannotOpenModel(
             f"{path} is no checkpoint of a RecBole trainer: that has the model's settings as "
             f"'config' and its weights as 'state_dict', this file has {has}."
         )
-    return found
+    return content
 
 
 def model_class(config: Any, path: Path) -> Any:
@@ -109,20 +109,20 @@ def model_class(config: Any, path: Path) -> Any:
     name = str(config["model"])
     if _is_tree(config):  # to import the class needs a library of its own
         raise _other_kind(path, name, config["MODEL_TYPE"])
-    found = vars(config).get("model_class")
-    if getattr(found, "__name__", None) != name:
+    model_class = vars(config).get("model_class")
+    if getattr(model_class, "__name__", None) != name:
         try:
-            found = get_model(name)
+            model_class = get_model(name)
         except (ValueError, AttributeError, ImportError) as error:
             raise CannotOpenModel(
                 f"{path} holds a {name!r}, which is no model of RecBole's."
                 f"{nearest(name, _model_names())} If it is your own class, save the "
                 "checkpoint with a Config that was made from the class: Config(model=TheClass)."
             ) from error
-    kind = getattr(found, "type", None)
+    kind = getattr(model_class, "type", None)
     if kind not in (ModelType.SEQUENTIAL, ModelType.GENERAL):
         raise _other_kind(path, name, kind)
-    return found
+    return model_class
 
 
 def _is_tree(config: Any) -> bool:
@@ -205,14 +205,14 @@ _WITHOUT_EARLIER_STAGE: dict[str, dict[str, Any]] = {
 seldom still there; the checkpoint holds all weights."""
 
 
-def _constructed(found: Any, config: Any, train: Any) -> Any:
-    known = (_WITHOUT_EARLIER_STAGE.get(base.__name__) for base in found.__mro__)
+def _constructed(model_class: Any, config: Any, train: Any) -> Any:
+    known = (_WITHOUT_EARLIER_STAGE.get(base.__name__) for base in model_class.__mro__)
     instead = next(filter(None, known), {})
     settings = {key: config[key] for key in instead}
     config.final_config_dict.update(instead)
     try:
         seed_generators(config["seed"])
-        model = found(config, train)
+        model = model_class(config, train)
     finally:
         config.final_config_dict.update(settings)
     for key, value in settings.items():

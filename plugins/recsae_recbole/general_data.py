@@ -80,5 +80,5 @@ def _replace_rows(feats: list[Any], positions: NDArray[np.int64]) -> None:
     from recbole.data.interaction import Interaction
 
     sizes = [len(feat) for feat in feats]
-    for feat, found in zip(feats, torch.from_numpy(positions).split(sizes), strict=True):
-        feat.update(Interaction({POSITION_FIELD: found}))
+    for feat, part in zip(feats, torch.from_numpy(positions).split(sizes), strict=True):
+        feat.update(Interaction({POSITION_FIELD: part}))

@@ -133,7 +133,7 @@ class ModelCaller:
         items = torch.arange(self.n_items, device=self.model.device)
         per_row = -(-self.n_items // PAIRS_AT_ONCE)  # calls for one sequence, or
         rows = max(1, PAIRS_AT_ONCE // self.n_items)  # sequences in one call
-        found = []
+        scores = []
         for first in range(0, len(interaction), rows):
             some = interaction[first : first + rows]
             parts = []
@@ -141,8 +141,8 @@ class ModelCaller:
                 pairs = some.repeat_interleave(len(candidates))
                 pairs = self._with_candidates(pairs, candidates.repeat(len(some)))
                 parts.append(self.model.predict(pairs).view(len(some), -1))
-            found.append(torch.cat(parts, dim=1))
-        return torch.cat(found).detach().cpu()
+            scores.append(torch.cat(parts, dim=1))
+        return torch.cat(scores).detach().cpu()
 
 
 @contextmanager

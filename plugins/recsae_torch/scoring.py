@@ -59,19 +59,19 @@ class ModelCaller:
         CannotOpenModel
             What the module gives are no scores of its items.
         """
-        found, n, last = self._call_model(batch), len(batch.lengths), int(self.ids.max())
-        shape = tuple(found.shape) if isinstance(found, torch.Tensor) else ()
+        scores, n, last = self._call_model(batch), len(batch.lengths), int(self.ids.max())
+        shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else ()
         if len(shape) not in (2, 3) or shape[0] != n or shape[-1] <= last:
-            seen = shape or type(found).__name__
+            seen = shape or type(scores).__name__
             raise CannotOpenModel(
                 f"{self.name} gives {seen} for {n} histories, and item ids go up to {last}: let "
                 "`score` return (histories, items) or (histories, positions, items)."
             )
         if len(shape) == 3:
-            found = self.span(batch).last(found)
-        found = found.cpu()
-        items = found[:, torch.from_numpy(self.ids[1:])]
-        return torch.cat([found.new_zeros(n, 1), items], dim=1)
+            scores = self.span(batch).last(scores)
+        scores = scores.cpu()
+        items = scores[:, torch.from_numpy(self.ids[1:])]
+        return torch.cat([scores.new_zeros(n, 1), items], dim=1)
 
     @cached_property
     def own_ids(self) -> torch.Tensor:

@@ -43,9 +43,9 @@ class Span(NamedTuple):
 
     def aligned(self, states: torch.Tensor, length: int) -> torch.Tensor:
         """``(n, n_positions, d)`` as ``(n, length, d)``: item j at j, zeros behind the last."""
-        found = states.new_zeros(len(states), length, states.shape[2])
-        found[torch.arange(length) < self.lengths[:, None]] = states[self.real(states.shape[1])]
-        return found
+        padded = states.new_zeros(len(states), length, states.shape[2])
+        padded[torch.arange(length) < self.lengths[:, None]] = states[self.real(states.shape[1])]
+        return padded
 
 
 @dataclass(frozen=True)

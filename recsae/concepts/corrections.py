@@ -242,11 +242,11 @@ def corrected(dictionary: ConceptDictionary, folder: Path) -> ConceptDictionary:
     ``tested_as``, the name under which its label was tested. A rejected concept is called by its
     latent, so that no name leads to it.
     """
-    found = names(folder)
+    corrections = names(folder)
     table = dictionary.table
-    if not found:
+    if not corrections:
         return dictionary
-    entries = [found.get(int(latent)) for latent in table[C.LATENT]]
+    entries = [corrections.get(int(latent)) for latent in table[C.LATENT]]
     old = list(table[C.NAME])
     return replace(
         dictionary,

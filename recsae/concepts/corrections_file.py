@@ -75,15 +75,15 @@ def prepare(folder: Path) -> str | None:
     before = path.read_text(encoding="utf-8")
     lost = [line for line in before.splitlines() if line.startswith(LOST)]
     lost += [_lost(p) for p in placed if p.latent is None]
-    found = [
+    kept = [
         Entry(p.latent, p.entry.correction, p.entry.text) for p in placed if p.latent is not None
     ]
     _write(folder / BEFORE, before)
-    _write(path, _text(folder, found, lost))
+    _write(path, _text(folder, kept, lost))
     keep(folder, {})  # the numbers are those of the present SAE again
     remember(folder)
     return (
-        f"The SAE has changed: {len(found)} of {len(placed)} entries were found again and "
+        f"The SAE has changed: {len(kept)} of {len(placed)} entries were found again and "
         f"renumbered. The file as it was is {folder / BEFORE}."
     )
 
@@ -151,8 +151,8 @@ def changes(folder: Path) -> list[dict[str, Any]]:
     shown = corrected(ConceptDictionary.load(folder), folder).table
     status = read_parquet(folder / "scores.parquet").set_index(C.LATENT)[C.STATUS]
     rows = []
-    for found in placed:
-        entry, latent = found.entry, found.latent
+    for placing in placed:
+        entry, latent = placing.entry, placing.latent
         rows.append(
             {
                 C.LATENT: entry.latent if latent is None else latent,
@@ -160,19 +160,19 @@ def changes(folder: Path) -> list[dict[str, Any]]:
                 C.NAME: entry.text,
                 "tested as": None if latent is None else str(table.loc[latent, C.NAME]),
                 "tested": None if latent is None else str(status[latent]),
-                "note": _note(found, shown),
+                "note": _note(placing, shown),
             }
         )
     return rows
 
 
-def _note(found: Placed, shown: pd.DataFrame) -> str:
-    entry = found.entry
-    if found.latent is None:
-        return f"no latent has its direction any more (nearest: cosine {found.cosine:.2f})"
-    if found.latent != entry.latent:
-        return f"was latent {entry.latent} (cosine {found.cosine:.2f})"
+def _note(placing: Placed, shown: pd.DataFrame) -> str:
+    entry = placing.entry
+    if placing.latent is None:
+        return f"no latent has its direction any more (nearest: cosine {placing.cosine:.2f})"
+    if placing.latent != entry.latent:
+        return f"was latent {entry.latent} (cosine {placing.cosine:.2f})"
     if entry.correction != RENAMED:
         return ""
-    others = shown[(shown[C.NAME] == entry.text.strip()) & (shown[C.LATENT] != found.latent)]
+    others = shown[(shown[C.NAME] == entry.text.strip()) & (shown[C.LATENT] != placing.latent)]
     return f"{len(others)} more have this name" if len(others) else ""

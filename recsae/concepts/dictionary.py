@@ -78,11 +78,11 @@ class ConceptDictionary:
                     f"There is no latent {text}: latents are numbered 0 to {len(self.table) - 1}."
                 )
             return [int(text)]
-        found = self.named(text, among)
-        if not found:
+        latents = self.named(text, among)
+        if not latents:
             hint = nearest(text, self.table[C.NAME].unique())
             raise InvalidInput(f"No concept is named {concept!r}.{hint}")
-        return found
+        return latents
 
     def named(self, name: str, among: NDArray[np.int64] | None = None) -> list[int]:
         """Latents that carry a name (which may look like a number), as in :meth:`find`.
@@ -90,11 +90,11 @@ class ConceptDictionary:
         What people named or merged counts as it stands, tested or not.
         """
         names = self.table[C.NAME].str.casefold()
-        found = self.table[names == name.casefold()]
+        rows = self.table[names == name.casefold()]
         if among is not None:
-            said = found.get(C.CORRECTION, pd.Series("", found.index)).fillna("") != ""
-            found = found[found[C.LATENT].isin(among) | said] if len(found) else found
-        latents: list[int] = found[C.LATENT].tolist()
+            said = rows.get(C.CORRECTION, pd.Series("", rows.index)).fillna("") != ""
+            rows = rows[rows[C.LATENT].isin(among) | said] if len(rows) else rows
+        latents: list[int] = rows[C.LATENT].tolist()
         if latents or among is None:
             return latents
         return self.named(name)

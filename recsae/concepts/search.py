@@ -231,13 +231,13 @@ def truth(predicates: Predicates, chosen: Choice) -> NDArray[np.bool_]:
         true[predicates.rows(column, step)] = not negated
         return true
 
-    found = np.ones((len(chosen.first), predicates.reached.shape[0]), dtype=bool)
+    truth = np.ones((len(chosen.first), predicates.reached.shape[0]), dtype=bool)
     for number, (*first, c2, step2, negated2, either) in enumerate(zip(*chosen, strict=True)):
-        found[number] = true_of(*first)
+        truth[number] = true_of(*first)
         if c2 >= 0:
             both_or_either = np.logical_or if either else np.logical_and
-            both_or_either(found[number], true_of(c2, step2, negated2), out=found[number])
-    return found
+            both_or_either(truth[number], true_of(c2, step2, negated2), out=truth[number])
+    return truth
 
 
 def _confirmed(

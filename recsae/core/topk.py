@@ -34,8 +34,8 @@ def top_k(matrix: torch.Tensor, k: int) -> TopK:
     """
     compiled = kernels()
     if compiled is None or matrix.device.type != "cpu" or matrix.dtype != torch.float32:
-        found = matrix.detach().topk(k, dim=1)
-        return TopK(found.values, found.indices)
+        best = matrix.detach().topk(k, dim=1)
+        return TopK(best.values, best.indices)
     values = torch.empty(len(matrix), k)
     indices = torch.empty(len(matrix), k, dtype=torch.int64)
     compiled.row_top_k(matrix.detach().contiguous().numpy(), values.numpy(), indices.numpy(), True)

@@ -73,14 +73,14 @@ class Evidence:
         """For every latent ``firing`` (one row) and lists of rows: ``with``, ``instead``,
         ``missed``, ``unexpected``."""
         kinds = (WITH, INSTEAD, MISSED, UNEXPECTED)
-        found: dict[int, dict[str, Any]] = {
+        evidence: dict[int, dict[str, Any]] = {
             row.pop(C.LATENT): {"firing": row, **{kind: [] for kind in kinds}}
             for row in self.firing.to_dict("records")
         }
         for table in (self.together, self.counterexamples):
             for row in table.to_dict("records"):
-                found[row.pop(C.LATENT)][row.pop(C.KIND)].append(row)
-        return found
+                evidence[row.pop(C.LATENT)][row.pop(C.KIND)].append(row)
+        return evidence
 
 
 def build_evidence(
@@ -186,7 +186,7 @@ def counterexamples(
     steps, by_latent = predictions.steps.tocsc(), code.tocsc()
     by_latent.sort_indices()
     step, fires, before = np.zeros(n, dtype=np.int16), np.zeros(n, dtype=bool), -1
-    found: list[tuple[int, str, int, float, int]] = []
+    cases_against: list[tuple[int, str, int, float, int]] = []
     for latent in np.argsort(predictions.column, kind="stable").tolist():
         column, threshold = int(predictions.column[latent]), int(predictions.threshold[latent])
         if column != before:
@@ -203,14 +203,14 @@ def counterexamples(
         n_said = np.searchsorted(below, -threshold, side="right")
         fires[active] = True
         for case in _of_different_users(ranked[:n_said], cases.user, fires):
-            found.append((latent, MISSED, case, 0.0, int(step[case])))
+            cases_against.append((latent, MISSED, case, 0.0, int(step[case])))
         fires[active] = False
         wrong = np.flatnonzero(step[active] < threshold)
         wrong = active[wrong[np.argsort(-value[wrong], kind="stable")]]
         for case in _of_different_users(wrong, cases.user, fires):
             strength = float(value[np.searchsorted(active, case)])
-            found.append((latent, UNEXPECTED, case, strength, int(step[case])))
-    return _described(found, predictions, cases)
+            cases_against.append((latent, UNEXPECTED, case, strength, int(step[case])))
+    return _described(cases_against, predictions, cases)
 
 
 def _of_different_users(
@@ -228,10 +228,10 @@ def _of_different_users(
 
 
 def _described(
-    found: list[tuple[int, str, int, float, int]], predictions: Predictions, cases: Cases
+    cases_against: list[tuple[int, str, int, float, int]], predictions: Predictions, cases: Cases
 ) -> pd.DataFrame:
     keys = [C.LATENT, C.KIND, C.CASE, C.ACTIVATION, "level"]
-    table = pd.DataFrame(found, columns=keys).sort_values(C.LATENT, kind="stable")
+    table = pd.DataFrame(cases_against, columns=keys).sort_values(C.LATENT, kind="stable")
     case = table[C.CASE].to_numpy(np.int64)
     external = cases.catalog.external_ids
     return table.assign(

@@ -205,12 +205,12 @@ def _predicted(
     """Whether labels are true of their picked sequences, 0 or 1; only these are looked at."""
     rows = np.unique(np.concatenate([picked.row for picked in pair]))
     predictions = labeler.predict(labels, cases.take(rows))
-    found = []
+    answers = []
     for picked in pair:
         place = np.searchsorted(rows, picked.row)
         step = _values(predictions.steps, predictions.column[picked.latent], place)
-        found.append(np.asarray(step >= predictions.threshold[picked.latent], dtype=np.int64))
-    return found
+        answers.append(np.asarray(step >= predictions.threshold[picked.latent], dtype=np.int64))
+    return answers
 
 
 def _expected_levels(

@@ -123,15 +123,17 @@ def shares_of_halves(
     """
     if not all(len(rows) for rows, _ in halves):
         return []
-    found = []
+    halves_shares = []
     for (verify_rows, verify_cases), (rows, cases) in (halves, halves[::-1]):
         scores = score_concepts(
             codes.heldout[verify_rows], dictionary, verify_cases, labeler, hard_negatives=False
         )
         verified = verified_latents(scores)
         fitted, measured = (codes.construction, construction), (codes.heldout[rows], cases)
-        found.append(HalfShare(named_share(fitted, measured, verified, head), len(verified), cases))
-    return found
+        halves_shares.append(
+            HalfShare(named_share(fitted, measured, verified, head), len(verified), cases)
+        )
+    return halves_shares
 
 
 def share_on_halves(

@@ -71,11 +71,11 @@ def concept_list(work: Workspace) -> dict[str, Any]:
 
 def _predicates(row: dict[str, Any]) -> dict[str, Any]:
     """The predicates of a label; None in all fields of one that it does not have."""
-    found = {C.JOINT: row[C.JOINT]}
+    cells = {C.JOINT: row[C.JOINT]}
     for columns in (PREDICATE, SECOND_PREDICATE):
         there = row[columns[0]] is not None
-        found |= {key: row[key] if there else None for key in columns}
-    return found
+        cells |= {key: row[key] if there else None for key in columns}
+    return cells
 
 
 def _against(row: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
@@ -109,10 +109,10 @@ def _against(row: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
 
 
 def _examples(examples: pd.DataFrame, external: list[str]) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = {}
+    by_latent: dict[int, list[dict[str, Any]]] = {}
     for row in examples.to_dict("records"):
         quantile = row[C.QUANTILE]
-        found.setdefault(row[C.LATENT], []).append(
+        by_latent.setdefault(row[C.LATENT], []).append(
             {
                 "kind": row[C.KIND],
                 "quantile": None if np.isnan(quantile) else quantile,
@@ -122,23 +122,23 @@ def _examples(examples: pd.DataFrame, external: list[str]) -> dict[int, list[dic
                 "activation": row[C.ACTIVATION],
             }
         )
-    return found
+    return by_latent
 
 
 def _histograms(work: Workspace) -> dict[int, dict[str, list[float]]]:
     """Counts of each latent's activations on held-out cases, where it is active."""
     code = work.sae_codes[1].tocsc()
-    found = {}
+    effects = {}
     for latent in np.flatnonzero(np.diff(code.indptr)):
         values = code.data[code.indptr[latent] : code.indptr[latent + 1]]
         counts, edges = np.histogram(
             values.astype(np.float64), bins=N_BINS, range=(0, float(values.max()))
         )
-        found[int(latent)] = {
+        effects[int(latent)] = {
             "edges": [round(e, 4) for e in edges.tolist()],
             "counts": counts.tolist(),
         }
-    return found
+    return effects
 
 
 def _effects(work: Workspace, external: list[str]) -> dict[int, dict[str, Any]]:
@@ -161,13 +161,13 @@ def _effects(work: Workspace, external: list[str]) -> dict[int, dict[str, Any]]:
 
 
 def _stability(work: Workspace) -> dict[int, dict[str, Any]]:
-    found = read_json(work.folder / "stability.json").get("latents", [])
-    return {row[C.LATENT]: {"stable": row["stable"], "back": row["back"]} for row in found}
+    rows = read_json(work.folder / "stability.json").get("latents", [])
+    return {row[C.LATENT]: {"stable": row["stable"], "back": row["back"]} for row in rows}
 
 
 def _language(work: Workspace) -> dict[int, dict[str, Any]]:
-    found = read_json(work.folder / "language.json").get("concepts", [])
-    return {row.pop(C.LATENT): row for row in found}
+    rows = read_json(work.folder / "language.json").get("concepts", [])
+    return {row.pop(C.LATENT): row for row in rows}
 
 
 def label_values(work: Workspace) -> list[tuple[str, str]]:

@@ -115,11 +115,11 @@ def _sae(work: Workspace) -> dict[str, Any]:
     }
 
 
-def _supervised(found: dict[str, Any]) -> dict[str, Any] | None:
+def _supervised(record: dict[str, Any]) -> dict[str, Any] | None:
     """What ``supervised.json`` says, by measure and method; None without attributes."""
-    if not found["rows"]:
+    if not record["rows"]:
         return None
-    summary = found["summary"]
+    summary = record["summary"]
     kept = ("attribute", "site", "prevalence", "best_latent", "overlap", "over_split")
     rows = [
         {
@@ -132,7 +132,7 @@ def _supervised(found: dict[str, Any]) -> dict[str, Any] | None:
                 if key.startswith(OF_LATENTS)
             },
         }
-        for row in found["rows"]
+        for row in record["rows"]
     ]
     return {
         "rows": rows,
@@ -147,12 +147,12 @@ def _supervised(found: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _stability(found: dict[str, Any]) -> dict[str, Any] | None:
-    return {key: value for key, value in found.items() if key != "latents"} or None
+def _stability(record: dict[str, Any]) -> dict[str, Any] | None:
+    return {key: value for key, value in record.items() if key != "latents"} or None
 
 
-def _language(found: dict[str, Any]) -> dict[str, Any] | None:
-    return {key: value for key, value in found.items() if key != "concepts"} or None
+def _language(record: dict[str, Any]) -> dict[str, Any] | None:
+    return {key: value for key, value in record.items() if key != "concepts"} or None
 
 
 def _skipped(work: Workspace, attributes: list[dict[str, Any]]) -> list[str]:

@@ -238,8 +238,8 @@ def _ndcg_kept(work: Workspace) -> float:
     cases, sae = work.heldout, work.sae
     if work.head is None:
         windows = work.windows("heldout")
-        found = heldout_by_running(work.recommender, cases, sae, work.site, windows)
-        return float(found.lists.ndcg_kept)
+        accuracy = heldout_by_running(work.recommender, cases, sae, work.site, windows)
+        return float(accuracy.lists.ndcg_kept)
     with torch.no_grad():
         rebuilt = torch.cat(
             [sae(part) for part in torch.from_numpy(cases.states).split(STATES_AT_ONCE)]

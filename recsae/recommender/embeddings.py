@@ -27,8 +27,8 @@ class EmbeddingLookups:
     def vectors(self, items: torch.Tensor) -> torch.Tensor:
         """What the tables, side by side, hold for items ``(n, length)``: ``(n, length, d_in)``."""
         with torch.no_grad():
-            found = [table(items.to(table.weight.device)) for table in self.tables]
-        return torch.cat(found, dim=2).cpu()
+            vectors = [table(items.to(table.weight.device)) for table in self.tables]
+        return torch.cat(vectors, dim=2).cpu()
 
     @contextmanager
     def replaced(
@@ -151,7 +151,7 @@ def _columns(
             return column.masked_fill(~known, NOWHERE)
     real = torch.arange(items.shape[1]) < size
     same = (index[:, :, None] == items[:, None, :]) & real[:, None, :]
-    found = same.any(2)
-    if bool((same.any(1) | ~real).all() and (found | (index == 0)).all()):
-        return torch.where(found, same.int().argmax(2), NOWHERE)
+    matched = same.any(2)
+    if bool((same.any(1) | ~real).all() and (matched | (index == 0)).all()):
+        return torch.where(matched, same.int().argmax(2), NOWHERE)
     return None

@@ -101,8 +101,8 @@ def hits_in(
         return lists == targets[:, None], np.ones(n, dtype=np.int64)
     width = 1 + max(int(lists.max()), int(cases.targets.max()))
     relevant = np.unique(cases.groups * width + cases.targets)
-    found = np.isin(np.arange(n)[:, None] * width + lists, relevant)
-    return found, np.bincount(relevant // width, minlength=n)
+    hits = np.isin(np.arange(n)[:, None] * width + lists, relevant)
+    return hits, np.bincount(relevant // width, minlength=n)
 
 
 def evaluate(

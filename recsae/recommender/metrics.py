@@ -32,7 +32,7 @@ def ranking_metrics(
     rank = np.arange(1, n_ranks + 1)
     gain = hits / np.log2(rank + 1)
     ideal = np.cumsum(1 / np.log2(rank + 1))
-    found: dict[str, NDArray[np.float64]] = {}
+    values: dict[str, NDArray[np.float64]] = {}
     for metric in metrics:
         for k in ks:
             top = min(k, n_ranks)
@@ -49,8 +49,8 @@ def ranking_metrics(
                 value = gain[:, :top].sum(1) / ideal[np.minimum(n_relevant, top) - 1]
             else:
                 raise ValueError(f"unknown metric {metric!r}")
-            found[f"{metric}@{k}"] = np.asarray(value, dtype=np.float64)
-    return found
+            values[f"{metric}@{k}"] = np.asarray(value, dtype=np.float64)
+    return values
 
 
 def ndcg_of_lists(

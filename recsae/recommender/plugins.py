@@ -71,14 +71,14 @@ def _state(point: EntryPoint) -> PluginState:
     if lacking:
         return state(f"broken: {point.value} has no {', '.join(lacking)}")
     try:
-        found = ", ".join(f"{k} {v}" for k, v in dict(plugin.versions()).items())
+        versions = ", ".join(f"{k} {v}" for k, v in dict(plugin.versions()).items())
     except FAILURES as error:
         return state(f"cannot work here: {_one_line(error)}", plugin)
     try:
         plugin.recognises(object())
     except FAILURES as error:
         return state(f"broken: {_blame(error)}")
-    return state(f"ready ({found})", plugin)
+    return state(f"ready ({versions})", plugin)
 
 
 def _blame(error: BaseException) -> str:

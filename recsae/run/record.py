@@ -175,13 +175,13 @@ def versions(recommender: Recommender) -> dict[str, str]:
     import torch
 
     names = ("recsae", "torch", "numpy", "pandas", "scipy", "scikit-learn")
-    found = {"python": platform.python_version(), "plugin": recommender.plugin}
+    known = {"python": platform.python_version(), "plugin": recommender.plugin}
     for name in names:
         try:
-            found[name] = version(name)
+            known[name] = version(name)
         except Exception:  # a source tree that is not installed has no metadata
-            found[name] = "unknown"
-    return {**found, "threads": str(torch.get_num_threads())}
+            known[name] = "unknown"
+    return {**known, "threads": str(torch.get_num_threads())}
 
 
 class _PeakMemory:

@@ -177,7 +177,7 @@ def insert_reconstruction(sae: SAE) -> Callable[[torch.Tensor], torch.Tensor]:
     """The edit that replaces a state by its reconstruction, computed where the SAE is."""
 
     def rebuilt(states: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = sae(states.to(sae.W_dec.device)).to(states.device)
-        return found
+        reconstruction: torch.Tensor = sae(states.to(sae.W_dec.device)).to(states.device)
+        return reconstruction
 
     return rebuilt

@@ -119,9 +119,9 @@ def one_to_one(ours: Nearest, others: Nearest, at_least: float) -> NDArray[np.in
     array([ 0, -1])
     """
     mine = np.arange(len(ours.other))
-    found = ours.other >= 0
+    paired = ours.other >= 0
     mutual = np.zeros(len(mine), dtype=bool)
-    mutual[found] = others.other[ours.other[found]] == mine[found]
+    mutual[paired] = others.other[ours.other[paired]] == mine[paired]
     return np.where(mutual & (ours.similarity > at_least), ours.other, -1)
 
 

@@ -105,11 +105,11 @@ def _alone(probe: Probe) -> None:
 def _sites_together(probe: Probe) -> None:
     for positions in (False, True):
         names = [s.name for s in probe.recommender.sites() if s.every_position or not positions]
-        found = probe.recommender.represent_sites(probe.batch, names, positions=positions)
-        need(set(found) == set(names), f"asked for {names}, it gave {list(found)}.")
+        together = probe.recommender.represent_sites(probe.batch, names, positions=positions)
+        need(set(together) == set(names), f"asked for {names}, it gave {list(together)}.")
         for name in names:
             alone = probe.recommender.represent(probe.batch, name, positions=positions)
-            need(torch.equal(found[name], alone), f"states at {name!r} differ from represent's.")
+            need(torch.equal(together[name], alone), f"states at {name!r} differ from represent's.")
 
 
 def _whose(probe: Probe) -> None:

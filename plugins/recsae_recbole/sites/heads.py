@@ -38,8 +38,8 @@ def find_head(probed: ProbedModel, tap: Tap) -> Head | None:
 
     def error(head: LinearHead) -> float:
         gap = (head.score(states) - scores)[:, probed.real].abs().max()
-        found = float(gap / (scores[:, probed.real].abs().max() + 1e-12))
-        return found if found == found else float("inf")
+        error = float(gap / (scores[:, probed.real].abs().max() + 1e-12))
+        return error if error == error else float("inf")
 
     for name, table in probed.model.named_parameters():
         if table.shape == (len(probed.real), states.shape[1]):
@@ -60,11 +60,11 @@ def _measured_head(probed: ProbedModel, tap: Tap, states: torch.Tensor) -> Linea
     n, width = states.shape
     size = float(states.abs().mean()) or 1.0  # of the states' own order, to lose few digits
     wanted = torch.cat([torch.zeros(1, width), size * torch.eye(width)])
-    found = []
+    scores = []
     for part in wanted.split(n):
         with tap.edit(lambda h, part=part: _instead(h, part)):  # type: ignore[misc]
-            found.append(probed.scorer(probed.interaction[: len(part)]))
-    answers = torch.cat(found)
+            scores.append(probed.scorer(probed.interaction[: len(part)]))
+    answers = torch.cat(scores)
     bias = answers[0]
     items = ((answers[1:] - bias) / size).T.contiguous()
     items[~probed.real], bias[~probed.real] = 0, 0  # some models score padding -inf

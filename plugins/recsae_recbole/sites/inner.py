@@ -34,23 +34,23 @@ def inner_sites(probed: ProbedModel) -> list[InnerSite]:
     modules = dict(model.named_modules())
     seen = [call for call, shape in outputs(probed) if len(shape) == 3 and shape[:2] == (n, length)]
     blocks = [call for call in seen if _is_block(call, modules)]
-    found = []
+    calls = []
     order = {block: number for number, block in enumerate(blocks)}
     for call in sorted(
         seen, key=lambda c: (order.get(_block_of(c, blocks), -1), c not in blocks, seen.index(c))
     ):
         module = modules[call]
         if call in blocks:
-            found.append((call, f"output of {_title(call)}"))
+            calls.append((call, f"output of {_title(call)}"))
         elif isinstance(module, nn.RNNBase):
-            found.append((call, f"output of the {type(module).__name__} {call}"))
+            calls.append((call, f"output of the {type(module).__name__} {call}"))
         for kind, what in (("Attention", "attention"), ("FeedForward", "the feed-forward layer")):
             if kind in type(module).__name__ and _block_of(call, blocks):
                 last = [c for c in seen if c.startswith(call + ".") and _is_linear(modules[c])]
                 if last:
                     where = _title(_block_of(call, blocks))
-                    found.append((last[-1], f"what {what} of {where} adds"))
-    return [InnerSite(OutputTap(model, call, "positions"), meaning) for call, meaning in found]
+                    calls.append((last[-1], f"what {what} of {where} adds"))
+    return [InnerSite(OutputTap(model, call, "positions"), meaning) for call, meaning in calls]
 
 
 def _is_block(call: str, modules: dict[str, torch.nn.Module]) -> bool:

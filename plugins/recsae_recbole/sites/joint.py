@@ -90,11 +90,11 @@ class JointTap(_Composed):
                 score(interaction)
 
         def scored(interaction: Any) -> Any:
-            found = read(self.parts, lambda: score_until_read(interaction))
-            for tap, seen in zip(self.parts, found, strict=True):
+            states = read(self.parts, lambda: score_until_read(interaction))
+            for tap, seen in zip(self.parts, states, strict=True):
                 if not seen:
                     raise CannotOpenModel(f"{tap.call} takes no part in the model's scoring.")
-            parts = [seen[-1] for seen in found]
+            parts = [seen[-1] for seen in states]
             rows = [part.reshape(len(part), -1) for part in parts]
             widths = [row.shape[1] for row in rows]
             edited = self._apply(torch.cat(rows, dim=1)).split(widths, dim=1)

@@ -139,18 +139,18 @@ def rolled(states: torch.Tensor) -> torch.Tensor:
 
 def read(taps: Sequence[Tap], run: Callable[[], None]) -> list[list[torch.Tensor]]:
     """What passes each tap while ``run`` runs, which is stopped when all were passed."""
-    found: list[list[torch.Tensor]] = [[] for _ in taps]
+    states: list[list[torch.Tensor]] = [[] for _ in taps]
     with ExitStack() as stack:
-        for mine, tap in zip(found, taps, strict=True):
+        for mine, tap in zip(states, taps, strict=True):
 
             def see(output: torch.Tensor, mine: list[torch.Tensor] = mine) -> None:
                 mine.append(output)
-                if all(found):
+                if all(states):
                     raise ScoringStopped
 
             stack.enter_context(tap.watch(see))
         run()
-    return found
+    return states
 
 
 @contextmanager

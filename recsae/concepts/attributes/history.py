@@ -52,8 +52,8 @@ def consumed_before(cases: Cases, items: NDArray[np.int32], back: int | None) ->
     consumed, first = np.unique(keys, return_index=True)
     wanted = cases.sequence.astype(np.int64)[:, None] * n_items + items
     place = np.searchsorted(consumed, wanted).clip(max=len(consumed) - 1)
-    found = (consumed[place] == wanted) & (items > 0)
+    consumed_before = (consumed[place] == wanted) & (items > 0)
     limit = cases.position.astype(np.int64)[:, None] + 1
     if back is not None:
         limit = limit - 1 - np.arange(items.shape[1])
-    return np.asarray(found & (position[first][place] < limit))
+    return np.asarray(consumed_before & (position[first][place] < limit))

@@ -185,8 +185,8 @@ def _terms(
     tfidf = np.asarray(weight[real] @ table).ravel()
     usable = np.flatnonzero((share >= MIN_SHARE) & (share < MAX_SHARE))
     best = usable[np.argsort(-tfidf[usable], kind="stable")[:MAX_TERMS]]
-    found = []
+    terms_of_titles = []
     for column in sorted(best):
         items = real[table.indices[table.indptr[column] : table.indptr[column + 1]]]
-        found.append((str(terms[column]), np.isin(np.arange(catalog.n_items), items)))
-    return found
+        terms_of_titles.append((str(terms[column]), np.isin(np.arange(catalog.n_items), items)))
+    return terms_of_titles

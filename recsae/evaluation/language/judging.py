@@ -93,8 +93,8 @@ def fuzzing_trial(sampler: CaseSampler, latent: int, n: int) -> Trial:
     cases, rows = sampler.cases, sampler.active(latent, n)
     rng = np.random.default_rng([sampler.seed, latent, 2])
     usable = []
-    found = rises(sampler.activations(latent), cases, rows, N_HISTORY)
-    for row, raised, counts in zip(rows, *found, strict=True):
+    raised_counts = rises(sampler.activations(latent), cases, rows, N_HISTORY)
+    for row, raised, counts in zip(rows, *raised_counts, strict=True):
         items = cases.history(row, N_HISTORY)[::-1]
         raised, counts = raised[: len(items)], counts[: len(items)]
         if not np.isfinite(raised).all() or raised[counts].max() <= 0:
@@ -138,11 +138,11 @@ def judge(
             asked.append((number, part, prompt))
     answers = client.ask([prompt.text for _, _, prompt in asked], what, progress)
     read = read_levels if task == LEVEL else read_verdicts
-    found = [np.full(len(trial.rows), np.nan) for _, trial in tried]
+    values = [np.full(len(trial.rows), np.nan) for _, trial in tried]
     for (number, part, prompt), answer in zip(asked, answers, strict=True):
         said = read(answer.text or "", prompt.ids)
-        found[number][part] = [np.nan if value is None else float(value) for value in said]
-    return found
+        values[number][part] = [np.nan if value is None else float(value) for value in said]
+    return values
 
 
 def _batches(truth: NDArray[np.bool_], size: int, seed: int) -> list[Rows]:

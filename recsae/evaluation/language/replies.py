@@ -66,7 +66,7 @@ def _by_id(text: str, ids: Sequence[str], read: Callable[[Any], T | None]) -> li
         for key, value in pairs:
             said.setdefault(key.strip().upper(), set()).add(read(value))
     answers = (said.get(name, set()) for name in ids)
-    return [next(iter(found)) if len(found) == 1 else None for found in answers]
+    return [next(iter(options)) if len(options) == 1 else None for options in answers]
 
 
 def _verdict(value: Any) -> bool | None:
@@ -85,10 +85,10 @@ def _level(value: Any) -> float | None:
 
 def _objects(text: str) -> list[Pairs]:
     """Keys and values of every JSON object in a text, inner ones too, repeated keys kept."""
-    found: list[Pairs] = []
+    blocks: list[Pairs] = []
 
     def keep(pairs: Pairs) -> dict[str, Any]:
-        found.append(pairs)
+        blocks.append(pairs)
         return dict(pairs)
 
     decoder, text = json.JSONDecoder(object_pairs_hook=keep), THINKING.sub(" ", text)
@@ -99,4 +99,4 @@ def _objects(text: str) -> list[Pairs]:
         except (ValueError, RecursionError):
             end = start + 1
         start = text.find("{", end)
-    return found
+    return blocks
