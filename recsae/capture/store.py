@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import digest_of, map_arrays, read_json
 
@@ -21,7 +22,7 @@ SHARD = 65_536
 """Positions in one file: what is lost when capture is stopped, and the unit of shuffling."""
 VALIDATION_ONE_IN = 20
 """One construction user in so many only decides when training stops."""
-MANIFEST = "manifest.json"
+MANIFEST = layout.MANIFEST
 """The file that lists a store's shards and what they were made from; written last."""
 MANIFEST_KEYS = ("fingerprint", "model", "site", "n", "width", "shards")
 """Keys without which a file is no manifest."""

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.errors import InvalidInput, RecSAEError, nearest
 from recsae.core.files import map_arrays, write_arrays
 
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
     from recsae.concepts.dictionary import ConceptDictionary
 
-FILE = "corrections.toml"
-DIRECTIONS = "corrections.safetensors"
-WEIGHTS = Path("sae") / "sae.safetensors"
+FILE = layout.CORRECTIONS
+DIRECTIONS = layout.CORRECTED_DIRECTIONS
+WEIGHTS = layout.SAE_WEIGHTS
 RENAMED = "renamed"
 MERGED = "merged"
 REJECTED = "rejected"

@@ -21,6 +21,7 @@ from recsae.concepts.corrections import (
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_parquet, write_atomically
 
@@ -118,7 +119,7 @@ def _text(folder: Path, entries: list[Entry], lost: list[str]) -> str:
 
 def _verified_lines(folder: Path) -> list[str]:
     table = ConceptDictionary.load(folder).table
-    table = table.merge(read_parquet(folder / "scores.parquet"), on=C.LATENT)
+    table = table.merge(read_parquet(folder / layout.SCORES), on=C.LATENT)
     best = table[table[C.STATUS] == VERIFIED].sort_values(C.CI_LOW, ascending=False)
     width = max((len(_quoted(name)) for name in best[C.NAME]), default=0)
     return [
@@ -149,7 +150,7 @@ def changes(folder: Path) -> list[dict[str, Any]]:
     placed = remember(folder)
     table = ConceptDictionary.load(folder).table.set_index(C.LATENT)
     shown = corrected(ConceptDictionary.load(folder), folder).table
-    status = read_parquet(folder / "scores.parquet").set_index(C.LATENT)[C.STATUS]
+    status = read_parquet(folder / layout.SCORES).set_index(C.LATENT)[C.STATUS]
     rows = []
     for placing in placed:
         entry, latent = placing.entry, placing.latent

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.errors import InvalidInput, NotEnoughData, nearest
 from recsae.core.files import read_parquet, write_parquet
 
@@ -47,8 +48,8 @@ class ConceptDictionary:
 
     def save(self, folder: Path) -> None:
         """Write ``concepts.parquet`` and ``examples.parquet``."""
-        write_parquet(folder / "concepts.parquet", self.table)
-        write_parquet(folder / "examples.parquet", self.examples)
+        write_parquet(folder / layout.CONCEPTS, self.table)
+        write_parquet(folder / layout.EXAMPLES, self.examples)
 
     @classmethod
     def load(cls, folder: Path) -> ConceptDictionary:
@@ -56,9 +57,7 @@ class ConceptDictionary:
 
         The names that people gave are put on by :func:`recsae.concepts.corrections.corrected`.
         """
-        return cls(
-            read_parquet(folder / "concepts.parquet"), read_parquet(folder / "examples.parquet")
-        )
+        return cls(read_parquet(folder / layout.CONCEPTS), read_parquet(folder / layout.EXAMPLES))
 
     def find(self, concept: str, among: NDArray[np.int64] | None = None) -> list[int]:
         """Latents of a concept given by its name, or by the number of its latent.

@@ -12,6 +12,7 @@ import scipy.sparse
 
 from recsae.concepts.dictionary import rank_within
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.files import read_parquet, write_parquet
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.concepts.labeler import Predictions
 
-TABLES = ("firing.parquet", "together.parquet", "counterexamples.parquet")
+TABLES = (layout.FIRING, layout.TOGETHER, layout.COUNTEREXAMPLES)
 MISSED = "missed"
 UNEXPECTED = "unexpected"
 WITH = "with"

@@ -12,6 +12,7 @@ from recsae.concepts.labeler import PREDICATE, SECOND_PREDICATE
 from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 from recsae.concepts.wording import phrase, reason_of
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
 
@@ -161,12 +162,12 @@ def _effects(work: Workspace, external: list[str]) -> dict[int, dict[str, Any]]:
 
 
 def _stability(work: Workspace) -> dict[int, dict[str, Any]]:
-    rows = read_json(work.folder / "stability.json").get("latents", [])
+    rows = read_json(work.folder / layout.STABILITY).get("latents", [])
     return {row[C.LATENT]: {"stable": row["stable"], "back": row["back"]} for row in rows}
 
 
 def _language(work: Workspace) -> dict[int, dict[str, Any]]:
-    rows = read_json(work.folder / "language.json").get("concepts", [])
+    rows = read_json(work.folder / layout.LANGUAGE).get("concepts", [])
     return {row.pop(C.LATENT): row for row in rows}
 
 

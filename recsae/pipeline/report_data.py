@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.concepts.attributes.tasks import NOT_ASKED
 from recsae.concepts.status import CONFIDENCE, MIN_POSITIVES, MIN_USERS, THRESHOLD
+from recsae.core import layout
 from recsae.core.files import read_json
 from recsae.evaluation.supervised import METHODS
 from recsae.pipeline.report_concepts import concept_list, described, items_of, label_values
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 
     from recsae.run.workspace import Workspace
 
-FIGURES = ("scoring", "accuracy", "steering", "goals", "supervised", "stability", "language")
+FIGURES = {
+    "scoring": layout.SCORING,
+    "accuracy": layout.ACCURACY,
+    "steering": layout.STEERING,
+    "goals": layout.GOALS,
+    "supervised": layout.SUPERVISED,
+    "stability": layout.STABILITY,
+    "language": layout.LANGUAGE,
+}
 MEASURES = ("auc", "auc_low", "balanced_accuracy", "explained", "lift", "off_target", "ndcg_kept")
 OF_LATENTS = "auc_latents_"
 
@@ -30,7 +39,7 @@ def build_report(work: Workspace, stages: Iterable[str]) -> dict[str, Any]:
     ``stages`` are the names of the run's stages, in their order.
     """
     started = time.perf_counter()
-    figures = {name: read_json(work.folder / f"{name}.json") for name in FIGURES}
+    figures = {name: read_json(work.folder / file) for name, file in FIGURES.items()}
     concepts, values = concept_list(work), label_values(work)
     attributes = figures["scoring"]["attributes"]
     return {
@@ -105,12 +114,12 @@ def _data(work: Workspace) -> dict[str, Any]:
 
 
 def _sae(work: Workspace) -> dict[str, Any]:
-    meta = read_json(work.folder / "sae/cfg.json")
+    meta = read_json(work.folder / layout.SAE_CONFIG)
     return {
         "n_latents": work.sae.n_latents,
         "k": work.sae.config.k,
         "activation": work.sae.config.activation,
-        **read_json(work.folder / "sae/quality.json"),
+        **read_json(work.folder / layout.QUALITY),
         **{key: meta[key] for key in ("n_activations_seen", "seconds", "epochs")},
     }
 

@@ -16,6 +16,7 @@ from recsae.capture.fill import capture_sites
 from recsae.capture.forward import forward_all
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.status import distinct, verified_latents
+from recsae.core import layout
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.explained import explained, linear_fit, score_metric
@@ -182,8 +183,8 @@ def _captured(
         )
     sides = []
     for name, users, limit in (
-        ("activations", ~held, config.construction_positions),
-        ("heldout", held, config.heldout_positions),
+        (layout.CONSTRUCTION_STORE, ~held, config.construction_positions),
+        (layout.HELDOUT_STORE, held, config.heldout_positions),
     ):
         folders = {s.name: _folder(folder, i) / name for i, s in enumerate(recommender.sites())}
         rows = np.flatnonzero(users)
@@ -237,7 +238,7 @@ def _ndcg_kept(work: Workspace) -> float:
     """NDCG@10 with the reconstruction in place, relative to without."""
     cases, sae = work.heldout, work.sae
     if work.head is None:
-        windows = work.windows("heldout")
+        windows = work.windows(layout.HELDOUT_STORE)
         accuracy = heldout_by_running(work.recommender, cases, sae, work.site, windows)
         return float(accuracy.lists.ndcg_kept)
     with torch.no_grad():
@@ -296,7 +297,7 @@ def share_by_running(
 
     The model runs on from the edited states; the states behind its scores are compared.
     """
-    default, windows = work.recommender.sites()[0].name, work.windows("heldout")
+    default, windows = work.recommender.sites()[0].name, work.windows(layout.HELDOUT_STORE)
     mine = windows.take(np.flatnonzero(np.isin(windows.rows, cases.sequence)))
     before = forward_all(work.recommender, [default], mine).states[default]
     with work.recommender.edit(edit, work.site):

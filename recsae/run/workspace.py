@@ -19,6 +19,7 @@ from recsae.concepts.corrections import corrected
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.status import MIN_POSITIVES, verified_latents
+from recsae.core import layout
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.files import read_parquet
 from recsae.core.progress import Progress
@@ -96,7 +97,7 @@ class Workspace:
 
     def _captured(self, name: str) -> tuple[NDArray[np.int64], int]:
         """Rows of the users of a store, and at most how many of their positions."""
-        held = name == "heldout"
+        held = name == layout.HELDOUT_STORE
         limit = self.config.heldout_positions if held else self.config.construction_positions
         return np.flatnonzero(self.heldout_users == held), limit
 
@@ -122,12 +123,12 @@ class Workspace:
     @cached_property
     def construction_store(self) -> ActivationStore:
         """States that the SAE is trained on."""
-        return self.store("activations")
+        return self.store(layout.CONSTRUCTION_STORE)
 
     @cached_property
     def heldout_store(self) -> ActivationStore:
         """States that everything is tested on."""
-        return self.store("heldout")
+        return self.store(layout.HELDOUT_STORE)
 
     @cached_property
     def construction(self) -> Cases:
@@ -211,7 +212,7 @@ class Workspace:
     @cached_property
     def scores(self) -> Any:
         """The SAE's concepts, tested: one row per latent."""
-        return read_parquet(self.folder / "scores.parquet")
+        return read_parquet(self.folder / layout.SCORES)
 
     @cached_property
     def sae_codes(self) -> Codes:

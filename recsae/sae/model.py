@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.core.files import read_json, write_atomically, write_json
 from recsae.sae.codes import Code
@@ -18,8 +19,8 @@ from recsae.sae.variants import VARIANTS
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore
 
-CONFIG = "cfg.json"
-WEIGHTS = "sae.safetensors"
+CONFIG = layout.CONFIG_FILE
+WEIGHTS = layout.WEIGHTS_FILE
 
 
 class SAE(nn.Module):

@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.files import read_parquet, write_parquet
 
 if TYPE_CHECKING:
     import scipy.sparse
     from numpy.typing import NDArray
 
-FILE = "latents.parquet"
+FILE = layout.LATENTS
 KNOTS = np.linspace(0, 1, 41)
 """The quantiles that are kept."""
 

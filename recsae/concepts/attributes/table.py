@@ -18,6 +18,7 @@ from recsae.concepts.attributes.history import (
     history_length,
 )
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.files import read_parquet, write_parquet
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ VIEW_SIZES = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top
 """Items of each view; the history itself has none."""
 COUNT_BLOCK = 2**24
 """Items looked at in one go: bounds the memory that counting takes."""
-FILE = "attributes.parquet"
+FILE = layout.ATTRIBUTES
 
 
 @dataclass(frozen=True, eq=False)

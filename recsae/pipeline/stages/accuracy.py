@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from recsae.core import layout
 from recsae.core.files import plain
 from recsae.evaluation.reconstruction import HeldoutAccuracy, heldout_accuracy, heldout_by_running
 from recsae.recommender.evaluation import evaluate, evaluation_cases
@@ -52,7 +53,13 @@ def accuracy_stage(work: Workspace) -> Accuracy:
         heldout = heldout_accuracy(work.heldout, work.sae, work.head)
     else:
         heldout = heldout_by_running(
-            *(work.recommender, work.heldout, work.sae, work.site, work.windows("heldout")),
+            *(
+                work.recommender,
+                work.heldout,
+                work.sae,
+                work.site,
+                work.windows(layout.HELDOUT_STORE),
+            ),
             work.progress,
         )
     return Accuracy(
