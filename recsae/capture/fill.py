@@ -46,7 +46,7 @@ def capture(
 ) -> ActivationStore:
     """Run the recommender over the histories of the users in ``rows`` and keep its states.
 
-    The case of one site, by default the first, of :func:`capture_sites`.
+    Like :func:`capture_sites`, for one site (default: the first).
     """
     name = find_site(recommender, site).name
     stores = capture_sites(
@@ -108,7 +108,7 @@ def capture_sites(
             FILTERS_SEEN: recommender.filters_seen,
         }
         manifests = {site.name: _manifest(site, made_from, windows.n_positions) for site in sites}
-        _capture_plan(recommender, windows, manifests, folders, progress, ranks)
+        _fill_stores(recommender, windows, manifests, folders, progress, ranks)
     return {name: ActivationStore(folder) for name, folder in folders.items()}
 
 
@@ -124,7 +124,7 @@ def _manifest(site: Site, made_from: dict[str, Any], n_positions: int) -> dict[s
     }
 
 
-def _capture_plan(
+def _fill_stores(
     recommender: Recommender,
     windows: Windows,
     manifests: dict[str, dict[str, Any]],
@@ -132,7 +132,7 @@ def _capture_plan(
     progress: Progress | None,
     ranks: Ranks,
 ) -> None:
-    """Fill shards of whole windows, about ``SHARD`` positions each, named after their origin."""
+    """Fill shards of whole windows, about ``SHARD`` positions each, named after the fingerprint."""
     todo = ranks.broadcast_from_main(
         lambda: [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
     )

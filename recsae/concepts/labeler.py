@@ -13,7 +13,7 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.communities import FANS
 from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, TERM, VIEWS, ItemAttributes
 from recsae.concepts.predicates import Predicates, all_predicates, steps_of
-from recsae.concepts.search import Choice, Kinds, SearchHalf, choose
+from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
 
@@ -102,15 +102,15 @@ class AttributeLabeler:
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
         return self._table(chosen, halves[0].predicates, everywhere, cases)
 
-    def _halves(self, sample: Cases) -> tuple[Rows, tuple[SearchHalf, SearchHalf]]:
+    def _halves(self, sample: Cases) -> tuple[Rows, tuple[HalfOfUsers, HalfOfUsers]]:
         """Rows and predicates of the search and the confirm half; kept for the next code."""
         key = (self.attributes, "halves")
         if key not in sample.counted:
             rows = tuple(np.flatnonzero(sample.user % 2 == parity) for parity in (0, 1))
             parts = [sample.take(half) for half in rows]
-            halves = tuple(SearchHalf(all_predicates(self.attributes, p), p.user) for p in parts)
+            halves = tuple(HalfOfUsers(all_predicates(self.attributes, p), p.user) for p in parts)
             sample.counted[key] = rows, halves
-        kept: tuple[Rows, tuple[SearchHalf, SearchHalf]] = sample.counted[key]
+        kept: tuple[Rows, tuple[HalfOfUsers, HalfOfUsers]] = sample.counted[key]
         return kept
 
     def _kinds(self) -> Kinds:

@@ -4,6 +4,8 @@ Thousands of predicates are tried for each latent, so the best of them looks bet
 search half of the construction users gives a few finalists: the best predicate of each kind, alone,
 and pairs of which both or either must be true. The confirm half compares these few, and plainer
 kinds win unless others are clearly better. Held-out users have no part in it.
+
+A *column* is one value in one view; its *steps*, from 1, are its thresholds.
 """
 
 from __future__ import annotations
@@ -30,10 +32,10 @@ EITHER_COST = 0.05
 """The same as ``PAIR_COST`` for pairs joined by "or": at .02 a fifth of the verified labels on
 ml-1m were such, and read as arbitrary; at .05 one in eleven."""
 MAX_PAIR_CASES = 4_000
-"""Cases at most that are counted for what else is true where the first predicate of a pair is."""
+"""Cases, where a pair's first predicate is true, that are used at most to find its second."""
 
 
-class SearchHalf(NamedTuple):
+class HalfOfUsers(NamedTuple):
     """Predicates on the cases of half the users; ``user (n,)`` numbers them, ascending."""
 
     predicates: Predicates
@@ -78,7 +80,7 @@ class Kinds(NamedTuple):
 
 
 def choose(
-    halves: tuple[SearchHalf, SearchHalf],
+    halves: tuple[HalfOfUsers, HalfOfUsers],
     active: tuple[scipy.sparse.csc_matrix, ...],
     kinds: Kinds,
 ) -> Choice:
@@ -241,7 +243,7 @@ def truth(predicates: Predicates, chosen: Choice) -> NDArray[np.bool_]:
 
 
 def _confirmed(
-    confirm: SearchHalf, finalists: Choice, cost: NDArray[np.float64], rows: NDArray[np.int32]
+    confirm: HalfOfUsers, finalists: Choice, cost: NDArray[np.float64], rows: NDArray[np.int32]
 ) -> int:
     """Index of the best of the finalists ``(F,)`` for a latent that is active in these cases."""
     predicted = truth(confirm.predicates, finalists)

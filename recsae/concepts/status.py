@@ -1,4 +1,7 @@
-"""The status of a label: verified, supported, unsupported, untested or dead."""
+"""The status of a label: verified, supported, unsupported, untested or dead.
+
+The rule is applied in :mod:`recsae.evaluation.scoring`.
+"""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ MAX_STEP = 10
 
 
 class Counts(NamedTuple):
-    """Per user and label ``(n_users, m)``; and per step and label ``(MAX_STEP + 1, m)``."""
+    """Numbers of cases: the first four per user and label ``(n_users, m)``, the last two per step
+    and label ``(MAX_STEP + 1, m)``."""
 
     n: NDArray[np.float64]
     active: NDArray[np.float64]
@@ -82,8 +83,9 @@ def score_concepts(
     -----
     A labeler that was shown examples may have learned their items by heart. For such a labeler
     (``sees_examples``) ``ci_low`` is the lower of two bounds: over all cases, and without those
-    whose first recommendation is that of an example. Removal alone would mislead: it takes many
-    more positives than negatives, and so passes broad labels that are exactly at the limit.
+    whose first recommendation is that of an example. The bound without those cases is not
+    enough alone: more positives than negatives are removed, so that broad labels right at the
+    threshold would pass.
     """
     if not len(cases) or code.shape[0] != len(cases):
         raise NotEnoughData(f"{len(cases)} held-out cases for a code of {code.shape[0]} rows.")

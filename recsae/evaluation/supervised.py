@@ -24,7 +24,7 @@ from recsae.concepts.attributes.probes import (
 from recsae.evaluation.attribute_auc import best_unit_aucs
 from recsae.evaluation.control import Control, control
 from recsae.evaluation.explained import explained_by_all, explained_by_one
-from recsae.evaluation.splitting import (
+from recsae.evaluation.over_splitting import (
     OVERLAP,
     SPLIT_AT,
     SPLIT_GAIN,
@@ -143,7 +143,7 @@ def supervised_table(made: Directions, edited: Control | None) -> pd.DataFrame:
       :mod:`recsae.evaluation.control`. Missing where scores are not linear in the states.
       ``share_before`` is the unedited share;
     - ``auc_latents_1`` to ``auc_latents_16, overlap, over_split``, and ``occluded_by,
-      told_apart_auc``: see :mod:`recsae.evaluation.splitting`.
+      told_apart_auc``: see :mod:`recsae.evaluation.over_splitting`.
     """
     names = [_name(made.attributes, task) for task in made.tasks]
     table = pd.DataFrame({"attribute": names, "site": [task.view for task in made.tasks]})

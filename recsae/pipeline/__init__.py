@@ -1,4 +1,5 @@
-"""The stages of a run in their order, one file for each, and the content of ``report.json``.
+"""The stages of a run in their order, each in the table of ``plan``, and the content of
+``report.json``.
 
 The only package that knows nearly all others.
 """

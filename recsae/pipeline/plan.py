@@ -1,7 +1,8 @@
 """The stages of a run, in their order: what each is made from, what it leaves, what does it.
 
-A stage is added by one entry of :data:`STAGES`. Nothing heavy is imported before a stage is due, so
-that a run that is finished says so at once.
+To add a stage, add an entry to :data:`STAGES`; if the report shows what it found, name it in
+:func:`_inputs_of_report` too, or existing runs keep their old report. Nothing heavy is imported
+before a stage is due, so that a run that is finished says so at once.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a run, skipped where it was done from the same and its files are intact."""
+    """One step of a run: skipped if its inputs have not changed and its files are intact."""
 
     made_from: Callable[[Workspace], object]
     """Everything that its result depends on, as JSON can hold it."""
@@ -100,10 +101,10 @@ def _started(run: Run, work: Workspace) -> dict[str, Any]:
     return run.record
 
 
-# what stages are made from: each holds what it is made from in turn
+# inputs of the stages, for ``made_from``: each list contains those of the stages before it
 
 
-def _states(work: Workspace) -> list[object]:
+def _inputs_of_states(work: Workspace) -> list[object]:
     config = work.config
     return [
         *(work.recommender.fingerprint(), work.site, config.seed, work.run.record["sources"]),
@@ -111,34 +112,34 @@ def _states(work: Workspace) -> list[object]:
     ]
 
 
-def _sae(work: Workspace) -> list[object]:
+def _inputs_of_sae(work: Workspace) -> list[object]:
     config = work.config
-    return [_states(work), config.latents, config.k, config.activation, config.samples]
+    return [_inputs_of_states(work), config.latents, config.k, config.activation, config.samples]
 
 
-def _labels(work: Workspace) -> list[object]:
-    return [_sae(work), work.config.title_column, work.config.attribute_columns]
+def _inputs_of_labels(work: Workspace) -> list[object]:
+    return [_inputs_of_sae(work), work.config.title_column, work.config.attribute_columns]
 
 
-def _scores(work: Workspace) -> list[object]:
-    return [_labels(work), work.config.chance_directions]
+def _inputs_of_scores(work: Workspace) -> list[object]:
+    return [_inputs_of_labels(work), work.config.chance_directions]
 
 
-def _repeats(work: Workspace) -> list[object]:
-    return [_labels(work), work.config.stability]
+def _inputs_of_stability(work: Workspace) -> list[object]:
+    return [_inputs_of_labels(work), work.config.stability]
 
 
-def _language(work: Workspace) -> list[object]:
+def _inputs_of_language(work: Workspace) -> list[object]:
     model = work.config.language
-    return [_scores(work), model.made_from()] if model else _scores(work)
+    return [_inputs_of_scores(work), model.made_from()] if model else _inputs_of_scores(work)
 
 
-def _turned(work: Workspace) -> list[object]:
-    return [_scores(work), "at positions"]  # told apart from those of an earlier version
+def _inputs_of_steering(work: Workspace) -> list[object]:
+    return [_inputs_of_scores(work), "at positions"]  # told apart from those of an earlier version
 
 
-def _all(work: Workspace) -> list[object]:
-    return [_language(work), work.config.stability, "goals"]
+def _inputs_of_report(work: Workspace) -> list[object]:
+    return [_inputs_of_language(work), work.config.stability, "goals"]
 
 
 # what does them
@@ -239,21 +240,25 @@ def _keep(work: Workspace, file: str, make: Callable[[], object]) -> None:
 
 
 STAGES: Mapping[str, Stage] = {
-    "capture": Stage(_states, tuple(f"{n}/{files.MANIFEST}" for n in files.STORES), _capture),
-    "train": Stage(_sae, (files.SAE_CONFIG, files.SAE_WEIGHTS, files.QUALITY), _train),
+    "capture": Stage(
+        _inputs_of_states, tuple(f"{n}/{files.MANIFEST}" for n in files.STORES), _capture
+    ),
+    "train": Stage(_inputs_of_sae, (files.SAE_CONFIG, files.SAE_WEIGHTS, files.QUALITY), _train),
     "concepts": Stage(
-        _labels, (files.CONCEPTS, files.EXAMPLES, files.ATTRIBUTES, files.LATENTS), _build
+        _inputs_of_labels, (files.CONCEPTS, files.EXAMPLES, files.ATTRIBUTES, files.LATENTS), _build
     ),
-    "scoring": Stage(_scores, (files.SCORES, files.SCORING), _score),
+    "scoring": Stage(_inputs_of_scores, (files.SCORES, files.SCORING), _score),
     "evidence": Stage(
-        _labels, (files.FIRING, files.TOGETHER, files.COUNTEREXAMPLES), _gather_evidence
+        _inputs_of_labels, (files.FIRING, files.TOGETHER, files.COUNTEREXAMPLES), _gather_evidence
     ),
-    "supervised": Stage(_labels, (files.SUPERVISED,), _supervise),
-    "stability": Stage(_repeats, (files.STABILITY,), _repeat),
-    "language": Stage(_language, (files.LANGUAGE,), _ask_language_model),
-    "accuracy": Stage(_sae, (files.ACCURACY,), _measure_accuracy),
-    "steering": Stage(_turned, (files.STEERING,), _measure_steering),
-    "goals": Stage(_scores, (files.GOALS,), _try_goals),
-    "report": Stage(_all, (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV), _report),
+    "supervised": Stage(_inputs_of_labels, (files.SUPERVISED,), _supervise),
+    "stability": Stage(_inputs_of_stability, (files.STABILITY,), _repeat),
+    "language": Stage(_inputs_of_language, (files.LANGUAGE,), _ask_language_model),
+    "accuracy": Stage(_inputs_of_sae, (files.ACCURACY,), _measure_accuracy),
+    "steering": Stage(_inputs_of_steering, (files.STEERING,), _measure_steering),
+    "goals": Stage(_inputs_of_scores, (files.GOALS,), _try_goals),
+    "report": Stage(
+        _inputs_of_report, (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV), _report
+    ),
 }
 """Every stage of a run by its name, in the order in which they are done."""

@@ -31,12 +31,12 @@ class Site:
     meaning: str
     width: int
     every_position: bool
-    """The states of all positions of a window come out of one forward (verified, see is_causal)."""
+    """The states of all positions of a window come out of one forward (checked, see is_causal)."""
     per_user: bool = False
     """There is one state for each user, whatever part of the history is shown."""
     share: float | None = None
-    """How much of the scores' variance follows a state that is moved to another sequence: 1 where
-    all scores are made from the state alone, None where it was not tried."""
+    """Share of the scores' variance that the state determines, measured by moving states from one
+    sequence to another: 1 if scores depend on nothing else, None if not measured."""
 
 
 class LinearHead(NamedTuple):
@@ -101,7 +101,7 @@ class Recommender(Protocol):
     filters_seen: bool = False
     """Whether recommendations leave out the items of the history, as ``evaluation`` does."""
     max_positions: int | None = None
-    """At how many positions a model that ranks slowly can be captured in reasonable time."""
+    """Most positions to capture of a model that ranks slowly; None: no limit."""
 
     @abstractmethod
     def sequences(self) -> Sequences:

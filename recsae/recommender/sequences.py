@@ -1,4 +1,7 @@
-"""Users' time-ordered item sequences, held one after another and padded only in batches."""
+"""Users' time-ordered item sequences, and which users are held out.
+
+Sequences are held one after another and padded only in batches.
+"""
 
 from __future__ import annotations
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead, Recommender
 
 LABEL_CASES = 200_000
+"""Construction cases at most that concepts are built on."""
 
 
 class Workspace:
@@ -56,8 +57,8 @@ class Workspace:
     progress
         Called with (done, in all, what).
     ranks
-        The processes that share the run. Stores, the SAE and its codes they make together; so does
-        :meth:`encode` where it is given them.
+        The processes that share the run. They make the stores, the SAE and its codes together;
+        :meth:`encode` shares its work only if they are passed to it.
     finished
         The run is read as it is: its SAE is loaded, whatever it was trained with.
     """
@@ -81,14 +82,16 @@ class Workspace:
         site = find_site(recommender, run.config.site)
         self.site = site.name
         config = run.config
-        self._given = make_config(
+        self._requested_config = make_config(
             n_latents=config.latents,
             k=config.k,
             activation=config.activation,
             n_samples=config.samples,
             seed=config.seed,
         )
-        self._given.resolved(site.width)  # refuses what cannot be before anything is written
+        self._requested_config.resolved(
+            site.width
+        )  # refuses what cannot be before anything is written
 
     @cached_property
     def heldout_users(self) -> NDArray[np.bool_]:
@@ -160,17 +163,17 @@ class Workspace:
     def sae_config(self) -> SAEConfig:
         """Settings of the SAE, all filled in."""
         width = self.construction_store.width
-        n_latents = self._given.n_latents or default_latents(
-            width, self._given.k, len(self.heldout_store)
+        n_latents = self._requested_config.n_latents or default_latents(
+            width, self._requested_config.k, len(self.heldout_store)
         )
-        return self._given.model_copy(update={"n_latents": n_latents}).resolved(width)
+        return self._requested_config.model_copy(update={"n_latents": n_latents}).resolved(width)
 
     @cached_property
     def sae(self) -> SAE:
         """The SAE: trained, or read where that was done."""
         if self.finished:
-            return SAE.load(self.folder / "sae")
-        store, folder = self.construction_store, self.folder / "sae"
+            return SAE.load(self.folder / layout.SAE_FOLDER)
+        store, folder = self.construction_store, self.folder / layout.SAE_FOLDER
         return train_sae(store, self.sae_config, folder, progress=self.progress, ranks=self.ranks)
 
     @cached_property
@@ -229,7 +232,10 @@ class Workspace:
         )
 
     def on_main_process(self, do: Callable[[], object]) -> None:
-        """Let the first process do something alone; what all make together is there before."""
+        """Run ``do`` in the first process only.
+
+        The stores, the SAE and its codes, which all processes make together, are made first.
+        """
         if self.ranks.size > 1:
             _ = self.sae_codes  # of the SAE and both stores
         self.ranks.broadcast_from_main(lambda: (do(), None)[1])

@@ -46,10 +46,10 @@ MIN_ACTIVE = 8
 BLOCK = 2**21
 """Scores at a time: larger temporary arrays cost more in page faults than in arithmetic."""
 INFORMATION_THINNING = 4
-"""Of many cases one in so many is used to estimate the information, which varies less than the
-gradient and costs more."""
-MANY = 2_000
-"""From so many cases on they are many."""
+"""With at least ``MIN_THINNED_CASES``, one case in four is used to estimate the Fisher information,
+which costs more than the gradient and varies less."""
+MIN_THINNED_CASES = 2_000
+"""Number of cases from which the information is estimated on a part of them."""
 
 
 class TuningPath(NamedTuple):
@@ -260,9 +260,9 @@ class _SoftLists:
         """Gradient ``(2 m,)`` of the goal by scales and biases, and information ``(2 m, 2 m)``.
 
         ``moves (m, n_items)``: what one unit of each latent adds to the scores. Of many cases only
-        every fourth is used for the information: others at each step, ``number``.
+        every fourth is used for the information; ``number``, the step, decides which.
         """
-        every = INFORMATION_THINNING if len(states) >= MANY else 1
+        every = INFORMATION_THINNING if len(states) >= MIN_THINNED_CASES else 1
         used = slice(number % every, None, every)
         m, n = len(moves), len(states)
         gradient, information = states.new_zeros(2 * m), states.new_zeros(2 * m, 2 * m)

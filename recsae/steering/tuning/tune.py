@@ -55,7 +55,7 @@ N_STRENGTHS = 13
 MIN_TUNED_USERS = 10
 """With fewer construction users of a cohort, latents and strength are those for everybody."""
 SLACK = 0.2
-"""By which part a loss may be passed on the cases that the strength is chosen on."""
+"""By what part the allowed loss may be exceeded on the cases that the strength is chosen on."""
 RETRIED = (0.8, 1.0, 1.25)
 """Multiples of a strength that are tried again on more cases."""
 
@@ -107,8 +107,9 @@ def tune(
     Parameters
     ----------
     max_loss
-        The part of NDCG@10 that may be lost, e.g. 0.01. The strength is the largest at which
-        construction users that the path was not found on lose no more.
+        The part of NDCG@10 that may be lost, e.g. 0.01. The strength is about the largest at
+        which construction users that the path was not found on lose this much; their measured
+        loss may exceed it by a fifth (``SLACK``).
     users
         Rows of the users it is for, ``(n,)``; everybody if None. With fewer than ten construction
         users of them latents and strength are those for everybody.
@@ -168,10 +169,10 @@ def tune(
 def _refined(
     strength: float, cases: Cases, steered: Steered, loss: float, counted: Counted
 ) -> float:
-    """Correct the strength that a few cases suggest, on more of them.
+    """Correct, on more cases, a strength that was chosen on few.
 
-    What lies between two strengths that were tried is tried itself: where a little costs a lot at
-    once, nothing between them is within the loss.
+    The interpolated strength is measured too: where the loss jumps between two measured strengths,
+    interpolation overshoots, and the largest measured strength within the loss is returned.
     """
     if not strength:
         return 0.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import toy
-from recsae.evaluation.splitting import CodedCases, occlusion, splitting
+from recsae.evaluation.over_splitting import CodedCases, occlusion, splitting
 
 
 def sides(make):
