@@ -216,7 +216,7 @@ def test_codes_of_shares_put_together_are_the_code(n, size, batch, seed):
         return codes.Code(part, torch.arange(5).expand(len(part), 5))
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(codes, "BATCH", batch)
+        patched.setattr(codes, "STATES_AT_ONCE", batch)
         meeting = threading.Barrier(size), [None] * size
         with ThreadPoolExecutor(size) as pool:
             everyone = [Threads(rank, size, meeting) for rank in range(size)]

@@ -61,7 +61,7 @@ def test_what_is_kept_comes_back_and_is_listed(folder):
     ),
     st.none() | st.lists(st.text(st.characters(exclude_categories=("Cs",)))).map(tuple),
 )
-def test_whatever_is_kept_comes_back(tmp_path_factory, steps, users, planted_run):
+def test_whatever_is_kept_comes_back(tmp_path_factory, planted_run, steps, users):
     path = tmp_path_factory.mktemp("kept") / "one.json"
     save_steering(Steering(steps, users), planted_run, path)
     assert load_steering(planted_run, path) == Steering(steps, users)
