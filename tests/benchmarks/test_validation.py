@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import binom
 
+pytestmark = pytest.mark.end_to_end
+
 PATH = Path(__file__).parents[2] / "benchmarks" / "validation.py"
 AT_THE_LIMIT = ("", "_clustered", "_narrow_label", "_broad_label")
 

@@ -121,6 +121,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("kind", PLANTED)
 def test_planted_pairs_are_found(kind):
     rng = np.random.default_rng(3)

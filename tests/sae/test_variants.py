@@ -361,6 +361,7 @@ def test_an_edit_that_changes_nothing_leaves_the_bits(states, name):
     torch.testing.assert_close(ablated, h - gone)
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("name", NAMES)
 def test_planted_directions_are_rebuilt_with_k_latents(tmp_path, name):
     rows = planted(n=4000, width=24, n_directions=24)[0]
