@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from recsae.cli.shared.console import PATH
+from recsae.core import layout
 
 
 @click.command()
@@ -16,9 +17,9 @@ def report(folder: Path, redact_users: bool) -> None:
     """Rebuild report.html, card.md and concepts.csv from report.json."""
     from recsae.concepts.corrections import remember
     from recsae.report.write import write_report
-    from recsae.run.record import RECORD, Run
+    from recsae.run.tables import load_run
 
     remember(folder)
     click.echo(f"Report: {write_report(None, folder, redact_users=redact_users)}")
-    if (folder / RECORD).exists():
-        Run(folder).keep("report")  # so that `recsae run` does not undo the redaction
+    if (folder / layout.RUN).exists():
+        load_run(folder).run.keep("report")  # so that `recsae run` does not undo the redaction

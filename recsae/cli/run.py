@@ -65,12 +65,10 @@ def ranks_of_command() -> Ranks:
 
 def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
     """Do the stages of the run in ``out`` that are not done, and print its headlines."""
-    from recsae.pipeline.plan import STAGES, run_pipeline
-    from recsae.run.record import Run
+    from recsae.pipeline.plan import STAGES, is_finished, run_pipeline
 
     page, ranks = out / layout.PAGE, ranks_of_command()
-    known = (out / layout.RUN).exists
-    if ranks.broadcast_from_main(lambda: known() and Run(out, config).is_finished(STAGES)):
+    if ranks.broadcast_from_main(lambda: is_finished(out, config)):
         if ranks.is_main_process:
             click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
             click.echo(f"Report: {page}")

@@ -136,10 +136,10 @@ def _refuse_contradictions(
 
 def _list(folder: Path, as_json: bool) -> None:
     """``--list``: the steering files kept with the run."""
-    from recsae.run.record import Run
+    from recsae.run.tables import load_run
     from recsae.steering.files import described, load_steering, steering_files
 
-    Run(folder)  # refuses what is no run
+    load_run(folder)  # refuses what is no run
     files = {path.stem: described(load_steering(folder, path)) for path in steering_files(folder)}
     if as_json:
         show_json(files)

@@ -122,7 +122,7 @@ def tune(
     )
     path = place(folder, save) if save else None
     if path:
-        ids = None if rows is None else external_ids(work, rows)
+        ids = None if rows is None else external_ids(work.recommender, rows)
         save_steering(tuned.steering._replace(users=ids, cohort=words), folder, path)
     if as_json:
         show_json({**tuned.result.to_dict(), **({"saved": str(path)} if path else {})})

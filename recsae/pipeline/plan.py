@@ -262,3 +262,8 @@ STAGES: Mapping[str, Stage] = {
     ),
 }
 """Every stage of a run by its name, in the order in which they are done."""
+
+
+def is_finished(folder: Path, config: RunConfig) -> bool:
+    """Whether a folder holds the run of this configuration, with every stage done and intact."""
+    return Run(folder, config).is_finished(STAGES)

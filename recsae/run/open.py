@@ -9,8 +9,8 @@ import numpy as np
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.recommender.sequences import pad
-from recsae.run.record import Run
 from recsae.run.settings import open_recommender
+from recsae.run.tables import load_run
 from recsae.run.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def open_run(folder: Path, device: str = "cpu") -> Workspace:
     InvalidInput
         The run was made from a model in memory.
     """
-    run = Run(folder)
+    run = load_run(folder).run
     config = run.config
     if "scoring" not in run.record["stages"]:
         raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")

@@ -21,7 +21,6 @@ from recsae.run.config import RunConfig
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
-RECORD = layout.RUN
 VERSION = 1
 
 
@@ -36,13 +35,13 @@ class Run:
         self.record: dict[str, Any] = self._read()
         if config is None and not self.record:
             raise ArtifactMismatch(
-                f"{self.folder} holds no run (there is no {RECORD}): make one with `recsae run "
+                f"{self.folder} holds no run (there is no {layout.RUN}): make one with `recsae run "
                 f"CHECKPOINT --out {self.folder}`."
             )
         self.config = config or RunConfig(**self.record["config"])
 
     def _read(self) -> dict[str, Any]:
-        path = self.folder / RECORD
+        path = self.folder / layout.RUN
         if not path.exists():
             return {}
         try:
@@ -74,7 +73,7 @@ class Run:
                 "folder with --out."
             )
         files = self.folder.iterdir() if self.folder.is_dir() else ()
-        unfinished = f".{RECORD}.*.part"  # killed while it wrote its first record
+        unfinished = f".{layout.RUN}.*.part"  # killed while it wrote its first record
         if not self.record and not all(file.match(unfinished) for file in files):
             raise InvalidInput(
                 f"{self.folder} is not empty and holds no run: choose another folder with --out."
@@ -87,7 +86,7 @@ class Run:
             "versions": versions,
             "stages": self.record.get("stages", {}),
         }
-        write_json(self.folder / RECORD, self.record)
+        write_json(self.folder / layout.RUN, self.record)
         for left in self.folder.rglob(".*.part"):  # by a process that was killed
             left.unlink(missing_ok=True)
 
@@ -129,7 +128,7 @@ class Run:
                 "seconds": round(time.perf_counter() - started, 2),
                 "peak_mb": memory.peak_mb,
             }
-            write_json(self.folder / RECORD, self.record)
+            write_json(self.folder / layout.RUN, self.record)
 
         self._ranks.broadcast_from_main(record)
         return True
@@ -147,7 +146,7 @@ class Run:
         stage = self.record["stages"].get(name)
         if stage:
             stage["outputs"] = {o: digest_of_file(self.folder / o) for o in stage["outputs"]}
-            write_json(self.folder / RECORD, self.record)
+            write_json(self.folder / layout.RUN, self.record)
 
     def _intact(self, stage: dict[str, Any]) -> bool:
         return all(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
 from recsae.core.files import digest_of_file, read_json, write_json
-from recsae.run.record import Run
+from recsae.run.tables import load_run
 from recsae.sae.editing import Intervention, Op
 from recsae.sae.model import WEIGHTS
 
@@ -147,6 +147,6 @@ def described(steering: Steering) -> str:
 
 
 def _made_for(folder: Path) -> dict[str, str | None]:
-    run = Run(folder)
+    run = load_run(folder).run
     weights = digest_of_file(folder / "sae" / WEIGHTS)
     return {"model": run.record["model"], "sae": weights, "site": run.config.site}

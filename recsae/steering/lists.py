@@ -178,9 +178,9 @@ def _pushes(
     changes no list. Empty where scores are not linear in the states of the run's site.
     """
     recommender = work.recommender
-    head = recommender.linear_head()
+    head = work.head
     latents, change = turning(work.sae, interventions)
-    if head is None or not latents or work.site not in (None, recommender.sites()[0].name):
+    if head is None or not latents:
         return {}
     real = recommender.catalog.recommendable
     centred = head.items[items] - head.items[np.flatnonzero(real)].mean(0)

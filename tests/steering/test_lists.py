@@ -126,7 +126,9 @@ def of_users():
         sae.W_enc.copy_(torch.eye(2))
         sae.W_dec.copy_(torch.eye(2))
     names = ConceptDictionary(pd.DataFrame({C.LATENT: [0, 1], C.NAME: ["high", "low"]}), None)
-    return SimpleNamespace(recommender=model, sae=sae, dictionary=names, site=None)
+    return SimpleNamespace(
+        recommender=model, sae=sae, dictionary=names, site=None, head=model.linear_head()
+    )
 
 
 @pytest.mark.parametrize("mask", [False, True])

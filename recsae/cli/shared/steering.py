@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from recsae.recommender.protocol import Recommender
     from recsae.run.workspace import Workspace
     from recsae.steering.files import Steering
 
@@ -47,7 +48,7 @@ def requested_steering(
     if not some_users:
         return steering
     rows, words = chosen_users(work, users, cohort)
-    return steering._replace(users=external_ids(work, rows), cohort=words)
+    return steering._replace(users=external_ids(work.recommender, rows), cohort=words)
 
 
 def chosen_users(
@@ -67,6 +68,6 @@ def chosen_users(
     return rows, words
 
 
-def external_ids(work: Workspace, rows: NDArray[np.int64]) -> tuple[str, ...]:
+def external_ids(recommender: Recommender, rows: NDArray[np.int64]) -> tuple[str, ...]:
     """Return the ids of users as people know them."""
-    return tuple(str(user) for user in work.recommender.sequences().users[rows])
+    return tuple(str(user) for user in recommender.sequences().users[rows])

@@ -117,7 +117,7 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
     module then gives the steered states, for the rest of the model.
     """
     wanted = formats_of(formats)
-    sae, head = work.sae, _head(work)
+    sae, head = work.sae, work.head
     if sae.config.activation not in SELECTED:
         raise InvalidInput(
             f"An SAE with the activation {sae.config.activation!r} cannot be exported, only "
@@ -145,12 +145,6 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
         n_users=None if steering.users is None else len(steering.users),
         formats=tuple(files),
     )
-
-
-def _head(work: Workspace) -> LinearHead | None:
-    """The head behind the run's site, if scores are linear there."""
-    at_default = work.site in (None, work.recommender.sites()[0].name)
-    return work.recommender.linear_head() if at_default else None
 
 
 def _module_of(
@@ -291,9 +285,7 @@ def _write(
     page = README.format(
         model=recommender.name,
         what="; ".join(map(str, steering.interventions)),
-        loader=(LOADER if has_head else STATES).format(
-            site=work.site or recommender.sites()[0].name
-        ),
+        loader=(LOADER if has_head else STATES).format(site=work.site),
         more="".join(f"- `{f.file}`: {f.line}\n" for f in FORMATS.values() if f.file in files),
         recipe=recipe.format(n=work.sae.n_latents, d=work.sae.width),
         who=EVERYBODY if steering.users is None else SOME,
