@@ -120,7 +120,7 @@ def _text(folder: Path, entries: list[Entry], lost: list[str]) -> str:
 def _verified_lines(folder: Path) -> list[str]:
     table = ConceptDictionary.load(folder).table
     table = table.merge(read_parquet(folder / layout.SCORES), on=C.LATENT)
-    best = table[table[C.STATUS] == VERIFIED].sort_values(C.CI_LOW, ascending=False)
+    best = table[table[C.STATUS] == VERIFIED].sort_values(C.F1, ascending=False)
     width = max((len(_quoted(name)) for name in best[C.NAME]), default=0)
     return [
         f"# {latent} = {_quoted(name).ljust(width)}  # {accuracy:.2f}  {_one_line(label)}\n"

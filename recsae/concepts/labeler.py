@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -11,9 +12,17 @@ import scipy.sparse
 
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, TERM, VIEWS, ItemAttributes
+from recsae.concepts.attributes.table import (
+    DERIVED,
+    ITEM_ITSELF,
+    SEPARATOR,
+    TERM,
+    VIEWS,
+    ItemAttributes,
+)
+from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_set
 from recsae.concepts.predicates import Predicates, all_predicates, steps_of
-from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose
+from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose, rows_of
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
 
@@ -26,9 +35,11 @@ MAX_SEARCH_CASES = 120_000
 """Construction cases at most that predicates are searched on, evenly spread: bounds the time."""
 DERIVED_COST = 0.01
 """Popularity, typical place, repetition and length must beat attributes of the catalog by so much
-balanced accuracy."""
+F1."""
 COMMUNITY_COST = 0.02
 """The same for communities and, where there are attributes, title terms."""
+ITEMS_COST = 0.02
+"""The same for sets of items: a theme that is right is worth more than a list."""
 EVERYWHERE = 0.5
 """A latent that is active on more than so many of the cases is general-purpose."""
 GENERAL = "general-purpose"
@@ -82,9 +93,10 @@ class AttributeLabeler:
 
     Each latent gets one predicate, or two of which both or either must be true: "at least t (or
     fewer than t) of (the last item, the last 5, 20 or 50 items, the top recommendation, the top 10)
-    are V". How it is chosen: :mod:`recsae.concepts.search`. Attributes of the catalog are
-    preferred; popularity, typical place, repetition and length must be better by .01 of balanced
-    accuracy, communities and, where there are attributes, title terms by .02.
+    are V", or "(the last item, one of the last 5, the top recommendation) is one of these items".
+    How it is chosen: :mod:`recsae.concepts.search` and :mod:`recsae.concepts.item_sets`. Attributes
+    of the catalog are preferred; popularity, typical place, repetition and length must be better by
+    .01 of F1; communities, sets of items and, where there are attributes, title terms by .02.
     """
 
     name = "attributes"
@@ -97,10 +109,17 @@ class AttributeLabeler:
         """Choose and word a predicate per latent; see the class."""
         sample = cases.sample(MAX_SEARCH_CASES)
         rows, halves = self._halves(sample)
+        items = [_items_of(sample, half) for half in rows]
         active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
-        chosen = choose(halves, tuple(active[half].tocsc() for half in rows), self._kinds())
+        of_halves = tuple(active[half].tocsc() for half in rows)
+        chosen = choose(halves, of_halves, self._kinds())
+        sets: dict[int, ItemSet] = {}
+        for latent in np.flatnonzero(chosen.choice.first >= 0).tolist():
+            best = best_set(*items, tuple(rows_of(half, latent) for half in of_halves))
+            if best.of is not None and best.f1 - ITEMS_COST > chosen.net_f1[latent]:
+                sets[latent] = best.of
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
-        return self._table(chosen, halves[0].predicates, everywhere, cases)
+        return self._table(chosen.choice, sets, halves[0].predicates, everywhere, cases)
 
     def _halves(self, sample: Cases) -> tuple[Rows, tuple[HalfOfUsers, HalfOfUsers]]:
         """Rows and predicates of the search and the confirm half; kept for the next code."""
@@ -120,16 +139,19 @@ class AttributeLabeler:
         group = {**dict.fromkeys(DERIVED, 1), FANS: 2, TERM: 3, ITEM_ITSELF: 3}
         kinds = np.array([group.get(attribute, 0) for attribute, _ in self.attributes.names])
         cost = [0.0, DERIVED_COST, COMMUNITY_COST, 0.0 if bare else COMMUNITY_COST]
-        return Kinds(np.tile(kinds, len(VIEWS)), np.array(cost))
+        attributes = np.unique([name for name, _ in self.attributes.names], return_inverse=True)[1]
+        alike = np.add.outer(np.arange(len(VIEWS)) * len(kinds), attributes).ravel()
+        return Kinds(np.tile(kinds, len(VIEWS)), np.array(cost), alike)
 
     def _table(
         self,
         chosen: Choice,
+        sets: dict[int, ItemSet],
         predicates: Predicates,
         everywhere: NDArray[np.bool_],
         cases: Cases,
     ) -> pd.DataFrame:
-        titles = cases.catalog.title_of
+        titles, external = cases.catalog.title_of, cases.catalog.external_ids
         views = list(VIEWS)
 
         def predicate(column: int, step: int, negated: int) -> Predicate | None:
@@ -144,6 +166,8 @@ class AttributeLabeler:
             zip(*(column.tolist() for column in chosen), strict=True)
         ):
             first, second = predicate(c, step, negated), predicate(c2, step2, negated2)
+            if latent in sets:
+                first, second = _of_items(sets[latent], external), None
             joint = None if second is None else OR if either else AND
             if everywhere[latent] or first is None:
                 words, first, second = (GENERAL, "Active on most sequences."), None, None
@@ -179,17 +203,34 @@ class AttributeLabeler:
         self, predicates: set[Predicate], cases: Cases
     ) -> dict[tuple[str, str, str], scipy.sparse.csc_matrix]:
         """Steps ``(n, 1)`` by view, attribute and value of the predicates."""
-        index = {name: i for i, name in enumerate(self.attributes.names)}
+        attributes = self.attributes.including([p[1:3] for p in predicates], cases.catalog)
+        index = {name: i for i, name in enumerate(attributes.names)}
         steps = {}
         for view in VIEWS:
             values = sorted({p[1:3] for p in predicates if p.view == view})
             if not values:
                 continue
-            counts = self.attributes.counts(cases, view, [index[v] for v in values]).tocsc()
+            counts = attributes.counts(cases, view, [index[v] for v in values]).tocsc()
             counts.data = steps_of(counts.data, view)
             for i, value in enumerate(values):
                 steps[(view, *value)] = counts[:, [i]]
         return steps
+
+
+def _items_of(cases: Cases, rows: NDArray[np.int64]) -> dict[str, ViewItems]:
+    """The items in each view of some of the cases; kept for the next code."""
+    key = ("items", int(rows[0]) if len(rows) else -1)
+    if key not in cases.counted:
+        some = cases.take(rows)
+        cases.counted[key] = {view: ViewItems.of(some, view) for view in SET_VIEWS}
+    kept: dict[str, ViewItems] = cases.counted[key]
+    return kept
+
+
+def _of_items(chosen: ItemSet, external: Sequence[str]) -> Predicate:
+    """An item set as a predicate: its value is the external ids."""
+    value = SEPARATOR.join(external[i] for i in chosen.items)
+    return Predicate(chosen.view, ITEM_ITSELF, value, 1)
 
 
 def _cells(predicate: Predicate | None) -> tuple[str | None, str | None, str | None, int, bool]:

@@ -16,7 +16,7 @@ from recsae.concepts.attributes.table import VIEW_SIZES, VIEWS, ItemAttributes
 from recsae.core.topk import kernels
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from recsae.capture.cases import Cases
 
@@ -123,10 +123,11 @@ def steps_of(counts: NDArray[np.int8], view: str) -> NDArray[np.int8]:
     return reached[counts]
 
 
-def balanced_accuracy(
-    both: NDArray[Any], predicted: NDArray[Any], positives: NDArray[Any], n: int
-) -> NDArray[Any]:
-    """``(sensitivity + specificity) / 2`` from counts that broadcast against each other."""
-    sensitivity = both / np.maximum(positives, 1)
-    specificity = 1 - (predicted - both) / np.maximum(n - positives, 1)
-    return np.asarray(0.5 * (sensitivity + specificity))
+def f1_of(both: ArrayLike, predicted: ArrayLike, positives: ArrayLike) -> NDArray[np.float64]:
+    """The harmonic mean of precision and recall, from counts that broadcast against each other.
+
+    >>> f1_of([4, 0], [8, 0], 4).tolist()
+    [0.6666666666666666, 0.0]
+    """
+    total = np.add(predicted, positives)
+    return np.asarray(2 * np.asarray(both) / np.maximum(total, 1), dtype=np.float64)

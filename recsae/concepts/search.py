@@ -1,4 +1,4 @@
-"""The search for the predicate that best predicts when a latent is active.
+"""The search for the predicate that best predicts when a latent is active, by F1.
 
 Thousands of predicates are tried for each latent, so the best of them looks better than it is. The
 search half of the construction users gives a few finalists: the best predicate of each kind, alone,
@@ -11,12 +11,12 @@ A *column* is one value in one view; its *steps*, from 1, are its thresholds.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from recsae.capture.cases import spread
-from recsae.concepts.predicates import Columns, Predicates, balanced_accuracy
+from recsae.concepts.predicates import Columns, Predicates, f1_of
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -25,12 +25,16 @@ if TYPE_CHECKING:
 N_FIRSTS = 3
 """Columns whose best predicates are tried as the first of a pair: bounds the search for pairs."""
 PAIR_COST = 0.02
-"""A pair must beat the best single predicate by so much balanced accuracy."""
+"""A pair must beat the best single predicate by so much F1."""
 STANDARD_ERRORS = 2.0
 """A pair must also beat it by so many standard errors, over users of the confirm half."""
 EITHER_COST = 0.05
-"""The same as ``PAIR_COST`` for pairs joined by "or": at .02 a fifth of the verified labels on
-ml-1m were such, and read as arbitrary; at .05 one in eleven."""
+"""The same as ``PAIR_COST`` for pairs joined by "or"."""
+MIN_ALTERNATIVE = 0.2
+"""The share of the active cases that each side of an "or" must tell and the other must not."""
+BROAD_COST = 0.05
+"""A predicate that is true of more than half of the cases, or that says "none of", must be better
+by so much F1: it says little of any one case."""
 MAX_PAIR_CASES = 4_000
 """Cases, where a pair's first predicate is true, that are used at most to find its second."""
 
@@ -64,14 +68,15 @@ class Choice(NamedTuple):
 
 
 class Kinds(NamedTuple):
-    """The kind of each column, ``of (C,)`` from 0 on, and the cost of each kind.
-
-    ``cost (n_kinds,)`` is by how much balanced accuracy a kind must beat the plainest, kind 0. The
-    second predicate of a pair is of a kind that costs at most half of the dearest.
-    """
+    """What each of the C columns speaks of, and what that costs."""
 
     of: NDArray[np.int64]
+    """``(C,)`` the kind of each column, from 0 on."""
     cost: NDArray[np.float64]
+    """``(n_kinds,)`` by how much F1 a kind must beat the plainest, kind 0. The second predicate of
+    a pair is of a kind that costs at most half of the dearest."""
+    alike: NDArray[np.int64]
+    """``(C,)`` equal for columns of one attribute in one view, which "or" may join."""
 
     @property
     def seconds(self) -> NDArray[np.int64]:
@@ -79,11 +84,19 @@ class Kinds(NamedTuple):
         return np.flatnonzero(self.cost[self.of] <= self.cost.max() / 2)
 
 
+class Confirmed(NamedTuple):
+    """The predicates that were chosen, and what they are worth on the confirm half."""
+
+    choice: Choice
+    net_f1: NDArray[np.float64]
+    """``(m,)`` F1 less the cost of what each label is."""
+
+
 def choose(
     halves: tuple[HalfOfUsers, HalfOfUsers],
     active: tuple[scipy.sparse.csc_matrix, ...],
     kinds: Kinds,
-) -> Choice:
+) -> Confirmed:
     """Choose a predicate, or a pair, for every latent.
 
     Parameters
@@ -94,38 +107,43 @@ def choose(
         ``(n, m)`` of both halves, sorted: what is stored is active.
     """
     search, confirm = halves
-    singles, firsts = _singles(search.predicates, active[0], kinds)
-    pairs = _pairs(search.predicates, active[0], firsts, kinds.seconds)
+    broad = _broad_cost(search.predicates)
+    singles, firsts = _singles(search.predicates, active[0], kinds, broad)
+    pairs = _pairs(search.predicates, active[0], firsts, kinds)
     finalists = Choice(*(np.column_stack(columns) for columns in zip(singles, pairs, strict=True)))
     cost = kinds.cost[kinds.of[finalists.first]]
+    place = search.predicates.columns.start[finalists.first] + finalists.step - 1
+    cost = cost + np.where(finalists.second < 0, broad[finalists.negated, place], 0)
     cost = np.where(finalists.second >= 0, np.maximum(cost, PAIR_COST), cost)
     cost = np.where(finalists.either > 0, np.maximum(cost, EITHER_COST), cost)
     m = len(cost)
-    best = [
-        _confirmed(confirm, finalists.at(latent), cost[latent], _rows(active[1], latent))
-        for latent in range(m)
-    ]
-    chosen = finalists.at((np.arange(m), np.array(best, dtype=np.int64)))
+    best, net = np.zeros(m, dtype=np.int64), np.zeros(m)
+    for latent in range(m):
+        rows = rows_of(active[1], latent)
+        best[latent], net[latent] = _confirmed(confirm, finalists.at(latent), cost[latent], rows)
+    chosen = finalists.at((np.arange(m), best))
     ever_active = sum(np.diff(half.indptr) for half in active) > 0
-    return chosen._replace(first=np.where(ever_active, chosen.first, -1))
+    return Confirmed(chosen._replace(first=np.where(ever_active, chosen.first, -1)), net)
 
 
-def _rows(active: scipy.sparse.csc_matrix, latent: int) -> NDArray[np.int32]:
+def rows_of(active: scipy.sparse.csc_matrix, latent: int) -> NDArray[np.int32]:
     """Cases where a latent is active."""
     rows: NDArray[np.int32] = active.indices[active.indptr[latent] : active.indptr[latent + 1]]
     return rows
 
 
-def _youden(
-    both: NDArray[Any], predicted: NDArray[Any], positives: int, n: int
-) -> NDArray[np.float64]:
-    """Youden's J, twice balanced accuracy less 1: sensitivity minus the false-positive rate."""
-    right, wrong = 1 / max(positives, 1), 1 / max(n - positives, 1)
-    return both * (right + wrong) - predicted * wrong
+def _broad_cost(predicates: Predicates) -> NDArray[np.float64]:
+    """``(2, S)`` what each predicate, plain and negated, must be better by because it is broad."""
+    n, true = predicates.reached.shape[0], predicates.total()
+    plain, negated = 2 * true > n, (2 * true < n) | (predicates.columns.step == 1)
+    return BROAD_COST * np.stack([plain, negated])
 
 
 def _singles(
-    predicates: Predicates, active: scipy.sparse.csc_matrix, kinds: Kinds
+    predicates: Predicates,
+    active: scipy.sparse.csc_matrix,
+    kinds: Kinds,
+    broad: NDArray[np.float64],
 ) -> tuple[Choice, Choice]:
     """The best predicate of each kind ``(m, n_kinds)``, and the best few to begin pairs with.
 
@@ -141,15 +159,15 @@ def _singles(
     negated = np.zeros((m, len(groups)), dtype=np.int64)
     begin = np.empty((m, min(N_FIRSTS, len(columns.view))), dtype=np.int64)
     for latent in range(m):
-        rows = _rows(active, latent)
-        youden = _youden(predicates.among(rows), predicted, len(rows), n)
+        rows = rows_of(active, latent)
+        both = predicates.among(rows)
+        plain = f1_of(both, predicted, len(rows)) - broad[0]
+        opposite = f1_of(len(rows) - both, n - predicted, len(rows)) - broad[1]
         for number, group in enumerate(groups):
-            of_group = youden[group]
-            high, low = of_group.argmax(), of_group.argmin()
-            negated[latent, number] = -of_group[low] > of_group[high] + 1e-9
+            high, low = plain[group].argmax(), opposite[group].argmax()
+            negated[latent, number] = opposite[group][low] > plain[group][high] + 1e-9
             best[latent, number] = group[low if negated[latent, number] else high]
-        youden[~varies] = -1
-        begin[latent] = _best_of_columns(youden, columns, begin.shape[1])
+        begin[latent] = _best_of_columns(np.where(varies, plain, -1), columns, begin.shape[1])
     none, zero = np.full(best.shape, -1), np.zeros(best.shape, dtype=np.int64)
     singles = Choice(columns.column[best], columns.step[best], negated, none, zero, zero, zero)
     strict = columns.step[begin]
@@ -160,11 +178,11 @@ def _singles(
 
 
 def _best_of_columns(
-    youden: NDArray[np.float64], columns: Columns, number: int
+    value: NDArray[np.float64], columns: Columns, number: int
 ) -> NDArray[np.int64]:
     """The best predicate of each of the best columns, best first."""
     chosen = np.empty(number, dtype=np.int64)
-    rest = youden.copy()
+    rest = value.copy()
     for place in range(number):
         chosen[place] = best = int(rest.argmax())
         column = columns.column[best]
@@ -173,54 +191,62 @@ def _best_of_columns(
 
 
 def _pairs(
-    predicates: Predicates,
-    active: scipy.sparse.csc_matrix,
-    firsts: Choice,
-    seconds: NDArray[np.int64],
+    predicates: Predicates, active: scipy.sparse.csc_matrix, firsts: Choice, kinds: Kinds
 ) -> Choice:
     """The best "both" and "either" ``(m, 2)`` that begin with one of the firsts ``(m, F)``.
 
-    Of the cases where a first predicate is true, at most ``MAX_PAIR_CASES`` are counted.
+    Of the cases where a first predicate is true, at most ``MAX_PAIR_CASES`` are counted. "Either"
+    joins two values of one attribute in one view, each of which tells active cases that the other
+    does not.
     """
     n, m = active.shape
+    seconds = kinds.seconds
     narrow = predicates.of_columns(seconds)
+    alike = kinds.alike[seconds][narrow.columns.column]
     latent, key = np.repeat(np.arange(m), firsts.first.shape[1]), firsts.first.ravel()
     key = predicates.columns.start[key] + firsts.step.ravel() - 1
     order = np.lexsort((latent, key))
     key, latent = key[order], latent[order]
     bounds = np.flatnonzero(np.r_[True, key[1:] != key[:-1], True])
-    value, best = np.full((2, m), -np.inf), np.zeros((7, 2, m), dtype=np.int64)
-    best[3] = -1
-    single = np.empty((m, len(narrow.columns.column)), dtype=np.float32)
+    value = np.full((2, m), -np.inf)
+    best = Choice(*np.zeros((7, 2, m), dtype=np.int64))
+    best.first[:], best.step[:], best.second[:] = firsts.first[:, 0], firsts.step[:, 0], -1
+    alone = np.empty((m, len(narrow.columns.column)), dtype=np.int32)
     total = narrow.total()
     for j in range(m):
-        rows = _rows(active, j)
-        single[j] = _youden(narrow.among(rows), total, len(rows), n)
+        alone[j] = narrow.among(rows_of(active, j))
     inside = np.zeros(n, dtype=bool)
     for start, stop in pairwise(bounds.tolist()):
-        column, step = (x[key[start]] for x in predicates.columns[3:])
+        column = int(predicates.columns.column[key[start]])
+        step = int(predicates.columns.step[key[start]])
         true = np.sort(predicates.rows(column, step))
         inside[true] = True
         sample = true[spread(len(true), MAX_PAIR_CASES)]
-        predicted = narrow.among(sample) * (len(true) / max(len(sample), 1))
+        together = narrow.among(sample) * (len(true) / max(len(sample), 1))
+        joinable = alike == kinds.alike[column]
         for j in np.unique(latent[start:stop]).tolist():
-            rows = _rows(active, j)
+            rows = rows_of(active, j)
             hits = rows[inside[rows]]
             some = hits[spread(len(hits), MAX_PAIR_CASES)]
-            both_active = narrow.among(some) * (len(hits) / max(len(some), 1))
-            both = _youden(both_active, predicted, len(rows), n)
-            # "first and not second" is the first alone less "both"
-            alone = _youden(np.array(len(hits)), np.array(len(true)), len(rows), n)
-            either = alone + single[j] - both
-            for kind, negated, where, youden in (
-                (0, 0, both.argmax(), both.max()),
-                (0, 1, both.argmin(), alone - both.min()),
-                (1, 0, either.argmax(), either.max()),
+            both = narrow.among(some) * (len(hits) / max(len(some), 1))
+            one_of = len(hits) + alone[j] - both
+            fair = joinable & (
+                np.minimum(len(hits), alone[j]) - both >= MIN_ALTERNATIVE * len(rows)
+            )
+            either = f1_of(one_of, len(true) + total - together, len(rows))
+            for kind, negated, f1 in (
+                (0, 0, f1_of(both, together, len(rows))),
+                (0, 1, f1_of(len(hits) - both, len(true) - together, len(rows))),
+                (1, 0, np.where(fair, either, -np.inf)),
             ):
-                if youden > value[kind, j] + 1e-9:
-                    value[kind, j] = youden
+                where = int(f1.argmax())
+                if f1[where] > value[kind, j] + 1e-9:
+                    value[kind, j] = f1[where]
                     second = seconds[narrow.columns.column[where]], narrow.columns.step[where]
-                    best[:, kind, j] = column, step, 0, *second, negated, kind
+                    for cell, found in zip(
+                        best, (column, step, 0, *second, negated, kind), strict=True
+                    ):
+                        cell[kind, j] = found
         inside[true] = False
     return Choice(*(row.T for row in best))
 
@@ -244,18 +270,30 @@ def truth(predicates: Predicates, chosen: Choice) -> NDArray[np.bool_]:
 
 def _confirmed(
     confirm: HalfOfUsers, finalists: Choice, cost: NDArray[np.float64], rows: NDArray[np.int32]
-) -> int:
-    """Index of the best of the finalists ``(F,)`` for a latent that is active in these cases."""
+) -> tuple[int, float]:
+    """Index of the best of the finalists ``(F,)`` for a latent that is active in these cases, and
+    its F1 less its cost."""
     predicted = truth(confirm.predicates, finalists)
-    hit, n = predicted[:, rows], predicted.shape[1]
-    accuracy = balanced_accuracy(hit.sum(1), predicted.sum(1), np.array(len(rows)), n)
-    net = accuracy - cost
+    hit = predicted[:, rows]
+    f1 = f1_of(hit.sum(1), predicted.sum(1), len(rows))
+    net = f1 - cost
     plain = finalists.second < 0
     single = int(np.where(plain, net, -np.inf).argmax())
     pair = int(np.where(plain, -np.inf, net).argmax())
     if plain.all() or net[pair] <= net[single] or not len(rows):
-        return single
-    n_users = 1 + int(np.count_nonzero(np.diff(confirm.user[rows])))
-    gained = hit[pair].astype(float) - hit[single]
-    error = 0.5 * np.sqrt(np.var(gained) / n_users)
-    return pair if accuracy[pair] - accuracy[single] > STANDARD_ERRORS * error else single
+        return single, float(net[single])
+    active = np.zeros(predicted.shape[1])
+    active[rows] = 1
+    gained = _f1_terms(predicted[pair], active) - _f1_terms(predicted[single], active)
+    by_user = np.bincount(confirm.user, gained)
+    if f1[pair] - f1[single] > STANDARD_ERRORS * np.sqrt(np.square(by_user).sum()):
+        return pair, float(net[pair])
+    return single, float(net[single])
+
+
+def _f1_terms(predicted: NDArray[np.bool_], active: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(n,)`` what each case adds to F1 above its value: F1 is a ratio of sums over cases, and
+    these are the terms of its linearisation, whose sums over users give its variance."""
+    both, of = 2 * predicted * active, predicted + active
+    total = max(of.sum(), 1)
+    return np.asarray((both - both.sum() / total * of) / total)

@@ -15,10 +15,11 @@ from recsae.core import columns as C
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-THRESHOLD = 0.8
-"""Held-out balanced accuracy that a label must reach."""
+THRESHOLD = 0.5
+"""Held-out precision and held-out recall that a label must reach: right more often than wrong when
+it speaks, and speaking of more than half of the cases where its latent is active."""
 CONFIDENCE = 0.95
-"""One-sided, users being the unit: with it the bound of a verified label reaches the threshold."""
+"""One-sided, users being the unit: with it both bounds of a verified label reach the threshold."""
 MIN_POSITIVES = 20
 """Held-out cases on which a latent must be active for its label to be tested."""
 MIN_USERS = 10

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from recsae.concepts.attributes.communities import FANS, SEPARATOR
-from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.history import AT_MOST, LENGTH, MORE_THAN, REPEAT
 from recsae.concepts.attributes.table import (
     BANDS,
     DECADE,
@@ -16,6 +16,8 @@ from recsae.concepts.attributes.table import (
     PERIOD,
     PERIODS,
     POPULARITY,
+    SEPARATOR,
+    SHARE,
     TERM,
     VIEW_SIZES,
     VIEWS,
@@ -29,7 +31,12 @@ MANY = {
     "last20": "last 20 items",
     "last50": "last 50 items",
     "top10": "top 10 recommendations",
+    SHARE: "last 50 items",
 }
+AFTER = {"last": "after", "last5": "recently", "top1": "recommends"}
+"""How the name of a set of items says which items of a case it speaks of."""
+N_TITLES = 3
+"""Titles that the name of a set of items has at most."""
 HELD = {
     "and": ("its first part does not hold", "its first part holds, its second does not"),
     "or": ("neither part holds", "one of its two parts holds"),
@@ -55,11 +62,16 @@ class Predicate(NamedTuple):
         'None of the top 10 recommendations is from the 1990s.'
         """
         if self.attribute == LENGTH:
-            return f"The history has {'not ' * self.negated}{self.value}."
+            return f"The history has {self._length()}."
         words = phrase(self.attribute, self.value, titles)
         if self.view in ONE:
             return f"{ONE[self.view]} is {'not ' * self.negated}{words}."
         what, t = MANY[self.view], self.threshold
+        if self.view == SHARE and t < VIEW_SIZES[SHARE]:
+            least = "Less than" if self.negated else "At least"
+            return f"{least} {t} % of the {what} are {words}."
+        if self.negated and t == VIEW_SIZES[self.view]:
+            return f"Not all of the {what} are {words}."
         if self.negated:
             if t == 1:
                 return f"None of the {what} is {words}."
@@ -74,7 +86,16 @@ class Predicate(NamedTuple):
         >>> Predicate("last", "genres", "Horror", 1, negated=True).name({})
         'not Horror'
         """
-        return "not " * self.negated + concept_name(self.attribute, self.value, titles)
+        if self.attribute == LENGTH:
+            return f"history of {self._length()}"
+        name = concept_name(self.attribute, self.value, titles)
+        if self.attribute == ITEM_ITSELF:
+            name = f"{AFTER.get(self.view, self.view)} {name}"
+        return "not " * self.negated + name
+
+    def _length(self) -> str:
+        """What a predicate on the length of the history says: at most, or more than."""
+        return self.value.replace(AT_MOST, MORE_THAN) if self.negated else self.value
 
 
 def label_of(
@@ -138,7 +159,7 @@ def phrase(attribute: str, value: str, titles: Mapping[str, str]) -> str:
         *others, last = (f"“{titles.get(item, item)}”" for item in value.split(SEPARATOR))
         return f"for fans of {', '.join(others)} and {last}"
     if attribute == ITEM_ITSELF:
-        return f"“{titles.get(value, value)}”"
+        return _joined([f"“{titles.get(item, item)}”" for item in value.split(SEPARATOR)])
     if attribute in PEOPLE:
         return f"by {value}"
     return value
@@ -162,13 +183,23 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
         return f"{value} in histories"
     if attribute == REPEAT:
         return "repetition"
-    if attribute == LENGTH:
-        return f"history of {value}"
     if attribute == FANS:
         return f"fans of {', '.join(titles.get(item, item) for item in value.split(SEPARATOR))}"
     if attribute == ITEM_ITSELF:
-        return f"{attribute}: {titles.get(value, value)}"
+        shown = [titles.get(item, item) for item in value.split(SEPARATOR)]
+        more = len(shown) - N_TITLES
+        return _joined(shown) if more <= 0 else f"{', '.join(shown[:N_TITLES])} or {more} more"
     return f"{attribute}: {value}" if attribute in PEOPLE else value
+
+
+def _joined(words: Sequence[str]) -> str:
+    """Alternatives as a person lists them.
+
+    >>> _joined(["Alien"]), _joined(["Alien", "Aliens", "Predator"])
+    ('Alien', 'Alien, Aliens or Predator')
+    """
+    *others, last = words
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 def reason_of(label: Mapping[str, Any], step: int) -> str:
@@ -196,8 +227,10 @@ def reason_of(label: Mapping[str, Any], step: int) -> str:
     n_reached = len(thresholds) - step if label[C.NEGATED] else step
     if view not in MANY:
         return "matches" if n_reached else "does not match"
-    needed = f"{'fewer than ' if label[C.NEGATED] else ''}{threshold} needed"
-    return f"{_count(n_reached, thresholds, VIEW_SIZES[view])} of the {MANY[view]} match, {needed}"
+    per_cent = " %" if view == SHARE else ""
+    needed = f"{'fewer than ' if label[C.NEGATED] else ''}{threshold}{per_cent} needed"
+    n_items = _count(n_reached, thresholds, VIEW_SIZES[view])
+    return f"{n_items}{per_cent} of the {MANY[view]} match, {needed}"
 
 
 def _count(n_reached: int, thresholds: tuple[int, ...], most: int) -> str:

@@ -13,6 +13,26 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
+def rate_bound(hits: Floats, n: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Rates such as precision and recall and their one-sided lower bounds, for m concepts at once.
+
+    Parameters
+    ----------
+    hits, n
+        ``(n_users, m)`` counts per user: cases that are right, and cases.
+
+    Notes
+    -----
+    Positions of one user are alike, so a rate's variance comes from sums over users (linearisation
+    of the ratio), which gives an effective number of cases, at most the number of users that have
+    any wherever the rate is 0 or 1. A Wilson bound at that number holds near 0 and 1 where
+    bootstrap and normal bounds do not; its quantile is Student's, since the variance comes from
+    those users.
+    """
+    rate, _, effective = _rate(hits, n)
+    return rate, _wilson_lower(rate, effective, _quantile(n, level))
+
+
 def balanced_accuracy_bound(
     hits_pos: Floats, n_pos: Floats, hits_neg: Floats, n_neg: Floats, level: float = 0.95
 ) -> tuple[Floats, Floats]:
@@ -26,12 +46,8 @@ def balanced_accuracy_bound(
 
     Notes
     -----
-    Positions of one user are alike, so each rate's variance comes from sums over users
-    (linearisation of the ratio), which gives an effective number of cases, at most the number of
-    users that have any wherever the rate is 0 or 1. A Wilson bound at that number holds near 0 and
-    1 where bootstrap and normal bounds do not; its quantile is Student's, since the variance comes
-    from those users. The two rates' bounds are joined by MOVER with their correlation over users
-    (Zou & Donner 2008), taken as 0 where it is negative.
+    The two rates' bounds, those of :func:`rate_bound`, are joined by MOVER with their correlation
+    over users (Zou & Donner 2008), taken as 0 where it is negative.
     """
     sensitivity, residual_pos, effective_pos = _rate(hits_pos, n_pos)
     specificity, residual_neg, effective_neg = _rate(hits_neg, n_neg)

@@ -25,7 +25,7 @@ from recsae.concepts.status import (
 )
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.core.intervals import balanced_accuracy_bound
+from recsae.core.intervals import rate_bound
 from recsae.evaluation.hard_negatives import hard_specificity
 
 if TYPE_CHECKING:
@@ -75,17 +75,17 @@ def score_concepts(
     Returns
     -------
     DataFrame
-        One row per latent: status, precision, recall, specificity, hard_specificity, f1,
-        balanced_accuracy, ci_low (one-sided 95 %, users as the unit), auc, average_precision,
-        n_pos, n_neg, n_users_pos.
+        One row per latent: status, precision and recall with their lower bounds (``_low``,
+        one-sided 95 %, users as the unit), specificity, hard_specificity, f1, balanced_accuracy,
+        auc, average_precision, n_pos, n_neg, n_users_pos.
 
     Notes
     -----
     A labeler that was shown examples may have learned their items by heart. For such a labeler
-    (``sees_examples``) ``ci_low`` is the lower of two bounds: over all cases, and without those
-    whose first recommendation is that of an example. The bound without those cases is not
-    enough alone: more positives than negatives are removed, so that broad labels right at the
-    threshold would pass.
+    (``sees_examples``) each bound is the lower of two: over all cases, and without those whose
+    first recommendation is that of an example. The bound without those cases is not enough alone:
+    more positives than negatives are removed, so that broad labels right at the threshold would
+    pass.
     """
     if not len(cases) or code.shape[0] != len(cases):
         raise NotEnoughData(f"{len(cases)} held-out cases for a code of {code.shape[0]} rows.")
@@ -196,25 +196,20 @@ def _tally(
     return flat.reshape(n_rows, n_columns).astype(np.float64)
 
 
-def _bound(counts: Counts) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Balanced accuracy and its lower bound."""
-    n_neg = counts.n - counts.active
-    true_neg = n_neg - (counts.predicted - counts.both)
-    return balanced_accuracy_bound(counts.both, counts.active, true_neg, n_neg, CONFIDENCE)
-
-
 def _figures(
     counts: Counts, latents: NDArray[np.int64], without_shown: Counts | None
 ) -> pd.DataFrame:
-    accuracy, low = _bound(counts)
+    precision, precision_low = rate_bound(counts.both, counts.predicted, CONFIDENCE)
+    recall, recall_low = rate_bound(counts.both, counts.active, CONFIDENCE)
     if without_shown is not None:
-        low = np.minimum(low, _bound(without_shown)[1])
+        both = without_shown.both
+        other = rate_bound(both, without_shown.predicted, CONFIDENCE)[1]
+        precision_low = np.minimum(precision_low, other)
+        recall_low = np.minimum(recall_low, rate_bound(both, without_shown.active, CONFIDENCE)[1])
     n_neg = counts.n - counts.active
     true_neg = n_neg - (counts.predicted - counts.both)
     pos, neg = counts.active.sum(0), n_neg.sum(0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall = counts.both.sum(0) / pos
-        precision = counts.both.sum(0) / counts.predicted.sum(0)
         f1 = 2 * counts.both.sum(0) / (counts.predicted.sum(0) + pos)
         specificity = true_neg.sum(0) / neg
     n_users = (counts.active > 0).sum(0)
@@ -222,14 +217,15 @@ def _figures(
     return pd.DataFrame(
         {
             C.LATENT: latents,
-            C.STATUS: _status(pos, n_users, accuracy, low),
+            C.STATUS: _status(pos, n_users, (precision, recall), (precision_low, recall_low)),
             C.PRECISION: precision,
+            C.PRECISION_LOW: precision_low,
             C.RECALL: recall,
+            C.RECALL_LOW: recall_low,
             C.SPECIFICITY: specificity,
             C.HARD_SPECIFICITY: np.nan,
             C.F1: f1,
-            C.BALANCED_ACCURACY: accuracy,
-            C.CI_LOW: low,
+            C.BALANCED_ACCURACY: (recall + specificity) / 2,
             C.AUC: auc,
             C.AVERAGE_PRECISION: average_precision,
             C.N_POS: pos.astype(np.int64),
@@ -242,13 +238,14 @@ def _figures(
 def _status(
     pos: NDArray[np.float64],
     n_users: NDArray[np.int64],
-    accuracy: NDArray[np.float64],
-    low: NDArray[np.float64],
+    rates: tuple[NDArray[np.float64], NDArray[np.float64]],
+    bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> NDArray[np.object_]:
-    """Verified if the bound reaches 0.8, supported if the value does, untested if cases are few."""
+    """Verified if both bounds reach 0.5, supported if both values do, untested if cases are few."""
     enough = (pos >= MIN_POSITIVES) & (n_users >= MIN_USERS)
-    status = np.where(accuracy >= THRESHOLD, SUPPORTED, UNSUPPORTED).astype(object)
-    status[low >= THRESHOLD] = VERIFIED
+    status = np.full(len(pos), UNSUPPORTED, dtype=object)
+    status[np.minimum(*rates) >= THRESHOLD] = SUPPORTED
+    status[np.minimum(*bounds) >= THRESHOLD] = VERIFIED
     status[~enough] = UNTESTED
     status[pos == 0] = DEAD
     return status

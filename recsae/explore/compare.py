@@ -294,7 +294,7 @@ def _by_name(
     for side in (one, two):
         order = side.concepts[C.STATUS].map(STATUSES.index)
         best = side.concepts.assign(order=order).sort_values(
-            ["order", C.CI_LOW, C.LATENT], ascending=[True, False, True]
+            ["order", C.F1, C.LATENT], ascending=[True, False, True]
         )
         first = best.drop_duplicates(C.NAME)
         tables.append(pd.DataFrame({C.NAME: first[C.NAME], "row": first.index}))

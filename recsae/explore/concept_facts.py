@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
 
 SHOWN = (
-    *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.BALANCED_ACCURACY, C.CI_LOW),
+    *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.BALANCED_ACCURACY, C.F1),
     *(C.PRECISION, C.RECALL, C.N_POS, C.FIRE_RATE),
 )
 """Columns of :func:`concept_rows`."""
@@ -136,7 +136,7 @@ def concept_rows(
     if search is not None:
         table = table[table[C.LATENT].isin(dictionary.search(search)[C.LATENT])]
     order = table[C.STATUS].map([*STATUSES, REJECTED].index)
-    table = table.assign(order=order).sort_values(["order", C.CI_LOW], ascending=[True, False])
+    table = table.assign(order=order).sort_values(["order", C.F1], ascending=[True, False])
     return table[[*SHOWN, C.TESTED_AS] if corrected else list(SHOWN)]
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
+from recsae.concepts.attributes.table import SEPARATOR
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,7 +30,6 @@ MIN_MEMBERS = 3
 """Items of a group at least: fewer than are named make no group."""
 N_NAMED = 3
 """Items that a group is named after, the most typical ones."""
-SEPARATOR = " | "
 
 
 def communities(cases: Cases, weight: NDArray[np.float64]) -> list[tuple[str, NDArray[np.int64]]]:

@@ -14,21 +14,17 @@ if TYPE_CHECKING:
 LENGTH = "length"
 REPEAT = "repetition"
 BEFORE = "consumed before"
-SHORTEST = (5, 10, 20, 50)
-"""Lengths that a history can be at most."""
-LONGEST = (20, 50, 100, 200)
-"""Lengths that a history can be more than."""
-LENGTHS = {
-    **{f"at most {n} items": (0, n) for n in SHORTEST},
-    **{f"more than {n} items": (n + 1, np.iinfo(np.int64).max) for n in LONGEST},
-}
+CUTS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 70, 100, 150, 200, 300, 500)
+"""Lengths that a history can be at most, or more than: a ruler fine enough that no count of
+something frequent stands in for the length."""
+AT_MOST = "at most"
+MORE_THAN = "more than"
+LENGTHS = {f"{AT_MOST} {n} item{'s' * (n > 1)}": n for n in CUTS}
 
 
 def history_length(cases: Cases, value: str) -> NDArray[np.bool_]:
     """``(n,)`` whether a history, up to the case, is as long as one of :data:`LENGTHS` says."""
-    least, most = LENGTHS[value]
-    n = cases.position.astype(np.int64) + 1
-    return np.asarray((n >= least) & (n <= most))
+    return np.asarray(cases.position.astype(np.int64) + 1 <= LENGTHS[value])
 
 
 def consumed_before(cases: Cases, items: NDArray[np.int32], back: int | None) -> NDArray[np.bool_]:

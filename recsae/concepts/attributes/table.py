@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
+    from recsae.recommender.catalog import ItemCatalog
 
 POPULARITY = "popularity"
 TERM = "title term"
@@ -52,6 +53,11 @@ PERIODS = {
 """Where in their histories people consume an item, by quarters, and how a person says it."""
 DERIVED = (POPULARITY, HALF, PERIOD, REPEAT, LENGTH)
 """Attributes of items and histories that need no column of the catalog."""
+SHARE = "share50"
+OF_SHARE = "last50"
+"""The view that shares are of."""
+SEPARATOR = " | "
+"""Between the external ids of items that stand together for a value."""
 VIEWS: dict[str, tuple[int, ...]] = {
     "last": (1,),
     "last5": (1, 2, 3, 4, 5),
@@ -59,14 +65,16 @@ VIEWS: dict[str, tuple[int, ...]] = {
     "last50": (1, 2, 3, 4, 6, 8, 11, 15, 20, 30),
     "top1": (1,),
     "top10": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
+    SHARE: (10, 20, 30, 40, 50, 60, 70, 80, 90, 100),
     "history": (1,),
 }
-"""The views of a case and the thresholds of each, numbers of items that have a value.
+"""The views of a case and the thresholds of each, numbers of items that have a value; of ``SHARE``
+per cent of the last 50 items, or of as many as there are.
 
 About ten thresholds are enough: where a view has more items, numbers are skipped.
 """
-VIEW_SIZES = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top10": 10}
-"""Items of each view; the history itself has none."""
+VIEW_SIZES = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top10": 10, SHARE: 100}
+"""The highest count of each view; the history itself has none."""
 COUNT_BLOCK = 2**24
 """Items looked at in one go: bounds the memory that counting takes."""
 FILE = layout.ATTRIBUTES
@@ -101,6 +109,20 @@ class ItemAttributes:
         matrix = scipy.sparse.csc_matrix((ones, indices, bounds), (n_items, len(items))).tocsr()
         return cls(matrix, tuple(zip(table[C.ATTRIBUTE], table[C.VALUE], strict=True)))
 
+    def including(self, pairs: Iterable[tuple[str, str]], catalog: ItemCatalog) -> ItemAttributes:
+        """The same with the sets of items among ``pairs`` of (attribute, value) as values too."""
+        sets = [p for p in dict.fromkeys(pairs) if p[0] == ITEM_ITSELF and p not in self.names]
+        if not sets:
+            return self
+        internal = {external: i for i, external in enumerate(catalog.external_ids)}
+        members = [[internal[x] for x in value.split(SEPARATOR)] for _, value in sets]
+        bounds = np.cumsum([0, *map(len, members)])
+        ones = np.ones(bounds[-1], dtype=np.int8)
+        shape = (catalog.n_items, len(sets))
+        columns = scipy.sparse.csc_matrix((ones, np.concatenate(members), bounds), shape)
+        matrix = scipy.sparse.hstack([self.matrix, columns], format="csr")
+        return ItemAttributes(matrix, (*self.names, *sets))
+
     def items_with(self, attribute: str, value: str) -> NDArray[np.bool_]:
         """``(n_items,)`` which items have a value; none where it is one of the history."""
         has: NDArray[np.bool_] = self.matrix[:, [self.names.index((attribute, value))]].toarray()
@@ -112,8 +134,9 @@ class ItemAttributes:
         """``(n, V)`` how many of the items in a view have each value (0 is not stored).
 
         Views: ``last`` the last item, ``last5``, ``last20``, ``last50`` the most recent ones,
-        ``top1`` the model's first recommendation, ``top10`` its first ten, ``history`` the history
-        itself. Only of ``columns`` if given; all are kept with the cases for the next call.
+        ``top1`` the model's first recommendation, ``top10`` its first ten, ``share50`` per cent of
+        the last 50 items or of as many as there are, ``history`` the history itself. Only of
+        ``columns`` if given; all are kept with the cases for the next call.
         """
         if columns is not None:
             chosen = ItemAttributes(self.matrix[:, columns], tuple(self.names[c] for c in columns))
@@ -126,6 +149,12 @@ class ItemAttributes:
     def _count(self, cases: Cases, view: str) -> scipy.sparse.csr_matrix:
         if view == "history":
             return self._facts(cases)
+        if view == SHARE:
+            counts = self.counts(cases, OF_SHARE).copy()
+            there = np.minimum(cases.position.astype(np.int64) + 1, VIEW_SIZES[OF_SHARE])
+            of_row = np.repeat(there, np.diff(counts.indptr))
+            counts.data = (100 * counts.data.astype(np.int64) // of_row).astype(np.int8)
+            return counts
         n, k = len(cases), VIEW_SIZES[view]
         parts = []
         for first in range(0, max(n, 1), max(1, COUNT_BLOCK // k)):

@@ -185,7 +185,7 @@ def best_latents(scores: pd.DataFrame, dictionary: ConceptDictionary, n: int) ->
     table = scores.merge(dictionary.table[[C.LATENT, C.FIRE_RATE]], on=C.LATENT)
     table = table[(table[C.STATUS] != DEAD) & (table[C.FIRE_RATE] > 0)]
     verified = table[C.STATUS] == VERIFIED
-    best = table[verified].sort_values([C.CI_LOW, C.LATENT], ascending=[False, True])
+    best = table[verified].sort_values([C.F1, C.LATENT], ascending=[False, True])
     others = table[~verified].sort_values([C.FIRE_RATE, C.LATENT], ascending=[False, True])
     return [int(j) for j in [*best[C.LATENT], *others[C.LATENT]][:n]]
 

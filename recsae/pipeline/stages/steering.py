@@ -79,7 +79,7 @@ def _latents(work: Workspace) -> list[int]:
     about_items = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
     both = both[about_items & ~both[C.NEGATED]]
     order = both[C.ATTRIBUTE].isin((*DERIVED, TERM, FANS)) + 2 * both[C.SECOND_ATTRIBUTE].notna()
-    best = both.assign(order=order).sort_values(["order", C.CI_LOW], ascending=[True, False])
+    best = both.assign(order=order).sort_values(["order", C.F1], ascending=[True, False])
     different = best.drop_duplicates([C.ATTRIBUTE, C.VALUE])
     return [int(latent) for latent in different[C.LATENT].head(N_STEERED)]
 
