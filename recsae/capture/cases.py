@@ -80,6 +80,10 @@ class Cases:
         ends = self.position.astype(np.int64) + 1
         return History(self.sequences, self.sequence.astype(np.int64), ends)
 
+    def per_user(self, value: NDArray[np.float64]) -> NDArray[np.float64]:
+        """``(n_users,)`` sums of the values ``(n,)`` of the cases."""
+        return np.bincount(self.user, value, minlength=self.n_users).astype(np.float64)
+
     def take(self, rows: NDArray[Any]) -> Cases:
         """The cases at ``rows`` (ascending, so that they stay sorted by user)."""
         return Cases(

@@ -109,13 +109,14 @@ class AttributeLabeler:
         """Choose and word a predicate per latent; see the class."""
         sample = cases.sample(MAX_SEARCH_CASES)
         rows, halves = self._halves(sample)
-        items = [_items_of(sample, half) for half in rows]
+        of_search, of_confirm = (_items_of(sample, half) for half in rows)
         active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
-        of_halves = tuple(active[half].tocsc() for half in rows)
-        chosen = choose(halves, of_halves, self._kinds())
+        search, confirm = (active[half].tocsc() for half in rows)
+        chosen = choose(halves, (search, confirm), self._kinds())
         sets: dict[int, ItemSet] = {}
         for latent in np.flatnonzero(chosen.choice.first >= 0).tolist():
-            best = best_set(*items, tuple(rows_of(half, latent) for half in of_halves))
+            active_in = rows_of(search, latent), rows_of(confirm, latent)
+            best = best_set(of_search, of_confirm, active_in)
             if best.of is not None and best.f1 - ITEMS_COST > chosen.net_f1[latent]:
                 sets[latent] = best.of
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE

@@ -136,7 +136,7 @@ def _broad_cost(predicates: Predicates) -> NDArray[np.float64]:
     """``(2, S)`` what each predicate, plain and negated, must be better by because it is broad."""
     n, true = predicates.reached.shape[0], predicates.total()
     plain, negated = 2 * true > n, (2 * true < n) | (predicates.columns.step == 1)
-    return BROAD_COST * np.stack([plain, negated])
+    return np.asarray(BROAD_COST * np.stack([plain, negated]))
 
 
 def _singles(

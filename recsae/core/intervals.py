@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,6 +88,52 @@ def _wilson_lower(rate: Floats, n: Floats, z: Floats) -> Floats:
     return (centre - half) / (1 + z**2 / n)  # type: ignore[no-any-return]
 
 
+@dataclass(frozen=True, eq=False)
+class UserEstimate:
+    """A figure of many users, and how much each of them moves it.
+
+    Two figures of the same users are compared user by user, through ``minus``.
+    """
+
+    value: float
+    influence: Floats
+    """``(n_users,)`` the terms of its linearisation; their sum of squares is its variance."""
+
+    def minus(self, other: UserEstimate) -> UserEstimate:
+        """The difference from a figure of the same users in the same order."""
+        return UserEstimate(self.value - other.value, self.influence - other.influence)
+
+    def interval(self, level: float = 0.95) -> tuple[float, float, float]:
+        """The value and its two-sided interval; not a number for fewer than two users."""
+        n = len(self.influence)
+        if n < 2 or not np.isfinite(self.value):
+            return self.value if n > 1 else float("nan"), float("nan"), float("nan")
+        error = float(np.sqrt(n / (n - 1) * np.square(self.influence).sum()))
+        half = float(norm.ppf(0.5 + level / 2)) * error
+        return self.value, self.value - half, self.value + half
+
+
+def ratio_estimate(numerator: Floats, denominator: Floats) -> UserEstimate:
+    """``sum(numerator) / sum(denominator)`` over users, both sums per user ``(n_users,)``."""
+    total = float(denominator.sum())
+    if total <= 0:
+        return UserEstimate(float("nan"), np.zeros(len(numerator)))
+    ratio = float(numerator.sum()) / total
+    return UserEstimate(ratio, (numerator - ratio * denominator) / total)
+
+
+def mean_estimate(estimates: Sequence[UserEstimate]) -> UserEstimate:
+    """The mean of figures of the same users in the same order."""
+    value = float(np.mean([one.value for one in estimates]))
+    return UserEstimate(value, np.mean([one.influence for one in estimates], axis=0))
+
+
+def joined_estimate(parts: Sequence[UserEstimate]) -> UserEstimate:
+    """The mean of one figure over parts that have no user in common; users in the parts' order."""
+    value = float(np.mean([part.value for part in parts]))
+    return UserEstimate(value, np.concatenate([part.influence for part in parts]) / len(parts))
+
+
 def paired_ratio(
     numerator: Floats, denominator: Floats, level: float = 0.95
 ) -> tuple[float, float, float]:
@@ -94,12 +142,4 @@ def paired_ratio(
     Both are sums per user ``(n_users,)``; the variance is the linearised one of a ratio, so users
     who count in both are compared with themselves.
     """
-    total = float(denominator.sum())
-    if total <= 0 or len(numerator) < 2:
-        return float("nan"), float("nan"), float("nan")
-    ratio = float(numerator.sum()) / total
-    residual = numerator - ratio * denominator
-    n = len(residual)
-    error = float(np.sqrt(n / (n - 1) * np.square(residual).sum())) / total
-    half = float(norm.ppf(0.5 + level / 2)) * error
-    return ratio, ratio - half, ratio + half
+    return ratio_estimate(numerator, denominator).interval(level)

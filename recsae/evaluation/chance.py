@@ -32,11 +32,11 @@ def chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> NDA
     if chance is None or not chance[C.STATUS].isin(TESTED).any():
         return percentile
     chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
-    rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.BALANCED_ACCURACY].to_numpy()
+    rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.F1].to_numpy()
     for rows in np.array_split(np.flatnonzero(scores[C.STATUS].isin(TESTED)), N_BLOCKS):
         ours = scores.iloc[rows]
         distance = np.abs(rate - np.log(ours[C.N_POS].to_numpy()[:, None]))
         near = np.argsort(distance, axis=1, kind="stable")[:, :N_NEIGHBOURS]
-        lower = value[near] < ours[C.BALANCED_ACCURACY].to_numpy()[:, None]
+        lower = value[near] < ours[C.F1].to_numpy()[:, None]
         percentile[rows] = 100 * lower.mean(1)
     return percentile

@@ -42,9 +42,9 @@ class StatusCounts:
 def count_statuses(
     scores: pd.DataFrame, dictionary: ConceptDictionary, best_of: int
 ) -> StatusCounts:
-    """Counts by status, the distinct ones also among the ``best_of`` units of highest accuracy."""
+    """Counts by status, the distinct ones also among the ``best_of`` units of highest F1."""
     tested = scores[scores[C.STATUS].isin(TESTED)]
-    best = tested.nlargest(best_of, C.BALANCED_ACCURACY)[C.LATENT]
+    best = tested.nlargest(best_of, C.F1)[C.LATENT]
     among = scores[C.LATENT].isin(best).to_numpy()
     return StatusCounts(
         n_units=len(scores),

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsae.core.intervals import UserEstimate, ratio_estimate
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from recsae.capture.cases import Cases
     from recsae.recommender.protocol import LinearHead
 
     Floats = NDArray[np.float64]
@@ -30,10 +33,26 @@ def explained(
     >>> explained(states, states / 2, np.eye(2))
     0.75
     """
+    lost, total = _variance(states, guess, metric)
+    return float(1 - lost.sum() / total.sum())
+
+
+def explained_of_users(
+    cases: Cases, guess: NDArray[np.float32] | Floats, metric: Floats
+) -> UserEstimate:
+    """:func:`explained` of cases, with how much each user moves it."""
+    lost, total = _variance(cases.states, guess, metric)
+    return ratio_estimate(cases.per_user(total - lost), cases.per_user(total))
+
+
+def _variance(
+    states: NDArray[np.float32], guess: NDArray[np.float32] | Floats, metric: Floats
+) -> tuple[Floats, Floats]:
+    """``(n,)`` score variance of each case, what a guess leaves of it and what there is."""
     error = states.astype(np.float64) - guess
     own = states - states.mean(0, dtype=np.float64)
-    lost, total = (np.einsum("nd,de,ne->", v, metric, v, optimize=True) for v in (error, own))
-    return float(1 - lost / total)
+    lost, total = (np.einsum("nd,nd->n", v @ metric, v) for v in (error, own))
+    return lost, total
 
 
 def linear_fit(values: Floats, states: NDArray[np.float32]) -> tuple[Floats, Floats]:

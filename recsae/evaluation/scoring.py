@@ -25,7 +25,7 @@ from recsae.concepts.status import (
 )
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.core.intervals import rate_bound
+from recsae.core.intervals import UserEstimate, rate_bound
 from recsae.evaluation.hard_negatives import hard_specificity
 
 if TYPE_CHECKING:
@@ -39,6 +39,16 @@ LABELS_AT_ONCE = 512
 """Labels counted in one go: bounds the dense tables of steps and users."""
 MAX_STEP = 10
 """The highest step of any view."""
+
+
+class TestedConcepts(NamedTuple):
+    """What a test of labels says of each, and of all of them."""
+
+    scores: pd.DataFrame
+    """One row per latent, see :func:`score_concepts`."""
+    label_quality: UserEstimate
+    """The F1 of the labels weighted by the activations of their latents: pick any activation, how
+    right is what it is called?"""
 
 
 class Counts(NamedTuple):
@@ -61,6 +71,18 @@ def score_concepts(
     *,
     hard_negatives: bool = True,
 ) -> pd.DataFrame:
+    """The scores of :func:`tested_concepts`."""
+    return tested_concepts(code, dictionary, cases, labeler, hard_negatives=hard_negatives).scores
+
+
+def tested_concepts(
+    code: scipy.sparse.csr_matrix,
+    dictionary: ConceptDictionary,
+    cases: Cases,
+    labeler: Labeler,
+    *,
+    hard_negatives: bool = True,
+) -> TestedConcepts:
     """Test every label of a dictionary on cases of held-out users.
 
     Parameters
@@ -74,8 +96,8 @@ def score_concepts(
 
     Returns
     -------
-    DataFrame
-        One row per latent: status, precision and recall with their lower bounds (``_low``,
+    TestedConcepts
+        Scores, one row per latent: status, precision and recall with their lower bounds (``_low``,
         one-sided 95 %, users as the unit), specificity, hard_specificity, f1, balanced_accuracy,
         auc, average_precision, n_pos, n_neg, n_users_pos.
 
@@ -96,7 +118,7 @@ def score_concepts(
     shown = _shown(dictionary, m, cases.catalog.n_items) if labeler.sees_examples else nothing
     order = np.argsort(predictions.column, kind="stable")
     by_latent = code.tocsc()
-    chunks = []
+    chunks, quality = [], _QualitySums(cases.n_users)
     for chunk in _chunks(predictions.column[order]):
         latents = order[chunk]
         columns, column = np.unique(predictions.column[latents], return_inverse=True)
@@ -104,6 +126,7 @@ def score_concepts(
         threshold = predictions.threshold[latents]
         active = by_latent[:, latents]
         counts = _count(active, steps, column, threshold, nothing[latents], cases)
+        quality.add(counts, active, cases.user)
         without = None
         if labeler.sees_examples:
             without = _count(active, steps, column, threshold, shown[latents], cases)
@@ -120,7 +143,38 @@ def score_concepts(
                 cases,
             )
             chunks[-1][C.HARD_SPECIFICITY] = hard
-    return pd.concat(chunks).sort_values(C.LATENT, ignore_index=True)
+    scores = pd.concat(chunks).sort_values(C.LATENT, ignore_index=True)
+    return TestedConcepts(scores, quality.estimate())
+
+
+class _QualitySums:
+    """Sums over labels from which the F1 weighted by activations follows, per user."""
+
+    def __init__(self, n_users: int) -> None:
+        self.weight = np.zeros(n_users)  # sum of activations
+        self.value = np.zeros(n_users)  # the same, each times the F1 of its label
+        self.change = np.zeros(n_users)  # what the user adds to each F1, times its activations
+
+    def add(self, counts: Counts, active: scipy.sparse.csc_matrix, user: NDArray[np.int64]) -> None:
+        """Count some more labels."""
+        of = counts.predicted + counts.active
+        total = np.maximum(of.sum(0), 1)
+        f1 = 2 * counts.both.sum(0) / total
+        label = np.repeat(np.arange(active.shape[1]), np.diff(active.indptr))
+        by_label = np.bincount(label, active.data, minlength=active.shape[1])
+        of_user, n = user[active.indices], len(self.weight)
+        self.weight += np.bincount(of_user, active.data, minlength=n)
+        self.value += np.bincount(of_user, active.data * f1[label], minlength=n)
+        self.change += ((2 * counts.both - f1 * of) / total) @ by_label
+
+    def estimate(self) -> UserEstimate:
+        """The mean, with both ways in which a user moves it: the F1s, and their weights."""
+        total = self.weight.sum()
+        if total <= 0:
+            return UserEstimate(float("nan"), np.zeros(len(self.weight)))
+        mean = float(self.value.sum() / total)
+        influence = (self.change + self.value - mean * self.weight) / total
+        return UserEstimate(mean, influence)
 
 
 def _chunks(columns: NDArray[np.int64]) -> list[slice]:

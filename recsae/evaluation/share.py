@@ -10,8 +10,14 @@ import numpy as np
 
 from recsae.capture.cases import ndcg_of_states
 from recsae.concepts.status import verified_latents
+from recsae.core.intervals import (
+    UserEstimate,
+    joined_estimate,
+    mean_estimate,
+    ratio_estimate,
+)
 from recsae.evaluation.counts import finite
-from recsae.evaluation.explained import RIDGE, explained, score_metric
+from recsae.evaluation.explained import RIDGE, explained_of_users, score_metric
 from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.metrics import ndcg_of_lists
 
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     Halves = tuple[tuple[NDArray[np.int64], Cases], tuple[NDArray[np.int64], Cases]]
     """Rows and cases of every other held-out user, and of the rest."""
 
+NO_ESTIMATE = UserEstimate(float("nan"), np.zeros(0))
 SIZES = (8, 16, 32)
 """Numbers of concepts for which the share is given: as many as a person can look through."""
 
@@ -35,9 +42,9 @@ SIZES = (8, 16, 32)
 class NamedShare(NamedTuple):
     """What up to 32 concepts explain of held-out cases."""
 
-    shares: dict[int, float]
+    shares: dict[int, UserEstimate]
     """Share of score variance explained by the first 8, 16 and 32 of them."""
-    ndcg_kept: float
+    ndcg_kept: UserEstimate
     """NDCG@10 of what all of them say of the states, relative to that of the states."""
     chosen: list[int]
     """Latents, in the order in which they were chosen."""
@@ -52,19 +59,35 @@ class HalfShare(NamedTuple):
     """Of the half it was measured on."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MeanShare:
-    """Named share averaged over both halves of the held-out users; None where there is none."""
+    """Named share averaged over both halves of the held-out users; NaN where there is none."""
 
-    shares: dict[int, float | None]
-    ndcg_kept: float | None
+    shares: dict[int, UserEstimate]
+    ndcg_kept: UserEstimate
     n_verified: int
 
     def to_dict(self) -> dict[str, Any]:
-        """The figures as files have them."""
-        shares = {str(size): share for size, share in self.shares.items()}
-        kept = {f"ndcg_kept_{max(SIZES)}": self.ndcg_kept}
-        return {**shares, **kept, "n_verified": self.n_verified}
+        """The figures as files have them, each with its 95 % interval under ``intervals``."""
+        keys = {str(size): share for size, share in self.shares.items()}
+        keys[f"ndcg_kept_{max(SIZES)}"] = self.ndcg_kept
+        return {
+            **{key: finite(one.value) for key, one in keys.items()},
+            "intervals": {key: finite_interval(one)[1:] for key, one in keys.items()},
+            "n_verified": self.n_verified,
+        }
+
+    def ahead_of(self, other: MeanShare) -> dict[str, list[float | None]]:
+        """By how much the shares are higher than those of another code, with 95 % intervals."""
+        return {
+            str(size): finite_interval(share.minus(other.shares[size]))
+            for size, share in self.shares.items()
+        }
+
+
+def finite_interval(one: UserEstimate) -> list[float | None]:
+    """A figure and its interval as files have them; None where there is none."""
+    return [finite(value) for value in one.interval()]
 
 
 def named_share(
@@ -86,18 +109,24 @@ def named_share(
     limit = max(SIZES) if len(candidates) else 0
     order = _choose(code[:, candidates], cases.states, metric, limit)
     if not order:  # none was verified, or none of those is ever active on construction cases
-        return NamedShare(dict.fromkeys(SIZES, 0.0), 0.0, [])
+        nothing = UserEstimate(0.0, np.zeros(heldout_cases.n_users))
+        return NamedShare(dict.fromkeys(SIZES, nothing), nothing, [])
     chosen = [int(candidates[i]) for i in order]
     shares, guess = {}, heldout_cases.states
     for size in SIZES:
         picked = chosen[:size]
         guess = _fit_predict(code[:, picked], cases.states, heldout_code[:, picked])
-        shares[size] = explained(heldout_cases.states, guess, metric)
+        shares[size] = explained_of_users(heldout_cases, guess, metric)
+    return NamedShare(shares, _ndcg_kept(guess, heldout_cases, head), chosen)
+
+
+def _ndcg_kept(guess: NDArray[np.float32], cases: Cases, head: LinearHead | None) -> UserEstimate:
+    """NDCG@10 of guessed states relative to that of the states; NaN without a linear head."""
     if head is None:
-        return NamedShare(shares, float("nan"), chosen)
-    base = ndcg_of_lists(heldout_cases.top_items.astype(np.int64), heldout_cases.targets).mean()
-    kept = ndcg_of_states(guess, heldout_cases, head).mean() / base if base else float("nan")
-    return NamedShare(shares, float(kept), chosen)
+        return UserEstimate(float("nan"), np.zeros(cases.n_users))
+    base = ndcg_of_lists(cases.top_items.astype(np.int64), cases.targets)
+    kept = ndcg_of_states(guess, cases, head)
+    return ratio_estimate(cases.per_user(kept), cases.per_user(base))
 
 
 def shares_of_halves(
@@ -147,23 +176,20 @@ def share_on_halves(
     """The mean of :func:`shares_of_halves`."""
     both = shares_of_halves(codes, construction, halves, dictionary, labeler, head)
     if not both:
-        return MeanShare(dict.fromkeys(SIZES), None, 0)
-    return mean_share(
-        [MeanShare(dict(h.share.shares), h.share.ndcg_kept, h.n_verified) for h in both]
+        return MeanShare(dict.fromkeys(SIZES, NO_ESTIMATE), NO_ESTIMATE, 0)
+    return MeanShare(
+        {size: joined_estimate([half.share.shares[size] for half in both]) for size in SIZES},
+        joined_estimate([half.share.ndcg_kept for half in both]),
+        round(float(np.mean([half.n_verified for half in both]))),
     )
 
 
 def mean_share(shares: Sequence[MeanShare]) -> MeanShare:
-    """The mean of each figure; None where any is unknown, as NDCG without a linear head is."""
-
-    def mean(values: list[float | None]) -> float | None:
-        known = [float("nan") if value is None else value for value in values]
-        return finite(float(np.mean(known)))
-
+    """The mean of each figure, all of the same users; NaN where any is."""
     return MeanShare(
-        {size: mean([share.shares[size] for share in shares]) for size in shares[0].shares},
-        mean([share.ndcg_kept for share in shares]),
-        round(mean([share.n_verified for share in shares]) or 0),
+        {size: mean_estimate([one.shares[size] for one in shares]) for size in SIZES},
+        mean_estimate([one.ndcg_kept for one in shares]),
+        round(float(np.mean([one.n_verified for one in shares]))),
     )
 
 
@@ -210,8 +236,10 @@ def _choose(
 def _fit_predict(
     code: scipy.sparse.csr_matrix, states: NDArray[np.float32], heldout: scipy.sparse.csr_matrix
 ) -> NDArray[np.float32]:
-    """States of held-out cases, by ridge regression of states on activations."""
+    """States of held-out cases, by ridge regression of states on standardised activations."""
     mean, state_mean, gram, cross = _centred_moments(code, states)
-    ridge = RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram))
-    weights = np.linalg.solve(gram + ridge, cross)
+    size = np.sqrt(np.maximum(gram.diagonal(), 1e-24))
+    ridge = RIDGE * np.eye(len(gram))
+    weights = np.linalg.solve(gram / np.outer(size, size) + ridge, cross / size[:, None])
+    weights /= size[:, None]
     return np.asarray(heldout @ weights + (state_mean - mean @ weights), dtype=np.float32)

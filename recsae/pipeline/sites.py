@@ -286,7 +286,7 @@ def _named_share(work: Workspace, labels: ConceptDictionary) -> float | None:
             edit = named_edit(work.sae, half.share.chosen, codes[0], work.construction.states)
             shares.append(share_by_running(work, edit, half.cases, metric))
         else:
-            shares.append(half.share.shares[max(SIZES)])
+            shares.append(half.share.shares[max(SIZES)].value)
     return float(np.mean(shares)) if shares else None
 
 

@@ -13,13 +13,14 @@ import pandas as pd
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.labeler import MAX_SEARCH_CASES
 from recsae.core import columns as C
+from recsae.core.intervals import UserEstimate
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.chance import RANDOM_DRAWS, chance_percentiles
 from recsae.evaluation.counts import StatusCounts, count_statuses
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.recsae_protocol import ProtocolSummary, recsae_scores, summarise
-from recsae.evaluation.scoring import score_concepts
-from recsae.evaluation.share import SIZES, MeanShare, mean_share, share_on_halves
+from recsae.evaluation.scoring import score_concepts, tested_concepts
+from recsae.evaluation.share import MeanShare, finite_interval, mean_share, share_on_halves
 from recsae.sae.baselines import BASELINES, LinearCode, random_directions
 from recsae.sae.codes import Codes, sparse_code
 
@@ -43,6 +44,8 @@ class CodeFigures:
     scores: pd.DataFrame
     """Of the concepts, one row per unit."""
     counts: StatusCounts
+    label_quality: UserEstimate
+    """The F1 of labels weighted by held-out activations."""
     share: MeanShare
     protocol: ProtocolSummary
 
@@ -58,6 +61,8 @@ class Scoring:
     """Of the dense baselines."""
     shares: dict[str, MeanShare]
     """Named share, by code."""
+    label_quality: dict[str, UserEstimate]
+    """The F1 of labels weighted by held-out activations, by code."""
     protocol: dict[str, ProtocolSummary]
     """The RecSAE paper's score, by code."""
     attributes: pd.DataFrame
@@ -67,9 +72,26 @@ class Scoring:
         """All figures but the scores, as ``scoring.json`` has them."""
         return {
             "baselines": {**_dicts(self.counts), "dense": _dicts(self.dense)},
-            "named_share": _dicts(self.shares),
+            "named_share": self._shares(),
+            "label_quality": self._qualities(),
             "recsae_protocol": _dicts(self.protocol),
             "attributes": _records(self.attributes),
+        }
+
+    def _shares(self) -> dict[str, Any]:
+        sae = self.shares["sae"]
+        ahead = {name: {"sae_ahead": sae.ahead_of(s)} for name, s in self.shares.items()}
+        return {name: s.to_dict() | ahead[name] for name, s in self.shares.items()}
+
+    def _qualities(self) -> dict[str, Any]:
+        """By code: the value with its interval, and by how much the SAE's is higher."""
+        sae = self.label_quality["sae"]
+        return {
+            name: {
+                "value": finite_interval(quality),
+                "sae_ahead": finite_interval(sae.minus(quality)),
+            }
+            for name, quality in self.label_quality.items()
         }
 
 
@@ -90,7 +112,7 @@ def scoring_stage(work: Workspace) -> Scoring:
     }
     results = work.ranks.scatter(jobs)
     shares = {name: results[name].share for name in codes}
-    if shares["random"].shares[max(SIZES)] is not None:  # one draw alone varies by several points
+    if len(shares["random"].ndcg_kept.influence):  # one draw alone varies by several points
         draws = [results[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
         shares["random"] = mean_share([shares["random"], *draws])
     scores = results["sae"].scores
@@ -101,6 +123,7 @@ def scoring_stage(work: Workspace) -> Scoring:
         counts={name: results[name].counts for name in codes},
         dense={name: results[f"dense {name}"] for name in DENSE},
         shares=shares,
+        label_quality={name: results[name].label_quality for name in codes},
         protocol={name: results[name].protocol for name in codes},
         attributes=results["attributes"],
     )
@@ -138,7 +161,7 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
         dictionary = work.tested_dictionary
     else:
         dictionary = build_concepts(codes.construction, work.construction, work.labeler)
-    scores = score_concepts(codes.heldout, dictionary, work.heldout, work.labeler)
+    tested = tested_concepts(codes.heldout, dictionary, work.heldout, work.labeler)
     protocol = recsae_scores(
         (codes.construction, work.construction),
         (codes.heldout, work.heldout),
@@ -147,8 +170,9 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
         work.config.seed,
     )
     return CodeFigures(
-        scores,
-        count_statuses(scores, dictionary, best_of),
+        tested.scores,
+        count_statuses(tested.scores, dictionary, best_of),
+        tested.label_quality,
         _share(work, codes, dictionary),
         summarise(protocol),
     )
