@@ -65,7 +65,7 @@ class _Predicate(NamedTuple):
 def tested_concepts(work: Workspace) -> Concepts:
     """Every concept with its evidence, and how many there are of each status."""
     dictionary, external = work.tested_dictionary, work.recommender.catalog.external_ids
-    table = dictionary.table.merge(work.scores, on=C.LATENT, validate="one_to_one")
+    table = dictionary.table.merge(work.label_scores, on=C.LATENT, validate="one_to_one")
     status = table[C.STATUS].value_counts()
     counts = {s: int(status.get(s, 0)) for s in (VERIFIED, SUPPORTED, UNSUPPORTED)}
     known = _ByLatent(
@@ -83,7 +83,7 @@ def tested_concepts(work: Workspace) -> Concepts:
         verified=counts[VERIFIED],
         supported=counts[SUPPORTED],
         unsupported=counts[UNSUPPORTED],
-        distinct_verified=distinct(work.scores, dictionary.table),
+        distinct_verified=distinct(work.label_scores, dictionary.table),
         list=[_concept(row, known) for row in rows],
     )
 
