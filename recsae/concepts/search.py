@@ -189,8 +189,9 @@ def _pairs(
     order = np.lexsort((latent, key))
     key, latent = key[order], latent[order]
     bounds = np.flatnonzero(np.r_[True, key[1:] != key[:-1], True])
-    value, best = np.full((2, m), -np.inf), np.zeros((7, 2, m), dtype=np.int64)
-    best[3] = -1
+    value = np.full((2, m), -np.inf)
+    best = np.zeros((len(Choice._fields), 2, m), dtype=np.int64)
+    Choice(*best).second[:] = -1
     single = np.empty((m, len(narrow.columns.column)), dtype=np.float32)
     total = narrow.total()
     for j in range(m):
@@ -198,7 +199,8 @@ def _pairs(
         single[j] = _youden(narrow.among(rows), total, len(rows), n)
     inside = np.zeros(n, dtype=bool)
     for start, stop in pairwise(bounds.tolist()):
-        column, step = (x[key[start]] for x in predicates.columns[3:])
+        first = key[start]
+        column, step = predicates.columns.column[first], predicates.columns.step[first]
         true = np.sort(predicates.rows(column, step))
         inside[true] = True
         sample = true[spread(len(true), MAX_PAIR_CASES)]

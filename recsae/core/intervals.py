@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def balanced_accuracy_bound(
-    hits_pos: Floats, n_pos: Floats, hits_neg: Floats, n_neg: Floats, level: float = 0.95
+    hits_pos: Floats, n_pos: Floats, hits_neg: Floats, n_neg: Floats, confidence: float = 0.95
 ) -> tuple[Floats, Floats]:
     """Balanced accuracy and its one-sided lower bound, for m concepts at once.
 
@@ -35,8 +35,8 @@ def balanced_accuracy_bound(
     """
     sensitivity, residual_pos, effective_pos = _rate(hits_pos, n_pos)
     specificity, residual_neg, effective_neg = _rate(hits_neg, n_neg)
-    down_pos = sensitivity - _wilson_lower(sensitivity, effective_pos, _quantile(n_pos, level))
-    down_neg = specificity - _wilson_lower(specificity, effective_neg, _quantile(n_neg, level))
+    down_pos = sensitivity - _wilson_lower(sensitivity, effective_pos, _quantile(n_pos, confidence))
+    down_neg = specificity - _wilson_lower(specificity, effective_neg, _quantile(n_neg, confidence))
     spread = np.sqrt((residual_pos**2).sum(0) * (residual_neg**2).sum(0))
     both = (residual_pos * residual_neg).sum(0)
     correlation = np.clip(np.divide(both, spread, out=np.zeros_like(both), where=spread > 0), 0, 1)
@@ -45,9 +45,9 @@ def balanced_accuracy_bound(
     return accuracy, accuracy - below / 2
 
 
-def _quantile(n: Floats, level: float) -> Floats:
+def _quantile(n: Floats, confidence: float) -> Floats:
     """Student's quantile for each concept's number of users."""
-    return t.ppf(level, np.maximum((n > 0).sum(0) - 1, 1))  # type: ignore[no-any-return]
+    return t.ppf(confidence, np.maximum((n > 0).sum(0) - 1, 1))  # type: ignore[no-any-return]
 
 
 def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
@@ -71,7 +71,7 @@ def _wilson_lower(rate: Floats, n: Floats, z: Floats) -> Floats:
 
 
 def paired_ratio(
-    numerator: Floats, denominator: Floats, level: float = 0.95
+    numerator: Floats, denominator: Floats, confidence: float = 0.95
 ) -> tuple[float, float, float]:
     """``sum(numerator) / sum(denominator)`` over users and its two-sided interval.
 
@@ -85,5 +85,5 @@ def paired_ratio(
     residual = numerator - ratio * denominator
     n = len(residual)
     error = float(np.sqrt(n / (n - 1) * np.square(residual).sum())) / total
-    half = float(norm.ppf(0.5 + level / 2)) * error
+    half = float(norm.ppf(0.5 + confidence / 2)) * error
     return ratio, ratio - half, ratio + half
