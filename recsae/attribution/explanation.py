@@ -101,14 +101,8 @@ def explain(
 
     Parameters
     ----------
-    batch
-        One history.
-    item
-        Internal id; the top recommendation if None.
-    site
-        The site that the SAE was trained on; default the first.
-    seen
-        Items that the recommender's lists leave out.
+    batch, item, site, seen
+        See :func:`recsae.attribution.score_terms.explain_score`.
     latents
         Latents to attribute besides the ``n_latents`` that add most to the score.
     method, baseline

@@ -133,9 +133,7 @@ def _fill_stores(
     ranks: Ranks,
 ) -> None:
     """Fill shards of whole windows, about ``SHARD`` positions each, named after the fingerprint."""
-    todo = ranks.broadcast_from_main(
-        lambda: [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
-    )
+    todo = ranks.broadcast_from_main(lambda: _prepare_folders(manifests, folders))
     n_until = np.cumsum(windows.ends - windows.kept_from)  # positions up to each window's end
     shard_of = (n_until - 1) // store.SHARD
     n_shards = int(shard_of[-1]) + 1 if todo and len(windows) else 0
@@ -165,14 +163,22 @@ def _fill_stores(
     ranks.broadcast_from_main(close)
 
 
+def _prepare_folders(
+    manifests: dict[str, dict[str, Any]], folders: Mapping[str, Path]
+) -> list[str]:
+    """Make the folders of stores that are not whole yet, without a manifest; return their sites."""
+    todo = [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
+    for name in todo:
+        folders[name].mkdir(parents=True, exist_ok=True)
+        # a manifest is never beside shards that are not its own
+        (folders[name] / MANIFEST).unlink(missing_ok=True)
+    return todo
+
+
 def _is_whole(folder: Path, fingerprint: str) -> bool:
-    """Whether the folder holds this very store; another store's manifest is taken away."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Whether the folder holds this very store."""
     if not (folder / MANIFEST).exists():
         return False
     known = read_manifest(folder)
     whole = all((folder / name).exists() for name in known["shards"])
-    if whole and known["fingerprint"] == fingerprint:
-        return True
-    (folder / MANIFEST).unlink()  # never beside shards that are not its own
-    return False
+    return whole and bool(known["fingerprint"] == fingerprint)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 
-def rate_bound(hits: Floats, n: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+def rate_bound(hits: Floats, n: Floats, confidence: float = 0.95) -> tuple[Floats, Floats]:
     """Rates such as precision and recall and their one-sided lower bounds, for m concepts at once.
 
     Parameters
@@ -32,11 +32,11 @@ def rate_bound(hits: Floats, n: Floats, level: float = 0.95) -> tuple[Floats, Fl
     those users.
     """
     rate, _, effective = _rate(hits, n)
-    return rate, _wilson_lower(rate, effective, _quantile(n, level))
+    return rate, _wilson_lower(rate, effective, _quantile(n, confidence))
 
 
 def balanced_accuracy_bound(
-    hits_pos: Floats, n_pos: Floats, hits_neg: Floats, n_neg: Floats, level: float = 0.95
+    hits_pos: Floats, n_pos: Floats, hits_neg: Floats, n_neg: Floats, confidence: float = 0.95
 ) -> tuple[Floats, Floats]:
     """Balanced accuracy and its one-sided lower bound, for m concepts at once.
 
@@ -53,8 +53,8 @@ def balanced_accuracy_bound(
     """
     sensitivity, residual_pos, effective_pos = _rate(hits_pos, n_pos)
     specificity, residual_neg, effective_neg = _rate(hits_neg, n_neg)
-    down_pos = sensitivity - _wilson_lower(sensitivity, effective_pos, _quantile(n_pos, level))
-    down_neg = specificity - _wilson_lower(specificity, effective_neg, _quantile(n_neg, level))
+    down_pos = sensitivity - _wilson_lower(sensitivity, effective_pos, _quantile(n_pos, confidence))
+    down_neg = specificity - _wilson_lower(specificity, effective_neg, _quantile(n_neg, confidence))
     spread = np.sqrt((residual_pos**2).sum(0) * (residual_neg**2).sum(0))
     both = (residual_pos * residual_neg).sum(0)
     correlation = np.clip(np.divide(both, spread, out=np.zeros_like(both), where=spread > 0), 0, 1)
@@ -63,9 +63,9 @@ def balanced_accuracy_bound(
     return accuracy, accuracy - below / 2
 
 
-def _quantile(n: Floats, level: float) -> Floats:
+def _quantile(n: Floats, confidence: float) -> Floats:
     """Student's quantile for each concept's number of users."""
-    return t.ppf(level, np.maximum((n > 0).sum(0) - 1, 1))  # type: ignore[no-any-return]
+    return t.ppf(confidence, np.maximum((n > 0).sum(0) - 1, 1))  # type: ignore[no-any-return]
 
 
 def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
@@ -103,13 +103,13 @@ class UserEstimate:
         """The difference from a figure of the same users in the same order."""
         return UserEstimate(self.value - other.value, self.influence - other.influence)
 
-    def interval(self, level: float = 0.95) -> tuple[float, float, float]:
+    def interval(self, confidence: float = 0.95) -> tuple[float, float, float]:
         """The value and its two-sided interval; not a number for fewer than two users."""
         n = len(self.influence)
         if n < 2 or not np.isfinite(self.value):
             return self.value if n > 1 else float("nan"), float("nan"), float("nan")
         error = float(np.sqrt(n / (n - 1) * np.square(self.influence).sum()))
-        half = float(norm.ppf(0.5 + level / 2)) * error
+        half = float(norm.ppf(0.5 + confidence / 2)) * error
         return self.value, self.value - half, self.value + half
 
 
@@ -135,11 +135,11 @@ def joined_estimate(parts: Sequence[UserEstimate]) -> UserEstimate:
 
 
 def paired_ratio(
-    numerator: Floats, denominator: Floats, level: float = 0.95
+    numerator: Floats, denominator: Floats, confidence: float = 0.95
 ) -> tuple[float, float, float]:
     """``sum(numerator) / sum(denominator)`` over users and its two-sided interval.
 
     Both are sums per user ``(n_users,)``; the variance is the linearised one of a ratio, so users
     who count in both are compared with themselves.
     """
-    return ratio_estimate(numerator, denominator).interval(level)
+    return ratio_estimate(numerator, denominator).interval(confidence)

@@ -167,21 +167,21 @@ FAST = {"reassoc", "contract", "nsz"}
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _to_slopes(terms: Any, scale: Any) -> Any:
-    """Turn what each level adds to ``z_p W_dec - target`` into the loss's slope at each level.
+    """Turn what each prefix adds to ``z_p W_dec - target`` into the loss's slope at each prefix.
 
-    A latent takes part in the terms from its level on. Returns the last term, squared.
+    A latent takes part in the terms from its smallest prefix on. Returns the last term, squared.
     """
     n, d = terms.shape
-    for level in range(1, n):
+    for p in range(1, n):
         for c in range(d):
-            terms[level, c] += terms[level - 1, c]
+            terms[p, c] += terms[p - 1, c]
     squared = terms.dtype.type(0)
     for c in range(d):
         squared += terms[n - 1, c] * terms[n - 1, c]
         terms[n - 1, c] *= scale
-    for level in range(n - 1, 0, -1):
+    for p in range(n - 1, 0, -1):
         for c in range(d):
-            terms[level - 1, c] = terms[level - 1, c] * scale + terms[level, c]
+            terms[p - 1, c] = terms[p - 1, c] * scale + terms[p, c]
     return squared
 
 
@@ -192,7 +192,7 @@ def backward(
     W_dec: Any,
     values: Any,
     indices: Any,
-    levels: Any,
+    prefix: Any,
     scale: Any,
     grad_W_dec: Any,
     grad_W_enc: Any,
@@ -202,7 +202,7 @@ def backward(
 ) -> float:
     """Add to the gradients of ``scale / 2 * sum over p of ||z_p W_dec - target||^2``.
 
-    ``z_p`` are the active latents of levels 0 to p; where all have level 0 there is one term.
+    ``z_p`` are the active latents of prefixes 0 to p; where all are in prefix 0 there is one term.
 
     Parameters
     ----------
@@ -210,8 +210,8 @@ def backward(
         What the encoder was given, less b_dec, and what is to be reconstructed ``(n, d)``.
     values, indices
         Active latents ``(n, k)``; values of 0 and below are not active.
-    levels
-        Of each latent ``(n_latents,)``, rising from 0.
+    prefix
+        The smallest that each latent is in ``(n_latents,)``, rising from 0.
     grad_W_dec, grad_W_enc, grad_b_enc, slope_sum
         Added to; the last is ``(d,)``, the sum over states and p of the loss's slope at z_p W_dec.
     fired
@@ -224,7 +224,7 @@ def backward(
     """
     n, d = centred.shape
     k = values.shape[1]
-    slopes = np.empty((levels[-1] + 1, d), centred.dtype)
+    slopes = np.empty((prefix[-1] + 1, d), centred.dtype)
     total = 0.0
     for row in range(n):
         slopes[:] = 0
@@ -234,9 +234,9 @@ def backward(
             value = values[row, s]
             if value > 0:
                 latent = U(indices[row, s])
-                level = U(levels[latent])
+                p = U(prefix[latent])
                 for c in range(d):
-                    slopes[level, c] += value * W_dec[latent, c]
+                    slopes[p, c] += value * W_dec[latent, c]
         total += _to_slopes(slopes, scale)
         for c in range(d):
             slope_sum[c] += slopes[0, c]
@@ -244,12 +244,12 @@ def backward(
             value = values[row, s]
             if value > 0:
                 latent = U(indices[row, s])
-                level = U(levels[latent])
+                p = U(prefix[latent])
                 inner = centred.dtype.type(0)
                 for c in range(d):
-                    inner += W_dec[latent, c] * slopes[level, c]
+                    inner += W_dec[latent, c] * slopes[p, c]
                 for c in range(d):
-                    grad_W_dec[latent, c] += value * slopes[level, c]
+                    grad_W_dec[latent, c] += value * slopes[p, c]
                 for c in range(d):
                     grad_W_enc[latent, c] += inner * centred[row, c]
                 grad_b_enc[latent] += inner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from recsae.concepts.labeler import Predictions
 
 TABLES = (layout.FIRING, layout.TOGETHER, layout.COUNTEREXAMPLES)
-MISSED = "missed"
-UNEXPECTED = "unexpected"
-WITH = "with"
-INSTEAD = "instead"
+MISSED: Final = "missed"
+UNEXPECTED: Final = "unexpected"
+WITH: Final = "with"
+INSTEAD: Final = "instead"
 N_COUNTEREXAMPLES = 3
 """Counterexamples of either kind that are kept of each latent."""
 N_TOGETHER = 5

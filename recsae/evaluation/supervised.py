@@ -11,7 +11,7 @@ over many latents, and an attribute hidden behind a stronger one.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Truth = NDArray[np.bool_]
 
-METHODS = ("sae", "class_mean", "probe")
+METHODS: tuple[Literal["sae", "class_mean", "probe"], ...] = ("sae", "class_mean", "probe")
 """The best latent of an attribute, and the two supervised directions beside it."""
 LINEAR_ONLY = ("lift", "off_target", "ndcg_kept")
 """Measures of control, which need scores that are linear in the states."""
@@ -228,7 +228,9 @@ def supervised_summary(
     for measure in measures:
         means[measure] = {m: plain_value(table[f"{measure}_{m}"].mean()) for m in METHODS}
     parts = made.construction, made.heldout
-    values = {m: tuple(_values(made, part, m) for part in parts) for m in METHODS}
+    values: dict[str, tuple[Floats, ...]] = {
+        m: tuple(_values(made, part, m) for part in parts) for m in METHODS
+    }
     values["answers"] = tuple(part.truth.astype(float) for part in parts)
     states = tuple(part.cases.states for part in parts)
     together = {

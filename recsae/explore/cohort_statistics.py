@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MIN_USERS = 5
 """Users on either side below which nothing is compared, and with a concept below which it is never
 called over-represented: one user alone is no group."""
-LEVEL = 0.95
+CONFIDENCE = 0.95
 """Of the intervals."""
 SMALLEST_P = 1e-12
 """Where the search for a p-value begins; smaller ones are given as this."""
@@ -61,7 +61,7 @@ def compare(mine: Shares, others: Shares, concepts: pd.DataFrame) -> pd.DataFram
     over-represented (p = 1).
     """
     ours, theirs = _means(mine, others)
-    low, high = _difference(ours, theirs, np.full(len(ours.value), 1 - LEVEL))
+    low, high = _difference(ours, theirs, np.full(len(ours.value), 1 - CONFIDENCE))
     ratio, ratio_low, ratio_high = _ratio(ours, theirs)
     n_users = np.diff(mine.share.tocsc().indptr)
     p = _p_values(ours, theirs)
@@ -142,7 +142,7 @@ def _difference(ours: _Mean, theirs: _Mean, alpha: Floats) -> tuple[Floats, Floa
 
 def _ratio(ours: _Mean, theirs: _Mean) -> tuple[Floats, Floats, Floats]:
     """Ratio of the means and its bounds; NaN where the other mean is 0, infinite if it may be."""
-    alpha = np.full(len(ours.value), 1 - LEVEL)
+    alpha = np.full(len(ours.value), 1 - CONFIDENCE)
     (low, high), (low_2, high_2) = ours.bounds(alpha), theirs.bounds(alpha)
     p, q = ours.value, theirs.value
     down, up = high_2 * (2 * q - high_2), low_2 * (2 * q - low_2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,18 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
+from recsae.report.schema.parts import (
+    Concept,
+    Concepts,
+    CounterExample,
+    Example,
+    Explained,
+    Histogram,
+    Item,
+    ItemWeight,
+    LabelValue,
+    Together,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,151 +36,205 @@ if TYPE_CHECKING:
 
 N_BINS = 12
 """Bins of the histogram of each latent's activations."""
-SCORES = (
-    *(C.STATUS, C.PRECISION, C.RECALL, C.SPECIFICITY, C.HARD_SPECIFICITY, C.F1),
-    *(C.BALANCED_ACCURACY, C.CI_LOW, C.AUC, C.AVERAGE_PRECISION, C.N_POS, C.N_NEG),
-    *(C.N_USERS_POS, C.CHANCE_PERCENTILE, C.EMBEDDING_AUC),
-)
-LABELS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, C.FIRE_RATE)
-FIRING = ("user_share", "mean_activation")
+Record = dict[str, Any]
+"""A row of a table or of a stage's figures, by column."""
 
 
-def concept_list(work: Workspace) -> dict[str, Any]:
+class _ByLatent(NamedTuple):
+    """What is known of each latent beside its label and its scores."""
+
+    evidence: dict[int, Record]
+    histograms: dict[int, Histogram]
+    effects: dict[int, tuple[list[ItemWeight], list[ItemWeight]]]
+    """Items that it promotes, and items that it demotes."""
+    examples: dict[int, list[Example]]
+    stability: dict[int, Record]
+    language: dict[int, Explained]
+
+
+class _Predicate(NamedTuple):
+    """The predicate of a label; None in all fields of one that the label does not have."""
+
+    attribute: str | None = None
+    value: str | None = None
+    view: str | None = None
+    threshold: float | None = None
+    negated: bool | None = None
+
+
+def tested_concepts(work: Workspace) -> Concepts:
     """Every concept with its evidence, and how many there are of each status."""
-    table = work.tested_dictionary.table.merge(work.scores, on=C.LATENT, validate="one_to_one")
-    rows = table.astype(object).where(table.notna(), None).to_dict("records")
-    external = work.recommender.catalog.external_ids
-    evidence = Evidence.load(work.folder).by_latent()
-    examples, histograms = _examples(work.tested_dictionary.examples, external), _histograms(work)
-    effects, again, language = _effects(work, external), _stability(work), _language(work)
+    dictionary, external = work.tested_dictionary, work.recommender.catalog.external_ids
+    table = dictionary.table.merge(work.label_scores, on=C.LATENT, validate="one_to_one")
     status = table[C.STATUS].value_counts()
     counts = {s: int(status.get(s, 0)) for s in (VERIFIED, SUPPORTED, UNSUPPORTED)}
-    listed = []
-    for row in rows:
-        latent = row[C.LATENT]
-        mine = evidence[latent]
-        listed.append(
-            {
-                **{key: row[key] for key in (*LABELS, *SCORES)},
-                **_predicates(row),
-                "heldout_fire_rate": mine["firing"][C.FIRE_RATE],
-                **{key: mine["firing"][key] for key in FIRING},
-                "histogram": histograms.get(latent),
-                **effects.get(latent, {"promotes": [], "demotes": []}),
-                "examples": examples.get(latent, []),
-                **_against(row, mine),
-                **again.get(latent, {}),
-                "language": language.get(latent),
-            }
+    known = _ByLatent(
+        evidence=Evidence.load(work.folder).by_latent(),
+        histograms=_histograms(work),
+        effects=_effects(work, external),
+        examples=_examples(dictionary.examples, external),
+        stability=_stability(work),
+        language=_language(work),
+    )
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    return Concepts(
+        tested=sum(counts.values()),
+        untested=len(table) - sum(counts.values()),
+        verified=counts[VERIFIED],
+        supported=counts[SUPPORTED],
+        unsupported=counts[UNSUPPORTED],
+        distinct_verified=distinct(work.label_scores, dictionary.table),
+        list=[_concept(row, known) for row in rows],
+    )
+
+
+def _concept(row: Record, known: _ByLatent) -> Concept:
+    latent = row[C.LATENT]
+    mine, again = known.evidence[latent], known.stability.get(latent, {})
+    first, second = _predicate(row, PREDICATE), _predicate(row, SECOND_PREDICATE)
+    promotes, demotes = known.effects.get(latent, ([], []))
+    return Concept(
+        latent=latent,
+        name=row[C.NAME],
+        label=row[C.LABEL],
+        labeler=row[C.LABELER],
+        attribute=first.attribute,
+        value=first.value,
+        predicate_site=first.view,
+        threshold=first.threshold,
+        negated=first.negated,
+        joint=row[C.JOINT],
+        second_attribute=second.attribute,
+        second_value=second.value,
+        second_site=second.view,
+        second_threshold=second.threshold,
+        second_negated=second.negated,
+        status=row[C.STATUS],
+        precision=row[C.PRECISION],
+        recall=row[C.RECALL],
+        specificity=row[C.SPECIFICITY],
+        hard_specificity=row[C.HARD_SPECIFICITY],
+        f1=row[C.F1],
+        balanced_accuracy=row[C.BALANCED_ACCURACY],
+        ci_low=row[C.CI_LOW],
+        auc=row[C.AUC],
+        average_precision=row[C.AVERAGE_PRECISION],
+        n_pos=row[C.N_POS],
+        n_neg=row[C.N_NEG],
+        n_users_pos=row[C.N_USERS_POS],
+        chance_percentile=row[C.CHANCE_PERCENTILE],
+        embedding_auc=row[C.EMBEDDING_AUC],
+        fire_rate=row[C.FIRE_RATE],
+        heldout_fire_rate=mine["firing"][C.FIRE_RATE],
+        user_share=mine["firing"]["user_share"],
+        mean_activation=mine["firing"]["mean_activation"],
+        stable=again.get("stable"),
+        histogram=known.histograms.get(latent),
+        promotes=promotes,
+        demotes=demotes,
+        examples=known.examples.get(latent, []),
+        counterexamples=_counterexamples(row, mine),
+        together=_together(mine),
+        back=again.get("back"),
+        language=known.language.get(latent),
+    )
+
+
+def _predicate(row: Record, columns: tuple[str, ...]) -> _Predicate:
+    there = row[columns[0]] is not None
+    return _Predicate(*(row[key] for key in columns)) if there else _Predicate()
+
+
+def _counterexamples(row: Record, mine: Record) -> list[CounterExample]:
+    """Cases on which the label is wrong."""
+    return [
+        CounterExample(
+            kind=kind,
+            user=str(case[C.USER]),
+            items=list(case[C.ITEMS]),
+            top_recommendation=case[C.TOP_ITEM],
+            activation=case[C.ACTIVATION],
+            level=case["level"],
+            threshold=case[C.THRESHOLD],
+            why=reason_of(row, case["level"]),
         )
-    return {
-        "tested": sum(counts.values()),
-        "untested": len(table) - sum(counts.values()),
-        **counts,
-        "distinct_verified": distinct(work.scores, work.tested_dictionary.table),
-        "list": listed,
-    }
-
-
-def _predicates(row: dict[str, Any]) -> dict[str, Any]:
-    """The predicates of a label; None in all fields of one that it does not have."""
-    cells = {C.JOINT: row[C.JOINT]}
-    for columns in (PREDICATE, SECOND_PREDICATE):
-        there = row[columns[0]] is not None
-        cells |= {key: row[key] if there else None for key in columns}
-    return cells
-
-
-def _against(row: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
-    """Counter-examples, and the latents that are active with it or instead of it."""
-    cases = [
-        {
-            "kind": kind,
-            "user": str(case[C.USER]),
-            "items": list(case[C.ITEMS]),
-            "top_recommendation": case[C.TOP_ITEM],
-            "activation": case[C.ACTIVATION],
-            "level": case["level"],
-            "threshold": case[C.THRESHOLD],
-            "why": reason_of(row, case["level"]),
-        }
         for kind in (MISSED, UNEXPECTED)
         for case in mine[kind]
     ]
-    others = [
-        {
-            "kind": kind,
-            "latent": other["other"],
-            "n_together": other["n_together"],
-            "lift": round(other["lift"], 4),
-            "phi": round(other["phi"], 4),
-        }
+
+
+def _together(mine: Record) -> list[Together]:
+    """The latents that are active with it or instead of it."""
+    return [
+        Together(
+            kind=kind,
+            latent=other["other"],
+            n_together=other["n_together"],
+            lift=round(other["lift"], 4),
+            phi=round(other["phi"], 4),
+        )
         for kind in (WITH, INSTEAD)
         for other in mine[kind]
     ]
-    return {"counterexamples": cases, "together": others}
 
 
-def _examples(examples: pd.DataFrame, external: list[str]) -> dict[int, list[dict[str, Any]]]:
-    by_latent: dict[int, list[dict[str, Any]]] = {}
+def _examples(examples: pd.DataFrame, external: list[str]) -> dict[int, list[Example]]:
+    by_latent: dict[int, list[Example]] = {}
     for row in examples.to_dict("records"):
-        quantile = row[C.QUANTILE]
         by_latent.setdefault(row[C.LATENT], []).append(
-            {
-                "kind": row[C.KIND],
-                "quantile": None if np.isnan(quantile) else quantile,
-                "user": str(row[C.USER]),
-                "items": [external[i] for i in row[C.ITEMS]],
-                "top_recommendation": external[row[C.TOP_ITEM]],
-                "activation": row[C.ACTIVATION],
-            }
+            Example(
+                kind=row[C.KIND],
+                quantile=row[C.QUANTILE],
+                user=str(row[C.USER]),
+                items=[external[i] for i in row[C.ITEMS]],
+                top_recommendation=external[row[C.TOP_ITEM]],
+                activation=row[C.ACTIVATION],
+            )
         )
     return by_latent
 
 
-def _histograms(work: Workspace) -> dict[int, dict[str, list[float]]]:
+def _histograms(work: Workspace) -> dict[int, Histogram]:
     """Counts of each latent's activations on held-out cases, where it is active."""
     code = work.sae_codes[1].tocsc()
-    effects = {}
+    histograms = {}
     for latent in np.flatnonzero(np.diff(code.indptr)):
         values = code.data[code.indptr[latent] : code.indptr[latent + 1]]
         counts, edges = np.histogram(
             values.astype(np.float64), bins=N_BINS, range=(0, float(values.max()))
         )
-        effects[int(latent)] = {
-            "edges": [round(e, 4) for e in edges.tolist()],
-            "counts": counts.tolist(),
-        }
-    return effects
+        histograms[int(latent)] = Histogram(
+            edges=[round(e, 4) for e in edges.tolist()], counts=counts.tolist()
+        )
+    return histograms
 
 
-def _effects(work: Workspace, external: list[str]) -> dict[int, dict[str, Any]]:
+def _effects(
+    work: Workspace, external: list[str]
+) -> dict[int, tuple[list[ItemWeight], list[ItemWeight]]]:
     if work.head is None:
         return {}
     catalog = work.recommender.catalog
     up, gain, down, loss = item_effects(work.sae.directions(), work.head, catalog)
 
-    def listed(items: Any, weights: Any) -> list[dict[str, Any]]:
+    def listed(items: Any, weights: Any) -> list[ItemWeight]:
         pairs = zip(items.tolist(), weights.tolist(), strict=True)
-        return [{"item": external[i], "weight": round(w, 4)} for i, w in pairs]
+        return [ItemWeight(item=external[i], weight=round(w, 4)) for i, w in pairs]
 
     return {
-        latent: {
-            "promotes": listed(up[latent], gain[latent]),
-            "demotes": listed(down[latent], loss[latent]),
-        }
+        latent: (listed(up[latent], gain[latent]), listed(down[latent], loss[latent]))
         for latent in range(len(up))
     }
 
 
-def _stability(work: Workspace) -> dict[int, dict[str, Any]]:
+def _stability(work: Workspace) -> dict[int, Record]:
     rows = read_json(work.folder / layout.STABILITY).get("latents", [])
-    return {row[C.LATENT]: {"stable": row["stable"], "back": row["back"]} for row in rows}
+    return {row[C.LATENT]: row for row in rows}
 
 
-def _language(work: Workspace) -> dict[int, dict[str, Any]]:
+def _language(work: Workspace) -> dict[int, Explained]:
     rows = read_json(work.folder / layout.LANGUAGE).get("concepts", [])
-    return {row.pop(C.LATENT): row for row in rows}
+    return {row.pop(C.LATENT): Explained.model_validate(row) for row in rows}
 
 
 def label_values(work: Workspace) -> list[tuple[str, str]]:
@@ -183,21 +249,21 @@ def label_values(work: Workspace) -> list[tuple[str, str]]:
     return [pair for pair in dict.fromkeys(pairs) if pair in of_items]
 
 
-def described(values: list[tuple[str, str]], catalog: ItemCatalog) -> list[dict[str, str]]:
+def described(values: list[tuple[str, str]], catalog: ItemCatalog) -> list[LabelValue]:
     """The values and how a person says that an item has them."""
     titles = catalog.title_of
-    return [{"attribute": a, "value": v, "phrase": phrase(a, v, titles)} for a, v in values]
+    return [LabelValue(attribute=a, value=v, phrase=phrase(a, v, titles)) for a, v in values]
 
 
 def items_of(
-    work: Workspace, concepts: list[dict[str, Any]], values: list[tuple[str, str]]
-) -> dict[str, Any]:
+    work: Workspace, concepts: list[Concept], values: list[tuple[str, str]]
+) -> dict[str, Item]:
     """Title, attributes and values of every item that the concepts mention."""
     mentioned: set[str] = set()
     for concept in concepts:
-        mentioned.update(w["item"] for w in concept["promotes"] + concept["demotes"])
-        for sequence in concept["examples"] + concept["counterexamples"]:
-            mentioned.update([*sequence["items"], sequence["top_recommendation"]])
+        mentioned.update(weight.item for weight in concept.promotes + concept.demotes)
+        for sequence in (*concept.examples, *concept.counterexamples):
+            mentioned.update([*sequence.items, sequence.top_recommendation])
     catalog, of_items = work.recommender.catalog, work.labeler.attributes
     columns = [of_items.names.index(value) for value in values]
     has = of_items.matrix[:, columns].tocsr()
@@ -205,10 +271,10 @@ def items_of(
     rows = {x: i for i, x in enumerate(catalog.external_ids) if x in mentioned}
     attributes = {name: list(catalog.frame[name]) for name in catalog.attributes}
     return {
-        item: {
-            "title": catalog.titles[row],
-            "attributes": {name: list(v[row]) for name, v in attributes.items() if v[row]},
-            "values": has.indices[has.indptr[row] : has.indptr[row + 1]].tolist(),
-        }
+        item: Item(
+            title=catalog.titles[row],
+            attributes={name: list(v[row]) for name, v in attributes.items() if v[row]},
+            values=has.indices[has.indptr[row] : has.indptr[row + 1]].tolist(),
+        )
         for item, row in sorted(rows.items())
     }

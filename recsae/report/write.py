@@ -1,8 +1,10 @@
 """``report.json`` read and checked, and the files that people open, written from it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def write_report(
-    report: "Report | dict[str, Any] | None",
+    report: "Report | None",
     directory: str | Path,
     *,
     redact_users: bool = False,
@@ -25,8 +27,8 @@ def write_report(
     Parameters
     ----------
     report
-        What to write; a dict is validated first. ``None`` reads ``report.json`` of
-        ``directory`` and leaves that file as it is.
+        What to write. ``None`` reads ``report.json`` of ``directory`` and leaves that file as it
+        is.
     directory
         The run's folder; made where it does not exist.
     redact_users
@@ -42,7 +44,7 @@ def write_report(
     Raises
     ------
     ArtifactMismatch
-        ``report.json`` is missing, or the report is not one that this version can show.
+        ``report.json`` is missing, or not one that this version can show.
     """
     from recsae.report.page import page
     from recsae.report.tables import card, concepts_csv, corrected, redacted
@@ -52,7 +54,7 @@ def write_report(
     if report is None:
         full = read_report(folder)
     else:
-        full = _validated(report, "The report")
+        full = report
         texts[layout.REPORT] = full.to_json()
     shown = corrected(full, folder)
     shown = redacted(shown) if redact_users else shown
@@ -84,6 +86,8 @@ def read_report(directory: str | Path) -> "Report":
     """
     import json
 
+    from recsae.report.schema.report import Report
+
     path = Path(directory) / layout.REPORT
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -96,25 +100,32 @@ def read_report(directory: str | Path) -> "Report":
             f"{path} is not valid JSON ({error}): it was changed or cut short. "
             "Run `recsae run` again to write it anew."
         ) from None
-    return _validated(content, str(path))
+    with follows_schema(str(path)):
+        return Report.model_validate(content)
 
 
 def _write_text(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _validated(content: object, name: str) -> "Report":
+@contextmanager
+def follows_schema(name: str) -> Iterator[None]:
+    """Say in a sentence where ``name``, which is made or read inside, does not follow the schema.
+
+    Raises
+    ------
+    ArtifactMismatch
+        A part of it is not as the schema has it.
+    """
     from pydantic import ValidationError
 
-    from recsae.report.schema.report import SCHEMA_VERSION, Report
+    from recsae.report.schema.report import SCHEMA_VERSION
 
-    if isinstance(content, Report):
-        return content
     try:
-        return Report.model_validate(content)
+        yield
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "its top level"
+        where = ".".join([error.title, *map(str, first["loc"])])
         more = error.error_count() - 1
         raise ArtifactMismatch(
             f"{name} does not follow schema {SCHEMA_VERSION}: at {where}, {first['msg']}"

@@ -213,7 +213,7 @@ class Workspace:
         return Statistics.load(self.folder)
 
     @cached_property
-    def scores(self) -> Any:
+    def label_scores(self) -> Any:
         """The SAE's concepts, tested: one row per latent."""
         return read_parquet(self.folder / layout.SCORES)
 
@@ -252,7 +252,7 @@ class Workspace:
     @cached_property
     def verified(self) -> NDArray[np.int64]:
         """Latents whose concepts are verified."""
-        return verified_latents(self.scores)
+        return verified_latents(self.label_scores)
 
 
 def default_latents(width: int, k: int, n_heldout: int) -> int:

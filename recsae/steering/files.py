@@ -74,8 +74,15 @@ def save_steering(steering: Steering, folder: Path, path: Path) -> None:
     if not steering.interventions:
         raise InvalidInput("There is nothing to keep: no latent is turned.")
     steps = tuple(SavedIntervention(**vars(one)) for one in steering.interventions)
-    users, cohort = steering.users, steering.cohort
-    content = SteeringFile(**_made_for(folder), steps=steps, users=users, cohort=cohort)
+    model, sae, site = _made_for(folder)
+    content = SteeringFile(
+        model=model,
+        sae=sae,
+        site=site,
+        steps=steps,
+        users=steering.users,
+        cohort=steering.cohort,
+    )
     write_json(path, content.model_dump(mode="json"))
 
 
@@ -92,7 +99,7 @@ def load_steering(folder: Path, path: Path) -> Steering:
     content = read_steering_file(folder, path)
     made_for = _made_for(folder)
     for key, what in (("model", "model"), ("sae", "SAE")):
-        if getattr(content, key) != made_for[key]:
+        if getattr(content, key) != getattr(made_for, key):
             raise ArtifactMismatch(
                 f"{path} was made for another {what} than the run in {folder}: its latents mean "
                 "something else here."
@@ -146,7 +153,14 @@ def described(steering: Steering) -> str:
     return f"{'; '.join(map(str, steering.interventions))} (for {who})"
 
 
-def _made_for(folder: Path) -> dict[str, str | None]:
+class _MadeFor(NamedTuple):
+    """Digests of a run's model and SAE, and its site."""
+
+    model: str
+    sae: str
+    site: str | None
+
+
+def _made_for(folder: Path) -> _MadeFor:
     run = load_run(folder).run
-    weights = digest_of_file(folder / "sae" / WEIGHTS)
-    return {"model": run.record["model"], "sae": weights, "site": run.config.site}
+    return _MadeFor(run.record["model"], digest_of_file(folder / "sae" / WEIGHTS), run.config.site)

@@ -50,7 +50,7 @@ class Steered:
     name: str
     scores: Scores
     """Scores ``(b, n_items)`` of a slice of the cases at a strength."""
-    longest: float | None = None
+    max_strength: float | None = None
     """The largest strength; None: there is none."""
     at_once: bool = False
     """Whether several threads may ask for scores."""
@@ -188,12 +188,12 @@ def strength_within(
     if unsteered is None or not steered.identity_at_zero:
         unsteered = outcome(cases, steered, 0.0, counted)
     enough = (1 - loss) * float(unsteered.ndcg.sum())
-    longest = min(steered.longest or MAX_STRENGTH, MAX_STRENGTH)
-    low, high = 0.0, min(1.0, longest)
+    max_strength = min(steered.max_strength or MAX_STRENGTH, MAX_STRENGTH)
+    low, high = 0.0, min(1.0, max_strength)
     while total(high) >= enough:
-        if high == longest:
+        if high == max_strength:
             return high
-        low, high = high, min(2 * high, longest)
+        low, high = high, min(2 * high, max_strength)
     while not low:
         if high < MIN_STRENGTH:
             return 0.0

@@ -129,7 +129,7 @@ def predictability(
 def _latents_to_check(work: Workspace, max_latents: int | None) -> tuple[CheckedLatents, int]:
     """Verified latents whose labels speak of items, and how many there are in all."""
     both = work.tested_dictionary.table.merge(
-        work.scores[[C.LATENT, C.STATUS, C.BALANCED_ACCURACY]]
+        work.label_scores[[C.LATENT, C.STATUS, C.BALANCED_ACCURACY]]
     )
     about = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
     both = both[(both[C.STATUS] == VERIFIED) & about].sort_values(C.BALANCED_ACCURACY)

@@ -24,7 +24,7 @@ class SteeringMethod(NamedTuple):
     edited states."""
     latents: torch.Tensor = NO_LATENTS
     """``(m,)``"""
-    longest: float | None = None
+    max_strength: float | None = None
     """The largest strength; None: there is none."""
     identity_at_zero: bool = False
     """Whether a strength of 0 leaves every state as it is."""
@@ -35,7 +35,7 @@ class SteeringMethod(NamedTuple):
         def scores(part: slice, strength: float) -> torch.Tensor:
             return scorer.scores(part, lambda h, z: self.edit(h, z, strength), self.latents)
 
-        return Steered(self.name, scores, self.longest, scorer.at_once, self.identity_at_zero)
+        return Steered(self.name, scores, self.max_strength, scorer.at_once, self.identity_at_zero)
 
 
 def along(name: str, vector: torch.Tensor) -> SteeringMethod:

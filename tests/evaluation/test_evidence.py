@@ -193,7 +193,7 @@ def test_of_a_run(planted_run):
     work = Workspace(Run(planted_run), planted(), None)
     evidence = evidence_stage(work)
     fired = evidence.firing.set_index(C.LATENT)["n_active"]
-    scores = work.scores.set_index(C.LATENT)
+    scores = work.label_scores.set_index(C.LATENT)
     assert fired.tolist() == scores[C.N_POS].tolist()
     perfect = scores.index[(scores[C.RECALL] == 1) & (scores[C.PRECISION] == 1)]
     assert not evidence.counterexamples[C.LATENT].isin(perfect).any()

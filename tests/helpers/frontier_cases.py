@@ -28,7 +28,7 @@ LAST = Counted((np.arange(N + 1) == 12).astype(float))
 RANK_2 = 1 / np.log2(3)
 
 
-def raised(strength_of_one=1.0, longest=None):
+def raised(strength_of_one=1.0, max_strength=None):
     """A strength of 1 adds 1.5 to the score of item 12, which starts 2.0 below the tenth place."""
     shift = torch.tensor(LAST.values, dtype=torch.float32) * 1.5 * strength_of_one
-    return Steered("raised", lambda part, strength: BASE[part] + strength * shift, longest)
+    return Steered("raised", lambda part, strength: BASE[part] + strength * shift, max_strength)

@@ -14,7 +14,7 @@ from helpers.report_kit import HOSTILE_NAME, full_report
 from helpers.reports import HOSTILE, make_plain, make_report
 from helpers.runs import copy_of
 from recsae.pipeline.report_goals import goals_block
-from recsae.report import write_report
+from recsae.report import Report, write_report
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -346,7 +346,7 @@ def test_long_names_are_cut_on_screen_and_whole_in_the_page(tmp_path: Path) -> N
     name = "fans of " + ", ".join(f"A Rather Long Title, The, Part {n}" for n in range(9))
     plain["concepts"]["list"][0] |= {"name": name, "attribute": None, "value": None}
     out = play(
-        write_report(plain, tmp_path),
+        write_report(Report.model_validate(plain), tmp_path),
         """
         const box = document.getElementById("search");
         box.value = "title, the, part 8"; box.dispatchEvent(new Event("input"));
@@ -372,7 +372,8 @@ def test_steering_by_goal_is_shown_and_leads_to_its_latents(tmp_path: Path) -> N
     goal = found["goals"][0]
     goal["goal"], goal["latents"][0]["name"] = f"more genre: {HOSTILE[2]}", HOSTILE[1]
     goal["ways"].append(goal["ways"][0] | {"way": HOSTILE[0]})
-    page = write_report(make_plain() | {"goals": goals_block(found)}, tmp_path)
+    report = make_report().model_copy(update={"goals": goals_block(found)})
+    page = write_report(report, tmp_path)
     log = tmp_path / "net.json"
     _, logged = browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
     assert "CONSOLE" not in logged, logged

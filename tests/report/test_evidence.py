@@ -130,7 +130,7 @@ def test_redaction_reaches_counterexamples(tmp_path):
     for concept in plain["concepts"]["list"]:
         for sequence in concept["examples"] + concept["counterexamples"]:
             sequence["user"] = f"secret-{sequence['user']}"
-    write_report(plain, tmp_path, redact_users=True)
+    write_report(Report.model_validate(plain), tmp_path, redact_users=True)
     for name in ("report.html", "card.md", "concepts.csv"):
         assert "secret-" not in (tmp_path / name).read_text()
     shown = {

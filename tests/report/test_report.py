@@ -20,9 +20,10 @@ from recsae.report import read_report, write_report
 from recsae.report.escape import cell, markdown, script_json
 from recsae.report.figures import figures
 from recsae.report.page import page
-from recsae.report.schema.report import SCHEMA_FILE, Report, schema_text
+from recsae.report.schema.report import SCHEMA_FILE, Accuracy, Report, schema_text
 from recsae.report.tables import COLUMNS, card, concepts_csv
 from recsae.report.words.headlines import accuracy_headline, best_distinct, headlines, verdict
+from recsae.report.write import follows_schema
 
 pytestmark = pytest.mark.processes
 
@@ -83,9 +84,22 @@ def test_what_does_not_belong_is_refused(damage: str, tmp_path: Path) -> None:
         plain["schema_version"] = "9.0"
     else:
         plain["concepts"]["list"][1]["latent"] = plain["concepts"]["list"][0]["latent"]
-    with pytest.raises(ArtifactMismatch, match=r"does not follow schema 1\.0"):
-        write_report(plain, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "report.json").write_text(json.dumps(plain))
+    with pytest.raises(
+        ArtifactMismatch, match=r"report\.json does not follow schema 1\.0: at Report"
+    ):
+        write_report(None, tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_figures_that_do_not_belong_are_refused_in_a_sentence() -> None:
+    figures = make_plain()["accuracy"]
+    del figures["heldout"]["rbo"]
+    said = (
+        r"The report does not follow schema 1\.0: at Accuracy\.heldout\.rbo, Field required\. Run"
+    )
+    with pytest.raises(ArtifactMismatch, match=said), follows_schema("The report"):
+        Accuracy.model_validate(figures)
 
 
 def test_missing_or_cut_report_json(tmp_path: Path) -> None:
@@ -100,7 +114,7 @@ def test_missing_or_cut_report_json(tmp_path: Path) -> None:
 
 
 def test_writes_every_file_and_the_same_bytes_again(tmp_path: Path) -> None:
-    html = write_report(make_plain(), tmp_path / "run")
+    html = write_report(make_report(), tmp_path / "run")
     first = {p.name: p.read_bytes() for p in html.parent.iterdir()}
     assert set(first) == {"report.json", "report.html", "card.md", "concepts.csv"}
     (html.parent / "report.html").unlink()
@@ -140,7 +154,7 @@ def test_redacted_users_are_consistent(tmp_path: Path) -> None:
     for one in plain["concepts"]["list"]:
         for example in one["examples"]:
             example["user"] = f"secret-{example['user']}"
-    write_report(plain, tmp_path, redact_users=True)
+    write_report(Report.model_validate(plain), tmp_path, redact_users=True)
     for name in ("report.html", "card.md", "concepts.csv"):
         assert "secret-" not in (tmp_path / name).read_text()
     shown = (tmp_path / "report.html").read_text()
@@ -270,7 +284,7 @@ def test_a_report_of_unknowns_still_renders(tmp_path: Path) -> None:
     plain.update(items={}, timings={}, memory={"all": None}, versions={}, skipped_attributes=[])
     plain["protocol"].update(threshold=None, one_sided_level=None)
     plain["data"].update(notes=["no titles or attributes were found"], title_column=None)
-    html = write_report(plain, tmp_path).read_text()
+    html = write_report(Report.model_validate(plain), tmp_path).read_text()
     assert "no titles or attributes were found" in html
     assert "Not compared with baselines" in html
     assert [h.figure for h in headlines(read_report(tmp_path))] == ["–", "–", "0"]

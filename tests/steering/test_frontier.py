@@ -74,7 +74,7 @@ def test_the_largest_strength_within_a_loss():
     only = CASES.take(np.array([0, 1]))
     assert strength_within(only, raised(), 0.05, LAST) == pytest.approx(10 / 1.5, rel=0.01)
     assert strength_within(only, raised(), 0.3, LAST) == pytest.approx(11 / 1.5, rel=0.01)
-    assert strength_within(only, raised(longest=3.0), 0.3, LAST) == 3.0
+    assert strength_within(only, raised(max_strength=3.0), 0.3, LAST) == 3.0
     assert (
         strength_within(only, Steered("no", lambda part, s: -BASE[part] * (s > 0)), 0.3, LAST) == 0
     )

@@ -161,7 +161,7 @@ def language_stage(
     """
     client = LanguageClient(settings, work.folder / "language" / "cache", VERSION)
     codes, progress = work.sae_codes, work.progress
-    chosen = best_latents(work.scores, work.tested_dictionary, settings.concepts)
+    chosen = best_latents(work.label_scores, work.tested_dictionary, settings.concepts)
     sampler = CaseSampler(codes.construction, work.construction, settings.seed)
     levels = activation_levels(codes.construction)
     explained = explain(client, chosen, work.tested_dictionary, sampler, levels, progress)

@@ -74,7 +74,7 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
 
 def _latents(work: Workspace) -> list[int]:
     """The best verified latent of up to six different concepts, plain attributes first."""
-    both = work.tested_dictionary.table.merge(work.scores, on=C.LATENT)
+    both = work.tested_dictionary.table.merge(work.label_scores, on=C.LATENT)
     both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
     about_items = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
     both = both[about_items & ~both[C.NEGATED]]

@@ -48,7 +48,7 @@ def by_latents(path: TuningPath, sae: SAE) -> SteeringMethod:
         scale, bias = path.at(strength)
         return states + (z * scale + bias) @ directions
 
-    return SteeringMethod(LATENTS, edit, path.latents, path.longest, identity_at_zero=True)
+    return SteeringMethod(LATENTS, edit, path.latents, path.max_strength, identity_at_zero=True)
 
 
 def by_reconstruction(path: TuningPath, sae: SAE) -> SteeringMethod:
@@ -72,7 +72,7 @@ def by_neurons(path: TuningPath) -> SteeringMethod:
         moved[:, path.latents] += moved[:, path.latents] * scale + bias
         return moved
 
-    return SteeringMethod(NEURONS, edit, longest=path.longest, identity_at_zero=True)
+    return SteeringMethod(NEURONS, edit, max_strength=path.max_strength, identity_at_zero=True)
 
 
 def re_ranking(scorer: SteeredScores, goal: Goal) -> Steered:

@@ -183,7 +183,7 @@ def compare_methods(
         far = END_MARGIN * strength_within(
             few, tried, MAX_CURVE_LOSS, goal.counted, END_HALVINGS, few_before
         )
-        far = min(far, steered.longest or far)
+        far = min(far, steered.max_strength or far)
         points = curve(heldout, steered, up_to(far), goal.counted, before)
         results.append(
             MethodResult(

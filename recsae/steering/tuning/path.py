@@ -70,7 +70,7 @@ class TuningPath(NamedTuple):
         return tuple((1 - part) * x[first] + part * x[first + 1] for x in (self.scale, self.bias))  # type: ignore[return-value]
 
     @property
-    def longest(self) -> float:
+    def max_strength(self) -> float:
         """The largest strength."""
         return float(len(self.scale) - 1)
 
@@ -113,8 +113,8 @@ def natural_path(
     over items, at the temperature at which it predicts the next items best.
     """
     lists = _SoftLists(weights, cases, near)
-    goal, fisher = lists.gradient_by_state(lists.states)
-    chosen = _choose(goal, fisher, z, directions, candidates, n_latents)
+    by_state, fisher = lists.gradient_by_state(lists.states)
+    chosen = _choose(by_state, fisher, z, directions, candidates, n_latents)
     mine, along = z[:, chosen], directions[chosen]
     moves = along @ near.head.items.T
     m = len(chosen)
@@ -137,7 +137,7 @@ def natural_path(
 
 
 def _choose(
-    goal: torch.Tensor,
+    gradient: torch.Tensor,
     fisher: torch.Tensor,
     z: torch.Tensor,
     directions: torch.Tensor,
@@ -146,13 +146,15 @@ def _choose(
 ) -> torch.Tensor:
     """Choose the latents that gain most per change: half by their biases, half by their scales.
 
+    ``gradient (n, d)`` is the goal's by state, ``fisher (d, d)`` the mean information about it.
+
     Biases one after another, each by what it adds to those before it (matching pursuit in the
     metric), since many latents point the same way.
     """
     allowed = torch.ones(len(directions), dtype=torch.bool)
     if candidates is not None:
         allowed = torch.from_numpy(candidates)
-    mean = goal.mean(0)
+    mean = gradient.mean(0)
     gain, information = directions @ mean, directions @ fisher @ directions.T
     own = information.diagonal().clamp_min(1e-12)
     chosen: list[int] = []
@@ -170,7 +172,7 @@ def _choose(
         value[~allowed] = -1
         chosen.append(int(value.argmax()))
     often = _often_active(z)
-    by_scale = (z * (goal @ directions.T)).mean(0).square()
+    by_scale = (z * (gradient @ directions.T)).mean(0).square()
     by_scale = by_scale / (z.square().mean(0) * own).clamp_min(1e-12)
     by_scale[~(allowed & often)] = -1
     by_scale[chosen] = -1
@@ -245,14 +247,14 @@ class _SoftLists:
     def gradient_by_state(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The goal's gradient by state ``(n, d)``, and the mean information about it ``(d, d)``."""
         items, n = self.near.head.items, len(states)
-        goal = torch.zeros_like(states)
+        gradient = torch.zeros_like(states)
         second, first = states.new_zeros((states.shape[1],) * 2), []
         for part, by_score, p in self._batches(states):
-            goal[part] = by_score @ items
+            gradient[part] = by_score @ items
             second += (items.T * p.sum(0)) @ items
             first.append(p @ items)
         means = torch.cat(first)
-        return goal, (second - means.T @ means) / (n * self.temperature**2)
+        return gradient, (second - means.T @ means) / (n * self.temperature**2)
 
     def gradient(
         self, states: torch.Tensor, moves: torch.Tensor, z: torch.Tensor, number: int

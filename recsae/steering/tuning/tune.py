@@ -136,7 +136,7 @@ def tune(
         return method.on(steered_scores_of(work, some))
 
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
-    points = curve(few, on(few), up_to(path.longest, N_STRENGTHS), goal.counted)
+    points = curve(few, on(few), up_to(path.max_strength, N_STRENGTHS), goal.counted)
     strength = strength_at(points, max_loss)
     strength = _refined(strength, cases.confirm, on(cases.confirm), max_loss, goal.counted)
     heldout, steered = cases.heldout, on(cases.heldout)
@@ -181,9 +181,9 @@ def _refined(
     def at(strengths: Iterable[float]) -> list[Point]:
         return curve(cases, steered, strengths, counted, before)
 
-    longest = steered.longest or strength
+    max_strength = steered.max_strength or strength
     nothing = Point(0.0, 1.0, before.mean_share, before.counts)
-    points = [nothing, *at(sorted({min(x * strength, longest) for x in RETRIED}))]
+    points = [nothing, *at(sorted({min(x * strength, max_strength) for x in RETRIED}))]
     refined = strength_at(points, loss)
     if at([refined])[0].kept >= 1 - (1 + SLACK) * loss:
         return refined

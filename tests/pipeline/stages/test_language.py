@@ -81,17 +81,17 @@ def test_true_concepts_are_told_from_shuffled_names(folder, monkeypatch):
 
 def test_what_is_explained_are_the_best_latents(folder):
     work = Workspace(Run(folder), runs.planted(), None)
-    scores = work.scores.set_index(C.LATENT)
+    scores = work.label_scores.set_index(C.LATENT)
     n_verified = int((scores[C.STATUS] == VERIFIED).sum())
     assert 1 <= n_verified < len(scores)
-    best = best_latents(work.scores, work.tested_dictionary, len(scores))
+    best = best_latents(work.label_scores, work.tested_dictionary, len(scores))
     assert len(set(best)) == len(best)
     assert set(best[:n_verified]) == set(scores.index[scores[C.STATUS] == VERIFIED])
     assert scores.loc[best[:n_verified], C.CI_LOW].is_monotonic_decreasing
     rates = work.dictionary.table.set_index(C.LATENT).loc[best[n_verified:], C.FIRE_RATE]
     assert rates.is_monotonic_decreasing
     assert rates.min() > 0
-    assert best_latents(work.scores, work.tested_dictionary, 2) == best[:2]
+    assert best_latents(work.label_scores, work.tested_dictionary, 2) == best[:2]
 
 
 def test_both_kinds_of_labels_are_judged_on_the_same_cases(folder):
@@ -249,7 +249,7 @@ def test_prompts_do_not_tell_what_is_true(folder):
 def test_a_latent_without_an_active_heldout_case_is_named_but_not_judged(folder):
     work = Workspace(Run(folder), runs.planted(), None)
     code = work.sae_codes[1].tolil()
-    latent = best_latents(work.scores, work.tested_dictionary, 1)[0]
+    latent = best_latents(work.label_scores, work.tested_dictionary, 1)[0]
     code[:, latent] = 0
     work.sae_codes = work.sae_codes._replace(heldout=code.tocsr())
     with LLMServer() as server:

@@ -72,7 +72,7 @@ def test_between_steps_by_straight_lines():
     scale, bias = path.at(2.5)
     torch.testing.assert_close(scale, (path.scale[2] + path.scale[3]) / 2)
     torch.testing.assert_close(bias, (path.bias[2] + path.bias[3]) / 2)
-    assert torch.equal(path.at(path.longest)[1], path.bias[-1])
+    assert torch.equal(path.at(path.max_strength)[1], path.bias[-1])
     assert not path.at(0.0)[0].any()
 
 
