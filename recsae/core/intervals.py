@@ -29,7 +29,11 @@ def rate_bound(hits: Floats, n: Floats, confidence: float = 0.95) -> tuple[Float
     of the ratio), which gives an effective number of cases, at most the number of users that have
     any wherever the rate is 0 or 1. A Wilson bound at that number holds near 0 and 1 where
     bootstrap and normal bounds do not; its quantile is Student's, since the variance comes from
-    those users.
+    those users. Users with many cases weigh more than others, so that a few of them can make a
+    bound too high: each user's residual is that from the rate of all others (the jackknife of Bell
+    & McCaffrey 2002), and the degrees of freedom are those of the effective number of users (Kish
+    1965). Simulated with users that differ, a rate right at the limit then passes at most 5 % of
+    the times from ten users on; without, up to 7 %.
     """
     rate, _, effective = _rate(hits, n)
     return rate, _wilson_lower(rate, effective, _quantile(n, confidence))
@@ -64,8 +68,9 @@ def balanced_accuracy_bound(
 
 
 def _quantile(n: Floats, confidence: float) -> Floats:
-    """Student's quantile for each concept's number of users."""
-    return t.ppf(confidence, np.maximum((n > 0).sum(0) - 1, 1))  # type: ignore[no-any-return]
+    """Student's quantile for each concept's effective number of users."""
+    effective = n.sum(0) ** 2 / np.maximum(np.square(n).sum(0), 1)
+    return t.ppf(confidence, np.maximum(effective - 1, 1))  # type: ignore[no-any-return]
 
 
 def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
@@ -74,7 +79,9 @@ def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
     users = (n > 0).sum(0)
     rate = np.divide(hits.sum(0), total, out=np.full(total.shape, np.nan), where=total > 0)
     residual = hits - np.nan_to_num(rate) * n
-    factor = users / np.maximum(users - 1, 1)
+    others = 1 - n / np.maximum(total, 1)
+    residual = np.divide(residual, others, out=np.zeros_like(residual), where=others > 0)
+    factor = (users - 1) / np.maximum(users, 1)
     variance = factor * (residual**2).sum(0) / np.maximum(total, 1) ** 2
     inside = (rate > 0) & (rate < 1) & (variance > 0)
     effective = np.divide(rate * (1 - rate), variance, out=users.astype(float), where=inside)

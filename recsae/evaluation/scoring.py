@@ -71,11 +71,11 @@ def score_concepts(
     *,
     hard_negatives: bool = True,
 ) -> pd.DataFrame:
-    """The scores of :func:`tested_concepts`."""
-    return tested_concepts(code, dictionary, cases, labeler, hard_negatives=hard_negatives).scores
+    """The scores of :func:`measure_concepts`."""
+    return measure_concepts(code, dictionary, cases, labeler, hard_negatives=hard_negatives).scores
 
 
-def tested_concepts(
+def measure_concepts(
     code: scipy.sparse.csr_matrix,
     dictionary: ConceptDictionary,
     cases: Cases,

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from recsae.core.intervals import balanced_accuracy_bound, paired_ratio
+from recsae.concepts.status import MIN_POSITIVES, MIN_USERS
+from recsae.core.intervals import (
+    UserEstimate,
+    balanced_accuracy_bound,
+    joined_estimate,
+    paired_ratio,
+    rate_bound,
+    ratio_estimate,
+)
 
 
 def bound(hits_pos, n_pos, hits_neg, n_neg) -> tuple[float, float]:
@@ -181,6 +189,64 @@ def test_ignoring_users_would_not_hold():
         )[1]
         passes += low >= 0.8
     assert passes / 400 > 0.1
+
+
+# one rate
+
+
+def test_a_rate_of_independent_cases_is_wilsons():
+    rate, low = rate_bound(np.array([1.0] * 90 + [0] * 10)[:, None], np.ones((100, 1)))
+    assert (rate[0], low[0]) == (0.9, pytest.approx(wilson(0.9, 100), abs=0.001))
+
+
+@pytest.mark.parametrize("n_users", [15, 30, 100])
+@pytest.mark.parametrize("spread", [0.0, 0.3, 0.5])
+def test_a_rate_right_at_the_limit_passes_at_most_one_time_in_twenty(spread, n_users):
+    """Precision or recall of exactly .5: users who differ, most of whom have none or few cases."""
+    rng = np.random.default_rng([n_users, round(100 * spread)])
+    hits, n, *_ = simulate(rng, 0.5, 0.9, n_users, 4000, spread)
+    tested = (n.sum(0) >= MIN_POSITIVES) & ((n > 0).sum(0) >= MIN_USERS)
+    m = int(tested.sum())
+    assert m > 1000
+    rate, low = rate_bound(hits[:, tested], n[:, tested])
+    assert rate.mean() == pytest.approx(0.5, abs=0.01)
+    assert (low >= 0.5).mean() <= 0.05 + 2.5 * (0.05 * 0.95 / m) ** 0.5
+
+
+def test_a_rate_well_above_the_limit_passes():
+    rng = np.random.default_rng(0)
+    hits, n, *_ = simulate(rng, 0.7, 0.9, 100, 500, 0.3)
+    assert (rate_bound(hits, n)[1] >= 0.5).mean() > 0.9
+
+
+# figures of users
+
+
+def test_figures_of_the_same_users_are_compared_user_by_user():
+    rng = np.random.default_rng(1)
+    of = rng.integers(1, 9, 80).astype(float)
+    base = rng.binomial(of.astype(int), rng.beta(2, 2, 80)).astype(float)
+    one, other = ratio_estimate(base, of), ratio_estimate(np.maximum(base - 1, 0), of)
+    gap, low, high = one.minus(other).interval()
+    assert gap == pytest.approx(one.value - other.value)
+    assert 0 < low < gap < high
+    assert high - low < 0.5 * (one.interval()[2] - one.interval()[1])
+
+
+def test_halves_with_no_user_in_common_are_averaged():
+    rng = np.random.default_rng(2)
+    numerator, denominator = rng.random(40), np.ones(40)
+    whole = ratio_estimate(numerator, denominator)
+    parts = [
+        ratio_estimate(numerator[part], denominator[part]) for part in np.split(np.arange(40), 2)
+    ]
+    joined = joined_estimate(parts)
+    assert joined.value == pytest.approx(whole.value)
+    assert joined.interval() == pytest.approx(whole.interval(), abs=0.02)
+
+
+def test_one_user_has_no_interval():
+    assert all(np.isnan(UserEstimate(0.5, np.zeros(1)).interval()))
 
 
 # ratios

@@ -16,24 +16,27 @@ from recsae.concepts.labeler import SECOND_PREDICATE, AttributeLabeler
 from recsae.concepts.status import MEANING, distinct
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.core.intervals import balanced_accuracy_bound
+from recsae.core.intervals import rate_bound
 from recsae.evaluation import hard_negatives, scoring
-from recsae.evaluation.scoring import score_concepts
+from recsae.evaluation.scoring import measure_concepts, score_concepts
 from recsae.recommender.catalog import build_catalog
 
+LOW = (C.PRECISION_LOW, C.RECALL_LOW)
 EVERY_LABELER = pytest.mark.parametrize("labeler", LABELERS, ids=["blind", "sees examples"])
 
 
-def bound_of(*counts) -> float:
+def bound_of(hits, n) -> float:
     """The interval's bound from these counts per user."""
-    columns = (np.array(c, dtype=float)[:, None] for c in counts)
-    return float(balanced_accuracy_bound(*columns)[1][0])
+    columns = (np.array(c, dtype=float)[:, None] for c in (hits, n))
+    return float(rate_bound(*columns)[1][0])
 
 
-def lower_bound(said, active, user, rows) -> float:
-    """The interval's bound over some of the cases."""
-    counts = (active & said, active, ~active & ~said, ~active)
-    return bound_of(*(np.bincount(user[rows], c[rows], minlength=25) for c in counts))
+def lower_bounds(said, active, user, rows) -> list[float]:
+    """The bounds of precision and recall over some of the cases."""
+    both, *counts = (
+        np.bincount(user[rows], c[rows], minlength=25) for c in (active & said, said, active)
+    )
+    return [bound_of(both, of) for of in counts]
 
 
 @EVERY_LABELER
@@ -64,10 +67,11 @@ def test_figures_equal_scikit_learns(labeler, seed):
         for name, value in expected.items():
             assert row[name] == pytest.approx(value, nan_ok=True), name
 
-        low = lower_bound(said, active, user, slice(None))
+        low = lower_bounds(said, active, user, slice(None))
         if labeler is WITNESS:
-            low = min(low, lower_bound(said, active, user, kept_cases(dictionary, latent, made)))
-        assert row[C.CI_LOW] == pytest.approx(low)
+            others = lower_bounds(said, active, user, kept_cases(dictionary, latent, made))
+            low = np.minimum(low, others).tolist()
+        assert row[[*LOW]].tolist() == pytest.approx(low, nan_ok=True)
 
 
 def test_cases_like_the_examples_count_only_against_labelers_that_saw_them():
@@ -81,16 +85,17 @@ def test_cases_like_the_examples_count_only_against_labelers_that_saw_them():
     assert min(len(r) for r in removed) > 10
     assert any((dense[r, j] > 0).any() for j, r in enumerate(removed))
     assert any((dense[r, j] == 0).any() for j, r in enumerate(removed))
-    differ = [C.CI_LOW, C.STATUS, C.HARD_SPECIFICITY]
+    differ = [*LOW, C.STATUS, C.HARD_SPECIFICITY]
     pd.testing.assert_frame_equal(table.drop(columns=differ), blind.drop(columns=differ))
-    lower = (table[C.CI_LOW] < blind[C.CI_LOW])[:8]
-    assert lower.any()
-    assert not lower.all()  # where removal would have raised the bound
-    assert (table[C.CI_LOW][:8][~lower] == blind[C.CI_LOW][:8][~lower]).all()
+    for bound in LOW:
+        lower = (table[bound] < blind[bound])[:8]
+        assert lower.any()
+        assert not lower.all()  # where removal would have raised the bound
+        assert (table[bound][:8][~lower] == blind[bound][:8][~lower]).all()
 
 
-@pytest.mark.parametrize(("shown_right", "all_count"), [(True, False), (False, True)])
-def test_by_hand(shown_right, all_count):
+@pytest.mark.parametrize("shown_right", [True, False])
+def test_by_hand(shown_right):
     # One latent, "the last item is 1". Cases of users a a b b b; recommendations of item 9 were
     # shown. Right: 0, 3. Active but item 2: 1. Said but not active: 2. Case 4 was shown; its
     # latent is active, and the label right or wrong about it.
@@ -123,12 +128,15 @@ def test_by_hand(shown_right, all_count):
         assert row[C.PRECISION] == pytest.approx((1 + right) / (2 + right))
         assert row[C.SPECIFICITY] == 0.5
         assert row[C.STATUS] == "untested"
-    # right and all positives, right and all negatives, of users a and b
-    with_case_4 = bound_of([1, right], [2, 1], [0, 1], [0, 2])
-    without_it = bound_of([1, 0], [2, 0], [0, 1], [0, 2])
-    assert (with_case_4 < without_it) == all_count
-    assert blind[C.CI_LOW] == pytest.approx(with_case_4)
-    assert witness[C.CI_LOW] == pytest.approx(min(with_case_4, without_it))
+    # right and all positives, of users a and b
+    with_case_4, without_it = bound_of([1, right], [2, 1]), bound_of([1, 0], [2, 0])
+    assert with_case_4 != without_it
+    assert blind[C.RECALL_LOW] == pytest.approx(with_case_4)
+    assert witness[C.RECALL_LOW] == pytest.approx(min(with_case_4, without_it))
+    # right and all that the label says, of users a and b
+    said = bound_of([1, right], [1, 1 + right]), bound_of([1, 0], [1, 1])
+    assert blind[C.PRECISION_LOW] == pytest.approx(said[0])
+    assert witness[C.PRECISION_LOW] == pytest.approx(min(said))
 
 
 TEN = build_catalog([str(i) for i in range(11)], None)
@@ -155,22 +163,72 @@ def test_zeros_that_are_stored_are_not_active(labeler):
 
 
 @pytest.mark.parametrize(
-    ("pos", "users", "accuracy", "low", "status"),
+    ("pos", "users", "rates", "bounds", "status"),
     [
-        (20, 10, 0.95, 0.80, "verified"),
-        (20, 10, 0.95, 0.79, "supported"),
-        (20, 10, 0.80, 0.60, "supported"),
-        (20, 10, 0.79, 0.60, "unsupported"),
-        (20, 10, np.nan, np.nan, "unsupported"),
-        (19, 10, 1.0, 0.9, "untested"),
-        (20, 9, 1.0, 0.9, "untested"),
-        (1, 1, 0.2, 0.1, "untested"),
-        (0, 0, np.nan, np.nan, "dead"),
+        (20, 10, (0.95, 0.7), (0.9, 0.5), "verified"),
+        (20, 10, (0.7, 0.95), (0.5, 0.9), "verified"),
+        (20, 10, (0.95, 0.7), (0.9, 0.49), "supported"),
+        (20, 10, (0.95, 0.7), (0.49, 0.6), "supported"),
+        (20, 10, (0.5, 0.9), (0.3, 0.8), "supported"),
+        (20, 10, (0.49, 1.0), (0.4, 0.9), "unsupported"),
+        (20, 10, (1.0, 0.49), (0.9, 0.4), "unsupported"),
+        (20, 10, (np.nan, 0.0), (np.nan, 0.0), "unsupported"),
+        (19, 10, (1.0, 1.0), (0.9, 0.9), "untested"),
+        (20, 9, (1.0, 1.0), (0.9, 0.9), "untested"),
+        (1, 1, (0.2, 0.1), (0.1, 0.1), "untested"),
+        (0, 0, (np.nan, np.nan), (np.nan, np.nan), "dead"),
     ],
 )
-def test_status(pos, users, accuracy, low, status):
-    values = (np.array([float(v)]) for v in (pos, users, accuracy, low))
-    assert scoring._status(*values).tolist() == [status]
+def test_status(pos, users, rates, bounds, status):
+    n = np.array([float(pos)]), np.array([users])
+    columns = (tuple(np.array([v]) for v in values) for values in (rates, bounds))
+    assert scoring._status(*n, *columns).tolist() == [status]
+
+
+def test_label_quality_by_hand():
+    """Latent 0: said twice, right once, active twice, F1 .5; latent 1: always right, F1 1.
+    Activations 1 + 3 of the first, 4 of the second: (4 x .5 + 4 x 1) / 8."""
+    has = np.zeros((11, 2), dtype=np.int32)
+    has[1, 0] = has[2, 1] = 1
+    labeler = AttributeLabeler(
+        ItemAttributes(scipy.sparse.csr_matrix(has), (("kind", "one"), ("kind", "two")))
+    )
+    made = cases([0, 0, 1, 1], [[1], [1], [3], [2]], [[5]] * 4, items=TEN)
+    table = pd.DataFrame(
+        {
+            C.LATENT: [0, 1],
+            C.ATTRIBUTE: ["kind", "kind"],
+            C.VALUE: ["one", "two"],
+            C.VIEW: ["last", "last"],
+            C.THRESHOLD: [1, 1],
+            C.NEGATED: [False, False],
+            **{c: [None, None] for c in (C.JOINT, *SECOND_PREDICATE)},
+        }
+    )
+    examples = pd.DataFrame({C.LATENT: [0], C.TOP_ITEM: [9]})
+    code = sparse([[1, 0], [0, 0], [3, 0], [0, 4]])
+    tested = measure_concepts(code, ConceptDictionary(table, examples), made, labeler)
+    assert tested.scores[C.F1].tolist() == [0.5, 1.0]
+    assert tested.label_quality.value == pytest.approx(0.75)
+
+
+def test_the_interval_of_label_quality_is_that_of_a_bootstrap_over_users():
+    dictionary, made, dense, _ = scored(5, n=1500, n_users=60, noise=0.1)
+    code = sparse(dense)
+    quality = measure_concepts(code, dictionary, made, BLIND, hard_negatives=False).label_quality
+    rng, values = np.random.default_rng(0), []
+    rows_of = [np.flatnonzero(made.user == user) for user in range(made.n_users)]
+    predictions = BLIND.predict(dictionary.table, made)
+    steps = predictions.steps.toarray()[:, predictions.column]
+    said, active = steps >= predictions.threshold, dense > 0
+    for _ in range(300):
+        rows = np.concatenate([rows_of[u] for u in rng.integers(0, len(rows_of), len(rows_of))])
+        both, of = (said & active)[rows].sum(0), said[rows].sum(0) + active[rows].sum(0)
+        weight = dense[rows].sum(0)
+        values.append((2 * both / np.maximum(of, 1)) @ weight / weight.sum())
+    value, low, high = quality.interval()
+    assert value == pytest.approx(np.mean(values), abs=0.01)
+    assert (high - low) / (2 * 1.96) == pytest.approx(np.std(values), rel=0.2)
 
 
 def test_true_labels_are_verified_and_shuffled_activations_are_not():

@@ -6,7 +6,14 @@ import scipy.sparse
 
 from helpers.toy import random_cases, sparse
 from recsae.capture.cases import Cases
-from recsae.concepts.attributes.table import VIEW_SIZES, VIEWS, ItemAttributes
+from recsae.concepts.attributes.table import (
+    ITEM_ITSELF,
+    SEPARATOR,
+    SHARE,
+    VIEW_SIZES,
+    VIEWS,
+    ItemAttributes,
+)
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.core import columns as C
@@ -83,11 +90,14 @@ def step_of(row: pd.Series, made: Cases) -> tuple[np.ndarray, int]:
 
 
 def _step(
-    _attribute: str, value: str, view: str, threshold: int, negated: bool, *, made: Cases
+    attribute: str, value: str, view: str, threshold: int, negated: bool, *, made: Cases
 ) -> tuple[np.ndarray, int]:
-    k = VIEW_SIZES[view]
+    k = 50 if view == SHARE else VIEW_SIZES[view]
     items = made.top_items[:, :k] if view.startswith("top") else made.recent(k)
-    count = HAS[items, int(value)].sum(1)
+    has = np.isin(np.arange(N_TOY + 1), [int(x) for x in value.split(SEPARATOR)])
+    count = (has if attribute == ITEM_ITSELF else HAS[:, int(value)])[items].sum(1)
+    if view == SHARE:
+        count = 100 * count // (items > 0).sum(1)
     step = (count[:, None] >= np.array(VIEWS[view])).sum(1)
     least = sum(threshold >= t for t in VIEWS[view])
     return (len(VIEWS[view]) - step, len(VIEWS[view]) - least + 1) if negated else (step, least)

@@ -19,7 +19,7 @@ from recsae.evaluation.chance import RANDOM_DRAWS, chance_percentiles
 from recsae.evaluation.counts import StatusCounts, count_statuses
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.recsae_protocol import ProtocolSummary, recsae_scores, summarise
-from recsae.evaluation.scoring import score_concepts, tested_concepts
+from recsae.evaluation.scoring import measure_concepts, score_concepts
 from recsae.evaluation.share import MeanShare, finite_interval, mean_share, share_on_halves
 from recsae.sae.baselines import BASELINES, LinearCode, random_directions
 from recsae.sae.codes import Codes, sparse_code
@@ -161,7 +161,7 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
         dictionary = work.tested_dictionary
     else:
         dictionary = build_concepts(codes.construction, work.construction, work.labeler)
-    tested = tested_concepts(codes.heldout, dictionary, work.heldout, work.labeler)
+    tested = measure_concepts(codes.heldout, dictionary, work.heldout, work.labeler)
     protocol = recsae_scores(
         (codes.construction, work.construction),
         (codes.heldout, work.heldout),

@@ -7,16 +7,27 @@ from hypothesis import strategies as st
 
 from helpers.toy import cases_of
 from recsae.capture.cases import Cases
-from recsae.concepts.attributes.history import LENGTHS, consumed_before, history_length
+from recsae.concepts.attributes.history import LENGTH, LENGTHS, consumed_before, history_length
+from recsae.concepts.wording import Predicate
 
 
 def test_every_length_covers_its_histories_and_no_others():
     found = cases_of([1] * 60)
     n = found.position + 1
     for value in LENGTHS:
-        words, number = value.split(" items")[0].rsplit(" ", 1)
-        expected = n <= int(number) if words == "at most" else n > int(number)
-        assert history_length(found, value).tolist() == expected.tolist()
+        words, number = value.split(" item")[0].rsplit(" ", 1)
+        assert words == "at most"
+        assert history_length(found, value).tolist() == (n <= int(number)).tolist()
+
+
+def test_a_length_and_its_opposite_are_said_without_a_double_negative():
+    short = Predicate("history", LENGTH, "at most 10 items", 1)
+    long = short._replace(negated=True)
+    assert "at most 10 items" in LENGTHS
+    assert short.sentence({}) == "The history has at most 10 items."
+    assert long.sentence({}) == "The history has more than 10 items."
+    assert short.name({}) == "history of at most 10 items"
+    assert long.name({}) == "history of more than 10 items"
 
 
 def test_consumed_before_by_hand():
