@@ -1,4 +1,4 @@
-"""Does the score tell truth from chance? Four figures on a recommender with planted concepts."""
+"""Does the score tell truth from chance? On recommenders with planted concepts."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from scipy.stats import norm
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.fill import capture
 from recsae.capture.store import ActivationStore
-from recsae.concepts.attributes.table import VIEWS
+from recsae.concepts.attributes.table import ITEM_ITSELF, SEPARATOR, VIEWS
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.dictionary import build_concepts
+from recsae.concepts.item_sets import MIN_ITEM_CASES
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.status import UNTESTED, VERIFIED
 from recsae.core import columns as C
@@ -36,8 +37,10 @@ K = 8
 N_PERMUTATIONS = 20
 N_PAIRS = 40
 PAIR_NOISE = 0.05
+N_SETS = 60
 PREVALENT = (0.1, 0.6)
 FIRES = (0.08, 0.48)  # what is active on more is general-purpose
+RATES = (0.01, 0.4)  # of concepts that are planted with a precision and a recall
 
 
 class World(NamedTuple):
@@ -92,6 +95,7 @@ def validation_figures(
             **_truth(world),
             **_permuted(world, rng),
             **_planted_pairs(world, rng),
+            **_planted_sets(world, rng),
             **_at_the_limit(world, n_planted, rng),
             **_named_shares(world, seed),
         }
@@ -111,8 +115,11 @@ def true_directions(world: World) -> LinearCode:
 
 
 def _truth(world: World) -> dict[str, float]:
+    code = world.true_code()
+    labels = build_concepts(code[0], world.sides[0], world.labeler).table
     return {
-        "true_codes_verified": _share_verified(world.scores(world.true_code())),
+        "true_codes_verified": _share_verified(world.scores(code)),
+        "true_codes_said_by_attribute": float((labels[C.ATTRIBUTE] != ITEM_ITSELF).mean()),
         "true_directions_verified": _share_verified(
             world.scores(world.encode(true_directions(world)))
         ),
@@ -134,12 +141,16 @@ def _planted_pairs(world: World, rng: np.random.Generator) -> dict[str, float]:
     of_genre = [attribute == "genre" for attribute, _ in world.labeler.attributes.names]
     genres = np.resize(of_genre, len(prevalence))  # predicates repeat the values in order
     usable = np.flatnonzero(genres & (prevalence > PREVALENT[0]) & (prevalence < PREVALENT[1]))
+    of_view = np.repeat(list(VIEWS), [len(t) * len(of_genre) for t in VIEWS.values()])
     for name, joint in JOINTS.items():
         active: tuple[list[NDArray[np.bool_]], ...] = ([], [])
         while len(active[0]) < N_PAIRS:
             one, other = rng.choice(usable, 2, replace=False)
             sides = [joint(y[:, one], y[:, other]) for y in truth]
-            if not _needs_both(sides[0], truth[0][:, [one, other]]):
+            parts = truth[0][:, [one, other]]
+            if not _needs_both(sides[0], parts):
+                continue
+            if name == "or" and not (of_view[one] == of_view[other] and _common(parts)):
                 continue
             for side, both in zip(active, sides, strict=True):
                 odds = both.mean() / (1 - both.mean())
@@ -154,12 +165,53 @@ def _planted_pairs(world: World, rng: np.random.Generator) -> dict[str, float]:
     return figures
 
 
+def _common(parts: NDArray[np.bool_]) -> bool:
+    """Each alternative is alone on a quarter of the active cases: "or" is made of no others."""
+    alone = parts & ~parts[:, ::-1]
+    return bool(alone.sum(0).min() >= 0.25 * parts.any(1).sum())
+
+
 def _needs_both(active: NDArray[np.bool_], parts: NDArray[np.bool_]) -> bool:
     """Active often enough, and told by neither part alone (balanced accuracy at most .9)."""
     if not FIRES[0] / 2 < active.mean() < FIRES[1]:
         return False
     hits = (parts[active].mean(0) + (~parts[~active]).mean(0)) / 2
     return bool(np.maximum(hits, 1 - hits).max() <= 0.9)
+
+
+# -- sets of items --------------------------------------------------------------------------------
+def _planted_sets(world: World, rng: np.random.Generator) -> dict[str, float]:
+    """Activity after one of one to ten items, popular ones and rare ones; one in twenty is moved.
+
+    Items are drawn by the square root of their frequency, so that how often such a latent is
+    active falls off as it does in real dictionaries.
+    """
+    last = [cases.last_items[:, 0] for cases in world.sides]
+    number = np.bincount(last[0], minlength=world.planted.catalog.n_items)
+    weight = np.sqrt(number * (number >= 4 * MIN_ITEM_CASES))
+    weight[0] = 0
+    sets, columns = list[set[str]](), (list[Any](), list[Any]())
+    for n in np.resize(np.arange(1, 11), N_SETS):
+        items = rng.choice(len(weight), n, replace=False, p=weight / weight.sum())
+        sets.append({world.planted.catalog.external_ids[i] for i in items})
+        for side, items_of in zip(columns, last, strict=True):
+            true = np.isin(items_of, items)
+            odds = true.mean() / (1 - true.mean())
+            side.append(true ^ (rng.random(len(true)) < PAIR_NOISE * np.where(true, 1, odds)))
+    codes = [scipy.sparse.csr_matrix(np.array(side, dtype=np.float32).T) for side in columns]
+    labels = build_concepts(codes[0], world.sides[0], world.labeler).table
+    scores = world.scores((codes[0], codes[1]))
+    tested = (scores[C.STATUS] != UNTESTED).to_numpy()
+    said = (labels[C.ATTRIBUTE] == ITEM_ITSELF) & (labels[C.VIEW] == "last")
+    overlap = [
+        len(planted & set(str(value).split(SEPARATOR))) / len(planted)
+        for planted, value in zip(sets, labels[C.VALUE], strict=True)
+    ]
+    return {
+        "sets_verified": _share_verified(scores),
+        "sets_said_as_sets": float(said[tested].mean()),
+        "sets_items_named": float(np.array(overlap)[tested & said].mean()),
+    }
 
 
 # -- permuted activations -------------------------------------------------------------------------
@@ -175,7 +227,7 @@ def _permuted(world: World, rng: np.random.Generator) -> dict[str, float]:
         ]
         scores = world.scores((copies[0], copies[1]))
         figures[f"permuted_{name}_verified"] = int((scores[C.STATUS] == VERIFIED).sum())
-        figures[f"permuted_{name}_best_accuracy"] = float(scores[C.BALANCED_ACCURACY].max())
+        figures[f"permuted_{name}_best_bound"] = float(scores[BOUNDS].min(axis=1).max())
         figures[f"permuted_{name}_concepts"] = len(scores)
     return figures
 
@@ -187,49 +239,56 @@ def _permutation(cases: Cases, rng: np.random.Generator, within: bool) -> NDArra
 
 
 # -- concepts at and above the limit --------------------------------------------------------------
-# name: recall and specificity of the predicate, how much the noise of one user correlates
+# name: precision and recall of the predicate, how much the noise of one user correlates
 PLANTED = {
-    "accuracy_0.8": (0.8, 0.8, 0.0),
-    "accuracy_0.8_clustered": (0.8, 0.8, 0.5),
-    "accuracy_0.8_narrow_label": (0.62, 0.98, 0.0),
-    "accuracy_0.8_broad_label": (0.98, 0.62, 0.0),
-    "accuracy_0.9": (0.9, 0.9, 0.0),
-    "accuracy_0.9_clustered": (0.9, 0.9, 0.5),
+    "precision_0.5": (0.5, 0.8, 0.0),
+    "precision_0.5_clustered": (0.5, 0.8, 0.5),
+    "recall_0.5": (0.8, 0.5, 0.0),
+    "recall_0.5_clustered": (0.8, 0.5, 0.5),
+    "both_0.5": (0.5, 0.5, 0.0),
+    "both_0.8": (0.8, 0.8, 0.0),
+    "both_0.8_clustered": (0.8, 0.8, 0.5),
 }
+BOUNDS = [C.PRECISION_LOW, C.RECALL_LOW]
 
 
 def _at_the_limit(world: World, n: int, rng: np.random.Generator) -> dict[str, float]:
     figures: dict[str, float] = {}
-    for name, (recall, specificity, correlation) in PLANTED.items():
-        code = planted_at(world, recall, specificity, correlation, n, rng)
+    for name, (precision, recall, correlation) in PLANTED.items():
+        code = planted_at(world, precision, recall, correlation, n, rng)
         scores = world.scores(code)
         figures[f"{name}_concepts"] = int((scores[C.STATUS] != UNTESTED).sum())
-        figures[f"{name}_measured"] = float(scores[C.BALANCED_ACCURACY].mean())
+        figures[f"{name}_measured_precision"] = float(scores[C.PRECISION].median())
+        figures[f"{name}_measured_recall"] = float(scores[C.RECALL].median())
         figures[f"{name}_verified"] = _share_verified(scores)
     return figures
 
 
 def planted_at(
     world: World,
+    precision: float,
     recall: float,
-    specificity: float,
     correlation: float,
     n: int,
     rng: np.random.Generator,
 ) -> Pair:
-    """Concepts that a true predicate predicts with exactly this recall and specificity.
+    """Concepts that a true predicate predicts with exactly this precision and recall.
 
-    With prevalence p of the predicate y over all users, recall s and specificity t, activity a is
-    drawn with ``P(a | y) = s r / p`` and ``P(a | not y) = (1 - s) r / (1 - p)`` at the rate
-    ``r = (p - 1 + t) / (s + t - 1)``; then ``P(y | a) = s`` and ``P(not y | not a) = t``. Draws of
-    one user correlate through a Gaussian copula, which leaves every single probability as it is.
+    With prevalence p of the predicate y over all users, activity a is drawn with
+    ``P(a | y) = precision`` and ``P(a | not y) = (1 - recall) r / (1 - p)`` at the rate
+    ``r = precision p / recall``; then ``P(y | a) = recall``. Rates are drawn evenly in their
+    logarithm, as they fall off in real dictionaries. Draws of one user correlate through a Gaussian
+    copula, which leaves every single probability as it is.
     """
     truth, prevalence = _predicate_truths(world)
-    rates = (prevalence - 1 + specificity) / (recall + specificity - 1)
-    usable = np.flatnonzero((rates > FIRES[0]) & (rates < FIRES[1]))
-    chosen = rng.choice(usable, n)
+    rates = precision * prevalence / recall
+    usable = np.flatnonzero((rates > RATES[0]) & (rates < RATES[1]))
+    wanted = np.exp(rng.uniform(*np.log(RATES), n))
+    by_rate = usable[np.argsort(rates[usable])]
+    near = np.searchsorted(rates[by_rate], wanted).clip(max=len(by_rate) - 1)
+    chosen = by_rate[near]
     p, rate = prevalence[chosen], rates[chosen]
-    if_true, if_false = recall * rate / p, (1 - recall) * rate / (1 - p)
+    if_true, if_false = np.full(n, precision), (1 - recall) * rate / (1 - p)
     codes = []
     for y, cases in zip(truth, world.sides, strict=True):
         shared = rng.normal(size=(cases.n_users, n)).astype(np.float32)[cases.user]
@@ -279,7 +338,7 @@ def _share_of(world: World, code: Pair) -> dict[int, float]:
     shares = named_share(
         (code[0], known), (code[1][measure], test.take(measure)), candidates, head
     ).shares
-    return {size: shares[size] for size in SIZES}
+    return {size: shares[size].value for size in SIZES}
 
 
 @click.command()

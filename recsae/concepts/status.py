@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 THRESHOLD = 0.5
 """Held-out precision and held-out recall that a label must reach: right more often than wrong when
-it speaks, and speaking of more than half of the cases where its latent is active."""
+it speaks, and speaking of more than half of the cases where its latent is active. Precision must
+also exceed the share of cases on which the latent is active: a label that always says "active" is
+that precise."""
 CONFIDENCE = 0.95
 """One-sided, users being the unit: with it both bounds of a verified label reach the threshold."""
 MIN_POSITIVES = 20

@@ -271,7 +271,7 @@ def _figures(
     return pd.DataFrame(
         {
             C.LATENT: latents,
-            C.STATUS: _status(pos, n_users, (precision, recall), (precision_low, recall_low)),
+            C.STATUS: _status(pos, neg, n_users, (precision, recall), (precision_low, recall_low)),
             C.PRECISION: precision,
             C.PRECISION_LOW: precision_low,
             C.RECALL: recall,
@@ -291,15 +291,18 @@ def _figures(
 
 def _status(
     pos: NDArray[np.float64],
+    neg: NDArray[np.float64],
     n_users: NDArray[np.int64],
     rates: tuple[NDArray[np.float64], NDArray[np.float64]],
     bounds: tuple[NDArray[np.float64], NDArray[np.float64]],
 ) -> NDArray[np.object_]:
-    """Verified if both bounds reach 0.5, supported if both values do, untested if cases are few."""
+    """Verified if the bounds of precision and recall reach 0.5, supported if the values do,
+    untested if cases are few; both only if more precise than a label that is always true."""
     enough = (pos >= MIN_POSITIVES) & (n_users >= MIN_USERS)
+    always = pos / np.maximum(pos + neg, 1)
     status = np.full(len(pos), UNSUPPORTED, dtype=object)
-    status[np.minimum(*rates) >= THRESHOLD] = SUPPORTED
-    status[np.minimum(*bounds) >= THRESHOLD] = VERIFIED
+    for name, (precision, recall) in ((SUPPORTED, rates), (VERIFIED, bounds)):
+        status[(np.minimum(precision, recall) >= THRESHOLD) & (precision > always)] = name
     status[~enough] = UNTESTED
     status[pos == 0] = DEAD
     return status

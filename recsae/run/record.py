@@ -21,7 +21,8 @@ from recsae.run.config import RunConfig
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
-VERSION = 1
+VERSION = 2
+"""What the files of a run mean: a run of another version is refused, not read wrongly."""
 
 
 class Run:
@@ -52,7 +53,8 @@ class Run:
             ) from error
         if not isinstance(record, dict) or record.get("version") != VERSION:
             raise ArtifactMismatch(
-                f"{self.folder} holds a run of another version of recsae; choose another folder."
+                f"{self.folder} holds a run made by another version of recsae, whose figures mean "
+                "something else: run again, in another folder."
             )
         return record
 

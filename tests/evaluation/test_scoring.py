@@ -175,12 +175,15 @@ def test_zeros_that_are_stored_are_not_active(labeler):
         (20, 10, (np.nan, 0.0), (np.nan, 0.0), "unsupported"),
         (19, 10, (1.0, 1.0), (0.9, 0.9), "untested"),
         (20, 9, (1.0, 1.0), (0.9, 0.9), "untested"),
+        (80, 10, (0.9, 1.0), (0.85, 0.9), "verified"),  # active on four fifths of 100 cases
+        (80, 10, (0.9, 1.0), (0.8, 0.9), "supported"),
+        (80, 10, (0.8, 1.0), (0.78, 0.99), "unsupported"),  # as a label that is always true
         (1, 1, (0.2, 0.1), (0.1, 0.1), "untested"),
         (0, 0, (np.nan, np.nan), (np.nan, np.nan), "dead"),
     ],
 )
 def test_status(pos, users, rates, bounds, status):
-    n = np.array([float(pos)]), np.array([users])
+    n = np.array([float(pos)]), np.array([100.0 - pos]), np.array([users])
     columns = (tuple(np.array([v]) for v in values) for values in (rates, bounds))
     assert scoring._status(*n, *columns).tolist() == [status]
 
