@@ -57,8 +57,8 @@ class ViewItems(NamedTuple):
         n, n_items = len(items), cases.catalog.n_items
         ones = np.ones(items.size, dtype=np.int8)
         bounds = np.arange(n + 1, dtype=np.int64) * k
-        table = scipy.sparse.csr_matrix((ones, items.ravel(), bounds), (n, n_items))
-        table.sum_duplicates()
+        table = scipy.sparse.csr_matrix((ones, items.flatten(), bounds), (n, n_items))
+        table.sum_duplicates()  # sorts in place: ``flatten`` keeps the cases' own items as they are
         return cls(items, table.tocsc())
 
     def cases_with(self, item: int) -> NDArray[np.int32]:
