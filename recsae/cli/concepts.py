@@ -12,7 +12,19 @@ from recsae.cli.shared.options import json_option
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from recsae.explore.audit import AuditedConcept, JudgedCase
     from recsae.explore.concept_facts import Case, ItemLatents, LatentFacts
+
+VIEWS = {
+    "last": ("after", "after {}"),
+    "last5": ("among the last five", "with {} among the last five"),
+    "top1": ("first recommendation", "first recommendation {}"),
+}
+"""How a line, and a phrase about one title, says where an item stands."""
+N_PHRASES = 3
+"""Items of each view that one latent's line names; ``--json`` and ``--audit`` have all."""
+N_SHORT = 5
+"""Last items of a case that the audit's text shows; ``--json`` has all that are kept."""
 
 
 @click.command()
@@ -24,6 +36,12 @@ if TYPE_CHECKING:
     "--item", help="The latents that promote an item or are active after it: id or title."
 )
 @click.option("--edit", is_flag=True, help="Rename, merge or reject concepts in your editor.")
+@click.option(
+    "--audit",
+    type=click.IntRange(min=1),
+    help="A random sample of so many verified concepts, for a person to judge the labels.",
+)
+@click.option("--seed", type=click.IntRange(min=0), help="Of that sample; 0 by default.")
 @json_option
 def concepts(
     folder: Path,
@@ -32,16 +50,25 @@ def concepts(
     latent: int | None,
     item: str | None,
     edit: bool,
+    audit: int | None,
+    seed: int | None,
     as_json: bool,
 ) -> None:
     """The concept dictionary of a run, best first."""
     from recsae.explore.concept_facts import concept_rows, item_latents, latent_facts, nearest_names
 
     filtered = search is not None or status is not None
-    if sum((latent is not None, item is not None, edit, filtered)) > 1:
-        raise InvalidInput("Give one of --latent, --item, --edit, or --search and --status.")
+    asked = (latent is not None, item is not None, edit, audit is not None, filtered)
+    if sum(asked) > 1:
+        raise InvalidInput(
+            "Give one of --latent, --item, --edit, --audit, or --search and --status."
+        )
+    if seed is not None and audit is None:
+        raise InvalidInput("--seed goes with --audit: give both.")
     if edit:
         _edit(folder, as_json)
+    elif audit is not None:
+        _audit(folder, audit, seed or 0, as_json)
     elif latent is not None:
         facts = latent_dict(latent_facts(folder, latent))
         show_json(facts) if as_json else _show_latent(facts)
@@ -71,6 +98,7 @@ def latent_dict(facts: LatentFacts) -> dict[str, Any]:
     if evidence is None:
         return known
     return {
+        "active_on": [vars(item) for item in evidence.active_on],
         **known,
         "firing": evidence.firing,
         "fires_with": [vars(other) for other in evidence.fires_with],
@@ -140,7 +168,9 @@ def _show_item(latents: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _show_latent(facts: dict[str, Any]) -> None:
-    """Figures first, then what it does, then sequences for and against."""
+    """What it is active on first, then figures, what it does, and sequences for and against."""
+    if "active_on" in facts:
+        click.echo(f"active on: {_active_on(facts['active_on'])}")
     plain = {k: v for k, v in facts.items() if not isinstance(v, list | dict)}
     show_facts({k: v for k, v in plain.items() if v is not None})
     firing = facts.get("firing")
@@ -170,7 +200,71 @@ def _show_latent(facts: dict[str, Any]) -> None:
                 _show_case(case)
 
 
+def _active_on(items: list[dict[str, Any]]) -> str:
+    """The items in one line; the first figure says that it counts times."""
+    times = iter([" times"])
+    phrases = [
+        [
+            f"{phrase.format(x['title'])} {x['n_active']} of {x['n_cases']}{next(times, '')}"
+            for x in items
+            if x["view"] == view
+        ]
+        for view, (_, phrase) in VIEWS.items()
+    ]
+    line = "; ".join(", ".join(of_view[:N_PHRASES]) for of_view in phrases if of_view)
+    return line or "no item in particular"
+
+
 def _show_case(case: dict[str, Any]) -> None:
     counts = f", label counts {case['label counts']}" if "label counts" in case else ""
     click.echo(f"  {case['activation']:.2f}, user {case['user']}{counts}:")
     click.echo(f"      {case['items']}  ->  {case['then']}")
+
+
+def _audit(folder: Path, size: int, seed: int, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from recsae.explore.audit import audit_sheet
+
+    sheet = audit_sheet(folder, size, seed)
+    if as_json:
+        show_json(asdict(sheet))
+        return
+    click.echo(
+        f"{len(sheet.concepts)} of {sheet.n_verified} verified concepts, drawn with seed {seed}. "
+        "Does each label say on what its latent is active?"
+    )
+    for place, concept in enumerate(sheet.concepts, 1):
+        _show_audited(place, concept)
+
+
+def _show_audited(place: int, concept: AuditedConcept) -> None:
+    click.echo(f"\n{place}. latent {concept.latent}, {concept.name}: {concept.label}")
+    click.echo(
+        f"   precision {concept.precision:.2f} (at least {concept.precision_low:.2f}), "
+        f"recall {concept.recall:.2f} (at least {concept.recall_low:.2f}); active on "
+        f"{concept.n_active:,} of {concept.n_cases:,} held-out cases, of {concept.n_users} users"
+    )
+    for view, (title, _) in VIEWS.items():
+        rates = [
+            f"{x.title} {x.n_active} of {x.n_cases}" for x in concept.active_on if x.view == view
+        ]
+        click.echo(f"   {title}: {' | '.join(rates) or 'no item in particular'}")
+    click.echo("   drawn from all its active cases:")
+    for case in concept.examples:
+        _show_judged(case)
+    for title, against in (
+        ("the label says active, and it is not", concept.missed),
+        ("it is active, and the label says no", concept.unexpected),
+    ):
+        click.echo(f"   {title}:{'' if against else ' nowhere'}")
+        if against:
+            _show_judged(against)
+
+
+def _show_judged(case: JudgedCase) -> None:
+    says = "yes" if case.label_says_active else "no"
+    click.echo(
+        f"     {case.activation:.2f}, user {case.user}, label says {says} ({case.why}):\n"
+        f"       {' | '.join(case.titles[-N_SHORT:])}  ->  {' | '.join(case.recommended)}"
+    )

@@ -27,6 +27,8 @@ SCORES: Final = "scores.parquet"
 FIRING: Final = "firing.parquet"
 TOGETHER: Final = "together.parquet"
 COUNTEREXAMPLES: Final = "counterexamples.parquet"
+ACTIVE_ITEMS: Final = "active_items.parquet"
+ACTIVE_CASES: Final = "active_cases.parquet"
 CORRECTIONS: Final = "corrections.toml"
 CORRECTED_DIRECTIONS: Final = "corrections.safetensors"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from recsae.concepts.dictionary import rank_within
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.files import read_parquet, write_parquet
+from recsae.evaluation.active_on import active_items, drawn_cases
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,19 +22,28 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.concepts.labeler import Predictions
 
-TABLES = (layout.FIRING, layout.TOGETHER, layout.COUNTEREXAMPLES)
+TABLES = (
+    *(layout.FIRING, layout.TOGETHER, layout.COUNTEREXAMPLES),
+    *(layout.ACTIVE_ITEMS, layout.ACTIVE_CASES),
+)
 MISSED: Final = "missed"
 UNEXPECTED: Final = "unexpected"
 WITH: Final = "with"
 INSTEAD: Final = "instead"
+ACTIVE_ON: Final = "active_on"
+DRAWN: Final = "drawn"
 N_COUNTEREXAMPLES = 3
 """Counterexamples of either kind that are kept of each latent."""
+N_RECOMMENDED = 3
+"""Recommendations that are kept of a case drawn from the active ones."""
 N_TOGETHER = 5
 """Latents at most that are named as active together with one."""
 MIN_TOGETHER = 20
 """So many cases must two latents share, or be expected to share, to be named together."""
 LATENTS_AT_ONCE = 256
 """Latents compared with all others in one go: bounds the table of pairs."""
+_Row: TypeAlias = tuple[int, str, int, float, int]
+"""A case of a latent: latent, kind, case, activation, level."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +60,18 @@ class Evidence:
     latent is not; ``unexpected``: the latent is active and the label says no. ``level`` is what
     the label counts there; items are external ids, oldest first, so that showing them needs no
     model.
+    ``active_items``: the items that tell best where it is active, see
+    :func:`recsae.evaluation.active_on.active_items`.
+    ``active_cases``: up to five cases of different users drawn from all where it is active, as
+    counterexamples are kept, with ``titles`` of the items and ``recommended``, the titles of the
+    first three recommendations.
     """
 
     firing: pd.DataFrame
     together: pd.DataFrame
     counterexamples: pd.DataFrame
+    active_items: pd.DataFrame
+    active_cases: pd.DataFrame
 
     def save(self, folder: Path) -> None:
         """Write :data:`TABLES`."""
@@ -63,7 +80,8 @@ class Evidence:
 
     @property
     def _tables(self) -> tuple[pd.DataFrame, ...]:
-        return self.firing, self.together, self.counterexamples
+        against = (self.firing, self.together, self.counterexamples)
+        return *against, self.active_items, self.active_cases
 
     @classmethod
     def load(cls, folder: Path) -> Evidence:
@@ -72,8 +90,8 @@ class Evidence:
 
     def by_latent(self) -> dict[int, dict[str, Any]]:
         """For every latent ``firing`` (one row) and lists of rows: ``with``, ``instead``,
-        ``missed``, ``unexpected``."""
-        kinds = (WITH, INSTEAD, MISSED, UNEXPECTED)
+        ``missed``, ``unexpected``, ``active_on`` (items) and ``drawn`` (cases)."""
+        kinds = (WITH, INSTEAD, MISSED, UNEXPECTED, ACTIVE_ON, DRAWN)
         evidence: dict[int, dict[str, Any]] = {
             row.pop(C.LATENT): {"firing": row, **{kind: [] for kind in kinds}}
             for row in self.firing.to_dict("records")
@@ -81,6 +99,9 @@ class Evidence:
         for table in (self.together, self.counterexamples):
             for row in table.to_dict("records"):
                 evidence[row.pop(C.LATENT)][row.pop(C.KIND)].append(row)
+        for kind, table in ((ACTIVE_ON, self.active_items), (DRAWN, self.active_cases)):
+            for row in table.to_dict("records"):
+                evidence[row.pop(C.LATENT)][kind].append(row)
         return evidence
 
 
@@ -99,7 +120,11 @@ def build_evidence(
     code = code.copy()
     code.eliminate_zeros()
     return Evidence(
-        firing(code, cases), fire_together(code), counterexamples(code, predictions, cases)
+        firing(code, cases),
+        fire_together(code),
+        counterexamples(code, predictions, cases),
+        active_items(code, cases),
+        active_cases(code, predictions, cases),
     )
 
 
@@ -187,7 +212,7 @@ def counterexamples(
     steps, by_latent = predictions.steps.tocsc(), code.tocsc()
     by_latent.sort_indices()
     step, fires, before = np.zeros(n, dtype=np.int16), np.zeros(n, dtype=bool), -1
-    cases_against: list[tuple[int, str, int, float, int]] = []
+    cases_against: list[_Row] = []
     for latent in np.argsort(predictions.column, kind="stable").tolist():
         column, threshold = int(predictions.column[latent]), int(predictions.threshold[latent])
         if column != before:
@@ -228,11 +253,27 @@ def _of_different_users(
         size *= 8
 
 
-def _described(
-    cases_against: list[tuple[int, str, int, float, int]], predictions: Predictions, cases: Cases
+def active_cases(
+    code: scipy.sparse.csr_matrix, predictions: Predictions, cases: Cases
 ) -> pd.DataFrame:
+    """Cases drawn from all where each latent is active, and what its label counts there."""
+    drawn, titles = drawn_cases(code, cases), cases.catalog.titles
+    level = np.zeros(0, dtype=np.int8)  # SciPy takes no places as all of them
+    if len(drawn.case):
+        level = np.asarray(predictions.steps[drawn.case, predictions.column[drawn.latent]]).ravel()
+    columns = (drawn.latent, drawn.case, drawn.activation, level)
+    rows = [(j, DRAWN, c, a, s) for j, c, a, s in zip(*(x.tolist() for x in columns), strict=True)]
+    top = cases.top_items[drawn.case, :N_RECOMMENDED]
+    table = _described(rows, predictions, cases).drop(columns=C.KIND)
+    return table.assign(
+        titles=[[titles[i] for i in cases.history(row)] for row in drawn.case],
+        recommended=[[titles[i] for i in row if i] for row in top],
+    )
+
+
+def _described(rows: list[_Row], predictions: Predictions, cases: Cases) -> pd.DataFrame:
     keys = [C.LATENT, C.KIND, C.CASE, C.ACTIVATION, "level"]
-    table = pd.DataFrame(cases_against, columns=keys).sort_values(C.LATENT, kind="stable")
+    table = pd.DataFrame(rows, columns=keys).sort_values(C.LATENT, kind="stable")
     case = table[C.CASE].to_numpy(np.int64)
     external = cases.catalog.external_ids
     return table.assign(

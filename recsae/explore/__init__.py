@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 from recsae.core.faces import lazy
 
 if TYPE_CHECKING:
+    from recsae.explore.audit import audit_sheet as audit_sheet
     from recsae.explore.cohorts import Profiler as Profiler
     from recsae.explore.compare import compare_runs as compare_runs
     from recsae.explore.concept_facts import concept_rows as concept_rows
     from recsae.explore.concept_facts import latent_facts as latent_facts
     from recsae.explore.migration import migrate as migrate
 
-__all__ = ["Profiler", "compare_runs", "concept_rows", "latent_facts", "migrate"]
+__all__ = ["Profiler", "audit_sheet", "compare_runs", "concept_rows", "latent_facts", "migrate"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "Profiler": "cohorts",
+        "audit_sheet": "audit",
         "compare_runs": "compare",
         "concept_rows": "concept_facts",
         "latent_facts": "concept_facts",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,23 @@ class Case:
     """What the label counts there; of counterexamples alone."""
     threshold: int | None = None
     """The level from which on the label says active."""
+    recommended: tuple[str, ...] = ()
+    """Titles of the model's first three recommendations; of drawn cases alone."""
+
+
+@dataclass(frozen=True)
+class ActiveItem:
+    """An item that tells where a latent is active, on held-out cases."""
+
+    view: str
+    """Where it stands: ``last``, ``last5`` or ``top1``."""
+    item: str
+    title: str
+    n_active: int
+    """Active cases with the item there."""
+    n_cases: int
+    """Cases with the item there."""
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,10 @@ class LatentEvidence:
     """The label says active, and the latent is not."""
     unexpected: tuple[Case, ...]
     """The latent is active, and the label says no."""
+    active_on: tuple[ActiveItem, ...]
+    """Up to five items for each view, those that tell best first."""
+    drawn: tuple[Case, ...]
+    """Up to five cases of different users, drawn from all where the latent is active."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +148,7 @@ def concept_rows(
         raise InvalidInput(
             f"There is no status {status!r}: it is one of {', '.join((*STATUSES, REJECTED))}."
         )
-    dictionary, table = _tested(folder)
+    dictionary, table = tested_table(folder)
     corrected = C.CORRECTION in table
     if corrected:
         table.loc[table[C.CORRECTION] == REJECTED, C.STATUS] = REJECTED
@@ -140,7 +161,7 @@ def concept_rows(
     return table[[*SHOWN, C.TESTED_AS] if corrected else list(SHOWN)]
 
 
-def _tested(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
+def tested_table(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
     """The dictionary, and its table beside the scores."""
     from recsae.concepts.dictionary import ConceptDictionary
 
@@ -152,7 +173,7 @@ def _tested(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
 
 def nearest_names(folder: Path, text: str) -> str:
     """``" Did you mean ...?"`` for the concepts' names closest to a text."""
-    return nearest(text, _tested(folder)[1][C.NAME].unique())
+    return nearest(text, tested_table(folder)[1][C.NAME].unique())
 
 
 def latent_facts(folder: Path, latent: int) -> LatentFacts:
@@ -174,7 +195,7 @@ def latent_facts(folder: Path, latent: int) -> LatentFacts:
         n = len(report["concepts"]["list"])
         raise InvalidInput(f"There is no latent {latent}: latents are numbered 0 to {n - 1}.")
     plain = {k: v for k, v in concept.items() if not isinstance(v, list | dict)}
-    table = _tested(folder)[1].set_index(C.LATENT)
+    table = tested_table(folder)[1].set_index(C.LATENT)
     plain[C.NAME] = table.loc[latent, C.NAME]
     if C.CORRECTION in table and table.loc[latent, C.CORRECTION]:
         plain |= {key: table.loc[latent, key] for key in (C.CORRECTION, C.TESTED_AS)}
@@ -208,11 +229,26 @@ def _titles(items: Iterable[str], titles: dict[str, str]) -> tuple[str, ...]:
 def _evidence(
     folder: Path, latent: int, titles: dict[str, str], names: pd.Series
 ) -> LatentEvidence | None:
-    from recsae.evaluation.evidence import INSTEAD, MISSED, TABLES, UNEXPECTED, WITH, Evidence
+    from recsae.evaluation.evidence import TABLES, Evidence
 
     if not all((folder / name).exists() for name in TABLES):
         return None
-    rows = Evidence.load(folder).by_latent()[latent]
+    return evidence_of(Evidence.load(folder).by_latent()[latent], titles, names)
+
+
+def evidence_of(rows: dict[str, Any], titles: dict[str, str], names: pd.Series) -> LatentEvidence:
+    """The evidence for one latent.
+
+    Parameters
+    ----------
+    rows
+        The latent's of :meth:`recsae.evaluation.evidence.Evidence.by_latent`.
+    titles
+        Titles by external id.
+    names
+        Names of the concepts by latent.
+    """
+    from recsae.evaluation.evidence import ACTIVE_ON, DRAWN, INSTEAD, MISSED, UNEXPECTED, WITH
 
     def neighbours(kind: str) -> tuple[Neighbour, ...]:
         return tuple(
@@ -233,8 +269,17 @@ def _evidence(
             for x in rows[kind]
         )
 
+    active_on = tuple(
+        ActiveItem(x["view"], x[C.ITEM], x[C.TITLE], x["n_active"], x["n_cases"], x["rate"])
+        for x in rows[ACTIVE_ON]
+    )
+    drawn = tuple(
+        replace(case, titles=tuple(x["titles"]), recommended=tuple(x["recommended"]))
+        for case, x in zip(cases(DRAWN), rows[DRAWN], strict=True)
+    )
     return LatentEvidence(
-        rows["firing"], neighbours(WITH), neighbours(INSTEAD), cases(MISSED), cases(UNEXPECTED)
+        *(rows["firing"], neighbours(WITH), neighbours(INSTEAD), cases(MISSED), cases(UNEXPECTED)),
+        *(active_on, drawn),
     )
 
 
@@ -252,7 +297,7 @@ def item_latents(folder: Path, item: str) -> ItemLatents:
     work = open_run(folder)
     internal = work.recommender.catalog.internal(item)
     profiler = Profiler(work, each_latent=True)
-    table = _tested(folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
+    table = tested_table(folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
     promoted, after = profiler.promoting(internal), profiler.after_item(internal)
     best, active = pd.DataFrame(), pd.DataFrame()
     if promoted is not None:

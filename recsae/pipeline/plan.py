@@ -125,6 +125,10 @@ def _inputs_of_scores(work: Workspace) -> list[object]:
     return [_inputs_of_labels(work), work.config.chance_directions]
 
 
+def _inputs_of_evidence(work: Workspace) -> list[object]:
+    return [_inputs_of_labels(work), "active on"]  # runs of an earlier version lack the tables
+
+
 def _inputs_of_stability(work: Workspace) -> list[object]:
     return [_inputs_of_labels(work), work.config.stability]
 
@@ -249,7 +253,12 @@ STAGES: Mapping[str, Stage] = {
     ),
     "scoring": Stage(_inputs_of_scores, (files.SCORES, files.SCORING), _score),
     "evidence": Stage(
-        _inputs_of_labels, (files.FIRING, files.TOGETHER, files.COUNTEREXAMPLES), _gather_evidence
+        _inputs_of_evidence,
+        (
+            *(files.FIRING, files.TOGETHER, files.COUNTEREXAMPLES),
+            *(files.ACTIVE_ITEMS, files.ACTIVE_CASES),
+        ),
+        _gather_evidence,
     ),
     "supervised": Stage(_inputs_of_labels, (files.SUPERVISED,), _supervise),
     "stability": Stage(_inputs_of_stability, (files.STABILITY,), _repeat),

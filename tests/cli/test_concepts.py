@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.runs import command, copy_of
-from recsae.core.files import write_arrays
+from recsae.core.files import read_parquet, write_arrays, write_parquet
 from recsae.explore.cohorts import Profiler
 from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.run.open import open_run
@@ -62,6 +62,16 @@ def test_everything_about_a_latent(says, run):
     facts = json.loads(says("concepts", run, "--latent", latent, "--json"))
     text = says("concepts", run, "--latent", latent)
     assert f"label: {facts['label']}" in text
+    first = text.splitlines()[0]
+    assert next(iter(facts)) == "active_on"
+    assert first.startswith("active on: ")
+    for item in facts["active_on"]:
+        assert item["n_active"] <= min(item["n_cases"], facts["firing"]["n_active"])
+        assert item["rate"] == item["n_active"] / item["n_cases"]
+    best = {x["view"]: x for x in reversed(facts["active_on"])}
+    for view, words in (("last", "after {}"), ("top1", "first recommendation {}")):
+        x = best[view]
+        assert f"{words.format(x['title'])} {x['n_active']} of {x['n_cases']}" in first
     share = 100 * facts["firing"]["fire_rate"]
     assert f"active on held-out users: {share:.2f} % of positions" in text
     assert f"promotes: {' | '.join(facts['promotes'])}" in text
@@ -75,7 +85,7 @@ def test_everything_about_a_latent(says, run):
 
 def test_a_search_without_a_hit_names_the_nearest(says, run):
     name = verified(says, run)[0]["name"]
-    assert f"No concept fits. Did you mean '{name}'" in says(
+    assert f"No concept fits. Did you mean {name!r}" in says(
         "concepts", run, "--search", f"{name}x"
     )
     assert says("concepts", run, "--search", "zzzzz") == "No concept fits.\n"
@@ -103,10 +113,96 @@ def test_from_an_item_to_its_concepts(says, run):
         (("--item", "nothing"), "No item has the id or title 'nothing'"),
         (("--item", "1", "--latent", "1"), "Give one of --latent, --item, --edit"),
         (("--edit", "--search", "x"), "Give one of --latent, --item, --edit"),
+        (("--audit", "3", "--latent", "1"), "Give one of --latent, --item, --edit, --audit"),
+        (("--audit", "0"), "0 is not in the range"),
+        (("--seed", "3"), "--seed goes with --audit"),
     ],
 )
 def test_what_cannot_be_asked(options, match, says, run):
     assert match in says("concepts", run, *options, code=2)
+
+
+# -- auditing --------------------------------------------------------------------------------------
+
+
+def audited(says, folder, *options):
+    return json.loads(says("concepts", folder, "--audit", *options, "--json"))
+
+
+def test_a_sheet_to_judge_labels_by(says, run):
+    sheet = audited(says, run, 4, "--seed", 7)
+    known = {row["latent"]: row for row in verified(says, run)}
+    assert (sheet["n_verified"], sheet["seed"]) == (len(known), 7)
+    assert len(sheet["concepts"]) == min(4, len(known))
+    text = says("concepts", run, "--audit", 4, "--seed", 7)
+    assert f"of {len(known)} verified concepts, drawn with seed 7." in text.splitlines()[0]
+    for concept in sheet["concepts"]:
+        row = known[concept["latent"]]
+        assert concept["label"] == row["label"]
+        assert concept["label"] in text
+        for rate in ("precision", "recall"):
+            assert 0.5 <= concept[f"{rate}_low"] <= concept[rate] == row[rate]
+            assert f"{rate} {concept[rate]:.2f} (at least {concept[f'{rate}_low']:.2f})" in text
+        assert concept["n_active"] == row["n_pos"]
+        for item in concept["active_on"]:
+            assert f"{item['title']} {item['n_active']} of {item['n_cases']}" in text
+        examples = concept["examples"]
+        assert 3 <= len(examples) <= 5
+        assert len({case["user"] for case in examples}) == len(examples)
+        assert all(case["activation"] > 0 and len(case["recommended"]) == 3 for case in examples)
+        missed, unexpected = concept["missed"], concept["unexpected"]
+        assert missed is None or (missed["label_says_active"] and missed["activation"] == 0)
+        assert unexpected is None or not unexpected["label_says_active"]
+        for case in [*examples, *filter(None, (missed, unexpected))]:
+            assert f"{' | '.join(case['titles'][-5:])}  ->  " in text
+            assert case["why"] in text
+
+
+def test_the_sample_is_that_of_the_seed(says, run):
+    n = len(verified(says, run))
+    everyone = audited(says, run, 500)
+    assert everyone["seed"] == 0
+    assert {c["latent"] for c in everyone["concepts"]} == {
+        row["latent"] for row in verified(says, run)
+    }
+    again = audited(says, run, 500, "--seed", 0)
+    assert again == everyone
+    assert audited(says, run, 2)["concepts"] == everyone["concepts"][:2]
+    others = [
+        tuple(c["latent"] for c in audited(says, run, n, "--seed", seed)["concepts"])
+        for seed in range(1, 6)
+    ]
+    assert len(set(others)) > 1
+
+
+def test_a_sheet_needs_the_files_of_the_run_alone(says, run, monkeypatch):
+    def no_model(*_, **__):
+        raise AssertionError("the model was opened")
+
+    monkeypatch.setattr("recsae.run.settings.open_recommender", no_model)
+    assert audited(says, run, 1)["concepts"]
+
+
+def test_a_rejected_concept_is_not_judged(says, folder):
+    first = verified(says, folder)[0]["latent"]
+    before = audited(says, folder, 500)
+    (folder / "corrections.toml").write_text(f'reject.{first} = "no"')
+    after = audited(says, folder, 500)
+    assert after["n_verified"] == before["n_verified"] - 1
+    assert first not in {c["latent"] for c in after["concepts"]}
+
+
+@pytest.mark.parametrize("lacking", ["report.json", "scores.parquet", "active_items.parquet"])
+def test_an_unfinished_run_is_not_judged(lacking, says, folder):
+    (folder / lacking).unlink()
+    assert f"it lacks {lacking}. The command" in says("concepts", folder, "--audit", 3, code=3)
+
+
+def test_nothing_to_judge(says, folder, tmp_path):
+    assert "holds no run" in says("concepts", tmp_path / "none", "--audit", 3, code=3)
+    scores = read_parquet(folder / "scores.parquet")
+    write_parquet(folder / "scores.parquet", scores.assign(status="unsupported"))
+    assert "is verified: none can be audited" in says("concepts", folder, "--audit", 3, code=3)
 
 
 # -- correcting ------------------------------------------------------------------------------------

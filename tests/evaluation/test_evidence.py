@@ -13,6 +13,7 @@ from recsae.evaluation import evidence as module
 from recsae.evaluation.evidence import (
     TABLES,
     Evidence,
+    active_cases,
     build_evidence,
     counterexamples,
     fire_together,
@@ -172,6 +173,34 @@ def test_few_users_with_many_cases():
     assert sorted(found[C.USER]) == ["u0", "u1", "u2"]
 
 
+def test_drawn_cases_are_described():
+    last, top = [[1], [2, 1], [3]], [[5, 6, 7, 8], [6, 5, 0, 0], [7, 8, 5, 6]]
+    held = cases([0, 0, 1], last, top)
+    table = active_cases(
+        sparse([[0, 0], [2, 0], [3, 0]]), says([[1], [0], [4]], [0, 0], [2, 2]), held
+    )
+    table = table.sort_values(C.CASE)
+    assert table[C.LATENT].tolist() == [0, 0]  # the other latent is never active
+    assert table[C.CASE].tolist() == [1, 2]
+    assert table[C.ACTIVATION].tolist() == [2, 3]
+    assert (table["level"].tolist(), table[C.THRESHOLD].tolist()) == ([0, 4], [2, 2])
+    assert table[C.USER].tolist() == ["u0", "u1"]
+    assert table[C.ITEMS].tolist() == [["m1", "m1"], ["m1"]]
+    assert table["titles"].tolist() == [["Alien", "Alien"], ["Alien"]]
+    names = ["Good, the Bad, The", "Grease", "Star Born", "Alien"]
+    assert table["recommended"].tolist() == [names[1::-1], [names[2], names[3], names[0]]]
+
+
+def test_a_code_that_is_never_active():
+    held = random_cases(np.random.default_rng(0), 20, 3)
+    evidence = build_evidence(
+        sparse(np.zeros((20, 2))), says(np.ones((20, 1)), [0, 0], [1, 1]), held
+    )
+    assert evidence.active_items.empty
+    assert evidence.active_cases.empty
+    assert evidence.by_latent()[1]["active_on"] == evidence.by_latent()[1]["drawn"] == []
+
+
 def test_save_load_and_one_latent(tmp_path):
     made_up = random_cases(np.random.default_rng(0), 60, 6)
     code = sparse(np.eye(60, 4) + 1 * (np.arange(60)[:, None] > 30))
@@ -183,6 +212,8 @@ def test_save_load_and_one_latent(tmp_path):
     assert [x["other"] for x in one["with"]] == [0, 1, 3]
     assert one["instead"] == one["unexpected"] == []
     assert len(one["missed"]) == 3
+    assert len(one["drawn"]) == min(5, one["firing"]["n_users"]) > 3
+    assert all(item["n_active"] <= min(item["n_cases"], 30) for item in one["active_on"])
     assert set(again.by_latent()) == {0, 1, 2, 3}
     (tmp_path / TABLES[1]).unlink()
     with pytest.raises(ArtifactMismatch):

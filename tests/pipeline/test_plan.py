@@ -40,6 +40,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.processes]
 
 FILES = {
     *("together.parquet", "firing.parquet", "counterexamples.parquet"),
+    *("active_items.parquet", "active_cases.parquet"),
     *("stability.json", "language.json", "supervised.json"),
     *("run.json", "report.json", "report.html", "card.md", "concepts.csv"),
     *("concepts.parquet", "scores.parquet", "examples.parquet"),
