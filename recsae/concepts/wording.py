@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from recsae.concepts.attributes.table import (
 )
 from recsae.core import columns as C
 
+TAGS = ("tag", "tags", "user_tags", "keywords", "labels")
 PEOPLE = ("director", "author", "artist", "developer", "publisher")
 ONE = {"last": "The last item", "top1": "The top recommendation"}
 MANY = {
@@ -37,6 +39,21 @@ AFTER = {"last": "after", "last5": "recently", "top1": "recommends"}
 """How the name of a set of items says which items of a case it speaks of."""
 N_TITLES = 3
 """Titles that the name of a set of items has at most."""
+_ARTICLE = re.compile(
+    r"^(?P<title>.+), (?P<article>The|An?|Le|La|Les|L'|Il|El|Los|Las|Der|Die|Das)"
+    r"(?P<rest> \(.*\))?$"
+)
+PHRASES = {
+    DECADE: "from the {}",
+    ERA: "from before the {}",
+    HALF: "in the more popular half",
+    REPEAT: "among what was consumed before",
+    TERM: "titled with “{}”",
+    "mpaa": "rated {}",
+    **dict.fromkeys(PEOPLE, "by {}"),
+    **dict.fromkeys(TAGS, "tagged {}"),
+}
+"""How a person says that an item has a value, by attribute; any other value is said as it is."""
 HELD = {
     "and": ("its first part does not hold", "its first part holds, its second does not"),
     "or": ("neither part holds", "one of its two parts holds"),
@@ -139,40 +156,26 @@ def phrase(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     >>> phrase("genres", "Horror", {}), phrase("decade", "1990s", {})
     ('Horror', 'from the 1990s')
     """
-    if attribute == DECADE:
-        return f"from the {value}"
-    if attribute == ERA:
-        return f"from before the {value}"
     if attribute == POPULARITY:
         return BANDS[value]
-    if attribute == HALF:
-        return "in the more popular half"
     if attribute == PERIOD:
         return PERIODS[value]
-    if attribute == REPEAT:
-        return "among what was consumed before"
-    if attribute == "mpaa":
-        return f"rated {value}"
-    if attribute == TERM:
-        return f"titled with “{value}”"
     if attribute == FANS:
-        *others, last = (f"“{titles.get(item, item)}”" for item in value.split(SEPARATOR))
+        *others, last = _quoted(value, titles)
         return f"for fans of {', '.join(others)} and {last}"
     if attribute == ITEM_ITSELF:
-        return _joined([f"“{titles.get(item, item)}”" for item in value.split(SEPARATOR)])
-    if attribute in PEOPLE:
-        return f"by {value}"
-    return value
+        return _joined(_quoted(value, titles))
+    return PHRASES.get(attribute, "{}").format(value)
 
 
 def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     """Short name of an attribute's value.
 
     >>> concept_name("genres", "Horror", {}), concept_name("title term", "star", {})
-    ('Horror', 'title: star')
+    ('Horror', 'titled “star”')
     """
     if attribute == TERM:
-        return f"title: {value}"
+        return f"titled “{value}”"
     if attribute == POPULARITY:
         return f"{value} items"
     if attribute == HALF:
@@ -180,16 +183,36 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     if attribute == ERA:
         return f"before {value}"
     if attribute == PERIOD:
-        return f"{value} in histories"
+        return f"consumed {value}"
     if attribute == REPEAT:
         return "repetition"
     if attribute == FANS:
-        return f"fans of {', '.join(titles.get(item, item) for item in value.split(SEPARATOR))}"
+        return f"fans of {', '.join(_quoted(value, titles))}"
     if attribute == ITEM_ITSELF:
-        shown = [titles.get(item, item) for item in value.split(SEPARATOR)]
+        shown = _quoted(value, titles)
         more = len(shown) - N_TITLES
         return _joined(shown) if more <= 0 else f"{', '.join(shown[:N_TITLES])} or {more} more"
-    return f"{attribute}: {value}" if attribute in PEOPLE else value
+    return phrase(attribute, value, titles) if attribute in (*PEOPLE, *TAGS) else value
+
+
+def readable(title: str) -> str:
+    """A title as a person says it: catalogues sort by the word after the article.
+
+    >>> readable("Matrix, The"), readable("Bicycle Thief, The (Ladri di biciclette)")
+    ('The Matrix', 'The Bicycle Thief (Ladri di biciclette)')
+    >>> readable("Good, The Bad and The Ugly, The"), readable("Me, Myself and I")
+    ('The Good, The Bad and The Ugly', 'Me, Myself and I')
+    """
+    match = _ARTICLE.match(title)
+    if match is None:
+        return title
+    space = "" if match["article"].endswith("'") else " "
+    return f"{match['article']}{space}{match['title']}{match['rest'] or ''}"
+
+
+def _quoted(value: str, titles: Mapping[str, str]) -> list[str]:
+    """The titles of the items that a value lists, in quotation marks: titles have commas too."""
+    return [f"“{readable(titles.get(item, item))}”" for item in value.split(SEPARATOR)]
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -221,7 +221,7 @@ def test_labels_of_items_without_titles_and_attributes():
         "The last item is “m1”.",
         "The last item is among the most popular.",
     ]
-    assert labels[C.NAME].tolist() == ["after m1", "most popular items"]
+    assert labels[C.NAME].tolist() == ["after “m1”", "most popular items"]
     assert labeler.predict(labels, made).steps.toarray().sum(0).tolist() == [1, 2]
 
 

@@ -7,7 +7,7 @@ from helpers.toy import catalog, random_cases
 from recsae.concepts import predicates as module
 from recsae.concepts.attributes.table import VIEWS
 from recsae.concepts.attributes.values import item_attributes
-from recsae.concepts.predicates import all_predicates, balanced_accuracy, tally
+from recsae.concepts.predicates import all_predicates, f1_of, tally
 
 CASES = random_cases(np.random.default_rng(3), 60, 7)
 
@@ -72,6 +72,7 @@ def test_tally_counts_a_row_twice_that_is_asked_twice(predicates):
     )
 
 
-def test_balanced_accuracy_by_hand():
-    # 8 of 10 positives said, and 9 of 90 others: (.8 + .9) / 2
-    assert balanced_accuracy(np.array(8), np.array(17), np.array(10), 100) == pytest.approx(0.85)
+def test_f1_by_hand():
+    # 8 of 10 active cases among 16 that it says: precision .5, recall .8
+    assert f1_of(8, 16, 10) == pytest.approx(2 * 0.5 * 0.8 / 1.3)
+    assert f1_of(0, 0, 0) == 0

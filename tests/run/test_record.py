@@ -203,7 +203,10 @@ def test_no_run(tmp_path):
         ("", r"run\.json is damaged: delete .*, or choose another folder"),
         ('{"version": 1', r"run\.json is damaged"),
         ("[]", "another version of recsae, whose figures mean something else: run again"),
-        ('{"version": 99}', "another version of recsae, whose figures mean something else: run again"),
+        (
+            '{"version": 99}',
+            "another version of recsae, whose figures mean something else: run again",
+        ),
         ("{}", "another version of recsae, whose figures mean something else: run again"),
     ],
 )

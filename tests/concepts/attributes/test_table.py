@@ -149,11 +149,12 @@ def test_words():
     assert phrase("item", "m1", {}) == "“m1”"
     assert phrase(TERM, "star", {}) == "titled with “star”"
     assert concept_name("popularity", "niche", {}) == "niche items"
-    assert concept_name("item", "Alien", {}) == "Alien"
+    assert concept_name("item", "Alien", {}) == "“Alien”"
     titles = {"m1": "Alien", "m2": "Aliens", "m4": "Brazil", "m5": "Big"}
     assert phrase("item", "m1 | m2 | m3", titles) == "“Alien”, “Aliens” or “m3”"
-    assert concept_name("item", "m1 | m2", titles) == "Alien or Aliens"
+    assert concept_name("item", "m1 | m2", titles) == "“Alien” or “Aliens”"
     assert (
-        concept_name("item", "m1 | m2 | m4 | m5 | m6", titles) == "Alien, Aliens, Brazil or 2 more"
+        concept_name("item", "m1 | m2 | m4 | m5 | m6", titles)
+        == "“Alien”, “Aliens”, “Brazil” or 2 more"
     )
     assert concept_name("decade", "1990s", {}) == "1990s"
