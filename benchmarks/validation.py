@@ -31,6 +31,7 @@ from recsae.sae.baselines import LinearCode, random_directions
 from recsae.sae.codes import sparse_code
 from recsae.testing import PlantedRecommender
 
+Truths = tuple[list[NDArray[np.bool_]], NDArray[np.float64]]
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8
 N_PERMUTATIONS = 20
@@ -80,19 +81,23 @@ def make_world(folder: Path, seed: int, n_users: int = 1500) -> World:
 
 
 def validation_figures(
-    seed: int = 0, n_users: int = 1500, n_planted: int = 1000
+    seed: int = 0, n_users: int = 1500, n_planted: int = 1000, n_above: int | None = None
 ) -> dict[str, float]:
-    """All figures for one planted recommender; shares are of tested concepts."""
+    """All figures for one planted recommender; shares are of tested concepts.
+
+    ``n_planted`` concepts are planted at the limit, and ``n_above``, else as many, above it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         world = make_world(Path(folder), seed, n_users)
         rng = np.random.default_rng(seed)
+        truths = _predicate_truths(world)
         return {
             "heldout_users": world.sides[1].n_users,
             "heldout_cases": len(world.sides[1]),
             **_truth(world),
             **_permuted(world, rng),
-            **_planted_pairs(world, rng),
-            **_at_the_limit(world, n_planted, rng),
+            **_planted_pairs(world, truths, rng),
+            **_at_the_limit(world, truths, n_planted, n_above or n_planted, rng),
             **_named_shares(world, seed),
         }
 
@@ -127,10 +132,10 @@ JOINTS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _planted_pairs(world: World, rng: np.random.Generator) -> dict[str, float]:
+def _planted_pairs(world: World, truths: Truths, rng: np.random.Generator) -> dict[str, float]:
     """Activity that is two predicates about genres joined; one active case in twenty is moved."""
     figures: dict[str, float] = {}
-    truth, prevalence = _predicate_truths(world)
+    truth, prevalence = truths
     of_genre = [attribute == "genre" for attribute, _ in world.labeler.attributes.names]
     genres = np.resize(of_genre, len(prevalence))  # predicates repeat the values in order
     usable = np.flatnonzero(genres & (prevalence > PREVALENT[0]) & (prevalence < PREVALENT[1]))
@@ -198,10 +203,13 @@ PLANTED = {
 }
 
 
-def _at_the_limit(world: World, n: int, rng: np.random.Generator) -> dict[str, float]:
+def _at_the_limit(
+    world: World, truths: Truths, n_at: int, n_above: int, rng: np.random.Generator
+) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, (recall, specificity, correlation) in PLANTED.items():
-        code = planted_at(world, recall, specificity, correlation, n, rng)
+        n = n_at if name.startswith("accuracy_0.8") else n_above
+        code = planted_at(world, truths, recall, specificity, correlation, n, rng)
         scores = world.scores(code)
         figures[f"{name}_concepts"] = int((scores[C.STATUS] != UNTESTED).sum())
         figures[f"{name}_measured"] = float(scores[C.BALANCED_ACCURACY].mean())
@@ -211,6 +219,7 @@ def _at_the_limit(world: World, n: int, rng: np.random.Generator) -> dict[str, f
 
 def planted_at(
     world: World,
+    truths: Truths,
     recall: float,
     specificity: float,
     correlation: float,
@@ -224,7 +233,7 @@ def planted_at(
     ``r = (p - 1 + t) / (s + t - 1)``; then ``P(y | a) = s`` and ``P(not y | not a) = t``. Draws of
     one user correlate through a Gaussian copula, which leaves every single probability as it is.
     """
-    truth, prevalence = _predicate_truths(world)
+    truth, prevalence = truths
     rates = (prevalence - 1 + specificity) / (recall + specificity - 1)
     usable = np.flatnonzero((rates > FIRES[0]) & (rates < FIRES[1]))
     chosen = rng.choice(usable, n)
@@ -240,7 +249,7 @@ def planted_at(
     return codes[0], codes[1]
 
 
-def _predicate_truths(world: World) -> tuple[list[NDArray[np.bool_]], NDArray[np.float64]]:
+def _predicate_truths(world: World) -> Truths:
     """Truth of all predicates on both sides, and their prevalence over all users."""
     found: list[list[NDArray[np.bool_]]] = [[], []]
     for view, thresholds in VIEWS.items():
