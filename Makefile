@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/recsae demo --out recsae-demo
 
 test: $(VENV)/.installed-dev browser
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --durations 20
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
 # Everything that needs no whole run, browser, RecBole or further process: in under a minute.
 fast: $(VENV)/.installed-dev

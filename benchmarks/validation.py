@@ -32,6 +32,7 @@ from recsae.sae.baselines import LinearCode, random_directions
 from recsae.sae.codes import sparse_code
 from recsae.testing import PlantedRecommender
 
+Truths = tuple[list[NDArray[np.bool_]], NDArray[np.float64]]
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8
 N_PERMUTATIONS = 20
@@ -83,20 +84,24 @@ def make_world(folder: Path, seed: int, n_users: int = 1500) -> World:
 
 
 def validation_figures(
-    seed: int = 0, n_users: int = 1500, n_planted: int = 1000
+    seed: int = 0, n_users: int = 1500, n_planted: int = 1000, n_above: int | None = None
 ) -> dict[str, float]:
-    """All figures for one planted recommender; shares are of tested concepts."""
+    """All figures for one planted recommender; shares are of tested concepts.
+
+    ``n_planted`` concepts are planted at the limit, and ``n_above``, else as many, above it.
+    """
     with tempfile.TemporaryDirectory() as folder:
         world = make_world(Path(folder), seed, n_users)
         rng = np.random.default_rng(seed)
+        truths = _predicate_truths(world)
         return {
             "heldout_users": world.sides[1].n_users,
             "heldout_cases": len(world.sides[1]),
             **_truth(world),
             **_permuted(world, rng),
-            **_planted_pairs(world, rng),
+            **_planted_pairs(world, truths, rng),
             **_planted_sets(world, rng),
-            **_at_the_limit(world, n_planted, rng),
+            **_at_the_limit(world, truths, n_planted, n_above or n_planted, rng),
             **_named_shares(world, seed),
         }
 
@@ -134,10 +139,10 @@ JOINTS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _planted_pairs(world: World, rng: np.random.Generator) -> dict[str, float]:
+def _planted_pairs(world: World, truths: Truths, rng: np.random.Generator) -> dict[str, float]:
     """Activity that is two predicates about genres joined; one active case in twenty is moved."""
     figures: dict[str, float] = {}
-    truth, prevalence = _predicate_truths(world)
+    truth, prevalence = truths
     of_genre = [attribute == "genre" for attribute, _ in world.labeler.attributes.names]
     genres = np.resize(of_genre, len(prevalence))  # predicates repeat the values in order
     usable = np.flatnonzero(genres & (prevalence > PREVALENT[0]) & (prevalence < PREVALENT[1]))
@@ -252,10 +257,13 @@ PLANTED = {
 BOUNDS = [C.PRECISION_LOW, C.RECALL_LOW]
 
 
-def _at_the_limit(world: World, n: int, rng: np.random.Generator) -> dict[str, float]:
+def _at_the_limit(
+    world: World, truths: Truths, n_at: int, n_above: int, rng: np.random.Generator
+) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, (precision, recall, correlation) in PLANTED.items():
-        code = planted_at(world, precision, recall, correlation, n, rng)
+        n = n_above if name.startswith("both_0.8") else n_at
+        code = planted_at(world, truths, precision, recall, correlation, n, rng)
         scores = world.scores(code)
         figures[f"{name}_concepts"] = int((scores[C.STATUS] != UNTESTED).sum())
         figures[f"{name}_measured_precision"] = float(scores[C.PRECISION].median())
@@ -266,6 +274,7 @@ def _at_the_limit(world: World, n: int, rng: np.random.Generator) -> dict[str, f
 
 def planted_at(
     world: World,
+    truths: Truths,
     precision: float,
     recall: float,
     correlation: float,
@@ -280,7 +289,7 @@ def planted_at(
     logarithm, as they fall off in real dictionaries. Draws of one user correlate through a Gaussian
     copula, which leaves every single probability as it is.
     """
-    truth, prevalence = _predicate_truths(world)
+    truth, prevalence = truths
     rates = precision * prevalence / recall
     usable = np.flatnonzero((rates > RATES[0]) & (rates < RATES[1]))
     wanted = np.exp(rng.uniform(*np.log(RATES), n))
@@ -299,7 +308,7 @@ def planted_at(
     return codes[0], codes[1]
 
 
-def _predicate_truths(world: World) -> tuple[list[NDArray[np.bool_]], NDArray[np.float64]]:
+def _predicate_truths(world: World) -> Truths:
     """Truth of all predicates on both sides, and their prevalence over all users."""
     found: list[list[NDArray[np.bool_]]] = [[], []]
     for view, thresholds in VIEWS.items():

@@ -30,6 +30,14 @@ def planted_run():
 
 
 @pytest.fixture(scope="session")
+def small_run():
+    """Folder of a finished run on less planted truth, in brief; not to be changed."""
+    from helpers import runs
+
+    return runs.small_run()
+
+
+@pytest.fixture(scope="session")
 def recbole_run():
     """Folder of a run that the command line made of a RecBole checkpoint; not to be changed."""
     from helpers import runs

@@ -10,7 +10,15 @@ import pytest
 pytest.importorskip("recbole")
 
 import recsae
-from helpers.runs import RECBOLE, checkpoint, command, copy_of, first_output, settings
+from helpers.runs import (
+    RECBOLE,
+    checkpoint,
+    command,
+    copy_of,
+    first_output,
+    in_brief,
+    settings,
+)
 from recsae.report import read_report
 from recsae.run.record import Run
 
@@ -67,9 +75,9 @@ def test_a_second_run_does_nothing_and_loads_nothing(recbole_run):
 def test_options_win_over_the_file(folder, says, tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text(QUICK + 'attribute_columns = ["class"]\nseed = 7\n')
-    says(
-        "run", checkpoint(), "--trust", "--out", folder, "--config", file, "--latents", 32, "--k", 4
-    )
+    arguments = ("run", checkpoint(), "--trust", "--out", folder, "--config", file)
+    with in_brief():
+        says(*arguments, "--latents", 32, "--k", 4)
     config = Run(folder).config
     assert (config.latents, config.k, config.seed, config.samples) == (32, 4, 7, 20_000)
     assert config.attribute_columns == ["class"]
@@ -89,7 +97,8 @@ def test_progress_is_drawn_on_stderr_alone(folder, capsys, monkeypatch, tmp_path
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     file = tmp_path / "settings.toml"
     file.write_text(QUICK)
-    code = command("run", checkpoint(), "--trust", "--out", folder, "--config", file)
+    with in_brief():
+        code = command("run", checkpoint(), "--trust", "--out", folder, "--config", file)
     out, err = capsys.readouterr()
     assert code == 0
     assert "SAE steps" in err

@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
 
 QUICK = ("--trust", "--positions", 3000, "--latents", 48, "--k", 4)
+SCANS = []
 
 
 @pytest.fixture
@@ -29,7 +30,20 @@ def says(capsys, tmp_path, monkeypatch):
     return run
 
 
-def test_a_table_a_recommendation_and_what_to_type_next(says, tmp_path):
+@pytest.fixture
+def scanned_once(monkeypatch):
+    """Let the tests that only look at what is said share one scan."""
+    scan = sites.scan_sites
+
+    def once(*given):
+        if not SCANS:
+            SCANS.append(scan(*given))
+        return SCANS[0]
+
+    monkeypatch.setattr(sites, "scan_sites", once)
+
+
+def test_a_table_a_recommendation_and_what_to_type_next(says, scanned_once, tmp_path):
     code, out, err = says(checkpoint(), *QUICK)
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -42,7 +56,7 @@ def test_a_table_a_recommendation_and_what_to_type_next(says, tmp_path):
     assert [p.name for p in tmp_path.iterdir() if not p.name.startswith("torchinductor")] == []
 
 
-def test_for_machines(says):
+def test_for_machines(says, scanned_once):
     code, out, _ = says(checkpoint(), *QUICK, "--json")
     found = json.loads(out)
     assert code == 0

@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import ranks as kit
+from helpers.forked import Forked
 from helpers.recbole_kit import tiny
-from helpers.runs import command, copy_of
-from recsae.capture import store as activations
+from helpers.runs import command, copy_of, in_brief
 from recsae.cli.shared.console import run_command
 from recsae.core.distributed import SINGLE_PROCESS, Ranks, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.processes
 
 
 SCRIPT = Path(kit.__file__)
-SETTINGS = """latents = 64
+SETTINGS = """latents = 24
 samples = 12000
 chance_directions = 20
 construction_positions = 3000
@@ -43,34 +43,24 @@ AGAIN = "Run the same command again"
 # starting processes
 
 
-def environment(**more):
-    paths = [str(SCRIPT.parents[1]), *(p for p in sys.path if p)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", **more}
-
-
 def start(n, *arguments):
-    """n processes as torchrun would start them, but without torchrun to end them."""
+    """n processes with what torchrun would tell them, but without torchrun to end them."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     where = {"WORLD_SIZE": str(n), "MASTER_ADDR": "localhost", "MASTER_PORT": port}
     return [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), *map(str, arguments)],
-            env=environment(RANK=str(rank), LOCAL_RANK=str(rank), **where),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(n)
+        Forked(kit.act, list(map(str, arguments)), {"RANK": rank, "LOCAL_RANK": rank, **where})
+        for rank in map(str, range(n))
     ]
 
 
 def torchrun(*arguments, **more):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    paths = os.pathsep.join([str(SCRIPT.parents[1]), *filter(None, sys.path)])
     return subprocess.run(
         [*command, *map(str, arguments)],
-        env=environment(**more),
+        env={**os.environ, "PYTHONPATH": paths, **more},
         capture_output=True,
         text=True,
         timeout=120,
@@ -92,14 +82,14 @@ def one(folder):
 
 
 @pytest.fixture(scope="module")
-def shared(folder, one):
+def shared(folder, small_run):
     """What two and what three processes make, by their number."""
     found = {}
     for n in (2, 3):
         mine = folder / str(n)
         mine.mkdir()
         if n == 2:  # a run of one process without what is made of its SAE
-            record = read_json(copy_of(folder / "one/run", mine / "run") / "run.json")
+            record = read_json(copy_of(small_run, mine / "run") / "run.json")
             for stage in ("concepts", "scoring"):
                 for output in record["stages"].pop(stage)["outputs"]:
                     (mine / "run" / output).unlink()
@@ -175,7 +165,7 @@ def test_codes_are_the_same_to_the_bit(rows, n, one, shared):
 
 
 @pytest.mark.parametrize("n", [2, 3])
-def test_stores_are_the_same_bytes(n, folder, shared):
+def test_stores_are_the_same_bytes(n, folder, one, shared):
     expected = files_in(folder / "one/captured")
     assert len(expected) == 6  # five shards, so that three processes have different numbers of them
     assert files_in(folder / str(n) / "captured") == expected
@@ -186,12 +176,12 @@ def test_an_error_of_one_is_everybodys(n, shared):
     assert [found["errors"] for found in shared[n]] == [["too few", "too few"]] * n
 
 
-def test_with_the_same_sae_concepts_and_scores_are_the_same_bytes(folder, shared):
+def test_with_the_same_sae_concepts_and_scores_are_the_same_bytes(folder, shared, small_run):
     for name in ("concepts", "examples", "scores"):
         file = f"{name}.parquet"
-        assert (folder / "2/run" / file).read_bytes() == (folder / "one/run" / file).read_bytes()
+        assert (folder / "2/run" / file).read_bytes() == (small_run / file).read_bytes()
     scoring = (folder / "2/run/scoring.json").read_bytes()
-    assert scoring == (folder / "one/run/scoring.json").read_bytes()
+    assert scoring == (small_run / "scoring.json").read_bytes()
 
 
 # the parts alone
@@ -286,8 +276,7 @@ def deaths(folder, settings):
 def undisturbed(folder, settings):
     """The same run by one process."""
     out = folder / "undisturbed"
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(activations, "SHARD", kit.SMALL)
+    with in_brief():
         assert command("run", tiny(), "--trust", "--out", out, "--config", settings) == 0
     return out
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers import toy
-from helpers.runs import CONFIG, copy_of, planted
+from helpers.runs import CONFIG, copy_of, in_brief, planted
 from recsae.cli.compare import to_dict
 from recsae.cli.shared.matching import how_matched
 from recsae.core import columns as C
@@ -366,7 +366,8 @@ def test_a_run_beside_itself_is_all_the_same(tmp_path, planted_run):
 
 def test_planted_names_come_back_with_another_seed(tmp_path, planted_run):
     config = CONFIG.model_copy(update={"seed": 1, "chance_directions": 0})
-    run_pipeline(planted(), tmp_path / "two", config)
+    with in_brief():
+        run_pipeline(planted(), tmp_path / "two", config)
     compared = compare_runs(planted_run, tmp_path / "two")
     assert compared.matching.method == "direction"
     both = {row["name_before"] for row in rows_of(compared)} & {

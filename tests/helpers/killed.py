@@ -17,17 +17,15 @@ from pathlib import Path
 
 import torch
 
-from helpers.runs import CONFIG, planted
-from recsae.capture import store as activations
+from helpers.runs import FEWER, run_in_brief, small_planted, small_run
+from recsae.core.files import read_json
 from recsae.core.topk import top_k
-from recsae.pipeline.plan import run_pipeline
 
-WHEN_NEEDED = ("torch._dynamo", "pyarrow.parquet", "matplotlib.figure", "matplotlib.ticker")
+WHEN_NEEDED = ("torch._dynamo", "pyarrow.parquet", "jinja2")
 for name in (*WHEN_NEEDED, "sklearn.linear_model", "sklearn.feature_extraction.text"):
     importlib.import_module(name)
 for name in ("recsae.pipeline.stages.scoring", "recsae.pipeline.report_data", "recsae.report.page"):
     importlib.import_module(name)
-FEWER = CONFIG.model_copy(update={"samples": 45_000, "chance_directions": 20})
 
 
 def in_child(work):
@@ -69,24 +67,24 @@ def die_at(write, *, before):
 def run(folder, write=None):
     if write is not None:
         die_at(write, before=write % 2 == 1)
-    run_pipeline(planted(), folder, FEWER)
+    run_in_brief(folder, FEWER)
 
 
 def main(folder):
-    """A run without a death, one with a death at later and later writes, one at random moments."""
-    activations.SHARD = 2000  # not on import: pytest imports every file here
-    planted()
+    """A run with a death at later and later writes, and one with deaths at random moments.
+
+    Both are to be :func:`helpers.runs.small_run` in the end.
+    """
+    small_planted()
     top_k(torch.ones(1, 2), 1)  # compiled
-    started = time.monotonic()
-    was_killed(in_child(lambda: run(folder / "whole")))
-    seconds = time.monotonic() - started
+    seconds = sum(read_json(small_run() / "report.json")["timings"].values())
     deaths = {"writes": 0, "moments": 0}
     while was_killed(in_child(lambda: run(folder / "writes", deaths["writes"] + 1))):
         deaths["writes"] += 1
     rng = random.Random(0)
     for _ in range(5):
         pid = in_child(lambda: run(folder / "moments"))
-        time.sleep(rng.uniform(0.02, 0.3) * seconds)
+        time.sleep(rng.uniform(0.02, 0.2) * seconds)
         os.kill(pid, signal.SIGKILL)
         deaths["moments"] += was_killed(pid)
     was_killed(in_child(lambda: run(folder / "moments")))

@@ -1,7 +1,7 @@
 """What several processes do together, for test_distributed: ``ranks.py FOLDER`` in each of them.
 
 The same functions, given :data:`SINGLE_PROCESS`, tell what one process does. ``ranks.py run ...``
-is the command line on small shards.
+is the command line in brief.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers.runs import CONFIG, planted
+from helpers.runs import FEWER, in_brief, planted, run_in_brief
 from helpers.toy import store
 from recsae.capture import store as activations
 from recsae.capture.fill import capture
@@ -21,7 +21,6 @@ from recsae.cli import main
 from recsae.core.distributed import SINGLE_PROCESS, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json
-from recsae.pipeline import plan as pipeline
 from recsae.sae import gradients
 from recsae.sae.codes import sparse_code
 from recsae.sae.config import make_config
@@ -33,8 +32,6 @@ from recsae.sae.trainer import Trainer
 PATHS = ("compiled", "torch")
 SIZES = (1, 2, 20, 1500)
 DEAD = [1, 2, 3, 4, 9]
-SMALL = 500
-RUN = CONFIG.model_copy(update={"samples": 45_000, "chance_directions": 20})
 
 
 def random_sae(**settings):
@@ -141,7 +138,6 @@ def alone(folder):
     before = activations.SHARD
     try:
         everything(folder, SINGLE_PROCESS)
-        pipeline.run_pipeline(planted(), folder / "run", RUN)
     finally:
         activations.SHARD = before
 
@@ -151,16 +147,16 @@ def together(folder):
     with ranks_of_torchrun() as ranks:
         everything(folder, ranks)
         if (folder / "run").exists():
-            pipeline.run_pipeline(planted(), folder / "run", RUN, ranks=ranks)
+            run_in_brief(folder / "run", FEWER, ranks)
 
 
 def command(arguments):
-    """``recsae ARGUMENTS`` with small shards; DIE=1 kills process 1 at its second."""
-    activations.SHARD = SMALL
+    """``recsae ARGUMENTS`` in brief; DIE=1 kills process 1 at its second shard."""
     if "DIE" in os.environ and os.environ["RANK"] == "1":
         die_at(2)
     sys.argv = ["recsae", *arguments]
-    main()
+    with in_brief():
+        main()
 
 
 def die_at(write):
@@ -174,5 +170,9 @@ def die_at(write):
     Path.replace = fatal
 
 
+def act(arguments):
+    command(arguments) if arguments[0] == "run" else together(Path(arguments[0]))
+
+
 if __name__ == "__main__":
-    command(sys.argv[1:]) if sys.argv[1] == "run" else together(Path(sys.argv[1]))
+    act(sys.argv[1:])

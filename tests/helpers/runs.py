@@ -1,4 +1,4 @@
-"""Finished runs: one on planted truth, one on a RecBole checkpoint.
+"""Finished runs: two on planted truth, one on a RecBole checkpoint.
 
 Each is made once, by the first process that needs it, in a folder that all processes of a test
 session share. Tests that change a run copy it.
@@ -15,11 +15,14 @@ import tempfile
 from io import StringIO
 from pathlib import Path
 
+import pytest
 import torch
 
+from recsae.capture import store as activations
 from recsae.cli import main
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
+from recsae.core.distributed import SINGLE_PROCESS
 from recsae.pipeline.plan import run_pipeline
 from recsae.recommender.sequences import pad
 from recsae.run.config import RunConfig
@@ -28,6 +31,8 @@ from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
 
 CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
+FEWER = CONFIG.model_copy(update={"samples": 20_000, "chance_directions": 20})
+SHARD = 500
 RECBOLE = {"latents": 128, "samples": 150_000, "chance_directions": 50}
 FOLDER = Path(os.environ.get("RECSAE_TEST_RUNS") or tempfile.mkdtemp(prefix="recsae-runs-"))
 
@@ -62,6 +67,46 @@ def planted():
 def planted_run():
     """Folder of a finished run on :func:`planted`."""
     return made_once("planted", lambda folder: run_pipeline(planted(), folder, CONFIG))
+
+
+@functools.cache
+def small_planted():
+    """160 users, 100 items, 4 genres, for tests that make the same run several times."""
+    return PlantedRecommender(
+        n_users=160,
+        n_items=100,
+        n_concepts=4,
+        width=8,
+        length=16,
+        max_length=8,
+        noise=0.1,
+        seed=1,
+    )
+
+
+@functools.cache
+def small_run():
+    """Folder of a finished run on :func:`small_planted`, :func:`in_brief`."""
+    return made_once("small", lambda folder: run_in_brief(folder, FEWER))
+
+
+def run_in_brief(folder, config, ranks=SINGLE_PROCESS):
+    """A run on :func:`small_planted`, :func:`in_brief`."""
+    with in_brief():
+        return run_pipeline(small_planted(), folder, config, ranks=ranks)
+
+
+@contextlib.contextmanager
+def in_brief():
+    """Runs of several shards, no goal tried and nothing drawn, for tests that look at neither.
+
+    Files, keys and stages are those of any run.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(activations, "SHARD", SHARD)
+        patched.setattr("recsae.pipeline.stages.goals._goals", lambda work: ())
+        patched.setattr("recsae.report.figures.drawn", lambda draws: {})
+        yield
 
 
 def planted_open():

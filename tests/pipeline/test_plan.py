@@ -1,12 +1,7 @@
-"""The whole pipeline on planted truth: what comes out, what is done again, and kill -9."""
+"""The whole pipeline on planted truth: what comes out."""
 
 import copy
 import dataclasses
-import errno
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
@@ -16,11 +11,12 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from helpers.runs import CONFIG, copy_of, planted, planted_run
+from helpers.run_files import FILES
+from helpers.runs import CONFIG, in_brief, planted, planted_run
 from helpers.toy import user_table
 from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import DERIVED
-from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData, RecSAEError
+from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_json
 from recsae.pipeline.plan import STAGES, run_pipeline
 from recsae.recommender.catalog import build_catalog
@@ -35,20 +31,9 @@ from recsae.sae.editing import insert_reconstruction
 from recsae.sae.model import SAE
 from recsae.testing.planted import PlantedRecommender
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.processes]
+pytestmark = pytest.mark.end_to_end
 
 
-FILES = {
-    *("together.parquet", "firing.parquet", "counterexamples.parquet"),
-    *("active_items.parquet", "active_cases.parquet"),
-    *("stability.json", "language.json", "supervised.json"),
-    *("run.json", "report.json", "report.html", "card.md", "concepts.csv"),
-    *("concepts.parquet", "scores.parquet", "examples.parquet"),
-    *("attributes.parquet", "latents.parquet"),
-    *("scoring.json", "accuracy.json", "steering.json", "goals.json"),
-    *("sae/cfg.json", "sae/sae.safetensors", "sae/quality.json"),
-    *("activations/manifest.json", "heldout/manifest.json"),
-}
 KEYS = {
     "model": "name plugin site hidden_size n_items checkpoint_sha256",
     "data": "n_users n_construction_users n_heldout_users n_sequences attributes",
@@ -272,236 +257,6 @@ def test_ndcg_kept(report, heldout, planted_run):
     assert accuracy["ndcg_kept_ci"][0] < accuracy["ndcg_kept"] < accuracy["ndcg_kept_ci"][1]
 
 
-# -- done once, done again -------------------------------------------------------------------------
-
-
-class Redone:
-    """Notes which stages would be done, and does none of them."""
-
-    def __init__(self, patched):
-        self.names = []
-        real = Run.stage
-
-        def stage(run, name, made_from, outputs, work):
-            done = real(run, name, made_from, outputs, lambda: None)
-            self.names += [name] if done else []
-            return done
-
-        patched.setattr(Run, "stage", stage)
-
-
-@pytest.fixture
-def redone(monkeypatch):
-    return Redone(monkeypatch)
-
-
-@pytest.fixture
-def folder(tmp_path, planted_run):
-    return copy_of(planted_run, tmp_path / "run")
-
-
-LATER = [stage for stage in list(STAGES)[2:] if stage != "accuracy"]
-
-
-@pytest.mark.parametrize(
-    ("change", "stages"),
-    [
-        ({}, []),
-        ({"chance_directions": 61}, ["scoring", "language", "steering", "goals", "report"]),
-        ({"title_column": "title"}, LATER),
-        ({"attribute_columns": ["genre"]}, LATER),
-        ({"k": 4}, list(STAGES)[1:]),
-        ({"activation": "jumprelu"}, list(STAGES)[1:]),
-        ({"latents": 17}, list(STAGES)[1:]),
-        ({"samples": 160_000}, list(STAGES)[1:]),
-        ({"seed": 1}, list(STAGES)),
-        ({"construction_positions": 5000}, list(STAGES)),
-        ({"heldout_positions": 500}, list(STAGES)),
-    ],
-)
-def test_what_a_changed_setting_makes_again(change, stages, redone, folder):
-    config = CONFIG.model_copy(update=change)
-    run_pipeline(planted(), folder, config)
-    assert redone.names == stages
-    assert Run(folder, config).is_finished(STAGES)
-
-
-def test_an_unknown_activation_is_refused_before_anything_is_done(tmp_path):
-    config = CONFIG.model_copy(update={"activation": "gelu"})
-    with pytest.raises(InvalidInput, match=r"SAE activation: .*'gelu'"):
-        run_pipeline(planted(), tmp_path / "run", config)
-    assert not list(tmp_path.rglob("*.safetensors"))
-
-
-def test_a_second_run_touches_nothing_but_the_record(folder):
-    def state():
-        return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.rglob("*")}
-
-    def no_work(*_):
-        raise AssertionError("something was done")
-
-    before = state()
-    run_pipeline(planted(), folder, CONFIG, progress=no_work)
-    changed = {p.name for p, s in state().items() if before[p] != s}
-    assert changed == {"run.json", "run"} or changed == {"run.json"}
-
-
-@pytest.mark.parametrize(
-    ("name", "stages"),
-    [
-        ("sae/cfg.json", ["train"]),
-        ("sae/sae.safetensors", ["train"]),
-        ("scores.parquet", ["scoring"]),
-        ("activations/manifest.json", ["capture"]),
-        ("report.html", ["report"]),
-    ],
-)
-def test_a_damaged_file_is_made_anew(name, stages, folder):
-    """And only its stage is done again, because the result is the same."""
-    good = (folder / name).read_bytes()
-    (folder / name).write_bytes(good[: len(good) // 2])
-    assert not Run(folder, CONFIG).is_finished(STAGES)
-    mended = [p for p in folder.rglob("*") if p.is_file()]
-    before = {p: p.stat().st_mtime_ns for p in mended}
-    run_pipeline(planted(), folder, CONFIG)
-    assert Run(folder, CONFIG).is_finished(STAGES)
-    record = read_json(folder / "run.json")["stages"]
-    written = {str(p.relative_to(folder)) for p in mended if p.stat().st_mtime_ns != before[p]}
-    outputs = {o for stage in stages for o in record[stage]["outputs"]}
-    assert written - {"run.json"} == outputs
-    if not name.endswith((".html", "cfg.json")):  # these tell the time
-        assert (folder / name).read_bytes() == good
-
-
-def test_a_changed_setting_is_carried_through(folder, tmp_path):
-    """To the very bits of a run that had it from the start."""
-    config = CONFIG.model_copy(update={"samples": 40_000, "chance_directions": 0})
-    run_pipeline(planted(), folder, config)
-    run_pipeline(planted(), tmp_path / "fresh", config)
-    assert contents(folder) == contents(tmp_path / "fresh")
-    assert read_json(folder / "report.json")["sae"]["n_activations_seen"] < 60_000
-
-
-def test_another_model_is_refused(folder):
-    other = PlantedRecommender(n_users=60, n_items=40, n_concepts=4, width=8, seed=9)
-    with pytest.raises(ArtifactMismatch, match="another model or data set"):
-        run_pipeline(other, folder, CONFIG)
-    assert Run(folder, CONFIG).is_finished(STAGES)
-
-
-# -- killed ----------------------------------------------------------------------------------------
-
-CLOCKS = ("timings", "memory", "created")
-
-
-def contents(folder):
-    """Every file of a run as bytes, less what measures time and memory."""
-    found = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        name = str(path.relative_to(folder))
-        if name == "report.html":
-            found[name] = bool(path.stat().st_size)
-        elif name == "run.json":
-            record = read_json(path)
-            made_from = {s: v["made_from"] for s, v in record["stages"].items()}
-            found[name] = {**record, "stages": made_from}
-        elif name in ("report.json", "sae/cfg.json"):
-            content = {k: v for k, v in read_json(path).items() if k not in (*CLOCKS, "seconds")}
-            content.get("sae", {}).pop("seconds", None)
-            found[name] = content
-        else:
-            found[name] = path.read_bytes()
-    return found
-
-
-def test_killed_again_and_again_the_result_is_the_same(tmp_path):
-    """At every kind of write, before and after it is in place, and at random moments."""
-    script = Path(__file__).parents[1] / "helpers/killed.py"
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(script.parents[1])},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    deaths = json.loads((tmp_path / "deaths.json").read_text())
-    assert deaths["writes"] >= 8
-    assert deaths["moments"] >= 1
-    whole = contents(tmp_path / "whole")
-    assert len(whole) > len(FILES)
-    for name in ("writes", "moments"):
-        assert contents(tmp_path / name) == whole, name
-    assert not list(tmp_path.rglob(".*.part"))
-    assert not list(tmp_path.rglob("training.*"))
-
-
-# -- input that cannot be used ---------------------------------------------------------------------
-
-
-def refused(error, match, recommender=None, folder=None, **change):
-    with pytest.raises(error, match=match) as caught:
-        run_pipeline(recommender or planted(), folder, CONFIG.model_copy(update=change))
-    assert "\n" not in str(caught.value)
-    return caught.value
-
-
-def test_more_active_latents_than_there_are(tmp_path):
-    error = refused(
-        InvalidInput, "k=17 is larger than the number of latents", folder=tmp_path / "run", k=17
-    )
-    assert error.exit_code == 2
-    refused(
-        InvalidInput, r"k=193 is larger .* \(192\)", folder=tmp_path / "run", k=193, latents=None
-    )
-    assert not (tmp_path / "run").exists()
-
-
-def test_an_unknown_site(tmp_path):
-    refused(
-        RecSAEError,
-        r"no site 'sequense'\. Did you mean 'sequence'",
-        folder=tmp_path / "run",
-        site="sequense",
-    )
-    assert not (tmp_path / "run").exists()
-
-
-def test_three_users(tmp_path):
-    few = PlantedRecommender(n_users=3, n_items=40, n_concepts=4, width=8)
-    error = refused(NotEnoughData, "users", few, tmp_path / "run")
-    assert error.exit_code == 3
-    assert not (tmp_path / "run").exists()
-
-
-def test_nan_in_hidden_states(tmp_path):
-    recommender = PlantedRecommender(n_users=60, n_items=40, n_concepts=4, width=8)
-    recommender.model.directions[0, 0] = float("nan")
-    refused(RecSAEError, "Planted gives NaN or infinite states", recommender, tmp_path / "run")
-    left = [p for p in (tmp_path / "run").rglob("*") if p.is_file()]
-    assert [p.name for p in left] == ["run.json"]
-    assert read_json(left[0])["stages"] == {}
-
-
-def test_a_full_disk(tmp_path, monkeypatch, planted_run):
-    real = os.fsync
-
-    def full(file):
-        if Path(f"/proc/self/fd/{file}").resolve().parent.name == "sae":
-            raise OSError(errno.ENOSPC, "No space left on device")
-        real(file)
-
-    monkeypatch.setattr(os, "fsync", full)
-    folder = copy_of(planted_run, tmp_path / "run")
-    change = {"samples": 40_000, "chance_directions": 0}
-    refused(RecSAEError, "disk is full: .*sae/.* finished stages are kept", folder=folder, **change)
-    assert not list(folder.rglob(".*.part"))
-    monkeypatch.undo()
-    run_pipeline(planted(), folder, CONFIG.model_copy(update=change))
-    assert Run(folder).is_finished(STAGES)
-
-
 # -- models and items of which less is known -------------------------------------------------------
 
 
@@ -544,7 +299,8 @@ def test_categories_that_are_numbers_are_no_latents(tmp_path):
     frame["genre"] = [tuple(codes[v] for v in values) for values in frame["genre"]]
     recommender.catalog = dataclasses.replace(recommender.catalog, frame=frame)
     config = CONFIG.model_copy(update={"chance_directions": 0})
-    run_pipeline(recommender, tmp_path / "run", config)
+    with in_brief():
+        run_pipeline(recommender, tmp_path / "run", config)
     rows = read_json(tmp_path / "run" / "steering.json")
     assert {row["name"] for row in rows} == set(codes.values())
     ablated = [row for row in rows if row["intervention"].startswith("ablate")]

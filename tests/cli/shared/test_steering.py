@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("recbole")
 
 from helpers.llm_server import LLMServer
-from helpers.runs import checkpoint, command, copy_of, settings
+from helpers.runs import checkpoint, command, copy_of, in_brief, settings
 from recsae.core.files import read_json
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
@@ -23,9 +23,10 @@ def run_again(tmp_path, capsys, monkeypatch, recbole_run):
 
     def run(*options):
         capsys.readouterr()
-        code = command(
-            *("run", checkpoint(), "--trust", "--out", folder, "--config", settings(), *options)
-        )
+        with in_brief():
+            code = command(
+                *("run", checkpoint(), "--trust", "--out", folder, "--config", settings(), *options)
+            )
         return code, *capsys.readouterr(), folder
 
     return run

@@ -1,0 +1,166 @@
+"""A run made again: what is done again, what a changed setting or a full disk leaves."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from helpers.run_files import contents
+from helpers.runs import CONFIG, FEWER, copy_of, planted, run_in_brief
+from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
+from recsae.core.files import read_json
+from recsae.pipeline.plan import STAGES, run_pipeline
+from recsae.run.record import Run
+from recsae.testing.planted import PlantedRecommender
+
+pytestmark = pytest.mark.end_to_end
+
+
+class Redone:
+    """Notes which stages would be done, and does none of them."""
+
+    def __init__(self, patched):
+        self.names = []
+        real = Run.stage
+
+        def stage(run, name, made_from, outputs, work):
+            done = real(run, name, made_from, outputs, lambda: None)
+            self.names += [name] if done else []
+            return done
+
+        patched.setattr(Run, "stage", stage)
+
+
+@pytest.fixture
+def redone(monkeypatch):
+    return Redone(monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path, planted_run):
+    return copy_of(planted_run, tmp_path / "run")
+
+
+@pytest.fixture
+def small(tmp_path, small_run):
+    return copy_of(small_run, tmp_path / "run")
+
+
+CHANGED = FEWER.model_copy(update={"samples": 10_000, "chance_directions": 0})
+
+
+@pytest.fixture(scope="module")
+def changed(tmp_path_factory):
+    """Folder of a run that had these settings from the start."""
+    folder = tmp_path_factory.mktemp("changed") / "run"
+    run_in_brief(folder, CHANGED)
+    return folder
+
+
+LATER = [stage for stage in list(STAGES)[2:] if stage != "accuracy"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({}, []),
+        ({"chance_directions": 61}, ["scoring", "language", "steering", "goals", "report"]),
+        ({"title_column": "title"}, LATER),
+        ({"attribute_columns": ["genre"]}, LATER),
+        ({"k": 4}, list(STAGES)[1:]),
+        ({"activation": "jumprelu"}, list(STAGES)[1:]),
+        ({"latents": 17}, list(STAGES)[1:]),
+        ({"samples": 160_000}, list(STAGES)[1:]),
+        ({"seed": 1}, list(STAGES)),
+        ({"construction_positions": 5000}, list(STAGES)),
+        ({"heldout_positions": 500}, list(STAGES)),
+    ],
+)
+def test_what_a_changed_setting_makes_again(change, stages, redone, folder):
+    config = CONFIG.model_copy(update=change)
+    run_pipeline(planted(), folder, config)
+    assert redone.names == stages
+    assert Run(folder, config).is_finished(STAGES)
+
+
+def test_an_unknown_activation_is_refused_before_anything_is_done(tmp_path):
+    config = CONFIG.model_copy(update={"activation": "gelu"})
+    with pytest.raises(InvalidInput, match=r"SAE activation: .*'gelu'"):
+        run_pipeline(planted(), tmp_path / "run", config)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_second_run_touches_nothing_but_the_record(folder):
+    def state():
+        return {p: (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.rglob("*")}
+
+    def no_work(*_):
+        raise AssertionError("something was done")
+
+    before = state()
+    run_pipeline(planted(), folder, CONFIG, progress=no_work)
+    changed = {p.name for p, s in state().items() if before[p] != s}
+    assert changed == {"run.json", "run"} or changed == {"run.json"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("sae/cfg.json", ["train"]),
+        ("sae/sae.safetensors", ["train"]),
+        ("scores.parquet", ["scoring"]),
+        ("activations/manifest.json", ["capture"]),
+        ("report.html", ["report"]),
+    ],
+)
+def test_a_damaged_file_is_made_anew(name, stages, small):
+    """And only its stage is done again, because the result is the same."""
+    good = (small / name).read_bytes()
+    (small / name).write_bytes(good[: len(good) // 2])
+    assert not Run(small, FEWER).is_finished(STAGES)
+    mended = [p for p in small.rglob("*") if p.is_file()]
+    before = {p: p.stat().st_mtime_ns for p in mended}
+    run_in_brief(small, FEWER)
+    assert Run(small, FEWER).is_finished(STAGES)
+    record = read_json(small / "run.json")["stages"]
+    written = {str(p.relative_to(small)) for p in mended if p.stat().st_mtime_ns != before[p]}
+    outputs = {o for stage in stages for o in record[stage]["outputs"]}
+    assert written - {"run.json"} == outputs
+    if not name.endswith((".html", "cfg.json")):  # these tell the time
+        assert (small / name).read_bytes() == good
+
+
+def test_a_changed_setting_is_carried_through(small, changed):
+    """To the very bits of a run that had it from the start."""
+    before = read_json(small / "report.json")["sae"]["n_activations_seen"]
+    run_in_brief(small, CHANGED)
+    assert contents(small) == contents(changed)
+    assert read_json(small / "report.json")["sae"]["n_activations_seen"] < 0.75 * before
+
+
+def test_another_model_is_refused(folder):
+    other = PlantedRecommender(n_users=60, n_items=40, n_concepts=4, width=8, seed=9)
+    with pytest.raises(ArtifactMismatch, match="another model or data set"):
+        run_pipeline(other, folder, CONFIG)
+    assert Run(folder, CONFIG).is_finished(STAGES)
+
+
+def test_a_full_disk(small, changed, monkeypatch):
+    real = os.fsync
+
+    def full(file):
+        if Path(f"/proc/self/fd/{file}").resolve().parent.name == "sae":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = "disk is full: .*sae/.* finished stages are kept"
+    with pytest.raises(RecSAEError, match=said) as caught:
+        run_in_brief(small, CHANGED)
+    assert "\n" not in str(caught.value)
+    assert not list(small.rglob(".*.part"))
+    monkeypatch.undo()
+    run_in_brief(small, CHANGED)
+    assert Run(small).is_finished(STAGES)
+    assert contents(small) == contents(changed)
