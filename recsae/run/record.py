@@ -21,7 +21,7 @@ from recsae.run.config import RunConfig
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
-VERSION = 1
+VERSION = 2
 
 
 class Run:
