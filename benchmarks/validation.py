@@ -279,7 +279,7 @@ def _share_of(world: World, code: Pair) -> dict[int, float]:
     shares = named_share(
         (code[0], known), (code[1][measure], test.take(measure)), candidates, head
     ).shares
-    return {size: shares[size] for size in SIZES}
+    return {size: shares[size].value for size in SIZES}
 
 
 @click.command()
