@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+SHARES = ("8", "16", "32", "ndcg_kept_32")
 CODES = ("sae", "random", "neurons", "pca")
 HEAD = """# Results
 
@@ -109,15 +110,21 @@ def _codes(r: dict[str, Any]) -> str:
     rows = []
     for code in CODES:
         share, counts = r["named_share"][code], r["baselines"][code]
-        shares = [share[n] for n in ("8", "16", "32", "ndcg_kept_32")]
+        shares = [_interval([share[n], *share["intervals"][n]]) for n in SHARES]
+        quality = r["label_quality"][code]
+        beside = [_interval(x) for x in (share["sae_ahead"]["32"], quality["sae_ahead"])]
+        labels = [_interval(quality["value"]), *(beside if code != "sae" else [None, None])]
         equal = counts["distinct_verified_equal_units"]
-        rows.append((code, *shares, *(counts[k] for k in keys), equal))
+        rows.append((code, *shares, *labels, *(counts[k] for k in keys), equal))
     header = (
         "code",
         "share 8",
         "16",
         "32",
         "NDCG kept 32",
+        "F1 of labels, by activation",
+        "SAE ahead, share 32",
+        "SAE ahead, labels",
         "units",
         "tested",
         "verified",

@@ -177,7 +177,7 @@ def _concepts(work: Workspace, codes: Codes) -> dict[str, Any]:
     cases = work.construction, work.halves
     share = share_on_halves(codes, *cases, dictionary, work.labeler, work.head)
     return {
-        "share": share.shares[32],
+        "share": share.shares[32].value,
         "distinct": distinct(scores, dictionary.table),
     }
 

@@ -52,6 +52,7 @@ FIGURES = {
     "named_share_8": "named share, 8 concepts",
     "named_share_16": "named share, 16 concepts",
     "named_share_32": "named share, 32 concepts",
+    "label_quality": "F1 of labels, by activation",
     "mean_auc": "attribute AUC",
 }
 COLUMNS = {
@@ -59,8 +60,10 @@ COLUMNS = {
     "name_before": "before",
     "name_after": "after",
     "similarity": "similarity",
-    "balanced_accuracy_before": "balanced accuracy",
-    "balanced_accuracy_after": "after",
+    "precision_before": "precision",
+    "precision_after": "after",
+    "recall_before": "recall",
+    "recall_after": "after",
     "status_before": "status",
     "status_after": "after",
 }

@@ -98,5 +98,5 @@ def _summary(out: Path) -> None:
     judgement = verdict(report)
     click.echo(f"\n{judgement.title}. {judgement.detail}\n")
     for line in headlines(report):
-        click.echo(f"  {line.figure}  {line.says}")
+        click.echo(f"  {line.figure}  {line.says}{f' ({line.interval})' if line.interval else ''}")
     click.echo("")

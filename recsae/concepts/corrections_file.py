@@ -50,7 +50,7 @@ RENAME = """
 [rename]
 """
 VERIFIED_LINES = """\
-# The verified concepts, best first. To rename one, remove the "#" before its number.
+# The verified concepts and their F1, best first. To rename one, remove the "#" before its number.
 """
 
 
@@ -121,12 +121,11 @@ def _verified_lines(folder: Path) -> list[str]:
     table = ConceptDictionary.load(folder).table
     table = table.merge(read_parquet(folder / layout.SCORES), on=C.LATENT)
     best = table[table[C.STATUS] == VERIFIED].sort_values(C.F1, ascending=False)
+    best = best[[C.LATENT, C.NAME, C.F1, C.LABEL]]
     width = max((len(_quoted(name)) for name in best[C.NAME]), default=0)
     return [
-        f"# {latent} = {_quoted(name).ljust(width)}  # {accuracy:.2f}  {_one_line(label)}\n"
-        for latent, name, accuracy, label in best[
-            [C.LATENT, C.NAME, C.BALANCED_ACCURACY, C.LABEL]
-        ].itertuples(index=False)
+        f"# {latent} = {_quoted(name).ljust(width)}  # {f1:.2f}  {_one_line(label)}\n"
+        for latent, name, f1, label in best.itertuples(index=False)
     ]
 
 

@@ -98,6 +98,12 @@ class ConceptDictionary:
             return latents
         return self.named(name)
 
+    def values_said(self) -> list[tuple[str, str]]:
+        """Every different (attribute, value) that a label speaks of, first or second."""
+        columns = (C.ATTRIBUTE, C.VALUE), (C.SECOND_ATTRIBUTE, C.SECOND_VALUE)
+        rows = [row for pair in columns for row in self.table[[*pair]].itertuples(index=False)]
+        return [(str(a), str(v)) for a, v in dict.fromkeys(map(tuple, rows)) if pd.notna(a)]
+
     def search(self, text: str) -> pd.DataFrame:
         """Rows whose name or label contains the text, whatever the case."""
         hit = self.table[C.NAME].str.contains(text, case=False, regex=False)

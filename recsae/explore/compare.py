@@ -45,7 +45,10 @@ LOST = "lost"
 NEW = "new"
 CHANGES = (RENAMED, MERGED, SPLIT, LOST, NEW, KEPT)
 """What can become of a concept, see :func:`compare_runs`; the strongest change first."""
-COMPARED = (C.LATENT, C.NAME, C.STATUS, C.BALANCED_ACCURACY)
+COMPARED = (
+    *(C.LATENT, C.NAME, C.STATUS, C.F1),
+    *(C.PRECISION, C.PRECISION_LOW, C.RECALL, C.RECALL_LOW),
+)
 """Columns of a concept that stand beside those of its counterpart."""
 
 
@@ -101,6 +104,7 @@ class ComparedRun:
             named_share_8=share["8"],
             named_share_16=share["16"],
             named_share_32=share["32"],
+            label_quality=report["label_quality"]["sae"]["value"][0],
             mean_auc=float(np.mean(aucs)) if aucs else None,
         )
 
@@ -129,6 +133,8 @@ class RunFigures:
     """Share of score variance that 8 verified concepts explain; below, 16 and 32 of them."""
     named_share_16: float | None
     named_share_32: float | None
+    label_quality: float | None
+    """F1 of labels, weighted by held-out activations."""
     mean_auc: float | None
     """Mean over attributes of the AUC of the attribute's best latent."""
 
@@ -185,8 +191,8 @@ class Comparison:
     names: VerifiedNames
     changes: pd.DataFrame
     """One row for each pair and each latent without, the strongest changes first: ``change``,
-    latent, name, status and balanced accuracy ``_before`` and ``_after``, ``similarity``, and
-    whether the name is lost or new ``with_name``."""
+    latent, name, status, F1, precision and recall with their lower bounds ``_before`` and
+    ``_after``, ``similarity``, and whether the name is lost or new ``with_name``."""
 
 
 def compare_runs(before: Path, after: Path) -> Comparison:
@@ -329,9 +335,9 @@ def _changes(one: ComparedRun, two: ComparedRun, pairs: pd.DataFrame) -> pd.Data
     gone = (table["change"] == LOST) & ~names[0].isin(two.verified_names())
     fresh = (table["change"] == NEW) & ~names[1].isin(one.verified_names())
     table["with_name"] = gone | fresh
-    accuracy = table[[f"{C.BALANCED_ACCURACY}_{key}" for key in ("before", "after")]]
-    moved = (accuracy.iloc[:, 0] - accuracy.iloc[:, 1]).abs()
-    strength = accuracy.max(axis=1) + table["with_name"]
+    f1 = table[[f"{C.F1}_{key}" for key in ("before", "after")]]
+    moved = (f1.iloc[:, 0] - f1.iloc[:, 1]).abs()
+    strength = f1.max(axis=1) + table["with_name"]
     table["strength"] = strength.where(table["change"] != KEPT, moved)
     table["kind"] = table["change"].map(CHANGES.index)
     table = table.sort_values(["kind", "strength"], ascending=[True, False], kind="stable")

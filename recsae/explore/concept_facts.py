@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
 
 SHOWN = (
-    *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.BALANCED_ACCURACY, C.F1),
-    *(C.PRECISION, C.RECALL, C.N_POS, C.FIRE_RATE),
+    *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.PRECISION, C.PRECISION_LOW),
+    *(C.RECALL, C.RECALL_LOW, C.F1, C.N_POS, C.FIRE_RATE),
 )
 """Columns of :func:`concept_rows`."""
 N_OF_ITEM = 10

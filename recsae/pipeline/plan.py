@@ -166,8 +166,10 @@ def _build(work: Workspace) -> None:
     from recsae.sae.statistics import Statistics
 
     def build() -> None:
-        build_concepts(work.sae_codes[0], work.construction, work.labeler).save(work.folder)
-        work.labeler.attributes.save(work.folder)
+        concepts = build_concepts(work.sae_codes[0], work.construction, work.labeler)
+        concepts.save(work.folder)
+        catalog = work.recommender.catalog
+        work.labeler.attributes.including(concepts.values_said(), catalog).save(work.folder)
         Statistics.of(work.sae_codes[0]).save(work.folder)
 
     work.on_main_process(build)

@@ -111,12 +111,13 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         second_negated=second.negated,
         status=row[C.STATUS],
         precision=row[C.PRECISION],
+        precision_low=row[C.PRECISION_LOW],
         recall=row[C.RECALL],
+        recall_low=row[C.RECALL_LOW],
         specificity=row[C.SPECIFICITY],
         hard_specificity=row[C.HARD_SPECIFICITY],
         f1=row[C.F1],
         balanced_accuracy=row[C.BALANCED_ACCURACY],
-        ci_low=row[C.CI_LOW],
         auc=row[C.AUC],
         average_precision=row[C.AVERAGE_PRECISION],
         n_pos=row[C.N_POS],
@@ -239,14 +240,8 @@ def _language(work: Workspace) -> dict[int, Explained]:
 
 def label_values(work: Workspace) -> list[tuple[str, str]]:
     """Every different (attribute, value) of items that a label speaks of."""
-    table = work.tested_dictionary.table
-    of_items = {n for n in work.labeler.attributes.names if n[0] not in (REPEAT, LENGTH)}
-    pairs = [
-        pair
-        for columns in (PREDICATE, SECOND_PREDICATE)
-        for pair in zip(table[columns[0]], table[columns[1]], strict=True)
-    ]
-    return [pair for pair in dict.fromkeys(pairs) if pair in of_items]
+    said = work.tested_dictionary.values_said()
+    return [pair for pair in said if pair[0] not in (REPEAT, LENGTH)]
 
 
 def described(values: list[tuple[str, str]], catalog: ItemCatalog) -> list[LabelValue]:
@@ -264,7 +259,7 @@ def items_of(
         mentioned.update(weight.item for weight in concept.promotes + concept.demotes)
         for sequence in (*concept.examples, *concept.counterexamples):
             mentioned.update([*sequence.items, sequence.top_recommendation])
-    catalog, of_items = work.recommender.catalog, work.labeler.attributes
+    catalog, of_items = work.recommender.catalog, work.attributes
     columns = [of_items.names.index(value) for value in values]
     has = of_items.matrix[:, columns].tocsr()
     has.sort_indices()

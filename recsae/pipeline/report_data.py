@@ -26,6 +26,7 @@ from recsae.report.schema.report import (
     Autoencoder,
     Baselines,
     Data,
+    LabelQuality,
     Model,
     NamedShare,
     Protocol,
@@ -81,6 +82,9 @@ def build_report(work: Workspace, stages: Iterable[str]) -> Report:
         label_values=described(values, work.recommender.catalog),
         protocol=_protocol(work),
         named_share={c: NamedShare.model_validate(s) for c, s in scoring["named_share"].items()},
+        label_quality={
+            c: LabelQuality.model_validate(q) for c, q in scoring["label_quality"].items()
+        },
         recsae_protocol={
             c: PaperScore.model_validate(s) for c, s in scoring["recsae_protocol"].items()
         },
@@ -155,7 +159,7 @@ def _sae(work: Workspace) -> Autoencoder:
 
 def _protocol(work: Workspace) -> Protocol:
     return Protocol(
-        name="held-out balanced accuracy",
+        name="held-out precision and recall",
         min_positives=MIN_POSITIVES,
         min_users=MIN_USERS,
         supported_excludes_verified=True,

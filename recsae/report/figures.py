@@ -168,6 +168,8 @@ def _scatter(report: Report) -> "Canvas | None":
             markeredgewidth=0 if marker != "x" else 1,
             label=f"{label} ({len(points):,})",
         )
+    if (asked := report.protocol.threshold) is not None:  # of both, to be supported
+        axes.plot([asked, asked, 1.02], [1.02, asked, asked], color=MUTED, linewidth=0.8)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_xlabel("recall: active cases that the label finds")
     axes.set_ylabel("precision: how often the label is right")

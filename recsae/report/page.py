@@ -40,6 +40,7 @@ def page(report: Report) -> str:
         num=formats.number,
         points=formats.points,
         short=formats.short,
+        share_of=words.share_of,
         count=lambda n: f"{n:,}",
         **_GOAL_FILTERS,
     )
@@ -50,8 +51,8 @@ def page(report: Report) -> str:
         headlines=words.headlines(report),
         heldout_note=words.heldout_note(report),
         examples=[c.name for c in words.best_distinct(report, 3)],
-        bars=_bars(report),
         code_names=words.CODE_NAMES,
+        labels_stand=words.standing(words.label_outcomes(report)),
         mean_auc=lambda code: words.mean_auc(report.attributes, code),
         methods=findings.METHODS,
         measures=findings.MEASURES,
@@ -105,13 +106,3 @@ def _script() -> str:
 
 def _read(name: str) -> str:
     return (_TEMPLATES / name).read_text(encoding="utf-8").rstrip("\n")
-
-
-def _bars(report: Report) -> list[tuple[str, str, float]]:
-    """Return name, code and share of every code whose named share is known, the SAE first."""
-    shares = ((code, report.named_share.get(code)) for code in ("sae", *words.BASELINES))
-    return [
-        (words.CODE_NAMES[code], code, value)
-        for code, share in shares
-        if share is not None and (value := words.explained(share)) is not None
-    ]

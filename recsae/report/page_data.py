@@ -39,6 +39,7 @@ def page_data(report: Report) -> dict[str, Any]:
         "users": list(listed.users),
         "concepts": concepts,
         "level": report.protocol.one_sided_level,
+        "threshold": report.protocol.threshold,
         "again": _again(report),
     }
 

@@ -41,7 +41,14 @@ def card(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(md=markdown, pct=formats.percent, num=formats.number)
+    environment.filters.update(
+        md=markdown,
+        pct=formats.percent,
+        at_least=formats.floor_percent,
+        num=formats.number,
+        interval=formats.interval,
+        share_of=words.share_of,
+    )
     return environment.get_template("card.md").render(
         r=report,
         verdict=words.verdict(report),

@@ -16,7 +16,6 @@ from scipy.stats import spearmanr
 
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.history import LENGTH, REPEAT
-from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
@@ -138,10 +137,9 @@ def _latents_to_check(work: Workspace, max_latents: int | None) -> tuple[Checked
             f"{len(both)} verified concepts of this run speak of items: nothing can be compared."
         )
     chosen = both.iloc[spread(len(both), max_latents or len(both))]
-    catalog = work.recommender.catalog
-    attributes, real = ItemAttributes.load(work.folder, catalog.n_items), catalog.recommendable
+    real = work.recommender.catalog.recommendable
     labels = zip(chosen[C.ATTRIBUTE], chosen[C.VALUE], strict=True)
-    has = [attributes.items_with(*pair) for pair in labels]
+    has = [work.attributes.items_with(*pair) for pair in labels]
     items = np.stack(has, axis=1) & real[:, None]
     latents = chosen[C.LATENT].to_numpy(np.int64)
     sd = Statistics.of(work.sae_codes[0]).sd[latents]

@@ -135,8 +135,8 @@ def test_inspect_with_an_items_file(says, tmp_path):
 def test_concepts(says, report, recbole_run):
     out = says("concepts", recbole_run).splitlines()
     assert out[0].split() == [
-        *("latent", "name", "label", "status", "balanced_accuracy", "ci_low"),
-        *("precision", "recall", "n_pos", "fire_rate"),
+        *("latent", "name", "label", "status", "precision", "precision_low"),
+        *("recall", "recall_low", "f1", "n_pos", "fire_rate"),
     ]
     assert len(out) == 129
     rows = json.loads(says("concepts", recbole_run, "--json"))
@@ -156,7 +156,13 @@ def test_one_latent(says, report, recbole_run):
     concept = next(c for c in report.concepts.list if c.latent == 5)
     assert (facts["latent"], facts["label"]) == (5, concept.label)
     assert len(facts["promotes"]) == len(facts["demotes"]) == 5
-    assert f"label: {concept.label}" in says("concepts", recbole_run, "--latent", 5)
+    said = says("concepts", recbole_run, "--latent", 5).splitlines()
+    assert f"label: {concept.label}" in said
+    shown = [line.split(":")[0] for line in said]
+    known = ("precision", "precision_low", "recall", "recall_low")
+    where = [shown.index(name) for name in known if facts[name] is not None]
+    assert where == sorted(where)
+    assert {facts[name] for name in known} == {getattr(concept, name) for name in known}
 
 
 # -- steer -----------------------------------------------------------------------------------------

@@ -55,7 +55,14 @@ def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, rename
     assert "Jokes" in out
     assert "names verified only after (1): Jokes" in out
     assert "--all shows everything" in out
-    assert max(map(len, out.splitlines())) < 200
+    tables = [line for line in out.splitlines() if not line.startswith("names verified")]
+    assert max(map(len, tables)) < 200
+    (heads,) = [line for line in tables if "similarity" in line]
+    assert heads.split() == [
+        *("change", "before", "after", "similarity"),
+        *("precision", "after", "recall", "after", "status", "after"),
+    ]
+    assert any(line.startswith("F1 of labels, by activation") for line in tables)
 
 
 def test_all_shows_also_what_was_never_verified(says, renamed, planted_run):

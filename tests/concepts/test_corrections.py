@@ -44,8 +44,7 @@ def folder(tmp_path):
     scores = {
         C.LATENT: range(6),
         C.STATUS: ["verified"] * 5 + ["unsupported"],
-        C.BALANCED_ACCURACY: [0.9] * 6,
-        C.CI_LOW: [0.81, 0.82, 0.83, 0.84, 0.85, 0.6],
+        C.F1: [0.81, 0.82, 0.83, 0.84, 0.85, 0.6],
     }
     write_parquet(tmp_path / "scores.parquet", pd.DataFrame(scores))
     train(tmp_path, np.eye(6, 8))

@@ -80,7 +80,7 @@ def test_a_state_per_user_is_one_position():
 def test_the_dictionary_best_first(report, planted_run):
     rows = concept_rows(planted_run, None, None)
     assert len(rows) == 16
-    order = [(STATUSES.index(row["status"]), -(row["ci_low"] or -9)) for row in rows]
+    order = [(STATUSES.index(row["status"]), -(row["f1"] or -9)) for row in rows]
     assert order == sorted(order)
     assert order[0][0] == 0
     assert order[-1][0] > 0
@@ -152,10 +152,9 @@ def test_corrections_are_shown(tmp_path, planted_run):
     rows = {row["latent"]: row for row in concept_rows(folder, None, None)}
     old = {row["latent"]: row for row in concept_rows(planted_run, None, None)}
     assert (rows[best[0]]["name"], rows[best[0]]["tested_as"]) == ("Mine", old[best[0]]["name"])
-    assert (rows[best[0]]["status"], rows[best[0]]["ci_low"]) == (
-        "verified",
-        old[best[0]]["ci_low"],
-    )
+    measured = ("status", "precision", "precision_low", "recall", "recall_low", "f1")
+    assert [rows[best[0]][key] for key in measured] == [old[best[0]][key] for key in measured]
+    assert rows[best[0]]["status"] == "verified"
     assert rows[best[1]]["status"] == "rejected"
     assert list(rows)[-1] == best[1]
     assert [row["latent"] for row in concept_rows(folder, None, "rejected")] == [best[1]]

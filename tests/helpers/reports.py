@@ -30,6 +30,12 @@ def concept(latent: int, rng: random.Random, status: str, items: list[str]) -> d
     good = {"verified": 0.9, "supported": 0.82, "unsupported": 0.65}.get(status)
     wobble = rng.uniform(-0.04, 0.04)
     accuracy = None if good is None else good + wobble
+    least = {"verified": 0.56, "supported": 0.51, "unsupported": 0.1}.get(status)
+    most = {"verified": 1.0, "supported": 0.54, "unsupported": 0.49}.get(status)
+    precision, recall, f1 = None, None, None
+    if least is not None and most is not None:
+        precision, recall = rng.uniform(least, most), rng.uniform(least, most)
+        f1 = 2 * precision * recall / (precision + recall)
     counts = [max(0, int(400 * math.exp(-i / 3) + rng.uniform(-5, 5))) for i in range(16)]
     dead = status == "dead"
     return {
@@ -42,13 +48,14 @@ def concept(latent: int, rng: random.Random, status: str, items: list[str]) -> d
         "predicate_site": "share among the last 5 items",
         "threshold": 0.6,
         "status": status,
-        "precision": None if accuracy is None else max(0.0, accuracy - rng.uniform(0, 0.5)),
-        "recall": None if accuracy is None else min(1.0, accuracy + rng.uniform(-0.2, 0.08)),
+        "precision": precision,
+        "precision_low": None if precision is None else precision - 0.05,
+        "recall": recall,
+        "recall_low": None if recall is None else recall - 0.04,
         "specificity": accuracy,
         "hard_specificity": None if accuracy is None else accuracy - 0.2,
-        "f1": accuracy,
+        "f1": f1,
         "balanced_accuracy": accuracy,
-        "ci_low": None if accuracy is None else accuracy - 0.05,
         "auc": accuracy,
         "average_precision": None if accuracy is None else accuracy - 0.1,
         "n_pos": 0 if dead else 12 if status == "untested" else rng.randint(30, 4000),
@@ -88,6 +95,28 @@ def code_counts(verified: int, distinct: int) -> dict[str, Any]:
     }
 
 
+def around(value: float | None) -> list[float | None]:
+    """Return a figure with an interval of one point to either side."""
+    return [value, None, None] if value is None else [value, value - 0.01, value + 0.01]
+
+
+def named_share(share: float | None, of_sae: float | None) -> dict[str, Any]:
+    """Return one code's named share, with one point to either side of each figure."""
+    parts = {"8": 0.6, "16": 0.85, "32": 1.0}
+    values = {key: None if share is None else share * part for key, part in parts.items()}
+    values["ndcg_kept_32"] = share
+    ahead = {
+        key: None if share is None or of_sae is None else (of_sae - share) * part
+        for key, part in parts.items()
+    }
+    return {
+        **values,
+        "intervals": {key: around(value)[1:] for key, value in values.items()},
+        "n_verified": 100 if share else 0,
+        "sae_ahead": {key: around(value) for key, value in ahead.items()},
+    }
+
+
 def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0.52)) -> dict:
     """Return a report as plain data; hostile titles are among the promoted items."""
     rng = random.Random(0)
@@ -106,7 +135,7 @@ def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0
     n = {status: sum(c["status"] == status for c in listed) for status in STATUSES}
     sae, baseline = shares
     return {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "model": {
             "name": "SASRec",
             "plugin": "recbole",
@@ -176,18 +205,21 @@ def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0
         },
         "items": items,
         "protocol": {
-            "name": "held-out users",
+            "name": "held-out precision and recall",
             "min_positives": 20,
             "min_users": 10,
             "supported_excludes_verified": True,
-            "threshold": 0.8,
+            "threshold": 0.5,
             "one_sided_level": 0.95,
             "n_chance_directions": 2000,
         },
         "named_share": {
-            code: {"8": s and s * 0.6, "16": s and s * 0.85, "32": s, "ndcg_kept_32": s,
-                   "n_verified": 0 if s is None else 100}
+            code: named_share(s, sae)
             for code, s in [("sae", sae), ("random", baseline), ("neurons", 0.31), ("pca", 0.25)]
+        },
+        "label_quality": {
+            code: {"value": around(f1), "sae_ahead": around(0.62 - f1)}
+            for code, f1 in [("sae", 0.62), ("random", 0.41), ("neurons", 0.38), ("pca", 0.55)]
         },
         "recsae_protocol": {
             "sae": {"n": 1000, "at_0_8": 400, "at_0_9": 180, "mean_recall": 0.7,

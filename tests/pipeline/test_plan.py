@@ -42,12 +42,14 @@ KEYS = {
     "concepts": "tested untested verified supported distinct_verified list",
     "protocol": "name min_positives min_users supported_excludes_verified",
     "named_share": "sae neurons random pca",
+    "label_quality": "sae neurons random pca",
     "recsae_protocol": "sae neurons random pca",
     "baselines": "neurons random pca dense",
     "timings": "capture train concepts scoring steering report",
 }
 CODE_KEYS = {
-    "named_share": "8 16 32 ndcg_kept_32",
+    "named_share": "8 16 32 ndcg_kept_32 intervals n_verified sae_ahead",
+    "label_quality": "value sae_ahead",
     "recsae_protocol": "n at_0_8 at_0_9 mean_recall mean_specificity mean_confidence",
     "baselines": "n_units tested verified supported distinct_verified "
     "distinct_verified_equal_units mean_balanced_accuracy",
@@ -59,7 +61,8 @@ LISTED = {
     "ndcg_after n_users",
 }
 CONCEPT_KEYS = (
-    "latent label labeler status precision recall f1 balanced_accuracy ci_low auc n_pos n_neg"
+    "latent label labeler status precision precision_low recall recall_low f1 balanced_accuracy "
+    "auc n_pos n_neg"
 )
 
 
@@ -159,7 +162,11 @@ def test_the_planted_concepts_come_out(report):
     planted_names = set(planted().concepts)
     assert planted_names <= {c["name"] for c in verified}
     assert {c["value"] for c in verified if c["attribute"] == "genre"} == planted_names
-    assert all(any(name in c["name"] for name in planted_names) for c in verified)
+    others = [c for c in verified if not any(name in c["name"] for name in planted_names)]
+    assert {c["attribute"] for c in others} <= {"item"}  # after a few items themselves
+    assert max(c["f1"] for c in others) < min(
+        c["f1"] for c in verified if c["name"] in planted_names
+    )
     assert report["concepts"]["distinct_verified"] == len({c["name"] for c in verified})
 
 
@@ -315,9 +322,8 @@ def test_a_run_read_back_as_tables(report, planted_run):
     assert run.report == report
     assert len(run.concepts) == 16
     assert list(run.concepts["latent"]) == list(range(16))
-    assert {"name", "label", "status", "balanced_accuracy", "ci_low", "fire_rate"} <= set(
-        run.concepts
-    )
+    assert {"name", "label", "status", "fire_rate"} <= set(run.concepts)
+    assert {"precision", "precision_low", "recall", "recall_low", "f1"} <= set(run.concepts)
     assert set(run.examples.columns) >= {"latent", "kind", "user", "items", "activation"}
     assert run.examples.groupby(["latent", "kind"]).size().max() == 5
     for table, name in ((run.attributes, "attributes"), (run.steering, "steering")):

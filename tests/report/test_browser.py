@@ -1,6 +1,7 @@
 """The page in headless Chromium: no error, no request, search and links work, titles are text."""
 
 import json
+import math
 import re
 from html import unescape
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from helpers.browser import CHROMIUM, browse, requests
 from helpers.goal_reports import raw
 from helpers.report_kit import HOSTILE_NAME, full_report
-from helpers.reports import HOSTILE, make_plain, make_report
+from helpers.reports import HOSTILE, STATUSES, make_plain, make_report
 from helpers.runs import copy_of
 from recsae.pipeline.report_goals import goals_block
 from recsae.report import Report, write_report
@@ -109,10 +110,12 @@ def test_search_filter_and_sort(page: Path) -> None:
         all("#filters button")[0].click();
         document.getElementById("once").click(); out.once = rows().length;
         document.getElementById("once").click();
-        all("th button").find((b) => b.textContent === "accuracy").click();
-        const shown = all("td.accuracy").map((c) => parseFloat(c.firstChild.textContent));
+        out.trusted = all("tr.row").map((r) => [r.querySelector(".status").textContent,
+          r.querySelector("td.minor").textContent]);
+        all("th button").find((b) => b.textContent === "precision").click();
+        const shown = all("td.precision").map((c) => parseFloat(c.firstChild.textContent));
         out.sorted = shown.every((v, i) => !i || shown[i - 1] >= v);
-        out.aria = all("th.accuracy")[0].getAttribute("aria-sort");
+        out.aria = all("th.precision")[0].getAttribute("aria-sort");
         all("#more button")[1].click(); out.shown = rows().length;
         """,
     )
@@ -123,6 +126,10 @@ def test_search_filter_and_sort(page: Path) -> None:
     assert out["none"].startswith("No concept matches")
     assert out["dead"] == ["dead"]
     assert out["once"] == 6
+    order = sorted(
+        make_report(60).concepts.list, key=lambda c: (STATUSES.index(c.status), -(c.f1 or 0))
+    )
+    assert out["trusted"] == [[c.status, f"{c.f1:.2f}"] for c in order[:25]]
     assert out["sorted"] is True
     assert out["aria"] == "descending"
     assert out["shown"] == 60
@@ -146,9 +153,50 @@ def test_a_link_opens_its_concept(page: Path) -> None:
     )
     assert out["open"] == "true"
     assert out["sentence"].startswith("Among held-out users it was active on")
+    assert re.search(
+        r"it is, [\d.]+% of the time, at least \d+% \(95% sure\)\. The label finds [\d.]+% of the "
+        r"active cases, at least \d+% \(95% sure\)\. latent",
+        out["sentence"],
+    )
     assert out["bars"] > 5
     assert out["examples"] == 6
     assert out["second"] == "row open"
+
+
+def test_precision_and_recall_stand_with_their_bounds_on_a_phone_too(page: Path) -> None:
+    best = max(
+        (c for c in make_report(60).concepts.list if c.status == "verified"),
+        key=lambda c: c.f1 or 0,
+    )
+    out = play(
+        page,
+        """
+        const phone = document.createElement("iframe");
+        phone.style = "width: 390px; height: 800px; border: 0";
+        const scripts = new RegExp("<script[^]*?<" + "/script>", "g");
+        phone.srcdoc = document.documentElement.outerHTML.replace(scripts, "");
+        document.body.append(phone);
+        await new Promise((done) => { phone.onload = done; });
+        const there = phone.contentDocument;
+        for (const [name, doc] of [["wide", document], ["phone", there]]) {
+          const cells = ["precision", "recall"].map((c) => doc.querySelector("tr.row td." + c));
+          out[name] = cells.map((c) => [c.textContent, c.getBoundingClientRect().width > 40,
+            doc.defaultView.getComputedStyle(c).visibility]);
+          out[name + " minor"] = doc.defaultView.getComputedStyle(
+            doc.querySelector("tr.row td.minor")).visibility;
+        }
+        out.fits = there.documentElement.scrollWidth <= 390;
+        out.tip = document.querySelector("th.precision").title;
+        """,
+    )
+    said = [
+        [f"{value:.0%}at least {math.floor(100 * low)}%", True, "visible"]
+        for value, low in ((best.precision, best.precision_low), (best.recall, best.recall_low))
+    ]
+    assert out["wide"] == out["phone"] == said
+    assert (out["wide minor"], out["phone minor"]) == ("visible", "hidden")
+    assert out["fits"] is True
+    assert "at least (95% sure); verified asks for 50%." in out["tip"]
 
 
 def test_hostile_titles_show_as_text(page: Path) -> None:

@@ -186,7 +186,8 @@ def test_corrections_are_shown_and_figures_stay(tmp_path, full_run):
     renamed, rejected = rows[best.latent], rows[second.latent]
     assert (renamed["name"], renamed["correction"]) == ("My name", "renamed")
     assert renamed["tested_as"] == best.name
-    assert float(renamed["ci_low"]) == best.ci_low
+    assert float(renamed["precision_low"]) == best.precision_low
+    assert float(renamed["recall_low"]) == best.recall_low
     assert rejected["name"] == f"latent {second.latent} (rejected)"
     assert (rejected["rejected_because"], rejected["status"]) == ("says nothing", "verified")
     assert [rows[c.latent]["name"] for c in (third, fourth)] == ["Both", "Both"]

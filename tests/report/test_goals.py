@@ -16,6 +16,7 @@ from recsae.report.figures import apart, goal_figures
 from recsae.report.page import page
 from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
+from recsae.report.words.formats import short
 from recsae.report.words.goals import (
     INTERVENTIONS,
     METHODS,
@@ -248,7 +249,7 @@ def test_redaction_leaves_it_alone(tmp_path):
 def test_latents_have_the_names_that_people_gave(tmp_path):
     folder = runs.copy_of(runs.planted_run(), tmp_path / "run")
     mine = read_report(folder).goals.rows[0].latents[0]
-    shown = f'<td title="{mine.name}">{mine.name}</td>'
+    shown = f'<td title="{mine.name}">{short(mine.name)}</td>'
     assert shown in write_report(None, folder).read_text()
     (folder / "corrections.toml").write_text(f'[rename]\n{mine.latent} = "My own name"\n')
     html = write_report(None, folder).read_text()

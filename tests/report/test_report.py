@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.reports import GENRES, HOSTILE, make_plain, make_report
+from helpers.reports import GENRES, HOSTILE, around, make_plain, make_report
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.report import read_report, write_report
 from recsae.report.escape import cell, markdown, script_json
@@ -22,7 +23,13 @@ from recsae.report.figures import figures
 from recsae.report.page import page
 from recsae.report.schema.report import SCHEMA_FILE, Accuracy, Report, schema_text
 from recsae.report.tables import COLUMNS, card, concepts_csv
-from recsae.report.words.headlines import accuracy_headline, best_distinct, headlines, verdict
+from recsae.report.words.headlines import (
+    accuracy_headline,
+    best_distinct,
+    headlines,
+    share_outcomes,
+    verdict,
+)
 from recsae.report.write import follows_schema
 
 pytestmark = pytest.mark.processes
@@ -46,7 +53,11 @@ def test_json_round_trips_with_the_contract_keys() -> None:
     report = make_report()
     plain = json.loads(report.to_json())
     assert Report.model_validate(plain) == report
-    assert set(plain["named_share"]["sae"]) == {"8", "16", "32", "ndcg_kept_32", "n_verified"}
+    figures = {"8", "16", "32", "ndcg_kept_32"}
+    assert set(plain["named_share"]["sae"]) == figures | {"intervals", "n_verified", "sae_ahead"}
+    assert set(plain["named_share"]["sae"]["intervals"]) == figures
+    assert set(plain["named_share"]["pca"]["sae_ahead"]) == {"8", "16", "32"}
+    assert set(plain["label_quality"]["pca"]) == {"value", "sae_ahead"}
     newer = {"label_values", "left_out", "supervised", "stability", "language", "goals"}
     assert set(plain) - set(make_plain()) == newer
 
@@ -86,7 +97,7 @@ def test_what_does_not_belong_is_refused(damage: str, tmp_path: Path) -> None:
         plain["concepts"]["list"][1]["latent"] = plain["concepts"]["list"][0]["latent"]
     (tmp_path / "report.json").write_text(json.dumps(plain))
     with pytest.raises(
-        ArtifactMismatch, match=r"report\.json does not follow schema 1\.0: at Report"
+        ArtifactMismatch, match=r"report\.json does not follow schema 1\.1: at Report"
     ):
         write_report(None, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
@@ -96,7 +107,7 @@ def test_figures_that_do_not_belong_are_refused_in_a_sentence() -> None:
     figures = make_plain()["accuracy"]
     del figures["heldout"]["rbo"]
     said = (
-        r"The report does not follow schema 1\.0: at Accuracy\.heldout\.rbo, Field required\. Run"
+        r"The report does not follow schema 1\.1: at Accuracy\.heldout\.rbo, Field required\. Run"
     )
     with pytest.raises(ArtifactMismatch, match=said), follows_schema("The report"):
         Accuracy.model_validate(figures)
@@ -212,16 +223,31 @@ def test_csv_has_every_plain_field() -> None:
     assert rows[0]["name"] == "'" + HOSTILE[4]
     assert rows[1]["label"] == "two\nlines, and a comma"
     assert rows[4]["precision"] == ""
-    assert float(rows[0]["ci_low"]) == plain["concepts"]["list"][0]["ci_low"]
+    assert COLUMNS[COLUMNS.index("precision") :][:4] == [
+        *("precision", "precision_low", "recall", "recall_low")
+    ]
+    for name in ("precision_low", "recall_low"):
+        assert float(rows[0][name]) == plain["concepts"]["list"][0][name]
 
 
 def test_card_lists_distinct_verified_concepts_once() -> None:
     report = make_report(300)
     best = best_distinct(report)
     assert len(best) == len({c.value for c in best}) == len(GENRES)
-    assert [c.ci_low for c in best] == sorted((c.ci_low for c in best), reverse=True)
+    assert [c.f1 for c in best] == sorted((c.f1 for c in best), reverse=True)
+    verified = [c for c in report.concepts.list if c.status == "verified"]
+    assert best[0].f1 == max(c.f1 for c in verified)
     text = card(report)
-    assert "**71%** of what the model’s scores depend on" in text
+    assert "**71%** (95% interval 70% to 72%) of what the model’s scores depend on" in text
+    first = best[0]
+    bounds = [math.floor(100 * low) for low in (first.precision_low, first.recall_low)]
+    assert (
+        f"| {first.precision:.0%} | {bounds[0]}% | {first.recall:.0%} | {bounds[1]}% |"
+        f" {first.f1:.2f} | {first.n_pos} |"
+    ) in text
+    assert "precision and recall above 50%, each with 95% confidence" in text
+    assert "| raw neurons | 19% (18 to 20) | 26% (25 to 27) | 31% (30 to 32) |" in text
+    assert "| 55% (54 to 56) |" in text
     assert text.count("| Active when most of the last 5 items are") == len(GENRES)
 
 
@@ -236,16 +262,34 @@ def test_card_escapes() -> None:
 def test_verdict_when_the_concepts_win() -> None:
     said = verdict(make_report())
     assert (said.tone, said.title) == ("good", "The concepts beat every baseline")
-    assert "SAE 71%, random directions 52%, raw neurons 31%" in said.detail
+    assert "SAE 71% (70 to 72), random directions 52% (51 to 53), raw neurons 31%" in said.detail
+    assert "labels are, over all activations: SAE 62% (61 to 63), random" in said.detail
 
 
 def test_verdict_when_they_lose_or_tie() -> None:
     lost = verdict(make_report(shares=(0.40, 0.52)))
     assert lost.tone == "bad"
     assert lost.title == "The concepts lose to random directions: do not trust this dictionary"
-    tied = verdict(make_report(shares=(0.52, 0.525)))
-    assert tied.tone == "bad"
-    assert "no better than random directions" in tied.title
+    for near in (0.515, 0.525):
+        tied = verdict(make_report(shares=(0.52, near)))
+        assert tied.tone == "bad"
+        assert "no better than random directions" in tied.title
+        assert tied.detail.endswith("A difference whose 95% interval holds 0 is called a tie.")
+
+
+def test_the_interval_of_the_difference_decides_not_the_difference() -> None:
+    plain = make_plain(shares=(0.52, 0.515))
+    plain["named_share"]["random"]["sae_ahead"]["32"] = [0.005, 0.001, 0.009]
+    assert verdict(Report.model_validate(plain)).tone == "good"
+    plain["named_share"]["random"]["sae_ahead"]["32"] = [-0.005, -0.009, -0.001]
+    assert "lose to random" in verdict(Report.model_validate(plain)).title
+    plain["named_share"]["random"]["sae_ahead"]["32"] = [0.2, -0.01, 0.41]
+    assert "no better than random" in verdict(Report.model_validate(plain)).title
+    assert share_outcomes(Report.model_validate(plain)) == {
+        "random": "tied",
+        "neurons": "ahead",
+        "pca": "ahead",
+    }
 
 
 def test_verdict_on_few_users_says_so() -> None:
@@ -256,17 +300,49 @@ def test_verdict_on_few_users_says_so() -> None:
     assert "With only 79 held-out users, a" in verdict(Report.model_validate(plain)).detail
 
 
-def test_verdict_when_single_latents_fall_behind() -> None:
+def test_verdict_when_labels_are_less_right() -> None:
     plain = make_plain()
-    for row in plain["attributes"]:
-        row["auc_pca"] = 0.9
+    plain["label_quality"]["pca"] = {"value": around(0.7), "sae_ahead": around(-0.08)}
     said = verdict(Report.model_validate(plain))
     assert said.tone == "mixed"
-    assert "principal components" in said.title
+    assert said.title.endswith("their labels are less right than those of principal components")
+    plain["label_quality"]["pca"]["sae_ahead"] = around(0.005)
+    said = verdict(Report.model_validate(plain))
+    assert said.tone == "mixed"
+    assert said.title.endswith("are no more right than those of principal components")
+    plain["label_quality"] = {}
+    said = verdict(Report.model_validate(plain))
+    assert (said.tone, said.title) == ("good", "The concepts explain more than every baseline")
+
+
+def test_the_tiles_say_what_is_sure_and_what_the_named_ones_keep() -> None:
+    plain = make_plain()
+    plain["named_share"]["sae"]["ndcg_kept_32"] = 0.84
+    plain["named_share"]["sae"]["intervals"]["ndcg_kept_32"] = [0.83, 0.85]
+    share, labels, kept, count = headlines(Report.model_validate(plain))
+    assert (share.figure, share.interval) == ("71%", "95% interval 70% to 72%")
+    assert (labels.figure, labels.interval) == ("62%", "95% interval 61% to 63%")
+    assert "(principal components, the best baseline, reach 55%)" in labels.says
+    assert labels.how.endswith(
+        "The concepts are ahead of random directions, raw neurons and principal components."
+    )
+    assert [(bar.code, bar.value) for bar in labels.bars] == [
+        *(("sae", 0.62), ("random", 0.41), ("neurons", 0.38), ("pca", 0.55))
+    ]
+    assert kept.figure == "97% and 84%"
+    assert "with all latents, named or not, and with the 32 named, verified" in kept.says
+    assert "(95% interval 97% to 98%), or by what the named" in kept.how
+    assert "(95% interval 83% to 85%); 198,000 positions" in kept.how
+    assert count.figure == str(plain["concepts"]["distinct_verified"])
+    plain["named_share"]["sae"]["ndcg_kept_32"] = None
+    kept = accuracy_headline(Report.model_validate(plain))
+    assert kept.figure == "97%"
+    assert kept.says.endswith("with the named concepts alone it could not be computed")
 
 
 def test_verdict_without_verified_concepts_or_baselines() -> None:
-    assert verdict(make_report(shares=(None, 0.52))).tone == "bad"
+    assert "lose to random" in verdict(make_report(shares=(0.0, 0.52))).title
+    assert verdict(make_report(shares=(None, 0.52))).tone == "unknown"
     plain = make_plain()
     plain["named_share"] = {"sae": plain["named_share"]["sae"]}
     assert verdict(Report.model_validate(plain)).tone == "unknown"
@@ -281,13 +357,14 @@ def test_a_report_of_unknowns_still_renders(tmp_path: Path) -> None:
     plain["accuracy"]["all_users"]["base"] = {"ndcg@10": None}
     plain["accuracy"]["all_users"]["reconstructed"] = {}
     plain.update(named_share={}, recsae_protocol={}, baselines={}, attributes=[], steering=[])
+    plain.update(label_quality={})
     plain.update(items={}, timings={}, memory={"all": None}, versions={}, skipped_attributes=[])
     plain["protocol"].update(threshold=None, one_sided_level=None)
     plain["data"].update(notes=["no titles or attributes were found"], title_column=None)
     html = write_report(Report.model_validate(plain), tmp_path).read_text()
     assert "no titles or attributes were found" in html
     assert "Not compared with baselines" in html
-    assert [h.figure for h in headlines(read_report(tmp_path))] == ["–", "–", "0"]
+    assert [h.figure for h in headlines(read_report(tmp_path))] == ["–", "–", "–", "0"]
     assert "None" not in html
     assert "nan" not in html.split('id="data">')[0].split("<main>")[1]
 

@@ -41,8 +41,14 @@ def test_planted_labels_say_what_happens(check):
     assert list(check.summary.by_intervention) == list(INTERVENTIONS)
     for summary in check.summary.by_intervention.values():
         assert summary.right_signs > 0.8
-        assert summary.n_agree > 5 * summary.n_disagree
+        assert summary.n_agree > 3 * summary.n_disagree
         assert summary.right_signs > summary.right_signs_shuffled + 0.2
+    planted_ones = [row for row in check.rows if row.name in planted().concepts]
+    assert len(planted_ones) == len(planted().concepts) * len(INTERVENTIONS)
+    assert all(row.agrees for row in planted_ones)
+    few_items = [row for row in check.rows if row.name.startswith("recommends ")]
+    assert few_items  # tenfold, some of these few items make room for others
+    assert all(row.agrees for row in few_items if row.intervention == "x0.1 where active")
 
 
 def test_a_summary_reads_back_as_it_was_written(check):
@@ -70,7 +76,7 @@ def test_what_is_added_for_everybody_is_what_steering_does(work, check):
     row = next(r for r in check.rows if r.intervention == "+1 sd")
     cases = work.heldout.take(spread(len(work.heldout), 3_000))
     label = work.tested_dictionary.table.set_index(C.LATENT).loc[row.latent]
-    items = work.labeler.attributes.items_with(label[C.ATTRIBUTE], label[C.VALUE])
+    items = work.attributes.items_with(label[C.ATTRIBUTE], label[C.VALUE])
     ends = cases.position.astype(np.int64) + 1
     starts = np.maximum(0, ends - planted().max_length)
     batch = (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.concepts.attributes.communities import FANS
 from recsae.concepts.attributes.history import LENGTH, REPEAT
-from recsae.concepts.attributes.table import DERIVED, TERM
+from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, TERM
 from recsae.concepts.dictionary import AT_QUANTILE, ConceptDictionary
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
@@ -43,7 +43,7 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
         row = work.tested_dictionary.table.set_index(C.LATENT).loc[latent]
         among = tuple(work.tested_dictionary.named(row[C.NAME], work.verified))
         name, value = str(row[C.NAME]), _median(work.tested_dictionary, latent)
-        target = work.labeler.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])
+        target = work.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])
         for intervention, words in (
             (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
             (Intervention(among, "scale", 10.0, name), "x10 where active"),
@@ -78,7 +78,8 @@ def _latents(work: Workspace) -> list[int]:
     both = both[(both[C.STATUS] == VERIFIED) & (both[C.N_USERS_POS] >= MIN_STEERED_USERS)]
     about_items = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
     both = both[about_items & ~both[C.NEGATED]]
-    order = both[C.ATTRIBUTE].isin((*DERIVED, TERM, FANS)) + 2 * both[C.SECOND_ATTRIBUTE].notna()
+    others = both[C.ATTRIBUTE].isin((*DERIVED, TERM, FANS, ITEM_ITSELF))
+    order = others + 2 * both[C.SECOND_ATTRIBUTE].notna()
     best = both.assign(order=order).sort_values(["order", C.F1], ascending=[True, False])
     different = best.drop_duplicates([C.ATTRIBUTE, C.VALUE])
     return [int(latent) for latent in different[C.LATENT].head(N_STEERED)]

@@ -168,12 +168,14 @@ class Concept(Part):
     second_negated: bool | None = None
     status: Status
     precision: Figure
+    precision_low: Figure
+    """Lower bound, one-sided at the level of the protocol, users being the unit."""
     recall: Figure
+    recall_low: Figure
     specificity: Figure
     hard_specificity: Figure
     f1: Figure
     balanced_accuracy: Figure
-    ci_low: Figure
     auc: Figure
     average_precision: Figure
     n_pos: Count

@@ -1,7 +1,7 @@
 """Everything the report shows, as one validated object: ``report.json`` is ``Report`` written out.
 
 Unknown keys are errors. The number types and the concepts are in ``parts``, what a run may lack is
-in ``sections`` and ``goal_parts``.
+in ``sections`` and ``goals``.
 """
 
 import json
@@ -24,7 +24,9 @@ from recsae.report.schema.parts import (
 )
 from recsae.report.schema.sections import LanguageModel, LeftOut, PaperScore, Stability, Supervised
 
-SCHEMA_VERSION: Literal["1.0"] = "1.0"
+SCHEMA_VERSION: Literal["1.1"] = "1.1"
+ShareSize = Literal["8", "16", "32"]
+ShareFigure = Literal["8", "16", "32", "ndcg_kept_32"]
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 
 
@@ -120,7 +122,12 @@ class Protocol(Part):
 
 
 class NamedShare(Part):
-    """Share of score variance that 8, 16 and 32 verified concepts explain on held-out users."""
+    """Share of score variance that 8, 16 and 32 verified concepts explain on held-out users.
+
+    ``intervals`` are of 95 %, users being the unit. ``sae_ahead`` is by how much the SAE's share is
+    higher, with the interval of the difference: user by user, so it may be sure where those of the
+    shares overlap.
+    """
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -128,7 +135,19 @@ class NamedShare(Part):
     of_16: Figure = Field(alias="16")
     of_32: Figure = Field(alias="32")
     ndcg_kept_32: Figure
+    intervals: dict[ShareFigure, Interval]
     n_verified: Count
+    sae_ahead: dict[ShareSize, Measured]
+
+
+class LabelQuality(Part):
+    """The F1 of labels, weighted by the held-out activations that they name.
+
+    ``sae_ahead`` is by how much the SAE's is higher; both with 95 % intervals over users.
+    """
+
+    value: Measured
+    sae_ahead: Measured
 
 
 class CodeCounts(Part):
@@ -190,7 +209,7 @@ class Steering(Part):
 class Report(Part):
     """Everything the report shows: the content of ``report.json``; newer fields may be missing."""
 
-    schema_version: Literal["1.0"] = SCHEMA_VERSION
+    schema_version: Literal["1.1"] = SCHEMA_VERSION
     model: Model
     data: Data
     sae: Autoencoder
@@ -200,6 +219,7 @@ class Report(Part):
     label_values: list[LabelValue] = Field(default_factory=list)
     protocol: Protocol
     named_share: dict[Code, NamedShare]
+    label_quality: dict[Code, LabelQuality]
     recsae_protocol: dict[Code, PaperScore]
     baselines: Baselines
     attributes: list[AttributeScore]

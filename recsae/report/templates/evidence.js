@@ -5,10 +5,10 @@ function sentence(c) {
   if (c.status === "dead") return "Never active on held-out users, so there is nothing to test.";
   const cases = several(c.n_pos, "case", "cases") + " of " + several(c.n_users_pos, "user", "users");
   if (c.status === "untested") return "Active on only " + cases + " among held-out users: too few to test. That is neither right nor wrong.";
-  const sure = known(c.ci_low) ? ", above " + score(c.ci_low) + SURE : "";
+  const sure = (low) => (known(low) ? ", at least " + floored(low) + SURE : "");
   return "Among held-out users it was active on " + cases + " and silent on " + count(c.n_neg)
-    + ". When the label says that it is active, it is, " + percent(c.precision) + " of the time; the label finds "
-    + percent(c.recall) + " of the active cases. Balanced accuracy " + score(c.balanced_accuracy) + sure + ".";
+    + ". When the label says that it is active, it is, " + percent(c.precision) + " of the time" + sure(c.precision_low)
+    + ". The label finds " + percent(c.recall) + " of the active cases" + sure(c.recall_low) + ".";
 }
 function corrected(c) {
   if (!c.correction) return null;
@@ -24,9 +24,11 @@ function pairs(rows) {
   return list;
 }
 function scores(c) {
-  return pairs([["balanced accuracy", score(c.balanced_accuracy)], ["above" + SURE, score(c.ci_low)],
-    ["precision", percent(c.precision)], ["recall", percent(c.recall)], ["F1", score(c.f1)],
-    ["specificity", percent(c.specificity)], ["specificity, hard cases", percent(c.hard_specificity)],
+  return pairs([["precision", percent(c.precision), "How often the concept is active when the label says so"],
+    ["precision at least" + SURE, floored(c.precision_low)],
+    ["recall", percent(c.recall), "How many of the active cases the label finds"], ["recall at least" + SURE, floored(c.recall_low)],
+    ["F1", score(c.f1), "One figure for precision and recall, their harmonic mean"],
+    ["balanced accuracy", score(c.balanced_accuracy), "Mean of recall and specificity; 0.5 is a coin"], ["specificity", percent(c.specificity)], ["specificity, hard cases", percent(c.hard_specificity)],
     ["ROC-AUC", score(c.auc)], ["average precision", score(c.average_precision)],
     ["label’s words", score(c.embedding_auc), "ROC-AUC of how near the label’s words are to those of a sequence’s items: a score that nothing was chosen by"],
     ["chance percentile", known(c.chance_percentile) ? c.chance_percentile.toFixed(0) : "–"],
@@ -39,13 +41,14 @@ function firing(c) {
   return pairs(rows);
 }
 function predicates(c) {
-  const parts = [["", c.attribute, c.value, c.predicate_site, c.threshold, c.negated],
+  const items = (place, value) => (known(c.says[place]) ? data.values[c.says[place]][2] : value);
+  const parts = [["", c.attribute, c.attribute === "item" ? items(0, c.value) : c.value, c.predicate_site, c.threshold, c.negated],
     [" " + (c.joint || "and"), c.second_attribute, c.second_value, c.second_site, c.second_threshold, c.second_negated]];
   const list = el("ul", { class: "predicates" });
   for (const [joint, attribute, value, site, threshold, negated] of parts) {
     if (!known(attribute)) continue;
     const says = attribute + (known(value) ? " = " + value : "") + (known(site) ? ", site " + site : "")
-      + (known(threshold) ? (negated ? ", fewer than " : ", at least ") + threshold : "");
+      + (known(threshold) ? (negated ? ", fewer than " : ", at least ") + threshold + (site === "share50" ? " %" : "") : "");
     list.append(el("li", {}, joint ? joint.trim() + " " + says : says));
   }
   return list.children.length ? list : el("p", { class: "small" }, "Its label makes no statement about items, only that it is active on most histories.");

@@ -4,6 +4,7 @@ const byId = (id) => document.getElementById(id);
 const STATUSES = ["verified", "supported", "unsupported", "untested", "dead", "rejected"];
 const STEP = 25;
 const SURE = typeof data.level === "number" ? " (" + 100 * data.level + "% sure)" : "";
+const ASKED = typeof data.threshold === "number" ? 100 * data.threshold + "%" : "more";
 const known = (value) => value !== undefined && value !== null;
 
 // ---- making elements ----
@@ -30,6 +31,9 @@ function percent(x) {
   const value = 100 * x;
   return (value > 0 && value < 0.995 ? value.toPrecision(1) : value.toFixed(value < 9.95 ? 1 : 0)) + "%";
 }
+
+// a lower bound is never rounded up
+const floored = (x) => (known(x) ? Math.floor(100 * x + 1e-9) + "%" : "–");
 
 // ---- items and concepts ----
 const concepts = data.concepts;

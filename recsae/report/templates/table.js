@@ -1,15 +1,16 @@
 
 // ---- the table's columns ----
+const rate = (value, low) => [percent(value), known(low) ? el("span", { class: "bound" }, "at least " + floored(low)) : ""];
 const rank = (c) => STATUSES.indexOf(standing(c));
 const COLUMNS = [
   { id: "name", head: "concept", value: (c) => c.name.toLowerCase(), first: 1 },
   { id: "status", head: "status", value: rank, first: 1 },
-  { id: "accuracy", head: "accuracy", value: (c) => c.balanced_accuracy, first: -1,
-    tip: "Balanced accuracy of the label on held-out users; 0.5 is a coin. Below it: the bound it is above with the confidence that verifying asks for." },
-  { id: "precision", head: "precision", value: (c) => c.precision, show: (c) => percent(c.precision), first: -1, minor: true,
-    tip: "How often the concept is active when the label says so" },
-  { id: "recall", head: "recall", value: (c) => c.recall, show: (c) => percent(c.recall), first: -1, minor: true,
-    tip: "How many of the active cases the label finds" },
+  { id: "precision", head: "precision", value: (c) => c.precision, show: (c) => rate(c.precision, c.precision_low), first: -1,
+    tip: "How often the concept is active on held-out users when the label says so. Below it: what it is at least" + SURE + "; verified asks for " + ASKED + "." },
+  { id: "recall", head: "recall", value: (c) => c.recall, show: (c) => rate(c.recall, c.recall_low), first: -1,
+    tip: "How many of the active cases of held-out users the label finds. Below it: what it is at least" + SURE + "; verified asks for " + ASKED + "." },
+  { id: "f1", head: "F1", value: (c) => c.f1, show: (c) => score(c.f1), first: -1, minor: true,
+    tip: "One figure for precision and recall, their harmonic mean: concepts of one status are sorted by it" },
   { id: "cases", head: "active cases", value: (c) => c.n_pos, show: (c) => count(c.n_pos), first: -1, minor: true,
     tip: "Held-out cases on which the concept is active" },
   { id: "often", head: "active on", value: (c) => c.fire_rate, show: (c) => percent(c.fire_rate), first: -1, minor: true,
@@ -19,8 +20,7 @@ if (data.again) {
   COLUMNS.push({ id: "back", head: "comes back", value: (c) => c.back && c.back.label, show: (c) => (c.back ? ofAgain(c.back.label) : "–"), first: -1, minor: true,
     tip: "In how many of the dictionaries trained again, with other seeds and on half of the users, the same direction has the same name" });
 }
-const byTrust = (a, b) => rank(a) - rank(b) || (b.ci_low ?? -1) - (a.ci_low ?? -1)
-  || (b.balanced_accuracy ?? -1) - (a.balanced_accuracy ?? -1) || a.latent - b.latent;
+const byTrust = (a, b) => rank(a) - rank(b) || (b.f1 ?? -1) - (a.f1 ?? -1) || a.latent - b.latent;
 
 // ---- state ----
 const state = { text: "", status: null, once: false, sort: null, direction: 1, shown: STEP };
@@ -65,10 +65,8 @@ function row(c) {
   const rejected = standing(c) === "rejected";
   const node = el("tr", { id: "latent-" + c.latent, class: (is ? "row open" : "row") + (rejected ? " out" : "") },
     el("td", { class: "name" }, button, el("p", { class: "clamp", title: c.label }, c.label), ...marks(c)),
-    el("td", { class: "status-cell" }, el("span", { class: "status " + standing(c) }, standing(c)), rejected ? el("span", { class: "bound" }, "tested: " + c.status) : ""),
-    el("td", { class: "accuracy" }, score(c.balanced_accuracy),
-      known(c.ci_low) ? el("span", { class: "bound" }, "above " + score(c.ci_low)) : ""));
-  for (const column of COLUMNS.slice(3)) node.append(el("td", { class: "minor" }, column.show(c)));
+    el("td", { class: "status-cell" }, el("span", { class: "status " + standing(c) }, standing(c)), rejected ? el("span", { class: "bound" }, "tested: " + c.status) : ""));
+  for (const column of COLUMNS.slice(2)) node.append(el("td", { class: column.minor ? "minor" : column.id }, ...[column.show(c)].flat()));
   return node;
 }
 function evidenceRow(c) {

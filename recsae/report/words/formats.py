@@ -1,5 +1,6 @@
 """Figures and names as text: percentages, intervals, signs, and what is too long cut short."""
 
+import math
 from collections.abc import Iterable
 
 from recsae.report.schema.goals import Measured
@@ -13,6 +14,15 @@ def percent(value: Figure, digits: int = 0) -> str:
     ('71%', '–')
     """
     return "–" if value is None else f"{100 * value:.{digits}f}%"
+
+
+def floor_percent(value: Figure) -> str:
+    """Return a lower bound as a percentage that is no higher than it, or a dash.
+
+    >>> floor_percent(0.4999), floor_percent(0.57), floor_percent(None)
+    ('49%', '57%', '–')
+    """
+    return "–" if value is None else f"{math.floor(100 * value + 1e-9)}%"
 
 
 def number(value: Figure, digits: int = 2) -> str:

@@ -4,13 +4,15 @@ They are written for somebody who has never heard of an autoencoder. The page an
 same, so the sentences are made once, here.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from recsae.report.schema.parts import Code, Concept, Figure
-from recsae.report.schema.report import AttributeScore, NamedShare, Report
-from recsae.report.words.formats import listing, number, percent
+from recsae.report.schema.goals import Measured
+from recsae.report.schema.parts import Code, Concept, Figure, Interval
+from recsae.report.schema.report import AttributeScore, NamedShare, Report, ShareFigure
+from recsae.report.words.formats import interval, listing, percent
 
 BASELINES: tuple[Code, ...] = ("random", "neurons", "pca")
 CODE_NAMES: dict[str, str] = {
@@ -19,13 +21,11 @@ CODE_NAMES: dict[str, str] = {
     "neurons": "raw neurons",
     "pca": "principal components",
 }
-TIE = 0.01
-"""Differences up to this are called a tie: one point is within what another seed gives."""
-
 FEW_USERS = 200
 """Held-out users under which a concept of one in ten is seldom active often enough to verify."""
 
-Outcome = Literal["wins", "ties", "loses"]
+Outcome = Literal["ahead", "tied", "behind"]
+TIE_SAYS = "A difference whose 95% interval holds 0 is called a tie."
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,34 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """One code's figure beside those of the others."""
+
+    name: str
+    code: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Headline:
-    """One figure of the first screen: the number, what it is, and how it was measured."""
+    """One tile of the first screen: the number, what it is, and how it was measured."""
 
     figure: str
     says: str
     how: str
+    interval: str = ""
+    """In words; empty where there is none."""
+    bars: tuple[Bar, ...] = ()
+    """The same figure of every code, the SAE first."""
 
 
 def verdict(report: Report) -> Verdict:
     """Say whether the concepts beat their baselines: the report's first sentence.
 
-    The named share of 32 concepts decides; the attribute AUC can only lower the verdict.
+    The named share of 32 concepts decides; the quality of labels can only lower the verdict. Ahead
+    or behind is only what the interval of the difference, user by user, leaves no doubt of.
     """
-    shares, aucs = share_outcomes(report), auc_outcomes(report)
+    shares = share_outcomes(report)
     if not shares:
         return Verdict(
             "unknown",
@@ -59,7 +73,7 @@ def verdict(report: Report) -> Verdict:
             "No share of the model’s behaviour could be computed for the concepts and for a "
             "baseline, so nothing here shows that the concepts are worth more than chance.",
         )
-    if lost := _those(shares, "loses"):
+    if lost := _those(shares, "behind"):
         return Verdict(
             "bad",
             f"The concepts lose to {listing(lost)}: do not trust this dictionary",
@@ -67,65 +81,70 @@ def verdict(report: Report) -> Verdict:
             "Single concepts may still be right, but the dictionary as a whole is not a good "
             "description of this model.",
         )
-    if tied := _those(shares, "ties"):
+    if tied := _those(shares, "tied"):
         return Verdict(
             "bad",
             f"The concepts are no better than {listing(tied)}: do not rely on this dictionary",
-            f"{_shares(report)} A difference of at most one point is counted as a tie.",
+            f"{_shares(report)} {TIE_SAYS}",
         )
-    return _verdict_by_auc(report, aucs)
+    return _verdict_by_labels(report)
 
 
-def _verdict_by_auc(report: Report, aucs: dict[Code, Outcome]) -> Verdict:
-    behind = _those(aucs, "loses") + _those(aucs, "ties")
-    if behind:
+def _verdict_by_labels(report: Report) -> Verdict:
+    """The verdict where the concepts explain more than every baseline."""
+    outcomes = label_outcomes(report)
+    if not outcomes:
+        return Verdict("good", "The concepts explain more than every baseline", _shares(report))
+    detail = f"{_shares(report)} {_qualities(report)}"
+    if behind := _those(outcomes, "behind"):
         return Verdict(
             "mixed",
-            f"The concepts explain more than every baseline, but tell single attributes "
-            f"no better than {listing(behind)}",
-            f"{_shares(report)} {_aucs(report)} Trust the set of concepts more than any one of "
-            "them.",
+            "The concepts explain more than every baseline, but their labels are less right than "
+            f"those of {listing(behind)}",
+            f"{detail} Read the evidence of a concept before you trust its name.",
         )
-    if not aucs:
+    if tied := _those(outcomes, "tied"):
         return Verdict(
-            "good",
-            "The concepts explain more than every baseline",
-            f"{_shares(report)} There were no attributes to test single concepts against.",
+            "mixed",
+            "The concepts explain more than every baseline, but their labels are no more right "
+            f"than those of {listing(tied)}",
+            f"{detail} {TIE_SAYS}",
         )
-    return Verdict("good", "The concepts beat every baseline", f"{_shares(report)} {_aucs(report)}")
+    return Verdict("good", "The concepts beat every baseline", detail)
 
 
 def _shares(report: Report) -> str:
     shares = report.named_share
-    theirs = [f"{CODE_NAMES[c]} {percent(explained(shares[c]))}" for c in BASELINES if c in shares]
+    said = [
+        f"{CODE_NAMES[c]} {interval(share_of(s), 0)}" for c in BASELINES if (s := shares.get(c))
+    ]
     n = report.data.n_heldout_users
     few = ""
     if report.model.one_state_per_user and n < FEW_USERS:
         few = f" With only {n:,} held-out users, a state each, few concepts can be verified."
     return (
-        f"Share explained by up to 32 verified concepts: SAE {percent(explained(shares['sae']))}, "
-        f"{', '.join(theirs)}.{few}"
+        "Share explained by up to 32 verified concepts (95% intervals): SAE "
+        f"{interval(share_of(shares['sae']), 0)}, {', '.join(said)}.{few}"
     )
 
 
-def _aucs(report: Report) -> str:
-    rows = report.attributes
-    theirs = [
-        f"{CODE_NAMES[c]} {number(mean_auc(rows, c))}"
-        for c in BASELINES
-        if mean_auc(rows, c) is not None
-    ]
-    best = mean_auc(rows, "supervised")
-    bound = f" (a direction fitted to the answers: {number(best)})" if best is not None else ""
+def _qualities(report: Report) -> str:
+    known = report.label_quality
+    said = [f"{CODE_NAMES[c]} {interval(q.value, 0)}" for c in BASELINES if (q := known.get(c))]
     return (
-        f"Telling an attribute with one latent, mean AUC: SAE {number(mean_auc(rows, 'sae'))}, "
-        f"{', '.join(theirs)}{bound}."
+        f"How right labels are, over all activations: SAE {interval(known['sae'].value, 0)}, "
+        f"{', '.join(said)}."
     )
 
 
 def headlines(report: Report) -> list[Headline]:
-    """Return the three figures of the first screen."""
-    return [share_headline(report), accuracy_headline(report), count_headline(report)]
+    """Return the four tiles of the first screen."""
+    return [
+        share_headline(report),
+        label_headline(report),
+        accuracy_headline(report),
+        count_headline(report),
+    ]
 
 
 def share_headline(report: Report) -> Headline:
@@ -134,30 +153,66 @@ def share_headline(report: Report) -> Headline:
     about = "scores" if report.model.linear_head else "hidden states"
     if share is None or share.of_32 is None or not share.n_verified:
         return Headline("–", "Share explained: could not be computed", "Too few verified concepts.")
-    n = min(32, share.n_verified)
+    bars = {code: s.of_32 for code, s in report.named_share.items()}
     return Headline(
         percent(share.of_32),
-        f"of what the model’s {about} depend on can be said with "
-        + (f"{n} named, verified concepts" if n != 1 else "one named, verified concept"),
+        f"of what the model’s {about} depend on can be said with {_named(share)}",
         f"Share of the variance of its {about} on held-out users, with the concepts chosen on "
         f"others; 8 concepts: {percent(share.of_8)}, 16: {percent(share.of_16)}.",
+        _between(share.intervals.get("32")),
+        _bars(bars),
+    )
+
+
+def _named(share: NamedShare) -> str:
+    n = min(32, share.n_verified)
+    return f"{n} named, verified concepts" if n != 1 else "one named, verified concept"
+
+
+def label_headline(report: Report) -> Headline:
+    """Say how right labels are, beside those of the best baseline."""
+    values = {code: quality.value[0] for code, quality in report.label_quality.items()}
+    ours = report.label_quality.get("sae")
+    if ours is None or ours.value[0] is None:
+        return Headline("–", "Quality of labels: could not be computed", "No held-out activations.")
+    theirs = [(value, code) for code in BASELINES if (value := values.get(code)) is not None]
+    best = ""
+    if theirs:
+        value, code = max(theirs)
+        best = f" ({CODE_NAMES[code]}, the best baseline, reach {percent(value)})"
+    return Headline(
+        percent(ours.value[0]),
+        f"is how right labels are: pick any activation and read what it is called{best}",
+        "F1 (precision and recall in one) of each label on held-out users, verified or not, "
+        f"weighted by activations. {standing(label_outcomes(report))}",
+        _between(ours.value[1:]),
+        _bars(values),
     )
 
 
 def accuracy_headline(report: Report) -> Headline:
-    """Say how well the model survives the autoencoder."""
-    held = report.accuracy.heldout
+    """Say how well the model survives: with all latents, and with the named ones alone."""
+    held, share = report.accuracy.heldout, report.named_share.get("sae")
     if held.ndcg_kept is None:
         return Headline("–", "Accuracy kept: could not be computed", "No held-out cases.")
-    low, high = held.ndcg_kept_ci
-    interval = f"95% interval {percent(low)} to {percent(high)}; " if low is not None else ""
+    survives = "of the model’s ranking quality survives with all latents, named or not"
+    how = "NDCG kept with every state replaced by its reconstruction"
+    how += _in_brackets(held.ndcg_kept_ci)
     where = "" if report.model.one_state_per_user else f"{held.n_positions:,} positions of "
-    return Headline(
-        percent(held.ndcg_kept),
-        "of the model’s ranking quality survives when it sees only what the concepts carry",
-        f"NDCG kept with every state replaced by its reconstruction; {interval}"
-        f"{where}{held.n_users:,} held-out users.",
+    users = f"; {where}{held.n_users:,} held-out users."
+    kept = percent(held.ndcg_kept)
+    if share is None or share.ndcg_kept_32 is None:
+        unknown = f"{survives}; with the named concepts alone it could not be computed"
+        return Headline(kept, unknown, how + users)
+    alone = f"the {_named(share)} alone" if share.n_verified else "no concept, as none is verified"
+    how += ", or by what the named concepts say of it"
+    how += _in_brackets(share.intervals.get("ndcg_kept_32"))
+    bars = (
+        Bar("all latents", "all", held.ndcg_kept),
+        Bar("the named ones", "sae", share.ndcg_kept_32),
     )
+    figure = f"{kept} and {percent(share.ndcg_kept_32)}"
+    return Headline(figure, f"{survives}, and with {alone}", how + users, bars=bars)
 
 
 def count_headline(report: Report) -> Headline:
@@ -170,6 +225,34 @@ def count_headline(report: Report) -> Headline:
         f"{c.tested:,} latents were tested on held-out users; {c.supported:,} more are "
         f"supported, {c.unsupported:,} are not, {c.untested:,} were active too seldom to test.",
     )
+
+
+def _between(ends: Interval | None) -> str:
+    """An interval as it stands beside its figure."""
+    if ends is None or ends[0] is None:
+        return ""
+    return f"95% interval {percent(ends[0])} to {percent(ends[1])}"
+
+
+def _in_brackets(ends: Interval | None) -> str:
+    between = _between(ends)
+    return f" ({between})" if between else ""
+
+
+def _bars(values: Mapping[Code, Figure]) -> tuple[Bar, ...]:
+    """A bar of every code whose figure is known, the SAE first; none of one alone."""
+    order: tuple[Code, ...] = ("sae", *BASELINES)
+    bars = [Bar(CODE_NAMES[c], c, v) for c in order if (v := values.get(c)) is not None]
+    return tuple(bars) if len(bars) > 1 else ()
+
+
+def standing(outcomes: Mapping[Code, Outcome]) -> str:
+    """Say which baselines the concepts are ahead of, tied with and behind."""
+    words = {"ahead": "ahead of", "tied": "tied with", "behind": "behind"}
+    parts = [
+        f"{said} {listing(those)}" for o, said in words.items() if (those := _those(outcomes, o))
+    ]
+    return f"The concepts are {', '.join(parts)}." if parts else ""
 
 
 def heldout_note(report: Report) -> str:
@@ -185,48 +268,43 @@ def heldout_note(report: Report) -> str:
 # -- the SAE beside its baselines ------------------------------------------------------------------
 
 
-def explained(share: NamedShare) -> Figure:
-    """Return the share that up to 32 verified concepts explain: none without such concepts."""
-    return 0.0 if share.of_32 is None and not share.n_verified else share.of_32
+def share_of(share: NamedShare, figure: ShareFigure = "32") -> Measured:
+    """Return one of the figures of a named share with its interval."""
+    value: Figure = share.ndcg_kept_32
+    if figure != "ndcg_kept_32":
+        value = getattr(share, f"of_{figure}")
+    low, high = share.intervals.get(figure, (None, None))
+    return value, low, high
 
 
 def share_outcomes(report: Report) -> dict[Code, Outcome]:
     """Compare the named share of 32 concepts with each baseline that has one."""
-    shares = {code: explained(s) for code, s in report.named_share.items()}
-    ours = shares.get("sae")
-    if ours is None:
-        return {}
-    return {c: _outcome(ours, v) for c in BASELINES if (v := shares.get(c)) is not None}
+    return _outcomes({c: share.sae_ahead.get("32") for c, share in report.named_share.items()})
+
+
+def label_outcomes(report: Report) -> dict[Code, Outcome]:
+    """Compare the quality of labels with each baseline that has one."""
+    return _outcomes({c: quality.sae_ahead for c, quality in report.label_quality.items()})
+
+
+def _outcomes(ahead: Mapping[Code, Measured | None]) -> dict[Code, Outcome]:
+    """By how much the SAE is ahead of each code, judged by the interval of the difference."""
+    found: dict[Code, Outcome] = {}
+    for code in BASELINES:
+        _, low, high = ahead.get(code) or (None, None, None)
+        if low is not None and high is not None:
+            found[code] = "ahead" if low > 0 else "behind" if high < 0 else "tied"
+    return found
+
+
+def _those(outcomes: Mapping[Code, Outcome], outcome: str) -> list[str]:
+    return [CODE_NAMES[c] for c in BASELINES if outcomes.get(c) == outcome]
 
 
 def mean_auc(rows: list[AttributeScore], code: str) -> Figure:
     """Return the mean attribute AUC of a code's best latents, where there are any."""
     known = [v for row in rows if (v := getattr(row, f"auc_{code}")) is not None]
     return fmean(known) if known else None
-
-
-def auc_outcomes(report: Report) -> dict[Code, Outcome]:
-    """Compare the mean attribute AUC with each baseline, over attributes that both have."""
-    outcomes: dict[Code, Outcome] = {}
-    for code in BASELINES:
-        both = [
-            (row.auc_sae, theirs)
-            for row in report.attributes
-            if row.auc_sae is not None and (theirs := getattr(row, f"auc_{code}")) is not None
-        ]
-        if both:
-            outcomes[code] = _outcome(fmean(a for a, _ in both), fmean(b for _, b in both))
-    return outcomes
-
-
-def _outcome(ours: float, theirs: float) -> Outcome:
-    if abs(ours - theirs) <= TIE:
-        return "ties"
-    return "wins" if ours > theirs else "loses"
-
-
-def _those(outcomes: dict[Code, Outcome], outcome: Outcome) -> list[str]:
-    return [CODE_NAMES[c] for c in BASELINES if outcomes.get(c) == outcome]
 
 
 # -- concepts --------------------------------------------------------------------------------------
@@ -250,7 +328,7 @@ def best_distinct(report: Report, n: int = 20) -> list[Concept]:
     verified = [
         c for c in report.concepts.list if c.status == "verified" and c.correction != "rejected"
     ]
-    verified.sort(key=lambda c: (-(c.ci_low or 0.0), -(c.balanced_accuracy or 0.0), c.latent))
+    verified.sort(key=lambda c: (-(c.f1 or 0.0), c.latent))
     first: dict[tuple[str, str], Concept] = {}
     for concept in verified:
         first.setdefault(distinct_key(concept), concept)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsae.concepts.attributes.table import ITEM_ITSELF
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
 from recsae.sae.editing import Intervention
@@ -89,7 +90,8 @@ def items_of(work: Workspace, name: str) -> NDArray[np.bool_]:
     value = _value_named(work.attributes, name)
     if value is not None:
         return work.attributes.items_with(*value)
-    known = [value for _, value in work.attributes.names] + work.dictionary.table[C.NAME].tolist()
+    values = [value for attribute, value in work.attributes.names if attribute != ITEM_ITSELF]
+    known = values + work.dictionary.table[C.NAME].tolist()
     try:
         latents = work.dictionary.find(name, work.verified)
     except InvalidInput:
@@ -111,6 +113,7 @@ def _value_named(attributes: ItemAttributes, name: str) -> tuple[str, str] | Non
         (attribute, value)
         for attribute, value in attributes.names
         if wanted in (value.casefold(), f"{attribute}: {value}".casefold())
+        and not (attribute == ITEM_ITSELF and wanted.isdecimal())  # a number alone is a latent
     ]
     if len(matches) > 1:
         said = " or ".join(repr(f"{attribute}: {value}") for attribute, value in matches)

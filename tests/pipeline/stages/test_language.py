@@ -87,7 +87,7 @@ def test_what_is_explained_are_the_best_latents(folder):
     best = best_latents(work.label_scores, work.tested_dictionary, len(scores))
     assert len(set(best)) == len(best)
     assert set(best[:n_verified]) == set(scores.index[scores[C.STATUS] == VERIFIED])
-    assert scores.loc[best[:n_verified], C.CI_LOW].is_monotonic_decreasing
+    assert scores.loc[best[:n_verified], C.F1].is_monotonic_decreasing
     rates = work.dictionary.table.set_index(C.LATENT).loc[best[n_verified:], C.FIRE_RATE]
     assert rates.is_monotonic_decreasing
     assert rates.min() > 0

@@ -8,14 +8,17 @@ import pytest
 from safetensors.numpy import load_file
 
 from helpers.runs import planted
+from recsae.concepts.attributes.table import ITEM_ITSELF, SEPARATOR
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.status import MEANING
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
+from recsae.core.intervals import UserEstimate
 from recsae.evaluation import counts as counts_module
 from recsae.evaluation import share as share_module
-from recsae.evaluation.share import MeanShare, mean_share
+from recsae.evaluation.share import SIZES, MeanShare, mean_share
 from recsae.pipeline.stages import scoring as stages
+from recsae.pipeline.stages import steering
 from recsae.recommender.sequences import split_users
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
@@ -40,12 +43,13 @@ def work(planted_run):
 
 
 def counts(*units, best_of=99):
-    """Counts of units given as (status, balanced accuracy, value, more of the label)."""
+    """Counts of units given as (status, F1 and balanced accuracy, value, more of the label)."""
     latents = range(len(units))
     scores = pd.DataFrame(
         {
             C.LATENT: latents,
             C.STATUS: [unit[0] for unit in units],
+            C.F1: [unit[1] for unit in units],
             C.BALANCED_ACCURACY: [unit[1] for unit in units],
         }
     )
@@ -169,20 +173,82 @@ def testchance_percentiles(report):
     tested = [c for c in listed if c["status"] in ("verified", "supported", "unsupported")]
     assert all(0 <= c["chance_percentile"] <= 100 for c in tested)
     assert all(c["chance_percentile"] is None for c in listed if c not in tested)
-    best = max(tested, key=lambda c: c["ci_low"])
-    worst = min(tested, key=lambda c: c["balanced_accuracy"])
+    best = max(tested, key=lambda c: c["f1"])
+    worst = min(tested, key=lambda c: c["f1"])
     assert best["chance_percentile"] > 80
     assert worst["chance_percentile"] < best["chance_percentile"]
 
 
 def test_shares_are_averaged():
-    one, other = MeanShare({8: 0.5}, 0.9, 3), MeanShare({8: 0.7}, 0.8, 4)
-    assert mean_share([one, other]).to_dict() == {
-        "8": pytest.approx(0.6),
-        "ndcg_kept_32": pytest.approx(0.85),
-        "n_verified": 4,
-    }
-    assert mean_share([one, replace(other, ndcg_kept=None)]).ndcg_kept is None
+    """Of two users; the interval by hand: 1.96 standard errors from what each user adds."""
+    first, second = np.array([0.1, -0.1]), np.array([0.3, -0.1])
+    kept, nothing = UserEstimate(0.9, np.zeros(2)), UserEstimate(float("nan"), np.zeros(2))
+    one = MeanShare(dict.fromkeys(SIZES, UserEstimate(0.5, first)), kept, 3)
+    other = MeanShare(dict.fromkeys(SIZES, UserEstimate(0.7, second)), replace(kept, value=0.8), 4)
+    mean = mean_share([one, other])
+    half = 1.959964 * np.sqrt(2 * (0.2**2 + 0.1**2))
+    said = mean.to_dict()
+    for size in ("8", "16", "32"):
+        assert said[size] == pytest.approx(0.6)
+        assert said["intervals"][size] == pytest.approx([0.6 - half, 0.6 + half])
+    assert said["ndcg_kept_32"] == pytest.approx(0.85)
+    assert said["intervals"]["ndcg_kept_32"] == pytest.approx([0.85, 0.85])
+    assert said["n_verified"] == 4
+    half = 1.959964 * np.sqrt(2 * 0.2**2)
+    assert one.ahead_of(other)["32"] == pytest.approx([-0.2, -0.2 - half, -0.2 + half])
+    unknown = mean_share([one, replace(other, ndcg_kept=nothing)]).to_dict()
+    assert unknown["ndcg_kept_32"] is None
+    assert unknown["intervals"]["ndcg_kept_32"] == [None, None]
+
+
+def test_shares_and_labels_of_the_report_are_ahead_user_by_user(report, planted_run):
+    scoring = read_json(planted_run / "scoring.json")
+    for part in ("named_share", "label_quality"):
+        assert report[part] == scoring[part]
+    for name in CODES:
+        ours, theirs = report["named_share"]["sae"], report["named_share"][name]
+        for size in ("8", "16", "32"):
+            value, low, high = theirs["sae_ahead"][size]
+            assert value == pytest.approx(ours[size] - theirs[size], abs=1e-12)
+            assert low <= value <= high
+            assert theirs["intervals"][size][0] <= theirs[size] <= theirs["intervals"][size][1]
+        quality = report["label_quality"][name]
+        difference = report["label_quality"]["sae"]["value"][0] - quality["value"][0]
+        assert quality["sae_ahead"][0] == pytest.approx(difference, abs=1e-12)
+    assert report["named_share"]["sae"]["sae_ahead"]["32"] == [0, 0, 0]
+
+
+def test_verified_is_both_bounds_and_supported_both_values(report):
+    for c in report["concepts"]["list"]:
+        if c["status"] in ("untested", "dead"):
+            continue
+        sure = min(c["precision_low"], c["recall_low"]) >= 0.5
+        likely = min(c["precision"] or 0, c["recall"]) >= 0.5
+        expected = "verified" if sure else "supported" if likely else "unsupported"
+        assert c["status"] == expected
+    assert report["protocol"]["threshold"] == 0.5
+    assert report["protocol"]["name"] == "held-out precision and recall"
+
+
+def test_the_kept_table_has_every_value_that_a_label_says(report, work):
+    """Sets of items too, which the attributes that labels were chosen among do not have."""
+    said = work.tested_dictionary.values_said()
+    sets = [pair for pair in said if pair[0] == ITEM_ITSELF]
+    assert sets
+    assert not {*sets} & {*work.labeler.attributes.names}
+    assert work.attributes.names == (*work.labeler.attributes.names, *sets)
+    external = np.array(work.recommender.catalog.external_ids)
+    for attribute, value in sets:
+        fits = external[work.attributes.items_with(attribute, value)]
+        assert set(fits) == set(value.split(SEPARATOR))
+    places = {(v["attribute"], v["value"]): n for n, v in enumerate(report["label_values"])}
+    assert {*sets} <= {*places}
+    for item, known in report["items"].items():
+        has = {
+            value for (a, value), n in places.items() if a == ITEM_ITSELF and n in known["values"]
+        }
+        assert has == {value for _, value in sets if item in value.split(SEPARATOR)}
+    assert not [name for name in report["skipped_attributes"] if name.startswith(ITEM_ITSELF)]
 
 
 # -- steering --------------------------------------------------------------------------------------
@@ -196,6 +262,28 @@ def test_what_is_steered(report):
     assert {t.removeprefix("genre: ") for t in targets} == set(planted().concepts)
     status = {c["latent"]: c["status"] for c in report["concepts"]["list"]}
     assert {status[row["latent"]] for row in rows} == {"verified"}
+
+
+def test_sets_of_items_are_steered_after_plain_attributes(work):
+    table, scores = work.tested_dictionary.table, work.label_scores
+    latents = steering._latents(work)
+    attributes = table.set_index(C.LATENT).loc[latents, C.ATTRIBUTE].tolist()
+    assert attributes == ["genre"] * 6
+    alone = scores[C.STATUS].where(~scores[C.LATENT].isin(latents), "supported")
+    work.label_scores = scores.assign(**{C.STATUS: alone})
+    rest = steering._latents(work)
+    by_latent = table.set_index(C.LATENT)
+    kinds = [by_latent.loc[j, C.ATTRIBUTE] for j in rest]
+    assert ITEM_ITSELF in kinds
+    plain = [
+        k == "genre" and pd.isna(by_latent.loc[j, C.SECOND_ATTRIBUTE])
+        for j, k in zip(rest, kinds, strict=True)
+    ]
+    assert plain == sorted(plain, reverse=True)
+    row = by_latent.loc[rest[kinds.index(ITEM_ITSELF)]]
+    steered = [r for r in steering.steering_stage(work) if r["name"] == row[C.NAME]]
+    assert len(steered) == 3
+    assert steered[0]["target_share_after"] < steered[0]["target_share_before"]
 
 
 def test_effects_worked_out_again(report, planted_run):

@@ -9,7 +9,7 @@ import scipy.sparse
 
 from helpers.runs import planted
 from recsae.concepts.attributes.history import LENGTH, LENGTHS
-from recsae.concepts.attributes.table import ItemAttributes
+from recsae.concepts.attributes.table import ITEM_ITSELF, ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
@@ -44,6 +44,14 @@ def test_by_an_attributes_value_whatever_the_case():
     assert items_of(RUN, "horror").tolist() == [False, True, True, False]
     assert items_of(RUN, "Genre: Comedy").tolist() == [False, False, True, True]
     assert items_of(RUN, "mood: comedy").tolist() == [False, False, False, True]
+
+
+def test_a_number_alone_is_a_latent_even_where_an_item_has_that_id():
+    matrix = scipy.sparse.hstack([ATTRIBUTES.matrix, np.array([[0], [0], [0], [1]])], format="csr")
+    table = ItemAttributes(matrix, (*ATTRIBUTES.names, (ITEM_ITSELF, "0")))
+    run = SimpleNamespace(**vars(RUN) | {"attributes": table})
+    assert items_of(run, "0").tolist() == items_of(run, "scary").tolist()
+    assert items_of(run, "item: 0").tolist() == [False, False, False, True]
 
 
 def test_by_a_concepts_name_all_that_its_label_speaks_of():
