@@ -292,7 +292,8 @@ def planted_at(
     truth, prevalence = truths
     rates = precision * prevalence / recall
     usable = np.flatnonzero((rates > RATES[0]) & (rates < RATES[1]))
-    wanted = np.exp(rng.uniform(*np.log(RATES), n))
+    low, high = np.log(RATES)
+    wanted = np.exp(rng.uniform(low, high, n))
     by_rate = usable[np.argsort(rates[usable])]
     near = np.searchsorted(rates[by_rate], wanted).clip(max=len(by_rate) - 1)
     chosen = by_rate[near]

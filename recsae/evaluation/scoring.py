@@ -81,7 +81,7 @@ def measure_concepts(
     cases: Cases,
     labeler: Labeler,
     *,
-    hard_negatives: bool = True,  # noqa: PT028  # no test, in spite of its name
+    hard_negatives: bool = True,
 ) -> TestedConcepts:
     """Test every label of a dictionary on cases of held-out users.
 
