@@ -79,7 +79,7 @@ def test_figures_of_the_default_site_are_those_of_a_run(scan, sasrec, folder):
     cases = work.construction, work.halves
     share = share_on_halves(work.sae_codes, *cases, labels, work.labeler, work.head)
     first = scan.sites[0].figures
-    assert first.named_share == pytest.approx(share.shares[32])
+    assert first.named_share == pytest.approx(share.shares[32].value)
     found = heldout_accuracy(work.heldout, work.sae, work.head)
     assert first.ndcg_kept == pytest.approx(found.lists.ndcg_kept)
 
