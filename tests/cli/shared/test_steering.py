@@ -20,15 +20,18 @@ def run_again(tmp_path, capsys, monkeypatch, recbole_run):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
     folder = copy_of(recbole_run, tmp_path / "run")
+    file = tmp_path / "settings.toml"
+    file.write_text(settings().read_text())
 
     def run(*options):
         capsys.readouterr()
         with in_brief():
             code = command(
-                *("run", checkpoint(), "--trust", "--out", folder, "--config", settings(), *options)
+                *("run", checkpoint(), "--trust", "--out", folder, "--config", file, *options)
             )
         return code, *capsys.readouterr(), folder
 
+    run.settings = file
     return run
 
 
@@ -52,6 +55,8 @@ def test_stability_is_measured_when_asked_for(run_again):
 
 
 def test_a_language_model_names_and_judges_when_asked(run_again):
+    with run_again.settings.open("a") as file:
+        file.write("[language]\nconcepts = 10\n")
     with LLMServer() as server:
         asked = ("--llm-base-url", server.url, "--llm-model", "judge")
         code, _, err, folder = run_again(*asked)
