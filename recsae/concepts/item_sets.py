@@ -7,18 +7,21 @@ construction users; how many of them stay, and of which view, is decided on the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse
 
 from recsae.concepts.attributes.table import VIEW_SIZES
+from recsae.concepts.attributes.values import own_columns
 from recsae.concepts.predicates import f1_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
+    from recsae.concepts.attributes.table import ItemAttributes
 
 SET_VIEWS = ("last", "last5", "top1")
 """Views of which an item set can speak."""
@@ -29,6 +32,12 @@ MIN_ITEM_CASES = 3
 PRIOR_CASES = 4.0
 """An item's rate of active cases is shrunk towards the latent's by as many cases of that rate: of
 an item that was seen twice, two hits say little."""
+MIN_THEME_ITEMS = 3
+"""A set of fewer items is called after them."""
+THEME_SHARE = 0.9
+"""The share of a set's items that must have a value for the set to be called after it."""
+MAX_THEME = 1 / 3
+"""A value that more of all items have tells a set from nothing."""
 GAIN = 1.005
 """Each further item must multiply the F1 of the confirm half by so much."""
 
@@ -39,6 +48,24 @@ class ItemSet(NamedTuple):
     view: str
     items: tuple[int, ...]
     """Internal ids; the best one first."""
+
+
+def theme_of(items: Sequence[int], attributes: ItemAttributes) -> tuple[str, str] | None:
+    """The attribute value that tells best what the items of a set have in common, if one does.
+
+    At least three items, nine of ten of which have the value, which at most a third of all items
+    have; of several the rarest.
+    """
+    own = own_columns(attributes)
+    if len(items) < MIN_THEME_ITEMS or not own:
+        return None
+    of_all = np.asarray(attributes.matrix[:, own].mean(0)).ravel()
+    share = np.asarray(attributes.matrix[list(items)][:, own].mean(0)).ravel()
+    common = (share >= THEME_SHARE) & (of_all <= MAX_THEME)
+    if not common.any():
+        return None
+    best = int(np.where(common, of_all, np.inf).argmin())
+    return attributes.names[own[best]]
 
 
 class ViewItems(NamedTuple):

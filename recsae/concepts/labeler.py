@@ -20,7 +20,7 @@ from recsae.concepts.attributes.table import (
     VIEWS,
     ItemAttributes,
 )
-from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_set
+from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_set, theme_of
 from recsae.concepts.predicates import Predicates, all_predicates, steps_of
 from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose, rows_of
 from recsae.concepts.wording import Predicate, label_of, name_of
@@ -174,8 +174,9 @@ class AttributeLabeler:
                 words, first, second = (GENERAL, "Active on most sequences."), None, None
                 joint = None
             else:
+                theme = theme_of(sets[latent].items, self.attributes) if latent in sets else None
                 words = (
-                    name_of(first, second, titles, joint),
+                    name_of(first, second, titles, joint, theme),
                     label_of(first, second, titles, joint),
                 )
             records.append((latent, *words, self.name, *_cells(first), joint, *_cells(second)))

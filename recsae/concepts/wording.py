@@ -37,6 +37,8 @@ MANY = {
 }
 AFTER = {"last": "after", "last5": "recently", "top1": "recommends"}
 """How the name of a set of items says which items of a case it speaks of."""
+N_OF_THEME = 2
+"""Titles that stand for a set of items which have something in common."""
 N_TITLES = 3
 """Titles that the name of a set of items has at most."""
 _ARTICLE = re.compile(
@@ -132,16 +134,26 @@ def label_of(
 
 
 def name_of(
-    first: Predicate, second: Predicate | None, titles: Mapping[str, str], joint: str | None = "and"
+    first: Predicate,
+    second: Predicate | None,
+    titles: Mapping[str, str],
+    joint: str | None = "and",
+    theme: tuple[str, str] | None = None,
 ) -> str:
-    """Short name of a label.
+    """Short name of a label; ``theme`` is the attribute and value that a set of items shares.
 
     >>> drama = Predicate("last", "genres", "Drama", 1)
     >>> name_of(drama, Predicate("last5", "decade", "1990s", 2, negated=True), {})
     'Drama, not 1990s'
     >>> name_of(drama, Predicate("last", "genres", "War", 1), {}, "or")
     'Drama or War'
+    >>> scary = Predicate("last", "item", "i3 | i7 | i9", 1)
+    >>> name_of(scary, None, {"i3": "Shining, The", "i7": "Carrie"}, None, ("genres", "Horror"))
+    'after Horror such as “The Shining” or “Carrie”'
     """
+    if theme is not None:
+        such = _quoted(first.value, titles)[:N_OF_THEME]
+        return f"{AFTER[first.view]} {concept_name(*theme, titles)} such as {_joined(such)}"
     name = first.name(titles)
     if second is None or second[1:3] == first[1:3]:
         return name

@@ -91,7 +91,7 @@ def predictability(
     Parameters
     ----------
     max_latents, max_cases
-        Fewer latents, evenly spread over balanced accuracy, and fewer cases than there are. Where
+        Fewer latents, evenly spread over F1, and fewer cases than there are. Where
         the model must be run for each case, at most sixty latents are turned.
 
     Raises
@@ -127,11 +127,9 @@ def predictability(
 
 def _latents_to_check(work: Workspace, max_latents: int | None) -> tuple[CheckedLatents, int]:
     """Verified latents whose labels speak of items, and how many there are in all."""
-    both = work.tested_dictionary.table.merge(
-        work.label_scores[[C.LATENT, C.STATUS, C.BALANCED_ACCURACY]]
-    )
+    both = work.tested_dictionary.table.merge(work.label_scores[[C.LATENT, C.STATUS, C.F1]])
     about = both[C.ATTRIBUTE].notna() & ~both[C.ATTRIBUTE].isin((REPEAT, LENGTH))
-    both = both[(both[C.STATUS] == VERIFIED) & about].sort_values(C.BALANCED_ACCURACY)
+    both = both[(both[C.STATUS] == VERIFIED) & about].sort_values(C.F1)
     if len(both) < 2:
         raise InvalidInput(
             f"{len(both)} verified concepts of this run speak of items: nothing can be compared."
