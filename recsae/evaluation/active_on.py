@@ -55,11 +55,14 @@ def active_items(code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
     """
     ones = np.ones(code.nnz, dtype=np.int32)
     by_latent = scipy.sparse.csr_matrix((ones, code.indices, code.indptr), code.shape).T.tocsr()
-    parts = [
-        _told_best(by_latent, ViewItems.of(cases, view), first).assign(view=view)
-        for view in SET_VIEWS
-        for first in range(0, code.shape[1], LATENTS_AT_ONCE)
-    ]
+    parts = []
+    for view in SET_VIEWS:
+        there = ViewItems.of(cases, view).rows.astype(np.int32)
+        there.data[:] = 1  # an item that is there twice counts once
+        parts += [
+            _told_best(by_latent, there.tocsr(), first).assign(view=view)
+            for first in range(0, code.shape[1], LATENTS_AT_ONCE)
+        ]
     table = pd.concat(parts, ignore_index=True).sort_values(
         C.LATENT, kind="stable", ignore_index=True
     )
@@ -70,14 +73,15 @@ def active_items(code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
     return table
 
 
-def _told_best(by_latent: scipy.sparse.csr_matrix, view: ViewItems, first: int) -> pd.DataFrame:
-    """The best items of a view for the latents from ``first`` on, as internal ids."""
+def _told_best(
+    by_latent: scipy.sparse.csr_matrix, there: scipy.sparse.csr_matrix, first: int
+) -> pd.DataFrame:
+    """The best items for the latents from ``first`` on; ``there (n, n_items)`` has ones."""
     m, n = by_latent.shape
-    there = view.rows.astype(np.int32)
-    there.data[:] = 1  # an item that is there twice counts once
     some = by_latent[first : min(first + LATENTS_AT_ONCE, m)]
-    pairs = (some @ there.tocsr()).tocoo()
-    n_active, n_cases = np.diff(some.indptr)[pairs.row], np.diff(there.indptr)[pairs.col]
+    pairs = (some @ there).tocoo()
+    with_item = np.bincount(there.indices, minlength=there.shape[1])
+    n_active, n_cases = np.diff(some.indptr)[pairs.row], with_item[pairs.col]
     rate = pairs.data / n_cases
     usable = (pairs.col > 0) & (rate * n > n_active)
     latent, item, both = pairs.row[usable], pairs.col[usable], pairs.data[usable]
