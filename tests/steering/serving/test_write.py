@@ -104,7 +104,7 @@ def test_what_is_only_added_for_everybody_needs_no_encoder(opened, exported):
 def test_where_scores_are_not_linear_states_are_exported(opened, tmp_path, steps):
     """Inside the model, where states of every position pass: the module in their place gives the
     steered scores."""
-    inside = with_pieces(opened, site="trm_encoder.layer.0")
+    inside = with_pieces(opened, site="trm_encoder.layer.0", head=None)
     written = export(inside, Steering(steps), tmp_path / "out", ["torch", "onnx"])
     assert written.needs_encoder == (steps is MIXED)
     assert not {"items.npy", "ids.json"} & {p.name for p in (tmp_path / "out").iterdir()}
@@ -146,7 +146,7 @@ def test_what_cannot_be_exported(opened, tmp_path, monkeypatch):
         )
         with pytest.raises(RecSAEError, match="differ from the steered ones"):
             export(opened, Steering(ADDED), tmp_path / "out")
-        inside = with_pieces(opened, site="trm_encoder.layer.0")
+        inside = with_pieces(opened, site="trm_encoder.layer.0", head=None)
         with pytest.raises(RecSAEError, match="differ from the steered ones"):
             export(inside, Steering(ADDED), tmp_path / "out")
     assert not (tmp_path / "out").exists()
