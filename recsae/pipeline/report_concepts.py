@@ -14,8 +14,9 @@ from recsae.concepts.wording import phrase, reason_of
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.files import read_json
-from recsae.evaluation.evidence import INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
+from recsae.evaluation.evidence import ACTIVE_ON, INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
 from recsae.report.schema.parts import (
+    ActiveOn,
     Concept,
     Concepts,
     CounterExample,
@@ -134,6 +135,7 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         promotes=promotes,
         demotes=demotes,
         examples=known.examples.get(latent, []),
+        active_on=_active_on(mine),
         counterexamples=_counterexamples(row, mine),
         together=_together(mine),
         back=again.get("back"),
@@ -161,6 +163,19 @@ def _counterexamples(row: Record, mine: Record) -> list[CounterExample]:
         )
         for kind in (MISSED, UNEXPECTED)
         for case in mine[kind]
+    ]
+
+
+def _active_on(mine: Record) -> list[ActiveOn]:
+    """The items that tell where it is active."""
+    return [
+        ActiveOn(
+            view=item["view"],
+            item=item[C.ITEM],
+            n_active=item["n_active"],
+            n_cases=item["n_cases"],
+        )
+        for item in mine[ACTIVE_ON]
     ]
 
 
@@ -257,6 +272,7 @@ def items_of(
     mentioned: set[str] = set()
     for concept in concepts:
         mentioned.update(weight.item for weight in concept.promotes + concept.demotes)
+        mentioned.update(told.item for told in concept.active_on)
         for sequence in (*concept.examples, *concept.counterexamples):
             mentioned.update([*sequence.items, sequence.top_recommendation])
     catalog, of_items = work.recommender.catalog, work.attributes

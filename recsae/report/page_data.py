@@ -10,6 +10,7 @@ from recsae.report.words import headlines as words
 
 _NESTED = {
     *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),
+    "active_on",
     *("back", "language"),
 }
 PLAIN = tuple(name for name in Concept.model_fields if name not in _NESTED)
@@ -110,6 +111,10 @@ def _concept(
         }
     for name in ("promotes", "demotes"):
         shown[name] = [[numbers.item(w.item), _short(w.weight)] for w in getattr(concept, name)]
+    shown["active"] = [
+        [told.view, numbers.item(told.item), told.n_active, told.n_cases]
+        for told in concept.active_on
+    ]
     shown["examples"] = [
         [e.kind, _short(e.quantile), *_sequence(e, numbers)] for e in concept.examples
     ]

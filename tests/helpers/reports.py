@@ -66,6 +66,13 @@ def concept(latent: int, rng: random.Random, status: str, items: list[str]) -> d
         "histogram": None if dead else {"edges": [i / 4 for i in range(17)], "counts": counts},
         "promotes": [{"item": i, "weight": 0.9 - 0.1 * n} for n, i in enumerate(items[:5])],
         "demotes": [{"item": i, "weight": -0.9 + 0.1 * n} for n, i in enumerate(items[5:10])],
+        "active_on": []
+        if dead
+        else [
+            {"view": view, "item": item, "n_active": 9 - n, "n_cases": 10 + n}
+            for view in ("last", "top1")
+            for n, item in enumerate(items[:4])
+        ],
         "examples": []
         if dead
         else [

@@ -270,6 +270,7 @@ def test_a_card_shows_all_evidence(full: Path) -> None:
         out.others = [...here.querySelectorAll(".together a")].map((a) => a.getAttribute("href"));
         out.says = here.querySelector(".predicates").textContent;
         out.text = here.textContent;
+        out.first = here.querySelector("p").textContent;
         out.markup = here.querySelectorAll("img").length;
         out.hacked = String(window.hacked);
         out.row = document.getElementById("latent-{concept.latent}").textContent;
@@ -293,6 +294,11 @@ def test_a_card_shows_all_evidence(full: Path) -> None:
         *(["Active instead of it"] if any(t.kind == "instead" for t in concept.together) else []),
         "Does it come back?",
     ]
+    told = concept.active_on[0]
+    where = {"last": "after", "last5": "among the last five", "top1": "first recommendation"}
+    title = full_report().title(told.item)
+    first = f"Active {where[told.view]} {title} {told.n_active:,} of {told.n_cases:,} times"
+    assert out["first"].startswith(first)
     assert out["cases"] == len(concept.examples) + len(concept.counterexamples)
     for missed in wrong["missed"]:
         assert f"user {missed.user}not active; the label: {missed.why}" in out["meta"]

@@ -68,6 +68,9 @@ def test_evidence_is_what_the_stage_left(full_run):
     for concept in full_report().concepts.list:
         mine = left[concept.latent]
         assert concept.heldout_fire_rate == mine["firing"]["fire_rate"]
+        told = [(x.view, x.item, x.n_active, x.n_cases) for x in concept.active_on]
+        keys = ("view", C.ITEM, "n_active", "n_cases")
+        assert told == [tuple(x[key] for key in keys) for x in mine["active_on"]]
         for kind in ("missed", "unexpected"):
             found = [e for e in concept.counterexamples if e.kind == kind]
             assert [e.user for e in found] == [str(e["user"]) for e in mine[kind]]

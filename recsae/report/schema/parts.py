@@ -99,6 +99,17 @@ class Together(Part):
     phi: Figure
 
 
+class ActiveOn(Part):
+    """An item that tells where a latent is active: ``view`` says where in a case it stands."""
+
+    view: Literal["last", "last5", "top1"]
+    item: str
+    n_active: Count
+    """Held-out cases with the item there on which the latent is active."""
+    n_cases: Count
+    """All held-out cases with the item there."""
+
+
 class Judged(Part):
     """How well a language model that knows a sentence tells cases apart."""
 
@@ -200,6 +211,7 @@ class Concept(Part):
     promotes: list[ItemWeight]
     demotes: list[ItemWeight]
     examples: list[Example]
+    active_on: list[ActiveOn] = Field(default_factory=list)
     counterexamples: list[CounterExample] = Field(default_factory=list)
     together: list[Together] = Field(default_factory=list)
     back: dict[str, Figure] | None = None

@@ -145,9 +145,17 @@ function legend(c, left, right) {
   const parts = [["match", 0, "Underlined: "], ["match2", 1, "Dotted: "]].filter(([kind]) => shown(kind));
   return parts.map(([kind, place, name]) => el("span", {}, el("span", { class: kind }, name + data.values[c.says[place]][2]), ". "));
 }
+const STANDS = [["last", "after "], ["last5", "among the last five "], ["top1", "first recommendation "]];
+const N_PHRASES = 3;
+function activeOn(c) {
+  const parts = STANDS.flatMap(([view, words]) => c.active.filter((told) => told[0] === view).slice(0, N_PHRASES)
+    .map(([, item, active, cases]) => [words, el("b", { class: matching(c, item).trim(), title: about(item) }, title(item)), " " + count(active) + " of " + count(cases)]));
+  return parts.flatMap((phrase, place) => [place ? "; " : "Active ", ...phrase, place ? "" : " times"]);
+}
 function evidence(c) {
   const left = el("div", {}), right = el("div", {});
   const link = el("a", { class: "link", href: "#latent-" + c.latent }, "latent " + c.latent);
+  if (c.active.length) left.append(el("p", { class: "active-on" }, ...activeOn(c), "."));
   left.append(el("p", { class: "says-label" }, c.label));
   if (corrected(c)) left.append(el("p", { class: "corrected" }, corrected(c)));
   left.append(el("p", { class: "says-tested" }, sentence(c), " ", link));
