@@ -250,7 +250,6 @@ PLANTED = {
     "precision_0.5_clustered": (0.5, 0.8, 0.5),
     "recall_0.5": (0.8, 0.5, 0.0),
     "recall_0.5_clustered": (0.8, 0.5, 0.5),
-    "both_0.5": (0.5, 0.5, 0.0),
     "both_0.8": (0.8, 0.8, 0.0),
     "both_0.8_clustered": (0.8, 0.8, 0.5),
 }

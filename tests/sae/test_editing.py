@@ -216,7 +216,7 @@ STEPS = st.builds(
 
 
 @pytest.mark.end_to_end
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(st.lists(STEPS, max_size=4), st.integers(0, 3))
 def test_whatever_is_turned_lists_are_of_items_and_the_model_stays(steps, seed):
     recommender, fits = planted(), True

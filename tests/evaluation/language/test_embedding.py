@@ -1,6 +1,5 @@
 """The score of a label's words, on texts and codes worked out by hand."""
 
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -138,10 +137,11 @@ def test_many_words_are_reduced():
 
 
 @pytest.mark.end_to_end
-def test_a_thousand_latents_take_seconds():
-    cases = made(20_000)
-    code = np.random.default_rng(0).random((20_000, 1024)) < 0.01
-    table = labels(*(f"At least {j} are {GENRES[j % 4]} name{j % 50}" for j in range(1024)))
-    started = time.perf_counter()
-    scores(code, cases, table)
-    assert time.perf_counter() - started < 15
+def test_many_latents_are_scored_as_each_alone():
+    cases = made(2_000)
+    code = np.random.default_rng(0).random((2_000, 300)) < 0.03
+    names = [f"At least {j} are {GENRES[j % 4]} name{j % 50}" for j in range(300)]
+    together = scores(code, cases, labels(*names))
+    for j in (0, 131, 299):
+        alone = scores(code[:, [j]], cases, labels(names[j]))
+        assert together[j] == pytest.approx(alone[0], abs=1e-4)
