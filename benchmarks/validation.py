@@ -35,7 +35,7 @@ from recsae.testing import PlantedRecommender
 Truths = tuple[list[NDArray[np.bool_]], NDArray[np.float64]]
 Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8
-N_PERMUTATIONS = 20
+N_PERMUTATIONS = 17
 N_PAIRS = 40
 PAIR_NOISE = 0.05
 N_SETS = 60
