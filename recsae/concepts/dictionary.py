@@ -144,9 +144,7 @@ def _examples(code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
     latent, value = code.indices.astype(np.int64), code.data
     order = np.lexsort((row, -value, latent))
     latent, row, value = latent[order], row[order], value[order]
-    first = np.unique(latent * cases.n_users + cases.user[row], return_index=True)[1]
-    first.sort()
-    top = first[rank_within(latent[first]) < N_TOP_EXAMPLES]
+    top = first_of_users(latent, row, cases, N_TOP_EXAMPLES)
     n_active = np.bincount(latent, minlength=code.shape[1])
     start = np.cumsum(n_active) - n_active
     alive = np.flatnonzero(n_active)
@@ -168,6 +166,18 @@ def _examples(code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
             C.ACTIVATION: value[index].astype(np.float64),
         }
     ).sort_values([C.LATENT, C.KIND, C.ACTIVATION], ascending=[True, False, False])
+
+
+def first_of_users(
+    latent: NDArray[np.int64], case: NDArray[np.int64], cases: Cases, limit: int
+) -> NDArray[np.int64]:
+    """Places of each latent's first cases, up to a limit, that are of different users.
+
+    ``latent`` and ``case (n,)`` are pairs with those of a latent together.
+    """
+    first = np.unique(latent * cases.n_users + cases.user[case], return_index=True)[1]
+    first.sort()
+    return first[rank_within(latent[first]) < limit]
 
 
 def rank_within(sorted_groups: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import scipy.sparse
 
-from recsae.concepts.attributes.table import VIEW_SIZES
+from recsae.concepts.attributes.table import items_in
 from recsae.concepts.attributes.values import own_columns
 from recsae.concepts.predicates import f1_of
 
@@ -79,9 +79,8 @@ class ViewItems(NamedTuple):
     @classmethod
     def of(cls, cases: Cases, view: str) -> ViewItems:
         """The items in one of :data:`SET_VIEWS`."""
-        k = VIEW_SIZES[view]
-        items = cases.top_items[:, :k] if view.startswith("top") else cases.recent(k)
-        n, n_items = len(items), cases.catalog.n_items
+        items = items_in(cases, view)
+        (n, k), n_items = items.shape, cases.catalog.n_items
         ones = np.ones(items.size, dtype=np.int8)
         bounds = np.arange(n + 1, dtype=np.int64) * k
         table = scipy.sparse.csr_matrix((ones, items.flatten(), bounds), (n, n_items))

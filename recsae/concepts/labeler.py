@@ -43,7 +43,10 @@ ITEMS_COST = 0.02
 EVERYWHERE = 0.5
 """A latent that is active on more than so many of the cases is general-purpose."""
 GENERAL = "general-purpose"
-Rows: TypeAlias = "tuple[NDArray[np.int64], ...]"
+Halves: TypeAlias = (
+    "tuple[tuple[NDArray[np.int64], ...], tuple[HalfOfUsers, HalfOfUsers], "
+    "tuple[dict[str, ViewItems], dict[str, ViewItems]]]"
+)
 PREDICATE = (C.ATTRIBUTE, C.VALUE, C.VIEW, C.THRESHOLD, C.NEGATED)
 SECOND_PREDICATE = (
     C.SECOND_ATTRIBUTE,
@@ -108,8 +111,7 @@ class AttributeLabeler:
     def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
         """Choose and word a predicate per latent; see the class."""
         sample = cases.sample(MAX_SEARCH_CASES)
-        rows, halves = self._halves(sample)
-        of_search, of_confirm = (_items_of(sample, half) for half in rows)
+        rows, halves, (of_search, of_confirm) = self._halves(sample)
         active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
         search, confirm = (active[half].tocsc() for half in rows)
         chosen = choose(halves, (search, confirm), self._kinds())
@@ -122,15 +124,16 @@ class AttributeLabeler:
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
         return self._table(chosen.choice, sets, halves[0].predicates, everywhere, cases)
 
-    def _halves(self, sample: Cases) -> tuple[Rows, tuple[HalfOfUsers, HalfOfUsers]]:
-        """Rows and predicates of the search and the confirm half; kept for the next code."""
+    def _halves(self, sample: Cases) -> Halves:
+        """Rows, predicates and items of the search and the confirm half; kept for the next code."""
         key = (self.attributes, "halves")
         if key not in sample.counted:
             rows = tuple(np.flatnonzero(sample.user % 2 == parity) for parity in (0, 1))
             parts = [sample.take(half) for half in rows]
             halves = tuple(HalfOfUsers(all_predicates(self.attributes, p), p.user) for p in parts)
-            sample.counted[key] = rows, halves
-        kept: tuple[Rows, tuple[HalfOfUsers, HalfOfUsers]] = sample.counted[key]
+            items = tuple({view: ViewItems.of(p, view) for view in SET_VIEWS} for p in parts)
+            sample.counted[key] = rows, halves, items
+        kept: Halves = sample.counted[key]
         return kept
 
     def _kinds(self) -> Kinds:
@@ -217,16 +220,6 @@ class AttributeLabeler:
             for i, value in enumerate(values):
                 steps[(view, *value)] = counts[:, [i]]
         return steps
-
-
-def _items_of(cases: Cases, rows: NDArray[np.int64]) -> dict[str, ViewItems]:
-    """The items in each view of some of the cases; kept for the next code."""
-    key = ("items", int(rows[0]) if len(rows) else -1)
-    if key not in cases.counted:
-        some = cases.take(rows)
-        cases.counted[key] = {view: ViewItems.of(some, view) for view in SET_VIEWS}
-    kept: dict[str, ViewItems] = cases.counted[key]
-    return kept
 
 
 def _of_items(chosen: ItemSet, external: Sequence[str]) -> Predicate:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae.concepts.dictionary import rank_within
+from recsae.concepts.dictionary import first_of_users, rank_within
 from recsae.concepts.item_sets import SET_VIEWS, ViewItems
 from recsae.concepts.predicates import f1_of
 from recsae.core import columns as C
@@ -105,7 +105,5 @@ def drawn_cases(code: scipy.sparse.csr_matrix, cases: Cases) -> Drawn:
     latent = code.indices.astype(np.int64)
     order = np.lexsort((np.random.default_rng(0).random(len(case)), latent))
     latent, case = latent[order], case[order]
-    first = np.unique(latent * cases.n_users + cases.user[case], return_index=True)[1]
-    first.sort()
-    kept = first[rank_within(latent[first]) < N_DRAWN]
+    kept = first_of_users(latent, case, cases, N_DRAWN)
     return Drawn(latent[kept], case[kept], code.data[order[kept]].astype(np.float64))

@@ -126,14 +126,11 @@ def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outc
     if counted.no_loss is not None:
         ndcg[counted.no_loss[cases.targets]] = 0
 
-    def by_user(values: Floats) -> Floats:
-        return np.bincount(cases.user, values, minlength=cases.n_users).astype(np.float64)
-
     return Outcome(
-        by_user(ndcg),
-        by_user(values.mean(1)),
-        by_user((values > 0).any(1)),
-        by_user(np.ones(len(cases))),
+        cases.per_user(ndcg),
+        cases.per_user(values.mean(1)),
+        cases.per_user((values > 0).any(1)),
+        cases.per_user(np.ones(len(cases))),
         np.bincount(lists.ravel(), minlength=cases.catalog.n_items),
     )
 

@@ -138,6 +138,8 @@ class ItemAttributes:
         the last 50 items or of as many as there are, ``history`` the history itself. Only of
         ``columns`` if given; all are kept with the cases for the next call.
         """
+        if view == SHARE:
+            return _in_per_cent(self.counts(cases, OF_SHARE, columns), cases)
         if columns is not None:
             chosen = ItemAttributes(self.matrix[:, columns], tuple(self.names[c] for c in columns))
             return chosen._count(cases, view)
@@ -149,12 +151,6 @@ class ItemAttributes:
     def _count(self, cases: Cases, view: str) -> scipy.sparse.csr_matrix:
         if view == "history":
             return self._facts(cases)
-        if view == SHARE:
-            counts = self.counts(cases, OF_SHARE).copy()
-            there = np.minimum(cases.position.astype(np.int64) + 1, VIEW_SIZES[OF_SHARE])
-            of_row = np.repeat(there, np.diff(counts.indptr))
-            counts.data = (100 * counts.data.astype(np.int64) // of_row).astype(np.int8)
-            return counts
         n, k = len(cases), VIEW_SIZES[view]
         parts = []
         for first in range(0, max(n, 1), max(1, COUNT_BLOCK // k)):
@@ -163,7 +159,7 @@ class ItemAttributes:
                 if n * k <= COUNT_BLOCK
                 else cases.take(np.arange(first, min(n, first + COUNT_BLOCK // k)))
             )
-            items = some.top_items[:, :k] if view.startswith("top") else some.recent(k)
+            items = items_in(some, view)
             size = len(items)
             bounds = np.arange(size + 1, dtype=np.int64) * items.shape[1]
             ones = np.ones(items.size, dtype=np.int8)
@@ -201,3 +197,21 @@ class ItemAttributes:
         row, column_of = np.concatenate(rows), np.concatenate(columns)
         ones = np.ones(len(row), dtype=np.int8)
         return scipy.sparse.csr_matrix((ones, (row, column_of)), (len(cases), len(self.names)))
+
+
+def items_in(cases: Cases, view: str) -> NDArray[np.int32]:
+    """``(n, k)`` the items in a view of each case, nearest or best first, 0 where there are fewer.
+
+    The array may be the cases' own: it is not to be written to.
+    """
+    k = VIEW_SIZES[view]
+    return cases.top_items[:, :k] if view.startswith("top") else cases.recent(k)
+
+
+def _in_per_cent(counts: scipy.sparse.csr_matrix, cases: Cases) -> scipy.sparse.csr_matrix:
+    """Counts of the last 50 items as whole per cent of those 50, or of as many as there are."""
+    there = np.minimum(cases.position.astype(np.int64) + 1, VIEW_SIZES[OF_SHARE])
+    of_row = np.repeat(there, np.diff(counts.indptr))
+    shares = counts.copy()
+    shares.data = (100 * counts.data.astype(np.int64) // of_row).astype(np.int8)
+    return shares

@@ -73,7 +73,7 @@ def groups_of(cases: Cases, popularity: NDArray[np.int64]) -> NDArray[np.int64]:
     2 for the most."""
     logs = np.log1p(popularity[cases.targets])
     n = np.bincount(cases.user, minlength=cases.n_users)
-    mean = np.bincount(cases.user, logs, minlength=cases.n_users) / np.maximum(n, 1)
+    mean = cases.per_user(logs) / np.maximum(n, 1)
     return np.asarray(np.searchsorted(np.quantile(mean, [1 / 3, 2 / 3]), mean))
 
 

@@ -1,5 +1,7 @@
 """Attribute values worth testing, and how many of a case's items have them."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,9 +9,10 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.toy import ITEMS, cases, catalog
+from helpers.labels import two_attributes
+from helpers.toy import ITEMS, cases, catalog, random_cases
 from recsae.concepts.attributes import values as vocabulary
-from recsae.concepts.attributes.table import BANDS, POPULARITY, TERM, ItemAttributes
+from recsae.concepts.attributes.table import BANDS, POPULARITY, TERM, VIEWS, ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.wording import concept_name, phrase
 from recsae.recommender.catalog import build_catalog
@@ -158,3 +161,13 @@ def test_words():
         == "“Alien”, “Aliens”, “Brazil” or 2 more"
     )
     assert concept_name("decade", "1990s", {}) == "1990s"
+
+
+def test_counts_of_all_values_are_kept_and_those_of_some_are_not():
+    """Labels are tested on counts of a few values: a table each time would fill the memory."""
+    made, attributes = random_cases(np.random.default_rng(0), 30, 5), two_attributes()
+    for view in VIEWS:
+        some = attributes.counts(made, view, [1])
+        assert not made.counted
+        whole = attributes.counts(dataclasses.replace(made, counted={}), view)
+        assert some.toarray()[:, 0].tolist() == whole.toarray()[:, 1].tolist()
