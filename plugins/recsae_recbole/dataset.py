@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae.recommender.sequences import Sequences
 from recsae_recbole.boundary import one_line, seed_generators
 from recsae_recbole.general_data import POSITION_FIELD, general_class, general_sequences
@@ -34,17 +34,6 @@ class Data(NamedTuple):
     sequences: Sequences
     first_row: NDArray[np.int64]  # (n_users,) row of each internal user id in the sequences
     files: list[Path]
-
-
-class ItemSource(NamedTuple):
-    """The file that titles and attributes of items are from, and its columns; None if none."""
-
-    path: Path | None
-    columns: tuple[str, ...]
-
-
-NO_ITEMS = ItemSource(None, ())
-"""The source of a catalog without titles and attributes."""
 
 
 def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | None) -> Path:
@@ -207,48 +196,3 @@ def _sequences(dataset: Any) -> Sequences:
         users=np.array([str(external[r]) for r in rows], dtype=object),
         user_rows=rows,
     )
-
-
-def read_item_file(folder: Path, config: Any) -> pd.DataFrame | None:
-    """The raw ``.item`` file as strings, the item id first, types cut off; None if there is none.
-
-    Read past RecBole: it would split titles into words, and most checkpoints' settings do not load
-    these columns at all. Of a column that RecBole takes as one value (``token``), blanks become
-    ``_``, so that the catalogue, which shows ``_`` as a blank, does not take it for several.
-
-    Raises
-    ------
-    InvalidInput
-        The file cannot be read, or has no column of item ids.
-    """
-    path, field = folder / f"{config['dataset']}.item", config["ITEM_ID_FIELD"]
-    if not path.is_file():
-        return None
-    try:
-        table = pd.read_csv(
-            path,
-            sep=config["field_separator"],
-            encoding=config["encoding"] or "utf-8",
-            dtype=str,
-            na_filter=False,
-            quoting=3,
-            index_col=False,
-            engine="c" if len(config["field_separator"]) == 1 else "python",
-        )
-    except (OSError, ValueError) as error:  # pandas' own are kinds of ValueError
-        raise InvalidInput(
-            f"The item file {path} cannot be read ({one_line(error)}). Mend it, or give your own "
-            "with --items FILE.csv."
-        ) from error
-    kinds = dict(str(c).strip().partition(":")[::2] for c in table.columns)
-    table.columns = [str(c).strip().partition(":")[0] for c in table.columns]
-    if field not in kinds:
-        raise InvalidInput(
-            f"The item file {path} has no column {field!r}, which holds the item ids by the "
-            f"checkpoint's settings; it has {list(kinds)}."
-        )
-    table = table.loc[:, ~table.columns.duplicated()]
-    whole = [name for name, kind in kinds.items() if kind == "token" and name != field]
-    blank = config["seq_separator"] or " "
-    filled = {name: table[name].str.replace(blank, "_", regex=False) for name in whole}
-    return table.assign(**filled)[[field, *(c for c in kinds if c != field)]]

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from recsae.core.errors import InvalidInput, nearest
-from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog, read_items_csv
+from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog
+from recsae.recommender.item_table import read_items_csv
 from recsae.recommender.sequences import Sequences
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def make_catalog(
     items: ItemTable,
     title_column: str | None,
     attribute_columns: Sequence[str] | None,
+    separator: str | None = None,
 ) -> tuple[ItemCatalog, NDArray[np.int64]]:
     """The model's items in the order of its own ids, and those ids ``(n_items,)`` (padding: -1).
 
@@ -46,7 +48,7 @@ def make_catalog(
         raise InvalidInput(
             f"item_ids says which number, from 0 on, the model knows each item by ({seen})."
         )
-    table, separator = _item_table(items)
+    table = _item_table(items)
     catalog = build_catalog(
         [PAD, *(str(external) for external, _ in known)],
         table,
@@ -57,15 +59,13 @@ def make_catalog(
     return catalog, ids
 
 
-def _item_table(items: ItemTable) -> tuple[pd.DataFrame | None, str]:
-    """The table as strings, and what separates the values of a cell."""
+def _item_table(items: ItemTable) -> pd.DataFrame | None:
+    """The table as strings."""
     if items is None:
-        return None, " "
+        return None
     if not isinstance(items, pd.DataFrame):
         return read_items_csv(Path(items))
-    table = items.astype(object).where(items.notna(), "").astype(str)
-    text = "\n".join(table.to_numpy().ravel())
-    return table, next((s for s in "|;" if s in text), " ")
+    return items.astype(object).where(items.notna(), "").astype(str)
 
 
 def make_sequences(histories: Histories, catalog: ItemCatalog) -> Sequences:

@@ -46,6 +46,7 @@ def attach(
     items: ItemTable = None,
     title_column: str | None = None,
     attribute_columns: Sequence[str] | None = None,
+    separator: str | None = None,
     name: str | None = None,
 ) -> TorchRecommender:
     """Attach to a sequential recommender that is a ``torch.nn.Module``.
@@ -83,6 +84,8 @@ def attach(
         Titles and attributes: a CSV file or a DataFrame, first column the item.
     title_column, attribute_columns
         Columns of it to use instead of those found by name.
+    separator
+        What separates the values of a cell, "none" if nothing does; by default the cells decide.
     name
         What to call the model; default its class.
 
@@ -112,7 +115,7 @@ def attach(
     >>> recommender.linear_head().items.shape  # padding is an item of recsae's
     torch.Size([4, 4])
     """
-    catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns)
+    catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns, separator)
     sequences = make_sequences(histories, catalog)
     batch = _probe(sequences, max_length)
     scorer = ModelCaller(model, ids, make_batch, score, padding, name or type(model).__name__)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.toy import ITEMS, catalog
 from recsae.core.errors import InvalidInput
-from recsae.recommender.catalog import build_catalog, read_items_csv
+from recsae.recommender.catalog import build_catalog
 
 IDS = ["[PAD]", *ITEMS["item_id"]]
 
@@ -163,40 +163,3 @@ def test_any_text_gives_items_or_one_sentence(text):
         found = catalog().parse_sequence(text)
         assert found
         assert all(1 <= item <= 8 for item in found)
-
-
-@pytest.mark.parametrize(
-    ("text", "separator", "second"),
-    [
-        ("id,title,genres\nm1,Alien,Horror|Sci-Fi\nm2,X,Drama\n", "|", "Horror|Sci-Fi"),
-        ("id\ttitle\tgenres\nm1\tAlien\tHorror;Sci-Fi\n", ";", "Horror;Sci-Fi"),
-        ("id;title;genres\nm1;Alien;Horror Sci-Fi\n", " ", "Horror Sci-Fi"),
-        ('id,title,genres\nm1,"Alien, the",NA\n', " ", "NA"),
-        ("\ufeffid,title,genres\nm1,Alien,Horror\n", " ", "Horror"),
-    ],
-)
-def test_item_tables_of_several_dialects(tmp_path, text, separator, second):
-    path = tmp_path / "items.csv"
-    path.write_text(text, encoding="utf-8")
-    table, found = read_items_csv(path)
-    assert found == separator
-    assert table["genres"].iloc[0] == second
-    assert table.iloc[0, 0] == "m1"
-    assert "Alien" in build_catalog(["[PAD]", "m1"], table, separator=found).titles[1]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"id\n1\n", b"id,title\n", b"\xff\xfe\x00\x01", b"\n\n\n", b'id,title\n1,"x\n2,3,4\n'],
-    ids=["empty", "one column", "no rows", "not text", "blank lines", "open quote"],
-)
-def test_bad_item_tables_are_refused_in_a_sentence(tmp_path, content):
-    path = tmp_path / "items.csv"
-    path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"item table .*items\.csv"):
-        read_items_csv(path)
-
-
-def test_missing_item_table(tmp_path):
-    with pytest.raises(InvalidInput, match=r"none\.csv"):
-        read_items_csv(tmp_path / "none.csv")

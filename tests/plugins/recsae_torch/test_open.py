@@ -455,6 +455,11 @@ def test_item_table_as_a_file_and_as_a_table(tmp_path):
         assert recommender.catalog.titles[1:] == ["a", "b", "Sea"]
         assert recommender.catalog.frame["tags"][3] == ("Science Fiction", "War")
         assert recommender.sources() == sources
+    lists = table.assign(tags=[["Science Fiction", "War"], ("War",)])
+    told = attach(GRU(), histories=ROWS, items=lists, **TINY)
+    assert told.catalog.frame["tags"][3] == ("Science Fiction", "War")
+    whole = attach(GRU(), histories=ROWS, items=table, separator="none", **TINY)
+    assert whole.catalog.frame["tags"][3] == ("Science Fiction|War",)
     named = attach(GRU(), histories=ROWS, items=table, title_column="tags", **TINY)
     assert named.catalog.titles[1] == "War"
 
