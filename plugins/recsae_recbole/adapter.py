@@ -12,7 +12,14 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.core.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender.catalog import ItemCatalog
 from recsae.recommender.checks import is_causal
-from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender, Site, find_site
+from recsae.recommender.protocol import (
+    EvaluationCases,
+    LinearHead,
+    Recommender,
+    Site,
+    StatedScore,
+    find_site,
+)
 from recsae.recommender.sequences import Batch, Sequences, probe_batch
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.dataset import NO_ITEMS, Data, ItemSource
@@ -52,6 +59,7 @@ class RecBoleRecommender(Recommender):
         catalog: ItemCatalog,
         path: Path | None = None,
         items: ItemSource = NO_ITEMS,
+        stated: StatedScore | None = None,
     ) -> None:
         self.model = model
         self.config = config
@@ -59,9 +67,11 @@ class RecBoleRecommender(Recommender):
         self.catalog = catalog
         self.path = path
         self.items = items
+        self.stated = stated
         self.name = str(config["model"])
         self.dataset = str(config["dataset"])
-        self.filters_seen = not hasattr(model, "ITEM_SEQ")
+        self.general = not hasattr(model, "ITEM_SEQ")
+        self.filters_seen = self.general and not config["repeatable"]
         self.max_length = self._longest()
         self.device = next(model.parameters()).device
         self._scorer = ModelCaller(model, catalog.n_items, self.interaction(self._probe))
@@ -69,7 +79,7 @@ class RecBoleRecommender(Recommender):
         self._taps: dict[str, Tap] = {}
 
     def _longest(self) -> int:
-        if not self.filters_seen:
+        if not self.general:
             return int(self.config["MAX_ITEM_LIST_LENGTH"])
         learned = self.data.sequences.learned
         return int(self.data.sequences.lengths.max() if learned is None else learned.max())
@@ -99,6 +109,10 @@ class RecBoleRecommender(Recommender):
         with recbole_boundary():
             return evaluation_cases(self.config, self.data, split)
 
+    def stated_score(self) -> StatedScore | None:
+        """What the checkpoint says that the model scored in validation."""
+        return self.stated
+
     # -- sites -----------------------------------------------------------------------------------
     def sites(self) -> list[Site]:
         """The sequence's (or user's) representation, then places inside the model."""
@@ -115,11 +129,11 @@ class RecBoleRecommender(Recommender):
 
     @cached_property
     def _default(self) -> DefaultSite:
-        return find_default(self._probed, general=self.filters_seen)
+        return find_default(self._probed, general=self.general)
 
     @cached_property
     def _sites(self) -> list[Site]:
-        default, per_user = self._default, self.filters_seen
+        default, per_user = self._default, self.general
         first = USER_SITE if per_user else SEQUENCE_SITE
         self._taps = {first: default.tap}
         sites = [self._site(first, default.meaning, default.share)]
@@ -132,10 +146,10 @@ class RecBoleRecommender(Recommender):
     def _site(self, name: str, meaning: str, share: float) -> Site:
         width = self._probed.states(self._taps[name]).shape[1]
         every, share = self._gives_every_position(name), round(share, 4)
-        return Site(name, meaning, width, every, self.filters_seen, share)
+        return Site(name, meaning, width, every, self.general, share)
 
     def _gives_every_position(self, site: str) -> bool:
-        if self.filters_seen or self._scorer.by_pairs:
+        if self.general or self._scorer.by_pairs:
             return False
         try:
             return is_causal(self, site, self._probe)
@@ -159,7 +173,7 @@ class RecBoleRecommender(Recommender):
         self, batch: Batch, sites: Sequence[str], *, positions: bool = False
     ) -> dict[str, torch.Tensor]:
         """States at several sites out of one scoring, which stops behind the last of them."""
-        if positions and sites and self.filters_seen:
+        if positions and sites and self.general:
             raise CannotOpenModel(f"{self.name} does not give the states of all positions there.")
         taps = [self._tap(site) for site in sites]
         interaction = self.interaction(batch)
@@ -210,7 +224,7 @@ class RecBoleRecommender(Recommender):
         from recbole.data.interaction import Interaction
 
         model = self.model
-        if self.filters_seen:
+        if self.general:
             if not bool((batch.users > 0).all()):
                 raise InvalidInput(
                     f"{self.name} knows users, not sequences: it can only be asked about users it "

@@ -100,8 +100,8 @@ def _enumerated(folders: list[Path]) -> str:
     return " or ".join(map(str, folders))
 
 
-def open_data(config: Any, folder: Path) -> Data:
-    """Build the data set (inside the boundary).
+def open_data(config: Any, folder: Path, kind: type | None = None) -> Data:
+    """Build the data set (inside the boundary), of RecBole's class for the model or of ``kind``.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def open_data(config: Any, folder: Path) -> Data:
     try:
         seed_generators(config["seed"])
         with _fast_csv():
-            dataset = (general_class if general else _light_class)(config)(config)
+            dataset = (general_class if general else _light_class)(config, kind)(config)
         splits = dict(zip(("train", "valid", "test"), dataset.build(), strict=True))
     except Exception as error:  # RecBole raises whatever it meets
         raise CannotOpenModel(
@@ -166,11 +166,11 @@ def _fast_csv() -> Iterator[None]:
         module.pd = pd
 
 
-def _light_class(config: Any) -> type:
+def _light_class(config: Any, kind: type | None) -> type:
     import recbole.data.dataset as datasets
     from recbole.data.interaction import Interaction
 
-    base: Any = getattr(datasets, f"{config['model']}Dataset", datasets.SequentialDataset)
+    base: Any = kind or getattr(datasets, f"{config['model']}Dataset", datasets.SequentialDataset)
     if base is datasets.DIENDataset:  # it draws negative items for training
         base = datasets.SequentialDataset
 

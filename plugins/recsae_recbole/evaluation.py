@@ -25,7 +25,8 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
     """Cases of ``split`` under the checkpoint's settings (inside the boundary).
 
     A case of a sequential model has one target. Of a general one all items that a user has in the
-    part are the targets of one group, whose list leaves out what the user had before.
+    part are the targets of one group, whose list leaves out what the user had before, unless the
+    settings say that items are had again (``repeatable``).
 
     Sampled candidates come from RecBole's own loader, seeded with the checkpoint's seed just
     before the loader runs: they are those of RecBole's evaluation if that is seeded there too.
@@ -55,7 +56,7 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
         metrics,
         tuple(sorted({*map(int, config["topk"]), 10})),
         f"split {shape}, {'full ranking' if mode == 'full' else mode + ' candidates'}",
-        filters_seen=general,
+        filters_seen=general and not config["repeatable"],
     )
 
 

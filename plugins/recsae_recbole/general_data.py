@@ -19,12 +19,12 @@ POSITION_FIELD = "recsae_position"
 """The field that is added to interactions: the position of the target in the user's history."""
 
 
-def general_class(config: Any) -> type:
-    """RecBole's class of data set for the model, whose rows keep their number in the file."""
+def general_class(config: Any, kind: type | None = None) -> type:
+    """RecBole's class of data set for the model, or ``kind``, whose rows keep their number."""
     import recbole.data.dataset as datasets
     from recbole.data.interaction import Interaction
 
-    base: Any = getattr(datasets, f"{config['model']}Dataset", datasets.Dataset)
+    base: Any = kind or getattr(datasets, f"{config['model']}Dataset", datasets.Dataset)
 
     class Numbered(base):  # type: ignore[misc]
         inter_feat: Any

@@ -12,6 +12,7 @@ from recsae_recbole.adapter import RecBoleRecommender
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import build_model, model_class, read_checkpoint
 from recsae_recbole.dataset import Data, ItemSource, find_data, open_data, read_item_file
+from recsae_recbole.origin import IN_MEMORY, check_same_data, own_class, stated_score, with_origin
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +27,7 @@ def open_checkpoint(
     title_column: str | None = None,
     attribute_columns: list[str] | None = None,
     device: str = "cpu",
+    dataset: Any = None,
 ) -> RecBoleRecommender:
     """Open a RecBole checkpoint; see :func:`recsae.load_recommender` for the parameters."""
     with recbole_boundary():
@@ -35,11 +37,12 @@ def open_checkpoint(
         model_class(config, path)  # a model that cannot be opened is refused before data is read
         folder = find_data(str(config["dataset"]), str(config["data_path"]), path, data_path)
         table, source, separator = _item_table(config, folder, items)
-        data = open_data(config, folder)
+        data = _data(config, folder, dataset)
         model = build_model(checkpoint, data, path)
         options = {"title_column": title_column, "attribute_columns": attribute_columns}
         catalog = _catalog(_external_ids(data), table, source, separator=separator, **options)
-        return _attached(RecBoleRecommender(model, config, data, catalog, path, source))
+        stated = stated_score(config, checkpoint.get("best_valid_score"))
+        return _attached(RecBoleRecommender(model, config, data, catalog, path, source, stated))
 
 
 def live_parts(source: object) -> tuple[Any, Any] | None:
@@ -64,17 +67,20 @@ def open_live(
     attribute_columns: list[str] | None = None,
     trust: bool = False,
     device: str | None = None,
+    dataset: Any = None,
 ) -> RecBoleRecommender:
     """Attach to a model in memory; it is put into evaluation mode and stays on its device.
 
     The data set is opened anew by a copy of ``config``, so the model's own objects stay as they
-    are. See :func:`recsae.load_recommender` for the parameters; nothing is unpickled, and no device
-    is chosen here.
+    are; with ``dataset``, by its class, and it must turn out the same. See
+    :func:`recsae.load_recommender` for the parameters; nothing is unpickled, and no device is
+    chosen here.
 
     Raises
     ------
     CannotOpenModel
-        The data set is not found, or has other numbers of users or items than the model.
+        The data set is not found, has other numbers of users or items than the model, or other
+        users, items or interactions than ``dataset``.
     """
     with recbole_boundary():
         config = copy.deepcopy(config)
@@ -87,11 +93,22 @@ def open_live(
                 "working folder: give its folder as data_path."
             ) from None
         table, source, separator = _item_table(config, folder, items)
-        data = open_data(config, folder)
+        data = _data(config, folder, dataset)
         _check_numbers(model, data)
         options = {"title_column": title_column, "attribute_columns": attribute_columns}
         catalog = _catalog(_external_ids(data), table, source, separator=separator, **options)
-        return _attached(RecBoleRecommender(model.eval(), config, data, catalog, None, source))
+        known = IN_MEMORY if dataset is None else None
+        model = model.eval()
+        return _attached(RecBoleRecommender(model, config, data, catalog, None, source, known))
+
+
+def _data(config: Any, folder: Path, given: Any) -> Data:
+    """The data set of the folder; if one is given, of its class and the same as it."""
+    if given is None:
+        return open_data(config, folder)
+    data = open_data(config, folder, own_class(given))
+    check_same_data(given, data)
+    return data
 
 
 def _check_numbers(model: Any, data: Data) -> None:
@@ -111,7 +128,7 @@ def _check_numbers(model: Any, data: Data) -> None:
 
 def _attached(recommender: RecBoleRecommender) -> RecBoleRecommender:
     recommender.sites()  # finds them inside the boundary, or refuses the model
-    return recommender
+    return with_origin(recommender)
 
 
 def _external_ids(data: Data) -> list[str]:

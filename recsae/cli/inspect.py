@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
 from recsae.cli.shared.options import data_path_option, items_option, json_option, trust_option
+
+if TYPE_CHECKING:
+    from recsae.recommender.protocol import Recommender
 
 
 @click.command()
@@ -15,9 +19,19 @@ from recsae.cli.shared.options import data_path_option, items_option, json_optio
 @trust_option
 @data_path_option
 @items_option
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Compare the score of all validation cases with the one that the checkpoint states.",
+)
 @json_option
 def inspect(
-    checkpoint: Path, trust: bool, data_path: Path | None, items: Path | None, as_json: bool
+    checkpoint: Path,
+    trust: bool,
+    data_path: Path | None,
+    items: Path | None,
+    check: bool,
+    as_json: bool,
 ) -> None:
     """Say what CHECKPOINT is, where it can be read, and what would be done."""
     from recsae.recommender.plugins import load_recommender
@@ -26,6 +40,8 @@ def inspect(
     from recsae.run.preview import inspection, states_of
 
     facts = inspection(recommender)
+    if check:
+        facts["validation"] = _validation(recommender)
     if as_json:
         show_json(facts)
         return
@@ -36,3 +52,13 @@ def inspect(
         ("site", "width", "states", "share of scores", "what it is"),
         [(s["name"], s["width"], states_of(s), s["share"], s["meaning"]) for s in sites],
     )
+
+
+def _validation(recommender: Recommender) -> dict[str, Any]:
+    """The model's score in validation, on these data and by the checkpoint."""
+    from recsae.recommender.validation import compare_with_stated
+
+    found = compare_with_stated(recommender, every_case=True)
+    if found is None:
+        return {"note": f"The plug-in {recommender.plugin} knows of no score to compare with."}
+    return found.to_dict()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead as LinearHead
     from recsae.recommender.protocol import Recommender as Recommender
     from recsae.recommender.protocol import Site as Site
+    from recsae.recommender.protocol import StatedScore as StatedScore
     from recsae.recommender.protocol import find_site as find_site
     from recsae.recommender.sequences import Batch as Batch
     from recsae.recommender.sequences import Sequences as Sequences
@@ -34,6 +35,7 @@ __all__ = [
     "Recommender",
     "Sequences",
     "Site",
+    "StatedScore",
     "build_catalog",
     "find_site",
     "leave_one_out",
@@ -53,6 +55,7 @@ __getattr__, __dir__ = lazy(
         "Recommender": "protocol",
         "Sequences": "sequences",
         "Site": "protocol",
+        "StatedScore": "protocol",
         "build_catalog": "catalog",
         "find_site": "protocol",
         "leave_one_out": "evaluation",

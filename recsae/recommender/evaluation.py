@@ -147,6 +147,23 @@ def _sampled_ranking(
     return ranked.topk(min(max(cases.topk), ranked.shape[1]), dim=1).indices.numpy()
 
 
+def keep_groups(cases: EvaluationCases, groups: NDArray[np.int64]) -> EvaluationCases:
+    """The cases of some groups (sorted), with the candidates that were drawn for them."""
+    keep = np.isin(cases.groups, groups)
+    candidates = cases.candidates
+    if candidates is not None:
+        mine = candidates[keep[candidates[:, 0]]]
+        candidates = np.stack([(np.cumsum(keep) - 1)[mine[:, 0]], mine[:, 1]], axis=1)
+    return replace(
+        cases,
+        rows=cases.rows[keep],
+        ends=cases.ends[keep],
+        targets=cases.targets[keep],
+        groups=np.searchsorted(groups, cases.groups[keep]),
+        candidates=candidates,
+    )
+
+
 def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
     """The cases of some users only, ranked in full.
 

@@ -117,6 +117,7 @@ def load_recommender(
     title_column: str | None = None,
     attribute_columns: list[str] | None = None,
     device: str = "cpu",
+    dataset: object | None = None,
 ) -> Recommender:
     """Attach to a trained recommender.
 
@@ -134,11 +135,15 @@ def load_recommender(
         Columns to use instead of those found by name.
     device
         Where the model runs, "cpu" or "cuda".
+    dataset
+        The framework's own data set of the model, of which users, items and histories must be those
+        of the files; for RecBole what ``create_dataset(config)`` gives.
 
     Raises
     ------
     CannotOpenModel
-        Nothing there, not a checkpoint, not trusted, or no plug-in knows it.
+        Nothing there, not a checkpoint, not trusted, no plug-in knows it, or the data are not those
+        that the model was trained on (see :mod:`recsae.recommender.validation`).
 
     Notes
     -----
@@ -150,7 +155,7 @@ def load_recommender(
 
     if inherits(source) or not missing_parts(source).required:
         recommender = as_recommender(source)
-        if data_path or items or title_column or attribute_columns:
+        if data_path or items or title_column or attribute_columns or dataset is not None:
             raise InvalidInput(
                 f"{recommender.name} is open already and brings its own data and items."
             )
@@ -163,6 +168,7 @@ def load_recommender(
     states = installed()
     for broken in (state for state in states if state.plugin is None):
         _warn(broken)
+    further = {} if dataset is None else {"dataset": dataset}
     for number, state in enumerate(states):
         if state.plugin is None:
             continue
@@ -181,6 +187,7 @@ def load_recommender(
                 title_column=title_column,
                 attribute_columns=attribute_columns,
                 device=device,
+                **further,
             )
             return as_recommender(opened)
     names = ", ".join(f"{s.name} ({s.state})" for s in states) or "none"

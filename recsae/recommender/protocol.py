@@ -81,13 +81,41 @@ class EvaluationCases:
         return rows
 
 
+@dataclass(frozen=True)
+class StatedScore:
+    """What a checkpoint says that its model scored in validation.
+
+    Parameters
+    ----------
+    metric, value
+        As ``"ndcg@10"``, and its mean over the cases of the split "valid".
+    rounding
+        Half a unit of the last decimal that is kept.
+    unknown
+        Why there is nothing to compare with; "" if there is.
+    by_chance
+        Candidates are drawn anew at every evaluation, so that scores agree only roughly.
+    split_by_chance
+        Which interactions are kept for validation is drawn, by a generator that may have been in
+        another state.
+    """
+
+    metric: str = ""
+    value: float = float("nan")
+    rounding: float = 5e-5
+    unknown: str = ""
+    by_chance: bool = False
+    split_by_chance: bool = False
+
+
 @runtime_checkable
 class Recommender(Protocol):
     """A trained recommender, attached. Adapters inherit from this; recsae uses nothing else.
 
     What an adapter must define has no value here or is abstract. What it may define besides has a
-    default: ``model``, ``filters_seen``, ``max_positions``, ``represent_sites``, and the two
-    methods by which states are differentiated, ``input_vectors`` and ``represent_from``.
+    default: ``model``, ``filters_seen``, ``max_positions``, ``represent_sites``, the two methods by
+    which states are differentiated, ``input_vectors`` and ``represent_from``, and
+    ``stated_score``, by which it is tried whether data are those of the model's training.
     """
 
     name: str
@@ -178,6 +206,10 @@ class Recommender(Protocol):
             As ``input_vectors``.
         """
         raise CannotOpenModel(NO_VECTORS.format(self.name))
+
+    def stated_score(self) -> StatedScore | None:
+        """What the model scored in validation when it was trained; None if nothing says so."""
+        return None
 
 
 class MissingParts(NamedTuple):

@@ -125,6 +125,15 @@ def test_inspect(says):
     assert len(facts["would capture"]) == 2
 
 
+def test_inspect_compares_the_validation_score_on_all_cases(says):
+    out = says("inspect", checkpoint(), "--trust", "--check")
+    assert "validation: metric ndcg@10, stated 0." in out
+    found = json.loads(says("inspect", checkpoint(), "--trust", "--check", "--json"))["validation"]
+    assert found["n_cases"] == found["n_all"] == 202
+    assert abs(found["found"] - found["stated"]) < 1e-4
+    assert found["note"] == ""
+
+
 def test_inspect_with_an_items_file(says, tmp_path):
     items = tmp_path / "items.csv"
     items.write_text("id,title,brand\n50,Star,Lucas\n")

@@ -169,6 +169,20 @@ def test_same_means_as_recbole_over_users(name, split, tmp_path):
     assert cases.filters_seen
 
 
+@pytest.mark.parametrize("name", ["ratio of each user", "time", "uniform candidates"])
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_model_whose_items_are_had_again_hides_nothing(name, split, tmp_path):
+    path = general_checkpoint(tmp_path / "x.pth", *USERS[name], repeatable=True)
+    theirs = by_recbole(path, tmp_path, split)
+    recommender = open_checkpoint(path, trust=True)
+    cases = recommender.evaluation(split)
+    ours = {key: value.mean() for key, value in evaluate(recommender, cases).items()}
+    assert ours == pytest.approx(dict(theirs), abs=1e-7)
+    assert not cases.filters_seen
+    assert not recommender.filters_seen
+    assert recommender.sites()[0].per_user
+
+
 def test_every_user_of_a_trained_model_as_recbole_has_them(tmp_path):
     first = general_checkpoint(tmp_path / "x.pth", *USERS["ratio of each user"])
     path = trained_by_recbole(first, tmp_path)
