@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from helpers.children import Command, run_all
+from helpers.forked import Forked, run_module
 from helpers.pages import text_of
 
 pytestmark = pytest.mark.processes
@@ -17,8 +17,6 @@ PAGE = text_of("docs/plugins.md")
 FILES = dict(re.findall(r"^```\w+\n# ([\w.]+)\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE))
 (MESSAGE,) = re.findall(r"^AssertionError: Toybox fails .*$", PAGE, flags=re.MULTILINE)
 TEST = "test_recsae_toybox.py"
-IMPORTED = ["recsae.testing.kit", "recsae.cli.entry", "torch.utils.tensorboard"]
-IMPORTED += ["pytest", "hypothesis", "scipy.stats", "sklearn.linear_model", "pandas"]
 MODEL = {
     "items": ["a", "b", "c"],
     "histories": {f"u{u}": ["a", "b", "c"] for u in range(30)},
@@ -75,12 +73,16 @@ def done(site_packages, tmp_path_factory):
         "plugins": (["recsae", "plugins", "--json"], user),
         "inspect": (["recsae", "inspect", "model.toybox", "--json"], user),
     }
-    found = run_all(
-        [Command(said, [str(site_packages)], str(cwd)) for said, cwd in commands.values()],
-        IMPORTED,
-        tmp_path_factory.mktemp("said"),
-    )
-    return dict(zip(commands, found, strict=True))
+    return {
+        name: said_by(arguments, site_packages, cwd) for name, (arguments, cwd) in commands.items()
+    }
+
+
+def said_by(arguments, site_packages, cwd):
+    """``python -m ARGUMENTS``, which finds the packages installed there."""
+    process = Forked(run_module, (arguments, [str(site_packages)], str(cwd)), {})
+    stdout, stderr = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
 
 def test_example_keeps_the_protocol(done):
