@@ -72,7 +72,7 @@ class RecBoleRecommender(Recommender):
         self.name = str(config["model"])
         self.dataset = str(config["dataset"])
         self.general = not hasattr(model, "ITEM_SEQ")
-        self.filters_seen = self.general and not config["repeatable"]
+        self.filters_seen = data.filters_seen
         self.max_length = self._longest()
         self.device = next(model.parameters()).device
         self._scorer = ModelCaller(model, catalog.n_items, self.interaction(self._probe))

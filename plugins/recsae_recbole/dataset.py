@@ -34,6 +34,8 @@ class Data(NamedTuple):
     sequences: Sequences
     first_row: NDArray[np.int64]  # (n_users,) row of each internal user id in the sequences
     files: list[Path]
+    filters_seen: bool
+    """Whether lists leave out the history: for general models, unless ``repeatable`` is on."""
 
 
 def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | None) -> Path:
@@ -127,7 +129,9 @@ def open_data(config: Any, folder: Path, kind: type | None = None) -> Data:
     sequences = general_sequences(dataset, splits) if general else _sequences(dataset)
     first_row = np.full(dataset.user_num, -1, dtype=np.int64)
     first_row[sequences.user_rows] = np.arange(len(sequences))
-    return Data(dataset, splits, sequences, first_row, _files(config, folder, dataset))
+    filters_seen = general and not config["repeatable"]
+    files = _files(config, folder, dataset)
+    return Data(dataset, splits, sequences, first_row, files, filters_seen)
 
 
 def _files(config: Any, folder: Path, dataset: Any) -> list[Path]:

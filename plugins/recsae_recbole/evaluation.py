@@ -56,7 +56,7 @@ def evaluation_cases(config: Any, data: Data, split: str) -> EvaluationCases:
         metrics,
         tuple(sorted({*map(int, config["topk"]), 10})),
         f"split {shape}, {'full ranking' if mode == 'full' else mode + ' candidates'}",
-        filters_seen=general and not config["repeatable"],
+        filters_seen=data.filters_seen,
     )
 
 

@@ -155,10 +155,7 @@ def keep_groups(cases: EvaluationCases, groups: NDArray[np.int64]) -> Evaluation
         mine = candidates[keep[candidates[:, 0]]]
         candidates = np.stack([(np.cumsum(keep) - 1)[mine[:, 0]], mine[:, 1]], axis=1)
     return replace(
-        cases,
-        rows=cases.rows[keep],
-        ends=cases.ends[keep],
-        targets=cases.targets[keep],
+        _kept(cases, keep),
         groups=np.searchsorted(groups, cases.groups[keep]),
         candidates=candidates,
     )
@@ -173,14 +170,16 @@ def restrict(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases
     together = cases.candidates is None or cases.filters_seen
     groups = cases.groups[keep] if together else np.arange(int(keep.sum()))
     return replace(
-        cases,
-        rows=cases.rows[keep],
-        ends=cases.ends[keep],
-        targets=cases.targets[keep],
+        _kept(cases, keep),
         groups=np.unique(groups, return_inverse=True)[1],
         candidates=None,
         metrics=tuple(dict.fromkeys((*cases.metrics, "ndcg"))),
     )
+
+
+def _kept(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
+    """Some of the cases; groups and candidates are still those of all."""
+    return replace(cases, rows=cases.rows[keep], ends=cases.ends[keep], targets=cases.targets[keep])
 
 
 def top_lists(recommender: Recommender, cases: EvaluationCases) -> NDArray[np.int64]:

@@ -35,6 +35,10 @@ BY_CHANCE = 6.0
 """Standard errors that two draws of candidates may be apart."""
 RELATIVE, OF_ONE_CASE = 0.02, 0.5
 """What arithmetic of another machine may change: this part of the score, or of one case."""
+NOT_COMPARED = (
+    "whether these are the data that the model was trained on could not be tried by its score in "
+    "validation."
+)
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,6 @@ def compare_with_stated(recommender: Recommender, *, every_case: bool = False) -
     return _compared(recommender, stated, cases, every_case)
 
 
-NOT_COMPARED = (
-    "whether these are the data that the model was trained on could not be tried by its score in "
-    "validation."
-)
-
-
 def _compared(
     recommender: Recommender, stated: StatedScore, cases: EvaluationCases, every_case: bool
 ) -> Validation:
@@ -91,11 +89,9 @@ def _compared(
     values: NDArray[np.float64] = np.zeros(0)
     for groups in _samples(n_all, recommender.catalog.n_items, every_case):
         values = evaluate(recommender, keep_groups(cases, groups))[stated.metric]
-        error = float(values.std()) / np.sqrt(len(values))
-        error *= np.sqrt(1 - len(values) / n_all)
+        error = float(values.std()) * np.sqrt(1 / len(values) - 1 / n_all)
         apart = abs(float(values.mean()) - stated.value) - stated.rounding
-        sure = apart < IN_DOUBT * error and error < stated.value / ABOVE_CHANCE
-        if sure and len(values) < n_all:
+        if apart < IN_DOUBT * error and error < stated.value / ABOVE_CHANCE:
             break
     found = float(values.mean())
     shown = f"{_shown(stated.metric)} {found:.4f} instead of {stated.value:.4f} in validation"

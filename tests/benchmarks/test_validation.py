@@ -21,7 +21,7 @@ def figures() -> dict[str, float]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     found: dict[str, float] = module.validation_figures(
-        seed=0, n_users=700, n_planted=520, n_above=250
+        seed=0, n_users=620, n_planted=515, n_above=160
     )
     return found
 

@@ -13,7 +13,7 @@ from recsae.pipeline import sites
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
 
-QUICK = ("--trust", "--positions", 3000, "--latents", 48, "--k", 4)
+QUICK = ("--trust", "--positions", 1500, "--latents", 32, "--k", 4)
 SCANS = []
 
 

@@ -23,24 +23,27 @@ from recsae.recommender.catalog import build_catalog
 HAS = {"red": RED, "old": OLD}
 
 
-def count(made, row: int, view: str, value: str) -> int:
-    """How many items at the view have the value, one by one."""
-    items = {
-        "last": made.last_items[row, :1],
-        "last5": made.last_items[row],
-        "top1": made.top_items[row, :1],
-        "top10": made.top_items[row],
-        "last20": made.recent(20)[row],
-        "last50": made.recent(50)[row],
-        "share50": made.recent(50)[row],
-    }[view]
+ITEMS_AT = {
+    "last": lambda made: made.last_items[:, :1],
+    "last5": lambda made: made.last_items,
+    "top1": lambda made: made.top_items[:, :1],
+    "top10": lambda made: made.top_items,
+    "last20": lambda made: made.recent(20),
+    "last50": lambda made: made.recent(50),
+    "share50": lambda made: made.recent(50),
+}
+
+
+def count(items, view: str, value: str) -> int:
+    """How many of the items that a case has at the view have the value, one by one."""
     has = HAS.get(value) or {int(item[1:]) for item in value.split(" | ")}
     n = sum(int(i) in has for i in items)
     return 100 * n // int((items > 0).sum()) if view == "share50" else n
 
 
 def says(made, view: str, value: str, threshold: int) -> np.ndarray:
-    return np.array([count(made, row, view, value) >= threshold for row in range(len(made))])
+    items = ITEMS_AT[view](made)
+    return np.array([count(items[row], view, value) >= threshold for row in range(len(made))])
 
 
 def test_by_hand():

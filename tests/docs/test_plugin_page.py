@@ -1,13 +1,13 @@
 """The plug-in that docs/plugins.md shows: packaged, installed, and run beside broken ones."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 
 import pytest
 
+from helpers.forked import Forked, run_module
 from helpers.pages import text_of
 
 pytestmark = pytest.mark.processes
@@ -38,34 +38,6 @@ def site_packages(tmp_path_factory):
     return target
 
 
-def python(*arguments, path, cwd):
-    """Python in a process of its own that finds the packages in ``path``."""
-    there = os.pathsep.join(map(str, [*path, os.environ.get("PYTHONPATH", "")]))
-    environment = {**os.environ, "PYTHONPATH": there.rstrip(os.pathsep)}
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
-
-
-def test_example_keeps_the_protocol(site_packages, tmp_path):
-    (tmp_path / TEST).write_text(FILES[TEST])
-    done = python("-m", "pytest", TEST, path=[site_packages], cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
-    assert "1 passed" in done.stdout
-
-
-def test_mistake_is_named_as_the_page_says(site_packages, tmp_path):
-    asked = "return self.model.scores(batch.items, batch.lengths)"
-    own = "vectors = self.model.vectors; averages = vectors[batch.items].sum(1)\n        "
-    own += "return averages / batch.lengths[:, None] @ vectors.T"
-    (tmp_path / TEST).write_text(FILES[TEST])
-    mistaken = tmp_path / "mistaken"
-    mistaken.mkdir()
-    (mistaken / "recsae_toybox.py").write_text(FILES["recsae_toybox.py"].replace(asked, own))
-    done = python("-m", "pytest", TEST, path=[mistaken, site_packages], cwd=tmp_path)
-    assert done.returncode == 1
-    assert MESSAGE in done.stdout
-
-
 def install_broken(folder, name, module_text):
     """A distribution whose plug-in is the ``plugin`` of a module with this text."""
     (folder / f"{name}.py").write_text(module_text)
@@ -82,16 +54,49 @@ BROKEN = {
 }
 
 
-def test_third_party_plugins_are_listed_and_broken_ones_are_a_warning(site_packages, tmp_path):
+@pytest.fixture(scope="module")
+def done(site_packages, tmp_path_factory):
+    """What the commands say that people would type, by the names of the tests below."""
+    kept, mistaken, user = (tmp_path_factory.mktemp(name) for name in ("kept", "own", "user"))
+    for folder in (kept, mistaken):
+        (folder / TEST).write_text(FILES[TEST])
+    asked = "return self.model.scores(batch.items, batch.lengths)"
+    own = "vectors = self.model.vectors; averages = vectors[batch.items].sum(1)\n        "
+    own += "return averages / batch.lengths[:, None] @ vectors.T"
+    (mistaken / "recsae_toybox.py").write_text(FILES["recsae_toybox.py"].replace(asked, own))
     for name, (text, _) in BROKEN.items():
-        install_broken(tmp_path, name, text)
-    (tmp_path / "model.toybox").write_text(json.dumps(MODEL))
+        install_broken(user, name, text)
+    (user / "model.toybox").write_text(json.dumps(MODEL))
+    commands = {
+        "kept": (["pytest", TEST], kept),
+        "mistaken": (["pytest", TEST], mistaken),
+        "plugins": (["recsae", "plugins", "--json"], user),
+        "inspect": (["recsae", "inspect", "model.toybox", "--json"], user),
+    }
+    return {
+        name: said_by(arguments, site_packages, cwd) for name, (arguments, cwd) in commands.items()
+    }
 
-    def recsae(*arguments):
-        path = [site_packages, tmp_path]
-        return python("-m", "recsae", *arguments, path=path, cwd=tmp_path)
 
-    listed = recsae("plugins", "--json")
+def said_by(arguments, site_packages, cwd):
+    """``python -m ARGUMENTS``, which finds the packages installed there."""
+    process = Forked(run_module, (arguments, [str(site_packages)], str(cwd)), {})
+    stdout, stderr = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
+
+
+def test_example_keeps_the_protocol(done):
+    assert done["kept"].returncode == 0, done["kept"].stdout
+    assert "1 passed" in done["kept"].stdout
+
+
+def test_mistake_is_named_as_the_page_says(done):
+    assert done["mistaken"].returncode == 1
+    assert MESSAGE in done["mistaken"].stdout
+
+
+def test_third_party_plugins_are_listed_and_broken_ones_are_a_warning(done):
+    listed, inspected = done["plugins"], done["inspect"]
     rows = {row.pop("name"): row for row in json.loads(listed.stdout)}
     ready = {"package": "recsae-toybox", "version": "0.1", "state": "ready (toybox 1.0)"}
     assert rows["toybox"] == ready
@@ -100,7 +105,6 @@ def test_third_party_plugins_are_listed_and_broken_ones_are_a_warning(site_packa
         assert rows[name]["state"].startswith(words)
     assert listed.stderr == ""
 
-    inspected = recsae("inspect", "model.toybox", "--json")
     assert inspected.returncode == 0, inspected.stderr
     facts = json.loads(inspected.stdout)
     assert (facts["plugin"], facts["users"], facts["linear head"]) == ("toybox", 30, "verified")

@@ -6,6 +6,7 @@ each has its own environment, output, process id and end.
 
 import multiprocessing
 import os
+import runpy
 import sys
 import tempfile
 from multiprocessing import forkserver
@@ -15,6 +16,7 @@ IMPORTED = (
     "helpers.ranks",
     "recsae_recbole.open",
     "recsae.pipeline.stages.scoring",
+    "recsae.testing.kit",
     "torch._dynamo",
 )
 
@@ -45,6 +47,15 @@ class Forked:
         """All that it wrote: stdout and stderr."""
         self.wait(timeout)
         return tuple(Path(self.folder.name, name).read_text() for name in ("stdout", "stderr"))
+
+
+def run_module(asked):
+    """``python -m ARGUMENTS`` in a folder, with more folders where modules are found."""
+    arguments, path, folder = asked
+    os.chdir(folder)
+    sys.path[:0] = [folder, *path]
+    sys.argv = list(arguments)
+    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
 
 
 def _context():

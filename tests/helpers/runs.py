@@ -33,7 +33,7 @@ from recsae.testing.planted import PlantedRecommender
 CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
 FEWER = CONFIG.model_copy(update={"samples": 20_000, "chance_directions": 20})
 SHARD = 500
-RECBOLE = {"latents": 128, "samples": 150_000, "chance_directions": 50}
+RECBOLE = {"latents": 128, "samples": 80_000, "chance_directions": 30}
 FOLDER = Path(os.environ.get("RECSAE_TEST_RUNS") or tempfile.mkdtemp(prefix="recsae-runs-"))
 
 

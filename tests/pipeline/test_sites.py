@@ -105,7 +105,8 @@ def test_the_named_edit_is_what_is_measured(sasrec, folder):
     assert 0 < ran < 1
 
 
-def test_a_site_that_fails_says_why_and_the_others_go_on(sasrec, tmp_path, monkeypatch):
+def test_a_site_that_fails_says_why_and_the_others_go_on(sasrec, scan, folder, monkeypatch):
+    """In the folder of the scan, where states and SAEs are there already."""
     measured = sites._measured
 
     def broken(work):
@@ -114,7 +115,7 @@ def test_a_site_that_fails_says_why_and_the_others_go_on(sasrec, tmp_path, monke
         return measured(work)
 
     monkeypatch.setattr(sites, "_measured", broken)
-    rows = {measured.site.name: measured for measured in scan_sites(sasrec, SMALL, tmp_path).sites}
+    rows = {measured.site.name: measured for measured in scan_sites(sasrec, SMALL, folder).sites}
     assert rows[ADDED].problem == "Nothing ever varies here."
     assert rows[ADDED].figures is None
     assert rows["sequence"].figures.fvu is not None

@@ -124,7 +124,7 @@ def test_missing_or_cut_report_json(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
 
 
-def test_writes_every_file_and_the_same_bytes_again(tmp_path: Path) -> None:
+def test_writes_every_file_and_the_same_bytes_again(drawn_anew: None, tmp_path: Path) -> None:
     html = write_report(make_report(), tmp_path / "run")
     first = {p.name: p.read_bytes() for p in html.parent.iterdir()}
     assert set(first) == {"report.json", "report.html", "card.md", "concepts.csv"}
@@ -148,7 +148,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) ->
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".part")]
 
 
-def test_figures_are_deterministic_and_ask_for_nothing() -> None:
+def test_figures_are_deterministic_and_ask_for_nothing(drawn_anew: None) -> None:
     drawn = figures(make_report(40))
     assert list(drawn) == ["verified", "share", "scatter", "firing"]
     assert drawn == figures(make_report(40))

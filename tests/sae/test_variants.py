@@ -367,7 +367,7 @@ def test_planted_directions_are_rebuilt_with_k_latents(tmp_path, name):
     rows = planted(n=4000, width=24, n_directions=24)[0]
     known, held = store(tmp_path / "a", rows[:3000]), store(tmp_path / "b", rows[3000:])
     config = {"n_latents": 48, "k": 2, "batch_size": 128, "dead_after": 3000}
-    sae = train_sae(known, make_config(activation=name, n_samples=100_000, **config))
+    sae = train_sae(known, make_config(activation=name, n_samples=60_000, **config))
     found = quality(sae, held)
     assert 1.4 <= found["l0"] <= 2.6
     # an L1 norm also shrinks what is active: where few latents may be, that costs a lot

@@ -1,5 +1,6 @@
 """The steered scores as a file: read again it gives them, and what does not is not kept."""
 
+import functools
 import json
 import logging
 import re
@@ -28,6 +29,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes
 
 
 FILES = ["steered.pt2", "steered.onnx"]
+STEPS = [MIXED, ADDED]
 K = 2
 LATENTS = 6
 WIDTH = 6
@@ -38,12 +40,20 @@ def opened(recbole_run):
     return open_run(recbole_run)
 
 
-@pytest.fixture(scope="module", params=[MIXED, ADDED], ids=["mixed", "added"])
-def exported(request, opened, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("formats") / "out"
-    written = export(opened, Steering(request.param), folder, ["onnx", "torch", "onnx"])
-    assert sorted(written.formats) == sorted(FILES)
-    return request.param, folder
+@pytest.fixture(scope="module")
+def folders(opened, tmp_path_factory):
+    """What is exported, by the number of its steps in ``STEPS``."""
+    found = []
+    for steps in STEPS:
+        found.append(tmp_path_factory.mktemp("formats") / "out")
+        written = export(opened, Steering(steps), found[-1], ["onnx", "torch", "onnx"])
+        assert sorted(written.formats) == sorted(FILES)
+    return found
+
+
+@pytest.fixture(params=range(2), ids=["mixed", "added"])
+def exported(request, folders):
+    return STEPS[request.param], folders[request.param]
 
 
 def head(steps, values, reached):
@@ -82,12 +92,20 @@ def test_read_again_it_gives_the_steered_scores(opened, exported, reader):
     assert not real.all()
 
 
-def test_the_latents_that_are_active_are_those_that_torch_chooses(reader):
+@functools.cache
+def active_to_100():
+    """A head that sets every latent that is active, and what its file holds in each format."""
     steps = [{"op": "set", "where": "active", "name": ""}]
     every = torch.ones(LATENTS, dtype=torch.bool)
     module = head(steps, [torch.full((LATENTS,), 100.0)], [every])
+    with failing_as("its file"):
+        return module, {name: FORMATS[name].make(module) for name in FORMATS}
+
+
+def test_the_latents_that_are_active_are_those_that_torch_chooses(reader):
+    module, made = active_to_100()
     with failing_as(reader):
-        score = FORMATS[reader].read(FORMATS[reader].make(module))
+        score = FORMATS[reader].read(made[reader])
     by_hand = [[1.0, 9.0, 3.0, 2.0, 8.0, 7.0], [1.0, -5.0, -6.0, -7.0, -8.0, -9.0]]
     steered = [[1.0, 100.0, 3.0, 2.0, 100.0, 7.0], [100.0, -5.0, -6.0, -7.0, -8.0, -9.0]]
     assert score(torch.tensor(by_hand))[:, 1:].tolist() == steered
@@ -95,15 +113,15 @@ def test_the_latents_that_are_active_are_those_that_torch_chooses(reader):
     torch.testing.assert_close(score(states), module(states), atol=1e-5, rtol=1e-5)
 
 
-def test_torchs_program_needs_nothing_of_recsae(exported, tmp_path):
+def test_torchs_programs_need_nothing_of_recsae(folders, tmp_path):
     code = (
-        "import sys; sys.modules['recsae'] = None; import torch;"
-        f"scores = torch.export.load({str(exported[1] / 'steered.pt2')!r}).module()"
-        "(torch.zeros(3, 64)); print(len(scores))"
+        "import sys; sys.modules['recsae'] = None; import torch\n"
+        f"for path in {[str(folder / 'steered.pt2') for folder in folders]!r}:\n"
+        "    print(len(torch.export.load(path).module()(torch.zeros(3, 64))))"
     )
     done = [sys.executable, "-c", code]
     done = subprocess.run(done, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["3"]
+    assert done.stdout.split() == ["3", "3"]
 
 
 def test_onnx_is_one_file_with_a_free_number_of_states(opened, exported):
