@@ -175,8 +175,14 @@ def _listed(cell: str) -> list[str]:
 
 
 def _names(found: Any) -> list[str]:
-    named = (entry.get("name") if isinstance(entry, dict) else entry for entry in found)
-    return [str(entry) for entry in named if entry is not None and entry == entry]
+    names: list[str] = []
+    for entry in found:
+        value = entry.get("name") if isinstance(entry, dict) else entry
+        if isinstance(value, list | tuple | set | frozenset):  # paths of categories
+            names += _names(value)
+        elif value is not None and value == value:
+            names.append(str(value))
+    return names
 
 
 def _quoted(cell: str) -> list[str]:

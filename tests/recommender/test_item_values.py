@@ -24,6 +24,7 @@ SHAPES = {  # how two cells with these values are written
     "NumPy": [str(np.array(AB)), str(np.array(A))],
     "JSON": ['["Action", "Sci Fi & Fantasy", null]', '["Action"]'],
     "dicts": ["[{'id': 1, 'name': 'Action'}, {'id': 2, 'name': 'Sci Fi & Fantasy'}]", "Action"],
+    "paths": ["[['Action', 'Sci Fi & Fantasy'], ['Action']]", "[['Action']]"],
     "bare": ["[Action, Sci Fi & Fantasy]", "[Action]"],
 }
 
