@@ -21,6 +21,7 @@ from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae.recommender.sequences import Sequences
 from recsae_recbole.boundary import one_line, seed_generators
 from recsae_recbole.general_data import POSITION_FIELD, general_class, general_sequences
+from recsae_recbole.split_files import sequences_of_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -102,13 +103,6 @@ def open_data(config: Any, folder: Path, kind: type | None = None) -> Data:
     from recbole.utils import ModelType
 
     name, general = config["dataset"], config["MODEL_TYPE"] == ModelType.GENERAL
-    split_before = config["benchmark_filename"]
-    if split_before is not None and not general:
-        raise CannotOpenModel(
-            "The checkpoint was trained on files that were split beforehand (benchmark_filename="
-            f"{split_before}); for sequential models only data sets that RecBole splits are "
-            "supported."
-        )
     config["data_path"] = str(folder)
     config.final_config_dict.update(save_dataset=False, save_dataloaders=False, worker=0)
     try:
@@ -126,7 +120,7 @@ def open_data(config: Any, folder: Path, kind: type | None = None) -> Data:
             f"No user in {folder / name}.inter has two interactions left after the checkpoint's "
             "filters: there is no sequence in it."
         )
-    sequences = general_sequences(dataset, splits) if general else _sequences(dataset)
+    sequences = _sequences(config, dataset, splits, general)
     first_row = np.full(dataset.user_num, -1, dtype=np.int64)
     first_row[sequences.user_rows] = np.arange(len(sequences))
     filters_seen = general and not config["repeatable"]
@@ -190,7 +184,11 @@ def _light_class(config: Any, kind: type | None) -> type:
     return Light
 
 
-def _sequences(dataset: Any) -> Sequences:
+def _sequences(config: Any, dataset: Any, splits: dict[str, Any], general: bool) -> Sequences:
+    if general:
+        return general_sequences(dataset, splits)
+    if config["benchmark_filename"] is not None:
+        return sequences_of_rows(dataset, splits, int(config["MAX_ITEM_LIST_LENGTH"]))
     users, items, starts = dataset.recsae_history
     rows = users[starts].astype(np.int64)
     external = dataset.field2id_token[dataset.uid_field]

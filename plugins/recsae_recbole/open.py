@@ -13,6 +13,7 @@ from recsae_recbole.checkpoint import build_model, model_class, read_checkpoint
 from recsae_recbole.dataset import Data, find_data, open_data
 from recsae_recbole.items import Columns, item_catalog, item_table
 from recsae_recbole.origin import IN_MEMORY, check_same_data, own_class, stated_score, with_origin
+from recsae_recbole.versions import bring_up_to_date
 
 
 def open_checkpoint(
@@ -32,11 +33,20 @@ def open_checkpoint(
         checkpoint = read_checkpoint(path, trust=trust, device=_usable(device))
         config = checkpoint["config"]
         config["device"] = device
+        written = bring_up_to_date(config, path)
         model_class(config, path)  # a model that cannot be opened is refused before data is read
         folder = find_data(str(config["dataset"]), str(config["data_path"]), path, data_path)
         table = item_table(config, folder, items)
         data = _data(config, folder, dataset)
-        model = build_model(checkpoint, data, path)
+        try:
+            model = build_model(checkpoint, data, path)
+        except CannotOpenModel as error:
+            if written is None:
+                raise
+            raise CannotOpenModel(
+                f"{error} The checkpoint was written by RecBole {written}, whose models may differ "
+                "from those of 1.2.1, which reads it here."
+            ) from error
         columns = Columns(title_column, attribute_columns, separator)
         catalog, source = item_catalog(_external_ids(data), table, columns)
         stated = stated_score(config, checkpoint.get("best_valid_score"))
@@ -83,6 +93,7 @@ def open_live(
     """
     with recbole_boundary():
         config = copy.deepcopy(config)
+        bring_up_to_date(config, None)
         name, stated = str(config["dataset"]), str(config["data_path"])
         try:
             folder = find_data(name, stated, Path.cwd() / "model", data_path)

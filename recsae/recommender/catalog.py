@@ -79,7 +79,8 @@ class ItemCatalog:
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
-        return {x: i for i, x in enumerate(self.external_ids) if self.recommendable[i]}
+        ids = {x: i for i, x in enumerate(self.external_ids) if self.recommendable[i]}
+        return {**{x.strip(): i for x, i in reversed(ids.items())}, **ids}
 
     @cached_property
     def _by_title(self) -> dict[str, int]:
@@ -103,7 +104,8 @@ class ItemCatalog:
             Neither is known; the message names the nearest.
         """
         text = external.strip()
-        item = self._by_id.get(text, self._by_title.get(text.casefold()))
+        known = self._by_id.get(external, self._by_id.get(text))
+        item = self._by_title.get(text.casefold()) if known is None else known
         if item is None:
             titles = [self.titles[i] for i in self._by_title.values()]
             hint = nearest(text, titles) or nearest(text, self._by_id)
@@ -176,6 +178,7 @@ def build_catalog(
     else:
         notes.append("No titles of items were found; items are shown by their ids.")
     frame[C.TITLE] = titles
+    notes += _mistakable(ids, titles, n_pad)
     separated, decided = {}, {}
     for column in wanted:
         _pick(table, column, (), "attribute")
@@ -199,6 +202,19 @@ def build_catalog(
     return ItemCatalog(frame, recommendable, title, names, tuple(notes), separated)
 
 
+def _mistakable(ids: Sequence[str], titles: Sequence[str], n_pad: int) -> list[str]:
+    """A note of titles that are ids of other items, since text is taken as an id first."""
+    row_of = {external: row for row, external in enumerate(ids) if row >= n_pad}
+    found = [t for row, t in enumerate(titles) if row >= n_pad and row_of.get(t, row) != row]
+    if not found:
+        return []
+    note = (
+        f"{len(found):,} titles are ids of other items, {found[0]!r} among them: such text is "
+        "taken as the id, so give these items by their own ids."
+    )
+    return [note]
+
+
 def _listing(decided: Mapping[str, str]) -> str:
     """``commas in genres and tags, '|' in brand``."""
     by_mark: dict[str, list[str]] = {}
@@ -209,7 +225,9 @@ def _listing(decided: Mapping[str, str]) -> str:
 
 def _checked(table: pd.DataFrame, ids: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     key = table.columns[0]
-    table = table.astype(str).assign(**{key: table[key].astype(str).str.strip()})
+    known, plain = set(ids), {x.strip(): x for x in reversed(ids)}
+    keys = [k if k in known else plain.get(k.strip(), k.strip()) for k in table[key].astype(str)]
+    table = table.astype(str).assign(**{key: keys})
     doubled = table[key][table[key].duplicated()]
     if len(doubled):
         raise InvalidInput(
