@@ -111,7 +111,7 @@ def _missing_class(path: Path, error: AttributeError) -> CannotOpenModel:
             f"{path} cannot be read ({one_line(error)}): it was written by an incompatible version."
         )
     name, module = found.groups()
-    if module != "__main__":
+    if not module.endswith("__main__"):  # also of `python -m`
         return CannotOpenModel(
             f"{path} needs the class {name!r} of the module {module!r}, which has none: put the "
             "version of the file that the model was trained with on PYTHONPATH."

@@ -84,15 +84,10 @@ def one_sequence(rows: list[Row], max_length: int) -> Found:
     positions: list[int | None] = [None] * len(rows)
     sequence: list[int] = []
     for i in sorted(range(len(rows)), key=lambda i: len(rows[i])):
-        history = list(rows[i][:-1])
-        if not sequence:
-            sequence = list(rows[i])
-        elif (place := _place(sequence, rows[i], max_length)) is not None:
-            positions[i] = place
-            continue
-        elif sequence[-len(history) :] == history:  # one item further
+        history = list(rows[i][:-1])[-max_length:]
+        if sequence and sequence[-max_length:] == history:  # one item further
             sequence.append(rows[i][-1])
-        elif history[: len(sequence)] == sequence:  # several items further
+        elif history[: len(sequence)] == sequence:  # several items further, or the first row
             sequence += rows[i][len(sequence) :]
         positions[i] = _place(sequence, rows[i], max_length)
     return Found(sequence, positions)

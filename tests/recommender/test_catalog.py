@@ -163,3 +163,23 @@ def test_any_text_gives_items_or_one_sentence(text):
         found = catalog().parse_sequence(text)
         assert found
         assert all(1 <= item <= 8 for item in found)
+
+
+def test_ids_with_blanks_at_their_ends():
+    """They are found with and without them, in the table and where people type them."""
+    table = pd.DataFrame({"id": ["a", " b", "c "], "title": ["A", "B", "C"]})
+    found = build_catalog(["", " a", "b ", "c "], table)
+    assert found.titles[1:] == ["A", "B", "C"]
+    assert [found.internal(text) for text in (" a", "a", "b", "c ")] == [1, 1, 2, 3]
+    both = build_catalog(["", "a ", "a"], table)
+    assert [both.internal(text) for text in ("a ", "a")] == [1, 2]
+    assert both.titles[1:] == ["a ", "A"]
+
+
+def test_titles_that_are_ids_of_other_items():
+    table = pd.DataFrame({"id": ["1", "2", "3"], "title": ["1", "3", "Up"]})
+    found = build_catalog(["", "1", "2", "3"], table)
+    assert found.internal("3") == 3
+    assert found.notes[0].startswith(
+        "1 titles are ids of other items, '3' among them: such text is"
+    )

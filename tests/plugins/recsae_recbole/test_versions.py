@@ -1,4 +1,4 @@
-"""Checkpoints of earlier versions, of several processes, wrapped models and scripts' own classes."""
+"""Checkpoints of earlier versions, several processes, wrapped models and scripts' own classes."""
 
 import subprocess
 import sys
@@ -104,15 +104,17 @@ def test_an_older_checkpoint_that_does_not_fit_says_its_version(tmp_path):
 
     with recbole_boundary():
         path = small_checkpoint(tmp_path / "x.pth", change=change)
-    with pytest.raises(CannotOpenModel, match=r"do not fit .* written by RecBole 1\.1, whose models"):
+    with pytest.raises(
+        CannotOpenModel, match=r"do not fit .* written by RecBole 1\.1, whose models"
+    ):
         open_checkpoint(path, trust=True, data_path=small_data())
 
 
 SCRIPT = """
-import sys, torch
+import torch
 class Mine: pass
-checkpoint = torch.load(sys.argv[1], weights_only=False)
-torch.save({**checkpoint, "mine": Mine()}, sys.argv[1])
+checkpoint = torch.load(PATH, weights_only=False)
+torch.save({**checkpoint, "mine": Mine()}, PATH)
 """
 
 
@@ -120,7 +122,11 @@ def test_a_class_of_the_script_that_trained(tmp_path):
     with recbole_boundary():
         path = small_checkpoint(tmp_path / "x.pth")
     script = "from recsae_recbole.boundary import recbole_boundary\nwith recbole_boundary():\n"
-    script += "    import recbole.config" + SCRIPT.replace("\n", "\n    ")
-    subprocess.run([sys.executable, "-c", script, str(path)], check=True, cwd=tmp_path)
-    with pytest.raises(CannotOpenModel, match=r"class 'Mine', .*`import __main__; __main__\.Mine = M"):
+    script += "    import recbole.config" + SCRIPT.replace("PATH", repr(str(path))).replace(
+        "\n", "\n    "
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)
+    with pytest.raises(
+        CannotOpenModel, match=r"class 'Mine', .*`import __main__; __main__\.Mine = M"
+    ):
         open_checkpoint(path, trust=True, data_path=small_data())
