@@ -45,7 +45,8 @@ def read_cells(text: str, separator: str) -> pd.DataFrame:
     """A table of strings, with quotes as CSV has them.
 
     A quote that only begins a cell, or stands in its middle, is part of it, as in ``"Great" Film``,
-    unless a cell holds separators or line breaks.
+    unless a cell holds separators or line breaks. A quote that is never closed is part of a cell
+    between tabs alone.
 
     Raises
     ------
@@ -53,7 +54,8 @@ def read_cells(text: str, separator: str) -> pd.DataFrame:
         There is no table in it, or a row has more cells than the header.
     """
     lines = [line for line in re.split(r"\r\n|\r|\n", text) if line.strip(" ")]
-    if len(separator) == 1:
+    even = separator == "\t" or all(line.count('"') % 2 == 0 for line in lines)
+    if len(separator) == 1 and even:
         rows = [line.split(separator) for line in lines]
         if rows and all(len(row) == len(rows[0]) for row in rows):
             head, *body = [[_unquoted(cell) for cell in row] for row in rows]

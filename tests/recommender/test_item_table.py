@@ -62,6 +62,11 @@ def test_quotes_of_titles_that_nobody_meant_for_csv():
     assert read_cells(text, "\t")["title"].tolist() == ['"Great" Film', '"Unclosed', '5" tall']
 
 
+def test_titles_over_two_lines_do_not_become_two_items():
+    table = read_cells('id,title\n1,"a\nb,c"\n', ",")
+    assert table.to_numpy().tolist() == [["1", "a\nb,c"]]
+
+
 def test_rows_with_more_cells_than_the_header(tmp_path):
     path = tmp_path / "items.csv"
     path.write_text("id,title,genres\n1,Good, the Bad,Drama\n2,X,Drama\n")
