@@ -22,8 +22,9 @@ from recsae.recommender.protocol import (
 )
 from recsae.recommender.sequences import Batch, Sequences, probe_batch
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.dataset import NO_ITEMS, Data, ItemSource
+from recsae_recbole.dataset import Data
 from recsae_recbole.evaluation import evaluation_cases
+from recsae_recbole.items import NO_ITEMS, ItemSource
 from recsae_recbole.scoring import ModelCaller
 from recsae_recbole.sites.default import DefaultSite, ProbedModel, find_default
 from recsae_recbole.sites.embeddings import differentiable_states, lookups_of

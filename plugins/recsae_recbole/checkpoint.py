@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickletools
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -14,9 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel, nearest
 from recsae_recbole.boundary import one_line, seed_generators
+from recsae_recbole.versions import without_wrappers
 
 if TYPE_CHECKING:
     from recsae_recbole.dataset import Data
+
+
+_NO_CLASS = re.compile(r"Can't get attribute '([^']+)' on <module '([^']+)'")
 
 
 def pickled_names(path: Path) -> set[str] | None:
@@ -79,6 +84,8 @@ def read_checkpoint(path: Path, *, trust: bool, device: str) -> dict[str, Any]:
             f"{path} needs the module {error.name!r}, which cannot be imported: put the file that "
             "defines the model's class on PYTHONPATH."
         ) from error
+    except AttributeError as error:
+        raise _missing_class(path, error) from error
     except Exception as error:  # unpickling runs foreign code: anything can come out
         raise CannotOpenModel(
             f"{path} cannot be read ({one_line(error)}): the file is damaged or was written by an "
@@ -94,6 +101,28 @@ def read_checkpoint(path: Path, *, trust: bool, device: str) -> dict[str, Any]:
             f"'config' and its weights as 'state_dict', this file has {has}."
         )
     return content
+
+
+def _missing_class(path: Path, error: AttributeError) -> CannotOpenModel:
+    """Of a class that the pickle names and its module does not have."""
+    found = _NO_CLASS.search(str(error))
+    if found is None:
+        return CannotOpenModel(
+            f"{path} cannot be read ({one_line(error)}): it was written by an incompatible version."
+        )
+    name, module = found.groups()
+    if not module.endswith("__main__"):  # also of `python -m`
+        return CannotOpenModel(
+            f"{path} needs the class {name!r} of the module {module!r}, which has none: put the "
+            "version of the file that the model was trained with on PYTHONPATH."
+        )
+    return CannotOpenModel(
+        f"{path} needs the class {name!r}, which was defined in the script that trained the model "
+        "(it is pickled as one of '__main__'). In Python, import that class and say "
+        f"`import __main__; __main__.{name} = {name}` before load_recommender; for the command "
+        "line, move the class into a module on PYTHONPATH and save the checkpoint again with it "
+        "imported from there."
+    )
 
 
 def model_class(config: Any, path: Path) -> Any:
@@ -172,7 +201,7 @@ def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
     CannotOpenModel
         RecBole cannot build it, the data set has other items, or weights are not finite.
     """
-    config, weights = checkpoint["config"], checkpoint["state_dict"]
+    config, weights = checkpoint["config"], without_wrappers(checkpoint["state_dict"])
     found = model_class(config, path)
     try:
         with redirect_stdout(StringIO()):  # some print, such as FEARec

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae.recommender.sequences import Sequences
 from recsae_recbole.boundary import one_line, seed_generators
 from recsae_recbole.general_data import POSITION_FIELD, general_class, general_sequences
+from recsae_recbole.split_files import sequences_of_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,17 +37,6 @@ class Data(NamedTuple):
     files: list[Path]
     filters_seen: bool
     """Whether lists leave out the history: for general models, unless ``repeatable`` is on."""
-
-
-class ItemSource(NamedTuple):
-    """The file that titles and attributes of items are from, and its columns; None if none."""
-
-    path: Path | None
-    columns: tuple[str, ...]
-
-
-NO_ITEMS = ItemSource(None, ())
-"""The source of a catalog without titles and attributes."""
 
 
 def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | None) -> Path:
@@ -113,13 +103,6 @@ def open_data(config: Any, folder: Path, kind: type | None = None) -> Data:
     from recbole.utils import ModelType
 
     name, general = config["dataset"], config["MODEL_TYPE"] == ModelType.GENERAL
-    split_before = config["benchmark_filename"]
-    if split_before is not None and not general:
-        raise CannotOpenModel(
-            "The checkpoint was trained on files that were split beforehand (benchmark_filename="
-            f"{split_before}); for sequential models only data sets that RecBole splits are "
-            "supported."
-        )
     config["data_path"] = str(folder)
     config.final_config_dict.update(save_dataset=False, save_dataloaders=False, worker=0)
     try:
@@ -137,7 +120,7 @@ def open_data(config: Any, folder: Path, kind: type | None = None) -> Data:
             f"No user in {folder / name}.inter has two interactions left after the checkpoint's "
             "filters: there is no sequence in it."
         )
-    sequences = general_sequences(dataset, splits) if general else _sequences(dataset)
+    sequences = _sequences(config, dataset, splits, general)
     first_row = np.full(dataset.user_num, -1, dtype=np.int64)
     first_row[sequences.user_rows] = np.arange(len(sequences))
     filters_seen = general and not config["repeatable"]
@@ -201,7 +184,11 @@ def _light_class(config: Any, kind: type | None) -> type:
     return Light
 
 
-def _sequences(dataset: Any) -> Sequences:
+def _sequences(config: Any, dataset: Any, splits: dict[str, Any], general: bool) -> Sequences:
+    if general:
+        return general_sequences(dataset, splits)
+    if config["benchmark_filename"] is not None:
+        return sequences_of_rows(dataset, splits, int(config["MAX_ITEM_LIST_LENGTH"]))
     users, items, starts = dataset.recsae_history
     rows = users[starts].astype(np.int64)
     external = dataset.field2id_token[dataset.uid_field]
@@ -211,48 +198,3 @@ def _sequences(dataset: Any) -> Sequences:
         users=np.array([str(external[r]) for r in rows], dtype=object),
         user_rows=rows,
     )
-
-
-def read_item_file(folder: Path, config: Any) -> pd.DataFrame | None:
-    """The raw ``.item`` file as strings, the item id first, types cut off; None if there is none.
-
-    Read past RecBole: it would split titles into words, and most checkpoints' settings do not load
-    these columns at all. Of a column that RecBole takes as one value (``token``), blanks become
-    ``_``, so that the catalogue, which shows ``_`` as a blank, does not take it for several.
-
-    Raises
-    ------
-    InvalidInput
-        The file cannot be read, or has no column of item ids.
-    """
-    path, field = folder / f"{config['dataset']}.item", config["ITEM_ID_FIELD"]
-    if not path.is_file():
-        return None
-    try:
-        table = pd.read_csv(
-            path,
-            sep=config["field_separator"],
-            encoding=config["encoding"] or "utf-8",
-            dtype=str,
-            na_filter=False,
-            quoting=3,
-            index_col=False,
-            engine="c" if len(config["field_separator"]) == 1 else "python",
-        )
-    except (OSError, ValueError) as error:  # pandas' own are kinds of ValueError
-        raise InvalidInput(
-            f"The item file {path} cannot be read ({one_line(error)}). Mend it, or give your own "
-            "with --items FILE.csv."
-        ) from error
-    kinds = dict(str(c).strip().partition(":")[::2] for c in table.columns)
-    table.columns = [str(c).strip().partition(":")[0] for c in table.columns]
-    if field not in kinds:
-        raise InvalidInput(
-            f"The item file {path} has no column {field!r}, which holds the item ids by the "
-            f"checkpoint's settings; it has {list(kinds)}."
-        )
-    table = table.loc[:, ~table.columns.duplicated()]
-    whole = [name for name, kind in kinds.items() if kind == "token" and name != field]
-    blank = config["seq_separator"] or " "
-    filled = {name: table[name].str.replace(blank, "_", regex=False) for name in whole}
-    return table.assign(**filled)[[field, *(c for c in kinds if c != field)]]

@@ -59,7 +59,7 @@ def general_sequences(dataset: Any, splits: dict[str, Any]) -> Sequences:
     sizes = np.diff(np.r_[starts, len(users)])
     positions = np.empty(len(users), dtype=np.int64)
     positions[order] = np.arange(len(users)) - np.repeat(starts, sizes)
-    _replace_rows(feats, positions)
+    set_positions(feats, positions)
     internal = users_in_order[starts].astype(np.int64)
     external = dataset.field2id_token[dataset.uid_field]
     return Sequences(
@@ -75,7 +75,8 @@ def _joined(feats: list[Any], field: str) -> NDArray[Any]:
     return np.concatenate([feat[field].numpy() for feat in feats])
 
 
-def _replace_rows(feats: list[Any], positions: NDArray[np.int64]) -> None:
+def set_positions(feats: list[Any], positions: NDArray[np.int64]) -> None:
+    """Give the rows of the parts, one part after another, their positions in their sequences."""
     import torch
     from recbole.data.interaction import Interaction
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recsae.core.errors import CannotOpenModel, InvalidInput
-from recsae.recommender.catalog import ItemCatalog, build_catalog, read_items_csv
 from recsae_recbole.adapter import RecBoleRecommender
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import build_model, model_class, read_checkpoint
-from recsae_recbole.dataset import Data, ItemSource, find_data, open_data, read_item_file
+from recsae_recbole.dataset import Data, find_data, open_data
+from recsae_recbole.items import Columns, item_catalog, item_table
 from recsae_recbole.origin import IN_MEMORY, check_same_data, own_class, stated_score, with_origin
-
-if TYPE_CHECKING:
-    import pandas as pd
+from recsae_recbole.versions import bring_up_to_date
 
 
 def open_checkpoint(
@@ -26,6 +24,7 @@ def open_checkpoint(
     items: str | Path | None = None,
     title_column: str | None = None,
     attribute_columns: list[str] | None = None,
+    separator: str | None = None,
     device: str = "cpu",
     dataset: Any = None,
 ) -> RecBoleRecommender:
@@ -34,13 +33,22 @@ def open_checkpoint(
         checkpoint = read_checkpoint(path, trust=trust, device=_usable(device))
         config = checkpoint["config"]
         config["device"] = device
+        written = bring_up_to_date(config, path)
         model_class(config, path)  # a model that cannot be opened is refused before data is read
         folder = find_data(str(config["dataset"]), str(config["data_path"]), path, data_path)
-        table, source, separator = _item_table(config, folder, items)
+        table = item_table(config, folder, items)
         data = _data(config, folder, dataset)
-        model = build_model(checkpoint, data, path)
-        options = {"title_column": title_column, "attribute_columns": attribute_columns}
-        catalog = _catalog(_external_ids(data), table, source, separator=separator, **options)
+        try:
+            model = build_model(checkpoint, data, path)
+        except CannotOpenModel as error:
+            if written is None:
+                raise
+            raise CannotOpenModel(
+                f"{error} The checkpoint was written by RecBole {written}, whose models may differ "
+                "from those of 1.2.1, which reads it here."
+            ) from error
+        columns = Columns(title_column, attribute_columns, separator)
+        catalog, source = item_catalog(_external_ids(data), table, columns)
         stated = stated_score(config, checkpoint.get("best_valid_score"))
         return _attached(RecBoleRecommender(model, config, data, catalog, path, source, stated))
 
@@ -65,6 +73,7 @@ def open_live(
     items: str | Path | None = None,
     title_column: str | None = None,
     attribute_columns: list[str] | None = None,
+    separator: str | None = None,
     trust: bool = False,
     device: str | None = None,
     dataset: Any = None,
@@ -84,6 +93,7 @@ def open_live(
     """
     with recbole_boundary():
         config = copy.deepcopy(config)
+        bring_up_to_date(config, None)
         name, stated = str(config["dataset"]), str(config["data_path"])
         try:
             folder = find_data(name, stated, Path.cwd() / "model", data_path)
@@ -92,11 +102,11 @@ def open_live(
                 f"The data set {name!r} of the model is not in {data_path or stated}, nor near the "
                 "working folder: give its folder as data_path."
             ) from None
-        table, source, separator = _item_table(config, folder, items)
+        table = item_table(config, folder, items)
         data = _data(config, folder, dataset)
         _check_numbers(model, data)
-        options = {"title_column": title_column, "attribute_columns": attribute_columns}
-        catalog = _catalog(_external_ids(data), table, source, separator=separator, **options)
+        columns = Columns(title_column, attribute_columns, separator)
+        catalog, source = item_catalog(_external_ids(data), table, columns)
         known = IN_MEMORY if dataset is None else None
         model = model.eval()
         return _attached(RecBoleRecommender(model, config, data, catalog, None, source, known))
@@ -145,28 +155,3 @@ def _usable(device: str) -> str:
             f"The device {device!r} cannot be used here; give cpu or, with a GPU, cuda."
         ) from error
     return device
-
-
-def _item_table(
-    config: Any, folder: Path, items: str | Path | None
-) -> tuple[pd.DataFrame | None, ItemSource, str]:
-    """Titles and attributes as strings, where they are from, what separates values in a cell."""
-    separator = str(config["seq_separator"] or " ")
-    if items is not None:
-        table, separator = read_items_csv(Path(items))
-        return table, ItemSource(Path(items), tuple(table.columns)), separator
-    found = read_item_file(folder, config)
-    if found is None:
-        return None, ItemSource(None, ()), separator
-    path = folder / f"{config['dataset']}.item"
-    return found, ItemSource(path, tuple(found.columns)), separator
-
-
-def _catalog(
-    external: list[str], table: pd.DataFrame | None, source: ItemSource, **options: Any
-) -> ItemCatalog:
-    try:
-        return build_catalog(external, table, **options)
-    except InvalidInput as error:
-        where = f"{source.path}: " if source.path else ""
-        raise InvalidInput(f"{where}{error}") from error

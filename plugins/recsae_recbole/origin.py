@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.recommender.protocol import StatedScore
 from recsae.recommender.validation import compare_with_stated
 from recsae_recbole.evaluation import RANKING
+from recsae_recbole.items import with_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,8 +60,7 @@ def with_origin(recommender: RecBoleRecommender) -> RecBoleRecommender:
     """
     found = compare_with_stated(recommender)
     if found is not None and found.note:
-        catalog = recommender.catalog
-        recommender.catalog = replace(catalog, notes=(*catalog.notes, found.note))
+        recommender.catalog = with_notes(recommender.catalog, found.note)
     return recommender
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,15 +17,26 @@ class TorchPlugin:
     name = "torch"
 
     def recognises(self, source: object) -> bool:
-        """Whether it is a live module; a file says too little of the model."""
+        """Whether it is a live module, or a file of weights alone, which :meth:`open` refuses."""
         import torch
 
+        if isinstance(source, Path):
+            return weights_in(source) is not None
         return isinstance(source, torch.nn.Module)
 
     def open(self, source: object, **options: Any) -> Recommender:
         """Refuse, since a module alone has no data; the message names ``attach``."""
         from recsae.core.errors import CannotOpenModel
 
+        weights = weights_in(source) if isinstance(source, Path) else None
+        if weights is not None:
+            raise CannotOpenModel(
+                f"{source} holds weights alone, {len(weights)} of them such as "
+                f"{next(iter(weights))!r} (a state_dict), and neither the model nor its data: make "
+                "the model, load_state_dict them, and give it to recsae_torch.attach(model, ...). "
+                "Of RecBole's models give the checkpoint that its trainer saves, which has the "
+                "settings too."
+            )
         raise CannotOpenModel(
             f"{type(source).__name__} is a module without data: recsae_torch.attach(model, ...) "
             "makes a recommender of it."
@@ -34,6 +47,29 @@ class TorchPlugin:
         import torch
 
         return {"torch": str(torch.__version__)}
+
+
+def weights_in(path: Path) -> Mapping[str, Any] | None:
+    """The weights in a file of weights, read without running code of it; None if it is another.
+
+    They may lie in a dict, as ``{"model": weights, "epoch": 3}``.
+    """
+    import zipfile
+
+    import torch
+
+    if not zipfile.is_zipfile(path):
+        return None
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # it is no file of torch's, or holds more than weights
+        return None
+    inside = found.values() if isinstance(found, Mapping) else ()
+    for weights in (found, *inside):
+        named = isinstance(weights, Mapping) and bool(weights)
+        if named and all(isinstance(value, torch.Tensor) for value in weights.values()):
+            return dict(weights)
+    return None
 
 
 def __getattr__(name: str) -> Any:

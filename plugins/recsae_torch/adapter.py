@@ -72,7 +72,7 @@ class TorchRecommender(Recommender):
     def represent(
         self, batch: Batch, site: str | None = None, *, positions: bool = False
     ) -> torch.Tensor:
-        """States at the last item, or at every item."""
+        """States at the last item, or the mask behind it, or at every item."""
         name = find_site(self, site).name
         return self.represent_sites(batch, [name], positions=positions)[name]
 
@@ -126,6 +126,7 @@ class TorchRecommender(Recommender):
         histories = hashlib.sha256(data.flat.tobytes() + data.offsets.tobytes())
         names = [place.name for place in self.places]
         settings = [self.name, self.max_length, scorer.padding, names]
+        settings += [scorer.behind] if scorer.behind else []
         items = [scorer.ids.tolist(), self.catalog.frame.to_dict("list")]
         users = [data.users.tolist(), histories.hexdigest()]
         return digest_of([digest_of_module(self.model), settings, items, users])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from recsae.core.errors import InvalidInput, nearest
-from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog, read_items_csv
+from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog
+from recsae.recommender.item_table import read_items_csv
 from recsae.recommender.sequences import Sequences
+from recsae_torch.times import TIME, in_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,8 +23,7 @@ if TYPE_CHECKING:
 
 USER = "user"
 ITEM = "item"
-TIME = "time"
-"""Columns of a DataFrame of histories; the last may be missing."""
+"""Columns of a DataFrame of histories."""
 
 
 def make_catalog(
@@ -30,6 +31,7 @@ def make_catalog(
     items: ItemTable,
     title_column: str | None,
     attribute_columns: Sequence[str] | None,
+    separator: str | None = None,
 ) -> tuple[ItemCatalog, NDArray[np.int64]]:
     """The model's items in the order of its own ids, and those ids ``(n_items,)`` (padding: -1).
 
@@ -46,7 +48,7 @@ def make_catalog(
         raise InvalidInput(
             f"item_ids says which number, from 0 on, the model knows each item by ({seen})."
         )
-    table, separator = _item_table(items)
+    table = _item_table(items)
     catalog = build_catalog(
         [PAD, *(str(external) for external, _ in known)],
         table,
@@ -57,26 +59,24 @@ def make_catalog(
     return catalog, ids
 
 
-def _item_table(items: ItemTable) -> tuple[pd.DataFrame | None, str]:
-    """The table as strings, and what separates the values of a cell."""
+def _item_table(items: ItemTable) -> pd.DataFrame | None:
+    """The table as strings."""
     if items is None:
-        return None, " "
+        return None
     if not isinstance(items, pd.DataFrame):
         return read_items_csv(Path(items))
-    table = items.astype(object).where(items.notna(), "").astype(str)
-    text = "\n".join(table.to_numpy().ravel())
-    return table, next((s for s in "|;" if s in text), " ")
+    return items.astype(object).where(items.notna(), "").astype(str)
 
 
-def make_sequences(histories: Histories, catalog: ItemCatalog) -> Sequences:
-    """Every user's history, oldest item first, in internal ids.
+def make_sequences(histories: Histories, catalog: ItemCatalog) -> tuple[Sequences, tuple[str, ...]]:
+    """Every user's history, oldest item first, in internal ids, and remarks on their order.
 
     Raises
     ------
     InvalidInput
-        Columns are missing, or an item is none of the model's.
+        Columns are missing, their order is not clear, or an item is none of the model's.
     """
-    by_user = list(_by_user(histories))
+    by_user, notes = _by_user(histories)
     internal = {external: i for i, external in enumerate(catalog.external_ids) if i}
     flat = [str(item) for _, items in by_user for item in items]
     unknown = [item for item in flat if item not in internal]
@@ -85,17 +85,20 @@ def make_sequences(histories: Histories, catalog: ItemCatalog) -> Sequences:
             f"{len(unknown):,} of {len(flat):,} interactions are with items that item_ids does not "
             f"have, {unknown[0]!r} among them.{nearest(unknown[0], internal)} Leave them out."
         )
-    return Sequences(
+    sequences = Sequences(
         np.array([internal[item] for item in flat], dtype=np.int32),
         np.cumsum([0, *(len(items) for _, items in by_user)], dtype=np.int64),
         np.array([str(user) for user, _ in by_user], dtype=object),
         np.arange(1, len(by_user) + 1, dtype=np.int64),
     )
+    return sequences, notes
 
 
-def _by_user(histories: Histories) -> Iterable[tuple[Any, Sequence[Any]]]:
+def _by_user(
+    histories: Histories,
+) -> tuple[list[tuple[Any, Sequence[Any]]], tuple[str, ...]]:
     if isinstance(histories, Mapping):
-        return histories.items()
+        return list(histories.items()), ()
     if not isinstance(histories, pd.DataFrame):
         raise InvalidInput(
             "histories is a dict of lists of items by user, or a DataFrame with a row per "
@@ -107,7 +110,11 @@ def _by_user(histories: Histories) -> Iterable[tuple[Any, Sequence[Any]]]:
             f"histories has the columns {list(histories.columns)}: it needs {USER!r}, {ITEM!r} "
             f"and, if its rows are not in order, {TIME!r}."
         )
-    if TIME in histories.columns:
-        histories = histories.sort_values(TIME, kind="stable")
-    groups = histories.groupby(USER, sort=False)[ITEM]
-    return ((user, items.tolist()) for user, items in groups)
+    nobody = int(histories[USER].isna().sum())
+    if nobody:
+        raise InvalidInput(
+            f"{nobody:,} of {len(histories):,} rows of histories have no user: leave them out."
+        )
+    table, notes = in_order(histories, USER)
+    groups = table.groupby(USER, sort=False)[ITEM]
+    return [(user, items.tolist()) for user, items in groups], notes

@@ -16,6 +16,7 @@ from recsae.recommender.protocol import LinearHead, Site
 from recsae.recommender.sequences import Batch, Sequences, probe_batch
 from recsae_torch.adapter import TorchRecommender
 from recsae_torch.dataset import make_catalog, make_sequences
+from recsae_torch.layout import find_layout
 from recsae_torch.scoring import ModelCaller, call
 from recsae_torch.sites import Padding, Place, Span, find_place
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 N_PROBES = 64
 """Histories on which sites, padding and head are tried."""
+N_ALONE = 4
+"""So many lengths, the shortest, are scored alone too: their histories are padded most."""
 BATCH_TOLERANCE = 1e-3
 """Largest difference between scores in a batch and alone, in parts of the largest score."""
 
@@ -46,6 +49,7 @@ def attach(
     items: ItemTable = None,
     title_column: str | None = None,
     attribute_columns: Sequence[str] | None = None,
+    separator: str | None = None,
     name: str | None = None,
 ) -> TorchRecommender:
     """Attach to a sequential recommender that is a ``torch.nn.Module``.
@@ -61,14 +65,16 @@ def attach(
         it, the first is taken.
     histories
         Items of each user, oldest first, as a dict; or a DataFrame with a row per interaction and
-        columns ``user``, ``item`` and, unless rows are in order, ``time``.
+        columns ``user``, ``item`` and, unless rows are in order, ``time``: numbers, dates, or text
+        that can be read as dates in one way only.
     item_ids
         Which number the model knows each item by: its row in the model's input and the column of
         its score.
     make_batch
         ``make_batch(histories)`` makes what the model reads out of n lists of such numbers, each of
         one to ``max_length``, oldest first. It is moved to the model's device. If padding matters
-        to the model, pad every batch to ``max_length``.
+        to the model, pad every batch to ``max_length``. A token that it puts behind the newest
+        item, such as BERT4Rec's mask, is where states and scores are read then; leave room for it.
     max_length
         Number of most recent items that the model reads.
     score
@@ -83,6 +89,8 @@ def attach(
         Titles and attributes: a CSV file or a DataFrame, first column the item.
     title_column, attribute_columns
         Columns of it to use instead of those found by name.
+    separator
+        What separates the values of a cell, "none" if nothing does; by default the cells decide.
     name
         What to call the model; default its class.
 
@@ -112,10 +120,12 @@ def attach(
     >>> recommender.linear_head().items.shape  # padding is an item of recsae's
     torch.Size([4, 4])
     """
-    catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns)
-    sequences = make_sequences(histories, catalog)
+    catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns, separator)
+    sequences, notes = make_sequences(histories, catalog)
+    catalog = replace(catalog, notes=(*catalog.notes, *notes))
     batch = _probe(sequences, max_length)
     scorer = ModelCaller(model, ids, make_batch, score, padding, name or type(model).__name__)
+    scorer.behind = find_layout(scorer.batch_of, ids[1:], max_length, padding).behind
     scorer.scores(batch)  # if that fails, it says why
     places = [
         _with_batch_axis(scorer, find_place(model, path), batch) for path in (site, *other_sites)
@@ -141,16 +151,18 @@ def _probe(sequences: Sequences, max_length: int) -> Batch:
 
 
 def _check_alone(scorer: ModelCaller, batch: Batch) -> None:
-    """The shortest history has the same scores in a batch as alone, where it is not padded."""
-    row = int(batch.lengths.argmin())
-    together = scorer.scores(batch)[row]
-    alone = scorer.scores(Batch(*(t[row : row + 1] for t in batch)))[0]
-    share = max(BATCH_TOLERANCE, 8 * torch.finfo(alone.dtype).eps)  # half precision is coarse
-    if not torch.allclose(together, alone, rtol=0, atol=share * float(alone.abs().max())):
-        raise CannotOpenModel(
-            f"Scores of {scorer.name} for a history depend on the others in its batch: let "
-            "make_batch pad every batch to max_length, or the model leave out what is padding."
-        )
+    """Histories have the same scores in a batch as alone, where they are not padded."""
+    lengths = batch.lengths.tolist()
+    rows = [lengths.index(length) for length in sorted(set(lengths))[:N_ALONE]]
+    scores = scorer.scores(batch)
+    for row in rows:
+        alone = scorer.scores(Batch(*(t[row : row + 1] for t in batch)))[0]
+        share = max(BATCH_TOLERANCE, 8 * torch.finfo(alone.dtype).eps)  # half precision is coarse
+        if not torch.allclose(scores[row], alone, rtol=0, atol=share * float(alone.abs().max())):
+            raise CannotOpenModel(
+                f"Scores of {scorer.name} for a history depend on the others in its batch: let "
+                "make_batch pad every batch to max_length, or the model leave out what is padding."
+            )
 
 
 def _with_batch_axis(scorer: ModelCaller, place: Place, batch: Batch) -> Place:
@@ -174,11 +186,20 @@ def _site(scorer: ModelCaller, place: Place, batch: Batch) -> Site:
 
     before = scorer.scores(batch)
     with scorer.edited(place, moved):
-        same = torch.equal(before, scorer.scores(batch))
-    if same:
+        same = (before == scorer.scores(batch)).all(1)
+    if bool(same.all()):
         raise CannotOpenModel(
             f"Scores of {scorer.name} stay the same when the states at {place.name!r} change: "
             "choose a submodule that they come from (of a tuple, the first is taken)."
+        )
+    if bool(same.any()):
+        sizes, other = batch.lengths[same].tolist(), _other(scorer.padding)
+        raise CannotOpenModel(
+            f"Scores of {scorer.name} after {len(sizes)} of {len(same)} histories, of {min(sizes)} "
+            f"to {max(sizes)} items, stay the same when the states of their items at "
+            f"{place.name!r} change: they are taken from a position of padding. If the model reads "
+            f"its last position, let make_batch pad on the {other} and say padding={other!r}; or "
+            "let score return (histories, positions, items)."
         )
     return Site(place.name, "inside the model", width, every_position=False)
 
@@ -196,10 +217,9 @@ def _check_padding(scorer: ModelCaller, place: Place, batch: Batch) -> None:
     items[row, last] = torch.where(items[row, last] == 1, 2, 1)
     after = scorer.states([place], batch._replace(items=items))[place.name]
     moved = (after != states).any(2)
-    other: Padding = "left" if scorer.padding == "right" else "right"
-    ours, theirs = (
-        Span(batch.lengths, side).first(states.shape[1]) + last for side in (scorer.padding, other)
-    )
+    other = _other(scorer.padding)
+    ours = scorer.span(batch).newest(states.shape[1])
+    theirs = Span(batch.lengths, other).newest(states.shape[1])
     first = moved.int().argmax(1)
     mistaken = torch.equal(first, theirs) and not torch.equal(first, ours)
     if mistaken or float(moved[row, ours].float().mean()) < 0.5:
@@ -208,6 +228,10 @@ def _check_padding(scorer: ModelCaller, place: Place, batch: Batch) -> None:
             f"{place.name!r}: say padding={other!r} if make_batch pads there, and let it add no "
             "positions of its own."
         )
+
+
+def _other(side: Padding) -> Padding:
+    return "left" if side == "right" else "right"
 
 
 def _is_causal(recommender: TorchRecommender, site: Site, batch: Batch) -> bool:

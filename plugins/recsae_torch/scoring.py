@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from recsae.core.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel, RecSAEError
 from recsae.recommender.embeddings import EmbeddingLookups, find_lookups
+from recsae_torch.hints import scores_hint, scoring_error
 from recsae_torch.sites import Edit, Padding, Place, Span, every_submodule_called, single_value
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ class ModelCaller:
     ----------
     ids
         ``(n_items,)`` the module's own id of every internal id; of padding, the first, -1.
+
+    Attributes
+    ----------
+    behind
+        Number of tokens that ``make_batch`` puts behind the newest item.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class ModelCaller:
         name: str,
     ) -> None:
         self.module, self.ids, self.padding, self.name = module.eval(), ids, padding, name
+        self.behind = 0
         self._make_batch, self._score = make_batch, score
         self._span: Span | None = None
         first = next(iter(module.parameters()), None)
@@ -49,7 +56,7 @@ class ModelCaller:
 
     def span(self, batch: Batch) -> Span:
         """Where the module has the items of a batch."""
-        return Span(batch.lengths, self.padding)
+        return Span(batch.lengths, self.padding, self.behind)
 
     def scores(self, batch: Batch) -> torch.Tensor:
         """Scores ``(n, n_items)`` after each history; those of padding are 0.
@@ -66,6 +73,7 @@ class ModelCaller:
             raise CannotOpenModel(
                 f"{self.name} gives {seen} for {n} histories, and item ids go up to {last}: let "
                 "`score` return (histories, items) or (histories, positions, items)."
+                f"{scores_hint(scores, n, len(self.ids) - 1, last)}"
             )
         if len(shape) == 3:
             scores = self.span(batch).last(scores)
@@ -101,7 +109,7 @@ class ModelCaller:
     ) -> dict[str, torch.Tensor]:
         """States ``(n, d)`` or ``(n, positions, d)`` at each place, out of one forward."""
         seen = self.passing(places, batch, gradients=gradients)
-        longest = int(batch.lengths.max())
+        longest = int(batch.lengths.max()) + self.behind
         return {p.name: single_value(p, seen[p.name], len(batch.lengths), longest) for p in places}
 
     def passing(
@@ -139,9 +147,38 @@ class ModelCaller:
         before, self._span = self._span, self.span(batch)
         try:
             with torch.set_grad_enabled(gradients), every_submodule_called():
-                return self._score(self.module, _moved(self._make_batch(histories), self._device))
+                made = self.batch_of(histories)
+                return self._scored(_moved(made, self._device))
         finally:
             self._span = before
+
+    def batch_of(self, histories: list[list[int]]) -> Any:
+        """What ``make_batch`` makes of histories in the module's own ids.
+
+        Raises
+        ------
+        CannotOpenModel
+            It fails.
+        """
+        try:
+            return self._make_batch(histories)
+        except (RecSAEError, MemoryError):
+            raise
+        except Exception as error:  # code of somebody else's
+            kind = type(error).__name__
+            raise CannotOpenModel(
+                f"make_batch fails ({kind}: {error}) for {len(histories)} histories, lists of 1 to "
+                f"{max(map(len, histories))} item numbers such as {histories[0][:5]}."
+            ) from error
+
+    def _scored(self, batch: Any) -> Any:
+        try:
+            return self._score(self.module, batch)
+        except (RecSAEError, MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # code of somebody else's
+            own = self._score is not call
+            raise scoring_error(self.module, self.name, batch, error, own=own) from error
 
 
 def call(module: Any, batch: Any) -> Any:

@@ -25,27 +25,40 @@ class Span(NamedTuple):
 
     lengths: torch.Tensor  # (n,) number of items
     padding: Padding
+    behind: int = 0
+    """Tokens behind the newest item; the prediction is at the last of them."""
 
     def first(self, n_positions: int) -> torch.Tensor:
         """``(n,)`` position of the oldest item."""
         left = self.padding == "left"
-        return n_positions - self.lengths if left else torch.zeros_like(self.lengths)
+        return n_positions - self._sizes if left else torch.zeros_like(self.lengths)
 
     def real(self, n_positions: int) -> torch.Tensor:
-        """``(n, n_positions)`` True where an item is."""
-        where = torch.arange(n_positions) - self.first(n_positions)[:, None]
-        return (where >= 0) & (where < self.lengths[:, None])
+        """``(n, n_positions)`` True where an item is, or a token behind the newest."""
+        return self._inside(n_positions, self._sizes)
+
+    def newest(self, n_positions: int) -> torch.Tensor:
+        """``(n,)`` position of the prediction: the newest item's, or the token's behind it."""
+        return self.first(n_positions) + self._sizes - 1
 
     def last(self, states: torch.Tensor) -> torch.Tensor:
-        """What ``(n, n_positions, ...)`` holds at the newest items: ``(n, ...)``."""
-        rows = torch.arange(len(states))
-        return states[rows, self.first(states.shape[1]) + self.lengths - 1]
+        """What ``(n, n_positions, ...)`` holds where the prediction is: ``(n, ...)``."""
+        return states[torch.arange(len(states)), self.newest(states.shape[1])]
 
     def aligned(self, states: torch.Tensor, length: int) -> torch.Tensor:
         """``(n, n_positions, d)`` as ``(n, length, d)``: item j at j, zeros behind the last."""
         padded = states.new_zeros(len(states), length, states.shape[2])
-        padded[torch.arange(length) < self.lengths[:, None]] = states[self.real(states.shape[1])]
+        items = self._inside(states.shape[1], self.lengths)
+        padded[torch.arange(length) < self.lengths[:, None]] = states[items]
         return padded
+
+    @property
+    def _sizes(self) -> torch.Tensor:
+        return self.lengths + self.behind
+
+    def _inside(self, n_positions: int, sizes: torch.Tensor) -> torch.Tensor:
+        where = torch.arange(n_positions) - self.first(n_positions)[:, None]
+        return (where >= 0) & (where < sizes[:, None])
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
-from recsae.cli.shared.options import data_path_option, items_option, json_option, trust_option
+from recsae.cli.shared.console import PATH, one_line, show_facts, show_json, show_table
+from recsae.cli.shared.options import (
+    data_path_option,
+    items_option,
+    json_option,
+    separator_option,
+    trust_option,
+)
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 @trust_option
 @data_path_option
 @items_option
+@separator_option
 @click.option(
     "--check",
     is_flag=True,
@@ -30,23 +37,35 @@ def inspect(
     trust: bool,
     data_path: Path | None,
     items: Path | None,
+    separator: str | None,
     check: bool,
     as_json: bool,
 ) -> None:
     """Say what CHECKPOINT is, where it can be read, and what would be done."""
     from recsae.recommender.plugins import load_recommender
 
-    recommender = load_recommender(checkpoint, trust=trust, data_path=data_path, items=items)
+    recommender = load_recommender(
+        checkpoint, trust=trust, data_path=data_path, items=items, separator=separator or None
+    )
     from recsae.run.preview import inspection, states_of
 
     facts = inspection(recommender)
+    catalog = recommender.catalog
+    facts["values"] = values = catalog.frequent_values()
+    facts["separated_by"] = dict(catalog.separated_by)
     if check:
         facts["validation"] = _validation(recommender)
     if as_json:
         show_json(facts)
         return
     sites = facts.pop("sites")
-    show_facts(facts)
+    show_facts({key: fact for key, fact in facts.items() if key not in ("values", "separated_by")})
+    if values:
+        click.echo("\nAttributes, and their most frequent values:")
+        for name, counts in values.items():
+            shown = ", ".join(f"{one_line(value)} ({n})" for value, n in counts.items())
+            how = catalog.separated_by.get(name)
+            click.echo(f"{name}{f' (separated by {how})' if how else ''}: {shown or 'none'}")
     click.echo("\nSites, the first being the default:")
     show_table(
         ("site", "width", "states", "share of scores", "what it is"),

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, progress_bar
-from recsae.cli.shared.options import data_path_option, device_option, items_option, trust_option
+from recsae.cli.shared.options import (
+    data_path_option,
+    device_option,
+    items_option,
+    separator_option,
+    trust_option,
+)
 from recsae.core import layout
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 
@@ -27,6 +33,7 @@ if TYPE_CHECKING:
 @items_option
 @click.option("--title-column", help="Column of the titles.")
 @click.option("--attribute-columns", help="Columns of attributes, separated by commas.")
+@separator_option
 @click.option("--latents", type=int, help="Number of latents; default 16 per hidden dimension.")
 @click.option("--k", type=int, help="Active latents per sequence; default 8.")
 @click.option(

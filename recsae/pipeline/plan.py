@@ -118,7 +118,9 @@ def _inputs_of_sae(work: Workspace) -> list[object]:
 
 
 def _inputs_of_labels(work: Workspace) -> list[object]:
-    return [_inputs_of_sae(work), work.config.title_column, work.config.attribute_columns]
+    config = work.config
+    separated = [config.separator] if config.separator else []  # as it was before there was one
+    return [_inputs_of_sae(work), config.title_column, config.attribute_columns, *separated]
 
 
 def _inputs_of_scores(work: Workspace) -> list[object]:

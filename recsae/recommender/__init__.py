@@ -12,9 +12,9 @@ from recsae.core.faces import lazy
 if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog as ItemCatalog
     from recsae.recommender.catalog import build_catalog as build_catalog
-    from recsae.recommender.catalog import read_items_csv as read_items_csv
     from recsae.recommender.evaluation import leave_one_out as leave_one_out
     from recsae.recommender.hooks import replaced_method as replaced_method
+    from recsae.recommender.item_table import read_items_csv as read_items_csv
     from recsae.recommender.plugins import Plugin as Plugin
     from recsae.recommender.plugins import load_recommender as load_recommender
     from recsae.recommender.protocol import EvaluationCases as EvaluationCases
@@ -60,7 +60,7 @@ __getattr__, __dir__ = lazy(
         "find_site": "protocol",
         "leave_one_out": "evaluation",
         "load_recommender": "plugins",
-        "read_items_csv": "catalog",
+        "read_items_csv": "item_table",
         "replaced_method": "hooks",
     },
 )

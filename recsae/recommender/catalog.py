@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
+from recsae.recommender.item_values import values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,6 +46,8 @@ class ItemCatalog:
     title_column, attributes, notes
         Where the titles came from (None: there are none), the names of the attribute columns, and
         remarks for the report.
+    separated_by
+        What separates the values of each attribute, in words.
     """
 
     frame: pd.DataFrame
@@ -53,6 +55,7 @@ class ItemCatalog:
     title_column: str | None = None
     attributes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    separated_by: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def n_items(self) -> int:
@@ -76,12 +79,21 @@ class ItemCatalog:
 
     @cached_property
     def _by_id(self) -> dict[str, int]:
-        return {x: i for i, x in enumerate(self.external_ids) if self.recommendable[i]}
+        ids = {x: i for i, x in enumerate(self.external_ids) if self.recommendable[i]}
+        return {**{x.strip(): i for x, i in reversed(ids.items())}, **ids}
 
     @cached_property
     def _by_title(self) -> dict[str, int]:
         rows = [i for i in range(self.n_items) if self.recommendable[i]]
         return {self.titles[i].casefold(): i for i in reversed(rows)}
+
+    def frequent_values(self, n: int = 10) -> dict[str, dict[str, int]]:
+        """The most frequent values of each attribute, and of how many items they are."""
+        cells = {name: self.frame[name][self.recommendable] for name in self.attributes}
+        return {
+            name: dict(Counter(value for values in column for value in values).most_common(n))
+            for name, column in cells.items()
+        }
 
     def internal(self, external: str) -> int:
         """Internal id of an external id or, failing that, of a title.
@@ -92,7 +104,8 @@ class ItemCatalog:
             Neither is known; the message names the nearest.
         """
         text = external.strip()
-        item = self._by_id.get(text, self._by_title.get(text.casefold()))
+        known = self._by_id.get(external, self._by_id.get(text))
+        item = self._by_title.get(text.casefold()) if known is None else known
         if item is None:
             titles = [self.titles[i] for i in self._by_title.values()]
             hint = nearest(text, titles) or nearest(text, self._by_id)
@@ -121,7 +134,9 @@ def build_catalog(
     n_pad: int = 1,
     title_column: str | None = None,
     attribute_columns: Sequence[str] | None = None,
-    separator: str = " ",
+    separator: str | None = None,
+    expected: str = " ",
+    kinds: Mapping[str, str] | None = None,
 ) -> ItemCatalog:
     """Join a model's items with a table of titles and attributes by external id.
 
@@ -134,7 +149,11 @@ def build_catalog(
     title_column, attribute_columns
         Names to use; found by name if None (see ``TITLE_NAMES``, ``ATTRIBUTE_NAMES``).
     separator
-        What separates the values of a multi-valued cell.
+        What separates the values of a cell, "none" if nothing does; None: the cells of each column
+        decide, see :mod:`recsae.recommender.item_values`.
+    expected, kinds
+        What the file's own settings say separates values, and what its columns are ("token", one
+        value, or "token_seq").
 
     Raises
     ------
@@ -159,51 +178,56 @@ def build_catalog(
     else:
         notes.append("No titles of items were found; items are shown by their ids.")
     frame[C.TITLE] = titles
+    notes += _mistakable(ids, titles, n_pad)
+    separated, decided = {}, {}
     for column in wanted:
         _pick(table, column, (), "attribute")
-        year = column in YEAR_NAMES
-        cells = rows[column].fillna("")
-        name = _attribute_name(column)
-        frame[name] = [_decade(c) if year else _values(c, separator) for c in cells]
+        cells, name = rows[column].fillna(""), _attribute_name(column)
+        if column in YEAR_NAMES:
+            frame[name] = [_decade(c) for c in cells]
+            continue
+        kind = (kinds or {}).get(column, "")
+        found = values_of(cells, separator=separator, expected=expected, kind=kind, name=column)
+        frame[name], separated[name] = found.values, found.how
+        if not found.expected:
+            decided[name] = found.how
     names = tuple(dict.fromkeys(map(_attribute_name, wanted)))
     if not names:
         notes.append("No attributes of items were found; labels are by title term and popularity.")
-    return ItemCatalog(frame, recommendable, title, names, tuple(notes))
-
-
-def read_items_csv(path: Path) -> tuple[pd.DataFrame, str]:
-    """Read a user's own item table (``--items``): first column the external id.
-
-    Returns the table and what separates multiple values in a cell: ``|`` or ``;`` if used, else a
-    space.
-    """
-    try:
-        sample = path.read_text(encoding="utf-8", errors="strict")[:65536]
-        delimiter = max(",\t;", key=sample.partition("\n")[0].count)
-        with warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-            table = pd.read_csv(
-                path, sep=delimiter, dtype=str, keep_default_na=False, index_col=False
-            )
-    except pd.errors.ParserWarning as error:
-        raise InvalidInput(
-            f"The item table {path} has rows with more cells than its header line; titles that "
-            "hold the separator must stand in quotes."
-        ) from error
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
-        raise InvalidInput(f"Cannot read the item table {path}: {str(error).strip()}.") from error
-    if table.shape[1] < 2 or table.empty:
-        raise InvalidInput(
-            f"The item table {path} has {len(table)} rows and {table.shape[1]} columns; it needs a "
-            "header line, the item id in the first column and titles or attributes beside it."
+    if decided:
+        notes.append(
+            f"By the look of the cells, values are separated by {_listing(decided)}; --separator "
+            "says otherwise."
         )
-    body = sample.split("\n", 1)[-1]
-    separator = next((s for s in "|;" if s in body and s != delimiter), " ")
-    return table, separator
+    return ItemCatalog(frame, recommendable, title, names, tuple(notes), separated)
+
+
+def _mistakable(ids: Sequence[str], titles: Sequence[str], n_pad: int) -> list[str]:
+    """A note of titles that are ids of other items, since text is taken as an id first."""
+    row_of = {external: row for row, external in enumerate(ids) if row >= n_pad}
+    found = [t for row, t in enumerate(titles) if row >= n_pad and row_of.get(t, row) != row]
+    if not found:
+        return []
+    note = (
+        f"{len(found):,} titles are ids of other items, {found[0]!r} among them: such text is "
+        "taken as the id, so give these items by their own ids."
+    )
+    return [note]
+
+
+def _listing(decided: Mapping[str, str]) -> str:
+    """``commas in genres and tags, '|' in brand``."""
+    by_mark: dict[str, list[str]] = {}
+    for name, how in decided.items():
+        by_mark.setdefault(how, []).append(name)
+    return ", ".join(f"{how} in {' and '.join(names)}" for how, names in by_mark.items())
 
 
 def _checked(table: pd.DataFrame, ids: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     key = table.columns[0]
-    table = table.astype(str).assign(**{key: table[key].astype(str).str.strip()})
+    known, plain = set(ids), {x.strip(): x for x in reversed(ids)}
+    keys = [k if k in known else plain.get(k.strip(), k.strip()) for k in table[key].astype(str)]
+    table = table.astype(str).assign(**{key: keys})
     doubled = table[key][table[key].duplicated()]
     if len(doubled):
         raise InvalidInput(
@@ -243,11 +267,6 @@ def _attribute_name(column: str) -> str:
     """Name of an attribute; the names of the catalog's own columns are taken."""
     name = "decade" if column in YEAR_NAMES else column
     return f"{name} attribute" if name in (C.ITEM, C.TITLE) else name
-
-
-def _values(cell: str, separator: str) -> tuple[str, ...]:
-    parts = (p.strip().replace("_", " ") for p in cell.split(separator))
-    return tuple(dict.fromkeys(p for p in parts if p))
 
 
 def _decade(cell: str) -> tuple[str, ...]:

@@ -137,13 +137,14 @@ def _columns(
 ) -> torch.Tensor | None:
     """The same as columns ``(n, m)`` of the items, for a lookup with a row for each history.
 
-    Layouts of a history that are recognised: from the first entry on; up to the last entry; from
-    the first on, without the oldest item; the newest item alone; and, as graphs have it, every item
-    once in any order, where the first of several equal items counts.
+    Layouts of a history that are recognised: from the first entry on; up to the last entry, or to
+    the last but one; from the first on, without the oldest item; the newest item alone; and, as
+    graphs have it, every item once in any order, where the first of several equal items counts.
     """
     size, m = lengths[:, None], index.shape[1]
     entry = torch.arange(m).expand(index.shape)
-    for column in (entry, entry - m + size, entry + 1, *([size - 1] if m == 1 else [])):
+    ends = entry - m + size
+    for column in (entry, ends, ends + 1, entry + 1, *([size - 1] if m == 1 else [])):
         known = (column >= 0) & (column < size)
         there = items.gather(1, column.clamp(0, items.shape[1] - 1))
         newest = (known & (column == size - 1)).any(1)

@@ -116,6 +116,7 @@ def load_recommender(
     items: str | Path | None = None,
     title_column: str | None = None,
     attribute_columns: list[str] | None = None,
+    separator: str | None = None,
     device: str = "cpu",
     dataset: object | None = None,
 ) -> Recommender:
@@ -133,6 +134,9 @@ def load_recommender(
         CSV file of titles and attributes: first column the external item id.
     title_column, attribute_columns
         Columns to use instead of those found by name.
+    separator
+        What separates the values of a cell of the item table, "none" if nothing does; by default
+        the cells of each column decide.
     device
         Where the model runs, "cpu" or "cuda".
     dataset
@@ -155,7 +159,8 @@ def load_recommender(
 
     if inherits(source) or not missing_parts(source).required:
         recommender = as_recommender(source)
-        if data_path or items or title_column or attribute_columns or dataset is not None:
+        given = (data_path, items, title_column, attribute_columns, separator)
+        if any(given) or dataset is not None:
             raise InvalidInput(
                 f"{recommender.name} is open already and brings its own data and items."
             )
@@ -168,7 +173,8 @@ def load_recommender(
     states = installed()
     for broken in (state for state in states if state.plugin is None):
         _warn(broken)
-    further = {} if dataset is None else {"dataset": dataset}
+    further = {"dataset": dataset, "separator": separator}
+    further = {name: value for name, value in further.items() if value is not None}
     for number, state in enumerate(states):
         if state.plugin is None:
             continue

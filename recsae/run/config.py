@@ -18,6 +18,8 @@ class RunConfig(BaseModel):
     items: str | None = None
     title_column: str | None = None
     attribute_columns: list[str] | None = None
+    separator: str | None = Field(None, min_length=1)
+    """What separates values in a cell of the item table, "none" if nothing; None: the cells say."""
     site: str | None = None
     latents: int | None = Field(None, ge=1)
     k: int = Field(8, ge=1)

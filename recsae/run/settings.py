@@ -61,5 +61,6 @@ def open_recommender(config: RunConfig, *, trust: bool, device: str) -> Recommen
         items=config.items,
         title_column=config.title_column,
         attribute_columns=config.attribute_columns,
+        separator=config.separator,
         device=device,
     )

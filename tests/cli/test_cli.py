@@ -122,6 +122,9 @@ def test_inspect(says):
     assert facts["sites"][0]["width"] == 64
     assert facts["linear head"] == "verified"
     assert facts["attributes"] == ["decade", "class"]
+    assert len(facts["values"]["class"]) == 10
+    assert facts["separated_by"] == {"class": "blanks"}
+    assert f"Drama ({facts['values']['class']['Drama']})" in out
     assert len(facts["would capture"]) == 2
 
 
@@ -139,6 +142,10 @@ def test_inspect_with_an_items_file(says, tmp_path):
     items.write_text("id,title,brand\n50,Star,Lucas\n")
     facts = json.loads(says("inspect", checkpoint(), "--trust", "--items", items, "--json"))
     assert facts["attributes"] == ["brand"]
+    items.write_text("id,title,brand\n50,Star,Lucas/Film\n")
+    more = "--items", items, "--separator", "/", "--json"
+    facts = json.loads(says("inspect", checkpoint(), "--trust", *more))
+    assert facts["values"] == {"brand": {"Lucas": 1, "Film": 1}}
     assert any("233 of 234 items are not in the item table" in note for note in facts["notes"])
 
 

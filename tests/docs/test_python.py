@@ -19,10 +19,10 @@ from recsae.testing import PlantedRecommender
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
 
-CLASS, ATTACH = python_of("docs/torch.md")
+CLASS, ATTACH, *_ = python_of("docs/torch.md")
 RUN_HERE = {"README.md", "docs/start.md", "docs/run-folder.md", "docs/torch.md"}
 RUN_ELSEWHERE = {"docs/plugins.md"}
-"""By test_plugin_page."""
+"""By test_plugin_page; the usual shapes of torch models by the plug-in's test_shapes."""
 
 
 def test_every_page_with_python_is_run():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.toy import ITEMS, catalog
 from recsae.core.errors import InvalidInput
-from recsae.recommender.catalog import build_catalog, read_items_csv
+from recsae.recommender.catalog import build_catalog
 
 IDS = ["[PAD]", *ITEMS["item_id"]]
 
@@ -165,38 +165,21 @@ def test_any_text_gives_items_or_one_sentence(text):
         assert all(1 <= item <= 8 for item in found)
 
 
-@pytest.mark.parametrize(
-    ("text", "separator", "second"),
-    [
-        ("id,title,genres\nm1,Alien,Horror|Sci-Fi\nm2,X,Drama\n", "|", "Horror|Sci-Fi"),
-        ("id\ttitle\tgenres\nm1\tAlien\tHorror;Sci-Fi\n", ";", "Horror;Sci-Fi"),
-        ("id;title;genres\nm1;Alien;Horror Sci-Fi\n", " ", "Horror Sci-Fi"),
-        ('id,title,genres\nm1,"Alien, the",NA\n', " ", "NA"),
-        ("\ufeffid,title,genres\nm1,Alien,Horror\n", " ", "Horror"),
-    ],
-)
-def test_item_tables_of_several_dialects(tmp_path, text, separator, second):
-    path = tmp_path / "items.csv"
-    path.write_text(text, encoding="utf-8")
-    table, found = read_items_csv(path)
-    assert found == separator
-    assert table["genres"].iloc[0] == second
-    assert table.iloc[0, 0] == "m1"
-    assert "Alien" in build_catalog(["[PAD]", "m1"], table, separator=found).titles[1]
+def test_ids_with_blanks_at_their_ends():
+    """They are found with and without them, in the table and where people type them."""
+    table = pd.DataFrame({"id": ["a", " b", "c "], "title": ["A", "B", "C"]})
+    found = build_catalog(["", " a", "b ", "c "], table)
+    assert found.titles[1:] == ["A", "B", "C"]
+    assert [found.internal(text) for text in (" a", "a", "b", "c ")] == [1, 1, 2, 3]
+    both = build_catalog(["", "a ", "a"], table)
+    assert [both.internal(text) for text in ("a ", "a")] == [1, 2]
+    assert both.titles[1:] == ["a ", "A"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [b"", b"id\n1\n", b"id,title\n", b"\xff\xfe\x00\x01", b"\n\n\n", b'id,title\n1,"x\n2,3,4\n'],
-    ids=["empty", "one column", "no rows", "not text", "blank lines", "open quote"],
-)
-def test_bad_item_tables_are_refused_in_a_sentence(tmp_path, content):
-    path = tmp_path / "items.csv"
-    path.write_bytes(content)
-    with pytest.raises(InvalidInput, match=r"item table .*items\.csv"):
-        read_items_csv(path)
-
-
-def test_missing_item_table(tmp_path):
-    with pytest.raises(InvalidInput, match=r"none\.csv"):
-        read_items_csv(tmp_path / "none.csv")
+def test_titles_that_are_ids_of_other_items():
+    table = pd.DataFrame({"id": ["1", "2", "3"], "title": ["1", "3", "Up"]})
+    found = build_catalog(["", "1", "2", "3"], table)
+    assert found.internal("3") == 3
+    assert found.notes[0].startswith(
+        "1 titles are ids of other items, '3' among them: such text is"
+    )

@@ -87,7 +87,12 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}" if value == 0 or abs(value) >= 5e-4 else f"{value:.0e}"
-    return "".join(c if c.isprintable() else " " for c in str(value))
+    return one_line(str(value))
+
+
+def one_line(text: str) -> str:
+    """The text without characters that a terminal acts on."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def show_facts(facts: dict[str, Any]) -> None:

@@ -16,6 +16,11 @@ trust_option = click.option(
 data_path_option = click.option(
     "--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says."
 )
+separator_option = click.option(
+    "--separator",
+    help="What separates values in a cell of the item table, 'none' if nothing; default: the cells "
+    "decide.",
+)
 items_option = click.option(
     "--items", type=PATH, help="CSV of titles and attributes; first column the item id."
 )

@@ -290,8 +290,8 @@ def test_columns_as_their_types_say(shop, data):
         ("item_id:token\ttitle:token\n007\tA\n007\tB\n", r"shop\.item: .*1 repeated ids, '007'"),
         ("item_id:token\ttitle:token\n7\tA\n", r"shop\.item: No id in column 'item_id'.*'7'"),
         (
-            "id:token\ttitle:token\n007\tA\n",
-            r"shop\.item has no column 'item_id'.*\['id', 'title'\]",
+            "id:token\ttitle:token\n7\tA\n",
+            r"shop\.item has no column 'item_id'.*\['id', 'title'\].*--items",
         ),
         ("", r"shop\.item cannot be read \(EmptyDataError"),
     ],
@@ -299,6 +299,29 @@ def test_columns_as_their_types_say(shop, data):
 def test_spoiled_item_files(text, match, shop, data):
     (data / "shop.item").write_text(text)
     assert refused(shop, match, data_path=data).exit_code == 2
+
+
+def test_item_file_of_another_key_is_joined_by_its_ids(shop, data):
+    rows = [f"Title {i}\t{i:03d}" for i in range(30)]
+    catalog = items_of(shop, data, "\n".join(["name:token\tvenue_id:token", *rows])).catalog
+    assert catalog.titles[catalog.internal("007")] == "Title 7"
+    assert "joined by the column 'venue_id'" in " ".join(catalog.notes)
+
+
+def test_item_file_with_commas_between_values_and_csv_quotes(shop, data):
+    """As Yelp's and Amazon's are, though the settings say that blanks separate."""
+    rows = [
+        f'{i:03d}\t"The ""{i}"""\tRestaurants, Coffee & Tea\t\'Home\', \'Kitchen & Bar\''
+        for i in range(30)
+    ]
+    head = "item_id:token\ttitle:token_seq\tcategories:token_seq\ttags:token_seq"
+    catalog = items_of(shop, data, "\n".join([head, *rows])).catalog
+    first = catalog.frame.iloc[catalog.internal("007")]
+    assert first.title == 'The "7"'
+    assert first.categories == ("Restaurants", "Coffee & Tea")
+    assert first.tags == ("Home", "Kitchen & Bar")
+    told = open_checkpoint(shop, trust=True, data_path=data, separator="none").catalog
+    assert told.frame["categories"][1] == ("Restaurants, Coffee & Tea",)
 
 
 def test_item_file_in_another_encoding(shop, data):
@@ -324,7 +347,8 @@ def test_items_from_a_csv_file(separator, mark, shop, tmp_path):
     assert first.title == "Good, the Bad; the Ugly"
     assert first.genres == ("x", "y")
     assert catalog.title_column == "name"
-    assert catalog.notes[:-1] == ("28 of 30 items are not in the item table.",)
+    assert catalog.notes[0] == "28 of 30 items are not in the item table."
+    assert "separated by '|' in genres; --separator says otherwise" in catalog.notes[1]
     assert recommender.sources()[-1] == str(path)
     assert recommender.describe()["item_columns"] == ["id", "name", "genres"]
 

@@ -364,6 +364,17 @@ class Aside(GRU):
         return super().forward(items)
 
 
+class LastPosition(GRU):
+    """Takes its last position, for batches that are padded on the left."""
+
+    def forward(self, items):
+        return super().forward(items)[:, -1]
+
+
+def as_numbers(model, batch):
+    return model(batch.long())
+
+
 @pytest.mark.parametrize(
     ("model", "options", "words"),
     [
@@ -377,8 +388,14 @@ class Aside(GRU):
         ),
         (lambda: Aside(lambda _, items: items), {"site": "aside"}, "no states, but a torch.int64"),
         (lambda: Aside(lambda *_: "text"), {"site": "aside"}, "no states, but <class 'str'>"),
-        (GRU, {"site": "gru", "make_batch": left}, "say padding='left' if make_batch pads there"),
-        (GRU, {"site": "gru", "padding": "left"}, "say padding='right' if make_batch pads there"),
+        (GRU, {"site": "gru", "make_batch": left}, "pads short .* on the left.*say padding='left'"),
+        (GRU, {"site": "gru", "padding": "left"}, "on the right, .*say padding='right', or"),
+        (
+            GRU,
+            {"site": "gru", "make_batch": lambda h: left(h).float(), "score": as_numbers},
+            "say padding='left' if make_batch pads there",
+        ),
+        (LastPosition, {"site": "states"}, "51 of 60 histories, .* taken from a position of pad"),
         (
             GRU,
             {"site": "gru", "score": lambda m, b: m(b)[:, :, :9]},
@@ -455,6 +472,11 @@ def test_item_table_as_a_file_and_as_a_table(tmp_path):
         assert recommender.catalog.titles[1:] == ["a", "b", "Sea"]
         assert recommender.catalog.frame["tags"][3] == ("Science Fiction", "War")
         assert recommender.sources() == sources
+    lists = table.assign(tags=[["Science Fiction", "War"], ("War",)])
+    told = attach(GRU(), histories=ROWS, items=lists, **TINY)
+    assert told.catalog.frame["tags"][3] == ("Science Fiction", "War")
+    whole = attach(GRU(), histories=ROWS, items=table, separator="none", **TINY)
+    assert whole.catalog.frame["tags"][3] == ("Science Fiction|War",)
     named = attach(GRU(), histories=ROWS, items=table, title_column="tags", **TINY)
     assert named.catalog.titles[1] == "War"
 

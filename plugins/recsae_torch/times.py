@@ -1,0 +1,151 @@
+"""The order of interactions in a table: its column of times, as numbers, dates or text."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from recsae.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TIME = "time"
+"""Column of times in a table of interactions."""
+OTHER_NAMES = frozenset(
+    {"timestamp", "timestamps", "datetime", "date", "ts", "unix_timestamp", "unixtime"}
+    | {"event_time", "created_at", "unixreviewtime"}
+)
+"""Further names of it, in lower case."""
+_TIME_WORDS = frozenset({"time", "timestamp", "date", "datetime", "day", "ts"})
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_DAYS = (
+    *(mark.join(order) for mark in "/-." for order in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"))),
+    *("%Y/%m/%d", "%Y.%m.%d", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%m %d, %Y"),
+)
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+_FORMATS = (
+    *(day + clock for day, clock in product(_DAYS, _CLOCKS)),
+    "%a %b %d %H:%M:%S %z %Y",
+    "%a %b %d %H:%M:%S %Y",
+)
+_CURE = "Give numbers, dates or text such as 2020-12-31 13:59:00."
+
+
+def in_order(table: pd.DataFrame, user: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows in order of time, and remarks where that rests on an assumption.
+
+    Parameters
+    ----------
+    user
+        Name of the column of users.
+
+    Raises
+    ------
+    InvalidInput
+        It is not clear which column holds the times, or what they say.
+    """
+    column = _column(table)
+    if column is None:
+        note = (
+            f"histories has no column {TIME!r}: its rows are taken to be in order, the oldest "
+            "first."
+        )
+        return table, (note,)
+    named = [f"Histories are in order of the column {column!r}."] if column != TIME else []
+    order = pd.Series(_order(table[column], column), index=table.index)
+    table, order = table.iloc[(rows := np.argsort(order, kind="stable"))], order.iloc[rows]
+    same = int(pd.DataFrame({0: table[user].to_numpy(), 1: order.to_numpy()}).duplicated().sum())
+    if same:
+        named.append(
+            f"{same:,} of {len(table):,} interactions have the time of another one of their user; "
+            "these keep the order of their rows."
+        )
+    return table, tuple(named)
+
+
+def _column(table: pd.DataFrame) -> str | None:
+    if TIME in table.columns:
+        return TIME
+    names = [name for name in table.columns if isinstance(name, str)]
+    known = [name for name in names if name.casefold() in OTHER_NAMES]
+    if len(known) == 1:
+        return known[0]
+    likely = known or [
+        name for name in names if {w.casefold() for w in _WORD.findall(name)} & _TIME_WORDS
+    ]
+    if likely:
+        raise InvalidInput(
+            f"histories has no column {TIME!r}, but {', '.join(map(repr, likely))}: rename the one "
+            f"that says when an interaction was to {TIME!r}, or leave out what is none."
+        )
+    return None
+
+
+def _order(times: pd.Series[Any], column: str) -> NDArray[np.int64]:
+    """Numbers that are in the order of the times."""
+    missing = times.isna() | (times.astype(str).str.strip() == "")
+    if missing.any():
+        raise InvalidInput(
+            f"{int(missing.sum()):,} of {len(times):,} times in the column {column!r} of histories "
+            "are missing: leave these rows out."
+        )
+    if pd.api.types.is_bool_dtype(times):
+        raise InvalidInput(f"The column {column!r} of histories holds no times, but yes and no.")
+    if pd.api.types.is_numeric_dtype(times) or pd.api.types.is_datetime64_any_dtype(times):
+        return _ranks(times)
+    text = times.map(lambda value: isinstance(value, str)).astype(bool)
+    if text.all():
+        return _order_of_text(times.astype(object).str.strip(), column)
+    if text.any():
+        raise InvalidInput(
+            f"The column {column!r} of histories holds text and other values, such as "
+            f"{times.iloc[0]!r}. {_CURE}"
+        )
+    try:
+        return _ranks(pd.to_datetime(times, utc=True) if _dates(times) else times)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"The times in the column {column!r} of histories, such as {times.iloc[0]!r}, cannot "
+            f"be put in order. {_CURE}"
+        ) from error
+
+
+def _dates(times: pd.Series[Any]) -> bool:
+    return bool(times.map(lambda value: hasattr(value, "isoformat")).all())
+
+
+def _ranks(times: pd.Series[Any]) -> NDArray[np.int64]:
+    return np.asarray(times.rank(method="dense"), dtype=np.int64)
+
+
+def _order_of_text(text: pd.Series[Any], column: str) -> NDArray[np.int64]:
+    """Of digits, of ISO dates, or of the only format that fits every row."""
+    numbers = pd.to_numeric(text, errors="coerce")
+    if numbers.notna().all() and np.isfinite(numbers).all():
+        return _ranks(text.map(int) if text.str.fullmatch(r"[+-]?\d+").all() else numbers)
+    iso = _read(text, "ISO8601")
+    if iso is not None:
+        return iso
+    likely = (form for form in _FORMATS if _read(text.iloc[:1], form) is not None)
+    orders = [order for order in (_read(text, form) for form in likely) if order is not None]
+    if not orders:
+        raise InvalidInput(
+            f"The times in the column {column!r} of histories, such as {text.iloc[0]!r} and "
+            f"{text.iloc[-1]!r}, are text that cannot be read as times, or not all alike. {_CURE}"
+        )
+    if any(not np.array_equal(orders[0], order) for order in orders[1:]):
+        raise InvalidInput(
+            f"The times in the column {column!r} of histories, such as {text.iloc[0]!r}, may begin "
+            f"with the day or with the month. {_CURE}"
+        )
+    return orders[0]
+
+
+def _read(text: pd.Series[Any], form: str) -> NDArray[np.int64] | None:
+    found = pd.to_datetime(text, format=form, utc=True, errors="coerce")
+    return _ranks(found) if found.notna().all() else None

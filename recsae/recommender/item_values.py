@@ -1,0 +1,196 @@
+"""Cells of an item table as values: what separates them is decided by the cells of each column."""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+WHOLE = "none"
+"""What to say as a separator where every cell is one value."""
+OFTEN = 0.2
+"""Of this share of the cells a mark is a separator, whatever it separates."""
+MOST = 0.5
+"""Of this share of the cells a column is taken for lists or quoted values; and so many parts must
+come again for a mark that is rarer."""
+ODD_CELLS = 0.05
+"""Odd words in this share of the cells with blanks show that blanks separate nothing; a cell with
+odd words is never split at blanks."""
+SINGLE_NAMES = frozenset(
+    {"brand", "type", "mpaa", "director", "country", "language", "publisher", "author"}
+    | {"developer"}
+)
+"""Columns of one value each, in which blanks are of names."""
+MARKS = {"|": r"\|", ";": ";", ", ": r",(?!_)", " / ": r"\s/\s", " > ": r"\s>\s"}
+"""What separates values, the surest first. In ``Clothing,_Shoes`` the comma is of the value."""
+WORDS = {"|": "'|'", ";": "';'", ", ": "commas", " / ": "' / '", " > ": "' > '", " ": "blanks"}
+_ODD = frozenset({"&", "+", "-", "–", "—", "/", ">", "and", "or", "of", "the", "for", "und", "et"})
+_BRACKETS = {"[": "]", "(": ")", "{": "}"}
+_BETWEEN_QUOTES = re.compile(r"""['"][\s,]+['"]""")
+_WITHOUT_COMMA = re.compile(r"""['"]\s+['"]""")
+
+Values = tuple[str, ...]
+Split = Callable[[str], Sequence[str]]
+
+
+class Cells(NamedTuple):
+    """The values of each cell, and how they were told apart, in words and whether as expected."""
+
+    values: list[Values]
+    how: str
+    expected: bool
+
+
+def values_of(
+    cells: Sequence[str],
+    *,
+    separator: str | None = None,
+    expected: str = " ",
+    kind: str = "",
+    name: str = "",
+) -> Cells:
+    """Split the cells of one column.
+
+    Parameters
+    ----------
+    separator
+        What a person says separates values, "none" if nothing does; None: the cells decide.
+    expected
+        What the file's own settings say.
+    kind
+        What the file says of the column, as RecBole's ``token`` (one value) and ``token_seq``.
+    name
+        The column's, which says whether blanks are likely to separate.
+    """
+    cells = [html.unescape(cell).strip() if "&" in cell else cell.strip() for cell in cells]
+    split: Split
+    if separator is not None:
+        split = _by(re.escape(separator)) if separator != WHOLE else _one
+        return Cells([_clean(split(cell)) for cell in cells], f"{separator!r}", True)
+    full = [cell for cell in cells if cell]
+    whole = kind == "token" or (kind == "" and name in SINGLE_NAMES)
+    split, how, as_expected = _decided(full, expected, whole, kind == "token")
+    return Cells([_clean(split(cell)) for cell in cells], how, as_expected)
+
+
+def _decided(
+    full: list[str], expected: str, whole: bool, declared: bool
+) -> tuple[Split, str, bool]:
+    if _share(full, _is_list) >= MOST:
+        return _listed, "lists in brackets", False
+    if _share(full, _is_quoted) >= MOST:
+        return _quoted, "quotes", False
+    if expected.strip() and not declared and any(expected in cell for cell in full):
+        return _by(re.escape(expected)), f"{expected!r}", True
+    for mark, pattern in MARKS.items():
+        if declared and mark == ", ":  # as in "Clothing, Shoes & Jewelry"
+            continue
+        if _separates(full, _by(pattern)):
+            return _by(pattern), WORDS[mark], mark == expected
+    if whole:
+        return _one, "nothing", True
+    if not _blanks_separate(full):
+        return _one, "nothing", False
+    return _at_blanks, WORDS[" "], True
+
+
+def _share(full: list[str], test: Callable[[str], bool]) -> float:
+    return sum(map(test, full)) / max(1, len(full))
+
+
+def _separates(full: list[str], split: Split) -> bool:
+    """Whether a mark is in many cells or, if in few, between values that are elsewhere too."""
+    parts = [_clean(split(cell)) for cell in full]
+    several = [values for values in parts if len(values) > 1]
+    if not several:
+        return False
+    if len(several) >= OFTEN * len(full):
+        return True
+    times = Counter(value for values in parts for value in values)
+    again = [times[value] > 1 for values in several for value in values]
+    return sum(again) >= MOST * len(again)
+
+
+def _blanks_separate(full: list[str]) -> bool:
+    """Whether blanks are between values: not where words such as ``&`` stand alone, nor where no
+    word of several is in another cell."""
+    blanks = [cell for cell in full if " " in cell]
+    odd = sum(map(_is_odd, blanks))
+    if odd and odd >= ODD_CELLS * len(blanks):
+        return False
+    distinct = [cell.split() for cell in dict.fromkeys(full)]
+    several = [words for words in distinct if len(words) > 1]
+    times = Counter(word for words in distinct for word in set(words))
+    again = [any(times[word] > 1 for word in words) for words in several]
+    return len(several) < 3 or any(again)
+
+
+def _is_odd(cell: str) -> bool:
+    words = cell.split()
+    odd = any(word.casefold() in _ODD or word.endswith(",") for word in words)
+    return odd and len(words) > 1
+
+
+def _at_blanks(cell: str) -> list[str]:
+    return [cell] if _is_odd(cell) else cell.split(" ")
+
+
+def _by(pattern: str) -> Callable[[str], list[str]]:
+    compiled = re.compile(pattern)
+    return lambda cell: compiled.split(cell)
+
+
+def _one(cell: str) -> list[str]:
+    return [cell]
+
+
+def _is_list(cell: str) -> bool:
+    return len(cell) > 1 and _BRACKETS.get(cell[0]) == cell[-1]
+
+
+def _is_quoted(cell: str) -> bool:
+    return len(cell) > 2 and cell[0] in "'\"" and cell[-1] in "'\""
+
+
+def _listed(cell: str) -> list[str]:
+    """Values of a list as Python, JSON or NumPy write it; of dicts their ``name``."""
+    if not _is_list(cell):
+        return [cell]
+    if not _WITHOUT_COMMA.search(cell):
+        for read in (ast.literal_eval, json.loads):
+            try:
+                found: Any = read(cell)
+            except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+                continue
+            if isinstance(found, dict):
+                found = [found] if "name" in found else list(found)
+            if isinstance(found, list | tuple | set | frozenset):
+                return _names(sorted(found, key=str) if isinstance(found, set) else found)
+    inner = cell[1:-1].strip()
+    return _quoted(inner) if _is_quoted(inner) else inner.split(",")
+
+
+def _names(found: Any) -> list[str]:
+    names: list[str] = []
+    for entry in found:
+        value = entry.get("name") if isinstance(entry, dict) else entry
+        if isinstance(value, list | tuple | set | frozenset):  # paths of categories
+            names += _names(value)
+        elif value is not None and value == value:
+            names.append(str(value))
+    return names
+
+
+def _quoted(cell: str) -> list[str]:
+    if not _is_quoted(cell):
+        return re.split(MARKS[", "], cell)
+    return _BETWEEN_QUOTES.split(cell[1:-1])
+
+
+def _clean(parts: Sequence[str]) -> Values:
+    shown = (part.replace("_", " ").strip() for part in parts)
+    return tuple(dict.fromkeys(part for part in shown if part))

@@ -1,0 +1,34 @@
+"""Files of weights alone are known for what they are."""
+
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+from recsae.core.errors import CannotOpenModel
+from recsae.recommender.plugins import load_recommender
+from recsae_torch import weights_in
+
+
+@pytest.mark.parametrize("wrap", [lambda w: w, lambda w: {"epoch": 3, "model": w}])
+def test_weights_alone_are_refused_with_the_cure(wrap, tmp_path):
+    path = tmp_path / "gru.pth"
+    torch.save(wrap(nn.GRU(4, 4).state_dict()), path)
+    words = r"holds weights alone, 4 of them such as 'weight_ih_l0'.*recsae_torch\.attach\(model"
+    with pytest.raises(CannotOpenModel, match=words):
+        load_recommender(path, trust=True)
+
+
+class Trap:
+    def __reduce__(self):
+        return (pytest.fail, ("unpickled",))
+
+
+@pytest.mark.parametrize("content", [{}, {"a": 1}, [1], {"a": Trap()}, nn.Linear(2, 2)])
+def test_other_files_are_not_taken_for_weights(content, tmp_path):
+    path = tmp_path / "x.pth"
+    torch.save(content, path)
+    assert weights_in(path) is None
+    path.write_bytes(pickle.dumps(3))
+    assert weights_in(path) is None

@@ -1,0 +1,112 @@
+"""Interactions are in order of time, however it is written, or they are refused."""
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recsae.core.errors import InvalidInput
+from recsae_torch.times import in_order
+
+LATE = pd.Timestamp("2020-03-01 00:30:05")
+EARLY = pd.Timestamp("2020-02-13 23:59:00")
+EARLIEST = pd.Timestamp("2019-12-25 08:00:00")
+
+
+def order_of(times, name="time"):
+    table = pd.DataFrame({"user": 1, "item": range(len(times)), name: times})
+    ordered, notes = in_order(table, "user")
+    return ordered["item"].tolist(), notes
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y-%m-%d", "%Y/%m/%d"),
+        *("%Y-%m-%dT%H:%M:%SZ", "%m %d, %Y", "%d %B %Y", "%b %d, %Y", "%m/%d/%Y %I:%M:%S %p"),
+        *("%a %b %d %H:%M:%S +0000 %Y", "%Y%m%d"),
+    ],
+)
+def test_dates_as_text(form):
+    times = [time.strftime(form) for time in (LATE, EARLIEST, EARLY)]
+    assert order_of(times) == ([1, 2, 0], ())
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["10", "9", "100"],
+        ["9007199254740993", "9007199254740992", "9007199254740994"],
+        [" 1e1", "9.5 ", "10.5"],
+        [LATE, EARLY, LATE + pd.Timedelta(1, "s")],
+        [datetime.date(2020, 2, 1), datetime.date(2020, 1, 1), datetime.date(2021, 1, 1)],
+        pd.Series([2, 1, 3], dtype="Int64"),
+        pd.Categorical(["20", "3", "100"]),
+    ],
+    ids=["digits", "long digits", "decimals", "times", "dates", "whole numbers", "categories"],
+)
+def test_times_as_other_things(times):
+    assert order_of(times) == ([1, 0, 2], ())
+
+
+TIMES = st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1))
+
+
+@given(st.lists(TIMES, min_size=1, max_size=9))
+def test_any_times_come_out_in_order_or_are_refused(times):
+    expected = list(np.argsort(np.array(times, dtype="M8[us]"), kind="stable"))
+    assert order_of([time.isoformat() for time in times])[0] == expected
+    days = [time.date() for time in times]
+    text = [day.strftime("%d/%m/%Y") for day in days]
+    ours, theirs = (
+        list(np.argsort(np.array([f(d) for d in days]), kind="stable"))
+        for f in (datetime.date.toordinal, lambda d: (d.year * 12 + d.day) * 31 + d.month)
+    )
+    if all(day.day <= 12 for day in days) and ours != theirs:
+        with pytest.raises(InvalidInput, match="may begin with the day or with the month"):
+            order_of(text)
+    else:
+        assert order_of(text)[0] == ours
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        (["01/02/2020", "03/01/2020"], "'01/02/2020', may begin with the day or with the month"),
+        ([3.0, None], "1 of 2 times in the column 'time' of histories are missing"),
+        (["5", " "], "1 of 2 times"),
+        ([True, False], "no times, but yes and no"),
+        (["monday", "friday"], "'monday' and 'friday', are text that cannot be read"),
+        (["2020-01-01", "yesterday"], "cannot be read as times, or not all alike"),
+        ([1, "2"], "text and other values"),
+        ([datetime.time(3), datetime.time(2)], "cannot be put in order"),
+    ],
+)
+def test_times_that_are_not_clear(times, words):
+    with pytest.raises(InvalidInput, match=words):
+        order_of(times)
+
+
+def test_times_under_another_name():
+    found, (note,) = order_of([2, 1], "timestamp")
+    assert found == [1, 0]
+    assert "in order of the column 'timestamp'" in note
+    with pytest.raises(InvalidInput, match="no column 'time', but 'reviewTime': rename"):
+        order_of([2, 1], "reviewTime")
+    table = pd.DataFrame({"user": 1, "item": [1, 2], "date": 1, "timestamp": 2})
+    with pytest.raises(InvalidInput, match="'date', 'timestamp'"):
+        in_order(table, "user")
+    assert in_order(table.assign(time=[5, 4]), "user")[0]["item"].tolist() == [2, 1]
+
+
+def test_order_of_rows_is_said():
+    found, (note,) = order_of([2, 1], "candidate")
+    assert found == [0, 1]
+    assert "its rows are taken to be in order" in note
+    table = pd.DataFrame({"user": [1, 2, 1, 1], "item": [1, 2, 3, 4], "time": [7, 7, 7, 6]})
+    found, (note,) = in_order(table, "user")
+    assert found["item"].tolist() == [4, 1, 2, 3]
+    assert note.startswith("1 of 4 interactions have the time of another one of their user")
