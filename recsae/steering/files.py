@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
 from recsae.core.files import digest_of_file, read_json, write_json
 from recsae.run.tables import load_run
-from recsae.sae.editing import Intervention, Op
+from recsae.sae.editing import Intervention, Op, check_interventions
 from recsae.sae.model import WEIGHTS
 
 if TYPE_CHECKING:
@@ -70,9 +71,16 @@ def place(folder: Path, name: str) -> Path:
 
 
 def save_steering(steering: Steering, folder: Path, path: Path) -> None:
-    """Write a steering file for the run in ``folder``."""
+    """Write a steering file for the run in ``folder``.
+
+    Raises
+    ------
+    InvalidInput
+        Nothing is turned, or :func:`load_steering` would refuse the file.
+    """
     if not steering.interventions:
         raise InvalidInput("There is nothing to keep: no latent is turned.")
+    check_interventions(steering.interventions, _n_latents(folder))
     steps = tuple(SavedIntervention(**vars(one)) for one in steering.interventions)
     model, sae, site = _made_for(folder)
     content = SteeringFile(
@@ -92,7 +100,7 @@ def load_steering(folder: Path, path: Path) -> Steering:
     Raises
     ------
     InvalidInput
-        There is no such file, or it is no steering file.
+        There is no such file, it is no steering file, or it asks for what cannot be.
     ArtifactMismatch
         It is for another model or another SAE.
     """
@@ -105,6 +113,10 @@ def load_steering(folder: Path, path: Path) -> Steering:
                 "something else here."
             )
     steps = [Intervention(**dict(step)) for step in content.steps]
+    try:
+        check_interventions(steps, _n_latents(folder))
+    except InvalidInput as error:
+        raise InvalidInput(f"{path} cannot be used: {error}") from error
     return Steering(steps, content.users, content.cohort)
 
 
@@ -151,6 +163,10 @@ def described(steering: Steering) -> str:
     """Say in one line what is turned and for how many."""
     who = "everybody" if steering.users is None else f"{len(steering.users):,} users"
     return f"{'; '.join(map(str, steering.interventions))} (for {who})"
+
+
+def _n_latents(folder: Path) -> int:
+    return int(read_json(folder / layout.SAE_CONFIG)["config"]["n_latents"])
 
 
 class _MadeFor(NamedTuple):
