@@ -32,6 +32,21 @@ class SavedIntervention(BaseModel):
     where: Literal["everyone", "active"] = "everyone"
 
 
+class GoalRequest(BaseModel):
+    """What ``recsae tune`` was asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    more: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    popularity: Literal["-", "+"] | None = None
+    max_loss: float = Field(gt=0, lt=1)
+    """The part of NDCG@10 that may be lost on construction users."""
+    ndcg_kept: float | None = None
+    """What held-out users of the run that it was tuned on kept: it may be less than was allowed."""
+
+
 class SteeringFile(BaseModel):
     """The content of a steering file."""
 
@@ -48,6 +63,8 @@ class SteeringFile(BaseModel):
     """External ids; None: everybody."""
     cohort: str | None = None
     """How the users were chosen."""
+    goal: GoalRequest | None = None
+    """What the steps were tuned towards, if they were."""
 
 
 class Steering(NamedTuple):
@@ -58,6 +75,8 @@ class Steering(NamedTuple):
     """External ids; None: everybody."""
     cohort: str | None = None
     """How the users were chosen, in words."""
+    goal: GoalRequest | None = None
+    """What the interventions were tuned towards, if they were."""
 
 
 def place(folder: Path, name: str) -> Path:
@@ -90,6 +109,7 @@ def save_steering(steering: Steering, folder: Path, path: Path) -> None:
         steps=steps,
         users=steering.users,
         cohort=steering.cohort,
+        goal=steering.goal,
     )
     write_json(path, content.model_dump(mode="json"))
 
@@ -117,7 +137,7 @@ def load_steering(folder: Path, path: Path) -> Steering:
         check_interventions(steps, _n_latents(folder))
     except InvalidInput as error:
         raise InvalidInput(f"{path} cannot be used: {error}") from error
-    return Steering(steps, content.users, content.cohort)
+    return Steering(steps, content.users, content.cohort, content.goal)
 
 
 def read_steering_file(folder: Path, path: Path) -> SteeringFile:
@@ -156,7 +176,8 @@ def composed(parts: Iterable[Steering]) -> Steering:
         )
     steps = [step for part in parts for step in part.interventions]
     words = " and ".join(dict.fromkeys(part.cohort for part in parts if part.cohort)) or None
-    return Steering(steps, next(iter(cohorts), None), words)
+    goal = parts[0].goal if len(parts) == 1 else None  # several are tuned towards nothing
+    return Steering(steps, next(iter(cohorts), None), words, goal)
 
 
 def described(steering: Steering) -> str:
