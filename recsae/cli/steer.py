@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.steering.files import Steering
     from recsae.steering.label_results import LabelCheck
+    from recsae.steering.tuning.results import GoalEffect
 
 
 N_WRONG = 10
@@ -97,7 +98,7 @@ def steer(
     steering = requested_steering(work, settings, files, users, cohort)
     migrated: dict[str, Any] = {}
     if migrate and old:
-        steering, migrated = _migrate(folder, old, migrate, steering)
+        steering, migrated = _migrate(work, old, migrate, steering)
     if user or sequence:
         record = lists_before_after(work, steering, user, sequence, mask_seen=mask_seen).to_dict()
     else:
@@ -183,32 +184,44 @@ def _cell(value: Any) -> Any:
 
 
 def _migrate(
-    folder: Path, old: Path, name: str, steering: Steering
+    work: Workspace, old: Path, name: str, steering: Steering
 ) -> tuple[Steering, dict[str, Any]]:
     """``--migrate``: put a steering file of another run before what was given here.
 
     Returns the steering, and what became of the file's latents.
     """
-    from recsae.explore.migration import migrate
+    from recsae.explore.migration import check_promise, migrate
     from recsae.steering.files import place
 
-    moved = migrate(place(old, name), old, folder)
-    if not moved.steering.interventions:
-        raise InvalidInput(
-            f"None of the {len(moved.latents)} latents of {name!r} has a counterpart in {folder}: "
-            "find the concept anew with `recsae concepts --search` or `recsae tune`."
-        )
+    moved = migrate(place(old, name), old, work.folder)
+    promise = check_promise(work, moved.steering)
     both = moved.steering.interventions + steering.interventions
     intended = steering if steering.users else moved.steering
     rows = [migrated_row(latent) for latent in moved.latents]
     lost = [latent.name for latent in moved.latents if not latent.counterpart.latents]
-    record = {"how": how_matched(moved.matching), "latents before": rows, "left out": lost}
-    return intended._replace(interventions=both), record
+    record: dict[str, Any] = {"how": how_matched(moved.matching)}
+    record |= {"latents before": rows, "left out": lost}
+    record["matched"] = f"{100 * moved.matched:.0f} % of what the file does"
+    if promise is not None and moved.steering.goal is not None:
+        record["goal"] = _promise(promise, moved.steering.goal.max_loss)
+    goal = None if steering.interventions else moved.steering.goal
+    return intended._replace(interventions=both, goal=goal), record
+
+
+def _promise(effect: GoalEffect, allowed: float) -> dict[str, Any]:
+    """What a steering was tuned for, measured on the run that it was carried over to."""
+    return {
+        "before": effect.before,
+        "after": effect.after,
+        "NDCG@10 kept": effect.ndcg_kept[0],
+        "allowed loss": allowed,
+    }
 
 
 def _show_migrated(record: dict[str, Any]) -> None:
     click.echo(record["how"] + "\n")
     _show_rows(record["latents before"])
+    show_facts({key: record[key] for key in ("matched", "goal") if key in record})
     click.echo("")
 
 

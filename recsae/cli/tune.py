@@ -18,9 +18,7 @@ from recsae.cli.shared.steering import (
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from recsae.run.workspace import Workspace
     from recsae.steering.frontier import Estimate
-    from recsae.steering.tuning.goals import Goal
     from recsae.steering.tuning.results import TuningResult
 
 
@@ -109,13 +107,23 @@ def tune(
     steering through the reconstruction.
     """
     from recsae.run.open import open_run
-    from recsae.steering.files import place, save_steering
+    from recsae.steering.files import GoalRequest, place, save_steering
+    from recsae.steering.tuning.request import requested_goal
     from recsae.steering.tuning.tune import tune as tune_towards
 
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
     work = open_run(folder, device)
-    goal = _goal(work, more, less, never, popularity)
+    request = GoalRequest.model_validate(
+        {
+            "more": more,
+            "less": less,
+            "never": never,
+            "popularity": popularity,
+            "max_loss": max_ndcg_loss,
+        }
+    )
+    goal = requested_goal(work, request)
     rows, words = chosen_users(work, users, cohort) if users or cohort else (None, None)
     tuned = tune_towards(
         work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
@@ -123,32 +131,15 @@ def tune(
     path = place(folder, save) if save else None
     if path:
         ids = None if rows is None else external_ids(work.recommender, rows)
-        save_steering(tuned.steering._replace(users=ids, cohort=words), folder, path)
+        reached = request.model_copy(update={"ndcg_kept": tuned.result.effect.ndcg_kept[0]})
+        kept = tuned.steering._replace(users=ids, cohort=words, goal=reached)
+        save_steering(kept, folder, path)
     if as_json:
         show_json({**tuned.result.to_dict(), **({"saved": str(path)} if path else {})})
         return
     _show(tuned.result)
     if path:
         click.echo(f"\nSaved: {path}")
-
-
-def _goal(
-    work: Workspace,
-    more: tuple[str, ...],
-    less: tuple[str, ...],
-    never: tuple[str, ...],
-    popularity: str | None,
-) -> Goal:
-    from recsae.steering.tuning.goals import goal_of
-    from recsae.steering.tuning.popularity import popularity_goal, popularity_of
-
-    if popularity is None:
-        return goal_of(work, more, less, never)
-    if more or less or never:
-        raise InvalidInput("Give --popularity, or --more and --less, or --never.")
-    counts = popularity_of(work.construction)
-    real = work.recommender.catalog.recommendable
-    return popularity_goal(counts, real, more=popularity == "+")
 
 
 def _show(result: TuningResult) -> None:

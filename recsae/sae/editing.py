@@ -80,7 +80,7 @@ def turning(sae: SAE, interventions: Iterable[Intervention]) -> Turning:
     import torch
 
     steps = list(interventions)
-    latents = _checked(steps, sae.n_latents)
+    latents = check_interventions(steps, sae.n_latents)
     place = {latent: i for i, latent in enumerate(latents)}
     which = torch.tensor(latents, dtype=torch.int64)
 
@@ -100,8 +100,14 @@ def turning(sae: SAE, interventions: Iterable[Intervention]) -> Turning:
     return Turning(latents, change)
 
 
-def _checked(steps: list[Intervention], n_latents: int) -> list[int]:
-    """The latents that are turned, ascending."""
+def check_interventions(steps: list[Intervention], n_latents: int) -> list[int]:
+    """Return the latents that are turned, ascending.
+
+    Raises
+    ------
+    InvalidInput
+        A latent that an SAE of so many does not have, or a value beyond 1e9 in size.
+    """
     for step in steps:
         if len(step.values) != len(step.latents):
             raise InvalidInput(

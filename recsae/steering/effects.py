@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
@@ -18,6 +19,7 @@ from recsae.steering.frontier import LIST_LENGTH, Counted, lists_of, outcome_of
 from recsae.steering.methods import SteeringMethod
 from recsae.steering.parse import targets_of
 from recsae.steering.steered_scores import steered_scores_of, thinned
+from recsae.steering.unchanged import Unchanged, why_unchanged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,11 +77,14 @@ class SteeringEffect:
     at_positions: tuple[MeasureChange, ...]
     """At every position of their histories that has a next item, or at fewer of them where the
     model must be run for each."""
+    unchanged: Unchanged | None = None
+    """Why all lists are as they were, if they are."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``recsae steer --json`` has it."""
         n = self.n_intended_users
         return {
+            **({} if self.unchanged is None else {"nothing changes": str(self.unchanged)}),
             "changed": [str(i) for i in self.interventions],
             "latents": [int(j) for i in self.interventions for j in i.latents],
             **({} if n is None else {"for": f"{n:,} users"}),
@@ -116,6 +121,8 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
     everywhere = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
     everywhere = thinned(work, everywhere, len(everywhere), MIN_POSITIONS)
     old, new = (steered_lists(work, everywhere, steps) for steps in ([], interventions))
+    first = slice(None), slice(LIST_LENGTH)
+    equal = bool((before[first] == after[first]).all()) and bool((old == new).all())
     return SteeringEffect(
         interventions=tuple(interventions),
         n_intended_users=None if steering.users is None else len(steering.users),
@@ -123,6 +130,9 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
         lists_changed=float((before[:, :LIST_LENGTH] != after[:, :LIST_LENGTH]).any(1).mean()),
         own_test=tuple(_own_test(own, before, after, targets)),
         at_positions=tuple(at_positions(everywhere, old, new, targets)),
+        unchanged=why_unchanged(work, interventions, torch.from_numpy(everywhere.states))
+        if interventions and equal
+        else None,
     )
 
 

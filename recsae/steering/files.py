@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
 from recsae.core.files import digest_of_file, read_json, write_json
 from recsae.run.tables import load_run
-from recsae.sae.editing import Intervention, Op
+from recsae.sae.editing import Intervention, Op, check_interventions
 from recsae.sae.model import WEIGHTS
 
 if TYPE_CHECKING:
@@ -31,6 +32,21 @@ class SavedIntervention(BaseModel):
     where: Literal["everyone", "active"] = "everyone"
 
 
+class GoalRequest(BaseModel):
+    """What ``recsae tune`` was asked for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    more: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    popularity: Literal["-", "+"] | None = None
+    max_loss: float = Field(gt=0, lt=1)
+    """The part of NDCG@10 that may be lost on construction users."""
+    ndcg_kept: float | None = None
+    """What held-out users of the run that it was tuned on kept: it may be less than was allowed."""
+
+
 class SteeringFile(BaseModel):
     """The content of a steering file."""
 
@@ -47,6 +63,8 @@ class SteeringFile(BaseModel):
     """External ids; None: everybody."""
     cohort: str | None = None
     """How the users were chosen."""
+    goal: GoalRequest | None = None
+    """What the steps were tuned towards, if they were."""
 
 
 class Steering(NamedTuple):
@@ -57,6 +75,8 @@ class Steering(NamedTuple):
     """External ids; None: everybody."""
     cohort: str | None = None
     """How the users were chosen, in words."""
+    goal: GoalRequest | None = None
+    """What the interventions were tuned towards, if they were."""
 
 
 def place(folder: Path, name: str) -> Path:
@@ -70,9 +90,16 @@ def place(folder: Path, name: str) -> Path:
 
 
 def save_steering(steering: Steering, folder: Path, path: Path) -> None:
-    """Write a steering file for the run in ``folder``."""
+    """Write a steering file for the run in ``folder``.
+
+    Raises
+    ------
+    InvalidInput
+        Nothing is turned, or :func:`load_steering` would refuse the file.
+    """
     if not steering.interventions:
         raise InvalidInput("There is nothing to keep: no latent is turned.")
+    check_interventions(steering.interventions, _n_latents(folder))
     steps = tuple(SavedIntervention(**vars(one)) for one in steering.interventions)
     model, sae, site = _made_for(folder)
     content = SteeringFile(
@@ -82,6 +109,7 @@ def save_steering(steering: Steering, folder: Path, path: Path) -> None:
         steps=steps,
         users=steering.users,
         cohort=steering.cohort,
+        goal=steering.goal,
     )
     write_json(path, content.model_dump(mode="json"))
 
@@ -92,7 +120,7 @@ def load_steering(folder: Path, path: Path) -> Steering:
     Raises
     ------
     InvalidInput
-        There is no such file, or it is no steering file.
+        There is no such file, it is no steering file, or it asks for what cannot be.
     ArtifactMismatch
         It is for another model or another SAE.
     """
@@ -105,7 +133,11 @@ def load_steering(folder: Path, path: Path) -> Steering:
                 "something else here."
             )
     steps = [Intervention(**dict(step)) for step in content.steps]
-    return Steering(steps, content.users, content.cohort)
+    try:
+        check_interventions(steps, _n_latents(folder))
+    except InvalidInput as error:
+        raise InvalidInput(f"{path} cannot be used: {error}") from error
+    return Steering(steps, content.users, content.cohort, content.goal)
 
 
 def read_steering_file(folder: Path, path: Path) -> SteeringFile:
@@ -144,13 +176,18 @@ def composed(parts: Iterable[Steering]) -> Steering:
         )
     steps = [step for part in parts for step in part.interventions]
     words = " and ".join(dict.fromkeys(part.cohort for part in parts if part.cohort)) or None
-    return Steering(steps, next(iter(cohorts), None), words)
+    goal = parts[0].goal if len(parts) == 1 else None  # several are tuned towards nothing
+    return Steering(steps, next(iter(cohorts), None), words, goal)
 
 
 def described(steering: Steering) -> str:
     """Say in one line what is turned and for how many."""
     who = "everybody" if steering.users is None else f"{len(steering.users):,} users"
     return f"{'; '.join(map(str, steering.interventions))} (for {who})"
+
+
+def _n_latents(folder: Path) -> int:
+    return int(read_json(folder / layout.SAE_CONFIG)["config"]["n_latents"])
 
 
 class _MadeFor(NamedTuple):

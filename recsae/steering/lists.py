@@ -13,6 +13,7 @@ from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, turning
 from recsae.steering.context import steer
 from recsae.steering.files import Steering
+from recsae.steering.unchanged import Unchanged, why_unchanged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,11 +95,14 @@ class ListChange:
     """The user, where the steering is for others."""
     removed: tuple[RemovedItem, ...]
     places: tuple[ListPlace, ...]
+    unchanged: Unchanged | None = None
+    """Why the list is as it was, if it is."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``recsae steer --json`` has it."""
         user = self.excluded_user
         return {
+            **({} if self.unchanged is None else {"nothing changes": str(self.unchanged)}),
             "history": list(self.history),
             "changed": [str(i) for i in self.interventions],
             **({} if user is None else {"for": f"other users: {user} is not among them"}),
@@ -159,6 +163,9 @@ def lists_before_after(
             ListPlace(place, listed(old), listed(new), place_before.get(new), moved_by(new, place))
             for place, (old, new) in enumerate(zip(before, after, strict=True), start=1)
         ),
+        unchanged=why_unchanged(work, interventions, recommender.represent(batch, work.site))
+        if interventions and before == after
+        else None,
     )
 
 

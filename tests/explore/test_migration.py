@@ -1,23 +1,26 @@
 """Steering files carried to another run: the same SAE in another order, and another training."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from helpers.runs import command, copy_of
+from helpers.runs import command, copy_of, planted_open
 from recsae.cli.shared.matching import how_matched, migrated_row
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_parquet, write_parquet
-from recsae.explore.compare import Matching
-from recsae.explore.migration import Counterpart, _carried, migrate
+from recsae.explore.compare import Matching, match_runs
+from recsae.explore.migration import Counterpart, _carried, _matched, check_promise, migrate
 from recsae.run.record import Run
 from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Statistics
-from recsae.steering.files import Steering, save_steering
+from recsae.steering.files import GoalRequest, Steering, save_steering
+from recsae.steering.tuning.request import requested_goal
+from recsae.steering.tuning.tune import tune
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
@@ -89,8 +92,44 @@ def test_a_name_is_turned_once_by_the_mean_and_a_counterpart_says_more():
     by_name = Counterpart((4, 5), "name", float("nan"))
     found = {0: by_name, 1: by_name, 2: Counterpart((5,), "latent", 0.9)}
     ones = np.ones(8)
-    carried = _carried(Intervention((0, 1, 2), "set", (1.0, 3.0, 9.0)), found, ones, ones)
-    assert carried == Intervention((4, 5), "set", (2.0, 9.0))
+    carried = _carried(Intervention((0, 1, 2), "scale", (1.0, 3.0, 9.0)), found, ones, ones)
+    assert carried == Intervention((4, 5), "scale", (2.0, 9.0))
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "carried"),
+    [
+        ("add", 2.0, False),
+        ("set", 2.0, False),
+        ("at_least", 2.0, False),
+        ("set", 0.0, True),
+        ("at_most", 2.0, True),
+        ("scale", 2.0, True),
+    ],
+)
+def test_no_activation_of_a_namesake_is_raised_for_everybody(step, value, carried):
+    found = {0: Counterpart((4, 5), "name", float("nan"))}
+    moved = _carried(Intervention((0,), step, value), found, np.ones(8), np.ones(8))
+    assert (moved == Intervention((4, 5), step, (value, value))) if carried else (moved is None)
+
+
+def test_the_matched_part_of_a_files_weight_by_hand():
+    """Latent 0: x3 at sd 2, length 1, weighs 4; latent 1: +5 at length .2 weighs 1; latent 2: 3."""
+    steps = [
+        Intervention((0,), "scale", 3.0),
+        Intervention((1,), "add", -5.0),
+        Intervention((2,), "set", 0.0),
+    ]
+    sd, length = np.array([2.0, 9.0, 1.5]), [1.0, 0.2, 2.0]
+    alike, named = Counterpart((7,), "latent", 0.9), Counterpart((7,), "name", float("nan"))
+    nothing = named._replace(latents=())
+    for found, part in (
+        ((alike, alike, alike), 1.0),
+        ((named, named, named), 7 / 8),  # what is added is not given to a namesake
+        ((alike, alike, nothing), 5 / 8),
+        ((nothing, nothing, nothing), 0.0),
+    ):
+        assert _matched(steps, dict(enumerate(found)), sd, length) == pytest.approx(part)
 
 
 def test_what_has_no_counterpart_is_left_out():
@@ -100,7 +139,9 @@ def test_what_has_no_counterpart_is_left_out():
 
 def test_names_stand_in_where_no_latent_is_alike(two, monkeypatch):
     old, new, order = two
-    save_steering(Steering(STEPS[:1]), old, old / "kept.json")
+    steps = [Intervention((3, 5), "set", 0.0)]
+    save_steering(Steering(steps), old, old / "kept.json")
+    monkeypatch.setattr("recsae.explore.migration.MIN_MATCHED", 0.0)
     table = read_parquet(old / "scores.parquet")
     names = read_parquet(old / "concepts.parquet")[C.NAME]
     verified = set(table.loc[table[C.STATUS] == "verified", C.LATENT])
@@ -119,6 +160,37 @@ def test_names_stand_in_where_no_latent_is_alike(two, monkeypatch):
         same = sorted(place[j] for j in verified if names[j] == row["name"])
         assert row["now"] == (", ".join(map(str, same)) or "left out")
     assert how_matched(moved.matching) == "By name. So only names are compared."
+
+
+def test_too_little_that_matches_is_refused(two, monkeypatch):
+    old, new, _ = two
+    goal = GoalRequest(less=("genre: g1",), max_loss=0.01)
+    steps = [Intervention((3, 5), "add", (1.0, 2.0))]
+    save_steering(Steering(steps, goal=goal), old, old / "kept.json")
+    nothing = Matching("direction", True, None, None, match_runs(old, new).pairs.iloc[:0])
+    monkeypatch.setattr("recsae.explore.migration.match_runs", lambda *_: nothing)
+    with pytest.raises(ArtifactMismatch, match=r"Only 0 % of what .* has a counterpart") as refused:
+        migrate(old / "kept.json", old, new)
+    again = f"Tune again: `recsae tune {new} --less 'genre: g1' --max-ndcg-loss 1%`."
+    assert str(refused.value).endswith(again)
+
+
+def test_a_tuned_file_is_measured_where_it_is_carried_to():
+    """By the lists themselves: sure loss beyond what was allowed, or the wrong way, is refused."""
+    work = planted_open()
+    value = next(v for a, v in work.attributes.names if a == "genre")
+    goal = GoalRequest(more=(value,), max_loss=0.05)
+    tuned = tune(work, requested_goal(work, goal), 0.05, compare=False)
+    goal = goal.model_copy(update={"ndcg_kept": tuned.result.effect.ndcg_kept[0]})
+    kept = tuned.steering._replace(goal=goal)
+    effect = check_promise(work, kept)
+    assert effect is not None
+    assert effect.ratio == pytest.approx(tuned.result.effect.ratio, rel=1e-4)
+    assert effect.ndcg_kept == pytest.approx(tuned.result.effect.ndcg_kept, rel=1e-4)
+    assert check_promise(work, tuned.steering) is None
+    far = [replace(i, value=tuple(-50 * v for v in i.values)) for i in kept.interventions]
+    with pytest.raises(ArtifactMismatch, match=r"where a loss of 5 % was allowed.*wrong way"):
+        check_promise(work, kept._replace(interventions=far))
 
 
 def test_a_file_of_another_run(two):

@@ -50,7 +50,7 @@ def test_what_is_kept_comes_back_and_is_listed(folder):
     st.lists(
         st.builds(
             Intervention,
-            st.lists(st.integers(0, 99), min_size=1, max_size=4).map(tuple),
+            st.lists(st.integers(0, 15), min_size=1, max_size=4).map(tuple),
             st.sampled_from(["set", "scale", "add", "at_most", "at_least"]),
             st.floats(-1e9, 1e9),
             st.text(st.characters(exclude_categories=("Cs",)), max_size=9),
@@ -71,6 +71,28 @@ def test_nothing_is_not_kept(folder):
     with pytest.raises(InvalidInput, match="nothing to keep"):
         save_steering(Steering([]), folder, folder / "none.json")
     assert not (folder / "none.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "match"),
+    [
+        (Intervention((3,), "scale", -2_159_173_887.0), "cannot be turned by -2.15917e"),
+        (Intervention((16,), "set", 0.0), "There is no latent 16"),
+        (Intervention((3, 4), "set", (1.0,)), "1 values for 2 latents"),
+        (Intervention((3,), "set", float("nan")), "cannot be turned by nan"),
+    ],
+)
+def test_what_is_refused_on_loading_is_refused_on_saving(folder, step, match):
+    path = folder / "one.json"
+    with pytest.raises(InvalidInput, match=match):
+        save_steering(Steering([step]), folder, path)
+    assert not path.exists()
+    save_steering(STEERING, folder, path)
+    content = json.loads(path.read_text())
+    content["steps"][0] |= {"latents": step.latents, "value": step.value}
+    path.write_text(json.dumps(content))
+    with pytest.raises(InvalidInput):
+        load_steering(folder, path)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def requested_steering(
         parts = [Steering(part.interventions) for part in parts]
     saved = composed(parts)
     interventions = saved.interventions + read_interventions(work, settings)
-    steering = saved._replace(interventions=interventions)
+    goal = None if settings else saved.goal
+    steering = saved._replace(interventions=interventions, goal=goal)
     if not some_users:
         return steering
     rows, words = chosen_users(work, users, cohort)

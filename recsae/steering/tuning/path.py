@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from recsae.core.errors import NotEnoughData
 from recsae.core.topk import top_k
 from recsae.sae.editing import Intervention
 from recsae.steering.frontier import LIST_LENGTH
@@ -43,6 +44,14 @@ MIN_ACTIVE_SHARE = 0.002
 to nothing, and the step would be next to infinite."""
 MIN_ACTIVE = 8
 """The same for one that is active on fewer cases than this."""
+MAX_TIMES = 5.0
+"""A latent is multiplied by 0 to so much: an activation has no other sign, and several times what
+was seen is as far as what was measured says anything."""
+MAX_SDS = 10.0
+"""At most so many standard deviations of its activation are added to a latent, for that reason."""
+MIN_REACH = 0.1 * STEP
+"""A setting that at its bound would change the model's distribution by less stays as it is: the
+metric, which says how far to turn, says nothing of it."""
 BLOCK = 2**21
 """Scores at a time: larger temporary arrays cost more in page faults than in arithmetic."""
 INFORMATION_THINNING = 4
@@ -110,30 +119,69 @@ def natural_path(
     -----
     The goal is the mean utility of the top 10, softened: an item is in the list with a probability
     that rises with its score above the tenth. The metric is the Fisher information of the softmax
-    over items, at the temperature at which it predicts the next items best.
+    over items, at the temperature at which it predicts the next items best. A multiplier stays
+    between 0 and ``MAX_TIMES``, a bias within ``MAX_SDS`` standard deviations of the activations.
+
+    Raises
+    ------
+    NotEnoughData
+        No latent that may be chosen has information: none is active, or none moves scores.
     """
     lists = _SoftLists(weights, cases, near)
     by_state, fisher = lists.gradient_by_state(lists.states)
-    chosen = _choose(by_state, fisher, z, directions, candidates, n_latents)
+    allowed = _informed(z, directions, fisher)
+    if candidates is not None:
+        allowed &= torch.from_numpy(candidates)
+    if not bool(allowed.any()):
+        raise NotEnoughData(
+            f"None of the latents that could be turned is active often enough at {len(z):,} "
+            "positions, or moves the scores there: there is nothing to tune."
+        )
+    chosen = _choose(by_state, fisher, z, directions, allowed, n_latents)
     mine, along = z[:, chosen], directions[chosen]
     moves = along @ near.head.items.T
     m = len(chosen)
+    low, high = _bounds(mine)
     fixed = torch.cat([~_often_active(mine), torch.zeros(m, dtype=torch.bool)])
     parameters = torch.zeros(2 * m)  # scales, then biases
     steps = [parameters]
     for number in range(N_STEPS):
         states = lists.states + (mine * parameters[:m] + parameters[m:]) @ along
         gradient, information = lists.gradient(states, moves, mine, number)
-        gradient[fixed] = 0
-        information[fixed] = 0
-        information[:, fixed] = 0
-        own = torch.diag(information.diagonal().clamp_min(1e-12))
-        step = torch.linalg.solve(information + RIDGE * own, gradient)
-        size = float(step @ information @ step) ** 0.5
-        parameters = parameters + step * (STEP / size if size > 0 else 0.0)
+        reach = information.diagonal().clamp_min(0).sqrt() * high
+        step = _natural_step(gradient, information, fixed | (reach < MIN_REACH))
+        parameters = (parameters + step).clamp(low, high)
         steps.append(parameters)
     path = torch.stack(steps)
     return TuningPath(chosen, path[:, :m], path[:, m:])
+
+
+def _bounds(z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The least and the most ``(2 m,)`` that scales and biases of activations ``(n, m)`` become."""
+    scale, bias = torch.ones(z.shape[1]), MAX_SDS * z.std(0, correction=0)
+    return torch.cat([-scale, -bias]), torch.cat([(MAX_TIMES - 1) * scale, bias])
+
+
+def _informed(z: torch.Tensor, directions: torch.Tensor, fisher: torch.Tensor) -> torch.Tensor:
+    """Which latents ``(m,)`` change the model's distribution, were they turned to their bounds.
+
+    One that is never active is none of them: its bounds are 0.
+    """
+    own = ((directions @ fisher) * directions).sum(1).clamp_min(0)
+    return own.sqrt() * MAX_SDS * z.std(0, correction=0) >= MIN_REACH
+
+
+def _natural_step(
+    gradient: torch.Tensor, information: torch.Tensor, fixed: torch.Tensor
+) -> torch.Tensor:
+    """A step of length ``STEP`` along the natural gradient; what is ``fixed`` stays."""
+    free = torch.where(~fixed)[0]
+    step = torch.zeros_like(gradient)
+    mine, slope = information[free][:, free], gradient[free]
+    way = torch.linalg.solve(mine + RIDGE * torch.diag(mine.diagonal()), slope)
+    size = max(float(way @ mine @ way), 0.0) ** 0.5
+    step[free] = way * (STEP / size if size > 0 else 0.0)
+    return step
 
 
 def _choose(
@@ -141,19 +189,17 @@ def _choose(
     fisher: torch.Tensor,
     z: torch.Tensor,
     directions: torch.Tensor,
-    candidates: NDArray[np.bool_] | None,
+    allowed: torch.Tensor,
     n_latents: int,
 ) -> torch.Tensor:
     """Choose the latents that gain most per change: half by their biases, half by their scales.
 
-    ``gradient (n, d)`` is the goal's by state, ``fisher (d, d)`` the mean information about it.
+    ``gradient (n, d)`` is the goal's by state, ``fisher (d, d)`` the mean information about it,
+    ``allowed (m,)`` which may be chosen.
 
     Biases one after another, each by what it adds to those before it (matching pursuit in the
     metric), since many latents point the same way.
     """
-    allowed = torch.ones(len(directions), dtype=torch.bool)
-    if candidates is not None:
-        allowed = torch.from_numpy(candidates)
     mean = gradient.mean(0)
     gain, information = directions @ mean, directions @ fisher @ directions.T
     own = information.diagonal().clamp_min(1e-12)

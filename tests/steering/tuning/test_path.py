@@ -1,12 +1,17 @@
 """The path to a goal, on two directions whose items are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from helpers.two_directions import FIRST, N_ITEMS, WEIGHTS, cases, table
+from recsae.core.errors import NotEnoughData
 from recsae.steering.steered_scores import Nearby
-from recsae.steering.tuning.path import STEP, natural_path, temperature_of
+from recsae.steering.tuning.path import MAX_SDS, MAX_TIMES, STEP, natural_path, temperature_of
 
 DIRECTIONS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
 
@@ -34,11 +39,11 @@ def share_along(path, z, strength):
 
 
 def test_the_first_dimension_is_turned_up_and_the_second_down():
-    path = path_on(active(), n_latents=4)
+    path = path_on(4 * active(), n_latents=4)
     bias = dict(zip(path.latents.tolist(), path.bias[-1].tolist(), strict=True))
     assert bias[0] > 0.1
     assert bias[1] < -0.1
-    shares = [share_along(path, active(), s) for s in (0.0, 2.5, 5.0, 10.0)]
+    shares = [share_along(path, 4 * active(), s) for s in (0.0, 2.5, 5.0, 10.0)]
     assert shares == sorted(shares)
     assert shares[-1] > shares[0] + 0.1
 
@@ -49,8 +54,11 @@ def test_less_goes_the_other_way():
 
 
 def test_every_step_changes_the_distribution_alike():
-    """Half the squared step is the divergence from one step to the next, to second order."""
-    z, head = active(), table()
+    """Half the squared step is the divergence from one step to the next, to second order.
+
+    Activations are so large that no setting comes to its bound.
+    """
+    z, head = 10 * active(), table()
     path = path_on(z, n_latents=3)
     states = torch.from_numpy(cases().states)
     real = torch.arange(1, N_ITEMS + 1)
@@ -83,9 +91,51 @@ def test_only_candidates_are_turned_and_each_once():
 
 
 def test_a_latent_that_is_hardly_ever_active_has_no_multiplier():
-    path = path_on(torch.zeros(300, 3), n_latents=3)
+    path = path_on(active(5 / 300), n_latents=3)
     assert not path.scale.any()
     assert path.bias[-1].abs().max() > 0.1
+
+
+def test_latents_that_are_never_active_are_not_turned():
+    z = active()
+    z[:, 0] = 0
+    assert sorted(path_on(z, n_latents=3).latents.tolist()) == [1, 2]
+    with pytest.raises(NotEnoughData, match="None of the latents that could be turned is active"):
+        path_on(torch.zeros(300, 3))
+    with pytest.raises(NotEnoughData):
+        path_on(z, candidates=np.array([True, False, False]))
+
+
+def certain(n_active, size):
+    """Latent 0 is active only where the model is so sure of one item that no score's change shows
+    in its distribution, while items at the edge of the list would still be pushed in and out."""
+    some, z = cases(), active()
+    z[n_active:, 0] = 0
+    states = some.states.copy()
+    states[:n_active] *= size
+    return replace(some, states=states), z
+
+
+@given(
+    st.integers(8, 300),
+    st.floats(1, 1e5),
+    st.floats(-7, 5).map(lambda power: 10**power),
+    st.floats(-3, 3).map(lambda power: 10**power),
+    st.sampled_from([1.0, -1.0]),
+)
+def test_settings_stay_near_what_was_seen(n_active, size, activation, direction, sign):
+    """Also where the goal has a slope along a latent, and the metric no information about it."""
+    some, z = certain(n_active, size)
+    z *= torch.tensor([activation, 1, 1])
+    along = DIRECTIONS * torch.tensor([[direction], [1], [1]])
+    try:
+        path = natural_path(sign * WEIGHTS, some, z, along, Nearby(table()), n_latents=3)
+    except NotEnoughData:
+        return
+    assert path.scale.min() >= -1
+    assert path.scale.max() <= MAX_TIMES - 1
+    within = MAX_SDS * z.std(0, correction=0)[path.latents]
+    assert (path.bias.abs() <= within * 1.001).all()
 
 
 def test_a_multiplier_needs_some_cases_however_few_there_are():

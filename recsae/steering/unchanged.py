@@ -1,0 +1,86 @@
+"""Why a steering left every list as it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from recsae.core import columns as C
+from recsae.sae.editing import active_latents, turning
+
+if TYPE_CHECKING:
+    from recsae.run.workspace import Workspace
+    from recsae.sae.editing import Intervention
+
+
+class Namesakes(NamedTuple):
+    """A turned latent that shares its name with others, which were not turned."""
+
+    latent: int
+    name: str
+    others: tuple[int, ...]
+
+
+class Unchanged(NamedTuple):
+    """A steering that left every list as it was; ``str`` says why, and what would work."""
+
+    no_state_changed: bool
+    """Whether not even a hidden state changed."""
+    never_active: tuple[int, ...]
+    """Turned latents that are never active, on any construction case."""
+    silent: tuple[int, ...]
+    """Others that are not active on any of the histories in question."""
+    namesakes: tuple[Namesakes, ...]
+
+    def __str__(self) -> str:
+        said = []
+        if self.never_active:
+            said.append(
+                f"{_latents(self.never_active)} never active, for nobody: choose another concept "
+                "(`recsae concepts`)"
+            )
+        if self.silent:
+            said.append(
+                f"{_latents(self.silent)} silent here, so there is nothing to multiply, cap or "
+                f"switch off: add to it ('{self.silent[0]}+=2sd'), or look where it is active"
+            )
+        for same in self.namesakes:
+            others = ", ".join(map(str, same.others))
+            said.append(
+                f"latent {same.latent} is one of {len(same.others) + 1} named {same.name!r} (also "
+                f"{others}): turn all of them by the name"
+            )
+        if not said and self.no_state_changed:
+            said.append("the settings leave activations as they are: give other values")
+        elif not said:
+            said.append("the change is too small to move an item: give larger values")
+        return "; ".join(said)
+
+
+def _latents(latents: tuple[int, ...]) -> str:
+    if len(latents) == 1:
+        return f"latent {latents[0]} is"
+    return f"latents {', '.join(map(str, latents))} are"
+
+
+def why_unchanged(
+    work: Workspace, interventions: list[Intervention], states: torch.Tensor
+) -> Unchanged:
+    """Find why interventions left all lists as they were.
+
+    ``states (n, d)``: hidden states of the histories whose lists they are, at the run's site.
+    """
+    turned, change = turning(work.sae, interventions)
+    z = active_latents(work.sae, states, torch.tensor(turned, dtype=torch.int64))
+    is_active = dict(zip(turned, (z > 0).any(0).tolist(), strict=True))
+    dead = tuple(j for j in turned if np.isnan(work.statistics.quantiles[j]).all())
+    silent = tuple(j for j in turned if not is_active[j] and j not in dead)
+    names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
+    namesakes = []
+    for latent in turned:
+        others = tuple(int(j) for j in names.index[names == names[latent]] if j not in turned)
+        if others and latent not in dead:
+            namesakes.append(Namesakes(latent, str(names[latent]), others))
+    return Unchanged(not bool(change(states).any()), dead, silent, tuple(namesakes))
