@@ -65,8 +65,8 @@ class OfScores(Squared):
 @click.option("--samples", default=2_000_000, show_default=True, help="States trained on.")
 def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     """Train with each loss, measure on held-out users."""
-    from recsae.evaluation.explained import score_metric
     from recsae.evaluation.reconstruction import heldout_accuracy
+    from recsae.recommender.score_metric import score_metric
     from recsae.run.open import open_run
     from recsae.sae.config import make_config
     from recsae.sae.quality import quality

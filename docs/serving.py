@@ -35,11 +35,13 @@ class Steered:
 
     def _encoded(self, state: np.ndarray) -> np.ndarray:
         w = self.weights
-        pre = w["W_enc"] @ ((state - w["mean"]) / w["scale"] - w["b_dec"]) + w["b_enc"]
+        gates = np.maximum(w["gate_weight"] @ state - w["gate_bound"], 0)
+        rest = state - gates @ w["gate_decoder"] * w["scale"]
+        pre = w["W_enc"] @ ((rest - w["mean"]) / w["scale"] - w["b_dec"]) + w["b_enc"]
         code = np.zeros_like(pre)
         active = np.argpartition(-pre, self.config["k"])[: self.config["k"]]
         code[active] = np.maximum(pre[active], 0)
-        before = code[self.config["latents"]]
+        before = np.concatenate([gates, code])[self.config["latents"]]
         after = before.copy()
         for number, step in enumerate(self.config["steps"]):
             value, reached = w[f"value_{number}"], w[f"reached_{number}"]

@@ -48,6 +48,14 @@ def planted_run():
 
 
 @pytest.fixture(scope="session")
+def core_run():
+    """Folder of a finished run on planted truth, with a core; not to be changed."""
+    from helpers import runs
+
+    return runs.core_run()
+
+
+@pytest.fixture(scope="session")
 def small_run():
     """Folder of a finished run on less planted truth, in brief; not to be changed."""
     from helpers import runs

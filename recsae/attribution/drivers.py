@@ -97,7 +97,7 @@ def leave_out(
     for rows in np.array_split(np.arange(len(variants)), -(-len(variants) // ROWS)):
         with torch.no_grad():
             states = recommender.represent(_take(every, rows), site)
-            pre = sae.preactivations(sae.normalised(states))[:, list(latents)]
+            pre = sae.preactivations(states)[:, list(latents)]
             active = sae.encode(states)[:, list(latents)]
             scores = recommender.score(_take(every, rows)).double().numpy()
         centred = above_mean(scores, recommender.catalog)[:, item]
@@ -132,7 +132,7 @@ def integrate_latents(
     """
 
     def numbers(states: torch.Tensor) -> torch.Tensor:
-        return sae.preactivations(sae.normalised(states))[:, list(latents)]
+        return sae.preactivations(states)[:, list(latents)]
 
     return _integrated(recommender, batch, numbers, baseline, site)
 

@@ -34,8 +34,23 @@ if TYPE_CHECKING:
 @click.option("--title-column", help="Column of the titles.")
 @click.option("--attribute-columns", help="Columns of attributes, separated by commas.")
 @separator_option
-@click.option("--latents", type=int, help="Number of latents; default 16 per hidden dimension.")
-@click.option("--k", type=int, help="Active latents per sequence; default 8.")
+@click.option(
+    "--core",
+    help="What the first latents are: statements about items and histories that the states hold "
+    "(statements, the default), or none, which is the plain SAE of RecSAE.",
+)
+@click.option(
+    "--attributes-first",
+    metavar="NAMES",
+    help="Attributes, separated by commas, of which every value that the states hold gets a "
+    "latent of the core.",
+)
+@click.option(
+    "--latents",
+    type=int,
+    help="Number of latents that are trained; default 16 per hidden dimension.",
+)
+@click.option("--k", type=int, help="How many of those are active per sequence; default 8.")
 @click.option(
     "--activation",
     help="How latents are chosen: matryoshka (the default), topk, batch_topk, feature_choice, "

@@ -177,7 +177,9 @@ def _unit(directions: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _decoder(folder: Path) -> NDArray[np.float32]:
-    return np.asarray(map_arrays(folder / WEIGHTS)["W_dec"], dtype=np.float32)
+    weights = map_arrays(folder / WEIGHTS)
+    parts = [weights[name] for name in ("gate_decoder", "W_dec") if name in weights]
+    return np.asarray(np.concatenate(parts), dtype=np.float32)
 
 
 def _kept(folder: Path) -> dict[int, NDArray[np.float32]]:

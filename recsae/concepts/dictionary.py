@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.concepts.labeler import Labeler
+    from recsae.concepts.wording import Predicate
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.protocol import LinearHead
 
@@ -111,7 +113,10 @@ class ConceptDictionary:
 
 
 def build_concepts(
-    code: scipy.sparse.csr_matrix, cases: Cases, labeler: Labeler
+    code: scipy.sparse.csr_matrix,
+    cases: Cases,
+    labeler: Labeler,
+    asked: Sequence[Predicate] = (),
 ) -> ConceptDictionary:
     """Label every unit of a sparse code and collect its examples.
 
@@ -122,6 +127,8 @@ def build_concepts(
         as well.
     cases
         Of construction users only.
+    asked
+        Statements that the first units are gates for.
 
     Raises
     ------
@@ -132,7 +139,7 @@ def build_concepts(
         raise NotEnoughData(
             f"{code.nnz} activations on {len(cases)} cases: nothing to build concepts from."
         )
-    table = labeler.label(code, cases)
+    table = labeler.label(code, cases, asked)
     fired = np.bincount(code.indices, minlength=code.shape[1])
     table[C.FIRE_RATE] = fired / len(cases)
     return ConceptDictionary(table, _examples(code, cases))

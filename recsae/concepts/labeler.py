@@ -21,7 +21,7 @@ from recsae.concepts.attributes.table import (
     ItemAttributes,
 )
 from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_set, theme_of
-from recsae.concepts.predicates import Predicates, all_predicates, steps_of
+from recsae.concepts.predicates import Columns, Predicates, all_predicates, steps_of
 from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose, rows_of
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
@@ -55,7 +55,15 @@ SECOND_PREDICATE = (
     C.SECOND_THRESHOLD,
     C.SECOND_NEGATED,
 )
-LABEL_COLUMNS = (C.LATENT, C.NAME, C.LABEL, C.LABELER, *PREDICATE, C.JOINT, *SECOND_PREDICATE)
+CORE = "core"
+FOUND = "found"
+"""Where a concept is from: a gate for a statement that was asked, or a latent that was trained."""
+LABEL_COLUMNS = (
+    *(C.LATENT, C.NAME, C.LABEL, C.LABELER, C.ORIGIN),
+    *PREDICATE,
+    C.JOINT,
+    *SECOND_PREDICATE,
+)
 AND = "and"
 OR = "or"
 
@@ -84,7 +92,9 @@ class Labeler(Protocol):
     sees_examples: bool
     """Whether labels are written after looking at single example sequences."""
 
-    def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
+    def label(
+        self, code: scipy.sparse.csr_matrix, cases: Cases, asked: Sequence[Predicate] = ()
+    ) -> pd.DataFrame:
         """One row per latent of a code ``(n, n_latents)``, with the :data:`LABEL_COLUMNS`."""
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
@@ -108,10 +118,26 @@ class AttributeLabeler:
     def __init__(self, attributes: ItemAttributes) -> None:
         self.attributes = attributes
 
-    def label(self, code: scipy.sparse.csr_matrix, cases: Cases) -> pd.DataFrame:
-        """Choose and word a predicate per latent; see the class."""
-        sample = cases.sample(MAX_SEARCH_CASES)
-        rows, halves, (of_search, of_confirm) = self._halves(sample)
+    def label(
+        self, code: scipy.sparse.csr_matrix, cases: Cases, asked: Sequence[Predicate] = ()
+    ) -> pd.DataFrame:
+        """Choose and word a predicate per latent; see the class.
+
+        The first latents are gates for the statements ``asked``, which are their labels.
+        """
+        found = self._found(code[:, len(asked) :], cases) if code.shape[1] > len(asked) else []
+        titles = cases.catalog.title_of
+        core = [
+            (s.name(titles), s.sentence(titles), self.name, CORE, *_cells(s), None, *_cells(None))
+            for s in asked
+        ]
+        table = pd.DataFrame([*core, *found], columns=list(LABEL_COLUMNS[1:]))
+        table.insert(0, C.LATENT, np.arange(len(table)))
+        return table
+
+    def _found(self, code: scipy.sparse.csr_matrix, cases: Cases) -> list[tuple[object, ...]]:
+        """Rows of the table for latents whose labels are searched."""
+        rows, halves, (of_search, of_confirm) = self._halves(cases.sample(MAX_SEARCH_CASES))
         active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
         search, confirm = (active[half].tocsc() for half in rows)
         chosen = choose(halves, (search, confirm), self._kinds())
@@ -122,7 +148,24 @@ class AttributeLabeler:
             if best.of is not None and best.f1 - ITEMS_COST > chosen.net_f1[latent]:
                 sets[latent] = best.of
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
-        return self._table(chosen.choice, sets, halves[0].predicates, everywhere, cases)
+        return self._records(chosen.choice, sets, halves[0].predicates, everywhere, cases)
+
+    def sample_of(self, cases: Cases) -> Cases:
+        """The cases that are searched on."""
+        return cases.sample(MAX_SEARCH_CASES)
+
+    def halves_of(
+        self, sample: Cases
+    ) -> tuple[tuple[NDArray[np.int64], ...], tuple[HalfOfUsers, HalfOfUsers]]:
+        """Rows and predicates of both halves of the users of a sample."""
+        rows, halves, _ = self._halves(sample)
+        return rows, halves
+
+    def predicate(self, columns: Columns, column: int, step: int, negated: bool) -> Predicate:
+        """The predicate at a step of a column, from 1 on."""
+        view = list(VIEWS)[columns.view[column]]
+        attribute, value = self.attributes.names[columns.value[column]]
+        return Predicate(view, attribute, value, VIEWS[view][step - 1], negated)
 
     def _halves(self, sample: Cases) -> Halves:
         """Rows, predicates and items of the search and the confirm half; kept for the next code."""
@@ -147,25 +190,23 @@ class AttributeLabeler:
         alike = np.add.outer(np.arange(len(VIEWS)) * len(kinds), attributes).ravel()
         return Kinds(np.tile(kinds, len(VIEWS)), np.array(cost), alike)
 
-    def _table(
+    def _records(
         self,
         chosen: Choice,
         sets: dict[int, ItemSet],
         predicates: Predicates,
         everywhere: NDArray[np.bool_],
         cases: Cases,
-    ) -> pd.DataFrame:
+    ) -> list[tuple[object, ...]]:
+        """A row of :data:`LABEL_COLUMNS`, without the latent, for each latent that was searched."""
         titles, external = cases.catalog.title_of, cases.catalog.external_ids
-        views = list(VIEWS)
 
         def predicate(column: int, step: int, negated: int) -> Predicate | None:
             if column < 0:
                 return None
-            view = views[predicates.columns.view[column]]
-            attribute, value = self.attributes.names[predicates.columns.value[column]]
-            return Predicate(view, attribute, value, VIEWS[view][step - 1], bool(negated))
+            return self.predicate(predicates.columns, column, step, bool(negated))
 
-        records = []
+        records: list[tuple[object, ...]] = []
         for latent, (c, step, negated, c2, step2, negated2, either) in enumerate(
             zip(*(column.tolist() for column in chosen), strict=True)
         ):
@@ -182,8 +223,8 @@ class AttributeLabeler:
                     name_of(first, second, titles, joint, theme),
                     label_of(first, second, titles, joint),
                 )
-            records.append((latent, *words, self.name, *_cells(first), joint, *_cells(second)))
-        return pd.DataFrame(records, columns=list(LABEL_COLUMNS))
+            records.append((*words, self.name, FOUND, *_cells(first), joint, *_cells(second)))
+        return records
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
         """Steps of the labels' predicates on cases."""

@@ -101,11 +101,14 @@ def all_predicates(attributes: ItemAttributes, cases: Cases) -> Predicates:
     parts = []
     for name, thresholds in VIEWS.items():
         counts = attributes.counts(cases, name)
-        index = steps_of(counts.data, name).astype(np.int32)
-        index += counts.indices.astype(np.int32) * len(thresholds) - 1
+        step = steps_of(counts.data, name)
+        index = counts.indices.astype(np.int32) * len(thresholds) + step - 1
+        starts, some = counts.indptr, step > 0
+        if not some.all():
+            index, starts = index[some], np.r_[0, np.cumsum(some)][starts]
         ones = np.ones(len(index), dtype=np.int8)
         shape = (len(cases), len(thresholds) * n_values)
-        parts.append(scipy.sparse.csr_matrix((ones, index, counts.indptr), shape=shape))
+        parts.append(scipy.sparse.csr_matrix((ones, index, starts), shape=shape))
     reached = scipy.sparse.hstack(parts, format="csr")
     by_column = reached.tocsc()
     by_column.data = reached.data  # all ones: kept once

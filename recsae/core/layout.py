@@ -10,10 +10,16 @@ HELDOUT_STORE: Final = "heldout"
 STORES: Final = (CONSTRUCTION_STORE, HELDOUT_STORE)
 MANIFEST: Final = "manifest.json"
 
+# the core: gates that tell statements
+CORE: Final = "core.json"
+CORE_ARRAYS: Final = "core.safetensors"
+
 # the sparse autoencoder
 SAE_FOLDER: Final = "sae"
 CONFIG_FILE: Final = "cfg.json"
 WEIGHTS_FILE: Final = "sae.safetensors"
+PLAIN_FOLDER: Final = "plain"
+"""Of the SAE without gates that stands beside it."""
 SAE_CONFIG: Final = f"{SAE_FOLDER}/{CONFIG_FILE}"
 SAE_WEIGHTS: Final = f"{SAE_FOLDER}/{WEIGHTS_FILE}"
 QUALITY: Final = f"{SAE_FOLDER}/quality.json"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import affordable, ndcg_of_states, spread
-from recsae.evaluation.explained import score_metric
 from recsae.recommender.lists import top_of_states
 from recsae.recommender.metrics import ndcg_of_lists
+from recsae.recommender.score_metric import score_metric
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,7 +1,7 @@
 """Share of score variance that a few values explain, by linear fits of hidden states.
 
 Variance is that of the scores, through the matrix of
-:func:`recsae.evaluation.explained.score_metric`.
+:func:`recsae.recommender.score_metric.score_metric`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.recommender.protocol import LinearHead
 
     Floats = NDArray[np.float64]
 
@@ -106,18 +105,3 @@ def explained_by_all(
     """Share of held-out score variance that all values together explain, by :func:`linear_fit`."""
     weights, start = linear_fit(*construction)
     return explained(heldout[1], heldout[0] @ weights + start, metric)
-
-
-def score_metric(
-    head: LinearHead | None, recommendable: NDArray[np.bool_], width: int
-) -> NDArray[np.float64]:
-    """``(d, d)`` matrix G with ``||E_c v||^2 = v' G v``: what an error in the state does to scores.
-
-    E_c is the item table centred over items, since adding the same to every score changes nothing;
-    the identity where scores are not linear in the state.
-    """
-    if head is None:
-        return np.eye(width)
-    table = head.items.double().numpy()[recommendable]
-    table = table - table.mean(0)
-    return table.T @ table  # type: ignore[no-any-return]

@@ -16,10 +16,12 @@ from recsae.core.intervals import (
     mean_estimate,
     ratio_estimate,
 )
+from recsae.core.selection import forward_selection
 from recsae.evaluation.counts import finite
-from recsae.evaluation.explained import RIDGE, explained_of_users, score_metric
+from recsae.evaluation.explained import RIDGE, explained_of_users
 from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.metrics import ndcg_of_lists
+from recsae.recommender.score_metric import score_metric
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -211,26 +213,10 @@ def _choose(
     metric: NDArray[np.float64],
     limit: int,
 ) -> list[int]:
-    """Columns in the order of forward selection, by orthogonal least squares on moments alone."""
+    """Columns in the order of forward selection."""
     _, _, gram, cross = _centred_moments(code, states)
     values, vectors = np.linalg.eigh(metric)
-    target = cross @ (vectors * np.sqrt(np.maximum(values, 0)))
-    variance = gram.diagonal().copy()
-    usable = variance > 1e-12
-    chosen: list[int] = []
-    while len(chosen) < min(limit, int(usable.sum())):
-        rest = gram.diagonal()
-        open_ = usable & (rest > 1e-9 * np.maximum(variance, 1e-30))
-        open_[chosen] = False
-        if not open_.any():
-            break
-        gain = np.where(open_, np.square(target).sum(1) / np.where(open_, rest, 1), -1.0)
-        best = int(gain.argmax())
-        chosen.append(best)
-        share = gram[:, best] / gram[best, best]
-        target = target - np.outer(share, target[best])
-        gram = gram - np.outer(share, gram[best])
-    return chosen
+    return forward_selection(gram, cross @ (vectors * np.sqrt(np.maximum(values, 0))), limit)
 
 
 def _fit_predict(

@@ -127,14 +127,17 @@ def return_shares(
     verified: NDArray[np.int64],
     others: dict[str, ComparedDictionary],
     kinds: dict[str, str],
+    n_core: int = 0,
 ) -> list[ReturnShare]:
     """The share that comes back, one row for each group of latents and criterion.
 
+    The first ``n_core`` latents are a group of their own, if there are any.
     A name comes back by a criterion where one of its verified latents does. ``kinds`` of the other
     dictionaries, by name, are ``SEEDS``, ``HALVES`` or ``CHANCE``.
     """
-    everyone = np.arange(len(names))
+    everyone, core = np.arange(len(names)), np.arange(n_core)
     groups = {
+        **({"core": (core, core)} if n_core else {}),
         "latents": (everyone, everyone),
         "verified": (verified, np.arange(len(verified))),
         "names": (verified, np.unique(names[verified], return_inverse=True)[1]),

@@ -78,7 +78,7 @@ class Directions(NamedTuple):
     head: LinearHead | None
     """None where scores are not linear in the states."""
     metric: Floats
-    """``(d, d)`` of the scores' variance, see :func:`recsae.evaluation.explained.score_metric`."""
+    """``(d, d)`` of the scores' variance, see :mod:`recsae.recommender.score_metric`."""
     baselines: dict[str, LinearCode]
     """With as many active units per state as the SAE."""
 

@@ -112,23 +112,30 @@ def _inputs_of_states(work: Workspace) -> list[object]:
     ]
 
 
+def _inputs_of_core(work: Workspace) -> list[object]:
+    """Without a core, labels may be asked otherwise and the SAE stays."""
+    config = work.config
+    if config.core == "none":
+        return [_inputs_of_states(work), None]
+    return [_inputs_of_states(work), config.attributes_first, *_vocabulary(config)]
+
+
+def _vocabulary(config: RunConfig) -> list[object]:
+    """What decides of which attributes and values statements can speak."""
+    return [config.title_column, config.attribute_columns, config.separator]
+
+
 def _inputs_of_sae(work: Workspace) -> list[object]:
     config = work.config
-    return [_inputs_of_states(work), config.latents, config.k, config.activation, config.samples]
+    return [_inputs_of_core(work), config.latents, config.k, config.activation, config.samples]
 
 
 def _inputs_of_labels(work: Workspace) -> list[object]:
-    config = work.config
-    separated = [config.separator] if config.separator else []  # as it was before there was one
-    return [_inputs_of_sae(work), config.title_column, config.attribute_columns, *separated]
+    return [_inputs_of_sae(work), *_vocabulary(work.config)]
 
 
 def _inputs_of_scores(work: Workspace) -> list[object]:
     return [_inputs_of_labels(work), work.config.chance_directions]
-
-
-def _inputs_of_evidence(work: Workspace) -> list[object]:
-    return [_inputs_of_labels(work), "active on"]  # runs of an earlier version lack the tables
 
 
 def _inputs_of_stability(work: Workspace) -> list[object]:
@@ -140,12 +147,8 @@ def _inputs_of_language(work: Workspace) -> list[object]:
     return [_inputs_of_scores(work), model.made_from()] if model else _inputs_of_scores(work)
 
 
-def _inputs_of_steering(work: Workspace) -> list[object]:
-    return [_inputs_of_scores(work), "at positions"]  # told apart from those of an earlier version
-
-
 def _inputs_of_report(work: Workspace) -> list[object]:
-    return [_inputs_of_language(work), work.config.stability, "goals"]
+    return [_inputs_of_language(work), work.config.stability]
 
 
 # what does them
@@ -154,6 +157,10 @@ def _inputs_of_report(work: Workspace) -> list[object]:
 def _capture(work: Workspace) -> None:
     for name in files.STORES:
         work.store(name)
+
+
+def _find_core(work: Workspace) -> None:
+    _ = work.core  # of the construction store
 
 
 def _train(work: Workspace) -> None:
@@ -168,7 +175,9 @@ def _build(work: Workspace) -> None:
     from recsae.sae.statistics import Statistics
 
     def build() -> None:
-        concepts = build_concepts(work.sae_codes[0], work.construction, work.labeler)
+        concepts = build_concepts(
+            *(work.sae_codes[0], work.construction, work.labeler, work.core.core.statements)
+        )
         concepts.save(work.folder)
         catalog = work.recommender.catalog
         work.labeler.attributes.including(concepts.values_said(), catalog).save(work.folder)
@@ -251,13 +260,14 @@ STAGES: Mapping[str, Stage] = {
     "capture": Stage(
         _inputs_of_states, tuple(f"{n}/{files.MANIFEST}" for n in files.STORES), _capture
     ),
+    "core": Stage(_inputs_of_core, (files.CORE, files.CORE_ARRAYS), _find_core),
     "train": Stage(_inputs_of_sae, (files.SAE_CONFIG, files.SAE_WEIGHTS, files.QUALITY), _train),
     "concepts": Stage(
         _inputs_of_labels, (files.CONCEPTS, files.EXAMPLES, files.ATTRIBUTES, files.LATENTS), _build
     ),
     "scoring": Stage(_inputs_of_scores, (files.SCORES, files.SCORING), _score),
     "evidence": Stage(
-        _inputs_of_evidence,
+        _inputs_of_labels,
         (
             *(files.FIRING, files.TOGETHER, files.COUNTEREXAMPLES),
             *(files.ACTIVE_ITEMS, files.ACTIVE_CASES),
@@ -268,7 +278,7 @@ STAGES: Mapping[str, Stage] = {
     "stability": Stage(_inputs_of_stability, (files.STABILITY,), _repeat),
     "language": Stage(_inputs_of_language, (files.LANGUAGE,), _ask_language_model),
     "accuracy": Stage(_inputs_of_sae, (files.ACCURACY,), _measure_accuracy),
-    "steering": Stage(_inputs_of_steering, (files.STEERING,), _measure_steering),
+    "steering": Stage(_inputs_of_scores, (files.STEERING,), _measure_steering),
     "goals": Stage(_inputs_of_scores, (files.GOALS,), _try_goals),
     "report": Stage(
         _inputs_of_report, (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV), _report

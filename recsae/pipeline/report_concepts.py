@@ -99,6 +99,7 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         name=row[C.NAME],
         label=row[C.LABEL],
         labeler=row[C.LABELER],
+        origin=row[C.ORIGIN],
         attribute=first.attribute,
         value=first.value,
         predicate_site=first.view,

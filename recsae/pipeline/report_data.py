@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from recsae.concepts.attributes.tasks import NOT_ASKED
+from recsae.concepts.labeler import CORE, FOUND
 from recsae.concepts.status import CONFIDENCE, MIN_POSITIVES, MIN_USERS, THRESHOLD
+from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.files import read_json
 from recsae.evaluation.supervised import METHODS
@@ -25,6 +27,7 @@ from recsae.report.schema.report import (
     AttributeScore,
     Autoencoder,
     Baselines,
+    CoreFigures,
     Data,
     LabelQuality,
     Model,
@@ -145,6 +148,8 @@ def _sae(work: Workspace) -> Autoencoder:
     quality = read_json(work.folder / layout.QUALITY)
     return Autoencoder(
         n_latents=work.sae.n_latents,
+        n_core=work.sae.n_gates,
+        core=_core(work) if work.core.n_candidates else None,
         k=work.sae.config.k,
         activation=work.sae.config.activation,
         fvu=quality["fvu"],
@@ -154,6 +159,22 @@ def _sae(work: Workspace) -> Autoencoder:
         n_activations_seen=meta["n_activations_seen"],
         seconds=meta["seconds"],
         epochs=meta["epochs"],
+    )
+
+
+def _core(work: Workspace) -> CoreFigures:
+    core, table = work.core, work.tested_dictionary.table
+    verified = table[C.LATENT].isin(work.verified)
+    said = {
+        origin: set(zip(rows[C.ATTRIBUTE], rows[C.VALUE], strict=True))
+        for origin, rows in table[verified].groupby(C.ORIGIN)
+    }
+    return CoreFigures(
+        n_candidates=core.n_candidates,
+        n_learnable=core.n_learnable,
+        n_permuted=core.n_permuted,
+        n_permuted_candidates=core.n_permuted_candidates,
+        n_added=len(said.get(FOUND, set()) - said.get(CORE, set())),
     )
 
 

@@ -19,12 +19,13 @@ from recsae.concepts.status import distinct, verified_latents
 from recsae.core import layout
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.evaluation.attribute_auc import attribute_table
-from recsae.evaluation.explained import explained, linear_fit, score_metric
+from recsae.evaluation.explained import explained, linear_fit
 from recsae.evaluation.reconstruction import STATES_AT_ONCE, heldout_by_running
 from recsae.evaluation.scoring import score_concepts
 from recsae.evaluation.share import SIZES, shares_of_halves
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import find_site
+from recsae.recommender.score_metric import score_metric
 from recsae.recommender.sequences import split_users
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
@@ -214,7 +215,7 @@ def _scanned(
 
 def _measured(work: Workspace) -> SiteFigures:
     codes = work.sae_codes
-    labels = build_concepts(codes[0], work.construction, work.labeler)
+    labels = build_concepts(*(codes[0], work.construction, work.labeler, work.core.core.statements))
     scores = score_concepts(codes[1], labels, work.heldout, work.labeler, hard_negatives=False)
     sides = (work.construction, work.heldout)
     attributes = attribute_table(work.labeler.attributes, *sides, {"sae": codes})

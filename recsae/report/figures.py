@@ -65,7 +65,16 @@ _MATPLOTLIB: Any = {
     "xtick.minor.size": 0,
     "legend.frameon": False,
 }
-_CODE_ORDER: tuple[Code, ...] = ("sae", "random", "neurons", "pca")
+_MARKERS: dict[Code, str] = {
+    "sae": "o",
+    "core": "v",
+    "plain": "P",
+    "gates": "X",
+    "random": "s",
+    "neurons": "^",
+    "pca": "D",
+}
+"""Of the codes that charts show, in their order."""
 LOWEST_NDCG_KEPT = 0.9
 """Goal charts end here: a method that keeps less of NDCG@10 is no choice."""
 LONGEST_LINE_NAME = 28
@@ -187,7 +196,7 @@ def _scatter(report: Report) -> "Canvas | None":
 
 def _verified(report: Report) -> "Canvas | None":
     """Verified and distinct verified concepts of every code."""
-    counts = {c: n for c in _CODE_ORDER if (n := getattr(report.baselines, c)) is not None}
+    counts = {c: n for c in _MARKERS if (n := getattr(report.baselines, c, None)) is not None}
     if not counts:
         return None
     canvas, axes = new_canvas(5.2, 3.6)
@@ -210,9 +219,8 @@ def _share(report: Report) -> "Canvas | None":
     """The share explained by 8, 16 and 32 verified concepts of every code."""
     if not report.named_share:
         return None
-    markers: dict[Code, str] = {"sae": "o", "random": "s", "neurons": "^", "pca": "D"}
     canvas, axes = new_canvas(5.2, 3.6)
-    for code in _CODE_ORDER:
+    for code, marker in _MARKERS.items():
         if (share := report.named_share.get(code)) is None:
             continue
         sizes = [(8, share.of_8), (16, share.of_16), (32, share.of_32)]
@@ -220,7 +228,7 @@ def _share(report: Report) -> "Canvas | None":
         axes.plot(
             [n for n, _ in known],
             [v for _, v in known],
-            marker=markers[code],
+            marker=marker,
             markersize=6 if code == "sae" else 4.5,
             linewidth=2.4 if code == "sae" else 1.2,
             color=ACCENT if code == "sae" else MUTED,

@@ -52,6 +52,7 @@ def page(report: Report) -> str:
         heldout_note=words.heldout_note(report),
         examples=[c.name for c in words.best_distinct(report, 3)],
         code_names=words.CODE_NAMES,
+        core=findings.core(report),
         labels_stand=words.standing(words.label_outcomes(report)),
         mean_auc=lambda code: words.mean_auc(report.attributes, code),
         methods=findings.METHODS,

@@ -56,6 +56,7 @@ def card(report: Report) -> str:
         best=words.best_distinct(report),
         heldout_note=words.heldout_note(report),
         code_names=words.CODE_NAMES,
+        core=findings.core(report),
         stability=findings.stability_line(report),
         language=findings.language_line(report),
         steering=goal_words.steering_lines(report),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from recsae.core.llm.settings import LanguageSettings
@@ -25,6 +27,10 @@ class RunConfig(BaseModel):
     k: int = Field(8, ge=1)
     activation: str = "matryoshka"
     """One of :data:`recsae.sae.variants.VARIANTS`."""
+    core: Literal["statements", "none"] = "statements"
+    """Whether the first latents are gates for statements that the states hold."""
+    attributes_first: list[str] | None = None
+    """Attributes of which every value that the states hold gets a gate."""
     samples: int = Field(4_000_000, ge=1)
     """States that SAE training sees, repeats counted."""
     seed: int = Field(0, ge=0)

@@ -21,7 +21,7 @@ from recsae.run.config import RunConfig
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
-VERSION = 2
+VERSION = 3
 """What the files of a run mean: a run of another version is refused, not read wrongly."""
 
 

@@ -22,8 +22,9 @@ def read_settings(checkpoint: Path, options: dict[str, Any], config_file: Path |
     """Settings of a run; InvalidInput names the setting, what was seen and the nearest one."""
     given = _read_toml(config_file) if config_file else {}
     typed = {key: value for key, value in options.items() if value is not None}
-    if "attribute_columns" in typed:
-        typed["attribute_columns"] = [c.strip() for c in typed["attribute_columns"].split(",")]
+    for key in ("attribute_columns", "attributes_first"):
+        if key in typed:
+            typed[key] = [name.strip() for name in typed[key].split(",")]
     asked = {field: typed.pop(key) for key, field in LANGUAGE.items() if key in typed}
     values = {**given, **typed, "checkpoint": str(checkpoint.resolve())}
     known = given.get("language", {})

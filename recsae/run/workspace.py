@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.fill import capture
@@ -17,20 +18,28 @@ from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.corrections import corrected
 from recsae.concepts.dictionary import ConceptDictionary
+from recsae.concepts.gates.core import Core, FoundCore, find_core
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.status import MIN_POSITIVES, verified_latents
 from recsae.core import layout
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
-from recsae.core.files import read_parquet
+from recsae.core.files import digest_of, read_parquet
 from recsae.core.progress import Progress
 from recsae.recommender.protocol import as_recommender, find_site
+from recsae.recommender.score_metric import score_metric
 from recsae.recommender.sequences import split_users
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
-from recsae.sae.baselines import LinearCode, neurons, pca, random_directions
+from recsae.sae.baselines import (
+    Baseline,
+    LinearCode,
+    neurons,
+    pca,
+    random_directions,
+)
 from recsae.sae.codes import Codes, sparse_code
 from recsae.sae.config import SAEConfig, make_config
-from recsae.sae.model import SAE
+from recsae.sae.model import SAE, Gates
 from recsae.sae.statistics import Statistics
 from recsae.sae.train import train_sae
 
@@ -169,12 +178,50 @@ class Workspace:
         return self._requested_config.model_copy(update={"n_latents": n_latents}).resolved(width)
 
     @cached_property
+    def metric(self) -> NDArray[np.float64]:
+        """``(d, d)`` what an error in a state does to the scores."""
+        width = find_site(self.recommender, self.site).width
+        return score_metric(self.head, self.recommender.catalog.recommendable, width)
+
+    @cached_property
+    def core(self) -> FoundCore:
+        """The gates beside the SAE: found, or read where that was done."""
+        if self.finished:
+            return FoundCore.load(self.folder)
+        _ = self.construction_store  # which all processes make together
+        return self.ranks.broadcast_from_main(self._core_of_config)
+
+    def _core_of_config(self) -> FoundCore:
+        config = self.config
+        if config.core == "none":
+            asked: object = None
+        else:
+            attributes = self.labeler.attributes
+            asked = attributes.names, attributes.digest, config.attributes_first, config.seed
+        made_from = digest_of([self.construction_store.fingerprint, asked])
+        if FoundCore.is_there(self.folder, made_from):
+            return FoundCore.load(self.folder)
+        if config.core == "none":
+            found = FoundCore.nothing(self.construction_store.width)
+        else:
+            first = config.attributes_first or []
+            found = find_core(self.labeler, self.construction, self.metric, config.seed, first)
+        found.save(self.folder, made_from)
+        return found
+
+    @cached_property
     def sae(self) -> SAE:
         """The SAE: trained, or read where that was done."""
         if self.finished:
             return SAE.load(self.folder / layout.SAE_FOLDER)
-        store, folder = self.construction_store, self.folder / layout.SAE_FOLDER
-        return train_sae(store, self.sae_config, folder, progress=self.progress, ranks=self.ranks)
+        return train_sae(
+            self.construction_store,
+            self.sae_config,
+            self.folder / layout.SAE_FOLDER,
+            gates=gates_of(self.core.core),
+            progress=self.progress,
+            ranks=self.ranks,
+        )
 
     @cached_property
     def _learnable(self) -> tuple[ItemAttributes, list[UnlearnableAttribute]]:
@@ -222,7 +269,26 @@ class Workspace:
         """The SAE's activations on construction and held-out cases."""
         return self.encode(self.sae, self.ranks)
 
-    def encode(self, code: SAE | LinearCode, ranks: Ranks = SINGLE_PROCESS) -> Codes:
+    @cached_property
+    def n_active(self) -> int:
+        """Active latents per case, rounded: so many units of a baseline are active too."""
+        if not self.sae.n_gates:
+            return self.config.k
+        construction = self.sae_codes.construction
+        return max(1, round(int(construction.nnz) / int(construction.shape[0])))
+
+    @cached_property
+    def plain_sae(self) -> SAE:
+        """An SAE without gates, of as many latents, as many of them active; the run's own if it has
+        none."""
+        if not self.sae.n_gates:
+            return self.sae
+        size = {"n_latents": self.sae.n_latents, "k": self.n_active}
+        config = self._requested_config.model_copy(update=size).resolved(self.sae.width)
+        store, folder = self.construction_store, self.folder / layout.PLAIN_FOLDER
+        return train_sae(store, config, folder, progress=self.progress, ranks=self.ranks)
+
+    def encode(self, code: SAE | Baseline, ranks: Ranks = SINGLE_PROCESS) -> Codes:
         """A code's activations on construction and held-out cases."""
         encode = code.encode_sparse
         n = code.n_latents
@@ -253,6 +319,11 @@ class Workspace:
     def verified(self) -> NDArray[np.int64]:
         """Latents whose concepts are verified."""
         return verified_latents(self.label_scores)
+
+
+def gates_of(core: Core) -> Gates:
+    """The gates of a core, as an SAE takes them."""
+    return Gates(*(torch.from_numpy(part) for part in core[1:]))
 
 
 def default_latents(width: int, k: int, n_heldout: int) -> int:

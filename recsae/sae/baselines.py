@@ -13,10 +13,11 @@ import torch
 from torch.nn import functional as F
 
 from recsae.core.topk import top_k
-from recsae.sae.codes import Code
+from recsae.sae.codes import Code, above
 
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore
+    from recsae.sae.model import Gates
 
 BASELINES = ("neurons", "random", "pca")
 """Names of the baselines."""
@@ -40,6 +41,25 @@ class LinearCode:
         values = (states - self.mean) @ self.directions.T
         values, indices = top_k(values, min(self.k or self.n_latents, self.n_latents))
         return Code(values.relu(), indices)
+
+
+@dataclass(frozen=True)
+class GateCode:
+    """Gates without anything beside them: ``ReLU(weight h - bound)``."""
+
+    gates: Gates
+
+    @property
+    def n_latents(self) -> int:
+        """Number of units."""
+        return len(self.gates.bound)
+
+    def encode_sparse(self, states: torch.Tensor) -> Code:
+        """Active units of raw states ``(n, d)``."""
+        return above(F.linear(states, self.gates.weight, -self.gates.bound), 0.0)
+
+
+Baseline = LinearCode | GateCode
 
 
 def _moments(store: ActivationStore) -> tuple[torch.Tensor, torch.Tensor]:

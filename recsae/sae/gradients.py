@@ -42,16 +42,16 @@ class Gradients:
         self._grads = {}
         for (name, p), part in zip(sae.named_parameters(), self._flat.split(sizes), strict=True):
             p.grad = self._grads[name] = part.view_as(p)
-        self.fired = torch.zeros(sae.n_latents, dtype=torch.bool, device=weight.device)
+        self.fired = torch.zeros(sae.n_details, dtype=torch.bool, device=weight.device)
         """Which latents were active on the last batch."""
-        self._alone = torch.zeros(sae.n_latents, dtype=torch.int64, device=weight.device)
+        self._alone = torch.zeros(sae.n_details, dtype=torch.int64, device=weight.device)
         nested = not sae.variant.by_autograd
         self._prefix = sae.variant.smallest_prefix(sae).to(weight.device) if nested else self._alone
         known = weight.dtype in (torch.float32, torch.float64) and weight.device.type == "cpu"
         self._kernels = kernels() if known else None
-        self._chunk = max(MIN_CHUNK, CHUNK_BYTES // (weight.element_size() * sae.n_latents))
-        self._pre = weight.new_empty(self._chunk, sae.n_latents)
-        self._encoder = weight.new_empty(sae.width + 1, sae.n_latents)
+        self._chunk = max(MIN_CHUNK, CHUNK_BYTES // (weight.element_size() * sae.n_details))
+        self._pre = weight.new_empty(self._chunk, sae.n_details)
+        self._encoder = weight.new_empty(sae.width + 1, sae.n_details)
         self._sized_for(0)
         self._z = weight.new_empty(0)
 
@@ -98,12 +98,12 @@ class Gradients:
         if self.sae.variant.by_autograd:
             return x - self.sae.mix(self._z)
         values, indices = self._code  # the loops leave values below 0 as they are
-        return x - self.sae._decode_sparse(Code(values.relu(), indices))
+        return x - self.sae.mix_sparse(Code(values.relu(), indices))
 
     def _by_autograd(self, x: torch.Tensor) -> float:
         sae, variant = self.sae, self.sae.variant
         with torch.enable_grad():
-            pre = sae.preactivations(x)
+            pre = sae.detail_preactivations(x)
             z = variant.activate(sae, pre)
             (variant.fit(sae, z, x) + variant.penalty(sae, pre, z)).backward()
         self._z = z.detach()
@@ -112,7 +112,7 @@ class Gradients:
         return float(self.residual(x).square().mean())
 
     def _by_torch(self, x: torch.Tensor, n: int) -> float:
-        self._code = self.sae.variant.select(self.sae, self.sae.preactivations(x))
+        self._code = self.sae.variant.select(self.sae, self.sae.detail_preactivations(x))
         self.fired[self._code.indices[self._code.values > 0]] = True
         return self._main(self._code, x - self.sae.b_dec, n)
 
@@ -198,7 +198,7 @@ class Gradients:
         n, k = indices.shape
         prefix_of = prefix[indices]
         parts = [
-            sae._decode_sparse(Code(values * (prefix_of == p), indices)) - sae.b_dec
+            sae.mix_sparse(Code(values * (prefix_of == p), indices)) - sae.b_dec
             for p in range(int(prefix[-1]) + 1)
         ]
         errors = torch.stack(parts).cumsum(0) - target
@@ -210,7 +210,7 @@ class Gradients:
         inner = inner * (values > 0)
         flat = indices.flatten()
         order = torch.argsort(flat, stable=True)
-        starts = torch.bincount(flat, minlength=sae.n_latents).cumsum(0)
+        starts = torch.bincount(flat, minlength=sae.n_details).cumsum(0)
         starts = torch.cat([starts.new_zeros(1), starts[:-1]])
         states = torch.div(order, k, rounding_mode="floor")
         tables = slopes.flatten(0, 1), centred
@@ -220,7 +220,7 @@ class Gradients:
             F.embedding_bag(rows, table, offsets=starts, mode="sum", per_sample_weights=weight)
             for rows, table, weight in zip(rows_of, tables, weights, strict=True)
         )
-        bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_latents).to(target.dtype)
+        bias = torch.bincount(flat, inner.flatten(), minlength=sae.n_details).to(target.dtype)
         self._grads["W_dec"] += decoder
         self._grads["W_enc"] += encoder
         return bias, slopes[0].sum(0), float(errors[-1].square().sum())

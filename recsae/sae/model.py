@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.core.files import read_json, write_atomically, write_json
-from recsae.sae.codes import Code
+from recsae.sae.codes import Code, above
 from recsae.sae.config import SAEConfig, make_config
 from recsae.sae.variants import VARIANTS
 
@@ -21,15 +21,29 @@ if TYPE_CHECKING:
 
 CONFIG = layout.CONFIG_FILE
 WEIGHTS = layout.WEIGHTS_FILE
+GATES = "gate_weight", "gate_bound", "gate_decoder"
+"""The buffers that hold the gates, 0 rows of them where there are none."""
+
+
+class Gates(NamedTuple):
+    """c gates of raw states, ``z = relu(weight h - bound)``, and what each adds to one."""
+
+    weight: torch.Tensor  # (c, d)
+    bound: torch.Tensor  # (c,)
+    decoder: torch.Tensor  # (c, d), rows of unit length
 
 
 class SAE(nn.Module):
-    """Sparse autoencoder on centred, scaled hidden states.
+    """Sparse autoencoder on centred, scaled hidden states, beside gates that are given.
 
     With ``x = (h - mean) / scale``: ``z = TopK(ReLU(W_enc (x - b_dec) + b_enc))`` and
     ``x_hat = z W_dec + b_dec`` (RecSAE, section 3); other activations than TopK are in
     :mod:`recsae.sae.variants`. ``mean (d,)`` and the scalar ``scale`` are kept in the checkpoint,
     so every method takes and gives raw hidden states.
+
+    The first c latents are gates, if there are any: ``z = ReLU(gate_weight h - gate_bound)``, which
+    training leaves as they are. The others are trained on what the gates leave of a state, ``h - z
+    gate_decoder``, and are called its details.
 
     >>> import torch
     >>> sae = SAE(make_config(n_latents=6, k=2), width=3)
@@ -45,24 +59,41 @@ class SAE(nn.Module):
     density: torch.Tensor
     penalty: torch.Tensor
 
-    def __init__(self, config: SAEConfig, width: int) -> None:
+    gate_weight: torch.Tensor
+    gate_bound: torch.Tensor
+    gate_decoder: torch.Tensor
+
+    def __init__(self, config: SAEConfig, width: int, gates: Gates | None = None) -> None:
         super().__init__()
         self.config = config.resolved(width)
-        n_latents = self.config.n_latents or 0
+        n_details = self.config.n_latents or 0
         generator = torch.Generator().manual_seed(self.config.seed)
-        directions = F.normalize(torch.randn(n_latents, width, generator=generator), dim=1)
+        directions = F.normalize(torch.randn(n_details, width, generator=generator), dim=1)
         self.W_enc = nn.Parameter(directions.clone())
-        self.b_enc = nn.Parameter(torch.zeros(n_latents))
+        self.b_enc = nn.Parameter(torch.zeros(n_details))
         self.W_dec = nn.Parameter(directions.clone())
         self.b_dec = nn.Parameter(torch.zeros(width))
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(()))
+        none = Gates(torch.zeros(0, width), torch.zeros(0), torch.zeros(0, width))
+        for name, value in zip(GATES, gates or none, strict=True):
+            self.register_buffer(name, value.clone())
         self.variant = VARIANTS[self.config.activation]
         self.variant.prepare(self)
 
     @property
     def n_latents(self) -> int:
-        """Number of latents."""
+        """Number of latents: gates and details."""
+        return self.n_gates + self.n_details
+
+    @property
+    def n_gates(self) -> int:
+        """Number c of gates, the first latents."""
+        return int(self.gate_bound.shape[0])
+
+    @property
+    def n_details(self) -> int:
+        """Number of latents that are trained."""
         return int(self.W_dec.shape[0])
 
     @property
@@ -71,27 +102,65 @@ class SAE(nn.Module):
         return int(self.W_dec.shape[1])
 
     def fit_input(self, store: ActivationStore) -> None:
-        """Take mean and scale from a store: afterwards ``E ||x||^2 = d``."""
+        """Take mean and scale from what gates leave of a store: afterwards ``E ||x||^2 = d``."""
         mean = torch.from_numpy(store.mean())
         if not bool(torch.isfinite(mean).all()):
             raise NotEnoughData("Some hidden states are NaN or infinite: nothing can be learned.")
         variance = store.variance()
+        if self.n_gates and variance > 0:
+            mean, variance = self._moments_of_rest(store)
         if variance <= 0:
             raise NotEnoughData("All hidden states are the same: there is nothing to learn.")
         self.mean.copy_(mean)
         self.scale.fill_((variance / self.width) ** 0.5)
+        self.gate_weight /= self.scale  # activations are in units of the normalised states
+        self.gate_bound /= self.scale
+
+    def _moments_of_rest(self, store: ActivationStore) -> tuple[torch.Tensor, float]:
+        """Mean and total variance of what gates leave, before the scale is known: it is 1."""
+        total, squared = torch.zeros(self.width, dtype=torch.float64), 0.0
+        for shard in store.shards:
+            rest = self.rest(torch.from_numpy(shard[:].copy())).double()
+            total += rest.sum(0)
+            squared += float(rest.square().sum())
+        mean = total / len(store)
+        return mean, squared / len(store) - float(mean.square().sum())
+
+    def gate_preactivations(self, states: torch.Tensor) -> torch.Tensor:
+        """``(n, c)`` of raw states ``(n, d)``; a gate is open where it is positive."""
+        return F.linear(states, self.gate_weight, -self.gate_bound)
+
+    def rest(self, states: torch.Tensor) -> torch.Tensor:
+        """What gates leave of raw states ``(n, d)``."""
+        if not self.n_gates:
+            return states
+        return states - self.gate_preactivations(states).relu() @ self.gate_decoder * self.scale
 
     def normalised(self, states: torch.Tensor) -> torch.Tensor:
-        """Raw states ``(n, d)`` as the SAE's input x."""
-        return (states - self.mean) / self.scale
+        """What gates leave of raw states ``(n, d)``, as the input x of the details."""
+        return (self.rest(states) - self.mean) / self.scale
 
-    def preactivations(self, x: torch.Tensor) -> torch.Tensor:
-        """``W_enc (x - b_dec) + b_enc``, ``(n, n_latents)``."""
+    def detail_preactivations(self, x: torch.Tensor) -> torch.Tensor:
+        """``W_enc (x - b_dec) + b_enc``, ``(n, n_details)``."""
         return F.linear(x - self.b_dec, self.W_enc, self.b_enc)
+
+    def preactivations(self, states: torch.Tensor) -> torch.Tensor:
+        """Pre-activations ``(n, n_latents)`` of raw states ``(n, d)``."""
+        details = self.detail_preactivations(self.normalised(states))
+        if not self.n_gates:
+            return details
+        return torch.cat([self.gate_preactivations(states), details], 1)
 
     def encode_sparse(self, states: torch.Tensor) -> Code:
         """The active latents of raw states ``(n, d)``."""
-        return self.variant.select(self, self.preactivations(self.normalised(states)))
+        details = self.variant.select(self, self.detail_preactivations(self.normalised(states)))
+        if not self.n_gates:
+            return details
+        gates = above(self.gate_preactivations(states), 0.0)
+        return Code(
+            torch.cat([gates.values, details.values], 1),
+            torch.cat([gates.indices, details.indices + self.n_gates], 1),
+        )
 
     def encode(self, states: torch.Tensor) -> torch.Tensor:
         """Activations ``(n, n_latents)`` of raw states ``(n, d)``; most are 0."""
@@ -101,20 +170,30 @@ class SAE(nn.Module):
 
     def decode(self, activations: torch.Tensor) -> torch.Tensor:
         """Raw states ``(n, d)`` from activations ``(n, n_latents)``."""
-        return self.mix(activations) * self.scale + self.mean
+        gates, details = activations.split([self.n_gates, self.n_details], 1)
+        mixed = self.mix(details)
+        if self.n_gates:
+            mixed = mixed + gates @ self.gate_decoder
+        return mixed * self.scale + self.mean
 
-    def mix(self, activations: torch.Tensor) -> torch.Tensor:
-        """Normalised states ``(n, d)`` from activations ``(n, n_latents)``."""
-        return activations @ self.W_dec + self.b_dec
+    def mix(self, details: torch.Tensor) -> torch.Tensor:
+        """Normalised states ``(n, d)`` from the details' activations ``(n, n_details)``."""
+        return details @ self.W_dec + self.b_dec
 
     def decode_sparse(self, code: Code) -> torch.Tensor:
         """Raw states from active latents."""
-        return self._decode_sparse(code) * self.scale + self.mean
+        return self._weighted_sum(code, self._decoder()) * self.scale + self.mean
 
-    def _decode_sparse(self, code: Code) -> torch.Tensor:
-        mixed = F.embedding_bag(
-            code.indices, self.W_dec, per_sample_weights=code.values, mode="sum"
-        )
+    def mix_sparse(self, details: Code) -> torch.Tensor:
+        """Normalised states from active details."""
+        return self._weighted_sum(details, self.W_dec)
+
+    def _decoder(self) -> torch.Tensor:
+        """``(n_latents, d)`` of gates and details; rows have unit length."""
+        return torch.cat([self.gate_decoder, self.W_dec]) if self.n_gates else self.W_dec
+
+    def _weighted_sum(self, code: Code, decoder: torch.Tensor) -> torch.Tensor:
+        mixed = F.embedding_bag(code.indices, decoder, per_sample_weights=code.values, mode="sum")
         return mixed + self.b_dec
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
@@ -123,7 +202,7 @@ class SAE(nn.Module):
 
     def directions(self) -> torch.Tensor:
         """``(n_latents, d)`` what one unit of each latent adds to a raw state."""
-        return self.W_dec.detach() * self.scale
+        return self._decoder().detach() * self.scale
 
     def save(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
         """Write ``cfg.json`` and ``sae.safetensors`` into a folder."""
@@ -131,8 +210,8 @@ class SAE(nn.Module):
 
         weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
         write_atomically(folder / WEIGHTS, lambda p: save_file(weights, p))
-        meta = {"config": self.config.model_dump(), "width": self.width, **(extra or {})}
-        write_json(folder / CONFIG, meta)
+        size = {"width": self.width, "n_gates": self.n_gates}
+        write_json(folder / CONFIG, {"config": self.config.model_dump(), **size, **(extra or {})})
 
     @classmethod
     def load(cls, folder: Path) -> SAE:
@@ -143,7 +222,10 @@ class SAE(nn.Module):
         meta = read_json(Path(folder) / CONFIG)
         try:
             sae = cls(make_config(**meta["config"]), int(meta["width"]))
-            sae.load_state_dict(load_file(Path(folder) / WEIGHTS))
+            weights = load_file(Path(folder) / WEIGHTS)
+            for name in GATES:
+                setattr(sae, name, weights[name].clone())
+            sae.load_state_dict(weights)
         except (
             *(OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError),
             InvalidInput,

@@ -23,6 +23,7 @@ from recsae.sae.trainer import Trainer
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore
     from recsae.core.progress import Progress
+    from recsae.sae.model import Gates
 
 SMALL_PRODUCT = 1 << 18
 """Weights of an SAE up to which one thread is as fast: two would wait for each other more than they
@@ -36,6 +37,7 @@ def train_sae(
     config: SAEConfig | None = None,
     folder: Path | None = None,
     *,
+    gates: Gates | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
     ranks: Ranks = SINGLE_PROCESS,
@@ -51,6 +53,8 @@ def train_sae(
     folder
         Where to save the SAE, and its training state after every epoch: called again after having
         been killed, training goes on from there and ends in the same bits.
+    gates
+        Latents that are given; the SAE is trained on what they leave of the states.
     ranks
         The processes that share the training, each of which calls this; only the first one saves.
         The parameters are those of one process but for rounding: sums have another order.
@@ -69,10 +73,16 @@ def train_sae(
     config = (config or SAEConfig()).resolved(store.width)
     if len(store) < 2 * config.k:
         raise NotEnoughData(f"{len(store)} hidden states are too few to train an SAE on.")
-    made_from = digest_of({"store": store.fingerprint, "config": config.model_dump()})
+    made_from = digest_of(
+        {
+            "store": store.fingerprint,
+            "config": config.model_dump(),
+            "gates": None if gates is None else [part.tolist() for part in gates],
+        }
+    )
     if folder is not None and ranks.broadcast_from_main(lambda: _is_trained(folder, made_from)):
         return SAE.load(folder)
-    sae = SAE(config, store.width)
+    sae = SAE(config, store.width, gates)
     sae.fit_input(store)
     validation_users = (
         store.validation_users() if config.patience and not sae.variant.approaches_k else None
@@ -159,7 +169,7 @@ def _train(
 def _threads_for(sae: SAE) -> Iterator[None]:
     """One thread where products are small: more would gain little and wait for one another."""
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if sae.n_latents * sae.width <= SMALL_PRODUCT else before)
+    torch.set_num_threads(1 if sae.n_details * sae.width <= SMALL_PRODUCT else before)
     try:
         yield
     finally:

@@ -41,7 +41,7 @@ class Trainer:
         self.peak = config.learning_rate * math.sqrt(self.batch_size / 1024)
         self.optimiser = torch.optim.Adam(sae.parameters(), lr=self.peak, fused=True)
         self._gradients = Gradients(sae, self._ranks)
-        self.idle = torch.zeros(sae.n_latents, dtype=torch.int64, device=sae.W_dec.device)
+        self.idle = torch.zeros(sae.n_details, dtype=torch.int64, device=sae.W_dec.device)
         self.epoch = self.step = 0
         self.fvu = float("nan")
 

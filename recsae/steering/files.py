@@ -187,7 +187,8 @@ def described(steering: Steering) -> str:
 
 
 def _n_latents(folder: Path) -> int:
-    return int(read_json(folder / layout.SAE_CONFIG)["config"]["n_latents"])
+    meta = read_json(folder / layout.SAE_CONFIG)
+    return int(meta["config"]["n_latents"]) + int(meta["n_gates"])
 
 
 class _MadeFor(NamedTuple):

@@ -226,7 +226,7 @@ def test_a_full_disk(refuses, tmp_path, monkeypatch):
         (("--set", "5=0", "--user", "nobody"), "No user has the id 'nobody'."),
         (("--set", "5=0", "--sequence", "Star Warz"), "Did you mean 'Star Wars'"),
         (("--set", "5=0", "--sequence", " , "), "The sequence is empty"),
-        (("--set", "128=0"), "There is no latent 128: latents are numbered 0 to 127."),
+        (("--set", "999=0"), "There is no latent 999: latents are numbered 0 to "),
         (("--set", "5"), "Cannot read the setting '5'"),
         (("--set", "5=nan"), "Cannot read the setting '5=nan'"),
         (("--set", "5=1e20"), "cannot be turned by 1e+20"),
@@ -257,7 +257,7 @@ def test_the_nearest_users_are_named(refuses, recommender, recbole_run):
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        (("--latent", 128), "There is no latent 128: latents are numbered 0 to 127."),
+        (("--latent", 999), "There is no latent 999: latents are numbered 0 to "),
         (("--status", "good"), "There is no status 'good': it is one of verified"),
     ],
 )

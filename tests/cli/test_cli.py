@@ -53,7 +53,8 @@ def test_a_run_says_what_it_found_and_where(report, recbole_run):
     assert out.rstrip().endswith(f"Report: {recbole_run / 'report.html'}")
     assert "peak memory" in out
     assert "verified" in out
-    assert report.sae.n_latents == RECBOLE["latents"]
+    assert report.sae.n_latents == report.sae.n_core + RECBOLE["latents"]
+    assert 0 < report.sae.n_core < report.sae.core.n_learnable < report.sae.core.n_candidates
     assert report.protocol.n_chance_directions == RECBOLE["chance_directions"]
     assert report.data.name == "ml-100k"
     assert report.data.attributes == ["decade", "class"]
@@ -155,9 +156,9 @@ def test_concepts(says, report, recbole_run):
         *("latent", "name", "label", "status", "precision", "precision_low"),
         *("recall", "recall_low", "f1", "n_pos", "fire_rate"),
     ]
-    assert len(out) == 129
+    assert len(out) == 1 + report.sae.n_latents
     rows = json.loads(says("concepts", recbole_run, "--json"))
-    assert len(rows) == 128
+    assert len(rows) == report.sae.n_latents
     verified = json.loads(says("concepts", recbole_run, "--status", "verified", "--json"))
     assert len(verified) == report.concepts.verified > 0
     name = verified[0]["name"]

@@ -99,7 +99,7 @@ def test_hostile_titles_are_text_everywhere(hostile_run):
     assert SCRIPT not in (hostile_run / "card.md").read_text()
     with (hostile_run / "concepts.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 64
+    assert len(rows) == report.sae.n_latents == report.sae.n_core + 64
     names = [row["name"] for row in rows]
     assert any("HYPERLINK" in name or "cmd|" in name or "+1" in name for name in names)
     for name in names:

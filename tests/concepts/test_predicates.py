@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.toy import catalog, random_cases
+from helpers.toy import cases_of, catalog, random_cases
 from recsae.concepts import predicates as module
 from recsae.concepts.attributes.table import VIEWS
 from recsae.concepts.attributes.values import item_attributes
@@ -51,6 +51,18 @@ def test_rows_of_each_predicate(predicates, attributes):
     columns = predicates.columns
     for s, (column, step) in enumerate(zip(columns.column, columns.step, strict=True)):
         assert sorted(predicates.rows(column, step)) == np.flatnonzero(expected[:, s]).tolist()
+
+
+def test_a_share_below_the_first_step_says_nothing_of_another_value(attributes):
+    """One item in ten and more is the least that is asked: here one is of twelve."""
+    made = cases_of([1, *[8] * 12], [8] * 13)
+    columns, found = all_predicates(attributes, made).columns, all_predicates(attributes, made)
+    for s, (column, step) in enumerate(zip(columns.column, columns.step, strict=True)):
+        view, value = list(VIEWS)[columns.view[column]], columns.value[column]
+        counts = attributes.counts(made, view).toarray()[:, value]
+        expected = np.flatnonzero(counts >= VIEWS[view][step - 1]).tolist()
+        assert sorted(found.rows(column, step)) == expected, (view, value, step)
+        assert found.total()[s] == len(expected)
 
 
 def test_some_of_the_columns(predicates, attributes):

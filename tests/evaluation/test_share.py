@@ -9,9 +9,9 @@ import scipy.sparse
 
 from helpers.toy import catalog, head, random_cases, sparse
 from recsae.capture.cases import ndcg_of_states
-from recsae.evaluation.explained import score_metric
 from recsae.evaluation.share import RIDGE, SIZES, named_share
 from recsae.recommender.metrics import ndcg_of_lists
+from recsae.recommender.score_metric import score_metric
 
 WIDTH = 5
 RECOMMENDABLE = catalog().recommendable

@@ -36,13 +36,15 @@ AGAIN = {name: other for name, other in OTHERS.items() if name != "chance"}
 @pytest.mark.parametrize(
     ("among", "n", "seeds", "halves", "every"),
     [
+        ("core", 3, (2 + 1) / 6, 1, 0),
         ("latents", 4, (2 + 1) / 8, 3 / 4, 0),
         ("verified", 3, (2 + 1) / 6, 1, 0),
         ("names", 2, (2 + 1) / 4, 1, 1 / 2),  # Horror comes back in both seeds, on other latents
     ],
 )
 def test_shares_by_hand(among, n, seeds, halves, every):
-    rows = [row for row in return_shares(NAMES, VERIFIED, OTHERS, KINDS) if row.among == among]
+    found = return_shares(NAMES, VERIFIED, OTHERS, KINDS, n_core=3)
+    rows = [row for row in found if row.among == among]
     assert [row.criterion for row in rows] == list(CRITERIA)
     for row in rows:
         assert row.n == n

@@ -13,6 +13,7 @@ MIXED = [
     Intervention((9, 3), "add", (0.5, -1.0)),
     Intervention((11,), "at_least", 0.7),
     Intervention((12,), "at_most", 0.1),
+    Intervention((40, 90), "set", 2.0),
 ]
 
 

@@ -43,6 +43,7 @@ def concept(latent: int, rng: random.Random, status: str, items: list[str]) -> d
         "name": genre,
         "label": f"Active when most of the last 5 items are {genre}.",
         "labeler": "attributes",
+        "origin": "core" if latent < 2 else "found",
         "attribute": "genre",
         "value": genre,
         "predicate_site": "share among the last 5 items",
@@ -170,6 +171,14 @@ def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0
         },
         "sae": {
             "n_latents": max(1024, n_concepts),
+            "n_core": 2,
+            "core": {
+                "n_candidates": 7_536,
+                "n_learnable": 2_550,
+                "n_permuted": 36,
+                "n_permuted_candidates": 5_543,
+                "n_added": 3,
+            },
             "k": 8,
             "activation": "topk",
             "fvu": 0.183,

@@ -8,7 +8,7 @@ FILES = {
     *("stability.json", "language.json", "supervised.json"),
     *("run.json", "report.json", "report.html", "card.md", "concepts.csv"),
     *("concepts.parquet", "scores.parquet", "examples.parquet"),
-    *("attributes.parquet", "latents.parquet"),
+    *("attributes.parquet", "latents.parquet", "core.json", "core.safetensors"),
     *("scoring.json", "accuracy.json", "steering.json", "goals.json"),
     *("sae/cfg.json", "sae/sae.safetensors", "sae/quality.json"),
     *("activations/manifest.json", "heldout/manifest.json"),
@@ -27,7 +27,7 @@ def contents(folder):
             record = read_json(path)
             made_from = {s: v["made_from"] for s, v in record["stages"].items()}
             found[name] = {**record, "stages": made_from}
-        elif name in ("report.json", "sae/cfg.json"):
+        elif name in ("report.json", "sae/cfg.json", "plain/cfg.json"):
             content = {k: v for k, v in read_json(path).items() if k not in (*CLOCKS, "seconds")}
             content.get("sae", {}).pop("seconds", None)
             found[name] = content

@@ -30,8 +30,9 @@ from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
 
-CONFIG = RunConfig(k=3, latents=16, samples=150_000, chance_directions=60)
-FEWER = CONFIG.model_copy(update={"samples": 20_000, "chance_directions": 20})
+CONFIG = RunConfig(core="none", k=3, latents=16, samples=250_000, chance_directions=60)
+WITH_CORE = CONFIG.model_copy(update={"core": "statements"})
+FEWER = WITH_CORE.model_copy(update={"samples": 20_000, "chance_directions": 20})
 SHARD = 500
 RECBOLE = {"latents": 128, "samples": 80_000, "chance_directions": 30}
 FOLDER = Path(os.environ.get("RECSAE_TEST_RUNS") or tempfile.mkdtemp(prefix="recsae-runs-"))
@@ -67,6 +68,12 @@ def planted():
 def planted_run():
     """Folder of a finished run on :func:`planted`."""
     return made_once("planted", lambda folder: run_pipeline(planted(), folder, CONFIG))
+
+
+@functools.cache
+def core_run():
+    """Folder of a finished run on :func:`planted`, with a core."""
+    return made_once("core", lambda folder: run_pipeline(planted(), folder, WITH_CORE))
 
 
 @functools.cache

@@ -10,7 +10,7 @@ pytest.importorskip("recbole")
 from helpers.runs import checkpoint, planted
 from recsae.cli.sites import reason
 from recsae.core.errors import InvalidInput, NotEnoughData, RecSAEError
-from recsae.evaluation.explained import explained, score_metric
+from recsae.evaluation.explained import explained
 from recsae.evaluation.reconstruction import heldout_accuracy
 from recsae.evaluation.share import share_on_halves
 from recsae.pipeline import sites
@@ -23,6 +23,7 @@ from recsae.pipeline.sites import (
 )
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.protocol import Site
+from recsae.recommender.score_metric import score_metric
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
@@ -31,7 +32,7 @@ from recsae.testing.planted import PlantedRecommender
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
 
-SMALL = RunConfig(latents=48, k=4, construction_positions=3000, heldout_positions=1000)
+SMALL = RunConfig(core="none", latents=48, k=4, construction_positions=3000, heldout_positions=1000)
 LAST = "trm_encoder.layer.1"
 ADDED = "trm_encoder.layer.1.feed_forward.dense_2"
 

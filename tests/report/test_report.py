@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.reports import GENRES, HOSTILE, around, make_plain, make_report
+from helpers.reports import GENRES, HOSTILE, around, make_plain, make_report, named_share
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.report import read_report, write_report
 from recsae.report.escape import cell, markdown, script_json
@@ -275,6 +275,22 @@ def test_verdict_when_they_lose_or_tie() -> None:
         assert tied.tone == "bad"
         assert "no better than random directions" in tied.title
         assert tied.detail.endswith("A difference whose 95% interval holds 0 is called a tie.")
+
+
+def test_verdict_when_a_plain_sae_explains_more_or_has_better_labels() -> None:
+    """That one of its kind does better is no reason to distrust a dictionary, but is said first."""
+    plain = make_plain()
+    plain["named_share"]["plain"] = named_share(0.8, 0.71)
+    said = verdict(Report.model_validate(plain))
+    assert said.tone == "mixed"
+    assert said.title.endswith("every baseline, but less than the plain SAE")
+    assert "plain SAE 80% (79 to 81)" in said.detail
+    assert "--core none" in said.detail
+    plain["named_share"]["plain"] = named_share(0.71, 0.71)
+    plain["label_quality"]["plain"] = {"value": around(0.7), "sae_ahead": around(-0.08)}
+    said = verdict(Report.model_validate(plain))
+    assert said.tone == "mixed"
+    assert said.title.endswith("their labels are less right than those of plain SAE")
 
 
 def test_the_interval_of_the_difference_decides_not_the_difference() -> None:

@@ -95,7 +95,7 @@ def test_at_most_k_are_active_and_they_are_the_largest(width, n_latents, k, seed
     k = min(k, n_latents)
     sae, h = drawn(seed, width, n_latents=n_latents, k=k), states(7, width, seed)
     dense = sae.encode(h)
-    pre = sae.preactivations(sae.normalised(h)).detach()
+    pre = sae.preactivations(h).detach()
     for z, p in zip(dense, pre, strict=True):
         on = z > 0
         assert int(on.sum()) == min(k, int((p > 0).sum()))
@@ -144,7 +144,8 @@ def test_weights_are_complete(tmp_path):
     from safetensors.torch import load_file
 
     drawn().save(tmp_path)
-    names = {"W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale"}
+    gates = {"gate_weight", "gate_bound", "gate_decoder"}
+    names = {"W_enc", "b_enc", "W_dec", "b_dec", "mean", "scale", *gates}
     assert load_file(tmp_path / WEIGHTS).keys() == names
 
 

@@ -46,9 +46,6 @@ def test_planted_labels_say_what_happens(check):
     planted_ones = [row for row in check.rows if row.name in planted().concepts]
     assert len(planted_ones) == len(planted().concepts) * len(INTERVENTIONS)
     assert all(row.agrees for row in planted_ones)
-    few_items = [row for row in check.rows if row.name.startswith("recommends ")]
-    assert few_items  # tenfold, some of these few items make room for others
-    assert all(row.agrees for row in few_items if row.intervention == "x0.1 where active")
 
 
 def test_a_summary_reads_back_as_it_was_written(check):

@@ -180,9 +180,9 @@ def test_opened_again_it_is_the_model_of_the_run(recbole_run):
     pytest.importorskip("recbole")
     run = open_run(recbole_run)
     assert run.recommender.fingerprint() == Run(recbole_run).record["model"]
-    assert run.sae.n_latents == 128
-    assert len(run.dictionary.table) == 128
-    assert set(run.verified) <= set(range(128))
+    assert run.sae.n_latents == run.sae.n_gates + 128
+    assert len(run.dictionary.table) == run.sae.n_latents
+    assert set(run.verified) <= set(range(run.sae.n_latents))
 
 
 @pytest.mark.parametrize(

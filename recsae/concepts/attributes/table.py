@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -90,6 +91,13 @@ class ItemAttributes:
 
     matrix: scipy.sparse.csr_matrix
     names: tuple[tuple[str, str], ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of which items have which value."""
+        digest = hashlib.sha256(self.matrix.indptr.astype(np.int64).tobytes())
+        digest.update(self.matrix.indices.astype(np.int64).tobytes())
+        return digest.hexdigest()
 
     def save(self, folder: Path) -> None:
         """Write ``attributes.parquet``: attribute, value, and the items that have it."""

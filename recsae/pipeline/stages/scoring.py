@@ -21,7 +21,8 @@ from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.recsae_protocol import ProtocolSummary, recsae_scores, summarise
 from recsae.evaluation.scoring import measure_concepts, score_concepts
 from recsae.evaluation.share import MeanShare, finite_interval, mean_share, share_on_halves
-from recsae.sae.baselines import BASELINES, LinearCode, random_directions
+from recsae.run.workspace import gates_of
+from recsae.sae.baselines import BASELINES, GateCode, LinearCode, random_directions
 from recsae.sae.codes import Codes, sparse_code
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from recsae.concepts.labeler import Labeler
     from recsae.run.workspace import Workspace
 
+PLAIN = "plain"
+"""The SAE without gates, of as many latents, as many of them active."""
+AT_RANDOM = "gates"
+"""As many gates as the core has, drawn at random among all that the states hold."""
 DENSE = ("neurons", "pca")
 """Baselines that are also tested with all their units active wherever they are positive."""
 DENSE_CASES = 20_000
@@ -48,6 +53,14 @@ class CodeFigures:
     """The F1 of labels weighted by held-out activations."""
     share: MeanShare
     protocol: ProtocolSummary
+
+
+@dataclass(frozen=True)
+class PartFigures:
+    """What is measured of a part of the SAE's latents."""
+
+    label_quality: UserEstimate
+    share: MeanShare
 
 
 @dataclass(frozen=True)
@@ -100,10 +113,15 @@ def scoring_stage(work: Workspace) -> Scoring:
     best_of = 2 * work.sae.width
     codes: dict[str, Codes] = {"sae": work.sae_codes}
     for name in BASELINES:
-        codes[name] = work.encode(work.baseline(name, work.config.k), work.ranks)
+        codes[name] = work.encode(work.baseline(name, work.n_active), work.ranks)
+    compared = dict(codes)
+    if work.sae.n_gates:
+        compared[PLAIN] = work.encode(work.plain_sae, work.ranks)
+        compared[AT_RANDOM] = work.encode(GateCode(gates_of(work.core.at_random)), work.ranks)
     attributes, cases = work.labeler.attributes, (work.construction, work.heldout)
     jobs: dict[str, Callable[[], Any]] = {
-        **{name: partial(_measure, work, name, codes[name], best_of) for name in codes},
+        **{name: partial(_measure, work, name, compared[name], best_of) for name in compared},
+        **{name: partial(_part, work, part) for name, part in _parts(work).items()},
         **{f"draw {n}": partial(_draw, work, n) for n in range(1, RANDOM_DRAWS)},
         "attributes": partial(attribute_table, attributes, *cases, codes),
         "chance": partial(_chance, work),
@@ -111,7 +129,9 @@ def scoring_stage(work: Workspace) -> Scoring:
         **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
     results = work.ranks.scatter(jobs)
-    shares = {name: results[name].share for name in codes}
+    measured = {name: results[name] for name in compared}
+    parts = {name: results[name] for name in _parts(work)}
+    shares = {name: one.share for name, one in {**measured, **parts}.items()}
     if len(shares["random"].ndcg_kept.influence):  # one draw alone varies by several points
         draws = [results[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
         shares["random"] = mean_share([shares["random"], *draws])
@@ -120,11 +140,11 @@ def scoring_stage(work: Workspace) -> Scoring:
     scores[C.EMBEDDING_AUC] = results["embedding"]
     return Scoring(
         scores,
-        counts={name: results[name].counts for name in codes},
+        counts={name: one.counts for name, one in measured.items()},
         dense={name: results[f"dense {name}"] for name in DENSE},
         shares=shares,
-        label_quality={name: results[name].label_quality for name in codes},
-        protocol={name: results[name].protocol for name in codes},
+        label_quality={name: one.label_quality for name, one in {**measured, **parts}.items()},
+        protocol={name: one.protocol for name, one in measured.items()},
         attributes=results["attributes"],
     )
 
@@ -159,6 +179,9 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
     """All figures of one sparse code."""
     if name == "sae":
         dictionary = work.tested_dictionary
+    elif name == AT_RANDOM:
+        asked = work.core.at_random.statements
+        dictionary = build_concepts(codes.construction, work.construction, work.labeler, asked)
     else:
         dictionary = build_concepts(codes.construction, work.construction, work.labeler)
     tested = measure_concepts(codes.heldout, dictionary, work.heldout, work.labeler)
@@ -178,6 +201,24 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
     )
 
 
+def _parts(work: Workspace) -> dict[str, slice]:
+    """The latents of the core and those that were found, where there are both."""
+    c = work.sae.n_gates
+    return {"core": slice(0, c), "found": slice(c, None)} if c else {}
+
+
+def _part(work: Workspace, latents: slice) -> PartFigures:
+    """The share and the label quality of some of the SAE's latents."""
+    codes = Codes(*(code[:, latents] for code in work.sae_codes))
+    table = work.tested_dictionary.table.iloc[latents].reset_index(drop=True)
+    table[C.LATENT] = np.arange(len(table))
+    dictionary = ConceptDictionary(table, table.iloc[:0])
+    tested = measure_concepts(
+        codes.heldout, dictionary, work.heldout, work.labeler, hard_negatives=False
+    )
+    return PartFigures(tested.label_quality, _share(work, codes, dictionary))
+
+
 def _share(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> MeanShare:
     cases = work.construction, work.halves
     return share_on_halves(codes, *cases, dictionary, work.labeler, work.head)
@@ -186,7 +227,7 @@ def _share(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> Mean
 def _draw(work: Workspace, draw: int) -> MeanShare:
     """Named share of one more draw of random directions."""
     seed = work.config.seed + 10 + draw
-    store, k = work.construction_store, work.config.k
+    store, k = work.construction_store, work.n_active
     codes = work.encode(random_directions(store, k, work.sae.n_latents, seed))
     return _share(work, codes, build_concepts(codes.construction, work.construction, work.labeler))
 
@@ -216,6 +257,6 @@ def _chance(work: Workspace) -> pd.DataFrame | None:
     n = work.config.chance_directions
     if n == 0:
         return None
-    k = max(1, round(work.config.k * n / work.sae.n_latents))
+    k = max(1, round(work.n_active * n / work.sae.n_latents))
     code = random_directions(work.construction_store, k, n, work.config.seed + 2)
     return _scored(work.construction, work.heldout, work.labeler, code, MAX_SEARCH_CASES)[0]

@@ -7,14 +7,16 @@ labelled and tested the same way, show what chance gives.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.capture.store import SEQUENCE
 from recsae.concepts.dictionary import build_concepts
+from recsae.concepts.gates.core import Core, FoundCore, find_core
 from recsae.concepts.status import verified_latents
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
@@ -33,13 +35,16 @@ from recsae.evaluation.stability import (
     name_returns,
     return_shares,
 )
+from recsae.run.workspace import gates_of
 from recsae.sae.matching import ALIKE, SAME, best_by_activity, best_by_direction
 from recsae.sae.train import train_sae
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from recsae.capture.cases import Cases
     from recsae.capture.store import ActivationStore
+    from recsae.concepts.wording import Predicate
     from recsae.core.progress import Progress
     from recsae.run.workspace import Workspace
     from recsae.sae.baselines import LinearCode
@@ -117,7 +122,7 @@ def stability_stage(work: Workspace, n_seeds: int = 2) -> Stability:
             for name, other in others.items()
         ],
         skipped={name: other for name, other in results.items() if isinstance(other, str)},
-        summary=return_shares(names, verified, others, kinds),
+        summary=return_shares(names, verified, others, kinds, work.sae.n_gates),
         names=name_returns(names, verified, again),
         latents=latent_returns(names, again),
     )
@@ -132,17 +137,27 @@ def _plan(n_seeds: int) -> dict[str, str]:
 def _retrained(work: Workspace, name: str, kind: str) -> ComparedDictionary | str:
     """One more SAE beside the run's, or why there is none."""
     number = int(name.split("-")[1])
-    store, config = work.construction_store, work.sae.config
+    store, config, cases = work.construction_store, work.sae.config, work.construction
     if kind == SEEDS:
         config = config.model_copy(update={"seed": config.seed + number})
     else:
         store = half_of(store, work.recommender.sequences().users, number - 1)
+        cases = cases.take(np.flatnonzero(np.isin(cases.sequence, store.column(SEQUENCE))))
     folder, progress = work.folder / FOLDER / name, _named(work.progress, name)
     try:
-        sae = train_sae(store, config, folder, progress=progress)
-        return _compared(work, sae, sae.directions())
+        core = _core_again(work, cases, config.seed)
+        sae = train_sae(store, config, folder, gates=gates_of(core), progress=progress)
+        return _compared(work, sae, sae.directions(), core.statements)
     except NotEnoughData as error:
         return str(error)
+
+
+def _core_again(work: Workspace, cases: Cases, seed: int) -> Core:
+    """The core that other cases or another seed give."""
+    if not work.sae.n_gates:
+        return FoundCore.nothing(work.sae.width).core
+    first = work.config.attributes_first or []
+    return find_core(work.labeler, cases, work.metric, seed, first).core
 
 
 def _by_chance(work: Workspace) -> ComparedDictionary:
@@ -150,7 +165,7 @@ def _by_chance(work: Workspace) -> ComparedDictionary:
     from recsae.sae.baselines import random_directions
 
     seed = work.config.seed + RANDOM_SEED
-    code = random_directions(work.construction_store, work.config.k, work.sae.n_latents, seed)
+    code = random_directions(work.construction_store, work.n_active, work.sae.n_latents, seed)
     return _compared(work, code, code.directions)
 
 
@@ -175,10 +190,15 @@ def _named(progress: Progress | None, name: str) -> Progress | None:
     return lambda done, total, what: report(done, total, f"{name}: {what}")
 
 
-def _compared(work: Workspace, code: SAE | LinearCode, directions: ArrayLike) -> ComparedDictionary:
+def _compared(
+    work: Workspace,
+    code: SAE | LinearCode,
+    directions: ArrayLike,
+    asked: Sequence[Predicate] = (),
+) -> ComparedDictionary:
     """Label and test another dictionary, and look for each latent of the run in it."""
     codes = work.encode(code)
-    dictionary = build_concepts(codes.construction, work.construction, work.labeler)
+    dictionary = build_concepts(codes.construction, work.construction, work.labeler, asked)
     scores = score_concepts(
         codes.heldout, dictionary, work.heldout, work.labeler, hard_negatives=False
     )

@@ -9,7 +9,6 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.tasks import MAX_TASK_CASES, attribute_tasks, task_truth
 from recsae.evaluation.attribute_auc import unit_aucs
-from recsae.evaluation.explained import score_metric
 from recsae.evaluation.supervised import (
     Directions,
     LabelledCases,
@@ -70,8 +69,8 @@ def directions_of(work: Workspace) -> Directions:
     }
     return Directions(
         *(attributes, tasks, construction, heldout, latents, vectors, work.head),
-        score_metric(work.head, work.recommender.catalog.recommendable, work.sae.width),
-        {name: work.baseline(name, work.config.k) for name in BASELINES} if tasks else {},
+        work.metric,
+        {name: work.baseline(name, work.n_active) for name in BASELINES} if tasks else {},
     )
 
 

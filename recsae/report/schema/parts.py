@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-Code = Literal["sae", "neurons", "random", "pca"]
+Code = Literal["sae", "core", "found", "plain", "gates", "neurons", "random", "pca"]
+"""The SAE with its core, each part alone, the SAE without a core, gates at random, baselines."""
 Status = Literal["verified", "supported", "unsupported", "untested", "dead"]
 
 
@@ -166,6 +167,8 @@ class Concept(Part):
     name: str
     label: str
     labeler: str
+    origin: Literal["core", "found"]
+    """Whether the vocabulary was asked for it, or training found it."""
     attribute: str | None
     value: str | None
     predicate_site: str | None

@@ -62,10 +62,27 @@ class Data(Part):
     notes: list[str]
 
 
+class CoreFigures(Part):
+    """The core: how many statements were asked, and how many the states hold.
+
+    ``n_permuted`` of ``n_permuted_candidates`` statements are held after attributes were permuted
+    over the items. ``n_added`` values are said by verified concepts that were found, and by none of
+    the core.
+    """
+
+    n_candidates: Count
+    n_learnable: Count
+    n_permuted: Count
+    n_permuted_candidates: Count
+    n_added: Count
+
+
 class Autoencoder(Part):
     """The sparse autoencoder and how well it fits; shares are of latents, on held-out users."""
 
     n_latents: Count
+    n_core: Count
+    core: CoreFigures | None
     k: Count
     activation: str
     fvu: Figure
@@ -166,6 +183,8 @@ class Baselines(Part):
     """The SAE and its baselines in one shape; dense codes by name, apart."""
 
     sae: CodeCounts | None = None
+    plain: CodeCounts | None = None
+    gates: CodeCounts | None = None
     neurons: CodeCounts | None = None
     random: CodeCounts | None = None
     pca: CodeCounts | None = None

@@ -76,13 +76,13 @@ class Retrained(Part):
 
 
 class ComesBack(Part):
-    """The share that comes back at one level, among all latents, verified ones or their names.
+    """The share that comes back at one level, among the core, all, verified ones or their names.
 
     Means over seeds and over halves of the users, what random directions give, and the share that
     comes back in ``every`` dictionary trained again.
     """
 
-    among: Literal["latents", "verified", "names"]
+    among: Literal["core", "latents", "verified", "names"]
     n: Count
     level: str
     seeds: Figure

@@ -32,7 +32,7 @@ function scores(c) {
     ["ROC-AUC", score(c.auc)], ["average precision", score(c.average_precision)],
     ["label’s words", score(c.embedding_auc), "ROC-AUC of how near the label’s words are to those of a sequence’s items: a score that nothing was chosen by"],
     ["chance percentile", known(c.chance_percentile) ? c.chance_percentile.toFixed(0) : "–"],
-    ["label from", c.labeler]]);
+    ["label from", c.labeler], ["latent is", c.origin === "core" ? "of the core" : "found"]]);
 }
 function firing(c) {
   const rows = [["active on", percent(c.fire_rate), "Share of held-out cases"]];

@@ -23,6 +23,7 @@ LEVELS = {
     "verified_name": "a verified latent with the same name",
 }
 GROUPS = {
+    "core": "Latents of the core",
     "verified": "Verified concepts",
     "names": "Names of verified concepts",
     "latents": "All latents",
@@ -112,6 +113,30 @@ def language_line(report: Report) -> str:
         f"{model.model} explained {model.n_explained:,} latents and failed on {latents}. Told "
         f"apart blind, balanced accuracy: its sentences {number(summary.detection_names)}, the "
         f"labels {number(summary.detection_attribute_labels)}. {cost(report)}"
+    )
+
+
+def core(report: Report) -> str:
+    """Say how the core came about and what shows that it is no chance; empty without one."""
+    n, figures = report.sae.n_core, report.sae.core
+    if figures is None:
+        return ""
+    said = (
+        f"The core are the first {n:,} latents. {figures.n_candidates:,} statements about items "
+        f"and histories were asked of the states; {figures.n_learnable:,} are held, so that a "
+        "linear gate tells them of other users with a precision and a recall of at least 55%, and "
+        "the core are those of them that explain most of the model’s scores. "
+    )
+    if figures.n_permuted_candidates:
+        held = figures.n_learnable / max(figures.n_candidates, 1)
+        permuted = figures.n_permuted / figures.n_permuted_candidates
+        said += (
+            f"That is {percent(held)} of what was asked; with attributes permuted over the items "
+            f"it is {percent(permuted)}. "
+        )
+    return said + (
+        "The other latents were found by the autoencoder in what the core leaves of a state; "
+        f"verified ones say {figures.n_added:,} values that no latent of the core says."
     )
 
 

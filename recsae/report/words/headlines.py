@@ -15,8 +15,17 @@ from recsae.report.schema.report import AttributeScore, NamedShare, Report, Shar
 from recsae.report.words.formats import interval, listing, percent
 
 BASELINES: tuple[Code, ...] = ("random", "neurons", "pca")
-CODE_NAMES: dict[str, str] = {
+"""Directions that were never trained to be concepts: not to beat one of them is to fail."""
+RIVALS: tuple[Code, ...] = ("plain", "gates")
+"""What could stand in the dictionary's place: an SAE without a core, a core drawn at random."""
+LABELLED: tuple[Code, ...] = (*BASELINES, "plain")
+"""Codes whose labels are searched as the SAE's are; the statements of a core are given."""
+CODE_NAMES: dict[Code, str] = {
     "sae": "SAE concepts",
+    "core": "the core alone",
+    "found": "the found ones alone",
+    "plain": "plain SAE",
+    "gates": "core drawn at random",
     "random": "random directions",
     "neurons": "raw neurons",
     "pca": "principal components",
@@ -73,7 +82,7 @@ def verdict(report: Report) -> Verdict:
             "No share of the model’s behaviour could be computed for the concepts and for a "
             "baseline, so nothing here shows that the concepts are worth more than chance.",
         )
-    if lost := _those(shares, "behind"):
+    if lost := _those(shares, "behind", BASELINES):
         return Verdict(
             "bad",
             f"The concepts lose to {listing(lost)}: do not trust this dictionary",
@@ -81,11 +90,18 @@ def verdict(report: Report) -> Verdict:
             "Single concepts may still be right, but the dictionary as a whole is not a good "
             "description of this model.",
         )
-    if tied := _those(shares, "tied"):
+    if tied := _those(shares, "tied", BASELINES):
         return Verdict(
             "bad",
             f"The concepts are no better than {listing(tied)}: do not rely on this dictionary",
             f"{_shares(report)} {TIE_SAYS}",
+        )
+    if lost := _those(shares, "behind", RIVALS):
+        return Verdict(
+            "mixed",
+            f"The concepts explain more than every baseline, but less than the {listing(lost)}",
+            f"{_shares(report)} Read the tables below before you prefer this dictionary to "
+            "that of recsae run --core none, which has no core.",
         )
     return _verdict_by_labels(report)
 
@@ -116,7 +132,9 @@ def _verdict_by_labels(report: Report) -> Verdict:
 def _shares(report: Report) -> str:
     shares = report.named_share
     said = [
-        f"{CODE_NAMES[c]} {interval(share_of(s), 0)}" for c in BASELINES if (s := shares.get(c))
+        f"{CODE_NAMES[c]} {interval(share_of(s), 0)}"
+        for c in CODE_NAMES
+        if c != "sae" and (s := shares.get(c))
     ]
     n = report.data.n_heldout_users
     few = ""
@@ -130,7 +148,7 @@ def _shares(report: Report) -> str:
 
 def _qualities(report: Report) -> str:
     known = report.label_quality
-    said = [f"{CODE_NAMES[c]} {interval(q.value, 0)}" for c in BASELINES if (q := known.get(c))]
+    said = [f"{CODE_NAMES[c]} {interval(q.value, 0)}" for c in LABELLED if (q := known.get(c))]
     return (
         f"How right labels are, over all activations: SAE {interval(known['sae'].value, 0)}, "
         f"{', '.join(said)}."
@@ -175,7 +193,7 @@ def label_headline(report: Report) -> Headline:
     ours = report.label_quality.get("sae")
     if ours is None or ours.value[0] is None:
         return Headline("–", "Quality of labels: could not be computed", "No held-out activations.")
-    theirs = [(value, code) for code in BASELINES if (value := values.get(code)) is not None]
+    theirs = [(value, code) for code in LABELLED if (value := values.get(code)) is not None]
     best = ""
     if theirs:
         value, code = max(theirs)
@@ -241,14 +259,13 @@ def _in_brackets(ends: Interval | None) -> str:
 
 def _bars(values: Mapping[Code, Figure]) -> tuple[Bar, ...]:
     """A bar of every code whose figure is known, the SAE first; none of one alone."""
-    order: tuple[Code, ...] = ("sae", *BASELINES)
-    bars = [Bar(CODE_NAMES[c], c, v) for c in order if (v := values.get(c)) is not None]
+    bars = [Bar(said, c, v) for c, said in CODE_NAMES.items() if (v := values.get(c)) is not None]
     return tuple(bars) if len(bars) > 1 else ()
 
 
 def standing(outcomes: Mapping[Code, Outcome]) -> str:
     """Say which baselines the concepts are ahead of, tied with and behind."""
-    words = {"ahead": "ahead of", "tied": "tied with", "behind": "behind"}
+    words: dict[Outcome, str] = {"ahead": "ahead of", "tied": "tied with", "behind": "behind"}
     parts = [
         f"{said} {listing(those)}" for o, said in words.items() if (those := _those(outcomes, o))
     ]
@@ -278,27 +295,33 @@ def share_of(share: NamedShare, figure: ShareFigure = "32") -> Measured:
 
 
 def share_outcomes(report: Report) -> dict[Code, Outcome]:
-    """Compare the named share of 32 concepts with each baseline that has one."""
-    return _outcomes({c: share.sae_ahead.get("32") for c, share in report.named_share.items()})
+    """Compare the named share of 32 concepts with that of each other code that has one."""
+    ahead = {c: share.sae_ahead.get("32") for c, share in report.named_share.items()}
+    return _outcomes(ahead, (*BASELINES, *RIVALS))
 
 
 def label_outcomes(report: Report) -> dict[Code, Outcome]:
-    """Compare the quality of labels with each baseline that has one."""
-    return _outcomes({c: quality.sae_ahead for c, quality in report.label_quality.items()})
+    """Compare the quality of labels with that of each code whose labels are searched too."""
+    ahead = {c: quality.sae_ahead for c, quality in report.label_quality.items()}
+    return _outcomes(ahead, LABELLED)
 
 
-def _outcomes(ahead: Mapping[Code, Measured | None]) -> dict[Code, Outcome]:
+def _outcomes(
+    ahead: Mapping[Code, Measured | None], codes: tuple[Code, ...]
+) -> dict[Code, Outcome]:
     """By how much the SAE is ahead of each code, judged by the interval of the difference."""
     found: dict[Code, Outcome] = {}
-    for code in BASELINES:
+    for code in codes:
         _, low, high = ahead.get(code) or (None, None, None)
         if low is not None and high is not None:
             found[code] = "ahead" if low > 0 else "behind" if high < 0 else "tied"
     return found
 
 
-def _those(outcomes: Mapping[Code, Outcome], outcome: str) -> list[str]:
-    return [CODE_NAMES[c] for c in BASELINES if outcomes.get(c) == outcome]
+def _those(
+    outcomes: Mapping[Code, Outcome], outcome: Outcome, codes: tuple[Code, ...] | None = None
+) -> list[str]:
+    return [CODE_NAMES[c] for c in codes or CODE_NAMES if outcomes.get(c) == outcome]
 
 
 def mean_auc(rows: list[AttributeScore], code: str) -> Figure:

@@ -31,8 +31,8 @@ class Weights(Protocol):
     penalty: torch.Tensor
 
     @property
-    def n_latents(self) -> int:
-        """Number of latents."""
+    def n_details(self) -> int:
+        """Number of latents that are trained."""
 
     @property
     def width(self) -> int:

@@ -24,14 +24,14 @@ class FeatureChoice(Variant):
 
     def prepare(self, sae: Weights) -> None:
         """Thresholds, 0 until a latent was active, and the share of states that each is used on."""
-        n, k = sae.n_latents, sae.config.k
+        n, k = sae.n_details, sae.config.k
         sae.register_buffer("threshold", torch.zeros(n))
         sae.register_buffer("density", torch.full((n,), k / n))
 
     def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The best m of each column, those that are positive."""
         pairs = len(pre) * sae.config.k
-        best, rows = pre.relu().topk(math.ceil(pairs / sae.n_latents), dim=0)
+        best, rows = pre.relu().topk(math.ceil(pairs / sae.n_details), dim=0)
         return torch.zeros_like(pre).scatter(0, rows, keep_best(best, pairs))
 
     def follow(self, sae: Weights, z: torch.Tensor) -> None:

@@ -24,8 +24,8 @@ class JumpReLU(Variant):
 
     def prepare(self, sae: Weights) -> None:
         """Thresholds at which k latents are active if pre-activations are standard normal."""
-        start = math.log(quantile(sae.config.k / sae.n_latents))
-        parameter = nn.Parameter(torch.full((sae.n_latents,), start))
+        start = math.log(quantile(sae.config.k / sae.n_details))
+        parameter = nn.Parameter(torch.full((sae.n_details,), start))
         sae.register_parameter("log_threshold", parameter)
 
     def select(self, sae: Weights, pre: torch.Tensor) -> Code:

@@ -23,7 +23,7 @@ class Matryoshka(TopK):
     def smallest_prefix(self, sae: Weights) -> torch.Tensor:
         """``(n_latents,)`` the smallest prefix that each latent is in, from 0."""
         prefixes = torch.tensor(sae.config.prefixes)
-        return torch.searchsorted(prefixes, torch.arange(sae.n_latents), right=True)
+        return torch.searchsorted(prefixes, torch.arange(sae.n_details), right=True)
 
     def fit(self, sae: Weights, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Each prefix adds its latents to the reconstruction of the one before."""

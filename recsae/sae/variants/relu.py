@@ -29,7 +29,7 @@ class ReLU(Variant):
     def prepare(self, sae: Weights) -> None:
         """The weight's c, and biases at which about k latents are active from the start."""
         sae.register_buffer("penalty", torch.tensor(sae.config.sparsity_weight))
-        nn.init.constant_(sae.b_enc, -quantile(sae.config.k / sae.n_latents))
+        nn.init.constant_(sae.b_enc, -quantile(sae.config.k / sae.n_details))
 
     def select(self, sae: Weights, pre: torch.Tensor) -> Code:
         """All that are positive."""

@@ -16,7 +16,7 @@ class TopK(Variant):
 
     def smallest_prefix(self, sae: Weights) -> torch.Tensor:
         """``(n_latents,)`` zeros: all latents are the only prefix."""
-        return torch.zeros(sae.n_latents, dtype=torch.int64)
+        return torch.zeros(sae.n_details, dtype=torch.int64)
 
     def select(self, sae: Weights, pre: torch.Tensor) -> Code:
         """The k largest of each row, those that are positive."""

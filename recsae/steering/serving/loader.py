@@ -22,6 +22,9 @@ class SteeredStates(nn.Module):
     W_enc: torch.Tensor
     b_enc: torch.Tensor
     b_dec: torch.Tensor
+    gate_weight: torch.Tensor
+    gate_bound: torch.Tensor
+    gate_decoder: torch.Tensor
     directions: torch.Tensor
 
     def __init__(self, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
@@ -33,11 +36,13 @@ class SteeredStates(nn.Module):
 
     def change(self, states: torch.Tensor) -> torch.Tensor:
         """What interventions do to the activations of the turned latents, ``(n, m)``."""
-        x = (states - self.mean) / self.scale
+        gates = nn.functional.linear(states, self.gate_weight, -self.gate_bound).relu()
+        rest = states - gates @ self.gate_decoder * self.scale if len(self.gate_bound) else states
+        x = (rest - self.mean) / self.scale
         pre = nn.functional.linear(x - self.b_dec, self.W_enc, self.b_enc).relu()
         values, indices = pre.topk(self.k, dim=1)
         code = torch.zeros_like(pre).scatter(1, indices, values)
-        before = code[:, self.latents]
+        before = torch.cat([gates, code], 1)[:, self.latents]
         after = before
         for number, step in enumerate(self.steps):
             value: torch.Tensor = getattr(self, f"value_{number}")  # (m,)

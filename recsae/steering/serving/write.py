@@ -15,6 +15,7 @@ import numpy as np
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.core.files import write_atomically, write_json
 from recsae.sae.editing import make_edit, turning
+from recsae.sae.model import GATES
 from recsae.steering.serving import loader as exported
 from recsae.steering.serving.formats import FORMATS, failing_as, formats_of
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from recsae.steering.serving.formats import Score
     from recsae.steering.serving.loader import SteeredStates
 
+OF_DETAILS = ("mean", "scale", "W_enc", "b_enc", "b_dec")
 SELECTED = ("topk", "matryoshka")
 """Activations that choose the k largest, which is what the loader does."""
 N_CHECKED = 256
@@ -155,9 +157,7 @@ def _module_of(
 
     latents = turning(sae, interventions).latents
     place = {latent: i for i, latent in enumerate(latents)}
-    weights = {
-        name: getattr(sae, name).detach() for name in ("mean", "scale", "W_enc", "b_enc", "b_dec")
-    }
+    weights = {name: getattr(sae, name).detach() for name in (*GATES, *OF_DETAILS)}
     weights["directions"] = sae.directions()[latents]
     if head is not None:
         bias = torch.zeros(len(head.items)) if head.bias is None else head.bias

@@ -269,7 +269,10 @@ def test_sets_of_items_are_steered_after_plain_attributes(work):
     latents = steering._latents(work)
     attributes = table.set_index(C.LATENT).loc[latents, C.ATTRIBUTE].tolist()
     assert attributes == ["genre"] * 6
+    itself = table.loc[table[C.ATTRIBUTE] == ITEM_ITSELF, C.LATENT]
     alone = scores[C.STATUS].where(~scores[C.LATENT].isin(latents), "supported")
+    best = scores.loc[scores[C.F1].where(scores[C.LATENT].isin(itself)).idxmax(), C.LATENT]
+    alone = alone.where(scores[C.LATENT] != best, "verified")
     work.label_scores = scores.assign(**{C.STATUS: alone})
     rest = steering._latents(work)
     by_latent = table.set_index(C.LATENT)

@@ -133,10 +133,10 @@ def test_a_second_call_trains_nothing_and_says_the_same(found, folder, monkeypat
 def test_what_cannot_be_trained_is_left_out_with_the_reason(found, work, monkeypatch):
     train = stability.train_sae
 
-    def fail(store, config, folder, progress):
+    def fail(store, config, folder, **options):
         if folder.name == "half-2":
             raise NotEnoughData("3 hidden states are too few.")
-        return train(store, config, folder, progress=progress)
+        return train(store, config, folder, **options)
 
     monkeypatch.setattr(stability, "train_sae", fail)
     again = stability_stage(work, n_seeds=1).to_dict()

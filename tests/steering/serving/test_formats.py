@@ -61,7 +61,9 @@ def head(steps, values, reached):
     eye, rows = torch.eye(WIDTH), torch.cat([torch.zeros(1, WIDTH), torch.eye(WIDTH)])
     weights = {"mean": torch.zeros(WIDTH), "scale": torch.ones(()), "W_enc": eye, "directions": eye}
     weights |= {"b_enc": torch.zeros(LATENTS), "b_dec": torch.zeros(WIDTH), "items": rows}
-    weights |= {"bias": torch.zeros(len(rows)), "recommendable": rows.any(1)}
+    weights |= {f"gate_{part}": torch.zeros(0, WIDTH) for part in ("weight", "decoder")}
+    weights |= {"gate_bound": torch.zeros(0), "bias": torch.zeros(len(rows))}
+    weights["recommendable"] = rows.any(1)
     for number in range(len(steps)):
         weights |= {f"value_{number}": values[number], f"reached_{number}": reached[number]}
     return SteeredHead({"k": K, "latents": list(range(LATENTS)), "steps": steps}, weights).eval()

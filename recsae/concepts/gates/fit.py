@@ -1,0 +1,135 @@
+"""Gates: for each statement the direction of states that tells it, and the bound that it passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from recsae.capture.cases import spread
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.concepts.gates.statements import Statements
+    from recsae.concepts.predicates import Predicates
+
+    Floats = NDArray[np.float64]
+
+RIDGE = 1e-3
+"""Penalty of the directions, as a share of the states' mean variance."""
+LEARNABLE = 0.55
+"""Precision and recall that a gate must have on users it was not fitted on."""
+MAX_BOUND_CASES = 30_000
+"""Cases at most on which a gate's bound is found, evenly spread: bounds the time."""
+AT_ONCE = 256
+"""Statements in one go: bounds the tables of cases and statements."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """Cases of some of the users: their standardised states ``(n, d)`` and all predicates."""
+
+    states: NDArray[np.float32]
+    predicates: Predicates
+
+    @cached_property
+    def sums(self) -> tuple[Floats, Floats]:
+        """``(S + 1, d)`` and ``(S + 1,)`` for the predicates' steps: sums of states, and cases.
+
+        Each over the steps from one on to the last of all columns, so that a statement's is the
+        difference of two.
+        """
+        reached = self.predicates.reached
+        states = np.asarray(reached.astype(np.float32).T @ self.states, dtype=np.float64)
+        number = np.asarray(reached.sum(0), dtype=np.float64).ravel()
+        return _from_each_on(states), _from_each_on(number)
+
+
+class GateFit(NamedTuple):
+    """m gates: open where ``weight . x > bound``, x being standardised states."""
+
+    weight: Floats  # (m, d), of unit deviation of weight . x
+    bound: Floats  # (m,)
+
+    def take(self, which: NDArray[np.int64]) -> GateFit:
+        """Some of the gates."""
+        return GateFit(self.weight[which], self.bound[which])
+
+
+class LearnedStatements(NamedTuple):
+    """Statements that the states hold, their gates, and how right those are on unseen users."""
+
+    statements: Statements
+    gates: GateFit
+    f1: Floats  # (m,)
+
+
+def learn(statements: Statements, search: Side, confirm: Side) -> LearnedStatements:
+    """Fit a gate for each statement; keep those that also tell it on other users.
+
+    The direction is ``(S + ridge)^-1 cov(x, y)``, y being the statement's truth and S the
+    covariance of x: Fisher's linear discriminant. The gate is open as often as the statement is
+    true. It is fitted on the search half and kept if precision and recall are at least .55 on the
+    confirm half; then it is fitted on both.
+    """
+    precision, recall = _tried(statements, _fit(statements, (search,)), confirm)
+    kept = np.flatnonzero((precision >= LEARNABLE) & (recall >= LEARNABLE))
+    statements = statements.take(kept)
+    both = precision[kept] + recall[kept]
+    f1 = 2 * precision[kept] * recall[kept] / np.maximum(both, 1e-12)
+    return LearnedStatements(statements, _fit(statements, (search, confirm)), f1)
+
+
+def _fit(statements: Statements, sides: tuple[Side, ...]) -> GateFit:
+    n = sum(len(side.states) for side in sides)
+    first, end = statements.spans(sides[0].predicates.columns)
+    true = sum(side.sums[0][first] - side.sums[0][end] for side in sides)
+    number = sum(side.sums[1][first] - side.sums[1][end] for side in sides)
+    mean = sum(side.states.sum(0, dtype=np.float64) for side in sides) / n
+    gram = sum(side.states.T.astype(np.float64) @ side.states for side in sides)
+    covariance = gram / n - np.outer(mean, mean)
+    cross = true / n - np.outer(number / n, mean)
+    cross[statements.negated] *= -1
+    d = len(mean)
+    penalty = RIDGE * np.trace(covariance) / d * np.eye(d)
+    weight = np.linalg.solve(covariance + penalty, cross.T).T
+    deviation = np.sqrt(np.einsum("sd,de,se->s", weight, covariance, weight))
+    weight /= np.maximum(deviation, 1e-12)[:, None]
+    some = np.concatenate(
+        [side.states[spread(len(side.states), MAX_BOUND_CASES // len(sides))] for side in sides]
+    )
+    bound = np.empty(len(weight))
+    for start in range(0, len(weight), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        told = weight[part].astype(np.float32) @ some.T
+        place = np.round((1 - statements.rate[part]) * (len(some) - 1)).astype(np.int64)
+        for row, at in enumerate(place):
+            bound[start + row] = np.partition(told[row], at)[at]
+    return GateFit(weight, bound)
+
+
+def _from_each_on(values: Floats) -> Floats:
+    """Sums over the rows from each one on, and 0 after the last."""
+    return np.concatenate([np.cumsum(values[::-1], 0)[::-1], np.zeros((1, *values.shape[1:]))])
+
+
+def _tried(statements: Statements, gates: GateFit, side: Side) -> tuple[Floats, Floats]:
+    """Precision and recall of the gates on other users, ``(m,)`` each."""
+    n, predicates = len(side.states), side.predicates
+    precision, recall = np.zeros(len(statements)), np.zeros(len(statements))
+    for start in range(0, len(statements), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        told = gates.weight[part].astype(np.float32) @ side.states.T
+        is_open = told > gates.bound[part, None].astype(np.float32)
+        for row in range(len(is_open)):
+            j = start + row
+            rows = predicates.rows(int(statements.column[j]), int(statements.step[j]))
+            number, hits = int(is_open[row].sum()), int(is_open[row, rows].sum())
+            true = len(rows)
+            if statements.negated[j]:
+                hits, true = number - hits, n - true
+            precision[j], recall[j] = hits / max(number, 1), hits / max(true, 1)
+    return precision, recall
