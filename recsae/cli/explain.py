@@ -10,6 +10,7 @@ import click
 from recsae.cli.shared.console import PATH, show_json, show_table
 from recsae.cli.shared.options import device_option, json_option
 from recsae.core.errors import InvalidInput
+from recsae.core.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -267,6 +268,6 @@ def _show_drivers(drivers: dict[str, Any], top: int, baseline: str) -> None:
 
 def _titled(item: dict[str, Any]) -> str:
     """Title and id on one line; long titles are cut."""
-    title = "".join(c if c.isprintable() else " " for c in str(item["title"]))
+    title = one_line(str(item["title"]))
     short = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
     return short if title == item["item"] else f"{short} ({item['item']})"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, one_line, show_facts, show_json, show_table
+from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
 from recsae.cli.shared.options import (
     data_path_option,
     items_option,
@@ -15,6 +15,7 @@ from recsae.cli.shared.options import (
     separator_option,
     trust_option,
 )
+from recsae.core.text import one_line
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender

@@ -24,6 +24,7 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_parquet, write_atomically
+from recsae.core.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,18 +125,14 @@ def _verified_lines(folder: Path) -> list[str]:
     best = best[[C.LATENT, C.NAME, C.F1, C.LABEL]]
     width = max((len(_quoted(name)) for name in best[C.NAME]), default=0)
     return [
-        f"# {latent} = {_quoted(name).ljust(width)}  # {f1:.2f}  {_one_line(label)}\n"
+        f"# {latent} = {_quoted(name).ljust(width)}  # {f1:.2f}  {one_line(label)}\n"
         for latent, name, f1, label in best.itertuples(index=False)
     ]
 
 
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
 def _quoted(text: str) -> str:
     """A TOML string: JSON's escapes are TOML's as well."""
-    return json.dumps(_one_line(text), ensure_ascii=False)
+    return json.dumps(one_line(text), ensure_ascii=False)
 
 
 def changes(folder: Path) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from recsae.evaluation.counts import finite
 from recsae.evaluation.explained import RIDGE, explained_of_users
 from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.metrics import ndcg_of_lists
-from recsae.recommender.score_metric import score_metric
+from recsae.recommender.score_metric import root_of, score_metric
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -215,8 +215,7 @@ def _choose(
 ) -> list[int]:
     """Columns in the order of forward selection."""
     _, _, gram, cross = _centred_moments(code, states)
-    values, vectors = np.linalg.eigh(metric)
-    return forward_selection(gram, cross @ (vectors * np.sqrt(np.maximum(values, 0))), limit)
+    return forward_selection(gram, cross @ root_of(metric), limit)
 
 
 def _fit_predict(

@@ -171,13 +171,10 @@ def _train(work: Workspace) -> None:
 
 
 def _build(work: Workspace) -> None:
-    from recsae.concepts.dictionary import build_concepts
     from recsae.sae.statistics import Statistics
 
     def build() -> None:
-        concepts = build_concepts(
-            *(work.sae_codes[0], work.construction, work.labeler, work.core.core.statements)
-        )
+        concepts = work.label()
         concepts.save(work.folder)
         catalog = work.recommender.catalog
         work.labeler.attributes.including(concepts.values_said(), catalog).save(work.folder)

@@ -14,7 +14,6 @@ import torch
 from recsae.capture.cases import ndcg_of_states
 from recsae.capture.fill import capture_sites
 from recsae.capture.forward import forward_all
-from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.status import distinct, verified_latents
 from recsae.core import layout
 from recsae.core.errors import NotEnoughData, RecSAEError
@@ -215,7 +214,7 @@ def _scanned(
 
 def _measured(work: Workspace) -> SiteFigures:
     codes = work.sae_codes
-    labels = build_concepts(*(codes[0], work.construction, work.labeler, work.core.core.statements))
+    labels = work.label()
     scores = score_concepts(codes[1], labels, work.heldout, work.labeler, hard_negatives=False)
     sides = (work.construction, work.heldout)
     attributes = attribute_table(work.labeler.attributes, *sides, {"sae": codes})

@@ -25,3 +25,9 @@ def score_metric(
     table = head.items.double().numpy()[recommendable]
     table = table - table.mean(0)
     return table.T @ table  # type: ignore[no-any-return]
+
+
+def root_of(metric: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``(d, d)`` matrix R with ``R R' = G``: errors in states times it are errors in the scores."""
+    values, vectors = np.linalg.eigh(metric)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))

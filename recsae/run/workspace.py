@@ -17,7 +17,7 @@ from recsae.concepts.attributes.learnable import UnlearnableAttribute, learnable
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.corrections import corrected
-from recsae.concepts.dictionary import ConceptDictionary
+from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.gates.core import Core, FoundCore, find_core
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.status import MIN_POSITIVES, verified_latents
@@ -238,6 +238,11 @@ class Workspace:
     def labeler(self) -> AttributeLabeler:
         """Labels by item attributes, chosen on construction cases."""
         return AttributeLabeler(self._learnable[0])
+
+    def label(self) -> ConceptDictionary:
+        """Concepts of the SAE's latents: gates are called what they were asked for."""
+        asked = self.core.core.statements
+        return build_concepts(self.sae_codes[0], self.construction, self.labeler, asked)
 
     @cached_property
     def tested_dictionary(self) -> ConceptDictionary:

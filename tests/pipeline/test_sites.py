@@ -76,7 +76,7 @@ def test_every_site_has_a_row_with_all_figures(scan, sasrec):
 
 def test_figures_of_the_default_site_are_those_of_a_run(scan, sasrec, folder):
     work = work_at(sasrec, folder, 0)
-    labels = sites.build_concepts(work.sae_codes[0], work.construction, work.labeler)
+    labels = work.label()
     cases = work.construction, work.halves
     share = share_on_halves(work.sae_codes, *cases, labels, work.labeler, work.head)
     first = scan.sites[0].figures

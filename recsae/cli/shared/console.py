@@ -14,6 +14,7 @@ import click
 
 from recsae.core.distributed import SINGLE_PROCESS, Ranks, Stopped
 from recsae.core.errors import RecSAEError
+from recsae.core.text import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,11 +89,6 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}" if value == 0 or abs(value) >= 5e-4 else f"{value:.0e}"
     return one_line(str(value))
-
-
-def one_line(text: str) -> str:
-    """The text without characters that a terminal acts on."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def show_facts(facts: dict[str, Any]) -> None:

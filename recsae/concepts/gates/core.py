@@ -35,6 +35,7 @@ from recsae.concepts.wording import Predicate
 from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import map_arrays, read_json, write_arrays, write_json
+from recsae.recommender.score_metric import root_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -220,14 +221,13 @@ def find_core(
     InvalidInput
         There is no such attribute.
     """
-    _check_attributes(attributes_first, labeler.attributes)
     asked = _Asked(labeler, labeler.sample_of(cases))
+    chosen = _chosen(asked, metric, seed, attributes_first)
     permuted = _Asked(
         AttributeLabeler(_permuted(labeler.attributes, cases, seed)),
         cases.take(spread(len(cases), MAX_PERMUTED_CASES)),
     )
     n_learnable = len(asked.learned.statements)
-    chosen = _chosen(asked, metric, seed, attributes_first) if n_learnable else []
     drawn = np.random.default_rng(seed + _RANDOM).permutation(n_learnable)[: len(chosen)]
     return FoundCore(
         asked.core(chosen),
@@ -239,13 +239,27 @@ def find_core(
     )
 
 
+def core_of(
+    labeler: AttributeLabeler,
+    cases: Cases,
+    metric: Floats,
+    seed: int = 0,
+    attributes_first: Sequence[str] = (),
+) -> Core:
+    """The core alone, without its controls; see :func:`find_core`."""
+    asked = _Asked(labeler, labeler.sample_of(cases))
+    return asked.core(_chosen(asked, metric, seed, attributes_first))
+
+
 def _chosen(asked: _Asked, metric: Floats, seed: int, attributes_first: Sequence[str]) -> list[int]:
     """Places of the core's gates among the learned statements."""
+    _check_attributes(attributes_first, asked.labeler.attributes)
+    if not len(asked.learned.statements):
+        return []
     names, own = asked.labeler.attributes.names, set(own_columns(asked.labeler.attributes))
     some = spread(len(asked.cases), MAX_CORE_CASES)
     states, user = asked.states[some], asked.cases.user[some]
-    values, vectors = np.linalg.eigh(metric)
-    root = asked.size[:, None] * (vectors * np.sqrt(np.maximum(values, 0)))
+    root = asked.size[:, None] * root_of(metric)
     negated, value = asked.learned.statements.negated, asked.value
     gain = explained_alone(states, asked.learned.gates, root)
     kept = few_of_each(2 * value + negated, gain)

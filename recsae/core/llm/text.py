@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from recsae.core.text import one_line
+
 MAX_TEXT = 120
 """Characters of a title or an error message: bounds what a stranger's text adds to a prompt."""
 
@@ -12,6 +14,6 @@ def clean(text: object, limit: int = MAX_TEXT) -> str:
     >>> clean("Alien\n\x1b[2J (1979)"), clean("Alien", 4)
     ('Alien [2J (1979)', 'Ali…')
     """
-    words = "".join(c if c.isprintable() else " " for c in str(text)[: 10 * limit]).split()
+    words = one_line(str(text)[: 10 * limit]).split()
     line = " ".join(words)
     return line if len(line) <= limit else line[: limit - 1] + "…"

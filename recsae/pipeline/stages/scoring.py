@@ -119,9 +119,10 @@ def scoring_stage(work: Workspace) -> Scoring:
         compared[PLAIN] = work.encode(work.plain_sae, work.ranks)
         compared[AT_RANDOM] = work.encode(GateCode(gates_of(work.core.at_random)), work.ranks)
     attributes, cases = work.labeler.attributes, (work.construction, work.heldout)
+    parts = _parts(work)
     jobs: dict[str, Callable[[], Any]] = {
         **{name: partial(_measure, work, name, compared[name], best_of) for name in compared},
-        **{name: partial(_part, work, part) for name, part in _parts(work).items()},
+        **{name: partial(_part, work, part) for name, part in parts.items()},
         **{f"draw {n}": partial(_draw, work, n) for n in range(1, RANDOM_DRAWS)},
         "attributes": partial(attribute_table, attributes, *cases, codes),
         "chance": partial(_chance, work),
@@ -130,8 +131,8 @@ def scoring_stage(work: Workspace) -> Scoring:
     }
     results = work.ranks.scatter(jobs)
     measured = {name: results[name] for name in compared}
-    parts = {name: results[name] for name in _parts(work)}
-    shares = {name: one.share for name, one in {**measured, **parts}.items()}
+    with_parts = {**measured, **{name: results[name] for name in parts}}
+    shares = {name: one.share for name, one in with_parts.items()}
     if len(shares["random"].ndcg_kept.influence):  # one draw alone varies by several points
         draws = [results[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
         shares["random"] = mean_share([shares["random"], *draws])
@@ -143,7 +144,7 @@ def scoring_stage(work: Workspace) -> Scoring:
         counts={name: one.counts for name, one in measured.items()},
         dense={name: results[f"dense {name}"] for name in DENSE},
         shares=shares,
-        label_quality={name: one.label_quality for name, one in {**measured, **parts}.items()},
+        label_quality={name: one.label_quality for name, one in with_parts.items()},
         protocol={name: one.protocol for name, one in measured.items()},
         attributes=results["attributes"],
     )

@@ -16,7 +16,7 @@ import numpy as np
 
 from recsae.capture.store import SEQUENCE
 from recsae.concepts.dictionary import build_concepts
-from recsae.concepts.gates.core import Core, FoundCore, find_core
+from recsae.concepts.gates.core import Core, FoundCore, core_of
 from recsae.concepts.status import verified_latents
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
@@ -157,7 +157,7 @@ def _core_again(work: Workspace, cases: Cases, seed: int) -> Core:
     if not work.sae.n_gates:
         return FoundCore.nothing(work.sae.width).core
     first = work.config.attributes_first or []
-    return find_core(work.labeler, cases, work.metric, seed, first).core
+    return core_of(work.labeler, cases, work.metric, seed, first)
 
 
 def _by_chance(work: Workspace) -> ComparedDictionary:
