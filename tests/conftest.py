@@ -22,6 +22,8 @@ def pytest_configure(config):
         os.environ["RECSAE_TEST_RUNS"] = folder.name
         config.add_cleanup(folder.cleanup)
         config.add_cleanup(lambda: os.environ.pop("RECSAE_TEST_RUNS"))
+    # what tests trust is kept with their runs, never in the list of the person who runs them
+    os.environ["XDG_DATA_HOME"] = f"{os.environ['RECSAE_TEST_RUNS']}/data"
 
 
 def pytest_collection_finish(session):

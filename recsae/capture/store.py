@@ -11,7 +11,7 @@ import numpy as np
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
-from recsae.core.files import digest_of, map_arrays, read_json
+from recsae.core.files import digest_of, lies_within, map_arrays, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,8 @@ class ActivationStore:
         if sum(len(s[STATES]) for s in self._shards) != self.manifest["n"]:
             raise ArtifactMismatch(
                 f"The shards in {self.folder} do not add up to the "
-                f"{self.manifest['n']:,} positions of its manifest; delete it and run again."
+                f"{self.manifest['n']:,} positions of its manifest: run the same "
+                "`recsae run` again, which makes them anew."
             )
 
     def __len__(self) -> int:
@@ -158,6 +159,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     manifest = read_json(folder / MANIFEST)
     if not isinstance(manifest, dict) or not set(MANIFEST_KEYS) <= set(manifest):
         raise ArtifactMismatch(
-            f"{folder / MANIFEST} is not the manifest of a store; delete it and run again."
+            f"{folder / MANIFEST} is not the manifest of a store: choose another folder."
         )
+    for name in manifest["shards"]:
+        if not lies_within(folder, name):
+            raise ArtifactMismatch(
+                f"{folder / MANIFEST} names the shard {name!r}, which is not in its folder: it was "
+                "not written by recsae."
+            )
     return manifest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, records, show_facts, show_json, show_table
-from recsae.cli.shared.options import json_option
+from recsae.cli.shared.options import json_option, trust_option
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ N_SHORT = 5
     help="A random sample of so many verified concepts, for a person to judge the labels.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Of that sample; 0 by default.")
+@trust_option
 @json_option
 def concepts(
     folder: Path,
@@ -52,6 +53,7 @@ def concepts(
     edit: bool,
     audit: int | None,
     seed: int | None,
+    trust: bool,
     as_json: bool,
 ) -> None:
     """The concept dictionary of a run, best first."""
@@ -73,7 +75,7 @@ def concepts(
         facts = latent_dict(latent_facts(folder, latent))
         show_json(facts) if as_json else _show_latent(facts)
     elif item is not None:
-        latents = item_dict(item_latents(folder, item))
+        latents = item_dict(item_latents(folder, item, trust=trust))
         show_json(latents) if as_json else _show_item(latents)
     else:
         rows = records(concept_rows(folder, search, status))

@@ -17,19 +17,23 @@ from recsae.cli.shared.console import PATH, progress_bar
 def demo(out: Path, seed: int) -> None:
     """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
     from recsae.run.config import RunConfig
+    from recsae.run.trust import is_trusted
 
     checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
     ranks_of_command().broadcast_from_main(lambda: _demo_checkpoint(checkpoint, seed))
     # a small dictionary for a small data set: each latent needs cases enough to be tested
     config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000, stability=2)
-    make_run(config, out / "run", trust=True, device="cpu")
+    # one that lay there already may be somebody else's
+    make_run(config, out / "run", trust=is_trusted(checkpoint), device="cpu")
 
 
 def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
     if not checkpoint.exists():
         from recsae.recommender.plugins import get_plugin
+        from recsae.run.trust import remember_trust
 
         click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
         maker: Any = get_plugin("recbole")
         maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
+        remember_trust(checkpoint)
     click.echo(f"Checkpoint: {checkpoint}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, show_json, show_table
-from recsae.cli.shared.options import device_option, json_option
+from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.core.errors import InvalidInput
 from recsae.core.text import one_line
 
@@ -55,6 +55,7 @@ BASELINES = ("zero", "mean-user", "popular-user", "sampled-users")
     help="Where the paths of the gradients begin.",
 )
 @click.option("--mask-seen", is_flag=True, help="Leave out items of the history from the list.")
+@trust_option
 @device_option
 @json_option
 def explain(
@@ -67,6 +68,7 @@ def explain(
     method: Any,
     baseline: Any,
     mask_seen: bool,
+    trust: bool,
     device: str,
     as_json: bool,
 ) -> None:
@@ -77,7 +79,7 @@ def explain(
 
     if (user is None) == (sequence is None):
         raise InvalidInput("Give one of --user and --sequence.")
-    work = open_run(folder, device)
+    work = open_run(folder, device, trust=trust)
     catalog = work.recommender.catalog
     request = list_request(work.recommender, user, sequence, mask_seen=mask_seen)
     explained = explanation.explain(

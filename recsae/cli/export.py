@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json
-from recsae.cli.shared.options import device_option, json_option
+from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.cli.shared.steering import requested_steering
 from recsae.core.errors import InvalidInput
 from recsae.steering.serving.formats import FORMATS
@@ -25,6 +25,7 @@ from recsae.steering.serving.formats import FORMATS
     type=click.Choice(list(FORMATS)),
     help="Also as steered.pt2 (torch) or steered.onnx (onnx). Repeatable.",
 )
+@trust_option
 @device_option
 @json_option
 def export(
@@ -33,6 +34,7 @@ def export(
     settings: tuple[str, ...],
     out: Path,
     formats: tuple[str, ...],
+    trust: bool,
     device: str,
     as_json: bool,
 ) -> None:
@@ -42,7 +44,7 @@ def export(
 
     if not (settings or files):
         raise InvalidInput("Nothing is turned: give --with or --set.")
-    work = open_run(folder, device)
+    work = open_run(folder, device, trust=trust)
     steering = requested_steering(work, settings, files, None, None)
     record = write(work, steering, out, formats).to_dict()
     if as_json:

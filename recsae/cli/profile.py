@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, records, show_json, show_table
-from recsae.cli.shared.options import device_option, json_option
+from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -47,10 +47,17 @@ PROMOTED = {"latent": "latent", "concept": "name", "adds": "adds", "rank": "rank
 )
 @click.option("--latents", is_flag=True, help="Every latent by itself, whatever its status.")
 @click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="Rows shown.")
+@trust_option
 @device_option
 @json_option
 def profile(
-    folder: Path, latents: bool, top: int, device: str, as_json: bool, **choice: str | None
+    folder: Path,
+    latents: bool,
+    top: int,
+    trust: bool,
+    device: str,
+    as_json: bool,
+    **choice: str | None,
 ) -> None:
     """Which concepts are over-represented among users, or after an item.
 
@@ -64,7 +71,7 @@ def profile(
     from recsae.explore.cohorts import Profiler
     from recsae.run.open import open_run
 
-    profiler = Profiler(open_run(folder, device), each_latent=latents)
+    profiler = Profiler(open_run(folder, device, trust=trust), each_latent=latents)
     ((kind, value),) = chosen.items()
     shown = {"item": _item, "user": _user, "users": _users, "cohort": _cohort}[kind](
         profiler, value

@@ -68,16 +68,23 @@ if TYPE_CHECKING:
 )
 @click.option("--llm-base-url", help="OpenAI-compatible server whose model names and judges too.")
 @click.option("--llm-model", help="Its model; the key is read from OPENAI_API_KEY.")
+@click.option("--replace", is_flag=True, help="Make anew a finished run of other settings.")
 @device_option
 @click.option("--config", "config_file", type=PATH, help="TOML file with any of these settings.")
 def run(
-    checkpoint: Path, out: Path, trust: bool, device: str, config_file: Path | None, **options: Any
+    checkpoint: Path,
+    out: Path,
+    trust: bool,
+    replace: bool,
+    device: str,
+    config_file: Path | None,
+    **options: Any,
 ) -> None:
     """Open CHECKPOINT, train an SAE, build and test concepts, write the report."""
     from recsae.run.settings import read_settings
 
     config = read_settings(checkpoint, options, config_file)
-    make_run(config, out, trust=trust, device=device)
+    make_run(config, out, trust=trust, device=device, replace=replace)
 
 
 def ranks_of_command() -> Ranks:
@@ -85,7 +92,9 @@ def ranks_of_command() -> Ranks:
     return click.get_current_context().obj or SINGLE_PROCESS
 
 
-def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
+def make_run(
+    config: RunConfig, out: Path, *, trust: bool, device: str, replace: bool = False
+) -> None:
     """Do the stages of the run in ``out`` that are not done, and print its headlines."""
     from recsae.pipeline.plan import STAGES, is_finished, run_pipeline
 
@@ -95,8 +104,11 @@ def make_run(config: RunConfig, out: Path, *, trust: bool, device: str) -> None:
             click.echo(f"Nothing to do: every stage of {out} is done and nothing has changed.")
             click.echo(f"Report: {page}")
         return
+    from recsae.run.record import Run
     from recsae.run.settings import open_recommender
 
+    if not replace:
+        ranks.broadcast_from_main(lambda: Run(out, config).refuse_other_settings(STAGES))
     if sys.stderr.isatty() and ranks.is_main_process:
         click.echo(f"Opening {config.checkpoint} ...", err=True)
     recommender = open_recommender(config, trust=trust, device=ranks.device(device))

@@ -9,7 +9,7 @@ import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
 from recsae.cli.shared.matching import how_matched, migrated_row
-from recsae.cli.shared.options import device_option, json_option
+from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.cli.shared.steering import for_cohort, for_users, requested_steering
 from recsae.core.errors import InvalidInput
 
@@ -62,6 +62,7 @@ EVERYWHERE = "The same at every held-out position that has a next item:"
     "--all", "everyone", is_flag=True, help="Metrics over all held-out users (the default)."
 )
 @click.option("--mask-seen", is_flag=True, help="Leave out items of the history from lists.")
+@trust_option
 @device_option
 @json_option
 def steer(
@@ -79,6 +80,7 @@ def steer(
     sequence: str | None,
     everyone: bool,
     mask_seen: bool,
+    trust: bool,
     device: str,
     as_json: bool,
 ) -> None:
@@ -91,10 +93,10 @@ def steer(
         _list(folder, as_json)
         return
     if check:
-        _check(open_run(folder, device), as_json)
+        _check(open_run(folder, device, trust=trust), as_json)
         return
     _refuse_contradictions(settings, files, migrate, old, user, sequence, everyone, users, cohort)
-    work = open_run(folder, device)
+    work = open_run(folder, device, trust=trust)
     steering = requested_steering(work, settings, files, users, cohort)
     migrated: dict[str, Any] = {}
     if migrate and old:

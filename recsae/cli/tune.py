@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
-from recsae.cli.shared.options import device_option, json_option
+from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.cli.shared.steering import (
     chosen_users,
     external_ids,
@@ -82,6 +82,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--save", metavar="FILE", help="Keep it as a steering file; a name or a path.")
 @click.option("--quick", is_flag=True, help="Without the comparison with other ways.")
+@trust_option
 @device_option
 @json_option
 def tune(
@@ -96,6 +97,7 @@ def tune(
     latents: int,
     save: str | None,
     quick: bool,
+    trust: bool,
     device: str,
     as_json: bool,
 ) -> None:
@@ -113,7 +115,7 @@ def tune(
 
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
-    work = open_run(folder, device)
+    work = open_run(folder, device, trust=trust)
     request = GoalRequest.model_validate(
         {
             "more": more,

@@ -8,7 +8,8 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        aside.touch()
+        mode = aside.stat().st_mode  # what the umask allows: some writers keep files to themselves
         write(aside)
+        aside.chmod(mode)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
@@ -46,6 +50,31 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         if isinstance(error, PermissionError | NotADirectoryError | FileExistsError):
             raise RecSAEError(f"{path} cannot be written: {error.strerror}.") from error
         raise
+
+
+@contextlib.contextmanager
+def whole_or_absent(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` to fill, which takes its place, or that of an empty one, at the
+    end; after an error nothing of it is left."""
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        yield aside
+        if folder.is_dir():
+            folder.rmdir()
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def lies_within(folder: Path, name: str) -> bool:
+    """Whether a name is of a file in a folder or deeper, links followed.
+
+    >>> [lies_within(Path("run"), name) for name in ("sae/cfg.json", "../x", "/etc/x", "a/../../x")]
+    [True, False, False, False]
+    """
+    inside = folder.resolve()
+    path = (inside / name).resolve()
+    return path != inside and path.is_relative_to(inside)
 
 
 def _disk_is_full(error: BaseException | None) -> bool:
@@ -73,14 +102,27 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
 
 
+def cannot_be_read(path: Path, error: Exception) -> RecSAEError:
+    """The error to raise where a file cannot be read.
+
+    Only what is missing or has other content is an ArtifactMismatch: a file that this user may not
+    read, or a disk that fails, says nothing of the content.
+    """
+    if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):
+        return RecSAEError(f"{path} cannot be read: {error.strerror}.")
+    what = " ".join(str(error).split()) or type(error).__name__
+    return ArtifactMismatch(
+        f"{path} is missing or damaged ({what}): run the same `recsae run` again, which makes it "
+        "anew."
+    )
+
+
 def read_json(path: Path) -> Any:
     """Read JSON; ArtifactMismatch if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ArtifactMismatch(
-            f"{path} is missing or damaged ({error}); run the pipeline again to make it anew."
-        ) from error
+        raise cannot_be_read(path, error) from error
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
@@ -93,11 +135,10 @@ def read_parquet(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     try:
-        return pd.read_parquet(path)
+        with path.open("rb") as file:
+            return pd.read_parquet(file)
     except Exception as error:  # pyarrow raises its own kinds
-        raise ArtifactMismatch(
-            f"{path} is missing or damaged ({type(error).__name__}); run the pipeline again."
-        ) from error
+        raise cannot_be_read(path, error) from error
 
 
 def write_arrays(
@@ -138,9 +179,7 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
             if key != "__metadata__"
         }
     except Exception as error:  # a damaged header can be anything
-        raise ArtifactMismatch(
-            f"{path} is missing or damaged ({error}); delete it and run the pipeline again."
-        ) from error
+        raise cannot_be_read(path, error) from error
 
 
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1"}

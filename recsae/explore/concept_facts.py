@@ -283,18 +283,20 @@ def evidence_of(rows: dict[str, Any], titles: dict[str, str], names: pd.Series) 
     )
 
 
-def item_latents(folder: Path, item: str) -> ItemLatents:
+def item_latents(folder: Path, item: str, *, trust: bool = False) -> ItemLatents:
     """The latents that promote an item, and those that are active after it.
 
     Parameters
     ----------
     item
         Id or title.
+    trust
+        Open the run's checkpoint, see :func:`recsae.run.open.open_run`.
     """
     from recsae.explore.cohorts import FALSE_DISCOVERIES, Profiler
     from recsae.run.open import open_run
 
-    work = open_run(folder)
+    work = open_run(folder, trust=trust)
     internal = work.recommender.catalog.internal(item)
     profiler = Profiler(work, each_latent=True)
     table = tested_table(folder)[1][[C.LATENT, C.LABEL, C.STATUS]]

@@ -8,6 +8,7 @@ before a stage is due, so that a run that is finished says so at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from recsae.core import layout as files
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import write_json
+from recsae.core.locks import alone_in
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 
@@ -83,9 +85,11 @@ def run_pipeline(
             "The processes that share this run opened different models or data: give all of them "
             "the same files."
         )
-    run.record = ranks.broadcast_from_main(lambda: _started(run, work))
-    for name, stage in STAGES.items():
-        run.stage(name, stage.made_from(work), list(stage.leaves), partial(stage.do, work))
+    with ExitStack() as held:
+        ranks.broadcast_from_main(lambda: held.enter_context(alone_in(run.folder)))
+        run.record = ranks.broadcast_from_main(lambda: _started(run, work))
+        for name, stage in STAGES.items():
+            run.stage(name, stage.made_from(work), list(stage.leaves), partial(stage.do, work))
     return run
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core import layout
+from recsae.core.errors import ArtifactMismatch, CannotOpenModel, InvalidInput
 from recsae.recommender.sequences import pad
 from recsae.run.settings import open_recommender
 from recsae.run.tables import load_run
+from recsae.run.trust import is_trusted
 from recsae.run.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -22,12 +24,19 @@ if TYPE_CHECKING:
 KEPT = ("sae", "dictionary", "attributes", "statistics", "verified")
 """Pieces of a finished run that are read on opening, so that damage is reported at once."""
 
+READ = (
+    *(layout.SAE_CONFIG, layout.SAE_WEIGHTS, layout.CONCEPTS, layout.EXAMPLES),
+    *(layout.ATTRIBUTES, layout.LATENTS, layout.SCORES),
+    *(f"{store}/{layout.MANIFEST}" for store in layout.STORES),
+)
+"""Files that answers are worked out from; reports may be written on."""
 
-def open_run(folder: Path, device: str = "cpu") -> Workspace:
+
+def open_run(folder: Path, device: str = "cpu", *, trust: bool = False) -> Workspace:
     """Open a finished run and attach to its model again.
 
-    The checkpoint was trusted when the run was made; it is trusted again only if its bytes are the
-    same.
+    The checkpoint is opened if a file of its very bytes was trusted on this machine before, or with
+    ``trust``, which is remembered: the folder may come from somebody else, and vouches for nothing.
 
     Returns
     -------
@@ -40,6 +49,8 @@ def open_run(folder: Path, device: str = "cpu") -> Workspace:
         No run, an unfinished one, or a model that has changed since.
     InvalidInput
         The run was made from a model in memory.
+    CannotOpenModel
+        The checkpoint has to be trusted, and was not.
     """
     run = load_run(folder).run
     config = run.config
@@ -49,12 +60,27 @@ def open_run(folder: Path, device: str = "cpu") -> Workspace:
         raise ArtifactMismatch(
             f"{path} is gone or has changed since the run in {folder} was made: make a new run."
         )
+    read = [name for name in run.altered() if name in READ]
+    if read:
+        raise ArtifactMismatch(
+            f"{folder / read[0]} is gone or is not as the run left it, so figures would be others: "
+            "run the same `recsae run` again, which makes it anew."
+        )
     if config.checkpoint is None:
         raise InvalidInput(
             f"The run in {folder} was made from a model in memory, which cannot be opened from "
             "here: in Python, use recsae.steer(recommender, SAE.load(folder / 'sae'), ...)."
         )
-    recommender = open_recommender(config, trust=True, device=device)
+    trusted = trust or is_trusted(Path(config.checkpoint))
+    try:
+        recommender = open_recommender(config, trust=trusted, device=device)
+    except CannotOpenModel as error:
+        if trusted:
+            raise
+        raise CannotOpenModel(
+            f"{error} The run in {folder} was made elsewhere, or before trust was remembered on "
+            "this machine: once with --trust is enough."
+        ) from error
     if recommender.fingerprint() != run.record["model"]:
         raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
     work = Workspace(run, recommender, finished=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from recsae.core import layout
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import ArtifactMismatch, InvalidInput
-from recsae.core.files import digest_of, digest_of_file, read_json, write_json
+from recsae.core.files import digest_of, digest_of_file, lies_within, read_json, write_json
 from recsae.run.config import RunConfig
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 VERSION = 3
 """What the files of a run mean: a run of another version is refused, not read wrongly."""
+
+LEFT_OVER = (".*.[0-9]*.part", ".tmp??????")
+"""Files half written, ours and those of safetensors, which a process that was killed leaves."""
 
 
 class Run:
@@ -49,14 +52,25 @@ class Run:
             record = read_json(path)
         except ArtifactMismatch as error:
             raise ArtifactMismatch(
-                f"{path} is damaged: delete {self.folder}, or choose another folder."
+                f"{path} is damaged: put back a copy of it, or choose another folder with --out."
             ) from error
         if not isinstance(record, dict) or record.get("version") != VERSION:
             raise ArtifactMismatch(
                 f"{self.folder} holds a run made by another version of recsae, whose figures mean "
                 "something else: run again, in another folder."
             )
+        self._refuse_other_places(record)
         return record
+
+    def _refuse_other_places(self, record: dict[str, Any]) -> None:
+        """Refuse a record of files that are not in the run's folder."""
+        for stage in record.get("stages", {}).values():
+            for name in stage.get("outputs", {}):
+                if not lies_within(self.folder, name):
+                    raise ArtifactMismatch(
+                        f"{self.folder / layout.RUN} names the file {name!r}, which is not in the "
+                        "folder of the run: this record was not written by recsae."
+                    )
 
     def start(self, sources: list[str], model: str, versions: dict[str, str]) -> None:
         """Record what the run is made from.
@@ -89,8 +103,10 @@ class Run:
             "stages": self.record.get("stages", {}),
         }
         write_json(self.folder / layout.RUN, self.record)
-        for left in self.folder.rglob(".*.part"):  # by a process that was killed
-            left.unlink(missing_ok=True)
+        for own in ("", *layout.STORES, layout.SAE_FOLDER):  # by a process that was killed
+            for pattern in LEFT_OVER:
+                for left in (self.folder / own).glob(pattern):
+                    left.unlink(missing_ok=True)
 
     def is_finished(self, stages: Iterable[str]) -> bool:
         """Whether these stages, and no others, are done, from this configuration, and intact."""
@@ -100,6 +116,28 @@ class Run:
         if set(done) != set(stages) or not all(map(self._intact, done.values())):
             return False
         return not self.changed_sources()
+
+    def refuse_other_settings(self, stages: Iterable[str]) -> None:
+        """Refuse to make another run in the place of one that is finished.
+
+        Raises
+        ------
+        InvalidInput
+            Every stage is done, with other settings; the message names them.
+        """
+        if not self.record or not set(stages) <= set(self.record["stages"]):
+            return
+        before, now = self.record["config"], self.config.model_dump()
+        differs = [
+            f"{key} {before.get(key)!r} there, {now.get(key)!r} here"
+            for key in sorted((before.keys() | now.keys()) - {"checkpoint"})  # see start
+            if before.get(key) != now.get(key)
+        ]
+        if differs:
+            raise InvalidInput(
+                f"{self.folder} holds a finished run with other settings ({'; '.join(differs)}): "
+                "choose another folder with --out, or say --replace."
+            )
 
     def changed_sources(self) -> list[str]:
         """Files that the run was made from and that are gone or have changed since."""
@@ -117,7 +155,7 @@ class Run:
         Returns whether it was done now. ``made_from`` is anything JSON can hold.
         """
         inputs = digest_of(made_from)
-        if not self._ranks.broadcast_from_main(lambda: self._is_due(name, inputs)):
+        if not self._ranks.broadcast_from_main(lambda: self._is_due(name, inputs, outputs)):
             return False
         started = time.perf_counter()
         with _PeakMemory() as memory:
@@ -135,11 +173,11 @@ class Run:
         self._ranks.broadcast_from_main(record)
         return True
 
-    def _is_due(self, name: str, inputs: str) -> bool:
+    def _is_due(self, name: str, inputs: str, outputs: list[str]) -> bool:
         done = self.record["stages"].get(name)
-        if done and self._intact(done):
+        if done and set(done["outputs"]) == set(outputs) and self._intact(done):
             return bool(done["made_from"] != inputs)
-        for output in done["outputs"] if done else ():  # changed or cut short: all are made anew
+        for output in outputs if done else ():  # changed or cut short: all are made anew
             (self.folder / output).unlink(missing_ok=True)
         return True
 
@@ -155,6 +193,15 @@ class Run:
             (self.folder / name).is_file() and digest_of_file(self.folder / name) == digest
             for name, digest in stage["outputs"].items()
         )
+
+    def altered(self) -> list[str]:
+        """Files of finished stages that are gone or are not as the stage left them."""
+        return [
+            name
+            for stage in self.record["stages"].values()
+            for name, digest in stage["outputs"].items()
+            if not (self.folder / name).is_file() or digest_of_file(self.folder / name) != digest
+        ]
 
     def seconds(self, stages: Iterable[str]) -> dict[str, float]:
         """Wall time of those of the stages that are done, in their order."""

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from recsae.core.errors import InvalidInput, nearest
 from recsae.run.config import RunConfig
+from recsae.run.trust import remember_trust
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
@@ -55,7 +56,7 @@ def open_recommender(config: RunConfig, *, trust: bool, device: str) -> Recommen
     """Attach to the recommender that a run's settings name."""
     from recsae.recommender.plugins import load_recommender
 
-    return load_recommender(
+    opened = load_recommender(
         config.checkpoint,
         trust=trust,
         data_path=config.data_path,
@@ -65,3 +66,6 @@ def open_recommender(config: RunConfig, *, trust: bool, device: str) -> Recommen
         separator=config.separator,
         device=device,
     )
+    if trust and config.checkpoint is not None:
+        remember_trust(Path(config.checkpoint))
+    return opened

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
-from recsae.core.files import read_json, write_atomically, write_json
+from recsae.core.files import cannot_be_read, read_json, write_atomically, write_json
 from recsae.sae.codes import Code, above
 from recsae.sae.config import SAEConfig, make_config
 from recsae.sae.variants import VARIANTS
@@ -220,6 +220,11 @@ class SAE(nn.Module):
         from safetensors.torch import load_file
 
         meta = read_json(Path(folder) / CONFIG)
+        try:
+            with (Path(folder) / WEIGHTS).open("rb"):
+                pass
+        except OSError as error:
+            raise cannot_be_read(Path(folder) / WEIGHTS, error) from error
         try:
             sae = cls(make_config(**meta["config"]), int(meta["width"]))
             weights = load_file(Path(folder) / WEIGHTS)

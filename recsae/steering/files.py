@@ -86,7 +86,14 @@ def place(folder: Path, name: str) -> Path:
     ('run/steering/less-horror.json', 'a/b.json')
     """
     path = Path(name)
-    return path if path.suffix == ".json" else folder / FOLDER / f"{name}.json"
+    if path.suffix == ".json":
+        return path
+    if path.name != name or name in (".", ".."):
+        raise InvalidInput(
+            f"{name!r} is neither the name of a steering file kept with the run, which has no "
+            "slash, nor a path that ends in .json."
+        )
+    return folder / FOLDER / f"{name}.json"
 
 
 def save_steering(steering: Steering, folder: Path, path: Path) -> None:
@@ -95,8 +102,16 @@ def save_steering(steering: Steering, folder: Path, path: Path) -> None:
     Raises
     ------
     InvalidInput
-        Nothing is turned, or :func:`load_steering` would refuse the file.
+        Nothing is turned, :func:`load_steering` would refuse the file, or another file is there.
     """
+    if path.exists():
+        try:
+            read_steering_file(folder, path)
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"{path} is there already and is no steering file: it stays as it is; choose "
+                "another name."
+            ) from error
     if not steering.interventions:
         raise InvalidInput("There is nothing to keep: no latent is turned.")
     check_interventions(steering.interventions, _n_latents(folder))

@@ -376,7 +376,7 @@ def test_a_damaged_shard(damage, tmp_path):
         ]
     )
     del store
-    with pytest.raises(ArtifactMismatch, match=r"missing or damaged.*delete it and run the pipe"):
+    with pytest.raises(ArtifactMismatch, match=r"missing or damaged.*run the same `recsae run`"):
         ActivationStore(tmp_path)
     with pytest.raises(ArtifactMismatch, match="missing or damaged"):
         capture(planted(), rows()[:90], tmp_path)

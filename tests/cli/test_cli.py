@@ -79,7 +79,7 @@ def test_options_win_over_the_file(folder, says, tmp_path):
     file.write_text(QUICK + 'attribute_columns = ["class"]\nseed = 7\n')
     arguments = ("run", checkpoint(), "--trust", "--out", folder, "--config", file)
     with in_brief():
-        says(*arguments, "--latents", 32, "--k", 4)
+        says(*arguments, "--replace", "--latents", 32, "--k", 4)
     config = Run(folder).config
     assert (config.latents, config.k, config.seed, config.samples) == (32, 4, 7, 20_000)
     assert config.attribute_columns == ["class"]
@@ -100,7 +100,9 @@ def test_progress_is_drawn_on_stderr_alone(folder, capsys, monkeypatch, tmp_path
     file = tmp_path / "settings.toml"
     file.write_text(QUICK)
     with in_brief():
-        code = command("run", checkpoint(), "--trust", "--out", folder, "--config", file)
+        code = command(
+            *("run", checkpoint(), "--trust", "--out", folder, "--config", file, "--replace")
+        )
     out, err = capsys.readouterr()
     assert code == 0
     assert "SAE steps" in err

@@ -5,6 +5,7 @@ import errno
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,63 @@ def test_parquet_round_trip_keeps_lists(tmp_path):
     found = read_parquet(tmp_path / "x.parquet")
     assert found["text"].tolist() == ["a", "ä"]
     assert [list(x) for x in found["items"]] == [[3, 4], [5]]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EISDIR])
+@pytest.mark.parametrize("read", [read_json, read_parquet, map_arrays])
+def test_what_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch, number, read):
+    """The system's own words, and no advice to make anew what may be whole."""
+    write_json(tmp_path / "x.json", [1])
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(RecSAEError) as told:
+        read(tmp_path / "x.json")
+    assert not isinstance(told.value, ArtifactMismatch)
+    assert str(told.value) == f"{tmp_path / 'x.json'} cannot be read: {os.strerror(number)}."
+
+
+def test_a_folder_is_whole_or_absent(tmp_path):
+    """So that what was stopped halfway can be done again."""
+    out = tmp_path / "out"
+
+    def stopped() -> None:
+        with files.whole_or_absent(out) as aside:
+            write_json(aside / "x.json", [1])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stopped()
+    assert left_behind(tmp_path) == []
+    out.mkdir()
+    with files.whole_or_absent(out) as aside:
+        write_json(aside / "x.json", [1])
+        assert left_behind(out) == []
+    assert left_behind(tmp_path) == ["out"]
+    assert left_behind(out) == ["x.json"]
+
+
+def test_no_message_advises_to_delete():
+    """A file that cannot be read today may be somebody's only copy."""
+    folder = Path(files.__file__).parents[1]
+    texts = [path.read_text() for path in folder.rglob("*.py")]
+    assert len(texts) > 200
+    assert not [t for t in texts if re.search(r"delete (it|\{|the (run|folder))|[;:] delete", t)]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o007, 0o660), (0o077, 0o600)])
+def test_files_can_be_read_by_whom_the_umask_allows(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        write_json(tmp_path / "x.json", [1])
+        write_parquet(tmp_path / "x.parquet", pd.DataFrame({"n": [1]}))
+        write_arrays(tmp_path / "x.safetensors", ARRAYS)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {mode}
 
 
 @pytest.mark.parametrize("cut", [0, 4, 100])

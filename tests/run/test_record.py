@@ -3,7 +3,7 @@
 import pytest
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
-from recsae.core.files import read_json
+from recsae.core.files import read_json, write_json
 from recsae.pipeline.plan import STAGES
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
@@ -130,6 +130,19 @@ def test_not_finished_with_another_configuration(tmp_path):
     assert not Run(tmp_path / "nothing", CONFIG).is_finished(STAGES)
 
 
+def test_a_finished_run_of_other_settings_is_not_made_anew(tmp_path):
+    finished(tmp_path)
+    other = RunConfig(checkpoint="x.pth", k=9, seed=3)
+    said = r"finished run with other settings \(k 8 there, 9 here; seed 0 there, 3 here\)"
+    with pytest.raises(InvalidInput, match=said):
+        Run(tmp_path, other).refuse_other_settings(STAGES)
+    Run(tmp_path, CONFIG).refuse_other_settings(STAGES)
+    Run(tmp_path / "nothing", other).refuse_other_settings(STAGES)
+    run = Run(tmp_path, other)
+    del run.record["stages"]["report"]  # one that was stopped may go on with other settings
+    run.refuse_other_settings(STAGES)
+
+
 def test_files_rebuilt_on_purpose_are_kept(tmp_path):
     run = finished(tmp_path)
     (tmp_path / "report.txt").write_text("without names")
@@ -186,10 +199,39 @@ def test_what_a_killed_process_left_half_written_is_cleared_away(tmp_path):
     run = started(folder)
     stage(run, "capture")
     (folder / "sae").mkdir()
-    for left in (".run.json.18.part", "sae/.cfg.json.18.part"):
+    for left in (".run.json.18.part", "sae/.cfg.json.18.part", "sae/.tmpA1b2C3"):
         (folder / left).write_text("{")
+    (folder / "mine").mkdir()
+    (folder / "mine" / ".film.18.part").write_text("mine")  # in no folder of ours
     started(folder)
-    assert sorted(p.name for p in folder.rglob("*")) == ["capture.txt", "run.json", "sae"]
+    names = ["capture.txt", "mine", "mine/.film.18.part", "run.json", "sae"]
+    assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*")) == names
+
+
+@pytest.mark.parametrize("name", ["../mine.txt", "sae/../../mine.txt", "ABSOLUTE", "link/mine.txt"])
+def test_a_record_of_files_elsewhere_is_refused_and_they_stay(tmp_path, name):
+    mine = tmp_path / "mine.txt"
+    mine.write_text("five years of work")
+    folder = tmp_path / "run"
+    run = started(folder)
+    stage(run, "capture")
+    (folder / "link").symlink_to(tmp_path)
+    name = str(mine) if name == "ABSOLUTE" else name
+    record = read_json(folder / "run.json")
+    record["stages"]["capture"]["outputs"] = {name: "0"}
+    write_json(folder / "run.json", record)
+    with pytest.raises(ArtifactMismatch, match="which is not in the folder of the run"):
+        Run(folder, CONFIG)
+    assert mine.read_text() == "five years of work"
+
+
+def test_only_files_that_the_plan_lists_are_made_anew(tmp_path):
+    run = started(tmp_path)
+    stage(run, "capture")
+    (tmp_path / "notes.txt").write_text("mine")
+    run.record["stages"]["capture"]["outputs"]["notes.txt"] = "0"
+    assert stage(run, "capture")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
 def test_no_run(tmp_path):
@@ -200,7 +242,7 @@ def test_no_run(tmp_path):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("", r"run\.json is damaged: delete .*, or choose another folder"),
+        ("", r"run\.json is damaged: put back a copy of it, or choose another folder"),
         ('{"version": 1', r"run\.json is damaged"),
         ("[]", "another version of recsae, whose figures mean something else: run again"),
         (

@@ -67,6 +67,26 @@ def test_whatever_is_kept_comes_back(tmp_path_factory, planted_run, steps, users
     assert load_steering(planted_run, path) == Steering(steps, users)
 
 
+@pytest.mark.parametrize("content", ["my only copy", '{"a": 1}', "[]", ""])
+def test_only_a_steering_file_is_written_over(folder, content):
+    path = folder / "other.json"
+    path.write_text(content)
+    with pytest.raises(InvalidInput, match="there already and is no steering file: it stays"):
+        save_steering(STEERING, folder, path)
+    assert path.read_text() == content
+    with pytest.raises(InvalidInput, match="there already"):
+        save_steering(STEERING, folder, folder / "run.json")
+    save_steering(STEERING, folder, folder / "one.json")
+    save_steering(STEERING._replace(users=None), folder, folder / "one.json")
+    assert load_steering(folder, folder / "one.json").users is None
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/b", "/tmp/x", "..", "."])
+def test_a_bare_name_stays_in_the_run(name, tmp_path):
+    with pytest.raises(InvalidInput, match=r"neither the name of a steering file .* nor a path"):
+        place(tmp_path, name)
+
+
 def test_nothing_is_not_kept(folder):
     with pytest.raises(InvalidInput, match="nothing to keep"):
         save_steering(Steering([]), folder, folder / "none.json")

@@ -192,9 +192,10 @@ def test_opened_again_it_is_the_model_of_the_run(recbole_run):
         ("source changed", "is gone or has changed since the run"),
         ("source gone", "is gone or has changed since the run"),
         ("model", "is not the one of the run"),
-        ("sae", "The SAE in .* is damaged"),
-        ("scores", r"scores\.parquet is missing or damaged"),
-        ("concepts", r"concepts\.parquet is missing or damaged"),
+        ("sae", r"sae\.safetensors is gone or is not as the run left it"),
+        ("flipped bit", r"sae\.safetensors is gone or is not as the run left it"),
+        ("scores", r"scores\.parquet is gone or is not as the run left it"),
+        ("concepts", r"concepts\.parquet is gone or is not as the run left it"),
     ],
 )
 def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path, recbole_run):
@@ -211,6 +212,10 @@ def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path, recbole_run):
         record["model"] = "0" * 64
     elif spoil == "sae":
         (folder / "sae/sae.safetensors").write_bytes(b"")
+    elif spoil == "flipped bit":
+        weights = bytearray((folder / "sae/sae.safetensors").read_bytes())
+        weights[-1] ^= 64
+        (folder / "sae/sae.safetensors").write_bytes(weights)
     else:
         (folder / f"{spoil}.parquet").write_bytes(b"PAR1")
     write_json(folder / "run.json", record)

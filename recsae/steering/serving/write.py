@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.core.files import write_atomically, write_json
+from recsae.core.files import whole_or_absent, write_atomically, write_json
 from recsae.sae.editing import make_edit, turning
 from recsae.sae.model import GATES
 from recsae.steering.serving import loader as exported
@@ -139,7 +139,8 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
         with failing_as(one.file):
             files[one.file] = one.make(module)
             _check(expected, one.read(files[one.file]), one.file, f"leave --format {name} out")
-    _write(out, config, weights, work, steering, files)
+    with whole_or_absent(out) as aside:
+        _write(aside, config, weights, work, steering, files)
     return Exported(
         folder=out,
         n_latents=len(config["latents"]),

@@ -27,7 +27,17 @@ def run_again(tmp_path, capsys, monkeypatch, recbole_run):
         capsys.readouterr()
         with in_brief():
             code = command(
-                *("run", checkpoint(), "--trust", "--out", folder, "--config", file, *options)
+                *(
+                    "run",
+                    checkpoint(),
+                    "--trust",
+                    "--out",
+                    folder,
+                    "--config",
+                    file,
+                    "--replace",
+                    *options,
+                )
             )
         return code, *capsys.readouterr(), folder
 
