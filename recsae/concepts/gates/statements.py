@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 RATES = (0.02, 0.05, 0.1, 0.2, 0.35)
 """Of each column and sign the thresholds whose rates are nearest to these are candidates."""
-RAREST, BROADEST = 0.01, 0.45
+RAREST, BROADEST = 0.01, 0.5
 """Rates between which a statement says something of a case."""
 
 
