@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.capture.store import FILTERS_SEEN, POSITION, SEQUENCE, STATES, TOP, ActivationStore
+from recsae.core.errors import ArtifactMismatch
 from recsae.recommender.lists import History, top_of_states
 from recsae.recommender.metrics import ndcg_of_lists
 
@@ -123,8 +124,23 @@ class Cases:
 def read_cases(
     store: ActivationStore, sequences: Sequences, catalog: ItemCatalog, limit: int | None = None
 ) -> Cases:
-    """The cases of a store, sorted by user and position; evenly thinned to ``limit`` of them."""
+    """The cases of a store, sorted by user and position; evenly thinned to ``limit`` of them.
+
+    Raises
+    ------
+    ArtifactMismatch
+        The store has positions or items that the sequences and the catalog do not have.
+    """
     sequence, position = store.column(SEQUENCE), store.column(POSITION)
+    if (
+        int(sequence.max(initial=0)) >= len(sequences)
+        or bool((position + 1 >= sequences.lengths[sequence]).any())
+        or int(store.column(TOP).max(initial=0)) >= catalog.n_items
+    ):
+        raise ArtifactMismatch(
+            f"The states in {store.folder} are of other sequences or items than the model's: "
+            "capture them anew, in another folder."
+        )
     order = np.lexsort((position, sequence))
     if limit is not None:
         order = order[spread(len(order), limit)]

@@ -30,6 +30,8 @@ STATES = "states"
 SEQUENCE = "sequence"
 POSITION = "position"
 TOP = "top_items"
+KINDS = {STATES: "f", SEQUENCE: "i", POSITION: "i", TOP: "i"}
+"""Columns of a shard and the kind of their numbers, as NumPy has it."""
 FILTERS_SEEN = "hides_history"
 """The manifest's key for what the protocol calls ``filters_seen``."""
 
@@ -45,13 +47,30 @@ class ActivationStore:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
-        self._shards = [map_arrays(self.folder / name) for name in self.manifest["shards"]]
+        self._shards = [self._shard(name) for name in self.manifest["shards"]]
         if sum(len(s[STATES]) for s in self._shards) != self.manifest["n"]:
             raise ArtifactMismatch(
                 f"The shards in {self.folder} do not add up to the "
                 f"{self.manifest['n']:,} positions of its manifest: run the same "
                 "`recsae run` again, which makes them anew."
             )
+
+    def _shard(self, name: str) -> dict[str, NDArray[Any]]:
+        arrays = map_arrays(self.folder / name)
+        shapes = [arrays[column].shape for column in KINDS if column in arrays]
+        if (
+            len(shapes) < len(KINDS)
+            or any(arrays[column].dtype.kind != kind for column, kind in KINDS.items())
+            or [len(shape) for shape in shapes] != [2, 1, 1, 2]
+            or len({shape[0] for shape in shapes}) > 1
+            or arrays[STATES].shape[1] != self.width
+            or min(int(arrays[key].min(initial=0)) for key in (SEQUENCE, POSITION, TOP)) < 0
+        ):
+            raise ArtifactMismatch(
+                f"{self.folder / name} does not hold {self.width} numbers, a sequence, a position "
+                "and recommendations for each state: it is not of this store, so make it anew."
+            )
+        return arrays
 
     def __len__(self) -> int:
         return int(self.manifest["n"])

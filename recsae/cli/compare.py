@@ -10,7 +10,7 @@ import click
 
 from recsae.cli.shared.console import PATH, show_json, show_table
 from recsae.cli.shared.matching import how_matched
-from recsae.cli.shared.options import json_option
+from recsae.cli.shared.options import json_option, trust_option
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,15 +73,16 @@ COLUMNS = {
 @click.argument("before", metavar="DIR1", type=PATH)
 @click.argument("after", metavar="DIR2", type=PATH)
 @click.option("--all", "everything", is_flag=True, help="All latents, also those never verified.")
+@trust_option
 @json_option
-def compare(before: Path, after: Path, everything: bool, as_json: bool) -> None:
+def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: bool) -> None:
     """Which concepts of one run are in another: matched, lost and new.
 
     The runs can be of two models, sites, seeds or dates.
     """
     from recsae.explore.compare import compare_runs, strongest
 
-    compared = compare_runs(before, after)
+    compared = compare_runs(before, after, trust=trust)
     changes = compared.changes
     if as_json:
         shown = changes if everything else strongest(changes, len(changes))

@@ -97,8 +97,6 @@ def latent_dict(facts: LatentFacts) -> dict[str, Any]:
         "examples": [_case_dict(case) for case in facts.examples],
     }
     evidence = facts.evidence
-    if evidence is None:
-        return known
     return {
         "active_on": [vars(item) for item in evidence.active_on],
         **known,
@@ -132,14 +130,16 @@ def item_dict(latents: ItemLatents) -> dict[str, list[dict[str, Any]]]:
 def _edit(folder: Path, as_json: bool) -> None:
     from recsae.concepts.corrections import FILE
     from recsae.concepts.corrections_file import changes, prepare
+    from recsae.explore.concept_facts import OF_TABLE
     from recsae.run.tables import load_run
 
-    load_run(folder)  # says so if there is none
-    remark = prepare(folder)
+    with load_run(folder).run.reading(*OF_TABLE):
+        remark = prepare(folder)
     if remark:
         click.echo(remark, err=True)
     click.edit(filename=str(folder / FILE))
-    rows = changes(folder)
+    with load_run(folder).run.reading(*OF_TABLE):
+        rows = changes(folder)
     if as_json:
         show_json(rows)
     elif rows:

@@ -9,12 +9,14 @@ import click
 
 from recsae.cli.run import make_run, ranks_of_command
 from recsae.cli.shared.console import PATH, progress_bar
+from recsae.cli.shared.options import trust_option
 
 
 @click.command()
 @click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
 @click.option("--seed", type=int, default=2020, show_default=True)
-def demo(out: Path, seed: int) -> None:
+@trust_option
+def demo(out: Path, seed: int, trust: bool) -> None:
     """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
     from recsae.run.config import RunConfig
     from recsae.run.trust import is_trusted
@@ -24,7 +26,7 @@ def demo(out: Path, seed: int) -> None:
     # a small dictionary for a small data set: each latent needs cases enough to be tested
     config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000, stability=2)
     # one that lay there already may be somebody else's
-    make_run(config, out / "run", trust=is_trusted(checkpoint), device="cpu")
+    make_run(config, out / "run", trust=trust or is_trusted(checkpoint), device="cpu")
 
 
 def _demo_checkpoint(checkpoint: Path, seed: int) -> None:

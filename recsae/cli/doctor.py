@@ -1,4 +1,4 @@
-"""The command ``doctor``: whether this installation works."""
+"""The command ``doctor``: whether this installation works, or what of a run is damaged."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ import platform
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from recsae.cli.shared.console import show_json, show_table
+from recsae.cli.shared.console import PATH, show_json, show_table
 from recsae.cli.shared.options import json_option
+from recsae.core.text import one_line
+
+if TYPE_CHECKING:
+    from recsae.explore.health import Damage
+
+AGAIN = "run the same `recsae run` again"
+SEEN = {"gone": "is missing", "changed": "is not as the run left it"}
+"""What happened to a file, in words."""
 
 
 def checks() -> list[dict[str, str]]:
@@ -77,12 +86,55 @@ def _parquet_works() -> None:
 
 
 @click.command()
+@click.argument("folder", type=PATH, required=False)
 @json_option
-def doctor(as_json: bool) -> int:
-    """Check the installation; exit code 3 if something does not work."""
+def doctor(folder: Path | None, as_json: bool) -> int:
+    """Check the installation, or every file of the run in FOLDER; exit code 3 if one is not as it
+    should be."""
+    if folder is not None:
+        return _of_run(folder, as_json)
     rows = checks()
     if as_json:
         show_json(rows)
     else:
         show_table(["check", "state", "seen"], [[r["check"], r["state"], r["seen"]] for r in rows])
     return 3 if any(row["state"] == "fails" for row in rows) else 0
+
+
+def _of_run(folder: Path, as_json: bool) -> int:
+    from recsae.explore.health import examine
+    from recsae.pipeline.plan import STAGES
+
+    health = examine(folder, STAGES)
+    lines = [said(damage, folder) for damage in health.damaged]
+    if as_json:
+        known = [
+            {"file": d.file, "stage": d.stage, "problem": d.problem, "said": line}
+            for d, line in zip(health.damaged, lines, strict=True)
+        ]
+        show_json({"files": health.n_files, "damaged": known, "undone": list(health.undone)})
+    else:
+        if health.undone:
+            lines.append(f"Not done yet: {', '.join(health.undone)}: {AGAIN}, which goes on there.")
+        all_well = f"All {health.n_files} files of the run in {folder} are as its stages left them."
+        for line in lines or [all_well]:
+            click.echo(line)
+    return 3 if lines or health.undone else 0
+
+
+def said(damage: Damage, folder: Path) -> str:
+    """One damaged file in one line: what it is, what happened to it, and the cure."""
+    of_stage = damage.kind == "stage"
+    what = f"of the stage {damage.stage}" if of_stage else "which the run was made from"
+    if damage.problem in SEEN:
+        cure = f"{AGAIN}, which makes it anew and keeps stages that are whole"
+        cure = cure if of_stage else "put it back, or make a new run in another folder"
+        return f"{damage.file}, {what}, {SEEN[damage.problem]}: {cure}."
+    cures = {
+        "stage": "The run left it so: make a new run, in another folder.",
+        "corrections": f"Mend it with `recsae concepts {folder} --edit`.",
+        "steering": "Make it again, with `recsae tune` or `recsae steer --save`.",
+    }
+    allow = "Let this user read it, or copy the folder from a disk that can be read."
+    cure = allow if damage.problem == "unreadable" else cures[damage.kind]
+    return one_line(f"{damage.detail} {cure}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, show_json, show_table
+from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.core.errors import InvalidInput
 from recsae.core.text import one_line
@@ -74,30 +75,30 @@ def explain(
 ) -> None:
     """Say why an item stands where it stands in a list: which concepts, from which history."""
     from recsae.attribution import explanation
-    from recsae.run.open import list_request, open_run
+    from recsae.run.open import list_request
     from recsae.run.tables import load_run
 
     if (user is None) == (sequence is None):
         raise InvalidInput("Give one of --user and --sequence.")
-    work = open_run(folder, device, trust=trust)
-    catalog = work.recommender.catalog
-    request = list_request(work.recommender, user, sequence, mask_seen=mask_seen)
-    explained = explanation.explain(
-        work.recommender,
-        work.sae,
-        request.batch,
-        None if item is None else catalog.internal(item),
-        site=work.site,
-        seen=request.seen,
-        latents=latents,
-        method=method,
-        baseline=baseline,
-    )
+    with opened(folder, device, trust=trust) as work:
+        catalog, concepts = work.recommender.catalog, load_run(folder).concepts
+        request = list_request(work.recommender, user, sequence, mask_seen=mask_seen)
+        explained = explanation.explain(
+            work.recommender,
+            work.sae,
+            request.batch,
+            None if item is None else catalog.internal(item),
+            site=work.site,
+            seen=request.seen,
+            latents=latents,
+            method=method,
+            baseline=baseline,
+        )
     facts = {
         "per_user": work.recommender.sites()[0].per_user,
         "n_known": len(request.history),
         "baseline": baseline,
-        **to_dict(explained, catalog, load_run(folder).concepts),
+        **to_dict(explained, catalog, concepts),
     }
     if as_json:
         show_json(facts)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, records, show_json, show_table
+from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.core.errors import InvalidInput
 
@@ -69,13 +70,11 @@ def profile(
     if len(chosen) != 1:
         raise InvalidInput("Give one of --item, --user, --users and --cohort.")
     from recsae.explore.cohorts import Profiler
-    from recsae.run.open import open_run
 
-    profiler = Profiler(open_run(folder, device, trust=trust), each_latent=latents)
     ((kind, value),) = chosen.items()
-    shown = {"item": _item, "user": _user, "users": _users, "cohort": _cohort}[kind](
-        profiler, value
-    )
+    make = {"item": _item, "user": _user, "users": _users, "cohort": _cohort}[kind]
+    with opened(folder, device, trust=trust) as work:
+        shown = make(Profiler(work, each_latent=latents), value)
     show_json(shown.to_dict()) if as_json else _show(shown, top)
 
 

@@ -16,10 +16,19 @@ from recsae.core import layout
 def report(folder: Path, redact_users: bool) -> None:
     """Rebuild report.html, card.md and concepts.csv from report.json."""
     from recsae.concepts.corrections import remember
+    from recsae.core.locks import alone_in
     from recsae.report.write import write_report
     from recsae.run.tables import load_run
 
-    remember(folder)
-    click.echo(f"Report: {write_report(None, folder, redact_users=redact_users)}")
-    if (folder / layout.RUN).exists():
-        load_run(folder).run.keep("report")  # so that `recsae run` does not undo the redaction
+    if not (folder / layout.RUN).exists():
+        remember(folder)
+        click.echo(f"Report: {write_report(None, folder, redact_users=redact_users)}")
+        return
+    with alone_in(folder):
+        run = load_run(folder).run
+        with run.reading(layout.REPORT, layout.SAE_WEIGHTS):
+            remember(folder)
+            page = write_report(None, folder, redact_users=redact_users)
+        run.tidy()
+        run.keep("report")  # so that `recsae run` does not undo the redaction
+    click.echo(f"Report: {page}")

@@ -68,7 +68,9 @@ if TYPE_CHECKING:
 )
 @click.option("--llm-base-url", help="OpenAI-compatible server whose model names and judges too.")
 @click.option("--llm-model", help="Its model; the key is read from OPENAI_API_KEY.")
-@click.option("--replace", is_flag=True, help="Make anew a finished run of other settings.")
+@click.option(
+    "--replace", is_flag=True, help="Make a run of other settings over, where they reach."
+)
 @device_option
 @click.option("--config", "config_file", type=PATH, help="TOML file with any of these settings.")
 def run(
@@ -107,13 +109,15 @@ def make_run(
     from recsae.run.record import Run
     from recsae.run.settings import open_recommender
 
-    if not replace:
-        ranks.broadcast_from_main(lambda: Run(out, config).refuse_other_settings(STAGES))
+    if not replace:  # before a model is opened, which takes time and trust
+        ranks.broadcast_from_main(lambda: Run(out, config).refuse_other_settings())
     if sys.stderr.isatty() and ranks.is_main_process:
         click.echo(f"Opening {config.checkpoint} ...", err=True)
     recommender = open_recommender(config, trust=trust, device=ranks.device(device))
     progress = progress_bar() if ranks.is_main_process else None
-    finished = run_pipeline(recommender, out, config, progress=progress, ranks=ranks)
+    finished = run_pipeline(
+        recommender, out, config, progress=progress, ranks=ranks, replace=replace
+    )
     if not ranks.is_main_process:
         return
     _summary(out)

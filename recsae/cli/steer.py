@@ -9,6 +9,7 @@ import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
 from recsae.cli.shared.matching import how_matched, migrated_row
+from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.cli.shared.steering import for_cohort, for_users, requested_steering
 from recsae.core.errors import InvalidInput
@@ -85,7 +86,6 @@ def steer(
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
-    from recsae.run.open import open_run
     from recsae.steering.effects import metrics_before_after
     from recsae.steering.lists import lists_before_after
 
@@ -93,20 +93,25 @@ def steer(
         _list(folder, as_json)
         return
     if check:
-        _check(open_run(folder, device, trust=trust), as_json)
+        from recsae.steering.label_check import predictability
+
+        with opened(folder, device, trust=trust) as work:
+            checked = predictability(work)
+        show_json(checked.to_dict()) if as_json else _show_check(checked)
         return
     _refuse_contradictions(settings, files, migrate, old, user, sequence, everyone, users, cohort)
-    work = open_run(folder, device, trust=trust)
-    steering = requested_steering(work, settings, files, users, cohort)
     migrated: dict[str, Any] = {}
-    if migrate and old:
-        steering, migrated = _migrate(work, old, migrate, steering)
-    if user or sequence:
-        record = lists_before_after(work, steering, user, sequence, mask_seen=mask_seen).to_dict()
-    else:
-        record = metrics_before_after(work, steering).to_dict()
+    with opened(folder, device, trust=trust) as work:
+        steering = requested_steering(work, settings, files, users, cohort)
+        if migrate and old:
+            steering, migrated = _migrate(work, old, migrate, steering, trust)
+        if user or sequence:
+            lists = lists_before_after(work, steering, user, sequence, mask_seen=mask_seen)
+            record = lists.to_dict()
+        else:
+            record = metrics_before_after(work, steering).to_dict()
     if save:
-        record["saved"] = _save(steering, folder, save)
+        record["saved"] = _save(steering, work, save)
     if as_json:
         show_json({**record, **migrated})
         return
@@ -152,17 +157,6 @@ def _list(folder: Path, as_json: bool) -> None:
         click.echo("No steering file is kept with this run: make one with --set ... --save NAME.")
 
 
-def _check(work: Workspace, as_json: bool) -> None:
-    """``--check``: whether labels say what turning every verified concept does."""
-    from recsae.steering.label_check import predictability
-
-    check = predictability(work)
-    if as_json:
-        show_json(check.to_dict())
-    else:
-        _show_check(check)
-
-
 def _show_check(check: LabelCheck) -> None:
     summary = check.summary
     click.echo(
@@ -186,7 +180,7 @@ def _cell(value: Any) -> Any:
 
 
 def _migrate(
-    work: Workspace, old: Path, name: str, steering: Steering
+    work: Workspace, old: Path, name: str, steering: Steering, trust: bool
 ) -> tuple[Steering, dict[str, Any]]:
     """``--migrate``: put a steering file of another run before what was given here.
 
@@ -195,7 +189,7 @@ def _migrate(
     from recsae.explore.migration import check_promise, migrate
     from recsae.steering.files import place
 
-    moved = migrate(place(old, name), old, work.folder)
+    moved = migrate(place(old, name), old, work.folder, trust=trust)
     promise = check_promise(work, moved.steering)
     both = moved.steering.interventions + steering.interventions
     intended = steering if steering.users else moved.steering
@@ -227,12 +221,12 @@ def _show_migrated(record: dict[str, Any]) -> None:
     click.echo("")
 
 
-def _save(steering: Steering, folder: Path, name: str) -> str:
+def _save(steering: Steering, work: Workspace, name: str) -> str:
     """``--save``: keep the steering as a file; returns its path."""
     from recsae.steering.files import place, save_steering
 
-    path = place(folder, name)
-    save_steering(steering, folder, path)
+    path = place(work.folder, name)
+    save_steering(steering, work.folder, path, run=work.run)
     return str(path)
 
 

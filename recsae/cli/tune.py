@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.cli.shared.steering import (
     chosen_users,
@@ -108,14 +109,12 @@ def tune(
     loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
     steering through the reconstruction.
     """
-    from recsae.run.open import open_run
     from recsae.steering.files import GoalRequest, place, save_steering
     from recsae.steering.tuning.request import requested_goal
     from recsae.steering.tuning.tune import tune as tune_towards
 
     if users and cohort:
         raise InvalidInput("Give one of --users and --cohort.")
-    work = open_run(folder, device, trust=trust)
     request = GoalRequest.model_validate(
         {
             "more": more,
@@ -125,17 +124,18 @@ def tune(
             "max_loss": max_ndcg_loss,
         }
     )
-    goal = requested_goal(work, request)
-    rows, words = chosen_users(work, users, cohort) if users or cohort else (None, None)
-    tuned = tune_towards(
-        work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
-    )
+    with opened(folder, device, trust=trust) as work:
+        goal = requested_goal(work, request)
+        rows, words = chosen_users(work, users, cohort) if users or cohort else (None, None)
+        tuned = tune_towards(
+            work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
+        )
     path = place(folder, save) if save else None
     if path:
         ids = None if rows is None else external_ids(work.recommender, rows)
         reached = request.model_copy(update={"ndcg_kept": tuned.result.effect.ndcg_kept[0]})
         kept = tuned.steering._replace(users=ids, cohort=words, goal=reached)
-        save_steering(kept, folder, path)
+        save_steering(kept, folder, path, run=work.run)
     if as_json:
         show_json({**tuned.result.to_dict(), **({"saved": str(path)} if path else {})})
         return

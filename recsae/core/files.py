@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
 import math
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import ArtifactMismatch, RecSAEError
+from recsae.core.locks import alone_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,18 +54,38 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def remove_left_over(folder: Path, name: str | None = None) -> None:
+    """Take away what writers that were killed left half-written beside a file of this name.
+
+    Without a name all such files of a folder that is recsae's own, and those of safetensors, whose
+    names are random. Nobody else may be writing there, see :func:`recsae.core.locks.alone_in`.
+    """
+    beside = "*" if name is None else glob.escape(name)
+    random = folder.glob(".tmp??????") if name is None else ()
+    for left in [*folder.glob(f".{beside}.[0-9]*.part"), *random]:
+        if left.is_file():
+            with contextlib.suppress(OSError):
+                left.unlink()
+
+
 @contextlib.contextmanager
 def whole_or_absent(folder: Path) -> Iterator[Path]:
     """A folder beside ``folder`` to fill, which takes its place, or that of an empty one, at the
-    end; after an error nothing of it is left."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    try:
-        yield aside
-        if folder.is_dir():
-            folder.rmdir()
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    end; after an error nothing of it is left.
+
+    What a process that was killed left of it is taken away by the next that fills the same folder.
+    """
+    aside = folder.with_name(f".{folder.name}.recsae.part")
+    if aside.is_symlink():
+        raise RecSAEError(f"{aside} is a link, which recsae did not make: {folder} is not written.")
+    with alone_in(aside):
+        for left in aside.iterdir() if aside.is_dir() else ():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+        try:
+            yield aside
+            aside.replace(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def lies_within(folder: Path, name: str) -> bool:
@@ -195,6 +217,16 @@ def digest_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def has_digest(path: Path, digest: str) -> bool:
+    """Whether a file is there and has this SHA-256; RecSAEError if it may not be read."""
+    try:
+        return path.is_file() and digest_of_file(path) == digest
+    except FileNotFoundError:  # taken away meanwhile
+        return False
+    except OSError as error:
+        raise cannot_be_read(path, error) from error
 
 
 def digest_of_module(module: torch.nn.Module) -> str:

@@ -9,6 +9,7 @@ CONSTRUCTION_STORE: Final = "activations"
 HELDOUT_STORE: Final = "heldout"
 STORES: Final = (CONSTRUCTION_STORE, HELDOUT_STORE)
 MANIFEST: Final = "manifest.json"
+SHARDS: Final = "*.safetensors"
 
 # the core: gates that tell statements
 CORE: Final = "core.json"
@@ -20,6 +21,8 @@ CONFIG_FILE: Final = "cfg.json"
 WEIGHTS_FILE: Final = "sae.safetensors"
 PLAIN_FOLDER: Final = "plain"
 """Of the SAE without gates that stands beside it."""
+STABILITY_FOLDER: Final = "stability/*"
+"""Of each SAE that is trained again."""
 SAE_CONFIG: Final = f"{SAE_FOLDER}/{CONFIG_FILE}"
 SAE_WEIGHTS: Final = f"{SAE_FOLDER}/{WEIGHTS_FILE}"
 QUALITY: Final = f"{SAE_FOLDER}/quality.json"
@@ -37,6 +40,16 @@ ACTIVE_ITEMS: Final = "active_items.parquet"
 ACTIVE_CASES: Final = "active_cases.parquet"
 CORRECTIONS: Final = "corrections.toml"
 CORRECTED_DIRECTIONS: Final = "corrections.safetensors"
+
+# what people keep with it
+STEERING_FILES: Final = "steering"
+ANSWERS: Final = "language/cache"
+"""What a language model answered."""
+OWN_FOLDERS: Final = (
+    *(*STORES, SAE_FOLDER, PLAIN_FOLDER, STABILITY_FOLDER, STEERING_FILES),
+    f"{ANSWERS}/??",  # by the first two letters of an answer's key
+)
+"""Folders in a run's that hold nothing but its files; a name may have wildcards."""
 
 # figures
 SCORING: Final = "scoring.json"

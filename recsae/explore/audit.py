@@ -98,16 +98,18 @@ def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
             f"The run in {folder} is not finished, or was made before labels could be audited: it "
             f"lacks {lacking[0]}. The command that made it goes on from here."
         )
-    table = tested_table(folder)[1]
+    with run.run.reading(*needed):
+        table, evidence = tested_table(folder)[1], Evidence.load(folder).by_latent()
+        items = run.report["items"]
     verified = table[table[C.STATUS] == VERIFIED]
     if C.CORRECTION in table:
         verified = verified[verified[C.CORRECTION] != REJECTED]
     if verified.empty:
         raise NotEnoughData(f"No concept of the run in {folder} is verified: none can be audited.")
-    titles = {item: known["title"] for item, known in run.report["items"].items()}
+    titles = {item: known["title"] for item, known in items.items()}
     order = np.random.default_rng(seed).permutation(len(verified))[:size]
     drawn = verified.iloc[order].astype(object)
-    evidence, names = Evidence.load(folder).by_latent(), table.set_index(C.LATENT)[C.NAME]
+    names = table.set_index(C.LATENT)[C.NAME]
     rows = drawn.where(drawn.notna(), None).to_dict("records")
     concepts = tuple(_audited(row, evidence[row[C.LATENT]], titles, names) for row in rows)
     return AuditSheet(len(verified), seed, concepts)

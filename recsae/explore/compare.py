@@ -58,6 +58,8 @@ class ComparedRun:
 
     folder: Path
     run: LoadedRun
+    trust: bool = False
+    """Open the run's checkpoint if need be, see :func:`recsae.run.open.open_run`."""
 
     @cached_property
     def concepts(self) -> pd.DataFrame:
@@ -67,12 +69,14 @@ class ComparedRun:
     @cached_property
     def sae(self) -> SAE:
         """The run's SAE."""
-        return SAE.load(self.folder / layout.SAE_FOLDER)
+        with self.run.run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
+            return SAE.load(self.folder / layout.SAE_FOLDER)
 
     @cached_property
     def store(self) -> ActivationStore:
         """States of held-out users."""
-        return ActivationStore(self.folder / layout.HELDOUT_STORE)
+        with self.run.run.reading(f"{layout.HELDOUT_STORE}/*"):
+            return ActivationStore(self.folder / layout.HELDOUT_STORE)
 
     def code(self, rows: NDArray[np.int64]) -> scipy.sparse.csr_matrix:
         """Activations ``(n, n_latents)`` at rows of the store."""
@@ -195,7 +199,7 @@ class Comparison:
     ``_after``, ``similarity``, and whether the name is lost or new ``with_name``."""
 
 
-def compare_runs(before: Path, after: Path) -> Comparison:
+def compare_runs(before: Path, after: Path, *, trust: bool = False) -> Comparison:
     """What became of the concepts of one run in another one.
 
     Latents are paired one to one (:func:`recsae.sae.matching.one_to_one`): by decoder direction
@@ -207,12 +211,18 @@ def compare_runs(before: Path, after: Path) -> Comparison:
     that it is as similar to is paired with another, and *lost* if there is none; one of the second
     run is *split* off, or *new*.
 
+    Parameters
+    ----------
+    trust
+        Open the checkpoints of both runs, see :func:`recsae.run.open.open_run`. They are needed
+        where the models are not the same; without them concepts are compared by name.
+
     Raises
     ------
     ArtifactMismatch
         A folder holds no run, or one that is not finished.
     """
-    one, two = _opened(before), _opened(after)
+    one, two = _opened(before, trust), _opened(after, trust)
     matching = _match(one, two)
     changes = _changes(one, two, matching.pairs)
     names = one.verified_names(), two.verified_names()
@@ -229,9 +239,9 @@ def compare_runs(before: Path, after: Path) -> Comparison:
     )
 
 
-def match_runs(before: Path, after: Path) -> Matching:
+def match_runs(before: Path, after: Path, *, trust: bool = False) -> Matching:
     """How the latents of two finished runs are paired; see :func:`compare_runs`."""
-    return _match(_opened(before), _opened(after))
+    return _match(_opened(before, trust), _opened(after, trust))
 
 
 def strongest(changes: pd.DataFrame, n: int) -> pd.DataFrame:
@@ -239,11 +249,11 @@ def strongest(changes: pd.DataFrame, n: int) -> pd.DataFrame:
     return changes[_any_verified(changes)].groupby("change", sort=False).head(n)
 
 
-def _opened(folder: Path) -> ComparedRun:
+def _opened(folder: Path, trust: bool) -> ComparedRun:
     loaded = load_run(folder)
     if "report" not in loaded.run.record["stages"]:
         raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")
-    return ComparedRun(folder, loaded)
+    return ComparedRun(folder, loaded, trust)
 
 
 # -- pairing ---------------------------------------------------------------------------------------
@@ -273,7 +283,7 @@ def _match(one: ComparedRun, two: ComparedRun) -> Matching:
 
 
 def _model(side: ComparedRun) -> Recommender:
-    return open_run(side.folder).recommender
+    return open_run(side.folder, trust=side.trust).recommender
 
 
 def _paired(there: Nearest, back: Nearest, at_least: float) -> pd.DataFrame:

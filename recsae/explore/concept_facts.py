@@ -26,6 +26,8 @@ SHOWN = (
     *(C.RECALL, C.RECALL_LOW, C.F1, C.N_POS, C.FIRE_RATE),
 )
 """Columns of :func:`concept_rows`."""
+OF_TABLE = (layout.CONCEPTS, layout.EXAMPLES, layout.SCORES, layout.SAE_WEIGHTS)
+"""Files that :func:`tested_table` reads."""
 N_OF_ITEM = 10
 """Latents of each kind that :func:`item_latents` gives."""
 
@@ -103,8 +105,7 @@ class LatentFacts:
     promotes: tuple[str, ...]
     demotes: tuple[str, ...]
     examples: tuple[Case, ...]
-    evidence: LatentEvidence | None
-    """None where the run has none."""
+    evidence: LatentEvidence
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,9 @@ def tested_table(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
     """The dictionary, and its table beside the scores."""
     from recsae.concepts.dictionary import ConceptDictionary
 
-    load_run(folder)  # says so if there is none
-    dictionary = with_names(ConceptDictionary.load(folder), folder)
-    scores = read_parquet(folder / layout.SCORES)
+    with load_run(folder).run.reading(*OF_TABLE):
+        dictionary = with_names(ConceptDictionary.load(folder), folder)
+        scores = read_parquet(folder / layout.SCORES)
     return dictionary, dictionary.table.merge(scores, on=C.LATENT)
 
 
@@ -186,7 +187,14 @@ def latent_facts(folder: Path, latent: int) -> LatentFacts:
     ArtifactMismatch
         The folder holds no run, or one that is not finished.
     """
-    report = load_run(folder).report
+    from recsae.evaluation.evidence import TABLES
+
+    loaded = load_run(folder)
+    with loaded.run.reading(layout.REPORT, *OF_TABLE, *TABLES):
+        return _latent_facts(folder, loaded.report, latent)
+
+
+def _latent_facts(folder: Path, report: dict[str, Any], latent: int) -> LatentFacts:
     titles = {item: known["title"] for item, known in report["items"].items()}
     for concept in report["concepts"]["list"]:
         if concept["latent"] == latent:
@@ -228,11 +236,9 @@ def _titles(items: Iterable[str], titles: dict[str, str]) -> tuple[str, ...]:
 
 def _evidence(
     folder: Path, latent: int, titles: dict[str, str], names: pd.Series
-) -> LatentEvidence | None:
-    from recsae.evaluation.evidence import TABLES, Evidence
+) -> LatentEvidence:
+    from recsae.evaluation.evidence import Evidence
 
-    if not all((folder / name).exists() for name in TABLES):
-        return None
     return evidence_of(Evidence.load(folder).by_latent()[latent], titles, names)
 
 
@@ -299,7 +305,8 @@ def item_latents(folder: Path, item: str, *, trust: bool = False) -> ItemLatents
     work = open_run(folder, trust=trust)
     internal = work.recommender.catalog.internal(item)
     profiler = Profiler(work, each_latent=True)
-    table = tested_table(folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
+    with work.run.reading(*OF_TABLE):  # the same table as that of the run that was opened
+        table = tested_table(folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
     promoted, after = profiler.promoting(internal), profiler.after_item(internal)
     best, active = pd.DataFrame(), pd.DataFrame()
     if promoted is not None:

@@ -14,6 +14,7 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.explore.compare import Matching, match_runs
+from recsae.run.open import READ
 from recsae.run.tables import load_run
 from recsae.sae.editing import Intervention
 from recsae.sae.model import SAE
@@ -76,7 +77,7 @@ class Migration:
     """How the latents of the two runs were paired."""
 
 
-def migrate(path: Path, old: Path, new: Path) -> Migration:
+def migrate(path: Path, old: Path, new: Path, *, trust: bool = False) -> Migration:
     """Carry over a steering file made for the run in ``old`` to the run in ``new``.
 
     A latent becomes the one that is as similar to it (see
@@ -88,14 +89,25 @@ def migrate(path: Path, old: Path, new: Path) -> Migration:
     stay. What a name stands for on the new side is turned once, by the mean of what was done to
     those of the name that had no counterpart.
 
+    Parameters
+    ----------
+    trust
+        Open the checkpoints of both runs where their models have to be compared, see
+        :func:`recsae.run.open.open_run`.
+
     Raises
     ------
     InvalidInput, ArtifactMismatch
         The file is none, is not of the old run, or a folder holds no finished run; or less than
         ``MIN_MATCHED`` of its weight has a counterpart.
     """
+    with load_run(old).run.reading(*READ), load_run(new).run.reading(*READ):
+        return _migrated(path, old, new, trust)
+
+
+def _migrated(path: Path, old: Path, new: Path, trust: bool) -> Migration:
     steering = load_steering(old, path)
-    matching = match_runs(old, new)
+    matching = match_runs(old, new, trust=trust)
     before, after = (load_run(folder).concepts.set_index(C.LATENT) for folder in (old, new))
     turned = sorted({j for step in steering.interventions for j in step.latents})
     counterparts = {j: _counterpart(j, matching.pairs, before, after) for j in turned}

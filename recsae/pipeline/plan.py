@@ -8,7 +8,7 @@ before a stage is due, so that a run that is finished says so at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,7 +35,7 @@ class Stage:
     made_from: Callable[[Workspace], object]
     """Everything that its result depends on, as JSON can hold it."""
     leaves: tuple[str, ...]
-    """Its files, in the run's folder."""
+    """Its files, in the run's folder; a name with a ``*`` stands for all there are."""
     do: Callable[[Workspace], None]
     """Every process of the run calls it; it leaves the files."""
 
@@ -47,6 +47,7 @@ def run_pipeline(
     *,
     progress: Progress | None = None,
     ranks: Ranks = SINGLE_PROCESS,
+    replace: bool = False,
 ) -> Run:
     """Do whatever is not done yet and write the report.
 
@@ -64,6 +65,9 @@ def run_pipeline(
     ranks
         The processes that share the run and its folder, see
         :func:`recsae.core.distributed.ranks_of_torchrun`; each calls this.
+    replace
+        Make a run of other settings over. Stages that the change does not reach are kept; the
+        others are taken out of the record before the first file changes.
 
     Raises
     ------
@@ -87,21 +91,26 @@ def run_pipeline(
         )
     with ExitStack() as held:
         ranks.broadcast_from_main(lambda: held.enter_context(alone_in(run.folder)))
-        run.record = ranks.broadcast_from_main(lambda: _started(run, work))
+        run.record = ranks.broadcast_from_main(lambda: _started(run, work, replace))
         for name, stage in STAGES.items():
             run.stage(name, stage.made_from(work), list(stage.leaves), partial(stage.do, work))
     return run
 
 
-def _started(run: Run, work: Workspace) -> dict[str, Any]:
+def _started(run: Run, work: Workspace, replace: bool) -> dict[str, Any]:
     from recsae.concepts import corrections
     from recsae.run.record import versions
 
     recommender, items = work.recommender, run.config.items
     sources = recommender.sources() + ([items] if items else [])
-    if run.record:
-        corrections.remember(run.folder)  # before another SAE takes the place of theirs
-    run.start(sources, recommender.fingerprint(), versions(recommender))
+    if (run.folder / files.RUN).exists():
+        with suppress(ArtifactMismatch):  # damaged weights, which are trained again
+            corrections.remember(run.folder)  # before another SAE takes the place of theirs
+    run.start(
+        *(sources, recommender.fingerprint(), versions(recommender)),
+        lambda: {name: stage.made_from(work) for name, stage in STAGES.items()},
+        replace=replace,
+    )
     return run.record
 
 
@@ -259,14 +268,23 @@ def _keep(work: Workspace, file: str, make: Callable[[], object]) -> None:
 
 STAGES: Mapping[str, Stage] = {
     "capture": Stage(
-        _inputs_of_states, tuple(f"{n}/{files.MANIFEST}" for n in files.STORES), _capture
+        _inputs_of_states,
+        tuple(f"{n}/{name}" for n in files.STORES for name in (files.MANIFEST, files.SHARDS)),
+        _capture,
     ),
     "core": Stage(_inputs_of_core, (files.CORE, files.CORE_ARRAYS), _find_core),
     "train": Stage(_inputs_of_sae, (files.SAE_CONFIG, files.SAE_WEIGHTS, files.QUALITY), _train),
     "concepts": Stage(
         _inputs_of_labels, (files.CONCEPTS, files.EXAMPLES, files.ATTRIBUTES, files.LATENTS), _build
     ),
-    "scoring": Stage(_inputs_of_scores, (files.SCORES, files.SCORING), _score),
+    "scoring": Stage(
+        _inputs_of_scores,
+        (
+            *(files.SCORES, files.SCORING),
+            *(f"{files.PLAIN_FOLDER}/{kind}" for kind in ("*.json", "*.safetensors")),
+        ),
+        _score,
+    ),
     "evidence": Stage(
         _inputs_of_labels,
         (
@@ -276,7 +294,14 @@ STAGES: Mapping[str, Stage] = {
         _gather_evidence,
     ),
     "supervised": Stage(_inputs_of_labels, (files.SUPERVISED,), _supervise),
-    "stability": Stage(_inputs_of_stability, (files.STABILITY,), _repeat),
+    "stability": Stage(
+        _inputs_of_stability,
+        (
+            files.STABILITY,
+            *(f"{files.STABILITY_FOLDER}/{kind}" for kind in ("*.json", "*.safetensors")),
+        ),
+        _repeat,
+    ),
     "language": Stage(_inputs_of_language, (files.LANGUAGE,), _ask_language_model),
     "accuracy": Stage(_inputs_of_sae, (files.ACCURACY,), _measure_accuracy),
     "steering": Stage(_inputs_of_scores, (files.STEERING,), _measure_steering),

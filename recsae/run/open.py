@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from recsae.recommender.protocol import Recommender
     from recsae.recommender.sequences import Batch
+    from recsae.run.record import Run
 
 KEPT = ("sae", "dictionary", "attributes", "statistics", "verified")
 """Pieces of a finished run that are read on opening, so that damage is reported at once."""
@@ -60,33 +61,39 @@ def open_run(folder: Path, device: str = "cpu", *, trust: bool = False) -> Works
         raise ArtifactMismatch(
             f"{path} is gone or has changed since the run in {folder} was made: make a new run."
         )
-    read = [name for name in run.altered() if name in READ]
-    if read:
-        raise ArtifactMismatch(
-            f"{folder / read[0]} is gone or is not as the run left it, so figures would be others: "
-            "run the same `recsae run` again, which makes it anew."
-        )
     if config.checkpoint is None:
         raise InvalidInput(
             f"The run in {folder} was made from a model in memory, which cannot be opened from "
             "here: in Python, use recsae.steer(recommender, SAE.load(folder / 'sae'), ...)."
         )
-    trusted = trust or is_trusted(Path(config.checkpoint))
+    with run.reading(*READ):
+        work = Workspace(run, _model(run, device, trust=trust), finished=True)
+        for piece in KEPT:
+            getattr(work, piece)
+    if len(work.tested_dictionary.table) != work.sae.n_latents:
+        raise ArtifactMismatch(
+            f"The run in {folder} has {len(work.tested_dictionary.table)} concepts for "
+            f"{work.sae.n_latents} latents: run the same `recsae run` again, in another folder."
+        )
+    return work
+
+
+def _model(run: Run, device: str, *, trust: bool) -> Recommender:
+    """Open the recommender that a run was made of."""
+    checkpoint = Path(str(run.config.checkpoint))
+    trusted = trust or is_trusted(checkpoint)
     try:
-        recommender = open_recommender(config, trust=trusted, device=device)
+        recommender = open_recommender(run.config, trust=trusted, device=device)
     except CannotOpenModel as error:
         if trusted:
             raise
         raise CannotOpenModel(
-            f"{error} The run in {folder} was made elsewhere, or before trust was remembered on "
-            "this machine: once with --trust is enough."
+            f"{error} The run in {run.folder} was made elsewhere, or before trust was remembered "
+            "on this machine: once with --trust is enough."
         ) from error
     if recommender.fingerprint() != run.record["model"]:
-        raise ArtifactMismatch(f"The model at {config.checkpoint} is not the one of the run.")
-    work = Workspace(run, recommender, finished=True)
-    for piece in KEPT:
-        getattr(work, piece)
-    return work
+        raise ArtifactMismatch(f"The model at {checkpoint} is not the one of the run.")
+    return recommender
 
 
 class ListRequest(NamedTuple):

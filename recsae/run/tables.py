@@ -19,7 +19,11 @@ RESULT = ("allowed_loss", "strength", "n_users", "n_positions", "verdict")
 
 
 class LoadedRun:
-    """A finished run as tables: see :func:`load_run`."""
+    """A finished run as tables: see :func:`load_run`.
+
+    A table is read when it is used; ArtifactMismatch if its file is damaged, or the run was made
+    anew since it was opened.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -33,7 +37,8 @@ class LoadedRun:
     @property
     def report(self) -> dict[str, Any]:
         """Everything in ``report.json``."""
-        return dict(read_json(self.folder / layout.REPORT))
+        with self.run.reading(layout.REPORT):
+            return dict(read_json(self.folder / layout.REPORT))
 
     @property
     def concepts(self) -> pd.DataFrame:
@@ -43,16 +48,18 @@ class LoadedRun:
         from recsae.core import columns as C
         from recsae.core.files import read_parquet
 
-        tested = read_parquet(self.folder / layout.CONCEPTS)
-        labels = corrected(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
-        return labels.merge(read_parquet(self.folder / layout.SCORES), on=C.LATENT)
+        with self.run.reading(layout.CONCEPTS, layout.SCORES, layout.SAE_WEIGHTS):
+            tested = read_parquet(self.folder / layout.CONCEPTS)
+            labels = corrected(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
+            return labels.merge(read_parquet(self.folder / layout.SCORES), on=C.LATENT)
 
     @property
     def examples(self) -> pd.DataFrame:
         """One row per example sequence of a latent, items as internal ids."""
         from recsae.core.files import read_parquet
 
-        return read_parquet(self.folder / layout.EXAMPLES)
+        with self.run.reading(layout.EXAMPLES):
+            return read_parquet(self.folder / layout.EXAMPLES)
 
     @property
     def attributes(self) -> pd.DataFrame:

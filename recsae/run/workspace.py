@@ -115,6 +115,9 @@ class Workspace:
 
     def store(self, name: str) -> ActivationStore:
         """Capture (or open) the states of construction users, ``activations``, or ``heldout``."""
+        if self.finished:
+            with self.run.reading(f"{name}/*"):
+                return ActivationStore(self.folder / name)
         rows, limit = self._captured(name)
         return capture(
             self.recommender,
@@ -187,7 +190,8 @@ class Workspace:
     def core(self) -> FoundCore:
         """The gates beside the SAE: found, or read where that was done."""
         if self.finished:
-            return FoundCore.load(self.folder)
+            with self.run.reading(layout.CORE, layout.CORE_ARRAYS):
+                return FoundCore.load(self.folder)
         _ = self.construction_store  # which all processes make together
         return self.ranks.broadcast_from_main(self._core_of_config)
 

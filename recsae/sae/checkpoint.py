@@ -10,7 +10,7 @@ import torch
 
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import ArtifactMismatch
-from recsae.core.files import read_json, write_atomically, write_json
+from recsae.core.files import digest_of_file, read_json, write_atomically, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,6 +76,7 @@ class TrainingState:
             "seconds": self.seconds,
             "fvu": trainer.fvu,
             "best": best,
+            "digest": digest_of_file(folder / STATE),
         }
         write_json(folder / STATE_META, meta)
 
@@ -103,6 +104,8 @@ class TrainingState:
 
         try:
             meta: dict[str, Any] = read_json(folder / STATE_META)
+            if meta.get("digest") != digest_of_file(folder / STATE):
+                return None
             with safe_open(folder / STATE, framework="pt") as file:
                 ours = meta["made_from"] == self.made_from
                 if not ours or file.metadata()["epoch"] != str(meta["epoch"]):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.core.files import cannot_be_read, read_json, write_atomically, write_json
+from recsae.core.text import one_line
 from recsae.sae.codes import Code, above
 from recsae.sae.config import SAEConfig, make_config
 from recsae.sae.variants import VARIANTS
@@ -226,16 +227,30 @@ class SAE(nn.Module):
         except OSError as error:
             raise cannot_be_read(Path(folder) / WEIGHTS, error) from error
         try:
-            sae = cls(make_config(**meta["config"]), int(meta["width"]))
             weights = load_file(Path(folder) / WEIGHTS)
-            for name in GATES:
-                setattr(sae, name, weights[name].clone())
+            gates = Gates(*(weights[name] for name in GATES))
+            sae = cls(make_config(**meta["config"]), int(meta["width"]), gates)
+            sae._refuse_others(weights, int(meta.get("n_gates", sae.n_gates)))
             sae.load_state_dict(weights)
         except (
             *(OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError),
             InvalidInput,
         ) as error:
             raise ArtifactMismatch(
-                f"The SAE in {folder} is damaged or of another version ({error})."
+                f"The SAE in {folder} is damaged or of another version ({one_line(str(error))})."
             ) from error
         return sae.eval()
+
+    def _refuse_others(self, weights: dict[str, torch.Tensor], n_gates: int) -> None:
+        """Raise ValueError for weights that this SAE cannot have."""
+        c, d = n_gates, self.width
+        shapes = {k: tuple(v.shape) for k, v in self.state_dict().items()}
+        shapes |= dict(zip(GATES, ((c, d), (c,), (c, d)), strict=True))
+        for name, own in self.state_dict().items():
+            found = weights[name]
+            if found.dtype != own.dtype or found.shape != shapes[name]:
+                raise ValueError(
+                    f"{name} is {tuple(found.shape)} {found.dtype}, not {shapes[name]} {own.dtype}"
+                )
+            if not bool(torch.isfinite(found).all()):
+                raise ValueError(f"{name} is not finite everywhere")

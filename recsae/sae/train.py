@@ -16,7 +16,7 @@ from recsae.core.errors import NotEnoughData
 from recsae.core.files import digest_of, read_json
 from recsae.sae.checkpoint import STATE, STATE_META, TrainingState
 from recsae.sae.config import SAEConfig
-from recsae.sae.model import CONFIG, SAE
+from recsae.sae.model import CONFIG, SAE, WEIGHTS
 from recsae.sae.quality import fvu_beside_training
 from recsae.sae.trainer import Trainer
 
@@ -114,7 +114,7 @@ def _is_trained(folder: Path, made_from: str) -> bool:
     """Whether the folder holds this very SAE; another one's configuration is taken away."""
     if not (folder / CONFIG).exists():
         return False
-    if read_json(folder / CONFIG).get("made_from") == made_from:
+    if read_json(folder / CONFIG).get("made_from") == made_from and (folder / WEIGHTS).exists():
         return True
     (folder / CONFIG).unlink()
     return False

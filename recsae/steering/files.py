@@ -9,15 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
-from recsae.core.files import digest_of_file, read_json, write_json
+from recsae.core.files import read_json, remove_left_over, write_json
 from recsae.run.tables import load_run
 from recsae.sae.editing import Intervention, Op, check_interventions
-from recsae.sae.model import WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-FOLDER = "steering"
+    from recsae.run.record import Run
+
+FOLDER = layout.STEERING_FILES
 
 
 class SavedIntervention(BaseModel):
@@ -96,8 +97,14 @@ def place(folder: Path, name: str) -> Path:
     return folder / FOLDER / f"{name}.json"
 
 
-def save_steering(steering: Steering, folder: Path, path: Path) -> None:
+def save_steering(steering: Steering, folder: Path, path: Path, *, run: Run | None = None) -> None:
     """Write a steering file for the run in ``folder``.
+
+    Parameters
+    ----------
+    run
+        The run as it was when it was opened, so that a file is for the SAE whose latents were
+        turned, whatever has become of the folder since.
 
     Raises
     ------
@@ -114,9 +121,11 @@ def save_steering(steering: Steering, folder: Path, path: Path) -> None:
             ) from error
     if not steering.interventions:
         raise InvalidInput("There is nothing to keep: no latent is turned.")
-    check_interventions(steering.interventions, _n_latents(folder))
+    run = run or load_run(folder).run
+    with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
+        check_interventions(steering.interventions, _n_latents(folder))
     steps = tuple(SavedIntervention(**vars(one)) for one in steering.interventions)
-    model, sae, site = _made_for(folder)
+    model, sae, site = _made_for(run)
     content = SteeringFile(
         model=model,
         sae=sae,
@@ -126,6 +135,7 @@ def save_steering(steering: Steering, folder: Path, path: Path) -> None:
         cohort=steering.cohort,
         goal=steering.goal,
     )
+    remove_left_over(path.parent, path.name)
     write_json(path, content.model_dump(mode="json"))
 
 
@@ -139,8 +149,8 @@ def load_steering(folder: Path, path: Path) -> Steering:
     ArtifactMismatch
         It is for another model or another SAE.
     """
-    content = read_steering_file(folder, path)
-    made_for = _made_for(folder)
+    content, run = read_steering_file(folder, path), load_run(folder).run
+    made_for = _made_for(run)
     for key, what in (("model", "model"), ("sae", "SAE")):
         if getattr(content, key) != getattr(made_for, key):
             raise ArtifactMismatch(
@@ -148,8 +158,10 @@ def load_steering(folder: Path, path: Path) -> Steering:
                 "something else here."
             )
     steps = [Intervention(**dict(step)) for step in content.steps]
+    with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
+        n_latents = _n_latents(folder)
     try:
-        check_interventions(steps, _n_latents(folder))
+        check_interventions(steps, n_latents)
     except InvalidInput as error:
         raise InvalidInput(f"{path} cannot be used: {error}") from error
     return Steering(steps, content.users, content.cohort, content.goal)
@@ -214,6 +226,6 @@ class _MadeFor(NamedTuple):
     site: str | None
 
 
-def _made_for(folder: Path) -> _MadeFor:
-    run = load_run(folder).run
-    return _MadeFor(run.record["model"], digest_of_file(folder / "sae" / WEIGHTS), run.config.site)
+def _made_for(run: Run) -> _MadeFor:
+    sae = run.recorded(layout.SAE_WEIGHTS)[layout.SAE_WEIGHTS]
+    return _MadeFor(run.record["model"], sae, run.config.site)

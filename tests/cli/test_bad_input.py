@@ -179,6 +179,27 @@ def test_a_folder_of_another_model(refuses, folder, tmp_path):
     assert (folder / "run.json").read_bytes() == before
 
 
+def test_a_run_of_other_settings(refuses, folder):
+    """Before a model is opened; with --replace it is made over, see test_cli."""
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    arguments = (
+        "run",
+        checkpoint(),
+        "--out",
+        folder,
+        "--config",
+        settings(),
+        "--k",
+        5,
+        "--seed",
+        3,
+    )
+    said = refuses(*arguments, code=2)
+    assert "holds a run with other settings (k 8 there, 5 here; seed 0 there, 3 here)" in said
+    assert "--replace" in said
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
 def test_a_file_instead_of_a_folder(refuses, tmp_path):
     (tmp_path / "run").touch()
     arguments = ("run", checkpoint(), "--trust", "--out", tmp_path / "run")

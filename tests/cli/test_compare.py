@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from helpers.runs import command, copy_of
+from helpers.runs import command, copy_of, taken_as_it_is
 from recsae.core.files import read_json, write_json
 
 pytestmark = pytest.mark.end_to_end
@@ -41,7 +41,7 @@ def renamed(tmp_path_factory, planted_run):
     with torch.no_grad():
         sae.W_dec[0] *= -1
     sae.save(folder / "sae", {"made_from": meta["made_from"]})
-    return folder
+    return taken_as_it_is(folder)
 
 
 def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, renamed, planted_run):
@@ -101,6 +101,7 @@ def test_a_long_name_is_cut_in_the_table_and_whole_for_machines(
     dictionary = ConceptDictionary.load(other)
     dictionary.table[C.NAME] = dictionary.table[C.NAME].replace("Jokes", long)
     dictionary.save(other)
+    taken_as_it_is(other)
     shown = says(planted_run, other)[1]
     assert long not in shown
     assert f"{long[:43]}…" in shown
@@ -111,6 +112,7 @@ def test_by_name_counts_are_of_names(says, renamed, tmp_path, planted_run):
     other = copy_of(renamed, tmp_path / "other")
     manifest = read_json(other / "heldout/manifest.json")
     write_json(other / "heldout/manifest.json", {**manifest, "model": "another"})
+    taken_as_it_is(other)
     code, out, err = says(planted_run, other)
     assert (code, err) == (0, "")
     assert out.startswith("A model in memory cannot be asked again who its users are. So only")
@@ -139,7 +141,7 @@ def test_an_unfinished_or_damaged_run_is_refused_in_one_sentence(says, tmp_path,
     assert "is not finished" in refused(says(half, planted_run))
     broken = copy_of(planted_run, tmp_path / "broken")
     (broken / "sae/sae.safetensors").write_bytes(b"nothing")
-    assert "is damaged" in refused(says(planted_run, broken))
+    assert "sae.safetensors is not as the run left it" in refused(says(planted_run, broken))
     shutil.rmtree(broken / "heldout")
     assert "is missing" in refused(says(planted_run, broken))
 

@@ -7,7 +7,7 @@ import stat
 import numpy as np
 import pytest
 
-from helpers.runs import command, copy_of
+from helpers.runs import command, copy_of, taken_as_it_is
 from recsae.core.files import read_parquet, write_arrays, write_parquet
 from recsae.explore.cohorts import Profiler
 from recsae.pipeline.stages.evidence import evidence_stage
@@ -204,6 +204,7 @@ def test_nothing_to_judge(says, folder, tmp_path):
     assert "holds no run" in says("concepts", tmp_path / "none", "--audit", 3, code=3)
     scores = read_parquet(folder / "scores.parquet")
     write_parquet(folder / "scores.parquet", scores.assign(status="unsupported"))
+    taken_as_it_is(folder)
     assert "is verified: none can be audited" in says("concepts", folder, "--audit", 3, code=3)
 
 

@@ -10,7 +10,10 @@ pytest.importorskip("recbole")
 
 from helpers.browser import CHROMIUM, browse, requests
 from helpers.runs import checkpoint, command, settings
+from recsae.core.locks import alone_in
+from recsae.pipeline.plan import STAGES
 from recsae.report import read_report
+from recsae.run.record import Run
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -33,6 +36,25 @@ def test_report_again_gives_the_same_files(says, folder):
         (folder / name).write_text("spoiled")
     assert says("report", folder) == f"Report: {folder / 'report.html'}\n"
     assert {name: (folder / name).read_bytes() for name in pages} == before
+
+
+def test_a_report_is_made_of_what_the_run_left(recsae_says, folder):
+    page, data = folder / "report.html", folder / "report.json"
+    before, text = page.read_bytes(), data.read_text()
+    data.write_text(text.replace("0.9", "0.8", 1))
+    code, out, err = recsae_says("report", folder)
+    assert (code, out) == (3, "")
+    assert "report.json is not as the run left it: run the same `recsae run` again" in err
+    assert page.read_bytes() == before
+    data.write_text(text)
+    with alone_in(folder):
+        code, out, err = recsae_says("report", folder)
+    assert (code, out) == (3, "")
+    assert "Another recsae works in" in err
+    (folder / ".report.html.7.part").write_text("<html")  # killed
+    assert recsae_says("report", folder)[0] == 0
+    assert not list(folder.rglob(".*.part"))
+    assert Run(folder).is_finished(STAGES)
 
 
 def test_user_ids_are_hidden_on_request_and_stay_hidden(says, folder, recommender, recbole_run):

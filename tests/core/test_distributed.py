@@ -92,7 +92,8 @@ def shared(folder, small_run):
             record = read_json(copy_of(small_run, mine / "run") / "run.json")
             for stage in ("concepts", "scoring"):
                 for output in record["stages"].pop(stage)["outputs"]:
-                    (mine / "run" / output).unlink()
+                    if not output.startswith("plain/"):
+                        (mine / "run" / output).unlink()
             write_json(mine / "run/run.json", record)
         for process in start(n, mine):
             _, said = process.communicate(timeout=120)

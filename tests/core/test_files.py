@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,73 @@ def test_a_folder_is_whole_or_absent(tmp_path):
         assert left_behind(out) == []
     assert left_behind(tmp_path) == ["out"]
     assert left_behind(out) == ["x.json"]
+
+
+def killed(work) -> None:
+    """Do the work, which ends in a kill, in a process of its own."""
+    pid = os.fork()
+    if not pid:
+        try:
+            work()
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def test_what_a_killed_process_left_of_a_folder_is_taken_away_by_the_next(tmp_path):
+    out, other = tmp_path / "out", tmp_path / ".other.recsae.part"
+
+    def half_done() -> None:
+        with files.whole_or_absent(out) as aside:
+            (aside / "half").mkdir()
+            write_json(aside / "half/old.json", [1])
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    other.mkdir()
+    killed(half_done)
+    assert left_behind(tmp_path) == [".other.recsae.part", ".out.recsae.part"]
+    with files.whole_or_absent(out) as aside:
+        write_json(aside / "new.json", [1])
+    assert left_behind(tmp_path) == [".other.recsae.part", "out"]
+    assert left_behind(out) == ["new.json"]
+
+
+def test_a_folder_that_another_process_fills_is_left_to_it(tmp_path):
+    out = tmp_path / "out"
+    with files.whole_or_absent(out) as aside:
+        write_json(aside / "x.json", [1])
+        with pytest.raises(RecSAEError, match="Another recsae works"), files.whole_or_absent(out):
+            raise AssertionError("two at once")
+        assert left_behind(aside) == ["x.json"]
+    assert left_behind(tmp_path) == ["out"]
+
+
+def test_a_link_beside_a_folder_is_not_followed(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("mine")
+    (tmp_path / ".out.recsae.part").symlink_to(tmp_path / "mine")
+    with pytest.raises(RecSAEError, match="is a link"), files.whole_or_absent(tmp_path / "out"):
+        raise AssertionError("followed")
+    assert (tmp_path / "mine/thesis.txt").read_text() == "mine"
+
+
+def test_what_is_left_over_beside_one_file_is_that_files_own(tmp_path):
+    names = [
+        ".a.json.7.part",
+        ".a.json.part",
+        ".b.json.7.part",
+        "a.json",
+        ".tmpA1b2C3",
+        ".[a].7.part",
+    ]
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / ".a.json.8.part").mkdir()
+    files.remove_left_over(tmp_path, "a.json")
+    assert left_behind(tmp_path) == sorted({*names, ".a.json.8.part"} - {".a.json.7.part"})
+    files.remove_left_over(tmp_path, "[a]")
+    files.remove_left_over(tmp_path)
+    assert left_behind(tmp_path) == [".a.json.8.part", ".a.json.part", "a.json"]
 
 
 def test_no_message_advises_to_delete():

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from helpers import toy
-from helpers.runs import CONFIG, copy_of, in_brief, planted
+from helpers.runs import CONFIG, copy_of, in_brief, planted, taken_as_it_is
 from recsae.cli.compare import to_dict
 from recsae.cli.shared.matching import how_matched
 from recsae.core import columns as C
@@ -68,10 +68,14 @@ def run_of(
     write_parquet(folder / "scores.parquet", pd.DataFrame({**known, **rates}))
     write_parquet(folder / "concepts.parquet", pd.DataFrame({C.LATENT: range(n), C.NAME: names}))
     config = RunConfig(checkpoint=checkpoint).model_dump()
-    record = {"version": VERSION, "config": config, "model": model, "stages": {"report": {}}}
-    write_json(folder / "run.json", record)
     write_json(folder / "report.json", headline(n, statuses.count("verified"), site))
-    return folder
+    files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
+    stages = {"report": {"outputs": dict.fromkeys(files, "")}}
+    write_json(
+        folder / "run.json",
+        {"version": VERSION, "config": config, "model": model, "stages": stages},
+    )
+    return taken_as_it_is(folder)
 
 
 def headline(n_latents: int, verified: int, site: str) -> dict[str, object]:
@@ -294,7 +298,9 @@ def two_models(tmp_path):
 def test_two_models_are_compared_on_the_same_users(two_models, monkeypatch):
     one, two, models = two_models
     monkeypatch.setattr(
-        comparing, "open_run", lambda folder: SimpleNamespace(recommender=models[folder.name])
+        comparing,
+        "open_run",
+        lambda folder, trust: SimpleNamespace(recommender=models[folder.name]),
     )
     compared = compare_runs(one, two)
     assert (compared.matching.method, compared.matching.n_cases) == ("activity", N_CASES)
@@ -310,7 +316,9 @@ def test_too_few_common_users_leave_only_names(two_models, monkeypatch):
     others = replace(models["two"].sequences(), users=np.array([f"v{i}" for i in range(300)]))
     models["two"].sequences = lambda: others
     monkeypatch.setattr(
-        comparing, "open_run", lambda folder: SimpleNamespace(recommender=models[folder.name])
+        comparing,
+        "open_run",
+        lambda folder, trust: SimpleNamespace(recommender=models[folder.name]),
     )
     compared = compare_runs(one, two)
     assert compared.matching.method == "names"
@@ -320,7 +328,7 @@ def test_too_few_common_users_leave_only_names(two_models, monkeypatch):
 
 
 def test_a_model_that_cannot_be_opened_leaves_only_names(two_models, monkeypatch):
-    def refuse(folder):
+    def refuse(folder, trust):
         raise CannotOpenModel("The checkpoint is gone.")
 
     monkeypatch.setattr(comparing, "open_run", refuse)

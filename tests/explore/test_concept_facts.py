@@ -167,17 +167,19 @@ def test_corrections_are_shown(tmp_path, planted_run):
     assert "correction" not in latent_facts(folder, list(rows)[1])
 
 
-def test_evidence_is_shown_where_a_run_has_it(tmp_path, planted_run):
+@pytest.mark.parametrize("lacking", [*TABLES, "report.json"])
+def test_what_is_known_of_a_latent_is_all_there_or_refused(tmp_path, planted_run, lacking):
     folder = copy_of(planted_run, tmp_path / "run")
-    for name in TABLES:
-        (folder / name).unlink(missing_ok=True)
-    latent = concept_rows(folder, None, None)[0]["latent"]
-    assert not {"firing", "missed", "fires_with"} & set(latent_facts(folder, latent))
+    (folder / lacking).unlink()
+    with pytest.raises(ArtifactMismatch, match=f"{lacking} is missing: run the same"):
+        latent_facts(folder, 0)
+
+
+def test_evidence_is_shown(planted_run):
     evidence = evidence_stage(Workspace(Run(planted_run), planted(), None))
-    evidence.save(folder)
     every = {
-        row["latent"]: latent_facts(folder, row["latent"])
-        for row in concept_rows(folder, None, None)
+        row["latent"]: latent_facts(planted_run, row["latent"])
+        for row in concept_rows(planted_run, None, None)
     }
     json.dumps(every, allow_nan=False, default=str)
     names = {latent: facts["name"] for latent, facts in every.items()}

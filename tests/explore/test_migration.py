@@ -153,7 +153,7 @@ def test_names_stand_in_where_no_latent_is_alike(two, monkeypatch):
     )
     monkeypatch.setattr(
         "recsae.explore.migration.match_runs",
-        lambda *_: Matching("names", False, None, "By name.", no_pairs),
+        lambda *_, **__: Matching("names", False, None, "By name.", no_pairs),
     )
     moved = migrate(old / "kept.json", old, new)
     for row in map(migrated_row, moved.latents):
@@ -168,7 +168,7 @@ def test_too_little_that_matches_is_refused(two, monkeypatch):
     steps = [Intervention((3, 5), "add", (1.0, 2.0))]
     save_steering(Steering(steps, goal=goal), old, old / "kept.json")
     nothing = Matching("direction", True, None, None, match_runs(old, new).pairs.iloc[:0])
-    monkeypatch.setattr("recsae.explore.migration.match_runs", lambda *_: nothing)
+    monkeypatch.setattr("recsae.explore.migration.match_runs", lambda *_, **__: nothing)
     with pytest.raises(ArtifactMismatch, match=r"Only 0 % of what .* has a counterpart") as refused:
         migrate(old / "kept.json", old, new)
     again = f"Tune again: `recsae tune {new} --less 'genre: g1' --max-ndcg-loss 1%`."

@@ -97,10 +97,10 @@ def small_run():
     return made_once("small", lambda folder: run_in_brief(folder, FEWER))
 
 
-def run_in_brief(folder, config, ranks=SINGLE_PROCESS):
+def run_in_brief(folder, config, ranks=SINGLE_PROCESS, *, replace=False):
     """A run on :func:`small_planted`, :func:`in_brief`."""
     with in_brief():
-        return run_pipeline(small_planted(), folder, config, ranks=ranks)
+        return run_pipeline(small_planted(), folder, config, ranks=ranks, replace=replace)
 
 
 @contextlib.contextmanager
@@ -199,3 +199,11 @@ def command(*arguments):
 def copy_of(folder, to):
     """A run's folder to tamper with."""
     return Path(shutil.copytree(folder, to))
+
+
+def taken_as_it_is(folder):
+    """A run's folder whose files, tampered with, are recorded as what its stages left."""
+    run = Run(folder)
+    for name in run.record["stages"]:
+        run.keep(name)
+    return folder

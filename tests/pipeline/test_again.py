@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.files import read_json
 from recsae.pipeline.plan import STAGES, run_pipeline
 from recsae.run.record import Run
+from recsae.run.tables import load_run
 from recsae.testing.planted import PlantedRecommender
 
 pytestmark = pytest.mark.end_to_end
@@ -80,7 +82,7 @@ LATER = [stage for stage in list(STAGES)[3:] if stage != "accuracy"]
 )
 def test_what_a_changed_setting_makes_again(change, stages, redone, folder):
     config = CONFIG.model_copy(update=change)
-    run_pipeline(planted(), folder, config)
+    run_pipeline(planted(), folder, config, replace=True)
     assert redone.names == stages
     assert Run(folder, config).is_finished(STAGES)
 
@@ -105,6 +107,10 @@ def test_a_second_run_touches_nothing_but_the_record(folder):
     assert changed == {"run.json", "run"} or changed == {"run.json"}
 
 
+STAYS = re.compile(r"^(plain/|activations/.*\.safetensors$|heldout/.*\.safetensors$)")
+"""Shards and SAEs that a stage finds whole."""
+
+
 @pytest.mark.parametrize(
     ("name", "stages"),
     [
@@ -127,6 +133,7 @@ def test_a_damaged_file_is_made_anew(name, stages, small):
     record = read_json(small / "run.json")["stages"]
     written = {str(p.relative_to(small)) for p in mended if p.stat().st_mtime_ns != before[p]}
     outputs = {o for stage in stages for o in record[stage]["outputs"]}
+    outputs -= {o for o in outputs if STAYS.search(o)}
     assert written - {"run.json"} == outputs
     if not name.endswith((".html", "cfg.json")):  # these tell the time
         assert (small / name).read_bytes() == good
@@ -135,9 +142,43 @@ def test_a_damaged_file_is_made_anew(name, stages, small):
 def test_a_changed_setting_is_carried_through(small, changed):
     """To the very bits of a run that had it from the start."""
     before = read_json(small / "report.json")["sae"]["n_activations_seen"]
-    run_in_brief(small, CHANGED)
+    run_in_brief(small, CHANGED, replace=True)
     assert contents(small) == contents(changed)
     assert read_json(small / "report.json")["sae"]["n_activations_seen"] < 0.75 * before
+
+
+def test_a_run_of_other_settings_is_left_as_it_is_unless_it_is_to_be_replaced(small):
+    before = {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
+    said = r"other settings \(chance_directions 20 there, 0 here; samples 20000 there, 10000 here\)"
+    with pytest.raises(InvalidInput, match=said):
+        run_in_brief(small, CHANGED)
+    assert {path: path.read_bytes() for path in small.rglob("*") if path.is_file()} == before
+
+
+def test_who_reads_while_a_run_is_made_over_sees_no_mixture(small, changed, monkeypatch):
+    """After every file that is put in place: the old run, the new one, or a refusal."""
+
+    def facts(run):
+        return run.report["sae"]["fvu"], run.concepts.to_json(), run.examples.to_json()
+
+    replace, opened, seen = Path.replace, load_run(small), []
+    old, new = facts(opened), facts(load_run(changed))
+    assert all(a != b for a, b in zip(old, new, strict=True))
+
+    def watched(self, target):
+        replace(self, target)
+        for who, reader in (("first", lambda: opened), ("then", lambda: load_run(small))):
+            try:
+                seen.append((who, facts(reader())))
+            except ArtifactMismatch as error:
+                seen.append((who, type(error)))
+
+    monkeypatch.setattr(Path, "replace", watched)
+    run_in_brief(small, CHANGED, replace=True)
+    assert {found for who, found in seen if who == "first"} <= {old, ArtifactMismatch}
+    assert {found for who, found in seen if who == "then"} <= {old, new, ArtifactMismatch}
+    assert seen[-1] == ("then", new)
+    assert len(seen) > 40
 
 
 def test_another_model_is_refused(folder):
@@ -158,10 +199,10 @@ def test_a_full_disk(small, changed, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     said = "disk is full: .*sae/.* finished stages are kept"
     with pytest.raises(RecSAEError, match=said) as caught:
-        run_in_brief(small, CHANGED)
+        run_in_brief(small, CHANGED, replace=True)
     assert "\n" not in str(caught.value)
     assert not list(small.rglob(".*.part"))
     monkeypatch.undo()
-    run_in_brief(small, CHANGED)
+    run_in_brief(small, CHANGED, replace=True)
     assert Run(small).is_finished(STAGES)
     assert contents(small) == contents(changed)

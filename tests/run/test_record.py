@@ -130,17 +130,156 @@ def test_not_finished_with_another_configuration(tmp_path):
     assert not Run(tmp_path / "nothing", CONFIG).is_finished(STAGES)
 
 
-def test_a_finished_run_of_other_settings_is_not_made_anew(tmp_path):
+def test_a_run_of_other_settings_is_not_made_over(tmp_path):
     finished(tmp_path)
     other = RunConfig(checkpoint="x.pth", k=9, seed=3)
-    said = r"finished run with other settings \(k 8 there, 9 here; seed 0 there, 3 here\)"
+    said = r"holds a run with other settings \(k 8 there, 9 here; seed 0 there, 3 here\).*--replace"
     with pytest.raises(InvalidInput, match=said):
-        Run(tmp_path, other).refuse_other_settings(STAGES)
-    Run(tmp_path, CONFIG).refuse_other_settings(STAGES)
-    Run(tmp_path / "nothing", other).refuse_other_settings(STAGES)
-    run = Run(tmp_path, other)
-    del run.record["stages"]["report"]  # one that was stopped may go on with other settings
-    run.refuse_other_settings(STAGES)
+        Run(tmp_path, other).refuse_other_settings()
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(InvalidInput, match=said):
+        Run(tmp_path, other).start([], "model", {}, replace=False)
+    assert (tmp_path / "run.json").read_bytes() == before
+    Run(tmp_path, CONFIG).refuse_other_settings()
+    Run(
+        tmp_path, RunConfig(checkpoint="moved.pth")
+    ).refuse_other_settings()  # its model is compared
+    Run(tmp_path / "nothing", other).refuse_other_settings()
+
+
+def test_a_run_that_has_done_nothing_may_have_other_settings(tmp_path):
+    started(tmp_path)
+    Run(tmp_path, RunConfig(checkpoint="x.pth", k=9)).refuse_other_settings()
+
+
+# -- damage, and who reads meanwhile ---------------------------------------------------------------
+
+
+def test_stages_made_from_something_else_are_forgotten_before_a_file_changes(tmp_path):
+    run = finished(tmp_path)
+    kept = dict.fromkeys(STAGES, 1) | {"train": 2, "report": 2}
+    files = {path: path.read_bytes() for path in tmp_path.glob("*.txt")}
+    run.start([], "model", {}, lambda: kept)
+    assert set(read_json(tmp_path / "run.json")["stages"]) == set(STAGES) - {"train", "report"}
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.txt")} == files
+
+
+def test_a_stage_is_taken_out_of_the_record_while_it_is_done_again(tmp_path):
+    run = finished(tmp_path)
+    (tmp_path / "train.txt").write_text("damaged")
+
+    def work():
+        assert "train" not in read_json(tmp_path / "run.json")["stages"]
+        (tmp_path / "train.txt").write_text("content")
+
+    assert run.stage("train", 1, ["train.txt"], work)
+    assert set(read_json(tmp_path / "run.json")["stages"]) == set(STAGES)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+@pytest.mark.parametrize("text", ["content", "other"])
+def test_later_stages_are_done_again_where_a_damaged_one_becomes_another(tmp_path, text, killed):
+    """As where another machine rounds otherwise; what comes back as it was leaves them be."""
+    finished(tmp_path)
+    (tmp_path / "train.txt").write_text("damaged")
+    run = started(tmp_path)
+    if killed:
+        with pytest.raises(KeyboardInterrupt):
+            run.stage("train", 1, ["train.txt"], raising(KeyboardInterrupt))
+        run = started(tmp_path)
+    done = [
+        name for name in STAGES if stage(run, name, text=text if name == "train" else "content")
+    ]
+    later = list(STAGES)[list(STAGES).index("train") :]
+    assert done == (["train"] if text == "content" else later)
+    assert run.is_finished(STAGES)
+    assert not started(tmp_path).record.get("before")
+
+
+def raising(error):
+    def work():
+        raise error
+
+    return work
+
+
+def test_files_of_a_pattern_are_recorded_and_only_the_damaged_ones_taken_away(tmp_path):
+    outputs, seen = ["states/manifest.json", "states/*.bin"], []
+
+    def work():
+        (tmp_path / "states").mkdir(exist_ok=True)
+        seen.append(sorted(p.name for p in (tmp_path / "states").iterdir()))
+        for name in ("manifest.json", "0.bin", "1.bin"):
+            (tmp_path / "states" / name).write_text(name)
+
+    run = started(tmp_path)
+    assert run.stage("capture", 1, outputs, work)
+    recorded = read_json(tmp_path / "run.json")["stages"]["capture"]["outputs"]
+    assert sorted(recorded) == ["states/0.bin", "states/1.bin", "states/manifest.json"]
+    assert not run.stage("capture", 1, outputs, work)
+    (tmp_path / "states/1.bin").write_text("1.bim")
+    assert run.altered() == {"states/1.bin": "capture"}
+    assert run.stage("capture", 1, outputs, work)
+    assert seen == [[], ["0.bin"]]
+    assert run.altered() == {}
+
+
+def test_what_is_read_is_as_it_was_written(tmp_path):
+    finished(tmp_path)
+    run = Run(tmp_path)
+    with run.reading("train.txt", "c*.txt"):
+        pass
+    with pytest.raises(ArtifactMismatch, match="is not finished"), run.reading("nothing.txt"):
+        raise AssertionError("read")
+    (tmp_path / "train.txt").write_text("contemt")
+    said = r"train\.txt is not as the run left it: run the same"
+    with pytest.raises(ArtifactMismatch, match=said), run.reading("train.txt"):
+        raise AssertionError("read")
+    (tmp_path / "train.txt").unlink()
+    with pytest.raises(ArtifactMismatch, match=r"train\.txt is missing"), run.reading("*.txt"):
+        raise AssertionError("read")
+
+
+@pytest.mark.parametrize("moment", ["before", "meanwhile", "meanwhile, then an error"])
+def test_who_reads_a_run_that_is_made_over_is_told(tmp_path, moment):
+    finished(tmp_path)
+    reader, maker = Run(tmp_path), Run(tmp_path, RunConfig(checkpoint="x.pth", k=9))
+    maker.start([], "model", {})
+
+    def made_over():
+        assert stage(maker, "train", made_from=2, text="another")
+
+    def read():
+        with reader.reading("train.txt"):
+            if moment != "before":
+                made_over()
+            if moment == "meanwhile, then an error":
+                raise ArtifactMismatch("train.txt cannot be understood")
+
+    if moment == "before":
+        made_over()
+    with pytest.raises(ArtifactMismatch, match="has been made anew meanwhile: give the command"):
+        read()
+    with Run(tmp_path).reading("train.txt"):
+        assert (tmp_path / "train.txt").read_text() == "another"
+
+
+def test_what_another_stage_leaves_is_no_matter(tmp_path):
+    """A report written again while concepts are read."""
+    finished(tmp_path)
+    reader, writer = Run(tmp_path), Run(tmp_path)
+    with reader.reading("train.txt"):
+        (tmp_path / "report.txt").write_text("redacted")
+        writer.keep("report")
+
+
+def test_who_comes_second_sees_what_the_first_did(tmp_path):
+    """The record is read again once the folder is ours."""
+    second = Run(tmp_path, CONFIG)
+    finished(tmp_path)
+    second.start([], "model", {})
+    assert set(second.record["stages"]) == set(STAGES)
+    assert not stage(second, "train")
 
 
 def test_files_rebuilt_on_purpose_are_kept(tmp_path):

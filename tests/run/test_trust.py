@@ -1,9 +1,12 @@
 """Which checkpoints the user has trusted on this machine."""
 
+import shutil
+
 import pytest
 
-from helpers.runs import command, copy_of
+from helpers.runs import checkpoint, command, copy_of, taken_as_it_is
 from recsae.core.errors import CannotOpenModel
+from recsae.core.files import read_json, write_json
 from recsae.run.open import open_run
 from recsae.run.trust import is_trusted, remember_trust
 
@@ -72,3 +75,58 @@ def test_trust_is_remembered_once_it_was_given(recbole_run, another_machine, tmp
         open_run(recbole_run)
     open_run(recbole_run, trust=True)
     open_run(copy_of(recbole_run, tmp_path / "copy"))
+
+
+@pytest.mark.end_to_end
+@pytest.mark.recbole
+@pytest.mark.parametrize("trust", [False, True])
+def test_other_models_are_compared_by_name_until_they_are_trusted(
+    recbole_run, another_machine, tmp_path, trust, capsys
+):
+    other = copy_of(recbole_run, tmp_path / "other")
+    manifest = read_json(other / "heldout/manifest.json")
+    write_json(other / "heldout/manifest.json", {**manifest, "model": "another"})
+    taken_as_it_is(other)
+    assert command("compare", recbole_run, other, *(["--trust"] if trust else [])) == 0
+    said = capsys.readouterr().out.splitlines()[0]
+    if trust:
+        assert "held-out positions in common" in said  # the models told which users they are
+    else:
+        assert f"The run in {recbole_run} was made elsewhere" in said
+        assert "once with --trust is enough. So only names are compared." in said
+
+
+@pytest.mark.end_to_end
+@pytest.mark.recbole
+def test_a_checkpoint_that_lay_in_the_demo_folder_is_not_trusted(
+    another_machine, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "demo"
+    out.mkdir()
+    shutil.copy(checkpoint(), out / "SASRec-ml-100k-5.pth")
+    assert command("demo", "--out", out, "--seed", 5) == 3
+    assert "unpickling can run any code" in capsys.readouterr().err
+    assert not (out / "run").exists()
+    told = []
+    monkeypatch.setattr("recsae.cli.demo.make_run", lambda *_, trust, device: told.append(trust))
+    assert command("demo", "--out", out, "--seed", 5, "--trust") == 0
+    assert told == [True]
+
+
+@pytest.mark.end_to_end
+@pytest.mark.recbole
+def test_what_the_demo_trained_is_trusted(another_machine, tmp_path, monkeypatch):
+    path, told = tmp_path / "demo/SASRec-ml-100k-5.pth", []
+
+    def train(_, path, *, seed, progress):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"weights")
+
+    monkeypatch.setattr("recsae_recbole.RecBolePlugin.demo_checkpoint", train)
+    monkeypatch.setattr("recsae.cli.demo.make_run", lambda *_, trust, device: told.append(trust))
+    assert command("demo", "--out", path.parent, "--seed", 5) == 0
+    assert told == [True]
+    assert is_trusted(path)
+    path.write_bytes(b"something else")
+    assert command("demo", "--out", path.parent, "--seed", 5) == 0
+    assert told == [True, False]

@@ -175,7 +175,9 @@ def test_killed_twice(states, tmp_path):
     )
 
 
-@pytest.mark.parametrize("damage", ["cut short", "meta cut short", "of another epoch", "gone"])
+@pytest.mark.parametrize(
+    "damage", ["cut short", "meta cut short", "of another epoch", "gone", "a bit"]
+)
 def test_damaged_training_state_means_starting_again(states, tmp_path, damage):
     config = make_config(**SMALL)
     with pytest.raises(Killed):
@@ -187,6 +189,10 @@ def test_damaged_training_state_means_starting_again(states, tmp_path, damage):
     elif damage == "of another epoch":  # killed between the two files
         meta = json.loads((tmp_path / STATE_META).read_text())
         (tmp_path / STATE_META).write_text(json.dumps({**meta, "epoch": 1, "step": 10}))
+    elif damage == "a bit":
+        content = bytearray((tmp_path / STATE).read_bytes())
+        content[-3] ^= 4
+        (tmp_path / STATE).write_bytes(content)
     else:
         (tmp_path / STATE).unlink()
     assert weights(train_sae(states, config, tmp_path)) == weights(train_sae(states, config))

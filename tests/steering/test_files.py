@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from helpers.runs import copy_of
 from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.files import read_json, write_json
+from recsae.run.record import Run
 from recsae.sae.editing import Intervention
 from recsae.steering.files import (
     Steering,
@@ -79,6 +81,26 @@ def test_only_a_steering_file_is_written_over(folder, content):
     save_steering(STEERING, folder, folder / "one.json")
     save_steering(STEERING._replace(users=None), folder, folder / "one.json")
     assert load_steering(folder, folder / "one.json").users is None
+
+
+def test_what_a_killed_process_left_of_a_steering_file_is_taken_away(folder, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for name in (".horror.json.7.part", ".other.json.7.part", ".tmpA1b2C3"):
+        (mine / name).touch()
+    save_steering(STEERING, folder, mine / "horror.json")
+    left = sorted(path.name for path in mine.iterdir())
+    assert left == [".other.json.7.part", ".tmpA1b2C3", "horror.json"]
+
+
+def test_a_file_is_for_the_sae_that_was_opened(folder):
+    """Though its run has been made over by the time that the file is written."""
+    opened, record = Run(folder), read_json(folder / "run.json")
+    record["stages"]["train"]["outputs"]["sae/sae.safetensors"] = "0" * 64
+    write_json(folder / "run.json", record)
+    with pytest.raises(ArtifactMismatch, match="has been made anew meanwhile"):
+        save_steering(STEERING, folder, folder / "one.json", run=opened)
+    assert not (folder / "one.json").exists()
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/b", "/tmp/x", "..", "."])

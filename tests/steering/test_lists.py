@@ -192,10 +192,10 @@ def test_opened_again_it_is_the_model_of_the_run(recbole_run):
         ("source changed", "is gone or has changed since the run"),
         ("source gone", "is gone or has changed since the run"),
         ("model", "is not the one of the run"),
-        ("sae", r"sae\.safetensors is gone or is not as the run left it"),
-        ("flipped bit", r"sae\.safetensors is gone or is not as the run left it"),
-        ("scores", r"scores\.parquet is gone or is not as the run left it"),
-        ("concepts", r"concepts\.parquet is gone or is not as the run left it"),
+        ("sae", r"sae\.safetensors is not as the run left it"),
+        ("flipped bit", r"sae\.safetensors is not as the run left it"),
+        ("scores", r"scores\.parquet is not as the run left it"),
+        ("concepts", r"concepts\.parquet is not as the run left it"),
     ],
 )
 def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path, recbole_run):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from recsae.concepts.status import DEAD, VERIFIED
 from recsae.core import columns as C
+from recsae.core import layout
 from recsae.core.llm.client import LanguageClient
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.language.explaining import ExplainedLatents, explain
@@ -159,7 +160,7 @@ def language_stage(
     LabelerFailed
         The model cannot be asked. Nothing is lost: the same call goes on.
     """
-    client = LanguageClient(settings, work.folder / "language" / "cache", VERSION)
+    client = LanguageClient(settings, work.folder / layout.ANSWERS, VERSION)
     codes, progress = work.sae_codes, work.progress
     chosen = best_latents(work.label_scores, work.tested_dictionary, settings.concepts)
     sampler = CaseSampler(codes.construction, work.construction, settings.seed)

@@ -14,6 +14,7 @@ import numpy as np
 
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.core.files import whole_or_absent, write_atomically, write_json
+from recsae.run.open import READ
 from recsae.sae.editing import make_edit, turning
 from recsae.sae.model import GATES
 from recsae.steering.serving import loader as exported
@@ -139,7 +140,7 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
         with failing_as(one.file):
             files[one.file] = one.make(module)
             _check(expected, one.read(files[one.file]), one.file, f"leave --format {name} out")
-    with whole_or_absent(out) as aside:
+    with whole_or_absent(out) as aside, work.run.reading(*READ):
         _write(aside, config, weights, work, steering, files)
     return Exported(
         folder=out,

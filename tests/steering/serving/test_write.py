@@ -1,7 +1,10 @@
 """Exported steering gives the steered scores: by its loader, and behind a plain numpy server."""
 
 import importlib.util
+import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,8 +17,9 @@ import pytest
 import torch
 
 from helpers.exports import ADDED, MIXED, batch, steered_scores
-from helpers.runs import command, with_pieces
-from recsae.core.errors import InvalidInput, RecSAEError
+from helpers.runs import command, copy_of, with_pieces
+from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
+from recsae.core.files import read_json, write_json
 from recsae.run.open import open_run
 from recsae.steering.context import steer
 from recsae.steering.files import Steering
@@ -160,3 +164,38 @@ def test_from_the_command_line(tmp_path, capsys, recbole_run):
     assert json.loads(capsys.readouterr().out)["needs the encoder"] is True
     assert command("export", recbole_run, "--out", tmp_path / "c") == 2
     assert "Nothing is turned" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("write", [1, 4])
+def test_an_export_that_was_killed_can_be_repeated(opened, tmp_path, write):
+    out, steering = tmp_path / "out", Steering(ADDED)
+    pid = os.fork()
+    if not pid:
+        replace, number = Path.replace, itertools.count(1)
+
+        def fatal(self, target):
+            replace(self, target)
+            if next(number) == write:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Path.replace = fatal
+        try:
+            export(opened, steering, out)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == [".out.recsae.part"]
+    export(opened, steering, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert not list(out.rglob(".*"))
+
+
+def test_no_export_of_a_run_that_was_made_anew_meanwhile(recbole_run, tmp_path):
+    folder = copy_of(recbole_run, tmp_path / "run")
+    work = open_run(folder)
+    taken = read_json(folder / "run.json")
+    taken["stages"]["train"]["outputs"]["sae/sae.safetensors"] = "0" * 64
+    write_json(folder / "run.json", taken)
+    with pytest.raises(ArtifactMismatch, match="has been made anew meanwhile"):
+        export(work, Steering(ADDED), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
