@@ -132,8 +132,14 @@ def write_store(folder: Path, n: int, width: int) -> None:
         rows = min(SHARD, n - first)
         states = rng.standard_normal((rows, width), dtype=np.float32) @ mixing
         names.append(f"{len(names):05d}.safetensors")
-        sequence = (first + np.arange(rows, dtype=np.int32)) // 100  # a hundred to a user
-        write_arrays(folder / names[-1], {"states": states, "sequence": sequence})
+        place = first + np.arange(rows, dtype=np.int32)
+        columns = {
+            "states": states,
+            "sequence": place // 100,  # a hundred to a user
+            "position": place % 100,
+            "top_items": np.zeros((rows, 1), dtype=np.int32),
+        }
+        write_arrays(folder / names[-1], columns)
     made = {"fingerprint": f"made {n}", "model": "none", "site": "none"}
     write_json(folder / "manifest.json", {**made, "n": n, "width": width, "shards": names})
 

@@ -50,7 +50,12 @@ if TYPE_CHECKING:
     type=int,
     help="Number of latents that are trained; default 16 per hidden dimension.",
 )
-@click.option("--k", type=int, help="How many of those are active per sequence; default 8.")
+@click.option(
+    "--k",
+    type=int,
+    help="How many of those are active per sequence; default the fewest of 8, 16 and 32 that keep "
+    "95 % of NDCG@10 on construction users.",
+)
 @click.option(
     "--activation",
     help="How latents are chosen: matryoshka (the default), topk, batch_topk, feature_choice, "

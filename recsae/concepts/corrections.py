@@ -251,11 +251,13 @@ def corrected(dictionary: ConceptDictionary, folder: Path) -> ConceptDictionary:
         return dictionary
     entries = [corrections.get(int(latent)) for latent in table[C.LATENT]]
     old = list(table[C.NAME])
+    about = zip(entries, table[C.ABOUT], strict=True)
     return replace(
         dictionary,
         table=table.assign(
             **{
                 C.NAME: [shown_name(e) if e else n for e, n in zip(entries, old, strict=True)],
+                C.ABOUT: [shown_name(e) if e else n for e, n in about],
                 C.CORRECTION: [e.correction if e else "" for e in entries],
                 C.TESTED_AS: [n if e else None for e, n in zip(entries, old, strict=True)],
             }

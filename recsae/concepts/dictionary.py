@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from recsae.concepts.naming import told_apart
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import InvalidInput, NotEnoughData, nearest
@@ -40,9 +41,10 @@ AT_QUANTILE = "quantile"
 class ConceptDictionary:
     """Labels of every latent and the example sequences shown for them.
 
-    ``table``: one row per latent (latent, name, label, labeler, attribute, value, predicate_site,
-    threshold, fire_rate). ``examples``: one row per example (latent, kind, quantile, case, user,
-    items, top_item, activation), items as internal ids, oldest first.
+    ``table``: one row per latent (latent, name, about, label, labeler, attribute, value,
+    predicate_site, threshold, fire_rate); names differ, what they are about need not. ``examples``:
+    one row per example (latent, kind, quantile, case, user, items, top_item, activation), items as
+    internal ids, oldest first.
     """
 
     table: pd.DataFrame
@@ -81,17 +83,19 @@ class ConceptDictionary:
             return [int(text)]
         latents = self.named(text, among)
         if not latents:
-            hint = nearest(text, self.table[C.NAME].unique())
+            hint = nearest(text, self.names())
             raise InvalidInput(f"No concept is named {concept!r}.{hint}")
         return latents
 
     def named(self, name: str, among: NDArray[np.int64] | None = None) -> list[int]:
         """Latents that carry a name (which may look like a number), as in :meth:`find`.
 
+        Names tell latents apart that are about the same; what they are about names them all.
+
         What people named or merged counts as it stands, tested or not.
         """
-        names = self.table[C.NAME].str.casefold()
-        rows = self.table[names == name.casefold()]
+        names, about = (self.table[column].str.casefold() for column in (C.NAME, C.ABOUT))
+        rows = self.table[(names == name.casefold()) | (about == name.casefold())]
         if among is not None:
             said = rows.get(C.CORRECTION, pd.Series("", rows.index)).fillna("") != ""
             rows = rows[rows[C.LATENT].isin(among) | said] if len(rows) else rows
@@ -99,6 +103,10 @@ class ConceptDictionary:
         if latents or among is None:
             return latents
         return self.named(name)
+
+    def names(self) -> list[str]:
+        """All that :meth:`named` finds something by."""
+        return list(dict.fromkeys([*self.table[C.ABOUT], *self.table[C.NAME]]))
 
     def values_said(self) -> list[tuple[str, str]]:
         """Every different (attribute, value) that a label speaks of, first or second."""
@@ -140,6 +148,8 @@ def build_concepts(
             f"{code.nnz} activations on {len(cases)} cases: nothing to build concepts from."
         )
     table = labeler.label(code, cases, asked)
+    table.insert(2, C.ABOUT, table[C.NAME])
+    table[C.NAME] = told_apart(table)
     fired = np.bincount(code.indices, minlength=code.shape[1])
     table[C.FIRE_RATE] = fired / len(cases)
     return ConceptDictionary(table, _examples(code, cases))

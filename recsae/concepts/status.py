@@ -39,6 +39,14 @@ MEANING = (
 STATUSES = (VERIFIED, SUPPORTED, UNSUPPORTED, UNTESTED, DEAD)
 
 
+def usefulness(concepts: pd.DataFrame) -> pd.Series:
+    """What concepts are sorted by: the share of score variance that each explains, times its F1.
+
+    So much of what the model does is said by its name.
+    """
+    return (concepts[C.EXPLAINS] * concepts[C.F1].fillna(0)).astype(float)
+
+
 def verified_latents(scores: pd.DataFrame) -> NDArray[np.int64]:
     """Latents whose concepts are verified."""
     verified = scores.loc[scores[C.STATUS] == VERIFIED, C.LATENT]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.communities import FANS, SHARED
 from recsae.concepts.attributes.history import AT_MOST, LENGTH, MORE_THAN, REPEAT
 from recsae.concepts.attributes.table import (
     BANDS,
@@ -34,6 +34,15 @@ MANY = {
     "last50": "last 50 items",
     "top10": "top 10 recommendations",
     SHARE: "last 50 items",
+}
+PLACES = {
+    "last": "last item",
+    "top1": "top item",
+    "last5": "last 5",
+    "last20": "last 20",
+    "last50": "last 50",
+    SHARE: "share of the last 50",
+    "top10": "top 10",
 }
 AFTER = {"last": "after", "last5": "recently", "top1": "recommends"}
 """How the name of a set of items says which items of a case it speaks of."""
@@ -117,6 +126,35 @@ class Predicate(NamedTuple):
         return self.value.replace(AT_MOST, MORE_THAN) if self.negated else self.value
 
 
+def place_of(view: str) -> str:
+    """Where a predicate looks, in short.
+
+    >>> place_of("last5"), place_of("share50")
+    ('last 5', 'share of the last 50')
+    """
+    return PLACES[view]
+
+
+def amount_in(view: str, threshold: int, negated: bool) -> str:
+    """How much of what a predicate is about there is where it looks.
+
+    >>> amount_in("last5", 2, False), amount_in("top10", 10, False), amount_in("share50", 20, True)
+    ('at least 2 of the last 5', 'all of the top 10', 'less than 20 % of the last 50')
+    >>> amount_in("top10", 1, True), amount_in("last", 1, False)
+    ('none of the top 10', 'last item')
+    """
+    if view in ONE:
+        return f"{'not the ' * negated}{PLACES[view]}"
+    size, place = VIEW_SIZES[view], PLACES[view].removeprefix("share of the ")
+    if view == SHARE and threshold < size:
+        return f"{'less than' if negated else 'at least'} {threshold} % of the {place}"
+    if threshold == size:
+        return f"{'not ' * negated}all of the {place}"
+    if negated and threshold == 1:
+        return f"none of the {place}"
+    return f"{'fewer than' if negated else 'at least'} {threshold} of the {place}"
+
+
 def label_of(
     first: Predicate, second: Predicate | None, titles: Mapping[str, str], joint: str | None = "and"
 ) -> str:
@@ -173,8 +211,9 @@ def phrase(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     if attribute == PERIOD:
         return PERIODS[value]
     if attribute == FANS:
-        *others, last = _quoted(value, titles)
-        return f"for fans of {', '.join(others)} and {last}"
+        of, items = _community(value, titles)
+        *others, last = items
+        return f"for {of}{', '.join(others)} and {last}"
     if attribute == ITEM_ITSELF:
         return _joined(_quoted(value, titles))
     return PHRASES.get(attribute, "{}").format(value)
@@ -185,6 +224,8 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
 
     >>> concept_name("genres", "Horror", {}), concept_name("title term", "star", {})
     ('Horror', 'titled “star”')
+    >>> concept_name("fans of", "1980s Horror ∷ i1 | i2 | i3", {"i1": "Carrie", "i2": "It"})
+    'fans of 1980s Horror such as “Carrie”, “It”, “i3”'
     """
     if attribute == TERM:
         return f"titled “{value}”"
@@ -199,7 +240,8 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     if attribute == REPEAT:
         return "repetition"
     if attribute == FANS:
-        return f"fans of {', '.join(_quoted(value, titles))}"
+        of, items = _community(value, titles)
+        return f"{of}{', '.join(items)}"
     if attribute == ITEM_ITSELF:
         shown = _quoted(value, titles)
         more = len(shown) - N_TITLES
@@ -220,6 +262,12 @@ def readable(title: str) -> str:
         return title
     space = "" if match["article"].endswith("'") else " "
     return f"{match['article']}{space}{match['title']}{match['rest'] or ''}"
+
+
+def _community(value: str, titles: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Whom a community are fans of, up to the items that it is named after, and those."""
+    shared, _, items = value.rpartition(SHARED)
+    return f"fans of {shared} such as " if shared else "fans of ", _quoted(items, titles)
 
 
 def _quoted(value: str, titles: Mapping[str, str]) -> list[str]:

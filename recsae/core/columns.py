@@ -10,6 +10,7 @@ USER: Final = "user"
 # one row per latent
 LATENT: Final = "latent"
 NAME: Final = "name"
+ABOUT: Final = "about"
 LABEL: Final = "label"
 LABELER: Final = "labeler"
 ORIGIN: Final = "origin"
@@ -47,6 +48,7 @@ N_NEG: Final = "n_neg"
 N_USERS_POS: Final = "n_users_pos"
 CHANCE_PERCENTILE: Final = "chance_percentile"
 EMBEDDING_AUC: Final = "embedding_auc"
+EXPLAINS: Final = "explains"
 
 # one row per example sequence of a latent
 KIND: Final = "kind"

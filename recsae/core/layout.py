@@ -26,6 +26,7 @@ STABILITY_FOLDER: Final = "stability/*"
 SAE_CONFIG: Final = f"{SAE_FOLDER}/{CONFIG_FILE}"
 SAE_WEIGHTS: Final = f"{SAE_FOLDER}/{WEIGHTS_FILE}"
 QUALITY: Final = f"{SAE_FOLDER}/quality.json"
+K_TRIED: Final = f"{SAE_FOLDER}/tried.json"
 
 # concepts
 CONCEPTS: Final = "concepts.parquet"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import scipy.sparse
 
 from recsae.core.intervals import UserEstimate, ratio_estimate
 
@@ -42,6 +43,29 @@ def explained_of_users(
     """:func:`explained` of cases, with how much each user moves it."""
     lost, total = _variance(cases.states, guess, metric)
     return ratio_estimate(cases.per_user(total - lost), cases.per_user(total))
+
+
+def explained_alone(
+    code: scipy.sparse.csr_matrix, states: NDArray[np.float32], metric: Floats
+) -> Floats:
+    """Share of the score variance of states ``(n, d)`` that each latent explains by itself.
+
+    By least squares on its activations, ``(n, m)``; 0 for a latent that never changes.
+
+    >>> states = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=np.float32)
+    >>> code = scipy.sparse.csr_matrix([[1.0, 0], [0, 0], [0, 0], [0, 0]])
+    >>> explained_alone(code, states, np.eye(2)).round(2)  # 1/2, of a mean square of 1
+    array([0.33, 0.  ])
+    """
+    n = code.shape[0]
+    code = code.astype(np.float64)
+    own = states - states.mean(0, dtype=np.float64)
+    mean = np.asarray(code.mean(0)).ravel()
+    variance = np.asarray(code.multiply(code).mean(0)).ravel() - np.square(mean)
+    cross = np.asarray(code.T @ own) / n
+    total = np.einsum("nd,nd->", own @ metric, own) / n
+    explained = np.einsum("md,md->m", cross @ metric, cross)
+    return np.where(variance > 1e-12, explained / np.maximum(variance * total, 1e-24), 0.0)
 
 
 def _variance(

@@ -241,7 +241,7 @@ def concepts_of(
     kept = table[C.LATENT].isin(verified)
     if C.CORRECTION in table:
         kept = (kept | (table[C.CORRECTION] != "")) & (table[C.CORRECTION] != REJECTED)
-    names = table.loc[kept, C.NAME]
+    names = table.loc[kept, C.ABOUT]
     names = names[~names.str.casefold().duplicated()]  # as names are looked up
     if names.empty:
         raise NotEnoughData(

@@ -63,8 +63,9 @@ class ComparedRun:
 
     @cached_property
     def concepts(self) -> pd.DataFrame:
-        """One row per latent."""
-        return self.run.concepts
+        """One row per latent, by what it is about: each run tells its own names apart."""
+        concepts = self.run.concepts
+        return concepts.assign(**{C.NAME: concepts[C.ABOUT]})
 
     @cached_property
     def sae(self) -> SAE:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from recsae.concepts.corrections import REJECTED
 from recsae.concepts.corrections import corrected as with_names
-from recsae.concepts.status import STATUSES
+from recsae.concepts.status import STATUSES, usefulness
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHOWN = (
     *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.PRECISION, C.PRECISION_LOW),
-    *(C.RECALL, C.RECALL_LOW, C.F1, C.N_POS, C.FIRE_RATE),
+    *(C.RECALL, C.RECALL_LOW, C.F1, C.N_POS, C.FIRE_RATE, C.EXPLAINS),
 )
 """Columns of :func:`concept_rows`."""
 OF_TABLE = (layout.CONCEPTS, layout.EXAMPLES, layout.SCORES, layout.SAE_WEIGHTS)
@@ -158,7 +158,8 @@ def concept_rows(
     if search is not None:
         table = table[table[C.LATENT].isin(dictionary.search(search)[C.LATENT])]
     order = table[C.STATUS].map([*STATUSES, REJECTED].index)
-    table = table.assign(order=order).sort_values(["order", C.F1], ascending=[True, False])
+    table = table.assign(order=order, useful=usefulness(table))
+    table = table.sort_values(["order", "useful"], ascending=[True, False], kind="stable")
     return table[[*SHOWN, C.TESTED_AS] if corrected else list(SHOWN)]
 
 
@@ -174,7 +175,7 @@ def tested_table(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
 
 def nearest_names(folder: Path, text: str) -> str:
     """``" Did you mean ...?"`` for the concepts' names closest to a text."""
-    return nearest(text, tested_table(folder)[1][C.NAME].unique())
+    return nearest(text, tested_table(folder)[1][[C.ABOUT, C.NAME]].to_numpy().ravel())
 
 
 def latent_facts(folder: Path, latent: int) -> LatentFacts:

@@ -233,7 +233,7 @@ def _counterpart(
     if len(mine):
         pair = mine.iloc[0]
         return Counterpart((int(pair["after"]),), BY_LATENT, float(pair["similarity"]))
-    named = after[(after[C.NAME] == before[C.NAME][latent]) & (after[C.STATUS] == VERIFIED)]
+    named = after[(after[C.ABOUT] == before[C.ABOUT][latent]) & (after[C.STATUS] == VERIFIED)]
     return Counterpart(tuple(int(j) for j in named.index), BY_NAME, float("nan"))
 
 

@@ -273,7 +273,9 @@ STAGES: Mapping[str, Stage] = {
         _capture,
     ),
     "core": Stage(_inputs_of_core, (files.CORE, files.CORE_ARRAYS), _find_core),
-    "train": Stage(_inputs_of_sae, (files.SAE_CONFIG, files.SAE_WEIGHTS, files.QUALITY), _train),
+    "train": Stage(
+        _inputs_of_sae, (files.SAE_CONFIG, files.SAE_WEIGHTS, files.QUALITY, files.K_TRIED), _train
+    ),
     "concepts": Stage(
         _inputs_of_labels, (files.CONCEPTS, files.EXAMPLES, files.ATTRIBUTES, files.LATENTS), _build
     ),

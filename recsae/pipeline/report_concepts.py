@@ -127,6 +127,7 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         n_users_pos=row[C.N_USERS_POS],
         chance_percentile=row[C.CHANCE_PERCENTILE],
         embedding_auc=row[C.EMBEDDING_AUC],
+        explains=row[C.EXPLAINS],
         fire_rate=row[C.FIRE_RATE],
         heldout_fire_rate=mine["firing"][C.FIRE_RATE],
         user_share=mine["firing"]["user_share"],

@@ -151,6 +151,7 @@ def _sae(work: Workspace) -> Autoencoder:
         n_core=work.sae.n_gates,
         core=_core(work) if work.core.n_candidates else None,
         k=work.sae.config.k,
+        tried=read_json(work.folder / layout.K_TRIED)["kept"],
         activation=work.sae.config.activation,
         fvu=quality["fvu"],
         l0=quality["l0"],

@@ -26,6 +26,7 @@ from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import find_site
 from recsae.recommender.score_metric import score_metric
 from recsae.recommender.sequences import split_users
+from recsae.run.active import TRIED
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace, default_latents
@@ -147,7 +148,8 @@ def scan_sites(
     NotEnoughData
         Too few users, or no site could be measured.
     """
-    make_config(n_latents=config.latents or LATENTS, k=config.k)  # refuses what cannot be
+    k = config.k or TRIED[0]  # one for all sites: they are compared
+    make_config(n_latents=config.latents or LATENTS, k=k)  # refuses what cannot be
     started = time.perf_counter()
     stores = _captured(recommender, config, folder, progress)
     capture_seconds = round(time.perf_counter() - started)
@@ -155,10 +157,11 @@ def scan_sites(
     for number, (site, (construction, heldout)) in enumerate(
         zip(recommender.sites(), stores, strict=True)
     ):
-        n_latents = min(LATENTS, default_latents(site.width, config.k, len(heldout)))
+        n_latents = min(LATENTS, default_latents(site.width, k, len(heldout)))
         own = {
             "site": site.name,
             "latents": config.latents or n_latents,
+            "k": k,
             "samples": EPOCHS * max(1, len(construction)),
         }
         run = Run(_folder(folder, number), config.model_copy(update=own))

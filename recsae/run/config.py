@@ -24,7 +24,8 @@ class RunConfig(BaseModel):
     """What separates values in a cell of the item table, "none" if nothing; None: the cells say."""
     site: str | None = None
     latents: int | None = Field(None, ge=1)
-    k: int = Field(8, ge=1)
+    k: int | None = Field(None, ge=1)
+    """Active latents besides open gates; None: the fewest that keep the ranking."""
     activation: str = "matryoshka"
     """One of :data:`recsae.sae.variants.VARIANTS`."""
     core: Literal["statements", "none"] = "statements"

@@ -173,7 +173,7 @@ class Run:
             return
         before, now = self.record["config"], self.config.model_dump()
         differs = [
-            f"{key} {before.get(key)!r} there, {now.get(key)!r} here"
+            f"{key} {before.get(key)!r} there, {now.get(key)!r} here".replace("None", "not given")
             for key in sorted((before.keys() | now.keys()) - {"checkpoint"})
             if before.get(key) != now.get(key)
         ]

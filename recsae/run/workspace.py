@@ -28,6 +28,7 @@ from recsae.core.progress import Progress
 from recsae.recommender.protocol import as_recommender, find_site
 from recsae.recommender.score_metric import score_metric
 from recsae.recommender.sequences import split_users
+from recsae.run.active import TRIED, fewest_that_keep_enough, ndcg_kept
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 from recsae.sae.baselines import (
@@ -93,7 +94,7 @@ class Workspace:
         config = run.config
         self._requested_config = make_config(
             n_latents=config.latents,
-            k=config.k,
+            k=config.k or TRIED[0],
             activation=config.activation,
             n_samples=config.samples,
             seed=config.seed,
@@ -171,14 +172,14 @@ class Workspace:
         default = self.recommender.sites()[0].name
         return self.recommender.linear_head() if self.site == default else None
 
-    @cached_property
-    def sae_config(self) -> SAEConfig:
+    def _sae_config(self, k: int) -> SAEConfig:
         """Settings of the SAE, all filled in."""
         width = self.construction_store.width
         n_latents = self._requested_config.n_latents or default_latents(
-            width, self._requested_config.k, len(self.heldout_store)
+            width, k, len(self.heldout_store)
         )
-        return self._requested_config.model_copy(update={"n_latents": n_latents}).resolved(width)
+        size = {"n_latents": n_latents, "k": k}
+        return self._requested_config.model_copy(update=size).resolved(width)
 
     @cached_property
     def metric(self) -> NDArray[np.float64]:
@@ -218,9 +219,23 @@ class Workspace:
         """The SAE: trained, or read where that was done."""
         if self.finished:
             return SAE.load(self.folder / layout.SAE_FOLDER)
+        tried = TRIED if self.head is not None else TRIED[:1]
+        gates, config = gates_of(self.core.core), self._sae_config(TRIED[0]).model_dump()
+        store = self.construction_store.fingerprint
+        return fewest_that_keep_enough(
+            tried if self.config.k is None else (self.config.k,),
+            self._trained,
+            lambda sae: ndcg_kept(sae, self.construction, self.head),
+            self.folder / layout.K_TRIED,
+            digest_of([store, config, [part.tolist() for part in gates]]),
+            self.ranks,
+        )
+
+    def _trained(self, k: int) -> SAE:
+        """The SAE with so many active latents, besides open gates."""
         return train_sae(
             self.construction_store,
-            self.sae_config,
+            self._sae_config(k),
             self.folder / layout.SAE_FOLDER,
             gates=gates_of(self.core.core),
             progress=self.progress,
@@ -282,7 +297,7 @@ class Workspace:
     def n_active(self) -> int:
         """Active latents per case, rounded: so many units of a baseline are active too."""
         if not self.sae.n_gates:
-            return self.config.k
+            return self.sae.config.k
         construction = self.sae_codes.construction
         return max(1, round(int(construction.nnz) / int(construction.shape[0])))
 

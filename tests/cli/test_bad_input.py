@@ -195,7 +195,9 @@ def test_a_run_of_other_settings(refuses, folder):
         3,
     )
     said = refuses(*arguments, code=2)
-    assert "holds a run with other settings (k 8 there, 5 here; seed 0 there, 3 here)" in said
+    assert (
+        "holds a run with other settings (k not given there, 5 here; seed 0 there, 3 here)" in said
+    )
     assert "--replace" in said
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

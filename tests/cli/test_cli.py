@@ -156,7 +156,7 @@ def test_concepts(says, report, recbole_run):
     out = says("concepts", recbole_run).splitlines()
     assert out[0].split() == [
         *("latent", "name", "label", "status", "precision", "precision_low"),
-        *("recall", "recall_low", "f1", "n_pos", "fire_rate"),
+        *("recall", "recall_low", "f1", "n_pos", "fire_rate", "explains"),
     ]
     assert len(out) == 1 + report.sae.n_latents
     rows = json.loads(says("concepts", recbole_run, "--json"))

@@ -35,7 +35,7 @@ def renamed(tmp_path_factory, planted_run):
     folder = copy_of(planted_run, tmp_path_factory.mktemp("compare") / "renamed")
     dictionary = ConceptDictionary.load(folder)
     table = dictionary.table
-    table.loc[table[C.NAME] == "Comedy", C.NAME] = "Jokes"
+    table.loc[table[C.NAME] == "Comedy", [C.NAME, C.ABOUT]] = "Jokes"
     dictionary.save(folder)
     sae, meta = SAE.load(folder / "sae"), read_json(folder / "sae/cfg.json")
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_a_long_name_is_cut_in_the_table_and_whole_for_machines(
 
     other, long = copy_of(renamed, tmp_path / "other"), "fans of " + "A, B and C, " * 9
     dictionary = ConceptDictionary.load(other)
-    dictionary.table[C.NAME] = dictionary.table[C.NAME].replace("Jokes", long)
+    dictionary.table[C.ABOUT] = dictionary.table[C.ABOUT].replace("Jokes", long)
     dictionary.save(other)
     taken_as_it_is(other)
     shown = says(planted_run, other)[1]

@@ -13,6 +13,7 @@ from recsae.explore.cohorts import Profiler
 from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.report import read_report
 from recsae.run.open import open_run
+from recsae.run.tables import load_run
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
@@ -280,8 +281,9 @@ def test_profile_of_users(says, run, sequences, tmp_path):
     users = list(map(str, sequences.users[:60]))
     found = json.loads(says("profile", run, "--users", ",".join(users), "--json"))
     assert found["of"].startswith("60 users of the list beside the 142 others.")
-    names = {row["name"] for row in verified(says, run)}
-    assert {row["name"].casefold() for row in found["concepts"]} == {n.casefold() for n in names}
+    said = load_run(run).concepts
+    about = said[said["status"] == "verified"]["about"].str.casefold()
+    assert {row["name"].casefold() for row in found["concepts"]} == set(about)
     for row in found["concepts"]:
         assert row["low"] <= row["difference"] <= row["high"]
         assert row["share"] - row["others"] == pytest.approx(row["difference"])

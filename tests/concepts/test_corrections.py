@@ -39,7 +39,7 @@ def train(folder, directions):
 def folder(tmp_path):
     """A run of six latents with orthogonal directions, all but the last verified."""
     labels = [f"The last item is {n}." for n in NAMES]
-    table = pd.DataFrame({C.LATENT: range(6), C.NAME: NAMES, C.LABEL: labels})
+    table = pd.DataFrame({C.LATENT: range(6), C.NAME: NAMES, C.ABOUT: NAMES, C.LABEL: labels})
     ConceptDictionary(table, pd.DataFrame({C.LATENT: [0]})).save(tmp_path)
     scores = {
         C.LATENT: range(6),
@@ -65,7 +65,7 @@ reject.3 = "two things"
 
 def test_without_a_file_nothing_changes(folder):
     table = corrected(ConceptDictionary.load(folder), folder).table
-    assert list(table) == [C.LATENT, C.NAME, C.LABEL]
+    assert list(table) == [C.LATENT, C.NAME, C.ABOUT, C.LABEL]
     assert read_entries(folder) == place(folder) == lost(folder) == []
     assert names(folder) == {}
     assert not (folder / DIRECTIONS).exists()

@@ -96,7 +96,7 @@ def test_save_and_load(tmp_path):
 def named() -> ConceptDictionary:
     names = ["Horror", "Sci-Fi", "Horror", "title: star", "1990s"]
     labels = [f"At least 2 of the last 5 items are {n}." for n in names]
-    table = pd.DataFrame({C.LATENT: range(5), C.NAME: names, C.LABEL: labels})
+    table = pd.DataFrame({C.LATENT: range(5), C.NAME: names, C.ABOUT: names, C.LABEL: labels})
     return ConceptDictionary(table, pd.DataFrame())
 
 

@@ -273,7 +273,9 @@ def test_each_latent(opened):
 
 
 def dictionary(names, corrections=None):
-    table = pd.DataFrame({C.LATENT: range(len(names)), C.NAME: names, C.LABEL: names})
+    table = pd.DataFrame(
+        {C.LATENT: range(len(names)), C.NAME: names, C.ABOUT: names, C.LABEL: names}
+    )
     if corrections:
         table["correction"] = corrections
     return ConceptDictionary(table, pd.DataFrame())

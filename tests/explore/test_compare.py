@@ -66,7 +66,8 @@ def run_of(
     known = {C.LATENT: range(n), C.STATUS: statuses, C.F1: f1}
     rates = {C.PRECISION: f1, C.PRECISION_LOW: f1 - 0.05, C.RECALL: f1, C.RECALL_LOW: f1 - 0.1}
     write_parquet(folder / "scores.parquet", pd.DataFrame({**known, **rates}))
-    write_parquet(folder / "concepts.parquet", pd.DataFrame({C.LATENT: range(n), C.NAME: names}))
+    labels = {C.LATENT: range(n), C.NAME: names, C.ABOUT: names}
+    write_parquet(folder / "concepts.parquet", pd.DataFrame(labels))
     config = RunConfig(checkpoint=checkpoint).model_dump()
     write_json(folder / "report.json", headline(n, statuses.count("verified"), site))
     files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]

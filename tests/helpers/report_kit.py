@@ -48,7 +48,7 @@ def _run_in_full(folder):
             price_out=1,
         )
         config = runs.CONFIG.model_copy(update={"stability": 1, "language": asked})
-        run_pipeline(runs.planted(), folder, config)
+        run_pipeline(runs.planted(), folder, config, replace=True)
 
 
 @functools.cache

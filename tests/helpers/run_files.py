@@ -10,7 +10,7 @@ FILES = {
     *("concepts.parquet", "scores.parquet", "examples.parquet"),
     *("attributes.parquet", "latents.parquet", "core.json", "core.safetensors"),
     *("scoring.json", "accuracy.json", "steering.json", "goals.json"),
-    *("sae/cfg.json", "sae/sae.safetensors", "sae/quality.json"),
+    *("sae/cfg.json", "sae/sae.safetensors", "sae/quality.json", "sae/tried.json"),
     *("activations/manifest.json", "heldout/manifest.json"),
 }
 CLOCKS = ("timings", "memory", "created")

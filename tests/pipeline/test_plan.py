@@ -152,7 +152,7 @@ def test_the_report_has_the_keys_of_the_design(report):
     assert {"neurons", "pca"} <= set(report["baselines"]["dense"])
 
 
-def test_the_planted_concepts_come_out(report):
+def test_the_planted_concepts_come_out(report, planted_run):
     shares = {code: share["8"] for code, share in report["named_share"].items()}
     assert shares["sae"] > 0.85
     assert shares["sae"] > shares["random"] + 0.1
@@ -163,12 +163,13 @@ def test_the_planted_concepts_come_out(report):
     first_said = {c["latent"]: c["name"].split(", ")[0] for c in verified}
     assert planted_names <= set(first_said.values())
     assert {c["value"] for c in verified if c["attribute"] == "genre"} == planted_names
-    others = [c for c in verified if not any(name in c["name"] for name in planted_names)]
+    others = [c for c in verified if c["attribute"] != "genre"]
     assert {c["attribute"] for c in others} <= {"item", "fans of"}  # a few items
-    assert max(c["f1"] for c in others) < min(
-        c["f1"] for c in verified if c["name"] in planted_names
-    )
-    assert report["concepts"]["distinct_verified"] == len({c["name"] for c in verified})
+    said = load_run(planted_run).concepts
+    about = said[said["status"] == "verified"]["about"]
+    assert report["concepts"]["distinct_verified"] == about.nunique()
+    names = [c["name"] for c in report["concepts"]["list"]]
+    assert len(set(names)) == len(names)
 
 
 def test_numbers_of_users_and_positions(report):

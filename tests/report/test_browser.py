@@ -127,7 +127,8 @@ def test_search_filter_and_sort(page: Path) -> None:
     assert out["dead"] == ["dead"]
     assert out["once"] == 6
     order = sorted(
-        make_report(60).concepts.list, key=lambda c: (STATUSES.index(c.status), -(c.f1 or 0))
+        make_report(60).concepts.list,
+        key=lambda c: (STATUSES.index(c.status), -c.explains * (c.f1 or 0), c.latent),
     )
     assert out["trusted"] == [[c.status, f"{c.f1:.2f}"] for c in order[:25]]
     assert out["sorted"] is True
@@ -166,7 +167,7 @@ def test_a_link_opens_its_concept(page: Path) -> None:
 def test_precision_and_recall_stand_with_their_bounds_on_a_phone_too(page: Path) -> None:
     best = max(
         (c for c in make_report(60).concepts.list if c.status == "verified"),
-        key=lambda c: c.f1 or 0,
+        key=lambda c: c.explains * (c.f1 or 0),
     )
     out = play(
         page,

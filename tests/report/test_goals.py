@@ -27,6 +27,7 @@ from recsae.report.words.goals import (
     steering_lines,
     visible,
 )
+from recsae.run.record import Run
 from recsae.run.tables import load_run
 from recsae.steering import label_results
 from recsae.steering.tuning import baselines
@@ -311,6 +312,7 @@ def test_a_run_of_an_earlier_version_has_an_empty_table(tmp_path):
     plain = read_json(folder / "report.json")
     for changed in (plain | {"goals": None}, {k: v for k, v in plain.items() if k != "goals"}):
         (folder / "report.json").write_text(json.dumps(changed))
+        Run(folder).keep("report")
         goals = load_run(folder).goals
         assert len(goals) == 0
         assert "ndcg_kept" in goals

@@ -230,13 +230,28 @@ def test_csv_has_every_plain_field() -> None:
         assert float(rows[0][name]) == plain["concepts"]["list"][0][name]
 
 
+def test_what_never_comes_back_is_not_among_the_first() -> None:
+    report = make_report(300)
+    first, second = best_distinct(report)[:2]
+    gone = {"verified_name": 0.0}
+    changed = [
+        c.model_copy(update={"back": gone if c.value == first.value else {"verified_name": 0.25}})
+        for c in report.concepts.list
+    ]
+    concepts = report.concepts.model_copy(update={"list": changed})
+    best = best_distinct(report.model_copy(update={"concepts": concepts}))
+    assert best[0].latent == second.latent
+    assert best[-1].latent == first.latent
+
+
 def test_card_lists_distinct_verified_concepts_once() -> None:
     report = make_report(300)
     best = best_distinct(report)
     assert len(best) == len({c.value for c in best}) == len(GENRES)
-    assert [c.f1 for c in best] == sorted((c.f1 for c in best), reverse=True)
+    useful = [c.explains * c.f1 for c in best]
+    assert useful == sorted(useful, reverse=True)
     verified = [c for c in report.concepts.list if c.status == "verified"]
-    assert best[0].f1 == max(c.f1 for c in verified)
+    assert useful[0] == max(c.explains * c.f1 for c in verified)
     text = card(report)
     assert "**71%** (95% interval 70% to 72%) of what the model’s scores depend on" in text
     first = best[0]

@@ -133,7 +133,7 @@ def test_not_finished_with_another_configuration(tmp_path):
 def test_a_run_of_other_settings_is_not_made_over(tmp_path):
     finished(tmp_path)
     other = RunConfig(checkpoint="x.pth", k=9, seed=3)
-    said = r"holds a run with other settings \(k 8 there, 9 here; seed 0 there, 3 here\).*--replace"
+    said = r"\(k not given there, 9 here; seed 0 there, 3 here\).*--replace"
     with pytest.raises(InvalidInput, match=said):
         Run(tmp_path, other).refuse_other_settings()
     before = (tmp_path / "run.json").read_bytes()

@@ -18,7 +18,7 @@ from recsae.steering.parse import parse_intervention
 
 
 def dictionary(*names):
-    table = pd.DataFrame({C.LATENT: range(len(names)), C.NAME: names})
+    table = pd.DataFrame({C.LATENT: range(len(names)), C.NAME: names, C.ABOUT: names})
     return ConceptDictionary(table, pd.DataFrame())
 
 

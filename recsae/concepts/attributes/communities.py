@@ -1,4 +1,4 @@
-"""Items that the same people consume close together: "fans of A, B and C"."""
+"""Items that the same people consume close together: "fans of Horror such as A, B and C"."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import scipy.sparse
 from recsae.concepts.attributes.table import SEPARATOR
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
@@ -30,9 +32,15 @@ MIN_MEMBERS = 3
 """Items of a group at least: fewer than are named make no group."""
 N_NAMED = 3
 """Items that a group is named after, the most typical ones."""
+SHARED = " ∷ "
+"""Between what the items of a group share and those that it is named after."""
+MIN_SHARED = 0.5
+"""A value says what a group is if at least so much of what is consumed of the group has it ..."""
+MIN_LIFT = 2.0
+"""... and so many times as much as of all items."""
 
 
-def communities(cases: Cases, weight: NDArray[np.float64]) -> list[tuple[str, NDArray[np.int64]]]:
+def communities(cases: Cases, weight: NDArray[np.float64]) -> list[NDArray[np.int64]]:
     """Groups of items by who consumed them, from 16 large ones to 256 small ones.
 
     Items are close if they stand within ten places of each other in many of the users' histories:
@@ -47,8 +55,8 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[tuple[str, ND
 
     Returns
     -------
-    list of (name, items)
-        Names are external ids of the three most typical items, joined by `` | ``.
+    list of items
+        Of each group, the most typical first; no two groups begin with the same three.
     """
     from sklearn.cluster import KMeans
     from sklearn.preprocessing import normalize
@@ -59,8 +67,7 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[tuple[str, ND
     sizes = [k for k in SIZES if k * MIN_MEMBERS <= len(used)]
     if not sizes:
         return []
-    external = cases.catalog.external_ids
-    groups: dict[str, NDArray[np.int64]] = {}
+    groups: dict[tuple[int, ...], NDArray[np.int64]] = {}
     with threadpool_limits(1):  # sums of several threads differ in their last bits
         vectors = _vectors(cases, used)
         for k in sizes:
@@ -72,10 +79,65 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[tuple[str, ND
                 members = np.flatnonzero(label == group)
                 if len(members) < MIN_MEMBERS:
                     continue
-                best = members[np.argsort(-typical[members], kind="stable")[:N_NAMED]]
-                name = SEPARATOR.join(external[i] for i in used[best])
-                groups.setdefault(name, used[members])
-    return list(groups.items())
+                items = used[members[np.argsort(-typical[members], kind="stable")]]
+                groups.setdefault(tuple(items[:N_NAMED].tolist()), items)
+    return list(groups.values())
+
+
+def value_of(
+    items: NDArray[np.int64],
+    shared: Sequence[tuple[str, NDArray[np.bool_]]],
+    external_ids: Sequence[str],
+) -> str:
+    """The value that stands for a group: what its items share, and the ids of three of them.
+
+    ``items`` are the group's, most typical first; ``shared`` what they share and ``(n_items,)``
+    which items have it. Of those three as many as possible have all of it.
+
+    >>> value_of(np.array([2, 0, 1, 3]), [("Horror", np.array([1, 1, 0, 1], bool))], "abcd")
+    'Horror ∷ a | b | d'
+    """
+    has_all = np.all([has[items] for _, has in shared], 0) if shared else np.ones(len(items), bool)
+    named = items[np.argsort(~has_all, kind="stable")[:N_NAMED]]
+    said = " ".join(value for value, _ in shared)
+    ids = SEPARATOR.join(external_ids[i] for i in named)
+    return f"{said}{SHARED}{ids}" if said else ids
+
+
+def shared_values(
+    items: NDArray[np.int64],
+    values: Sequence[tuple[str, str, NDArray[np.bool_]]],
+    weight: NDArray[np.float64],
+) -> list[int]:
+    """What most items of a group have and few others: places of at most two values, best first.
+
+    Items count as often as they were consumed. The second is of another attribute. Best is what
+    tells the group from all items: the divergence of its share there from its share overall.
+
+    Parameters
+    ----------
+    items
+        Of the group.
+    values
+        Attribute, value, and ``(n_items,)`` which items have it.
+    weight
+        ``(n_items,)`` how often each item was consumed.
+
+    >>> horror, old = np.array([1, 1, 0, 0, 0, 0], bool), np.array([1, 1, 1, 1, 0, 1], bool)
+    >>> values = [("era", "old", old), ("genre", "Horror", horror)]
+    >>> shared_values(np.array([0, 1]), values, np.ones(6))
+    [1]
+    """
+    total, own = weight.sum(), weight[items].sum()
+    worth: dict[int, float] = {}
+    for place, (_, _, has) in enumerate(values):
+        share, base = weight[items][has[items]].sum() / own, weight[has].sum() / total
+        if share >= max(MIN_SHARED, MIN_LIFT * base):
+            rest = (1 - share) * np.log((1 - share) / (1 - base)) if share < 1 else 0.0
+            worth[place] = share * np.log(share / base) + rest
+    ranked = sorted(worth, key=lambda place: (-worth[place], place))
+    others = [place for place in ranked[1:] if values[place][0] != values[ranked[0]][0]]
+    return [*ranked[:1], *others[:1]]
 
 
 def _vectors(cases: Cases, used: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
-from recsae.concepts.attributes.communities import FANS, communities
+from recsae.concepts.attributes.communities import FANS, communities, shared_values, value_of
 from recsae.concepts.attributes.history import BEFORE, LENGTH, LENGTHS, REPEAT
 from recsae.concepts.attributes.table import (
     BANDS,
@@ -66,7 +66,8 @@ def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
     """
     weight = np.bincount(cases.last_items[:, 0], minlength=catalog.n_items).astype(float)
     weight[~catalog.recommendable] = 0
-    values = [*_of_catalog(catalog, weight), *_derived(cases, weight), *_of_titles(catalog, weight)]
+    own, of_titles = list(_of_catalog(catalog, weight)), _of_titles(catalog, weight)
+    values = [*own, *_derived(cases, weight), *_fans(cases, weight, own), *of_titles]
     table = np.array([has & catalog.recommendable for _, _, has in values])
     matrix = scipy.sparse.csr_matrix(table.T, dtype=np.int8)
     return ItemAttributes(matrix, tuple((attribute, value) for attribute, value, _ in values))
@@ -93,8 +94,19 @@ def _derived(cases: Cases, weight: NDArray[np.float64]) -> Iterator[Has]:
     yield REPEAT, BEFORE, nothing
     for length in LENGTHS:
         yield LENGTH, length, nothing
-    for name, items in communities(cases, weight):
-        yield FANS, name, np.isin(np.arange(len(weight)), items)
+
+
+def _fans(cases: Cases, weight: NDArray[np.float64], own: list[Has]) -> Iterator[Has]:
+    """Communities, with what their items share where they share something: "1980s Horror"."""
+    words, seen = [has for has in own if has[0] != ERA], set()
+    for items in communities(cases, weight):
+        shared = [words[place] for place in shared_values(items, words, weight)]
+        shared.sort(key=lambda one: one[0] != DECADE)
+        said = [(value, has) for _, value, has in shared]
+        value = value_of(items, said, cases.catalog.external_ids)
+        if value not in seen:
+            seen.add(value)
+            yield FANS, value, np.isin(np.arange(len(weight)), items)
 
 
 def _of_titles(catalog: ItemCatalog, weight: NDArray[np.float64]) -> Iterator[Has]:

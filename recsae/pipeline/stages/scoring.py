@@ -17,6 +17,7 @@ from recsae.core.intervals import UserEstimate
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.chance import RANDOM_DRAWS, chance_percentiles
 from recsae.evaluation.counts import StatusCounts, count_statuses
+from recsae.evaluation.explained import explained_alone
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.recsae_protocol import ProtocolSummary, recsae_scores, summarise
 from recsae.evaluation.scoring import measure_concepts, score_concepts
@@ -139,6 +140,8 @@ def scoring_stage(work: Workspace) -> Scoring:
     scores = results["sae"].scores
     scores[C.CHANCE_PERCENTILE] = chance_percentiles(scores, results["chance"])
     scores[C.EMBEDDING_AUC] = results["embedding"]
+    heldout = work.heldout.states
+    scores[C.EXPLAINS] = explained_alone(codes["sae"].heldout, heldout, work.metric)
     return Scoring(
         scores,
         counts={name: one.counts for name, one in measured.items()},

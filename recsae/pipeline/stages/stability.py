@@ -110,7 +110,7 @@ def stability_stage(work: Workspace, n_seeds: int = 2) -> Stability:
     results = work.ranks.scatter(jobs)
     others = {n: other for n, other in results.items() if isinstance(other, ComparedDictionary)}
     again = {name: other for name, other in others.items() if name != CHANCE}
-    names, verified = work.tested_dictionary.table[C.NAME].to_numpy(), work.verified
+    names, verified = work.tested_dictionary.table[C.ABOUT].to_numpy(), work.verified
     return Stability(
         dictionaries=[
             OtherDictionary(
@@ -203,8 +203,8 @@ def _compared(
         codes.heldout, dictionary, work.heldout, work.labeler, hard_negatives=False
     )
     return compare_dictionaries(
-        work.tested_dictionary.table[C.NAME].to_numpy(),
-        dictionary.table[C.NAME].to_numpy(),
+        work.tested_dictionary.table[C.ABOUT].to_numpy(),
+        dictionary.table[C.ABOUT].to_numpy(),
         verified_latents(scores),
         best_by_direction(work.sae.directions(), directions),
         best_by_activity(work.sae_codes.heldout, codes.heldout),

@@ -41,8 +41,8 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
     before = steered_lists(work, cases, [])
     for latent in latents:
         row = work.tested_dictionary.table.set_index(C.LATENT).loc[latent]
-        among = tuple(work.tested_dictionary.named(row[C.NAME], work.verified))
-        name, value = str(row[C.NAME]), _median(work.tested_dictionary, latent)
+        among = tuple(work.tested_dictionary.named(row[C.ABOUT], work.verified))
+        name, value = str(row[C.ABOUT]), _median(work.tested_dictionary, latent)
         target = work.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])
         for intervention, words in (
             (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),

@@ -197,6 +197,8 @@ class Concept(Part):
     n_users_pos: Count
     chance_percentile: Figure
     embedding_auc: Figure = None
+    explains: Figure = None
+    """Share of the score variance of held-out cases that it explains by itself."""
     fire_rate: Figure
     """Share of construction cases on which it is active."""
     heldout_fire_rate: Figure = None

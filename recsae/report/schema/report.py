@@ -84,6 +84,9 @@ class Autoencoder(Part):
     n_core: Count
     core: CoreFigures | None
     k: Count
+    tried: dict[str, Figure | None]
+    """Share of NDCG@10 on construction cases that so many active latents, besides open gates,
+    keep."""
     activation: str
     fvu: Figure
     l0: Figure

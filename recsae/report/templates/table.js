@@ -10,7 +10,9 @@ const COLUMNS = [
   { id: "recall", head: "recall", value: (c) => c.recall, show: (c) => rate(c.recall, c.recall_low), first: -1,
     tip: "How many of the active cases of held-out users the label finds. Below it: what it is at least" + SURE + "; verified asks for " + ASKED + "." },
   { id: "f1", head: "F1", value: (c) => c.f1, show: (c) => score(c.f1), first: -1, minor: true,
-    tip: "One figure for precision and recall, their harmonic mean: concepts of one status are sorted by it" },
+    tip: "One figure for precision and recall, their harmonic mean" },
+  { id: "explains", head: "explains", value: (c) => c.explains, show: (c) => percent(c.explains), first: -1, minor: true,
+    tip: "Share of the variance of the model's scores that the concept explains by itself, on held-out users. Concepts of one status are sorted by it, times F1" },
   { id: "cases", head: "active cases", value: (c) => c.n_pos, show: (c) => count(c.n_pos), first: -1, minor: true,
     tip: "Held-out cases on which the concept is active" },
   { id: "often", head: "active on", value: (c) => c.fire_rate, show: (c) => percent(c.fire_rate), first: -1, minor: true,
@@ -20,7 +22,9 @@ if (data.again) {
   COLUMNS.push({ id: "back", head: "comes back", value: (c) => c.back && c.back.label, show: (c) => (c.back ? ofAgain(c.back.label) : "–"), first: -1, minor: true,
     tip: "In how many of the dictionaries trained again, with other seeds and on half of the users, the same direction has the same name" });
 }
-const byTrust = (a, b) => rank(a) - rank(b) || (b.f1 ?? -1) - (a.f1 ?? -1) || a.latent - b.latent;
+const useful = (c) => (c.explains ?? 0) * (c.f1 ?? 0);
+const neverBack = (c) => Number(Boolean(c.back) && c.back.verified_name === 0);
+const byTrust = (a, b) => rank(a) - rank(b) || neverBack(a) - neverBack(b) || useful(b) - useful(a) || a.latent - b.latent;
 
 // ---- state ----
 const state = { text: "", status: null, once: false, sort: null, direction: 1, shown: STEP };

@@ -346,12 +346,20 @@ def distinct_key(concept: Concept) -> tuple[str, str]:
     return "", concept.name.casefold()
 
 
+def never_back(concept: Concept) -> bool:
+    """Whether no dictionary that was trained again has a verified concept of its name."""
+    return concept.back is not None and concept.back.get("verified_name") == 0
+
+
 def best_distinct(report: Report, n: int = 20) -> list[Concept]:
-    """Return the best verified concepts that nobody rejected, each distinct one once."""
+    """Return the most useful verified concepts that nobody rejected, each distinct one once.
+
+    How much of the scores each explains, times its F1; those that never come back are last.
+    """
     verified = [
         c for c in report.concepts.list if c.status == "verified" and c.correction != "rejected"
     ]
-    verified.sort(key=lambda c: (-(c.f1 or 0.0), c.latent))
+    verified.sort(key=lambda c: (never_back(c), -(c.explains or 0.0) * (c.f1 or 0.0), c.latent))
     first: dict[tuple[str, str], Concept] = {}
     for concept in verified:
         first.setdefault(distinct_key(concept), concept)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsae.concepts.attributes.table import ITEM_ITSELF
-from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
 from recsae.sae.editing import Intervention
 from recsae.steering.frontier import Counted
@@ -91,7 +90,7 @@ def items_of(work: Workspace, name: str) -> NDArray[np.bool_]:
     if value is not None:
         return work.attributes.items_with(*value)
     values = [value for attribute, value in work.attributes.names if attribute != ITEM_ITSELF]
-    known = values + work.dictionary.table[C.NAME].tolist()
+    known = values + work.dictionary.names()
     try:
         latents = work.dictionary.find(name, work.verified)
     except InvalidInput:

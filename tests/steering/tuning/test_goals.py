@@ -26,6 +26,7 @@ LABELS = pd.DataFrame(
     {
         C.LATENT: [0, 1],
         C.NAME: ["scary", "patient"],
+        C.ABOUT: ["scary", "patient"],
         C.ATTRIBUTE: ["genre", LENGTH],
         C.VALUE: ["Horror", LONG],
         C.SECOND_ATTRIBUTE: ["mood", None],

@@ -1,0 +1,97 @@
+"""How many latents are active at a time: the fewest of a short list that keep the ranking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from recsae.capture.cases import ndcg_of_states, spread
+from recsae.core.distributed import SINGLE_PROCESS, Ranks
+from recsae.core.errors import NotEnoughData
+from recsae.core.files import read_json, write_json
+from recsae.recommender.metrics import ndcg_of_lists
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recsae.capture.cases import Cases
+    from recsae.recommender.protocol import LinearHead
+    from recsae.sae.model import SAE
+
+TRIED = (8, 16, 32)
+"""Active latents that are tried, besides open gates. 8 is RecSAE's; sparse data need more."""
+ENOUGH = 0.95
+"""Share of NDCG@10 on construction cases that the reconstruction must keep."""
+MAX_CASES = 20_000
+"""Construction cases at most on which that is measured, evenly spread: bounds the time."""
+
+
+def ndcg_kept(sae: SAE, cases: Cases, head: LinearHead | None) -> float | None:
+    """NDCG@10 of reconstructed states relative to that of the states; None where there is none."""
+    import torch
+
+    if head is None:
+        return None
+    some = cases.take(spread(len(cases), MAX_CASES))
+    with torch.no_grad():
+        rebuilt = sae(torch.from_numpy(some.states))
+    base = ndcg_of_lists(some.top_items.astype("int64"), some.targets).mean()
+    return float(ndcg_of_states(rebuilt, some, head).mean() / base) if base > 0 else None
+
+
+def fewest_that_keep_enough(
+    tried: Sequence[int],
+    train: Callable[[int], SAE],
+    kept_by: Callable[[SAE], float | None],
+    notes: Path,
+    made_from: str,
+    ranks: Ranks = SINGLE_PROCESS,
+) -> SAE:
+    """Train with few active latents, and with more while less than .95 of the ranking is kept.
+
+    Parameters
+    ----------
+    tried
+        Numbers of active latents, ascending.
+    train
+        An SAE with so many active latents; called again for the same number, it reads it.
+    kept_by
+        What share of the ranking an SAE keeps on construction cases; None if nobody knows.
+    notes
+        File that says what each number kept: what was tried is not trained again.
+    made_from
+        Of what the SAEs are made, besides their number of active latents.
+    ranks
+        The processes that train together, each of which calls this; the first one measures.
+    """
+
+    def read() -> dict[str, float | None]:
+        known = read_json(notes) if notes.exists() else {}
+        return dict(known["kept"]) if known.get("made_from") == made_from else {}
+
+    def measured(k: int, sae: SAE) -> dict[str, float | None]:
+        share = kept_by(sae)
+        found = {**kept, str(k): None if share is None else round(share, 4)}
+        write_json(notes, {"made_from": made_from, "kept": found})
+        return found
+
+    def too_little(k: int) -> bool:
+        share = kept[str(k)]
+        return share is not None and share < ENOUGH and k != tried[-1]
+
+    kept = ranks.broadcast_from_main(read)
+    for k in tried:
+        if str(k) in kept and too_little(k):
+            continue
+        try:
+            sae = train(k)
+        except NotEnoughData:
+            if not kept:
+                raise
+            return train(int(list(kept)[-1]))  # of too few states for more
+        if str(k) not in kept:
+            kept = ranks.broadcast_from_main(partial(measured, k, sae))
+        if not too_little(k):
+            break
+    return sae

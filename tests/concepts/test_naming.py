@@ -1,0 +1,69 @@
+"""Names of a dictionary: every concept has its own, and says first what it is about."""
+
+import pandas as pd
+import pytest
+
+from recsae.concepts.labeler import LABEL_COLUMNS, _cells
+from recsae.concepts.naming import told_apart
+from recsae.concepts.wording import Predicate
+
+DRAMA = Predicate("last5", "genre", "Drama", 2)
+NOTHING = _cells(None)
+
+
+def named(*labels):
+    """Names of concepts with these (about, first, second) predicates."""
+    rows = [
+        (latent, about, about, "…", "attributes", "found", *_cells(first), None, *_cells(second))
+        for latent, (about, first, second) in enumerate(labels)
+    ]
+    columns = ["latent", "name", "about", *LABEL_COLUMNS[2:]]
+    return told_apart(pd.DataFrame(rows, columns=columns))
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([("Drama", DRAMA, None), ("War", DRAMA, None)], ["Drama", "War"]),
+        (
+            [("Drama", DRAMA, None), ("Drama", DRAMA._replace(view="top10"), None)],
+            ["Drama, last 5", "Drama, top 10"],
+        ),
+        (
+            [("Drama", DRAMA, None), ("Drama", DRAMA._replace(threshold=5), None)],
+            ["Drama, at least 2 of the last 5", "Drama, all of the last 5"],
+        ),
+        ([("Drama", DRAMA, None)] * 2, ["Drama (latent 0)", "Drama (latent 1)"]),
+        (
+            [("Drama", DRAMA, None)] * 2 + [("Drama", DRAMA._replace(view="last"), None)],
+            ["Drama (latent 0)", "Drama (latent 1)", "Drama, last item"],
+        ),
+        (
+            [
+                ("Drama + War", DRAMA, DRAMA._replace(view="top10")),
+                ("Drama + War", DRAMA, DRAMA),
+                ("Drama + War", DRAMA, DRAMA._replace(threshold=1, negated=True)),
+            ],
+            [
+                "Drama + War, last 5, top 10",
+                "Drama + War, at least 2 of the last 5",
+                "Drama + War, at least 2 of the last 5, none of the last 5",
+            ],
+        ),
+        (
+            [("general-purpose", None, None), ("general-purpose", None, None)],
+            ["general-purpose (latent 0)", "general-purpose (latent 1)"],
+        ),
+        (
+            [
+                ("Drama", DRAMA, None),
+                ("Drama", DRAMA, None),
+                ("Drama (latent 0)", DRAMA, None),  # a value that looks like a name
+            ],
+            ["Drama, … (0)", "Drama (latent 1)", "Drama (latent 0)"],
+        ),
+    ],
+)
+def test_told_apart_by_where_how_much_or_latent(labels, names):
+    assert named(*labels) == names
+    assert len(set(names)) == len(names)
