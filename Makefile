@@ -1,6 +1,7 @@
 # make demo   install, train a small model, open it up, write a report
 # make test   install what the tests need and run all of them
 # make fast   the tests that take no time
+# make fuzz   thousands of hostile command lines and files, others each time
 # make lint   style, types, and who imports whom
 # make docs   the site: guide, decisions and API, in site/
 # make clean  remove everything these targets made
@@ -11,7 +12,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test fast lint docs clean browser
+.PHONY: demo test fast fuzz lint docs clean browser
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/recsae demo --out recsae-demo
@@ -22,6 +23,10 @@ test: $(VENV)/.installed-dev browser
 # Everything that needs no whole run, browser, RecBole or further process: in under a minute.
 fast: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not (end_to_end or browser or recbole or processes)"
+
+EXAMPLES ?= 3000
+fuzz: $(VENV)/.installed-dev
+	RECSAE_FUZZ=$(EXAMPLES) $(VENV)/bin/python -m pytest tests/cli/test_fuzz.py tests/cli/test_fuzz_files.py
 
 lint: $(VENV)/.installed-dev
 	$(VENV)/bin/ruff check .

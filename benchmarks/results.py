@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 SHARES = ("8", "16", "32", "ndcg_kept_32")
-CODES = ("sae", "random", "neurons", "pca")
+CODES = ("sae", "core", "found", "plain", "gates", "random", "neurons", "pca")
+"""The SAE, its parts, and what it is compared with; a run without a core has no parts."""
 HEAD = """# Results
 
 Written by `python benchmarks/results.py`; every figure is what a run printed. Machine: {machine}.
@@ -70,11 +71,21 @@ def _facts(r: dict[str, Any]) -> str:
         f"{r['model']['name']}, {r['model']['hidden_size']} dimensions, {r['model']['n_items']:,} "
         f"items; {data['n_users']:,} users ({data['n_heldout_users']:,} held out), "
         f"{data['n_construction_positions']:,} and {data['n_heldout_positions']:,} positions. "
-        f"SAE: {sae['n_latents']:,} latents, k = {sae['k']}, {sae['n_activations_seen']:,} states "
+        f"SAE: {sae['n_latents']:,} latents, {sae['n_core']} of them gates of the core, "
+        f"k = {sae['k']} ({_tried(sae['tried'])}), {sae['n_activations_seen']:,} states "
         f"in {sae['seconds']:.0f} s, seed {r['seed']}; held-out FVU {sae['fvu']:.3f}, "
         f"L0 {sae['l0']:.2f}, dead {100 * sae['dead_fraction']:.1f} %, "
         f"dense {100 * sae['dense_fraction']:.1f} %. Threads: {r['versions']['threads']}.\n"
     )
+
+
+def _tried(kept: dict[str, float | None]) -> str:
+    said = [f"{k} keep {_cell(share)}" for k, share in kept.items()]
+    return f"of NDCG@10 on construction users {', '.join(said)}"
+
+
+def _those_in(figures: dict[str, Any]) -> list[str]:
+    return [code for code in CODES if code in figures]
 
 
 def _stages(r: dict[str, Any]) -> str:
@@ -108,14 +119,14 @@ def _accuracy(r: dict[str, Any]) -> str:
 def _codes(r: dict[str, Any]) -> str:
     keys = ("n_units", "tested", "verified", "supported", "distinct_verified")
     rows = []
-    for code in CODES:
-        share, counts = r["named_share"][code], r["baselines"][code]
+    for code in _those_in(r["named_share"]):
+        share, counts = r["named_share"][code], r["baselines"].get(code, {})
         shares = [_interval([share[n], *share["intervals"][n]]) for n in SHARES]
         quality = r["label_quality"][code]
         beside = [_interval(x) for x in (share["sae_ahead"]["32"], quality["sae_ahead"])]
         labels = [_interval(quality["value"]), *(beside if code != "sae" else [None, None])]
-        equal = counts["distinct_verified_equal_units"]
-        rows.append((code, *shares, *labels, *(counts[k] for k in keys), equal))
+        equal = counts.get("distinct_verified_equal_units")
+        rows.append((code, *shares, *labels, *(counts.get(k) for k in keys), equal))
     header = (
         "code",
         "share 8",
@@ -136,8 +147,9 @@ def _codes(r: dict[str, Any]) -> str:
 
 
 def _paper(r: dict[str, Any]) -> str:
+    of = r["recsae_protocol"]
     keys = ("n", "at_0_8", "at_0_9", "mean_recall", "mean_specificity", "mean_confidence")
-    rows = [(code, *(r["recsae_protocol"][code][k] for k in keys)) for code in CODES]
+    rows = [(code, *(of[code][k] for k in keys)) for code in _those_in(of)]
     header = (
         "RecSAE's protocol",
         "latents",
@@ -154,9 +166,10 @@ def _attributes(r: dict[str, Any]) -> str:
     rows = r["attributes"]
     if not rows:
         return "No attribute has cases enough for a probe.\n"
-    names = [*(f"auc_{code}" for code in CODES), "auc_supervised"]
+    codes = [code for code in CODES if f"auc_{code}" in rows[0]]
+    names = [*(f"auc_{code}" for code in codes), "auc_supervised"]
     means = [sum(row[n] or 0.0 for row in rows) / len(rows) for n in names]
-    header = (f"mean AUC of the best unit, {len(rows)} attributes", *CODES, "supervised")
+    header = (f"mean AUC of the best unit, {len(rows)} attributes", *codes, "supervised")
     return _table(header, [("", *means)])
 
 

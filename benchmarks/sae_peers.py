@@ -17,7 +17,7 @@ from recsae.sae.trainer import Trainer
 
 ENDLESS = 10**12  # states, so that the learning rate stays what it is
 AUX_WEIGHT = 1 / 32
-NEVER = 10**15
+NEVER = 10**12
 
 
 class Size(NamedTuple):

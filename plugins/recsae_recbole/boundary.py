@@ -74,19 +74,24 @@ def seed_generators(seed: int) -> None:
 
 
 def _require_recbole() -> None:
-    if int(pd.__version__.split(".")[0]) >= 3:
-        raise CannotOpenModel(
-            f"RecBole misreads data sets under pandas {pd.__version__}. "
-            "Try: pip install 'pandas<3'."
-        )
+    """Refuse an installation that lacks something, with the one command that completes it."""
+    why = None
     try:
         import recbole.config
         import recbole.data  # noqa: F401
     except ImportError as error:
-        cure = 'pip install "recsae[recbole]"'
-        if sys.version_info >= (3, 12):  # RecBole asks for a ray that has no wheel there
-            cure += " and then pip install --no-deps recbole==1.2.1"
-        raise CannotOpenModel(f"RecBole cannot be imported ({error}). Try: {cure}.") from error
+        gone = (error.name or "").partition(".")[0] == "recbole"
+        why = "RecBole is not installed" if gone else f"RecBole cannot be imported ({error})"
+    except Exception as error:  # under libraries that it was not written for
+        why = f"RecBole cannot be imported ({one_line(error)})"
+    if why is None and int(pd.__version__.split(".")[0]) >= 3:
+        why = f"RecBole misreads data sets under pandas {pd.__version__}"
+    if why is None:
+        return
+    cure = 'pip install "recsae[recbole]"'  # whichever it is: the extra asks for pandas 2, too
+    if sys.version_info >= (3, 12):  # RecBole asks for a ray that has no wheel there
+        cure += " && pip install --no-deps recbole==1.2.1"
+    raise CannotOpenModel(f"{why}. Try: {cure}")
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from recsae.core.errors import CannotOpenModel, NotEnoughData
+from recsae.core.files import absolute
 from recsae.recommender.sequences import Sequences
 from recsae_recbole.boundary import one_line, seed_generators
 from recsae_recbole.general_data import POSITION_FIELD, general_class, general_sequences
@@ -63,7 +64,7 @@ def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | 
             import recbole
 
             tried.insert(0, Path(recbole.__file__).parent / "dataset_example" / name)
-        bases = list(dict.fromkeys([Path.cwd(), *checkpoint.resolve().parents[:3]]))
+        bases = list(dict.fromkeys([Path.cwd(), *absolute(checkpoint).parents[:3]]))
         below = [
             Path(*stated.parts[-2:]),
             *map(Path, (f"dataset/{name}", f"data/{name}", name, ".")),
@@ -72,7 +73,7 @@ def find_data(name: str, configured: str, checkpoint: Path, given: str | Path | 
         where += f", nor as dataset/{name}, data/{name} or {name} in {_enumerated(bases)}"
     for folder in tried:
         if any(p == f"{name}.inter" or p.startswith(f"{name}.") for p in _interactions(folder)):
-            return folder.resolve()
+            return absolute(folder)
     others = next((f"{_interactions(f)[0]} in {f}" for f in tried if _interactions(f)), None)
     hint = f" There is {others}, but the checkpoint's data set has another name." if others else ""
     raise CannotOpenModel(

@@ -10,18 +10,20 @@ import click
 from recsae.cli.run import make_run, ranks_of_command
 from recsae.cli.shared.console import PATH, progress_bar
 from recsae.cli.shared.options import trust_option
+from recsae.core.limits import MAX_SEED
 
 
 @click.command()
 @click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
-@click.option("--seed", type=int, default=2020, show_default=True)
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=2020, show_default=True)
 @trust_option
 def demo(out: Path, seed: int, trust: bool) -> None:
     """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
+    from recsae.core.files import absolute
     from recsae.run.config import RunConfig
     from recsae.run.trust import is_trusted
 
-    checkpoint = (out / f"SASRec-ml-100k-{seed}.pth").resolve()
+    checkpoint = absolute(out / f"SASRec-ml-100k-{seed}.pth")
     ranks_of_command().broadcast_from_main(lambda: _demo_checkpoint(checkpoint, seed))
     # a small dictionary for a small data set: each latent needs cases enough to be tested
     config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000, stability=2)
@@ -34,8 +36,9 @@ def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
         from recsae.recommender.plugins import get_plugin
         from recsae.run.trust import remember_trust
 
-        click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
         maker: Any = get_plugin("recbole")
+        maker.versions()  # refuses an installation that cannot train, before anything is said
+        click.echo("Training SASRec on ml-100k (one to three minutes) ...", err=True)
         maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
         remember_trust(checkpoint)
     click.echo(f"Checkpoint: {checkpoint}")

@@ -46,7 +46,7 @@ def inspect(
     from recsae.recommender.plugins import load_recommender
 
     recommender = load_recommender(
-        checkpoint, trust=trust, data_path=data_path, items=items, separator=separator or None
+        checkpoint, trust=trust, data_path=data_path, items=items, separator=separator
     )
     from recsae.run.preview import inspection, states_of
 

@@ -103,9 +103,9 @@ def steer(
     migrated: dict[str, Any] = {}
     with opened(folder, device, trust=trust) as work:
         steering = requested_steering(work, settings, files, users, cohort)
-        if migrate and old:
+        if migrate is not None and old is not None:
             steering, migrated = _migrate(work, old, migrate, steering, trust)
-        if user or sequence:
+        if user is not None or sequence is not None:
             lists = lists_before_after(work, steering, user, sequence, mask_seen=mask_seen)
             record = lists.to_dict()
         else:
@@ -136,9 +136,9 @@ def _refuse_contradictions(
         raise InvalidInput("Give --migrate FILE and --from DIR together.")
     if not (settings or files or migrate):
         raise InvalidInput("Nothing is turned: give --set or --with (see --help), or --list.")
-    if sum(bool(x) for x in (user, sequence, everyone)) > 1:
+    if (user is not None) + (sequence is not None) + everyone > 1:
         raise InvalidInput("Give one of --user, --sequence and --all.")
-    if users and cohort:
+    if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")
 
 
@@ -192,7 +192,7 @@ def _migrate(
     moved = migrate(place(old, name), old, work.folder, trust=trust)
     promise = check_promise(work, moved.steering)
     both = moved.steering.interventions + steering.interventions
-    intended = steering if steering.users else moved.steering
+    intended = moved.steering if steering.users is None else steering
     rows = [migrated_row(latent) for latent in moved.latents]
     lost = [latent.name for latent in moved.latents if not latent.counterpart.latents]
     record: dict[str, Any] = {"how": how_matched(moved.matching)}

@@ -113,7 +113,7 @@ def tune(
     from recsae.steering.tuning.request import requested_goal
     from recsae.steering.tuning.tune import tune as tune_towards
 
-    if users and cohort:
+    if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")
     request = GoalRequest.model_validate(
         {
@@ -124,9 +124,10 @@ def tune(
             "max_loss": max_ndcg_loss,
         }
     )
+    everybody = users is None and cohort is None
     with opened(folder, device, trust=trust) as work:
         goal = requested_goal(work, request)
-        rows, words = chosen_users(work, users, cohort) if users or cohort else (None, None)
+        rows, words = (None, None) if everybody else chosen_users(work, users, cohort)
         tuned = tune_towards(
             work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
         )

@@ -7,7 +7,6 @@ is still understood. Nothing that was measured changes, and no stage of a run de
 
 from __future__ import annotations
 
-import tomllib
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import InvalidInput, RecSAEError, nearest
-from recsae.core.files import map_arrays, write_arrays
+from recsae.core.files import map_arrays, read_toml, write_arrays
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,11 +75,9 @@ def read_entries(folder: Path) -> list[Entry]:
     if not path.exists():
         return []
     try:
-        content = _File(**tomllib.loads(path.read_text(encoding="utf-8")))
+        content = _File(**read_toml(path))
     except ValidationError as error:
         raise InvalidInput(f"{path}, {_explained(error)}") from error
-    except (OSError, ValueError) as error:  # not TOML, not text
-        raise InvalidInput(f"{path} cannot be read: {error}.") from error
     entries = [
         *(Entry(_number(path, k, "rename"), RENAMED, v) for k, v in content.rename.items()),
         *(Entry(j, MERGED, name) for name, latents in content.merge.items() for j in latents),

@@ -10,11 +10,14 @@ import json
 import math
 import os
 import shutil
+import struct
+import tomllib
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from recsae.core.errors import ArtifactMismatch, RecSAEError
+from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.locks import alone_in
 
 if TYPE_CHECKING:
@@ -54,6 +57,21 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def remove(path: Path) -> None:
+    """Remove a file if it is there.
+
+    Raises
+    ------
+    RecSAEError
+        It cannot be removed.
+    """
+    if path.exists():
+        try:
+            path.unlink()
+        except OSError as error:
+            raise RecSAEError(f"{path} cannot be removed: {error.strerror}.") from error
+
+
 def remove_left_over(folder: Path, name: str | None = None) -> None:
     """Take away what writers that were killed left half-written beside a file of this name.
 
@@ -88,14 +106,22 @@ def whole_or_absent(folder: Path) -> Iterator[Path]:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def absolute(path: Path | str) -> Path:
+    """The path from the root, links followed as far as they lead; InvalidInput if it is none."""
+    try:
+        return Path(os.path.realpath(path))  # pathlib's raises at a link to itself
+    except ValueError as error:
+        raise InvalidInput(f"{str(path)!r} is no path of a file: {error}.") from error
+
+
 def lies_within(folder: Path, name: str) -> bool:
     """Whether a name is of a file in a folder or deeper, links followed.
 
     >>> [lies_within(Path("run"), name) for name in ("sae/cfg.json", "../x", "/etc/x", "a/../../x")]
     [True, False, False, False]
     """
-    inside = folder.resolve()
-    path = (inside / name).resolve()
+    inside = absolute(folder)
+    path = absolute(inside / name)
     return path != inside and path.is_relative_to(inside)
 
 
@@ -124,6 +150,23 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, lambda p: p.write_text(text + "\n", encoding="utf-8"))
 
 
+UNREADABLE = (OSError, ValueError, RecursionError)
+"""What reading a file of text raises: it is not there, is something else, or nests too deeply."""
+
+
+def read_text(path: Path, encoding: str = "utf-8") -> str:
+    """The text of a file; ValueError for a pipe, which would wait, or a device, which never ends.
+
+    Raises
+    ------
+    OSError, ValueError
+        It cannot be read, or is no text.
+    """
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise ValueError("it is no file")
+    return path.read_text(encoding=encoding)
+
+
 def cannot_be_read(path: Path, error: Exception) -> RecSAEError:
     """The error to raise where a file cannot be read.
 
@@ -142,9 +185,18 @@ def cannot_be_read(path: Path, error: Exception) -> RecSAEError:
 def read_json(path: Path) -> Any:
     """Read JSON; ArtifactMismatch if it is missing or damaged."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return json.loads(read_text(path))
+    except UNREADABLE as error:
         raise cannot_be_read(path, error) from error
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a file that people write; InvalidInput if it cannot be read."""
+    try:
+        return tomllib.loads(read_text(path))
+    except UNREADABLE as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InvalidInput(f"{path} cannot be read: {why or error}.") from error
 
 
 def write_parquet(path: Path, table: pd.DataFrame) -> None:
@@ -158,9 +210,23 @@ def read_parquet(path: Path) -> pd.DataFrame:
 
     try:
         with path.open("rb") as file:
+            _check_table(file)
             return pd.read_parquet(file)
     except Exception as error:  # pyarrow raises its own kinds
         raise cannot_be_read(path, error) from error
+
+
+MAX_CELLS = 500_000_000
+"""Of one table, 4 GB as numbers: the examples of a hundred thousand latents are a tenth."""
+
+
+def _check_table(file: BinaryIO) -> None:
+    """Refuse a table of so many cells, which can be a few bytes as they are packed."""
+    from pyarrow.parquet import read_metadata
+
+    known = read_metadata(file)
+    if known.num_rows * known.num_columns > MAX_CELLS:
+        raise ValueError("too large")
 
 
 def write_arrays(
@@ -187,25 +253,52 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         )
         if path.stat().st_size != 8 + size + end:
             raise ValueError("cut short")
-        return {
-            key: np.memmap(
-                path,
-                dtype=_DTYPES[spec["dtype"]],
-                mode="r",
-                offset=8 + size + spec["data_offsets"][0],
-                shape=tuple(spec["shape"]),
+        arrays = {}
+        for key, spec in header.items():
+            if key == "__metadata__":
+                continue
+            kind, shape = np.dtype(_DTYPES[spec["dtype"]]), tuple(spec["shape"])
+            first, last = spec["data_offsets"]
+            if min(first, *shape, 0) < 0 or math.prod(shape) * kind.itemsize != last - first:
+                raise ValueError(f"{key} is not as large as it says")
+            place = 8 + size + first
+            arrays[key] = (
+                np.zeros(shape, kind)
+                if 0 in shape
+                else np.memmap(path, kind, mode="r", offset=place, shape=shape)
             )
-            if 0 not in spec["shape"]
-            else np.zeros(spec["shape"], _DTYPES[spec["dtype"]])
-            for key, spec in header.items()
-            if key != "__metadata__"
-        }
+        return arrays
     except Exception as error:  # a damaged header can be anything
         raise cannot_be_read(path, error) from error
 
 
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1"}
 """NumPy's names of the types in a safetensors header."""
+
+
+def tensor_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of a safetensors file, by its header alone.
+
+    The header is checked against the file: what is loaded afterwards is no larger than it.
+
+    Raises
+    ------
+    OSError, safetensors.SafetensorError
+        There is no such file, or it is another or cut short.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+
+
+def unpacks_to(path: Path) -> int | None:
+    """Bytes that a zip archive says it unpacks to, by its directory alone; None if it is none."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, struct.error):
+        return None
 
 
 def digest_of(value: Any) -> str:

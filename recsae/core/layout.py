@@ -66,3 +66,6 @@ REPORT: Final = "report.json"
 PAGE: Final = "report.html"
 CARD: Final = "card.md"
 CONCEPTS_CSV: Final = "concepts.csv"
+HIDDEN: Final = "hidden.json"
+SHARED: Final = (REPORT, PAGE, CARD, CONCEPTS_CSV, HIDDEN)
+"""Of a folder to share, without ids of users."""

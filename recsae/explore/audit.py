@@ -15,6 +15,7 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.explore.concept_facts import ActiveItem, Case, evidence_of, tested_table
+from recsae.report.write import report_facts
 from recsae.run.tables import load_run
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
     """
     from recsae.evaluation.evidence import TABLES, Evidence
 
-    run = load_run(folder)  # says so if there is none
+    run = load_run(folder).run  # says so if there is none
     needed = (layout.CONCEPTS, layout.SCORES, *TABLES, layout.REPORT)
     lacking = [name for name in needed if not (folder / name).exists()]
     if lacking:
@@ -98,9 +99,9 @@ def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
             f"The run in {folder} is not finished, or was made before labels could be audited: it "
             f"lacks {lacking[0]}. The command that made it goes on from here."
         )
-    with run.run.reading(*needed):
+    with run.reading(*needed):
         table, evidence = tested_table(folder)[1], Evidence.load(folder).by_latent()
-        items = run.report["items"]
+        items = report_facts(folder)["items"]
     verified = table[table[C.STATUS] == VERIFIED]
     if C.CORRECTION in table:
         verified = verified[verified[C.CORRECTION] != REJECTED]

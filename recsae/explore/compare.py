@@ -16,6 +16,7 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.explore.common_cases import common_rows
+from recsae.report.write import report_facts
 from recsae.run.open import open_run
 from recsae.run.tables import LoadedRun, load_run
 from recsae.sae.codes import sparse_code
@@ -90,7 +91,7 @@ class ComparedRun:
 
     def figures(self) -> RunFigures:
         """Headline figures, from ``report.json``."""
-        report = self.run.report
+        report = report_facts(self.folder)
         aucs = [row["auc_sae"] for row in report["attributes"] if row["auc_sae"] is not None]
         sae, counts, share = report["sae"], report["concepts"], report["named_share"]["sae"]
         return RunFigures(

@@ -16,6 +16,7 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import read_parquet
+from recsae.report.write import report_facts
 from recsae.run.tables import load_run
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def latent_facts(folder: Path, latent: int) -> LatentFacts:
 
     loaded = load_run(folder)
     with loaded.run.reading(layout.REPORT, *OF_TABLE, *TABLES):
-        return _latent_facts(folder, loaded.report, latent)
+        return _latent_facts(folder, report_facts(folder), latent)
 
 
 def _latent_facts(folder: Path, report: dict[str, Any], latent: int) -> LatentFacts:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from recsae.core.errors import InvalidInput
+from recsae.core.files import read_text
 
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
@@ -26,7 +27,7 @@ def read_items_csv(path: Path) -> pd.DataFrame:
         It cannot be read, or has no rows or no second column.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="strict")
+        text = read_text(path, "utf-8-sig")
         delimiter = max(",\t;", key=text.partition("\n")[0].count)
         table = read_cells(text, delimiter)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors

@@ -170,6 +170,7 @@ def load_recommender(
         if not source.is_file():
             what = "is a folder" if source.is_dir() else "does not exist"
             raise CannotOpenModel(f"The checkpoint {source} {what}: give the path of a file.")
+        _refuse_packed(source)
     states = installed()
     for broken in (state for state in states if state.plugin is None):
         _warn(broken)
@@ -201,6 +202,18 @@ def load_recommender(
         f"No installed plug-in recognises {_describe(source)}. Installed plug-ins: {names}. If the "
         "file was cut short, copy it again; `recsae doctor` checks the installation."
     )
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that unpacks to more than it is: torch packs nothing."""
+    from recsae.core.files import unpacks_to
+
+    unpacked, size = unpacks_to(path), path.stat().st_size
+    if unpacked is not None and unpacked > size:
+        raise CannotOpenModel(
+            f"{path} unpacks from {size:,} to {unpacked:,} bytes. Torch writes its files unpacked, "
+            "so this is none of them: give the file that it wrote."
+        )
 
 
 def _describe(source: object) -> str:

@@ -1,19 +1,17 @@
-"""The report as text: the model card, the table of concepts, and user ids hidden on request."""
+"""The report as text: the model card and the table of concepts."""
 
 import csv
 from io import StringIO
 from pathlib import Path
-from typing import TypeVar
 
 from recsae.report.escape import cell, markdown
 from recsae.report.page_data import PLAIN
-from recsae.report.schema.parts import Concept, Sequence
+from recsae.report.schema.parts import Concept
 from recsae.report.schema.report import Report
 from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
-AnySequence = TypeVar("AnySequence", bound=Sequence)
 COLUMNS = list(PLAIN)
 """The columns of ``concepts.csv``: every plain field of a concept."""
 
@@ -64,30 +62,6 @@ def card(report: Report) -> str:
     )
 
 
-def redacted(report: Report) -> Report:
-    """Return the report with users called "user 1", "user 2", ... in order of appearance."""
-    names: dict[str, str] = {}
-
-    def hidden(sequences: list[AnySequence]) -> list[AnySequence]:
-        return [
-            s.model_copy(update={"user": names.setdefault(s.user, f"user {len(names) + 1}")})
-            for s in sequences
-        ]
-
-    return _with_concepts(
-        report,
-        [
-            c.model_copy(
-                update={
-                    "examples": hidden(c.examples),
-                    "counterexamples": hidden(c.counterexamples),
-                }
-            )
-            for c in report.concepts.list
-        ],
-    )
-
-
 def corrected(report: Report, folder: Path) -> Report:
     """Return the report with the names that people gave; figures and counts are as measured."""
     from recsae.concepts.corrections import REJECTED, names, shown_name
@@ -104,9 +78,10 @@ def corrected(report: Report, folder: Path) -> Report:
                 change["rejected_because"] = entry.text
             concept = concept.model_copy(update={"name": shown_name(entry), **change})
         concepts.append(concept)
-    return _with_concepts(report, concepts)
+    return with_concepts(report, concepts)
 
 
-def _with_concepts(report: Report, concepts: list[Concept]) -> Report:
+def with_concepts(report: Report, concepts: list[Concept]) -> Report:
+    """Return the report with other concepts."""
     listed = report.concepts.model_copy(update={"list": concepts})
     return report.model_copy(update={"concepts": listed})

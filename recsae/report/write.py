@@ -4,21 +4,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recsae.core import layout
-from recsae.core.errors import ArtifactMismatch
-from recsae.core.files import write_atomically
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.files import UNREADABLE, read_text, write_atomically
 
 if TYPE_CHECKING:
     from recsae.report.schema.report import Report
+    from recsae.report.sharing import Hidden
 
 
 def write_report(
     report: "Report | None",
     directory: str | Path,
     *,
-    redact_users: bool = False,
+    redact_users: bool | None = None,
+    max_history: int | None = None,
+    out: str | Path | None = None,
 ) -> Path:
     """Write ``report.json``, ``report.html``, ``card.md`` and ``concepts.csv``.
 
@@ -32,9 +35,15 @@ def write_report(
     directory
         The run's folder; made where it does not exist.
     redact_users
-        Call users "user 1", "user 2", ... in the page, the card and the table.
-        ``report.json`` keeps their ids, as it keeps the names that concepts were tested under:
-        what people corrected is read from the folder's ``corrections.toml``.
+        Call users "user 1", "user 2", ... in the page, the card and the table; False undoes that
+        and ``max_history``, None is what was last chosen for the folder. ``report.json`` of a run
+        keeps ids, as it keeps the names that concepts were tested under: what people corrected is
+        read from the folder's ``corrections.toml``.
+    max_history
+        Show at most so many items of a history, the last ones; None: as last chosen.
+    out
+        A folder to share: everything is written there, and no file of it has an id, nor what
+        ``max_history`` leaves out. The run's own folder stays as it is.
 
     Returns
     -------
@@ -45,25 +54,59 @@ def write_report(
     ------
     ArtifactMismatch
         ``report.json`` is missing, or not one that this version can show.
+    InvalidInput
+        ``out`` without ``redact_users``, or a place that holds something else; ids asked for in a
+        folder that was made to be shared.
     """
+    from recsae.report import sharing
     from recsae.report.page import page
-    from recsae.report.tables import card, concepts_csv, corrected, redacted
+    from recsae.report.tables import card, concepts_csv, corrected
 
     folder = Path(directory)
+    hidden = _chosen(folder, redact_users, max_history)
+    to = folder if out is None else Path(out)
+    if out is not None:
+        if not hidden.users:
+            raise InvalidInput("A folder to share is without ids: give --redact-users with --out.")
+        sharing.check_place(folder, to)
+    full = read_report(folder) if report is None else report
+    shown = sharing.without_people(corrected(full, folder), hidden)
     texts: dict[str, str] = {}
-    if report is None:
-        full = read_report(folder)
-    else:
-        full = report
+    hidden = hidden._replace(shared=hidden.shared or out is not None)
+    if hidden.shared:
+        texts[layout.REPORT] = shown.to_json()
+    elif report is not None:
         texts[layout.REPORT] = full.to_json()
-    shown = corrected(full, folder)
-    shown = redacted(shown) if redact_users else shown
     texts[layout.CONCEPTS_CSV] = concepts_csv(shown)
     texts[layout.CARD] = card(shown)
     texts[layout.PAGE] = page(shown)
+    sharing.remember(to, hidden)
     for name, text in texts.items():
-        write_atomically(folder / name, partial(_write_text, text))
-    return folder / layout.PAGE
+        write_atomically(to / name, partial(_write_text, text))
+    return to / layout.PAGE
+
+
+def _chosen(folder: Path, redact_users: bool | None, max_history: int | None) -> "Hidden":
+    """What is to be hidden: what is asked for, and what was before."""
+    from recsae.report.sharing import Hidden, remembered
+
+    if max_history is not None and max_history < 1:
+        raise InvalidInput(f"A history of {max_history} items shows nothing: give 1 or more.")
+    try:
+        before = remembered(folder)
+    except ArtifactMismatch:
+        if redact_users is None:
+            raise
+        before = Hidden()
+    if redact_users is False:
+        if before.shared:
+            raise InvalidInput(f"{folder} was made to be shared and has no ids of users.")
+        return Hidden(max_history=max_history)
+    return Hidden(
+        users=bool(redact_users or before.users),
+        max_history=max_history or before.max_history,
+        shared=before.shared,
+    )
 
 
 def read_report(directory: str | Path) -> "Report":
@@ -90,18 +133,23 @@ def read_report(directory: str | Path) -> "Report":
 
     path = Path(directory) / layout.REPORT
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        content = json.loads(read_text(path))
+    except (FileNotFoundError, NotADirectoryError):
         raise ArtifactMismatch(
             f"There is no report.json in {directory}: finish the run first, with `recsae run`."
         ) from None
-    except ValueError as error:
+    except UNREADABLE as error:
         raise ArtifactMismatch(
             f"{path} is not valid JSON ({error}): it was changed or cut short. "
             "Run `recsae run` again to write it anew."
         ) from None
     with follows_schema(str(path)):
         return Report.model_validate(content)
+
+
+def report_facts(directory: str | Path) -> dict[str, Any]:
+    """The content of a run's ``report.json``, checked as :func:`read_report` checks it."""
+    return read_report(directory).model_dump(mode="json", by_alias=True)
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -6,13 +6,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from recsae.core.limits import MAX_LATENTS, MAX_POSITIONS, MAX_SEED, MAX_TRAININGS
 from recsae.core.llm.settings import LanguageSettings
 
 
 class RunConfig(BaseModel):
     """Everything that changes the results of a run. Read from options or a TOML file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     checkpoint: str | None = None
     """None for a model that was not opened from a file."""
@@ -23,8 +24,8 @@ class RunConfig(BaseModel):
     separator: str | None = Field(None, min_length=1)
     """What separates values in a cell of the item table, "none" if nothing; None: the cells say."""
     site: str | None = None
-    latents: int | None = Field(None, ge=1)
-    k: int | None = Field(None, ge=1)
+    latents: int | None = Field(None, ge=1, le=MAX_LATENTS)
+    k: int | None = Field(None, ge=1, le=MAX_LATENTS)
     """Active latents besides open gates; None: the fewest that keep the ranking."""
     activation: str = "matryoshka"
     """One of :data:`recsae.sae.variants.VARIANTS`."""
@@ -32,14 +33,14 @@ class RunConfig(BaseModel):
     """Whether the first latents are gates for statements that the states hold."""
     attributes_first: list[str] | None = None
     """Attributes of which every value that the states hold gets a gate."""
-    samples: int = Field(4_000_000, ge=1)
+    samples: int = Field(4_000_000, ge=1, le=MAX_POSITIONS)
     """States that SAE training sees, repeats counted."""
-    seed: int = Field(0, ge=0)
-    construction_positions: int = Field(500_000, ge=1)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    construction_positions: int = Field(500_000, ge=1, le=MAX_POSITIONS)
     """At most so many positions of construction users are captured."""
-    heldout_positions: int = Field(200_000, ge=1)
-    chance_directions: int = Field(2_000, ge=0)
-    stability: int = Field(0, ge=0)
+    heldout_positions: int = Field(200_000, ge=1, le=MAX_POSITIONS)
+    chance_directions: int = Field(2_000, ge=0, le=MAX_LATENTS)
+    stability: int = Field(0, ge=0, le=MAX_TRAININGS)
     """With how many further seeds, and on both halves of the users, the SAE is trained again."""
     language: LanguageSettings | None = None
     """The language model that names and judges concepts, if any."""

@@ -26,6 +26,7 @@ from recsae.core.files import (
     write_json,
 )
 from recsae.run.config import RunConfig
+from recsae.run.known import KnownRecord, checked_record
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
@@ -69,13 +70,14 @@ class Run:
                 f"{self.folder} holds a run made by another version of recsae, whose figures mean "
                 "something else: run again, in another folder."
             )
-        self._refuse_other_places(record)
+        known = checked_record(record, path)
+        self._refuse_other_places(known)
         return record
 
-    def _refuse_other_places(self, record: dict[str, Any]) -> None:
+    def _refuse_other_places(self, record: KnownRecord) -> None:
         """Refuse a record of files that are not in the run's folder."""
-        for stage in record.get("stages", {}).values():
-            for name in stage.get("outputs", {}):
+        for stage in record.stages.values():
+            for name in stage.outputs:
                 if not lies_within(self.folder, name):
                     raise ArtifactMismatch(
                         f"{self.folder / layout.RUN} names the file {name!r}, which is not in the "

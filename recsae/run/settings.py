@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from recsae.core.errors import InvalidInput, nearest
+from recsae.core.files import absolute, read_toml
+from recsae.core.llm.text import clean
 from recsae.run.config import RunConfig
 from recsae.run.trust import remember_trust
 
@@ -21,35 +22,34 @@ LANGUAGE = {"llm_base_url": "base_url", "llm_model": "model"}
 
 def read_settings(checkpoint: Path, options: dict[str, Any], config_file: Path | None) -> RunConfig:
     """Settings of a run; InvalidInput names the setting, what was seen and the nearest one."""
-    given = _read_toml(config_file) if config_file else {}
+    given = read_toml(config_file) if config_file else {}
     typed = {key: value for key, value in options.items() if value is not None}
     for key in ("attribute_columns", "attributes_first"):
         if key in typed:
             typed[key] = [name.strip() for name in typed[key].split(",")]
     asked = {field: typed.pop(key) for key, field in LANGUAGE.items() if key in typed}
-    values = {**given, **typed, "checkpoint": str(checkpoint.resolve())}
+    values = {**given, **typed, "checkpoint": str(absolute(checkpoint))}
     known = given.get("language", {})
     if asked and isinstance(known, dict):
         values["language"] = {**known, **asked}
     for key in ("data_path", "items"):
         if isinstance(values.get(key), str | Path):
-            values[key] = str(Path(values[key]).resolve())
+            values[key] = str(absolute(values[key]))
     try:
         return RunConfig(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        hint = nearest(key, RunConfig.model_fields) if first["type"] == "extra_forbidden" else ""
-        raise InvalidInput(
-            f"Setting {key!r}: {first['msg']} (seen: {first['input']!r}).{hint}"
-        ) from error
+        raise InvalidInput(_sentence(error)) from None  # a traceback would show what is secret
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidInput(f"Cannot read the settings in {path}: {error}.") from error
+def _sentence(error: ValidationError) -> str:
+    """The first fault of the settings, without values that can hold a key or a password."""
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    why = first["msg"].removeprefix("Value error, ")
+    hint = nearest(key, RunConfig.model_fields) if first["type"] == "extra_forbidden" else ""
+    secret = first["loc"][0] == "language" and not isinstance(first["input"], int | float)
+    seen = "" if secret else f" (seen: {clean(repr(first['input']))})"
+    return f"Setting {key!r}: {why}{seen}.{hint}"
 
 
 def open_recommender(config: RunConfig, *, trust: bool, device: str) -> Recommender:

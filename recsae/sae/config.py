@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from recsae.core.errors import InvalidInput
+from recsae.core.limits import MAX_FLOAT, MAX_LATENTS, MAX_POSITIONS, MAX_SEED
 
 Activation = Literal["topk", "batch_topk", "feature_choice", "jumprelu", "matryoshka", "relu"]
 OWN_SETTINGS = {
@@ -25,41 +26,42 @@ class SAEConfig(BaseModel):
     loss weighted 1/32.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    n_latents: int | None = Field(None, ge=1)
+    n_latents: int | None = Field(None, ge=1, le=MAX_LATENTS)
     """Number of latents; 16 times the hidden size if None."""
-    k: int = Field(8, ge=1)
+    k: int = Field(8, ge=1, le=MAX_LATENTS)
     """Active latents per state; their mean number where it varies."""
     activation: Activation = "matryoshka"
     """How latents are chosen, see :mod:`recsae.sae.variants`."""
-    sparsity_weight: float | None = Field(None, gt=0)
+    sparsity_weight: float | None = Field(None, gt=0, le=MAX_FLOAT)
     """Only relu and jumprelu: weight of the sparsity penalty; 1 if None, for relu 0.1, from which
     it is adapted."""
-    bandwidth: float | None = Field(None, gt=0)
+    bandwidth: float | None = Field(None, gt=0, le=MAX_FLOAT)
     """Only jumprelu: pre-activations so near to a threshold teach it; 0.5 if None."""
     prefixes: tuple[int, ...] | None = None
     """Only matryoshka: sizes of the nested dictionaries, rising to ``n_latents``; if None a 16th,
     a quarter and all, but none of fewer than 2 k latents, of which hardly any could be inactive."""
-    aux_weight: float = Field(1 / 32, ge=0)
+    aux_weight: float = Field(1 / 32, ge=0, le=MAX_FLOAT)
     """Weight of the auxiliary loss, in which dead latents reconstruct the residual."""
-    aux_k: int | None = Field(None, ge=1)
+    aux_k: int | None = Field(None, ge=1, le=MAX_LATENTS)
     """Dead latents used by the auxiliary loss; half the hidden size if None."""
-    dead_after: int = Field(20_000, ge=1)
+    dead_after: int = Field(20_000, ge=1, le=MAX_POSITIONS)
     """A latent that was not active on this many states in a row counts as dead in training."""
-    learning_rate: float = Field(5e-3, gt=0)
+    learning_rate: float = Field(5e-3, gt=0, le=MAX_FLOAT)
     """Peak learning rate at batch 1,024; scaled with the square root of the batch."""
-    batch_size: int = Field(1024, ge=1)
+    batch_size: int = Field(1024, ge=1, le=MAX_POSITIONS)
     """At most; small stores are read in smaller batches, down to 32."""
-    n_samples: int = Field(4_000_000, ge=1)
+    n_samples: int = Field(4_000_000, ge=1, le=MAX_POSITIONS)
     """States to train on, repeats counted; rounded to whole epochs, at most ``max_epochs``."""
-    max_epochs: int = Field(50, ge=1)
-    patience: int | None = Field(10, ge=1)
+    max_epochs: int = Field(50, ge=1, le=MAX_POSITIONS)
+    patience: int | None = Field(10, ge=1, le=MAX_POSITIONS)
     """Training ends after so many epochs without a lower FVU on states of construction users that
     it does not see, and the best weights are kept; None: it sees all, and its last weights are."""
     warmup: float = Field(0.05, ge=0, lt=1)
     """Share of the steps in which the learning rate rises from 0."""
-    seed: int = 0
+    seed: int = Field(0, ge=0, le=2 * MAX_SEED)
+    """Those of further trainings follow a run's own."""
 
     @model_validator(mode="after")
     def _k_fits(self) -> SAEConfig:

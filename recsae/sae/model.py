@@ -11,7 +11,13 @@ from torch.nn import functional as F
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
-from recsae.core.files import cannot_be_read, read_json, write_atomically, write_json
+from recsae.core.files import (
+    cannot_be_read,
+    read_json,
+    tensor_shapes,
+    write_atomically,
+    write_json,
+)
 from recsae.core.text import one_line
 from recsae.sae.codes import Code, above
 from recsae.sae.config import SAEConfig, make_config
@@ -227,10 +233,12 @@ class SAE(nn.Module):
         except OSError as error:
             raise cannot_be_read(Path(folder) / WEIGHTS, error) from error
         try:
+            config = make_config(**meta["config"])
+            _check_sizes(config, meta, tensor_shapes(Path(folder) / WEIGHTS))
             weights = load_file(Path(folder) / WEIGHTS)
             gates = Gates(*(weights[name] for name in GATES))
-            sae = cls(make_config(**meta["config"]), int(meta["width"]), gates)
-            sae._refuse_others(weights, int(meta.get("n_gates", sae.n_gates)))
+            sae = cls(config, meta["width"], gates)
+            sae._refuse_others(weights)
             sae.load_state_dict(weights)
         except (
             *(OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError),
@@ -241,16 +249,29 @@ class SAE(nn.Module):
             ) from error
         return sae.eval()
 
-    def _refuse_others(self, weights: dict[str, torch.Tensor], n_gates: int) -> None:
+    def _refuse_others(self, weights: dict[str, torch.Tensor]) -> None:
         """Raise ValueError for weights that this SAE cannot have."""
-        c, d = n_gates, self.width
-        shapes = {k: tuple(v.shape) for k, v in self.state_dict().items()}
-        shapes |= dict(zip(GATES, ((c, d), (c,), (c, d)), strict=True))
         for name, own in self.state_dict().items():
             found = weights[name]
-            if found.dtype != own.dtype or found.shape != shapes[name]:
+            if found.dtype != own.dtype or found.shape != own.shape:
                 raise ValueError(
-                    f"{name} is {tuple(found.shape)} {found.dtype}, not {shapes[name]} {own.dtype}"
+                    f"{name} is {tuple(found.shape)} {found.dtype}, not {tuple(own.shape)} "
+                    f"{own.dtype}"
                 )
             if not bool(torch.isfinite(found).all()):
                 raise ValueError(f"{name} is not finite everywhere")
+
+
+def _check_sizes(
+    config: SAEConfig, meta: dict[str, Any], shapes: dict[str, tuple[int, ...]]
+) -> None:
+    """Refuse a configuration that asks for more than its weights are, before it is made."""
+    (n_latents, width), (n_gates,) = shapes["W_dec"], shapes["gate_bound"]
+    stated = (meta["width"], meta["n_gates"], config.resolved(width).n_latents)
+    if stated != (width, n_gates, n_latents):
+        raise ValueError(
+            f"{CONFIG} speaks of {stated[2]} latents and {stated[1]} gates of width {stated[0]}, "
+            f"the weights are {n_latents} and {n_gates} of width {width}"
+        )
+    if shapes["gate_weight"] != (n_gates, width) or shapes["gate_decoder"] != (n_gates, width):
+        raise ValueError("the gates have other sizes than their bounds")

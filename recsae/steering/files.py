@@ -60,7 +60,7 @@ class SteeringFile(BaseModel):
     """Digest of the SAE: numbers of latents mean nothing to another dictionary."""
     site: str | None
     steps: tuple[SavedIntervention, ...] = Field(min_length=1)
-    users: tuple[str, ...] | None = None
+    users: tuple[str, ...] | None = Field(None, min_length=1)
     """External ids; None: everybody."""
     cohort: str | None = None
     """How the users were chosen."""
@@ -121,6 +121,8 @@ def save_steering(steering: Steering, folder: Path, path: Path, *, run: Run | No
             ) from error
     if not steering.interventions:
         raise InvalidInput("There is nothing to keep: no latent is turned.")
+    if steering.users == ():
+        raise InvalidInput("There is nothing to keep: the steering is for no user.")
     run = run or load_run(folder).run
     with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
         check_interventions(steering.interventions, _n_latents(folder))

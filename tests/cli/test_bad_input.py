@@ -101,11 +101,14 @@ def test_a_data_set_that_is_not_there(refuses, tmp_path):
         (("--k", 0), "Setting 'k'"),
         (("--latents", -1), "Setting 'latents'"),
         (("--seed", -1), "Setting 'seed'"),
+        (("--latents", 10**8), "Setting 'latents': Input should be less than or equal to 1000000"),
+        (("--seed", 2**31), "Setting 'seed'"),
+        (("--stability", 1000), "Setting 'stability'"),
         (("--site", "sequense"), "Did you mean 'sequence'?"),
         (("--title-column", "movie_titel"), "no title column 'movie_titel'"),
         (("--attribute-columns", "class,genre"), "no attribute column 'genre'"),
         (("--items", "/nowhere.csv"), "/nowhere.csv"),
-        (("--config", "/nowhere.toml"), "Cannot read the settings in /nowhere.toml"),
+        (("--config", "/nowhere.toml"), "/nowhere.toml cannot be read: No such file or directory."),
     ],
 )
 def test_settings_that_cannot_be(options, match, refuses, tmp_path):
@@ -120,9 +123,10 @@ def test_settings_that_cannot_be(options, match, refuses, tmp_path):
     [
         ("latent = 5", "Setting 'latent': Extra inputs are not permitted (seen: 5). Did you mean"),
         ("seed = 'x'", "Setting 'seed'"),
-        ("latents = ", "Cannot read the settings in"),
+        ("latents = ", "x.toml cannot be read: Invalid value"),
+        ("latents = " + "[" * 100_000, "x.toml cannot be read: maximum recursion depth"),
         ("[sae]\nk = 8", "Setting 'sae'"),
-        ("\udcff", "Cannot read the settings in"),
+        ("\udcff", "x.toml cannot be read: 'utf-8' codec"),
     ],
 )
 def test_a_settings_file_that_cannot_be(text, match, refuses, tmp_path):

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import signal
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.core import files
-from recsae.core.errors import ArtifactMismatch, RecSAEError
+from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.files import (
     digest_of,
     digest_of_file,
@@ -25,6 +26,10 @@ from recsae.core.files import (
     map_arrays,
     read_json,
     read_parquet,
+    read_toml,
+    remove,
+    tensor_shapes,
+    unpacks_to,
     write_arrays,
     write_atomically,
     write_json,
@@ -308,6 +313,107 @@ def test_arrays_round_trip_memory_mapped(tmp_path):
         assert not array.size or not found[name].flags.writeable
 
 
+@pytest.mark.parametrize(
+    ("shape", "offsets"),
+    [
+        ([10**12], [0, 24]),
+        ([2, 4], [0, 24]),
+        ([-2, -3], [0, 24]),
+        ([2, 3], [-8, 16]),
+        ([0, 3], [0, 24]),
+        ([1e999], [0, 24]),
+        ([], [0, 24]),
+    ],
+)
+def test_arrays_are_as_large_as_they_say(tmp_path, shape, offsets):
+    header = json.dumps({"x": {"dtype": "F32", "shape": shape, "data_offsets": offsets}}).encode()
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(24))
+    with pytest.raises(ArtifactMismatch, match=r"x\.safetensors is missing or damaged"):
+        map_arrays(path)
+
+
+def test_a_header_that_nests_without_end_is_damaged(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes((100_000).to_bytes(8, "little") + b"[" * 100_000)
+    with pytest.raises(ArtifactMismatch, match="missing or damaged"):
+        map_arrays(path)
+
+
+def test_shapes_are_read_by_the_header_alone(tmp_path):
+    write_arrays(tmp_path / "x.safetensors", ARRAYS)
+    shapes = {"states": (2, 3), "ids": (2,), "wide": (1,), "exact": (1,), "none": (0, 4)}
+    assert tensor_shapes(tmp_path / "x.safetensors") == shapes
+
+
+def archive(path, content, **options):
+    with zipfile.ZipFile(path, "w", **options) as file:
+        file.writestr("x/data.pkl", content)
+    return path
+
+
+def test_what_an_archive_unpacks_to_is_known_by_its_directory(tmp_path):
+    small = archive(tmp_path / "a", bytes(10**7), compression=zipfile.ZIP_DEFLATED)
+    assert small.stat().st_size < 10**5
+    assert unpacks_to(small) == 10**7
+    assert unpacks_to(archive(tmp_path / "b", b"123")) == 3
+    (tmp_path / "c").write_bytes(b"PK\3\4...")
+    assert unpacks_to(tmp_path / "c") is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, "\udcff", ""])
+def test_json_of_any_kind_is_damaged_or_read(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ArtifactMismatch, match=r"x\.json is missing or damaged"):
+        read_json(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a = ", "Invalid value"),
+        ("a = " + "[" * 100_000, "recursion"),
+        ("a = " + "1" * 5000, "Exceeds the limit"),
+        ("\udcff", "utf-8"),
+    ],
+)
+def test_toml_that_cannot_be_read_is_one_sentence(tmp_path, text, why):
+    path = tmp_path / "x.toml"
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InvalidInput, match=rf"x\.toml cannot be read: .*{why}") as error:
+        read_toml(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_never_ends_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(InvalidInput, match="it is no file"):
+            read_toml(path)
+        with pytest.raises(ArtifactMismatch, match="it is no file"):
+            read_json(path)
+    with pytest.raises(InvalidInput, match="Is a directory"):
+        read_toml(tmp_path)
+    with pytest.raises(InvalidInput, match="No such file"):
+        read_toml(tmp_path / "none")
+
+
+def test_a_table_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    part = pa.table({"x": pa.array(np.zeros(100_000)), "y": pa.array(np.zeros(100_000))})
+    with pq.ParquetWriter(tmp_path / "x.parquet", part.schema, compression="zstd") as writer:
+        for _ in range(10):
+            writer.write_table(part)
+    assert len(read_parquet(tmp_path / "x.parquet")) == 10**6
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "MAX_CELLS", 2 * 10**6 - 1)
+        with pytest.raises(ArtifactMismatch, match=r"x\.parquet is missing or damaged"):
+            read_parquet(tmp_path / "x.parquet")
+
+
 def test_arrays_of_any_memory_order(tmp_path):
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     write_arrays(tmp_path / "x", {"turned": array.T, "strided": array[:, ::2]})
@@ -389,3 +495,19 @@ def test_module_digest_is_not_of_memory_layout_or_order():
     first = module(a=a, b=torch.ones(1))
     second = module(b=torch.ones(1, requires_grad=True), a=a.T.contiguous().T)
     assert digest_of_module(first) == digest_of_module(second)
+
+
+def test_a_file_is_removed_or_the_reason_is_said(tmp_path, monkeypatch):
+    remove(tmp_path / "none")
+    path = tmp_path / "one"
+    path.write_text("1")
+
+    def forbidden(self):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(path), "unlink", forbidden)
+        with pytest.raises(RecSAEError, match="one cannot be removed: Permission denied"):
+            remove(path)
+    remove(path)
+    assert not path.exists()

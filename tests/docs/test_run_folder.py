@@ -21,7 +21,7 @@ ON_REQUEST = {"stability/"}
 
 def test_files_of_a_run_are_named(recbole_run):
     assert {"report.html", "report.json", "card.md", "concepts.csv", "sae/"} <= NAMED
-    assert {"corrections.toml", "steering/"} == ONCE_MADE
+    assert {"corrections.toml", "steering/", "hidden.json"} == ONCE_MADE
     for name in NAMED - ONCE_MADE - ON_REQUEST:
         assert (recbole_run / name).exists(), name
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from helpers import toy
+from helpers.reports import make_plain
 from helpers.runs import CONFIG, copy_of, in_brief, planted, taken_as_it_is
 from recsae.cli.compare import to_dict
 from recsae.cli.shared.matching import how_matched
@@ -71,26 +73,29 @@ def run_of(
     config = RunConfig(checkpoint=checkpoint).model_dump()
     write_json(folder / "report.json", headline(n, statuses.count("verified"), site))
     files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
-    stages = {"report": {"outputs": dict.fromkeys(files, "")}}
+    outputs = dict.fromkeys(files, "")
+    stages = {"report": {"made_from": "", "outputs": outputs, "seconds": 0, "peak_mb": 0}}
     write_json(
         folder / "run.json",
-        {"version": VERSION, "config": config, "model": model, "stages": stages},
+        {"version": VERSION, "model": model, "sources": {}, "versions": {}}
+        | {"config": config, "stages": stages},
     )
     return taken_as_it_is(folder)
 
 
-def headline(n_latents: int, verified: int, site: str) -> dict[str, object]:
-    return {
-        "model": {"name": "Toy", "site": site},
-        "data": {"name": "toy"},
-        "seed": 0,
-        "sae": {"n_latents": n_latents, "l0": 1.0, "fvu": 0.1},
-        "accuracy": {"heldout": {"ndcg_kept": 0.9}},
-        "concepts": {"tested": n_latents, "verified": verified, "distinct_verified": verified},
-        "named_share": {"sae": {"8": 0.4, "16": 0.5, "32": None}},
-        "label_quality": {"sae": {"value": [0.55, 0.5, 0.6]}},
-        "attributes": [{"auc_sae": 0.6}, {"auc_sae": 0.8}, {"auc_sae": None}],
-    }
+def headline(n_latents: int, verified: int, site: str) -> dict[str, Any]:
+    plain = make_plain()
+    plain["model"] |= {"name": "Toy", "site": site}
+    plain["data"]["name"] = "toy"
+    plain["sae"] |= {"n_latents": n_latents, "l0": 1.0, "fvu": 0.1}
+    plain["accuracy"]["heldout"]["ndcg_kept"] = 0.9
+    counts = {"tested": n_latents, "verified": verified, "distinct_verified": verified}
+    plain["concepts"] |= counts
+    plain["named_share"]["sae"] |= {"8": 0.4, "16": 0.5, "32": None}
+    plain["label_quality"]["sae"]["value"] = [0.55, 0.5, 0.6]
+    rows = zip(plain["attributes"], (0.6, 0.8, None), strict=False)
+    plain["attributes"] = [row | {"auc_sae": auc} for row, auc in rows]
+    return plain
 
 
 def cases_of(axes: list[int]) -> np.ndarray:
@@ -362,7 +367,7 @@ def test_by_name_the_best_of_each_name_is_compared(tmp_path):
 def test_an_unfinished_run_and_no_run_are_refused(tmp_path, planted_run):
     run = run_of(tmp_path / "one", AXES[:1], ["a"])
     record = read_json(run / "run.json")
-    write_json(run / "run.json", {**record, "stages": {"capture": {}}})
+    write_json(run / "run.json", {**record, "stages": {}})
     with pytest.raises(ArtifactMismatch, match="not finished"):
         compare_runs(planted_run, run)
     with pytest.raises(ArtifactMismatch, match="holds no run"):

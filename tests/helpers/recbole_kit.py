@@ -254,7 +254,8 @@ def run_by_recbole(path, folder):
     from recbole.utils import get_trainer
 
     config, model, loaders = loaded_by_recbole(path, checkpoint_dir=str(folder))
-    trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
+    with contextlib.chdir(folder):  # where it logs for TensorBoard
+        trainer = get_trainer(config["MODEL_TYPE"], config["model"])(config, model)
     return trainer, loaders
 
 

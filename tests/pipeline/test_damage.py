@@ -99,8 +99,8 @@ def test_tables_are_read_only_as_they_were_written(name, read, small):
             lambda w: w.update(b_enc=w["b_enc"].astype(np.float64)),
             r"b_enc is \(16,\) torch.float64, not \(16,\) torch.float32",
         ),
-        (lambda w: w.update(gate_bound=w["gate_bound"][1:]), "gate_bound is"),
-        (lambda w: w.update(gate_decoder=w["gate_decoder"][:, 1:]), "gate_decoder is"),
+        (lambda w: w.update(gate_bound=w["gate_bound"][1:]), "16 and 5 of width 8"),
+        (lambda w: w.update(gate_decoder=w["gate_decoder"][:, 1:]), "gates have other sizes"),
         (
             lambda w: w.update(W_enc=w["W_enc"][:, 1:]),
             r"W_enc is \(16, 7\) torch.float32, not \(16, 8\)",

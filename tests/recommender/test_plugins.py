@@ -1,5 +1,7 @@
 """Plug-ins are found by entry point; a broken one is listed and never in the way."""
 
+import zipfile
+from copy import copy
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -213,6 +215,29 @@ def test_options_reach_the_plugin(plugins, tmp_path):
 def test_nothing_is_trusted_unless_asked(plugins):
     plugins(toy=f"{__name__}:toy")
     assert load_recommender(7).options["trust"] is False
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.zip", "x.npz"])
+def test_what_unpacks_to_more_than_it_is_is_looked_at_no_further(plugins, tmp_path, name):
+    plugins(toy=f"{__name__}:toy")
+    path = tmp_path / name
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("x/data.pkl", bytes(10**8))
+    size = path.stat().st_size
+    assert size < 10**6
+    with pytest.raises(CannotOpenModel, match=f"unpacks from {size:,} to 100,000,000 bytes"):
+        load_recommender(path)
+
+
+def test_entries_that_share_their_bytes_unpack_to_more_than_they_are(plugins, tmp_path):
+    plugins(toy=f"{__name__}:toy")
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as file:
+        file.writestr("a", bytes(10**5))
+        for number in range(50):  # the directory has them all at one place
+            file.filelist.append(copy(file.filelist[0]))
+            file.filelist[-1].filename = f"a{number}"
+    with pytest.raises(CannotOpenModel, match="to 5,100,000 bytes"):
+        load_recommender(tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize(("name", "words"), [("none.pth", "does not exist"), ("", "is a folder")])

@@ -1,5 +1,7 @@
 """The folder of a run: what is done again, what is refused, and what is left after a kill."""
 
+import traceback
+
 import pytest
 
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
@@ -409,3 +411,35 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "run").write_text("")
     with pytest.raises(RecSAEError, match=r"run\.json cannot be written"):
         started(tmp_path / "run")
+
+
+# -- a record that somebody wrote ------------------------------------------------------------------
+
+OTHER_FORMS = {
+    "config": [None, [], {"seed": "x"}, {"latents": 10**9}, {"x": 1}],
+    "model": [None, 1],
+    "sources": [None, [], {"x": 1}],
+    "versions": [None, 1],
+    "stages": [None, [], {"train": 1}, {"train": {}}, {"train": {"outputs": ["x"]}}],
+}
+
+
+@pytest.mark.parametrize("key", OTHER_FORMS)
+def test_a_record_of_another_form_is_refused_by_its_place(tmp_path, key):
+    path = finished(tmp_path / "run").folder / "run.json"
+    record = read_json(path)
+    others = [{**record, key: value} for value in OTHER_FORMS[key]]
+    for content in [*others, {name: value for name, value in record.items() if name != key}]:
+        write_json(path, content)
+        with pytest.raises(ArtifactMismatch, match=rf"this version of recsae: at {key}"):
+            Run(tmp_path / "run")
+
+
+def test_a_password_in_an_older_record_is_in_no_message(tmp_path):
+    path = finished(tmp_path / "run").folder / "run.json"
+    record = read_json(path)
+    record["config"]["language"] = {"base_url": "http://u:hunter2@x/v1", "model": "m"}
+    write_json(path, record)
+    with pytest.raises(ArtifactMismatch, match=r"at config\.language\.base_url") as error:
+        Run(tmp_path / "run")
+    assert "hunter2" not in "".join(traceback.format_exception(error.value))

@@ -168,6 +168,23 @@ def other_config(change):
     return damage
 
 
+def other_gates(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / WEIGHTS)
+    weights["gate_weight"] = torch.zeros(0, 99)
+    save_file(weights, folder / WEIGHTS)
+
+
+def not_finite(folder):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(folder / WEIGHTS)
+    weights["W_enc"][0, 0] = float("nan")
+    save_file(weights, folder / WEIGHTS)
+
+
+SIZES = {"n_latents": 1_000_000, "prefixes": [1_000_000]}
 DAMAGES = {
     "weights cut short": truncated,
     "weights empty": lambda f: (f / WEIGHTS).write_bytes(b""),
@@ -182,6 +199,18 @@ DAMAGES = {
     "another width": other_config(lambda m: m.update(width=7)),
     "no width": other_config(lambda m: m.pop("width")),
     "width of text": other_config(lambda m: m.update(width="wide")),
+    "width without end": other_config(lambda m: m.update(width=float("inf"))),
+    "width that is none": other_config(lambda m: m.update(width=float("nan"))),
+    "width beyond all": other_config(lambda m: m.update(width=10**300)),
+    "more latents than weights": other_config(lambda m: m["config"].update(SIZES)),
+    "latents beyond all": other_config(lambda m: m["config"].update(n_latents=10**8)),
+    "more gates than weights": other_config(lambda m: m.update(n_gates=10**9)),
+    "a rate that is none": other_config(lambda m: m["config"].update(learning_rate=float("nan"))),
+    "a rate without end": other_config(lambda m: m["config"].update(learning_rate=1e999)),
+    "a seed beyond all": other_config(lambda m: m["config"].update(seed=2**65)),
+    "config that nests without end": lambda f: (f / CONFIG).write_text("[" * 100_000),
+    "gates of another width": other_gates,
+    "weights that are none": not_finite,
 }
 
 
@@ -190,6 +219,18 @@ def test_damaged_files_are_noticed(tmp_path, damage):
     drawn().save(tmp_path)
     damage(tmp_path)
     with pytest.raises(ArtifactMismatch, match=r"damaged"):
+        SAE.load(tmp_path)
+
+
+def test_nothing_is_made_that_the_weights_do_not_hold(tmp_path, monkeypatch):
+    """A small file must not ask for gigabytes."""
+    drawn().save(tmp_path)
+    DAMAGES["more latents than weights"](tmp_path)
+    monkeypatch.setattr(SAE, "__init__", None)
+    with pytest.raises(
+        ArtifactMismatch,
+        match=r"cfg\.json speaks of 1000000 latents and 0 gates of width \d+, the weights are",
+    ):
         SAE.load(tmp_path)
 
 

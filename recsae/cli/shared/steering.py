@@ -39,7 +39,7 @@ def requested_steering(
     from recsae.steering.parse import read_interventions
 
     parts = [load_steering(work.folder, place(work.folder, name)) for name in files]
-    some_users = users or cohort
+    some_users = users is not None or cohort is not None
     if some_users:
         parts = [Steering(part.interventions) for part in parts]
     saved = composed(parts)
@@ -59,7 +59,7 @@ def chosen_users(
     from recsae.explore.cohorts import Profiler, listed_users
 
     sequences = work.recommender.sequences()
-    if users:
+    if users is not None:
         rows, words = listed_users(users, sequences), "a list of users"
     else:
         rows = Profiler(work).cohort(cohort or "").rows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import ArtifactMismatch, LabelerFailed
 from recsae.core.files import digest_of, read_json, write_json
-from recsae.core.llm.server import Answer, ask_one, messages, open_server
+from recsae.core.llm.server import Answer, ask_one, messages, open_server, token_count
 
 if TYPE_CHECKING:
     from recsae.core.llm.settings import LanguageSettings
@@ -101,7 +101,8 @@ class LanguageClient:
         except (ArtifactMismatch, KeyError, TypeError):
             return
         if isinstance(answer.text, str):
-            self._remember(key, answer)
+            counts = map(token_count, (answer.prompt_tokens, answer.completion_tokens))
+            self._remember(key, Answer(answer.text, None, *counts))
 
     def _remember(self, key: str, answer: Answer) -> None:
         self._answers[key] = answer

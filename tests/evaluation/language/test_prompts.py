@@ -218,7 +218,10 @@ def test_what_is_no_explanation_is_none(text):
 
 
 def test_what_changes_results_is_told_from_how_to_run():
-    base = LanguageSettings(base_url="a", model="m")
-    same = LanguageSettings(base_url="b", model="m", concurrency=1, timeout=1, retries=0)
+    base = LanguageSettings(base_url="http://a/v1", model="m")
+    same = LanguageSettings(base_url="http://b/v1", model="m", concurrency=1, timeout=1, retries=0)
     assert base.made_from() == same.made_from()
-    assert base.made_from() != LanguageSettings(base_url="a", model="m", cases=20).made_from()
+    assert (
+        base.made_from()
+        != LanguageSettings(base_url="http://a/v1", model="m", cases=20).made_from()
+    )

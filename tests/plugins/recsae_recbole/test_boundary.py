@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import warnings
+from configparser import ConfigParser
 from pathlib import Path
 from types import ModuleType
 
@@ -184,17 +185,38 @@ def test_what_was_set_before_comes_back():
     assert yaml.FullLoader.yaml_implicit_resolvers == resolvers
 
 
-def test_without_recbole_the_message_has_the_cure(monkeypatch):
-    monkeypatch.setitem(sys.modules, "recbole.config", None)
-    with pytest.raises(CannotOpenModel, match=r'pip install "recsae\[recbole\]"') as error:
-        recbole_boundary().__enter__()
-    assert ("--no-deps recbole==1.2.1" in str(error.value)) == (sys.version_info >= (3, 12))
-    monkeypatch.setattr(boundary.sys, "version_info", (3, 12))
-    with pytest.raises(CannotOpenModel, match=r"--no-deps recbole==1\.2\.1"):
-        recbole_boundary().__enter__()
+CURE = 'Try: pip install "recsae[recbole]"'
 
 
-def test_pandas_3_is_refused(monkeypatch):
-    monkeypatch.setattr(boundary.pd, "__version__", "3.1.0")
-    with pytest.raises(CannotOpenModel, match=r"pandas 3\.1\.0.*pandas<3"):
+@pytest.mark.parametrize(
+    ("missing", "pandas", "why"),
+    [
+        ("recbole", "2.2.0", "RecBole is not installed"),
+        ("recbole", "3.1.0", "RecBole is not installed"),
+        ("recbole.config", "3.1.0", "RecBole is not installed"),
+        ("colorlog", "2.2.0", "RecBole cannot be imported (import of colorlog halted"),
+        (None, "3.1.0", "RecBole misreads data sets under pandas 3.1.0"),
+    ],
+)
+@pytest.mark.parametrize("python", [(3, 11), (3, 12)])
+def test_what_is_missing_is_completed_by_one_command(monkeypatch, missing, pandas, why, python):
+    """The base package alone lacks RecBole and has pandas 3: one command mends both."""
+    if missing:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "recbole"]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr(boundary.pd, "__version__", pandas)
+    monkeypatch.setattr(boundary.sys, "version_info", python)
+    with pytest.raises(CannotOpenModel) as error:
         recbole_boundary().__enter__()
+    more = " && pip install --no-deps recbole==1.2.1" if python == (3, 12) else ""
+    assert str(error.value).startswith(why)
+    assert str(error.value).endswith(f". {CURE}{more}")
+
+
+def test_the_extra_of_that_command_has_all_that_is_missing():
+    extras = ConfigParser()
+    extras.read(Path(__file__).parents[3] / "setup.cfg")
+    asked = extras["options.extras_require"]["recbole"]
+    assert 'recbole==1.2.1; python_version < "3.12"' in asked
+    assert "pandas<3\n" in asked

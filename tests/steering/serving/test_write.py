@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import urllib.request
-from http.server import HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from recsae.core.files import read_json, write_json
 from recsae.run.open import open_run
 from recsae.steering.context import steer
 from recsae.steering.files import Steering
+from recsae.steering.serving.server import Server, Steered
 from recsae.steering.serving.write import export
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes]
@@ -72,9 +72,7 @@ def test_the_loader_needs_nothing_of_recsae(exported):
 
 def test_a_server_of_plain_numpy_gives_the_steered_list(opened, exported):
     steps, folder = exported
-    serving = module_at(Path(__file__).parents[3] / "docs/serving.py", "serving")
-    server = HTTPServer(("127.0.0.1", 0), serving.handler_of(serving.Steered(folder)))
-    serving.BaseHTTPRequestHandler.log_message = lambda *_: None
+    server = Server(("127.0.0.1", 0), Steered(folder))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     ids = opened.recommender.catalog.external_ids
     real = torch.from_numpy(opened.recommender.catalog.recommendable)

@@ -1,0 +1,116 @@
+"""What a report hides of people: remembered in its folder, and a folder to share without ids."""
+
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from recsae.core import layout
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.files import absolute, read_json, remove, write_json
+from recsae.report.schema.parts import Sequence
+from recsae.report.schema.report import Report
+from recsae.report.tables import with_concepts
+
+AnySequence = TypeVar("AnySequence", bound=Sequence)
+WITH_IDS = (layout.REPORT, layout.EXAMPLES, layout.COUNTEREXAMPLES, layout.ACTIVE_CASES)
+"""Files of a run that hold users' ids; steering files for some users hold theirs too."""
+
+
+class Hidden(NamedTuple):
+    """What a report hides of the people whose histories it shows."""
+
+    users: bool = False
+    """Whether they are called user 1, user 2, ..."""
+    max_history: int | None = None
+    """How many items of a history are shown, the last ones; None: all that are kept."""
+    shared: bool = False
+    """Whether the folder's ``report.json`` is without ids itself."""
+
+
+def remembered(folder: Path) -> Hidden:
+    """What was last chosen for a folder; nothing is hidden where nothing was.
+
+    Raises
+    ------
+    ArtifactMismatch
+        The file cannot be read: what was to be hidden is not known.
+    """
+    path = folder / layout.HIDDEN
+    if not path.exists():
+        return Hidden()
+    try:
+        hidden = Hidden(**read_json(path))
+        flags, bound = {type(hidden.users), type(hidden.shared)}, hidden.max_history
+        if flags != {bool} or not (bound is None or (type(bound) is int and bound >= 1)):
+            raise TypeError
+    except (ArtifactMismatch, TypeError):
+        raise ArtifactMismatch(
+            f"{path} is damaged, which says what the report hides of users: choose again, with "
+            "--redact-users or --show-users."
+        ) from None
+    return hidden
+
+
+def remember(folder: Path, hidden: Hidden) -> None:
+    """Keep what was chosen, for whenever the report is made again."""
+    path = folder / layout.HIDDEN
+    if hidden == Hidden():
+        remove(path)
+    else:
+        write_json(path, hidden._asdict())
+
+
+def without_people(report: Report, hidden: Hidden) -> Report:
+    """The report with users called "user 1", ... in order of appearance, and histories cut."""
+    names: dict[str, str] = {}
+
+    def shown(sequence: AnySequence) -> AnySequence:
+        change: dict[str, object] = {}
+        if hidden.users:
+            change["user"] = names.setdefault(sequence.user, f"user {len(names) + 1}")
+        if hidden.max_history is not None:
+            change["items"] = sequence.items[-hidden.max_history :]
+        return sequence.model_copy(update=change)
+
+    if not hidden.users and hidden.max_history is None:
+        return report
+    return with_concepts(
+        report,
+        [
+            concept.model_copy(
+                update={
+                    "examples": [shown(one) for one in concept.examples],
+                    "counterexamples": [shown(one) for one in concept.counterexamples],
+                }
+            )
+            for concept in report.concepts.list
+        ],
+    )
+
+
+def check_place(folder: Path, out: Path) -> None:
+    """Refuse a place that has files which are none of a shared report.
+
+    Raises
+    ------
+    InvalidInput
+        It is a file, the run itself, or a folder with other files in it.
+    """
+    if out.exists() and not out.is_dir():
+        raise InvalidInput(f"{out} is a file: name a new folder to share.")
+    if absolute(out) == absolute(folder):
+        raise InvalidInput(f"{out} is the run's own folder, which holds ids: name a new folder.")
+    others = sorted({p.name for p in out.iterdir()} - set(layout.SHARED)) if out.is_dir() else []
+    if others:
+        raise InvalidInput(
+            f"{out} has other files in it, such as {others[0]!r}: name a new folder to share."
+        )
+
+
+def files_with_ids(folder: Path) -> list[str]:
+    """Files of a run that hold ids of users, by their paths in its folder."""
+    steering = [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.glob("steering/*.json"))
+        if b'"users": null' not in path.read_bytes()
+    ]
+    return [name for name in WITH_IDS if (folder / name).exists()] + steering
