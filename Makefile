@@ -1,6 +1,7 @@
 # make demo   install, train a small model, open it up, write a report
 # make test   install what the tests need and run all of them
 # make fast   the tests that take no time
+# make base   the library and plain PyTorch models without RecBole, on the newest packages
 # make fuzz   thousands of hostile command lines and files, others each time
 # make lint   style, types, and who imports whom
 # make docs   the site: guide, decisions and API, in site/
@@ -12,7 +13,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test fast fuzz lint docs clean browser
+.PHONY: demo test fast base fuzz lint docs clean browser
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/recsae demo --out recsae-demo
@@ -23,6 +24,13 @@ test: $(VENV)/.installed-dev browser
 # Everything that needs no whole run, browser, RecBole or further process: in under a minute.
 fast: $(VENV)/.installed-dev
 	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not (end_to_end or browser or recbole or processes)"
+
+# RecBole holds NumPy and pandas back; whoever does not need it has newer ones.
+BASE := .venv-base
+base: $(BASE)/.installed
+	$(BASE)/bin/python -m pytest -n $(WORKERS) \
+	    -m "not (end_to_end or browser or recbole or processes)" \
+	    tests/recommender tests/plugins/recsae_torch tests/capture tests/sae tests/testing
 
 EXAMPLES ?= 3000
 fuzz: $(VENV)/.installed-dev
@@ -40,7 +48,7 @@ docs: $(VENV)/.installed-docs
 	@echo "The site: site/docs/index.html"
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info plugins/*.egg-info recsae-demo site
+	rm -rf $(VENV) $(BASE) build dist *.egg-info plugins/*.egg-info recsae-demo site
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -55,6 +63,12 @@ $(VENV)/.created:
 $(VENV)/.installed: $(VENV)/.created $(REQUIREMENTS)
 	@rm -f $@
 	$(PIP) -e ".[recbole]"
+	@touch $@
+
+$(BASE)/.installed: $(REQUIREMENTS)
+	@rm -rf $(BASE)
+	$(PYTHON) -m venv $(BASE)
+	$(BASE)/bin/python -m pip install "$$(grep '^torch==' constraints.txt)" -e . hypothesis jsonschema pytest pytest-xdist
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.created $(REQUIREMENTS)

@@ -12,7 +12,8 @@ from typing import Any
 import click
 
 SHARES = ("8", "16", "32", "ndcg_kept_32")
-CODES = ("sae", "core", "found", "plain", "gates", "random", "neurons", "pca")
+PARTS = ("sae", "core", "found", "words", "statements")
+CODES = (*PARTS, "plain", "gates", "random", "neurons", "pca")
 """The SAE, its parts, and what it is compared with; a run without a core has no parts."""
 HEAD = """# Results
 
@@ -61,7 +62,16 @@ def _cell(value: Any) -> str:
 
 def _run_section(r: dict[str, Any]) -> str:
     return "\n".join(
-        [_facts(r), _stages(r), _accuracy(r), _codes(r), _paper(r), _attributes(r), _steering(r)]
+        [
+            _facts(r),
+            _stages(r),
+            _accuracy(r),
+            _codes(r),
+            _paper(r),
+            _attributes(r),
+            _back(r),
+            _steering(r),
+        ]
     )
 
 
@@ -122,7 +132,7 @@ def _codes(r: dict[str, Any]) -> str:
     for code in _those_in(r["named_share"]):
         share, counts = r["named_share"][code], r["baselines"].get(code, {})
         shares = [_interval([share[n], *share["intervals"][n]]) for n in SHARES]
-        quality = r["label_quality"][code]
+        quality = r["label_quality"].get(code, {"value": [None], "sae_ahead": [None]})
         beside = [_interval(x) for x in (share["sae_ahead"]["32"], quality["sae_ahead"])]
         labels = [_interval(quality["value"]), *(beside if code != "sae" else [None, None])]
         equal = counts.get("distinct_verified_equal_units")
@@ -171,6 +181,27 @@ def _attributes(r: dict[str, Any]) -> str:
     means = [sum(row[n] or 0.0 for row in rows) / len(rows) for n in names]
     header = (f"mean AUC of the best unit, {len(rows)} attributes", *codes, "supervised")
     return _table(header, [("", *means)])
+
+
+def _back(r: dict[str, Any]) -> str:
+    """What comes back in dictionaries that were made again."""
+    if r["stability"] is None:
+        return ""
+    keys = ("halves", "seeds", "every", "chance")
+    rows = [
+        (row["among"], row["n"], row["level"], *(row[key] for key in keys))
+        for row in r["stability"]["summary"]
+    ]
+    header = (
+        "comes back",
+        "of",
+        "as",
+        "half of the users",
+        "other seeds",
+        "in every one",
+        "chance",
+    )
+    return _table(header, rows)
 
 
 def _steering(r: dict[str, Any]) -> str:

@@ -169,16 +169,18 @@ def _concepts(work: Workspace, codes: Codes) -> dict[str, Any]:
     """What concepts a code has, labelled and tested as in a run."""
     from recsae.concepts.dictionary import build_concepts
     from recsae.concepts.status import distinct
-    from recsae.evaluation.scoring import score_concepts
+    from recsae.evaluation.scoring import measure_concepts
     from recsae.evaluation.share import share_on_halves
 
     dictionary = build_concepts(codes.construction, work.construction, work.labeler)
-    scores = score_concepts(codes.heldout, dictionary, work.heldout, work.labeler)
+    tested = measure_concepts(
+        *(codes.heldout, dictionary, work.heldout, work.labeler), parts=work.users_of_halves
+    )
     cases = work.construction, work.halves
-    share = share_on_halves(codes, *cases, dictionary, work.labeler, work.head)
+    share = share_on_halves(codes, *cases, tested.verified_of, work.head)
     return {
         "share": share.shares[32].value,
-        "distinct": distinct(scores, dictionary.table),
+        "distinct": distinct(tested.scores, dictionary.table),
     }
 
 

@@ -201,7 +201,7 @@ def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
     CannotOpenModel
         RecBole cannot build it, the data set has other items, or weights are not finite.
     """
-    config, weights = checkpoint["config"], without_wrappers(checkpoint["state_dict"])
+    config = checkpoint["config"]
     found = model_class(config, path)
     try:
         with redirect_stdout(StringIO()):  # some print, such as FEARec
@@ -210,6 +210,7 @@ def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
         raise CannotOpenModel(
             f"RecBole cannot build the model {config['model']!r} of {path} ({one_line(error)})."
         ) from error
+    weights = without_wrappers(checkpoint["state_dict"], model.state_dict())
     _check_shapes(model, weights, data, path)
     model.load_state_dict(weights)
     _load_other(model, checkpoint.get("other_parameter"), data)

@@ -87,8 +87,9 @@ def _drawn(config: Any, data: Data, split: str) -> tuple[Ints, Ints, Ints, Ints]
     for interaction, row, positive_u, _ in loader:
         if row is None:
             raise CannotOpenModel(
-                f"The evaluation mode {config['eval_args']['mode'][split]!r} of the checkpoint is "
-                "no ranking; full, uniN and popN are."
+                f"With the evaluation mode {config['eval_args']['mode'][split]!r} of the "
+                "checkpoint RecBole scores single pairs and ranks nothing; with full it ranks, and "
+                "with uniN or popN if its other settings say how to draw candidates."
             )
         fields = (part.uid_field, part.iid_field, POSITION_FIELD)
         for column, field in zip(columns, fields, strict=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,18 @@ def bring_up_to_date(config: Any, path: Path | None) -> str | None:
     return written
 
 
-def without_wrappers(weights: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights under their names in the model itself."""
+def without_wrappers(weights: Mapping[str, Any], own: Iterable[str] = ()) -> dict[str, Any]:
+    """The weights under their names in the model itself, ``own``; a wrapper of any name put one
+    beginning before all of them, as Lightning's modules do (``model.``)."""
     found = dict(weights)
     for _ in WRAPPERS:
         for prefix in WRAPPERS:
             if found and all(name.startswith(prefix) for name in found):
                 found = {name.removeprefix(prefix): value for name, value in found.items()}
+    first = next(iter(own), "")
+    for prefix in {name.removesuffix(first) for name in found if name.endswith(f".{first}")}:
+        if first not in found and all(name.startswith(prefix) for name in found):
+            return {name.removeprefix(prefix): value for name, value in found.items()}
     return found
 
 

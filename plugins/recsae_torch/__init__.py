@@ -61,7 +61,7 @@ def weights_in(path: Path) -> Mapping[str, Any] | None:
     if not zipfile.is_zipfile(path):
         return None
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception:  # it is no file of torch's, or holds more than weights
         return None
     inside = found.values() if isinstance(found, Mapping) else ()

@@ -126,7 +126,9 @@ class TorchRecommender(Recommender):
         histories = hashlib.sha256(data.flat.tobytes() + data.offsets.tobytes())
         names = [place.name for place in self.places]
         settings = [self.name, self.max_length, scorer.padding, names]
-        settings += [scorer.behind] if scorer.behind else []
+        layout = scorer.layout
+        settings += [layout.behind] if layout.behind else []
+        settings += [["before", layout.before]] if layout.before else []
         items = [scorer.ids.tolist(), self.catalog.frame.to_dict("list")]
         users = [data.users.tolist(), histories.hexdigest()]
         return digest_of([digest_of_module(self.model), settings, items, users])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from recsae.core.errors import CannotOpenModel, InvalidInput
-from recsae_torch.sites import Padding
+from recsae_torch.sites import Layout, Padding
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,12 +18,8 @@ if TYPE_CHECKING:
     from recsae_torch.scoring import MakeBatch
 
 
-class Layout(NamedTuple):
-    """Where the items are: the padded side, and the tokens behind the newest item."""
-
-    padding: Padding
-    behind: int
-    """1 if a token, as BERT4Rec's mask, follows the newest item, and the prediction is there."""
+MOST_TOKENS = 3
+"""So many tokens before the oldest item, or behind the newest, are looked for."""
 
 
 def find_layout(
@@ -38,25 +35,43 @@ def find_layout(
     Raises
     ------
     CannotOpenModel
-        Items are padded on the other side, cut, or have a token before them.
+        Items are padded on the other side, or cut.
     InvalidInput
         An item's number is that of padding.
     """
     rows = _trial_rows(ids, max_length)
     tables = list(_tables(make_batch(rows), len(rows)))
-    layouts = [found for table in tables for found in _layouts_of(table, rows)]
-    _check_numbers(make_batch, rows, ids, layouts)
-    fitting = [layout for layout, _ in layouts if layout.padding == padding]
+    found = [layout for table in tables for layout in _layouts_of(table, rows)]
+    own = [(layout, filler) for layout, filler in found if layout.shift == 0]
+    _check_numbers(make_batch, rows, ids, own)
+    layouts = [layout for layout, _ in own or found]
+    fitting = [layout for layout in layouts if layout.padding == padding]
     if fitting:
-        return max(fitting, key=lambda layout: layout.behind)
+        return max(
+            fitting,
+            key=lambda x: (not x.newest_first, x.shift is not None, -x.before, x.behind),
+        )
     if layouts:
-        other = layouts[0][0].padding
+        other = layouts[0].padding
         raise CannotOpenModel(
             f"make_batch pads short histories on the {other}, not where padding={padding!r} puts "
             f"padding: say padding={other!r}, or let make_batch pad on the {padding} if the model "
             "was trained like that."
         )
+    for table in tables:
+        _refuse_cut(table, rows)
     return Layout(padding, 0)
+
+
+def _refuse_cut(table: torch.Tensor, rows: list[list[int]]) -> None:
+    """Refuse batches that hold short histories, and not the longest whole."""
+    for shorter in range(1, len(rows) - 1):
+        found = _layouts_of(table[shorter:], rows[shorter:])
+        if any(layout.shift is not None for layout, _ in found):
+            raise CannotOpenModel(
+                f"make_batch holds a history of {len(rows[shorter])} items whole and one of "
+                f"{len(rows[0])} not: say with max_length how many items the model reads."
+            )
 
 
 def _trial_rows(ids: NDArray[np.int64], max_length: int) -> list[list[int]]:
@@ -84,25 +99,65 @@ def _tables(batch: Any, n: int) -> Iterator[torch.Tensor]:
 
 def _layouts_of(table: torch.Tensor, rows: list[list[int]]) -> Iterator[tuple[Layout, int | None]]:
     """Layouts in which a table holds the rows, and what fills the rest (None: nothing does)."""
-    m, longest = table.shape[1], max(map(len, rows))
+    constant = (table == table[0]).all(0).tolist()
+    most = MOST_TOKENS if len(rows) > 1 else 0
     sides: tuple[Padding, Padding] = ("right", "left")
     for padding in sides:
-        for behind in (0, 1):
-            if m < longest + behind:
-                continue
-            fillers: set[int] = set()
-            tokens: set[int] = set()
-            for row, cells in zip(rows, table.tolist(), strict=True):
-                start = 0 if padding == "right" else m - len(row) - behind
-                end = start + len(row)
-                if cells[start:end] != row:
-                    break
-                tokens.update(cells[end : end + behind])
-                fillers.update(cells[:start], cells[end + behind :])
-            else:
-                told_apart = not behind or (len(tokens) == 1 and not tokens & fillers)
-                if told_apart and len(fillers) <= 1:
-                    yield Layout(padding, behind), next(iter(fillers), None)
+        for edge in range(most + 1):  # tokens at the end that is padded
+            if edge and not constant[-edge if padding == "right" else edge - 1]:
+                break
+            inner = table[:, : len(constant) - edge] if padding == "right" else table[:, edge:]
+            yield from _layouts_inside(inner, rows, padding, most)
+
+
+class _Cut(NamedTuple):
+    """The cells of one history, by what they are."""
+
+    before: list[int]
+    items: list[int]
+    behind: list[int]
+    fillers: list[int]
+
+
+def _layouts_inside(
+    table: torch.Tensor, rows: list[list[int]], padding: Padding, most: int
+) -> Iterator[tuple[Layout, int | None]]:
+    width, longest = table.shape[1], max(map(len, rows))
+    for before, behind in product(range(most + 1), range(max(most, 1) + 1)):
+        if width < before + longest + behind:
+            continue
+        cuts = []
+        for cells, row in zip(table.tolist(), rows, strict=True):
+            start = before if padding == "right" else width - len(row) - behind
+            end = start + len(row)
+            rest = cells[: start - before] + cells[end + behind :]
+            cuts.append(
+                _Cut(
+                    cells[start - before : start], cells[start:end], cells[end : end + behind], rest
+                )
+            )
+        first, fillers = cuts[0], {filler for cut in cuts for filler in cut.fillers}
+        alike = all((c.before, c.behind) == (first.before, first.behind) for c in cuts)
+        if not alike or len(fillers) > 1 or fillers & {*first.before, *first.behind}:
+            continue
+        filler = next(iter(fillers), None)
+        for turned in (False, True) if longest > 1 else (False,):
+            held = [cut.items[::-1] if turned else cut.items for cut in cuts]
+            numbers = _numbers(rows, held)
+            if numbers is not None:
+                shifts = {theirs - ours for ours, theirs in numbers.items()}
+                shift = shifts.pop() if len(shifts) == 1 else None
+                yield Layout(padding, behind, before, turned, shift), filler
+
+
+def _numbers(rows: list[list[int]], held: list[list[int]]) -> dict[int, int] | None:
+    """The number that a table has for each of the rows' items; None if it has not one for each."""
+    found: dict[int, int] = {}
+    for row, cells in zip(rows, held, strict=True):
+        for ours, theirs in zip(row, cells, strict=True):
+            if found.setdefault(ours, theirs) != theirs:
+                return None
+    return found if len(set(found.values())) == len(found) else None
 
 
 def _check_numbers(

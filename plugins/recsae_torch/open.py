@@ -75,6 +75,7 @@ def attach(
         one to ``max_length``, oldest first. It is moved to the model's device. If padding matters
         to the model, pad every batch to ``max_length``. A token that it puts behind the newest
         item, such as BERT4Rec's mask, is where states and scores are read then; leave room for it.
+        Tokens before the oldest item may be there too.
     max_length
         Number of most recent items that the model reads.
     score
@@ -125,7 +126,7 @@ def attach(
     catalog = replace(catalog, notes=(*catalog.notes, *notes))
     batch = _probe(sequences, max_length)
     scorer = ModelCaller(model, ids, make_batch, score, padding, name or type(model).__name__)
-    scorer.behind = find_layout(scorer.batch_of, ids[1:], max_length, padding).behind
+    scorer.layout = find_layout(scorer.batch_of, ids[1:], max_length, padding)
     scorer.scores(batch)  # if that fails, it says why
     places = [
         _with_batch_axis(scorer, find_place(model, path), batch) for path in (site, *other_sites)
@@ -134,6 +135,7 @@ def attach(
     sites[0] = replace(sites[0], meaning="the sequence representation")
     files = [] if items is None or isinstance(items, pd.DataFrame) else [str(items)]
     draft = TorchRecommender(scorer, places, sites, catalog, sequences, max_length, files)
+    _check_placed(scorer, places, batch)
     _check_padding(scorer, places[0], batch)
     _check_alone(scorer, batch)
     return replace(
@@ -187,6 +189,8 @@ def _site(scorer: ModelCaller, place: Place, batch: Batch) -> Site:
     before = scorer.scores(batch)
     with scorer.edited(place, moved):
         same = (before == scorer.scores(batch)).all(1)
+    with scorer.edited(place, moved, newest=True):
+        aside = (before == scorer.scores(batch)).all(1)
     if bool(same.all()):
         raise CannotOpenModel(
             f"Scores of {scorer.name} stay the same when the states at {place.name!r} change: "
@@ -201,7 +205,27 @@ def _site(scorer: ModelCaller, place: Place, batch: Batch) -> Site:
             f"its last position, let make_batch pad on the {other} and say padding={other!r}; or "
             "let score return (histories, positions, items)."
         )
+    if bool(aside.any()):
+        raise CannotOpenModel(
+            f"Scores of {scorer.name} after {int(aside.sum())} of {len(aside)} histories stay the "
+            f"same when the state of their last item at {place.name!r} changes: it is not where "
+            "the prediction is made. Let make_batch put items, and a mask behind them, where they "
+            "were in the training; or let score return (histories, items)."
+        )
     return Site(place.name, "inside the model", width, every_position=False)
+
+
+def _check_placed(scorer: ModelCaller, places: list[Place], batch: Batch) -> None:
+    """Refuse states by position where it is not known at which one the prediction is made."""
+    if not scorer.layout.unplaced:
+        return
+    for name, states in scorer.states(places, batch).items():
+        if states.dim() == 3:
+            raise CannotOpenModel(
+                f"make_batch {scorer.layout.unplaced}, and states at {name!r} are by position: let "
+                "it put the oldest item first and at most one token, where the prediction is made, "
+                "behind the newest; or choose a submodule that gives one state for each history."
+            )
 
 
 def _check_padding(scorer: ModelCaller, place: Place, batch: Batch) -> None:

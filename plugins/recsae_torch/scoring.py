@@ -12,7 +12,15 @@ import torch
 from recsae.core.errors import CannotOpenModel, RecSAEError
 from recsae.recommender.embeddings import EmbeddingLookups, find_lookups
 from recsae_torch.hints import scores_hint, scoring_error
-from recsae_torch.sites import Edit, Padding, Place, Span, every_submodule_called, single_value
+from recsae_torch.sites import (
+    Edit,
+    Layout,
+    Padding,
+    Place,
+    Span,
+    every_submodule_called,
+    single_value,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,8 +42,8 @@ class ModelCaller:
 
     Attributes
     ----------
-    behind
-        Number of tokens that ``make_batch`` puts behind the newest item.
+    layout
+        Where ``make_batch`` puts items, and in which numbers.
     """
 
     def __init__(
@@ -48,7 +56,7 @@ class ModelCaller:
         name: str,
     ) -> None:
         self.module, self.ids, self.padding, self.name = module.eval(), ids, padding, name
-        self.behind = 0
+        self.layout = Layout(padding, 0)
         self._make_batch, self._score = make_batch, score
         self._span: Span | None = None
         first = next(iter(module.parameters()), None)
@@ -56,7 +64,7 @@ class ModelCaller:
 
     def span(self, batch: Batch) -> Span:
         """Where the module has the items of a batch."""
-        return Span(batch.lengths, self.padding, self.behind)
+        return Span(batch.lengths, self.padding, self.layout.behind, self.layout.before)
 
     def scores(self, batch: Batch) -> torch.Tensor:
         """Scores ``(n, n_items)`` after each history; those of padding are 0.
@@ -75,11 +83,26 @@ class ModelCaller:
                 "`score` return (histories, items) or (histories, positions, items)."
                 f"{scores_hint(scores, n, len(self.ids) - 1, last)}"
             )
+        self._check_numbers(shape[-1], last)
         if len(shape) == 3:
             scores = self.span(batch).last(scores)
         scores = scores.cpu()
         items = scores[:, torch.from_numpy(self.ids[1:])]
         return torch.cat([scores.new_zeros(n, 1), items], dim=1)
+
+    def _check_numbers(self, n_outputs: int, last: int) -> None:
+        """Refuse scores that seem to be in the numbers that ``make_batch`` makes of ``item_ids``.
+
+        Where it adds 1, outputs that leave out padding are in the numbers of ``item_ids`` again.
+        """
+        shift = self.layout.shift or 0
+        if (shift > 0 and n_outputs > last + shift) or (shift < 0 and self._score is call):
+            raise CannotOpenModel(
+                f"make_batch adds {shift} to the numbers in item_ids, and {self.name} has "
+                f"{n_outputs} outputs, so the score of an item is not in the column of its number: "
+                "let item_ids have the numbers that the model reads, and make_batch leave them as "
+                "they are."
+            )
 
     @cached_property
     def own_ids(self) -> torch.Tensor:
@@ -109,7 +132,7 @@ class ModelCaller:
     ) -> dict[str, torch.Tensor]:
         """States ``(n, d)`` or ``(n, positions, d)`` at each place, out of one forward."""
         seen = self.passing(places, batch, gradients=gradients)
-        longest = int(batch.lengths.max()) + self.behind
+        longest = int(batch.lengths.max()) + self.layout.behind + self.layout.before
         return {p.name: single_value(p, seen[p.name], len(batch.lengths), longest) for p in places}
 
     def passing(
@@ -132,13 +155,17 @@ class ModelCaller:
         return seen
 
     @contextmanager
-    def edited(self, place: Place, edit: Edit) -> Iterator[None]:
-        """States ``(m, d)`` at the place become ``edit(states)``.
+    def edited(self, place: Place, edit: Edit, *, newest: bool = False) -> Iterator[None]:
+        """States ``(m, d)`` at the place become ``edit(states)``, or only those of the prediction.
 
         Padding is left alone. Where somebody else calls the module, it is not known which positions
         are padding, and every position is edited.
         """
-        with place.through(lambda value: place.edited(value, edit, self._span)):
+
+        def change(value: Any) -> Any:
+            return place.edited(value, edit, self._span, newest=newest)
+
+        with place.through(change):
             yield
 
     def _call_model(self, batch: Batch, *, gradients: bool = False) -> Any:

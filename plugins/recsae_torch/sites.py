@@ -20,6 +20,26 @@ Padding = Literal["right", "left"]
 Edit = Callable[[torch.Tensor], torch.Tensor]
 
 
+class Layout(NamedTuple):
+    """Where the items are: the padded side, and the tokens beside them."""
+
+    padding: Padding
+    behind: int
+    """1 if a token, as BERT4Rec's mask, follows the newest item, and the prediction is there."""
+    before: int = 0
+    """Tokens before the oldest item."""
+    newest_first: bool = False
+    shift: int | None = 0
+    """What ``make_batch`` adds to the numbers of items; None if it has others altogether."""
+
+    @property
+    def unplaced(self) -> str:
+        """Why it is not known where a prediction is made, in words; "" if it is."""
+        if self.newest_first:
+            return "puts the newest item first"
+        return f"puts {self.behind} tokens behind the newest item" if self.behind > 1 else ""
+
+
 class Span(NamedTuple):
     """Where the items of n histories lie among the positions of a batch of the model's own."""
 
@@ -27,11 +47,13 @@ class Span(NamedTuple):
     padding: Padding
     behind: int = 0
     """Tokens behind the newest item; the prediction is at the last of them."""
+    before: int = 0
+    """Tokens before the oldest item."""
 
     def first(self, n_positions: int) -> torch.Tensor:
         """``(n,)`` position of the oldest item."""
         left = self.padding == "left"
-        return n_positions - self._sizes if left else torch.zeros_like(self.lengths)
+        return n_positions - self._sizes if left else torch.full_like(self.lengths, self.before)
 
     def real(self, n_positions: int) -> torch.Tensor:
         """``(n, n_positions)`` True where an item is, or a token behind the newest."""
@@ -114,8 +136,8 @@ class Place:
         # a copy: what comes next in the model may work in place
         return value.to("cpu", copy=True)
 
-    def edited(self, value: Any, edit: Edit, span: Span | None) -> Any:
-        """The states with ``edit (m, d)`` applied to each, padding left alone.
+    def edited(self, value: Any, edit: Edit, span: Span | None, *, newest: bool = False) -> Any:
+        """The states with ``edit (m, d)`` applied to each, or to the ``newest``; padding stays.
 
         Which positions are padding is not known (``span`` is None) where somebody else calls the
         model; then every position is edited.
@@ -124,7 +146,10 @@ class Place:
             return value._replace(data=edit(value.data))
         if value.dim() == 2 or span is None:
             return edit(value.reshape(-1, value.shape[-1])).reshape(value.shape)
-        real = span.real(value.shape[1 if self.batch_first else 0])
+        n_positions = value.shape[1 if self.batch_first else 0]
+        real = span.real(n_positions)
+        if newest:
+            real &= torch.arange(n_positions) == span.newest(n_positions)[:, None]
         real = (real if self.batch_first else real.T).to(value.device)
         after = value.clone()
         after[real] = edit(value[real]).to(value.dtype)

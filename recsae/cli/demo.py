@@ -26,7 +26,7 @@ def demo(out: Path, seed: int, trust: bool) -> None:
     checkpoint = absolute(out / f"SASRec-ml-100k-{seed}.pth")
     ranks_of_command().broadcast_from_main(lambda: _demo_checkpoint(checkpoint, seed))
     # a small dictionary for a small data set: each latent needs cases enough to be tested
-    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000, stability=2)
+    config = RunConfig(checkpoint=str(checkpoint), latents=256, k=4, samples=2_000_000)
     # one that lay there already may be somebody else's
     make_run(config, out / "run", trust=trust or is_trusted(checkpoint), device="cpu")
 

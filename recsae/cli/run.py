@@ -69,7 +69,8 @@ if TYPE_CHECKING:
     "--stability",
     type=int,
     metavar="N",
-    help="Train again with N more seeds and on both halves of the users; mark what comes back.",
+    help="Make the dictionary again N times, on each half of the users (the default, 2) and then "
+    "with other seeds, and mark what comes back.",
 )
 @click.option("--llm-base-url", help="OpenAI-compatible server whose model names and judges too.")
 @click.option("--llm-model", help="Its model; the key is read from OPENAI_API_KEY.")

@@ -102,7 +102,9 @@ def _site_dict(measured: MeasuredSite) -> dict[str, Any]:
     site, figures = measured.site, measured.figures
     known = {"site": site.name, "width": site.width, "meaning": site.meaning, "share": site.share}
     values = {key: getattr(figures, key, None) for key in FIGURES}
-    last = {"problem": measured.problem} if figures is None else {"n_latents": figures.n_latents}
+    last: dict[str, Any] = {"problem": measured.problem, "same_as": measured.same_as}
+    if figures is not None:
+        last = {"n_latents": figures.n_latents}
     return {**known, **values, "seconds": measured.seconds, **last}
 
 
@@ -152,11 +154,13 @@ def _command(checkpoint: Path, trust: bool, options: dict[str, Any], site: str) 
 
 
 def _show(scan: SiteScan, command: str) -> None:
-    rows = [_site_dict(measured) for measured in scan.sites]
+    rows = [_site_dict(measured) for measured in scan.sites if measured.same_as is None]
     show_table(list(COLUMNS.values()), [[row[key] for key in COLUMNS] for row in rows])
     click.echo("")
     for measured in scan.sites:
         click.echo(f"{measured.site.name}: {measured.site.meaning}")
+        if measured.same_as:
+            click.echo(f"  the same states as at {measured.same_as}")
         if measured.problem:
             click.echo(f"  not measured: {measured.problem}")
     click.echo(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -149,6 +149,27 @@ class AttributeLabeler:
                 sets[latent] = best.of
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
         return self._records(chosen.choice, sets, halves[0].predicates, everywhere, cases)
+
+    def label_of_views(
+        self, code: scipy.sparse.csr_matrix, cases: Cases, usable: Collection[str]
+    ) -> pd.DataFrame:
+        """The best single predicate per latent of some of the views alone; see ``label``."""
+        rows, halves = self.halves_of(cases.sample(MAX_SEARCH_CASES))
+        views = np.array([view in usable for view in VIEWS])
+        kept = np.flatnonzero(views[halves[0].predicates.columns.view])
+        search, confirm = (
+            half._replace(predicates=half.predicates.of_columns(kept)) for half in halves
+        )
+        active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
+        parts = tuple(active[half].tocsc() for half in rows)
+        chosen = choose(
+            (search, confirm), parts, self._kinds().of_columns(kept), pairs=False
+        ).choice
+        everywhere = np.zeros(code.shape[1], dtype=bool)
+        records = self._records(chosen, {}, search.predicates, everywhere, cases)
+        table = pd.DataFrame(records, columns=list(LABEL_COLUMNS[1:]))
+        table.insert(0, C.LATENT, np.arange(len(table)))
+        return table
 
     def sample_of(self, cases: Cases) -> Cases:
         """The cases that are searched on."""

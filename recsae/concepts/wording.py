@@ -65,6 +65,8 @@ PHRASES = {
     **dict.fromkeys(TAGS, "tagged {}"),
 }
 """How a person says that an item has a value, by attribute; any other value is said as it is."""
+OPPOSITES = {ERA: "{} or later", HALF: "less popular half"}
+"""Names of what lacks a value, where that has one of its own."""
 HELD = {
     "and": ("its first part does not hold", "its first part holds, its second does not"),
     "or": ("neither part holds", "one of its two parts holds"),
@@ -113,9 +115,13 @@ class Predicate(NamedTuple):
 
         >>> Predicate("last", "genres", "Horror", 1, negated=True).name({})
         'not Horror'
+        >>> Predicate("share50", "before decade", "1990s", 20, negated=True).name({})
+        '1990s or later'
         """
         if self.attribute == LENGTH:
             return f"history of {self._length()}"
+        if self.negated and self.attribute in OPPOSITES:
+            return OPPOSITES[self.attribute].format(self.value)
         name = concept_name(self.attribute, self.value, titles)
         if self.attribute == ITEM_ITSELF:
             name = f"{AFTER.get(self.view, self.view)} {name}"

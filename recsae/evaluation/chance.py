@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TESTED = (VERIFIED, SUPPORTED, UNSUPPORTED)
-N_NEIGHBOURS = 200
+N_NEIGHBOURS = 100
 """Random directions, the nearest in rate, that each concept is compared with."""
 N_BLOCKS = 16
 """Parts in which concepts are compared: bounds the table of distances."""
@@ -26,7 +26,7 @@ points."""
 def chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> NDArray[np.float64]:
     """Where each concept stands among random directions that fire about as often (0 to 100).
 
-    Each is compared with the 200 nearest in rate.
+    Each is compared with the 100 nearest in rate.
     """
     percentile = np.full(len(scores), np.nan)
     if chance is None or not chance[C.STATUS].isin(TESTED).any():

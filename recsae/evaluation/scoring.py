@@ -22,6 +22,7 @@ from recsae.concepts.status import (
     UNSUPPORTED,
     UNTESTED,
     VERIFIED,
+    verified_latents,
 )
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
@@ -29,6 +30,8 @@ from recsae.core.intervals import UserEstimate, rate_bound
 from recsae.evaluation.hard_negatives import hard_specificity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
@@ -46,6 +49,8 @@ class TestedConcepts(NamedTuple):
 
     scores: pd.DataFrame
     """One row per latent, see :func:`score_concepts`."""
+    verified_of: tuple[NDArray[np.int64], ...]
+    """Latents that are verified on each of some parts of the users alone."""
     label_quality: UserEstimate
     """The F1 of the labels weighted by the activations of their latents: pick any activation, how
     right is what it is called?"""
@@ -61,6 +66,11 @@ class Counts(NamedTuple):
     both: NDArray[np.float64]
     step_all: NDArray[np.float64]
     step_active: NDArray[np.float64]
+
+    def of_users(self, users: NDArray[np.int64]) -> Counts:
+        """Those of some users; what is counted per step stays that of all."""
+        n, active, predicted, both = (part[users] for part in self[:4])
+        return self._replace(n=n, active=active, predicted=predicted, both=both)
 
 
 def score_concepts(
@@ -82,6 +92,7 @@ def measure_concepts(
     labeler: Labeler,
     *,
     hard_negatives: bool = True,
+    parts: Sequence[NDArray[np.int64]] = (),
 ) -> TestedConcepts:
     """Test every label of a dictionary on cases of held-out users.
 
@@ -93,6 +104,8 @@ def measure_concepts(
         Of users that neither the SAE nor the labels have seen.
     hard_negatives
         Also measure specificity on the inactive cases nearest to the positives.
+    parts
+        Users, as the cases number them, on whom alone concepts are verified as well.
 
     Returns
     -------
@@ -119,6 +132,7 @@ def measure_concepts(
     order = np.argsort(predictions.column, kind="stable")
     by_latent = code.tocsc()
     chunks, quality = [], _QualitySums(cases.n_users)
+    verified: list[list[NDArray[np.int64]]] = [[] for _ in parts]
     for chunk in _chunks(predictions.column[order]):
         latents = order[chunk]
         columns, column = np.unique(predictions.column[latents], return_inverse=True)
@@ -131,6 +145,9 @@ def measure_concepts(
         if labeler.sees_examples:
             without = _count(active, steps, column, threshold, shown[latents], cases)
         chunks.append(_figures(counts, latents, without))
+        for users, found in zip(parts, verified, strict=True):
+            kept = None if without is None else without.of_users(users)
+            found.append(verified_latents(_figures(counts.of_users(users), latents, kept)))
         if hard_negatives:
             tested = np.flatnonzero(counts.active.sum(0) >= MIN_POSITIVES)
             hard = np.full(len(latents), np.nan)
@@ -144,7 +161,9 @@ def measure_concepts(
             )
             chunks[-1][C.HARD_SPECIFICITY] = hard
     scores = pd.concat(chunks).sort_values(C.LATENT, ignore_index=True)
-    return TestedConcepts(scores, quality.estimate())
+    return TestedConcepts(
+        scores, tuple(np.sort(np.concatenate(found)) for found in verified), quality.estimate()
+    )
 
 
 class _QualitySums:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import ndcg_of_states
-from recsae.concepts.status import verified_latents
 from recsae.core.intervals import (
     UserEstimate,
     joined_estimate,
@@ -19,7 +18,6 @@ from recsae.core.intervals import (
 from recsae.core.selection import forward_selection
 from recsae.evaluation.counts import finite
 from recsae.evaluation.explained import RIDGE, explained_of_users
-from recsae.evaluation.scoring import score_concepts
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.score_metric import root_of, score_metric
 
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.concepts.dictionary import ConceptDictionary
-    from recsae.concepts.labeler import Labeler
     from recsae.recommender.protocol import LinearHead
     from recsae.sae.codes import Codes
 
@@ -135,8 +131,7 @@ def shares_of_halves(
     codes: Codes,
     construction: Cases,
     halves: Halves,
-    dictionary: ConceptDictionary,
-    labeler: Labeler,
+    verified: Sequence[NDArray[np.int64]],
     head: LinearHead | None,
 ) -> list[HalfShare]:
     """Named share on each half of the held-out users, with concepts verified on the other half.
@@ -149,34 +144,31 @@ def shares_of_halves(
         ``(n, n_latents)`` activations of the construction and of the held-out cases.
     halves
         Rows of the held-out code and their cases, of each half of the users.
-    dictionary
-        Labels of the latents.
+    verified
+        Latents that are verified on each half.
     """
     if not all(len(rows) for rows, _ in halves):
         return []
-    halves_shares = []
-    for (verify_rows, verify_cases), (rows, cases) in (halves, halves[::-1]):
-        scores = score_concepts(
-            codes.heldout[verify_rows], dictionary, verify_cases, labeler, hard_negatives=False
+    fitted = codes.construction, construction
+    return [
+        HalfShare(
+            named_share(fitted, (codes.heldout[rows], cases), candidates, head),
+            len(candidates),
+            cases,
         )
-        verified = verified_latents(scores)
-        fitted, measured = (codes.construction, construction), (codes.heldout[rows], cases)
-        halves_shares.append(
-            HalfShare(named_share(fitted, measured, verified, head), len(verified), cases)
-        )
-    return halves_shares
+        for (rows, cases), candidates in zip(halves[::-1], verified, strict=True)
+    ]
 
 
 def share_on_halves(
     codes: Codes,
     construction: Cases,
     halves: Halves,
-    dictionary: ConceptDictionary,
-    labeler: Labeler,
+    verified: Sequence[NDArray[np.int64]],
     head: LinearHead | None,
 ) -> MeanShare:
     """The mean of :func:`shares_of_halves`."""
-    both = shares_of_halves(codes, construction, halves, dictionary, labeler, head)
+    both = shares_of_halves(codes, construction, halves, verified, head)
     if not both:
         return MeanShare(dict.fromkeys(SIZES, NO_ESTIMATE), NO_ESTIMATE, 0)
     return MeanShare(

@@ -1,8 +1,8 @@
-"""Which latents and names of a dictionary come back in others that were made the same way.
+"""Which latents of a dictionary come back in others that were made the same way.
 
-A concept can come back by several criteria, from the strictest to the mildest: as the same decoder
-direction with the same name, as a latent that is active on the same cases, or only as a name that
-some latent of the other dictionary has. What random directions reach is chance for each.
+A concept can come back as the same decoder direction, as a latent that is active on the same cases,
+and as one of those whose label speaks first of the same. What random directions reach is chance for
+each.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import numpy as np
 from recsae.sae.matching import ALIKE, SAME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from recsae.sae.matching import Nearest
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 SEEDS = "seeds"
 HALVES = "halves"
 CHANCE = "chance"
-CRITERIA = ("direction", "label", "activity", "name", "verified_name")
+CRITERIA = ("direction", "activity", "label")
 """What must be the same for a latent to come back; see :func:`compare_dictionaries`."""
 DIGITS = 4
 """Decimals of similarities in files."""
@@ -44,7 +46,7 @@ class ReturnShare:
     """The share of a group that comes back by one criterion; None where nothing was compared."""
 
     among: str
-    """The group: all latents, the verified ones, or the distinct names of verified ones."""
+    """The group: the core, all latents, or the verified ones."""
     n: int
     """Members of the group."""
     criterion: str
@@ -78,100 +80,72 @@ class LatentReturn:
     """Highest correlation of activations, by dictionary."""
 
 
-@dataclass(frozen=True)
-class NameReturn:
-    """How often a name of verified concepts comes back."""
-
-    name: str
-    n_latents: int
-    """Verified latents of the run with this name."""
-    back: dict[str, float]
-    """By criterion, the fraction of the dictionaries in which one of them does."""
-
-
 def compare_dictionaries(
-    names: NDArray[np.object_],
-    others: NDArray[np.object_],
-    verified: NDArray[np.int64],
     nearest: Nearest,
     most_alike: Nearest,
+    alike: tuple[NDArray[np.int64], NDArray[np.int64]],
+    says: Sequence[str],
+    others: Mapping[int, str],
 ) -> ComparedDictionary:
     """Look for each latent of the run in another dictionary.
 
-    Criteria: *direction*, the best cosine is above 0.9; *label*, and the latent it is with has the
-    same name; *activity*, the best correlation of activations on held-out cases is above 0.7;
-    *name*, any latent has the same name; *verified_name*, one whose label is verified too.
+    Criteria: *direction*, the best cosine is above 0.9; *activity*, the best correlation of
+    activations on held-out cases is above 0.7; *label*, the label of a latent with such a
+    correlation speaks first of the same value.
 
     Parameters
     ----------
-    names, others
-        ``(n_latents,)`` names in the run and in the other dictionary.
-    verified
-        Latents of the other dictionary whose concepts are verified.
     nearest, most_alike
         The best of the other's latents by decoder direction and by activations.
+    alike
+        Pairs of a latent of the run and of the other dictionary that correlate so much.
+    says, others
+        What the labels of the run's latents say first, and those of the other that are in a pair.
     """
-    same = nearest.similarity > SAME
+    mine, other = alike
+    same = np.array([says[i] == others[j] for i, j in zip(mine, other.tolist(), strict=True)], bool)
     back = {
-        "direction": same,
-        "label": same & (others[nearest.other] == names),
+        "direction": nearest.similarity > SAME,
         "activity": most_alike.similarity > ALIKE,
-        "name": np.isin(names, others),
-        "verified_name": np.isin(names, others[verified]),
+        "label": np.isin(np.arange(len(says)), mine[same]),
     }
     return ComparedDictionary(nearest.similarity, most_alike.similarity, back)
 
 
 def return_shares(
-    names: NDArray[np.object_],
     verified: NDArray[np.int64],
     others: dict[str, ComparedDictionary],
     kinds: dict[str, str],
+    n_latents: int,
     n_core: int = 0,
 ) -> list[ReturnShare]:
     """The share that comes back, one row for each group of latents and criterion.
 
-    The first ``n_core`` latents are a group of their own, if there are any.
-    A name comes back by a criterion where one of its verified latents does. ``kinds`` of the other
+    The first ``n_core`` latents are a group of their own, if there are any. ``kinds`` of the other
     dictionaries, by name, are ``SEEDS``, ``HALVES`` or ``CHANCE``.
     """
-    everyone, core = np.arange(len(names)), np.arange(n_core)
     groups = {
-        **({"core": (core, core)} if n_core else {}),
-        "latents": (everyone, everyone),
-        "verified": (verified, np.arange(len(verified))),
-        "names": (verified, np.unique(names[verified], return_inverse=True)[1]),
+        **({"core": np.arange(n_core)} if n_core else {}),
+        "latents": np.arange(n_latents),
+        "verified": verified,
     }
     rows = []
-    for among, (latents, group) in groups.items():
-        n = len(np.unique(group))
+    for among, latents in groups.items():
         for criterion in CRITERIA:
-            back = {
-                name: _any(other.back[criterion][latents], group) for name, other in others.items()
-            }
+            back = {name: other.back[criterion][latents] for name, other in others.items()}
             by_kind = {
                 kind: _share([b for name, b in back.items() if kinds[name] == kind])
                 for kind in (SEEDS, HALVES, CHANCE)
             }
             again = [b for name, b in back.items() if kinds[name] != CHANCE]
             every = _share([np.all(again, axis=0)] if again else [])
-            rows.append(ReturnShare(among, n, criterion, **by_kind, every=every))
+            rows.append(ReturnShare(among, len(latents), criterion, **by_kind, every=every))
     return rows
-
-
-def _any(back: NDArray[np.bool_], group: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether any member of each group comes back."""
-    return np.bincount(group, weights=back) > 0
 
 
 def _share(back: list[NDArray[np.bool_]]) -> float | None:
     """Mean share that comes back; None where there is nothing to count."""
     return float(np.mean(back)) if back and back[0].size else None
-
-
-def _fractions(back: list[dict[str, NDArray[np.bool_]]]) -> dict[str, NDArray[np.float64]]:
-    """In which fraction of the dictionaries each comes back, by criterion."""
-    return {criterion: np.mean([b[criterion] for b in back], axis=0) for criterion in CRITERIA}
 
 
 def latent_returns(
@@ -180,7 +154,7 @@ def latent_returns(
     """How often each latent comes back in retrained dictionaries, and its best similarities."""
     if not again:
         return []
-    fractions = _fractions([other.back for other in again.values()])
+    fractions = {c: np.mean([other.back[c] for other in again.values()], axis=0) for c in CRITERIA}
     return [
         LatentReturn(
             latent=row,
@@ -192,30 +166,3 @@ def latent_returns(
         )
         for row, name in enumerate(names)
     ]
-
-
-def name_returns(
-    names: NDArray[np.object_],
-    verified: NDArray[np.int64],
-    again: dict[str, ComparedDictionary],
-) -> list[NameReturn]:
-    """Names of verified concepts, those that come back the most first."""
-    if not again or not len(verified):
-        return []
-    different, group = np.unique(names[verified], return_inverse=True)
-    fractions = _fractions(
-        [
-            {criterion: _any(other.back[criterion][verified], group) for criterion in CRITERIA}
-            for other in again.values()
-        ]
-    )
-    size = np.bincount(group)
-    rows = [
-        NameReturn(
-            name=str(name),
-            n_latents=int(size[row]),
-            back={criterion: float(fractions[criterion][row]) for criterion in CRITERIA},
-        )
-        for row, name in enumerate(different)
-    ]
-    return sorted(rows, key=lambda row: [-row.back[criterion] for criterion in reversed(CRITERIA)])

@@ -205,6 +205,8 @@ def _latent_facts(folder: Path, report: dict[str, Any], latent: int) -> LatentFa
         n = len(report["concepts"]["list"])
         raise InvalidInput(f"There is no latent {latent}: latents are numbered 0 to {n - 1}.")
     plain = {k: v for k, v in concept.items() if not isinstance(v, list | dict)}
+    plain["other_side"] = _said(concept["other_side"])
+    plain["comes_back"] = _again(concept["back"], report["stability"])
     table = tested_table(folder)[1].set_index(C.LATENT)
     plain[C.NAME] = table.loc[latent, C.NAME]
     if C.CORRECTION in table and table.loc[latent, C.CORRECTION]:
@@ -225,6 +227,23 @@ def _latent_facts(folder: Path, report: dict[str, Any], latent: int) -> LatentFa
     return LatentFacts(
         plain, promotes, demotes, examples, _evidence(folder, latent, titles, table[C.NAME])
     )
+
+
+def _said(other: dict[str, Any] | None) -> str | None:
+    """The statement of the other side of a concept, and how right it is."""
+    if other is None:
+        return None
+    p, r = (100 * (other[key] or 0) for key in (C.PRECISION, C.RECALL))
+    return f"{other[C.LABEL]} (precision {p:.0f} %, recall {r:.0f} %)"
+
+
+def _again(back: dict[str, float] | None, stability: dict[str, Any] | None) -> str | None:
+    """In how many of the dictionaries that were made again a latent comes back, and its label."""
+    if back is None or stability is None:
+        return None
+    n = sum(other["kind"] != "chance" for other in stability["dictionaries"])
+    alike, label = (round(n * back[key]) for key in ("activity", "label"))
+    return f"{alike} of {n} times, with its label {label}"
 
 
 def _title(item: str, titles: dict[str, str]) -> str:

@@ -224,8 +224,8 @@ def _supervise(work: Workspace) -> None:
 def _repeat(work: Workspace) -> None:
     from recsae.pipeline.stages.stability import stability_stage
 
-    n_seeds = work.config.stability
-    figures = stability_stage(work, n_seeds).to_dict() if n_seeds else {}
+    n = work.config.stability
+    figures = stability_stage(work, n).to_dict() if n else {}
     _keep(work, files.STABILITY, lambda: figures)
 
 

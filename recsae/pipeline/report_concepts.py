@@ -9,6 +9,7 @@ import numpy as np
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.dictionary import item_effects
 from recsae.concepts.labeler import PREDICATE, SECOND_PREDICATE
+from recsae.concepts.sides import OTHER_SIDE, kind_of, side_of
 from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 from recsae.concepts.wording import phrase, reason_of
 from recsae.core import columns as C
@@ -26,6 +27,7 @@ from recsae.report.schema.parts import (
     Item,
     ItemWeight,
     LabelValue,
+    OtherSide,
     Together,
 )
 
@@ -132,6 +134,8 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         heldout_fire_rate=mine["firing"][C.FIRE_RATE],
         user_share=mine["firing"]["user_share"],
         mean_activation=mine["firing"]["mean_activation"],
+        kind=kind_of(first.attribute),
+        side=side_of(first.view),
         stable=again.get("stable"),
         histogram=known.histograms.get(latent),
         promotes=promotes,
@@ -140,9 +144,17 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         active_on=_active_on(mine),
         counterexamples=_counterexamples(row, mine),
         together=_together(mine),
+        other_side=_other_side(row),
         back=again.get("back"),
         language=known.language.get(latent),
     )
+
+
+def _other_side(row: Record) -> OtherSide | None:
+    """What the concept's other side says; None for a latent that is never active."""
+    if row[OTHER_SIDE[C.NAME]] is None:
+        return None
+    return OtherSide.model_validate({name: row[column] for name, column in OTHER_SIDE.items()})
 
 
 def _predicate(row: Record, columns: tuple[str, ...]) -> _Predicate:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from recsae.capture.cases import ndcg_of_states
+from recsae.capture.cases import ndcg_of_states, spread
 from recsae.capture.fill import capture_sites
 from recsae.capture.forward import forward_all
+from recsae.capture.store import STATES
 from recsae.concepts.status import distinct, verified_latents
 from recsae.core import layout
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.explained import explained, linear_fit
 from recsae.evaluation.reconstruction import STATES_AT_ONCE, heldout_by_running
-from recsae.evaluation.scoring import score_concepts
+from recsae.evaluation.scoring import measure_concepts
 from recsae.evaluation.share import SIZES, shares_of_halves
 from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import find_site
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.capture.store import ActivationStore
-    from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core.progress import Progress
     from recsae.recommender.protocol import Edit, Recommender, Site
     from recsae.sae.model import SAE
@@ -51,6 +51,10 @@ EPOCHS = 10
 """How often the small SAEs see every captured position."""
 ALL_SCORES = 0.99
 """Share of the scores above which all of them count as going through a site."""
+MAX_COMPARED = 2_000
+"""Positions at most by which two sites are compared."""
+ROUNDING = 1e-5
+"""States that differ by less, in terms of the largest, are the same."""
 BETTER = 0.02
 """By how much another site must lead to be recommended instead of the default one."""
 Measure = Literal["named_share", "auc_sae"]
@@ -85,6 +89,8 @@ class MeasuredSite:
     figures: SiteFigures | None
     problem: str | None = None
     seconds: int = 0
+    same_as: str | None = None
+    """The site before it that has the same states, and so the same figures."""
 
     @property
     def carries_all(self) -> bool:
@@ -153,10 +159,14 @@ def scan_sites(
     started = time.perf_counter()
     stores = _captured(recommender, config, folder, progress)
     capture_seconds = round(time.perf_counter() - started)
-    sites = []
+    sites: list[MeasuredSite] = []
     for number, (site, (construction, heldout)) in enumerate(
         zip(recommender.sites(), stores, strict=True)
     ):
+        twin = _twin(stores, number)
+        if twin is not None:
+            sites.append(MeasuredSite(site, None, same_as=sites[twin].site.name))
+            continue
         n_latents = min(LATENTS, default_latents(site.width, k, len(heldout)))
         own = {
             "site": site.name,
@@ -172,6 +182,20 @@ def scan_sites(
     return SiteScan(
         tuple(sites), recommend(sites), len(construction), len(heldout), capture_seconds
     )
+
+
+def _twin(stores: Sequence[tuple[ActivationStore, ActivationStore]], number: int) -> int | None:
+    """The first site before this one that has the same held-out states."""
+    mine = stores[number][1]
+    some = spread(len(mine), MAX_COMPARED)
+    states = mine.rows(STATES, some)
+    near = ROUNDING * float(np.abs(states).max(initial=0.0))
+    for place, (_, other) in enumerate(stores[:number]):
+        if (other.width, len(other)) != (mine.width, len(mine)):
+            continue
+        if np.abs(other.rows(STATES, some) - states).max(initial=0.0) <= near:
+            return place
+    return None
 
 
 def _captured(
@@ -218,7 +242,11 @@ def _scanned(
 def _measured(work: Workspace) -> SiteFigures:
     codes = work.sae_codes
     labels = work.label()
-    scores = score_concepts(codes[1], labels, work.heldout, work.labeler, hard_negatives=False)
+    tested = measure_concepts(
+        *(codes[1], labels, work.heldout, work.labeler),
+        hard_negatives=False,
+        parts=work.users_of_halves,
+    )
     sides = (work.construction, work.heldout)
     attributes = attribute_table(work.labeler.attributes, *sides, {"sae": codes})
     return SiteFigures(
@@ -227,9 +255,9 @@ def _measured(work: Workspace) -> SiteFigures:
         ndcg_kept=_finite(_ndcg_kept(work)),
         auc_sae=_finite(float(attributes["auc_sae"].mean())),
         auc_supervised=_finite(float(attributes["auc_supervised"].mean())),
-        verified=len(verified_latents(scores)),
-        distinct_verified=distinct(scores, labels.table),
-        named_share=_finite(_named_share(work, labels)),
+        verified=len(verified_latents(tested.scores)),
+        distinct_verified=distinct(tested.scores, labels.table),
+        named_share=_finite(_named_share(work, tested.verified_of)),
     )
 
 
@@ -270,7 +298,7 @@ def named_edit(
     return edit
 
 
-def _named_share(work: Workspace, labels: ConceptDictionary) -> float | None:
+def _named_share(work: Workspace, verified: Sequence[NDArray[np.int64]]) -> float | None:
     """Share of score variance that up to 32 verified concepts explain, as in a run.
 
     Away from the default site the model runs on from what the concepts say, and the states behind
@@ -284,7 +312,7 @@ def _named_share(work: Workspace, labels: ConceptDictionary) -> float | None:
     metric = score_metric(head, recommender.catalog.recommendable, default.width)
     shares = []
     cases = work.construction, work.halves
-    for half in shares_of_halves(codes, *cases, labels, work.labeler, work.head):
+    for half in shares_of_halves(codes, *cases, verified, work.head):
         if work.head is None and half.share.chosen:
             edit = named_edit(work.sae, half.share.chosen, codes[0], work.construction.states)
             shares.append(share_by_running(work, edit, half.cases, metric))
@@ -330,7 +358,7 @@ def recommend(sites: Sequence[MeasuredSite]) -> Recommendation:
     >>> recommend([measured("a", 0.5), measured("b", 0.6)]).site
     'b'
     """
-    measured = [one for one in sites if one.problem is None]
+    measured = [one for one in sites if one.problem is None and one.same_as is None]
     if not measured:
         raise NotEnoughData(
             f"No site could be measured. At {sites[0].site.name}: {sites[0].problem}"

@@ -14,7 +14,7 @@ import pandas as pd
 
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
-from recsae.recommender.item_values import values_of
+from recsae.recommender.item_values import NO_VALUES, values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,6 +174,8 @@ def build_catalog(
     titles = [PAD] * n_pad + ids[n_pad:]
     if title:
         known = rows[title].fillna("").str.replace("_", " ").str.strip()
+        none = known.str.casefold().isin(NO_VALUES) & known.duplicated(keep=False)
+        known = known.mask(none, "")  # one item may well be called "Null"
         titles = [t or fallback for t, fallback in zip(known, titles, strict=True)]
     else:
         notes.append("No titles of items were found; items are shown by their ids.")
@@ -208,11 +210,11 @@ def _mistakable(ids: Sequence[str], titles: Sequence[str], n_pad: int) -> list[s
     found = [t for row, t in enumerate(titles) if row >= n_pad and row_of.get(t, row) != row]
     if not found:
         return []
-    note = (
-        f"{len(found):,} titles are ids of other items, {found[0]!r} among them: such text is "
-        "taken as the id, so give these items by their own ids."
-    )
-    return [note]
+    are = "1 title is the id of another item, " if len(found) == 1 else None
+    are = are or f"{len(found):,} titles are ids of other items, among them "
+    return [
+        f"{are}{found[0]!r}: such text is taken as the id, so give these items by their own ids."
+    ]
 
 
 def _listing(decided: Mapping[str, str]) -> str:

@@ -13,13 +13,19 @@ import pandas as pd
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_text
 
+SEPARATORS = (",", "\t", ";", "|", "::")
+"""Of cells, the likeliest first."""
+_CELLS = re.compile(r"Expected (\d+) fields in line (\d+), saw (\d+)")
+_OPEN = re.compile(r"EOF inside string starting at row (\d+)")
+_IN_QUOTES = "titles that hold the separator must stand in double quotes"
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 
 
 def read_items_csv(path: Path) -> pd.DataFrame:
     """Read a user's own item table (``--items``) as strings: first column the external id.
 
-    Cells are separated by what the header line has most of: commas, tabs or semicolons.
+    Cells are separated by what the header line has most of: commas, tabs, semicolons, bars or
+    double colons.
 
     Raises
     ------
@@ -28,7 +34,7 @@ def read_items_csv(path: Path) -> pd.DataFrame:
     """
     try:
         text = read_text(path, "utf-8-sig")
-        delimiter = max(",\t;", key=text.partition("\n")[0].count)
+        delimiter = max(SEPARATORS, key=text.partition("\n")[0].count)
         table = read_cells(text, delimiter)
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise InvalidInput(
@@ -74,12 +80,41 @@ def read_cells(text: str, separator: str) -> pd.DataFrame:
                 **options,
             )
         except pd.errors.ParserWarning as error:
+            whole = _without_ends(text, separator)
+            if whole is not None:
+                return whole
             raise ValueError(
-                "it has rows with more cells than its header line; titles that hold the separator "
-                "must stand in quotes"
+                f"it has rows with more cells than its header line; {_IN_QUOTES}"
             ) from error
+        except pd.errors.ParserError as error:
+            raise ValueError(_said(str(error))) from error
         except csv.Error as error:
             raise ValueError(str(error)) from error
+
+
+def _without_ends(text: str, separator: str) -> pd.DataFrame | None:
+    """The table where all that its lines have more than the header is separators at their ends."""
+    if len(separator) > 1:
+        return None
+    try:
+        head, *body = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
+    except csv.Error:
+        return None
+    if any(cell for row in body for cell in row[len(head) :]):
+        return None
+    cells = [[*row, *[""] * len(head)][: len(head)] for row in body]
+    return pd.DataFrame(cells, columns=head, dtype=str)
+
+
+def _said(error: str) -> str:
+    """What is wrong with a table, out of what its parser says."""
+    cells, quote = _CELLS.search(error), _OPEN.search(error)
+    if cells:
+        there, line, seen = cells.groups()
+        return f"line {line} has {seen} cells and the lines before it {there}; {_IN_QUOTES}"
+    if quote:
+        return f"a quote in row {quote.group(1)} is opened and never closed"
+    return error
 
 
 def _unquoted(cell: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import html
 import json
 import re
@@ -25,12 +26,24 @@ SINGLE_NAMES = frozenset(
     | {"developer"}
 )
 """Columns of one value each, in which blanks are of names."""
-MARKS = {"|": r"\|", ";": ";", ", ": r",(?!_)", " / ": r"\s/\s", " > ": r"\s>\s"}
+MARKS = {
+    "|": r"\|",
+    ";": ";",
+    ", ": r",(?!_)",
+    " / ": r"\s/\s",
+    " > ": r"\s>\s",
+    **{mark: re.escape(mark) for mark in ("\n", "::", "•", "·")},
+}
 """What separates values, the surest first. In ``Clothing,_Shoes`` the comma is of the value."""
-WORDS = {"|": "'|'", ";": "';'", ", ": "commas", " / ": "' / '", " > ": "' > '", " ": "blanks"}
+WEAK_MARKS = {mark: re.escape(mark) for mark in ("/", " - ", "+", "#", "~", "^")}
+"""What may be of a value as well, as in ``AC/DC`` and ``C#``; see :func:`_in_several_cells`."""
+WORDS = {", ": "commas", " ": "blanks", "\n": "line breaks"}
+NO_VALUES = frozenset({"nan", "none", "null", "n/a", "<na>", "\\n"})
+"""What programs write where there is no value, in lower case."""
 _ODD = frozenset({"&", "+", "-", "–", "—", "/", ">", "and", "or", "of", "the", "for", "und", "et"})
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _BETWEEN_QUOTES = re.compile(r"""['"][\s,]+['"]""")
+_SOME_QUOTES = re.compile(r"""(?:(?:^|,)\s*(?:"[^"]*"|[^"',]*)\s*)+""")
 _WITHOUT_COMMA = re.compile(r"""['"]\s+['"]""")
 
 Values = tuple[str, ...]
@@ -67,6 +80,7 @@ def values_of(
         The column's, which says whether blanks are likely to separate.
     """
     cells = [html.unescape(cell).strip() if "&" in cell else cell.strip() for cell in cells]
+    cells = ["" if cell.casefold() in NO_VALUES else cell for cell in cells]
     split: Split
     if separator is not None:
         split = _by(re.escape(separator)) if separator != WHOLE else _one
@@ -90,7 +104,10 @@ def _decided(
         if declared and mark == ", ":  # as in "Clothing, Shoes & Jewelry"
             continue
         if _separates(full, _by(pattern)):
-            return _by(pattern), WORDS[mark], mark == expected
+            return _by(pattern), _shown(mark), mark == expected
+    for mark, pattern in () if whole else WEAK_MARKS.items():
+        if _in_several_cells(full, _by(pattern)):
+            return _by(pattern), _shown(mark), mark == expected
     if whole:
         return _one, "nothing", True
     if not _blanks_separate(full):
@@ -113,6 +130,19 @@ def _separates(full: list[str], split: Split) -> bool:
     times = Counter(value for values in parts for value in values)
     again = [times[value] > 1 for values in several for value in values]
     return sum(again) >= MOST * len(again)
+
+
+def _in_several_cells(full: list[str], split: Split) -> bool:
+    """Whether nearly all that a mark sets apart is found in other cells, beside something else."""
+    parts = [set(_clean(split(cell))) for cell in dict.fromkeys(full)]
+    several = [values for values in parts if len(values) > 1]
+    times = Counter(value for values in parts for value in values)
+    again = [times[value] > 1 for values in several for value in values]
+    return len(several) > 1 and sum(again) >= (1 - OFTEN) * len(again)
+
+
+def _shown(mark: str) -> str:
+    return WORDS.get(mark, f"'{mark}'")
 
 
 def _blanks_separate(full: list[str]) -> bool:
@@ -171,7 +201,14 @@ def _listed(cell: str) -> list[str]:
             if isinstance(found, list | tuple | set | frozenset):
                 return _names(sorted(found, key=str) if isinstance(found, set) else found)
     inner = cell[1:-1].strip()
+    if '"' in inner and _in_some_quotes(inner):  # as PostgreSQL writes arrays
+        return next(csv.reader([inner], skipinitialspace=True))
     return _quoted(inner) if _is_quoted(inner) else inner.split(",")
+
+
+def _in_some_quotes(inner: str) -> bool:
+    """Whether some of the values between commas stand in double quotes, and the others in none."""
+    return bool(_SOME_QUOTES.fullmatch(inner))
 
 
 def _names(found: Any) -> list[str]:
@@ -193,4 +230,4 @@ def _quoted(cell: str) -> list[str]:
 
 def _clean(parts: Sequence[str]) -> Values:
     shown = (part.replace("_", " ").strip() for part in parts)
-    return tuple(dict.fromkeys(part for part in shown if part))
+    return tuple(dict.fromkeys(p for p in shown if p and p.casefold() not in NO_VALUES))

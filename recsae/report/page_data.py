@@ -11,7 +11,7 @@ from recsae.report.words import headlines as words
 _NESTED = {
     *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),
     "active_on",
-    *("back", "language"),
+    *("other_side", "back", "language"),
 }
 PLAIN = tuple(name for name in Concept.model_fields if name not in _NESTED)
 """Every field of a concept that is one figure or one text."""
@@ -82,7 +82,7 @@ def _values(report: Report) -> tuple[list[list[str]], dict[str, list[int]]]:
 
 
 def _again(report: Report) -> dict[str, Any] | None:
-    """The number of dictionaries trained again, and the share that comes back by chance."""
+    """The number of dictionaries made again, and the share that comes back by chance."""
     if report.stability is None:
         return None
     n = sum(other.kind != "chance" for other in report.stability.dictionaries)
@@ -122,6 +122,8 @@ def _concept(
     shown["together"] = [
         [t.kind, t.latent, t.n_together, _short(t.lift), _short(t.phi)] for t in concept.together
     ]
+    if concept.other_side:
+        shown["other"] = {k: _short(v) for k, v in concept.other_side.model_dump().items()}
     shown["back"] = concept.back
     shown["language"] = _language(concept.language)
     return {key: value for key, value in shown.items() if value is not None}

@@ -69,6 +69,8 @@ def write_report(
         if not hidden.users:
             raise InvalidInput("A folder to share is without ids: give --redact-users with --out.")
         sharing.check_place(folder, to)
+        if hidden.max_history is None:  # a folder written again shows no more than before
+            hidden = hidden._replace(max_history=sharing.remembered(to).max_history)
     full = read_report(folder) if report is None else report
     shown = sharing.without_people(corrected(full, folder), hidden)
     texts: dict[str, str] = {}

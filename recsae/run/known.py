@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, FiniteFloat, ValidationError
 
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch
+from recsae.core.files import lies_within
 from recsae.run.config import RunConfig
 
 
@@ -47,3 +49,29 @@ def checked_record(record: dict[str, Any], path: Path) -> KnownRecord:
             f"{path} was not written by this version of recsae: at {where}, {first['msg']}. "
             "Run again, in another folder."
         ) from None  # what was seen there can be a password
+
+
+def refuse_other_places(folder: Path, record: KnownRecord) -> None:
+    """Refuse a run that has files, or folders to write into, which are not in its own folder.
+
+    Raises
+    ------
+    ArtifactMismatch
+        The record names such a file, or a folder in the run's is a link to another place.
+    """
+    for stage in record.stages.values():
+        for name in stage.outputs:
+            if not lies_within(folder, name):
+                raise ArtifactMismatch(
+                    f"{folder / layout.RUN} names the file {name!r}, which is not in the folder of "
+                    "the run: this record was not written by recsae."
+                )
+    for own in layout.OWN_FOLDERS:
+        names = Path(own).parts
+        for depth in range(1, len(names) + 1):
+            for path in folder.glob("/".join(names[:depth])):
+                if not lies_within(folder, str(path.relative_to(folder))):
+                    raise ArtifactMismatch(
+                        f"{path} is a link to another place: put the folder itself there, or copy "
+                        "the run with what its links lead to (cp -rL)."
+                    )

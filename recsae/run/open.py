@@ -11,7 +11,7 @@ from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, CannotOpenModel, InvalidInput
 from recsae.recommender.sequences import pad
 from recsae.run.settings import open_recommender
-from recsae.run.tables import load_run
+from recsae.run.tables import check_latents, load_run
 from recsae.run.trust import is_trusted
 from recsae.run.workspace import Workspace
 
@@ -70,6 +70,7 @@ def open_run(folder: Path, device: str = "cpu", *, trust: bool = False) -> Works
         work = Workspace(run, _model(run, device, trust=trust), finished=True)
         for piece in KEPT:
             getattr(work, piece)
+    check_latents(work.tested_dictionary.table, folder)
     if len(work.tested_dictionary.table) != work.sae.n_latents:
         raise ArtifactMismatch(
             f"The run in {folder} has {len(work.tested_dictionary.table)} concepts for "

@@ -20,19 +20,20 @@ from recsae.core.files import (
     digest_of,
     digest_of_file,
     has_digest,
-    lies_within,
     read_json,
     remove_left_over,
     write_json,
 )
 from recsae.run.config import RunConfig
-from recsae.run.known import KnownRecord, checked_record
+from recsae.run.known import checked_record, refuse_other_places
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
-VERSION = 4
+VERSION = 5
 """What the files of a run mean: a run of another version is refused, not read wrongly."""
+ADDED = ("stability", "language")
+"""Settings, each of the stage of its name, which leaves an empty file without it."""
 BEFORE = "before"
 """The record's key for digests of files that were damaged, until their stage is done again."""
 
@@ -70,19 +71,8 @@ class Run:
                 f"{self.folder} holds a run made by another version of recsae, whose figures mean "
                 "something else: run again, in another folder."
             )
-        known = checked_record(record, path)
-        self._refuse_other_places(known)
+        refuse_other_places(self.folder, checked_record(record, path))
         return record
-
-    def _refuse_other_places(self, record: KnownRecord) -> None:
-        """Refuse a record of files that are not in the run's folder."""
-        for stage in record.stages.values():
-            for name in stage.outputs:
-                if not lies_within(self.folder, name):
-                    raise ArtifactMismatch(
-                        f"{self.folder / layout.RUN} names the file {name!r}, which is not in the "
-                        "folder of the run: this record was not written by recsae."
-                    )
 
     def start(
         self,
@@ -168,15 +158,15 @@ class Run:
         Raises
         ------
         InvalidInput
-            A stage is done, with other settings; the message names them. Which model it is, is for
-            :meth:`start` to say.
+            A stage is done, with other settings, which the message names; nothing is only added.
         """
         if not self.record or not self.record["stages"]:
             return
         before, now = self.record["config"], self.config.model_dump()
+        free = {k for k in ADDED if not before.get(k) or k not in self.record["stages"]}
         differs = [
             f"{key} {before.get(key)!r} there, {now.get(key)!r} here".replace("None", "not given")
-            for key in sorted((before.keys() | now.keys()) - {"checkpoint"})
+            for key in sorted((before.keys() | now.keys()) - {"checkpoint"} - free)
             if before.get(key) != now.get(key)
         ]
         if differs:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.core import layout
+from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_json
 from recsae.run.record import Run
 
@@ -50,6 +51,7 @@ class LoadedRun:
 
         with self.run.reading(layout.CONCEPTS, layout.SCORES, layout.SAE_WEIGHTS):
             tested = read_parquet(self.folder / layout.CONCEPTS)
+            check_latents(tested, self.folder)
             labels = corrected(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
             return labels.merge(read_parquet(self.folder / layout.SCORES), on=C.LATENT)
 
@@ -97,6 +99,18 @@ class LoadedRun:
     def named_share(self) -> pd.DataFrame:
         """Share of score variance explained by 8, 16, 32 concepts, per code."""
         return self._table("named_share").T
+
+
+def check_latents(concepts: pd.DataFrame, folder: Path) -> None:
+    """Refuse a table that has not a row for each of the latents 0, 1, ..., in this order."""
+    from recsae.core import columns as C
+
+    numbers = concepts.get(C.LATENT)
+    if numbers is None or numbers.tolist() != list(range(len(concepts))):
+        raise ArtifactMismatch(
+            f"{folder / layout.CONCEPTS} has not one row for each latent: this table was not "
+            "written by recsae; make a new run, in another folder."
+        )
 
 
 def load_run(folder: str | Path) -> LoadedRun:

@@ -166,6 +166,11 @@ class Workspace:
         first, second = np.flatnonzero(even), np.flatnonzero(~even)
         return (first, self.heldout.take(first)), (second, self.heldout.take(second))
 
+    @property
+    def users_of_halves(self) -> list[NDArray[np.int64]]:
+        """The users of each half, as the held-out cases number them."""
+        return [np.unique(self.heldout.user[rows]) for rows, _ in self.halves]
+
     @cached_property
     def head(self) -> LinearHead | None:
         """The linear head behind the run's site, if there is one."""

@@ -9,6 +9,7 @@ says that two latents are active together and as strongly; not that they do the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -82,6 +83,27 @@ def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_mat
     Pearson's correlation over all cases; the codes stay sparse, and 512 latents are compared at a
     time. A latent that is never active, or always the same, is like none.
     """
+    return _joined([_best_of(part) for part in _correlations(ours, others)])
+
+
+def pairs_by_activity(
+    ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_matrix, above: float = ALIKE
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """All pairs of a latent of ours and of the others that correlate more than this.
+
+    See :func:`best_by_activity`.
+    """
+    parts = [np.argwhere(part > above) for part in _correlations(ours, others)]
+    first = LATENTS_AT_ONCE * np.arange(len(parts))
+    pairs = [part + np.array([start, 0]) for part, start in zip(parts, first, strict=True)]
+    mine, other = np.concatenate([np.zeros((0, 2), dtype=np.int64), *pairs]).T
+    return mine, other
+
+
+def _correlations(
+    ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_matrix
+) -> Iterator[NDArray[np.float64]]:
+    """Of 512 latents of ours at a time with all others."""
     n_cases = ours.shape[0]
     if others.shape[0] != n_cases:
         raise InvalidInput(
@@ -90,13 +112,11 @@ def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_mat
         )
     one, two = _standardised(ours), _standardised(others)
     columns, rows = one.scaled.tocsc(), two.scaled.tocsr()
-    parts = []
     for first in range(0, ours.shape[1], LATENTS_AT_ONCE):
         chunk = slice(first, first + LATENTS_AT_ONCE)
-        together = (columns[:, chunk].T @ rows).toarray()
+        together: NDArray[np.float64] = (columns[:, chunk].T @ rows).toarray()
         together -= np.outer(n_cases * one.mean[chunk], two.mean)
-        parts.append(_best_of(together))
-    return _joined(parts)
+        yield together
 
 
 def one_to_one(ours: Nearest, others: Nearest, at_least: float) -> NDArray[np.int64]:

@@ -150,7 +150,10 @@ def test_the_nearest_setting_is_named(refuses, tmp_path):
         ("id,title\n", "has 0 rows and 2 columns; it needs a header line"),
         ("id\n50\n", "has 1 rows and 1 columns; it needs a header line"),
         ("id,title\n50,a,b\n51,Good, the Bad\n", "more cells than its header line"),
-        ("id,title\n50,a\n51,Good, the Bad\n", "Expected 2 fields in line 3, saw 3"),
+        (
+            "id,title\n50,a\n51,Good, the Bad\n",
+            "line 3 has 3 cells and the lines before it 2; titles that",
+        ),
         ("id,title\n50,a\n50,b\n", "1 repeated ids, '50' among them"),
         ("id,title\nx1,a\nx2,b\n", "is an item of the model"),
         ("id,title\n50,\udcff\n", "Cannot read the item table"),

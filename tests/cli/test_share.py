@@ -92,6 +92,11 @@ def test_a_folder_that_was_shared_stays_without_ids(says, refuses, run, tmp_path
     assert "made to be shared" in refuses("report", share, "--show-users", code=2)
     says("report", run, "--redact-users", "--out", share)  # made anew in its place
     assert files(share) == before
+    says("report", run, "--redact-users", "--max-history", 2, "--out", share)
+    shorter = files(share)
+    assert shorter != before
+    says("report", run, "--redact-users", "--out", share)
+    assert files(share) == shorter
 
 
 def test_the_choice_for_a_run_is_remembered(says, run):

@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 
 from helpers import scoring_kit
 from helpers.labels import LABELER, OLD, RED
+from helpers.runs import planted
 from helpers.scoring_kit import BLIND, ITEMS, step_of
 from helpers.toy import cases, catalog, random_cases, sparse
 from recsae.concepts import labeler as labelers
@@ -19,6 +20,8 @@ from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.wording import Predicate
 from recsae.core import columns as C
 from recsae.recommender.catalog import build_catalog
+from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 
 HAS = {"red": RED, "old": OLD}
 
@@ -240,3 +243,17 @@ def test_labels_of_items_without_titles_and_attributes():
 )
 def test_sentences(view, threshold, text):
     assert Predicate(view, "kind", "X", threshold).sentence({}) == text
+
+
+@pytest.mark.end_to_end
+def test_no_second_statement_is_found_by_chance(planted_run):
+    """Activations given to other cases: what a pair gains must beat what its search flatters."""
+    work = Workspace(Run(planted_run), planted(), finished=True)
+    code = work.sae_codes.construction
+    assert work.labeler.label(code, work.construction)[C.JOINT].notna().any()
+    found = 0
+    for seed in range(5):
+        elsewhere = np.random.default_rng(seed).permutation(code.shape[0])
+        labels = work.labeler.label(code[elsewhere], work.construction)
+        found += int(labels[C.JOINT].notna().sum())
+    assert found <= 1  # of 80

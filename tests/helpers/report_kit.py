@@ -47,7 +47,7 @@ def _run_in_full(folder):
             price_in=1,
             price_out=1,
         )
-        config = runs.CONFIG.model_copy(update={"stability": 1, "language": asked})
+        config = runs.CONFIG.model_copy(update={"stability": 3, "language": asked})
         run_pipeline(runs.planted(), folder, config, replace=True)
 
 

@@ -10,7 +10,8 @@ import pytest
 from helpers.run_files import contents
 from helpers.runs import CONFIG, FEWER, copy_of, planted, run_in_brief
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
-from recsae.core.files import read_json
+from recsae.core.files import read_json, write_json
+from recsae.core.llm.settings import LanguageSettings
 from recsae.pipeline.plan import STAGES, run_pipeline
 from recsae.run.record import Run
 from recsae.run.tables import load_run
@@ -153,6 +154,43 @@ def test_a_run_of_other_settings_is_left_as_it_is_unless_it_is_to_be_replaced(sm
     with pytest.raises(InvalidInput, match=said):
         run_in_brief(small, CHANGED)
     assert {path: path.read_bytes() for path in small.rglob("*") if path.is_file()} == before
+
+
+LLM = LanguageSettings(base_url="http://127.0.0.1:9", model="some")
+
+
+@pytest.mark.parametrize(
+    ("added", "stages"),
+    [
+        ({"stability": 1}, ["stability", "report"]),
+        ({"language": LLM}, ["language", "report"]),
+        ({"stability": 2, "language": LLM}, ["stability", "language", "report"]),
+    ],
+)
+def test_what_is_only_added_replaces_nothing(added, stages, redone, folder):
+    config = CONFIG.model_copy(update=added)
+    run_pipeline(planted(), folder, config)
+    assert redone.names == stages
+    less = CONFIG.model_copy(update={"stability": 3})
+    with pytest.raises(InvalidInput, match="other settings"):  # what was added is now there
+        run_pipeline(planted(), folder, less)
+
+
+def test_what_could_not_be_added_can_be_left_out_again(redone, folder):
+    """As where the address of a language model was mistyped: nothing of it is there."""
+    config = CONFIG.model_copy(update={"language": LLM})
+    run = Run(folder, config)
+    run.start([], run.record["model"], {})
+    del run.record["stages"]["language"]
+    write_json(folder / "run.json", run.record)
+    other = CONFIG.model_copy(update={"language": LLM.model_copy(update={"model": "another"})})
+    for again in (other, CONFIG):
+        Run(folder, again).refuse_other_settings()
+    with pytest.raises(InvalidInput, match="seed 0 there, 1 here"):
+        Run(folder, CONFIG.model_copy(update={"seed": 1})).refuse_other_settings()
+    run_pipeline(planted(), folder, CONFIG)
+    assert "scoring" not in redone.names
+    assert Run(folder, CONFIG).is_finished(STAGES)
 
 
 def test_who_reads_while_a_run_is_made_over_sees_no_mixture(small, changed, monkeypatch):

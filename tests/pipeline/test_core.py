@@ -36,10 +36,12 @@ def test_concepts_say_where_they_are_from(report):
 def test_core_found_plain_and_random_have_their_rows(report):
     share, quality = report.named_share, report.label_quality
     assert set(share) == {
-        *("sae", "core", "found", "plain", "gates"),
+        *("sae", "core", "found", "words", "statements", "plain", "gates"),
         *("neurons", "random", "pca"),
     }
-    assert set(quality) == set(share)
+    assert set(quality) == set(share) - {"words", "statements"}
+    assert 0.5 < share["words"].of_32 < share["sae"].of_32
+    assert 0.5 < share["statements"].of_32 < share["sae"].of_32
     assert share["core"].of_32 > 0.9
     assert share["sae"].of_32 >= share["core"].of_32 - 0.01
     assert share["found"].of_32 < share["core"].of_32

@@ -1,6 +1,7 @@
 """Damage of a finished run: what is made anew, and that nobody reads it."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -151,3 +152,28 @@ def test_states_of_other_users_or_items_are_refused(column, small):
     work = Workspace(Run(taken_as_it_is(small)), small_planted(), finished=True)
     with pytest.raises(ArtifactMismatch, match="are of other sequences or items than the model's"):
         _ = work.heldout
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda latents: latents + 7, lambda latents: latents[::-1], lambda latents: 0 * latents],
+)
+def test_a_table_of_other_latents_is_refused(change, small):
+    path = small / layout.CONCEPTS
+    table = pd.read_parquet(path)
+    table["latent"] = change(table["latent"].to_numpy())
+    table.to_parquet(path, index=False)
+    taken_as_it_is(small)
+    with pytest.raises(ArtifactMismatch, match="has not one row for each latent"):
+        _ = load_run(small).concepts
+
+
+@pytest.mark.parametrize("name", ["steering", "language", "language/cache/ab", "stability/seed-1"])
+def test_a_folder_that_leads_out_of_the_run_is_refused(name, small, tmp_path):
+    """What is written into it would be written elsewhere."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (small / name).parent.mkdir(parents=True, exist_ok=True)
+    (small / name).symlink_to(elsewhere)
+    with pytest.raises(ArtifactMismatch, match=f"{name} is a link to another place"):
+        load_run(small)

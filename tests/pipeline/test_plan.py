@@ -337,7 +337,8 @@ def test_a_run_read_back_as_tables(report, planted_run):
         assert isinstance(table, pd.DataFrame)
         assert len(table) == len(report[name])
         assert list(table.columns) == list(report[name][0])
-    assert sorted(run.named_share.index) == ["neurons", "pca", "random", "sae"]
+    codes = {"neurons", "pca", "random", "sae", "statements", "words"}
+    assert set(run.named_share.index) == codes
     assert run.named_share.loc["sae", "8"] == report["named_share"]["sae"]["8"]
 
 

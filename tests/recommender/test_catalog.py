@@ -180,6 +180,4 @@ def test_titles_that_are_ids_of_other_items():
     table = pd.DataFrame({"id": ["1", "2", "3"], "title": ["1", "3", "Up"]})
     found = build_catalog(["", "1", "2", "3"], table)
     assert found.internal("3") == 3
-    assert found.notes[0].startswith(
-        "1 titles are ids of other items, '3' among them: such text is"
-    )
+    assert found.notes[0].startswith("1 title is the id of another item, '3': such text is")

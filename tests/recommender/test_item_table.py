@@ -17,6 +17,8 @@ from recsae.recommender.item_table import read_cells, read_items_csv
         ("id\ttitle\tgenres\nm1\tAlien\tHorror;Sci-Fi\n", "Horror;Sci-Fi"),
         ("id;title;genres\nm1;Alien;Horror Sci-Fi\n", "Horror Sci-Fi"),
         ('id,title,genres\nm1,"Alien, the",NA\n', "NA"),
+        ("id|title|genres\nm1|Alien, the|Horror, Sci-Fi\n", "Horror, Sci-Fi"),
+        ("id::title::genres\nm1::Alien::Horror|Sci-Fi\n", "Horror|Sci-Fi"),
         ("\ufeffid,title,genres\nm1,Alien,Horror\n", "Horror"),
     ],
 )
@@ -70,7 +72,30 @@ def test_titles_over_two_lines_do_not_become_two_items():
 def test_rows_with_more_cells_than_the_header(tmp_path):
     path = tmp_path / "items.csv"
     path.write_text("id,title,genres\n1,Good, the Bad,Drama\n2,X,Drama\n")
-    with pytest.raises(InvalidInput, match=r"more cells than its header line.* in quotes"):
+    with pytest.raises(InvalidInput, match=r"more cells than its header line.* in double quotes"):
         read_items_csv(path)
     path.write_text("id,title\n1,A,\n2,B,\n")  # separators at the ends of lines are no cells
     assert read_items_csv(path)["title"].tolist() == ["A", "B"]
+    path.write_text('id,title,genre\n1,"A, the",X,,\n2,B,Y,,\n\n3,C,Z,,\n')
+    assert read_items_csv(path).to_numpy().tolist() == [
+        *(["1", "A, the", "X"], ["2", "B", "Y"], ["3", "C", "Z"])
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "id,title\n1,A\n2,B\n3,C,D\n",
+            "line 4 has 3 cells and the lines before it 2; titles that",
+        ),
+        ("id,title\n'1','A'\n'2','B, the'\n", "line 3 has 3 cells.*must stand in double quotes"),
+        ('id,title\n1,A\n2,"B\n', "a quote in row 2 is opened and never closed"),
+    ],
+)
+def test_broken_tables_are_said_without_the_words_of_a_parser(tmp_path, text, said):
+    path = tmp_path / "items.csv"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=said) as caught:
+        read_items_csv(path)
+    assert "tokeniz" not in str(caught.value)

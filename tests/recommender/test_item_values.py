@@ -25,6 +25,10 @@ SHAPES = {  # how two cells with these values are written
     "JSON": ['["Action", "Sci Fi & Fantasy", null]', '["Action"]'],
     "dicts": ["[{'id': 1, 'name': 'Action'}, {'id': 2, 'name': 'Sci Fi & Fantasy'}]", "Action"],
     "paths": ["[['Action', 'Sci Fi & Fantasy'], ['Action']]", "[['Action']]"],
+    "PostgreSQL": ['{Action,"Sci Fi & Fantasy"}', "{Action}"],
+    "line breaks": ["Action\nSci Fi & Fantasy", "Action"],
+    "double colons": ["Action::Sci Fi & Fantasy", "Action"],
+    "dots": ["Action • Sci Fi & Fantasy", "Action"],
     "bare": ["[Action, Sci Fi & Fantasy]", "[Action]"],
 }
 
@@ -66,6 +70,24 @@ def test_commas_of_values():
     cells = ["Clothing,_Shoes Hats", "Clothing,_Shoes", "Hats"]
     assert values_of(cells, kind="token_seq").values[0] == ("Clothing, Shoes", "Hats")
     assert values_of(["Clothing, Shoes"] * 3, kind="token").values[0] == ("Clothing, Shoes",)
+
+
+@pytest.mark.parametrize("mark", ["/", "#", " - ", "+", "~"])
+def test_marks_that_values_have_too(mark):
+    """They separate where their parts are in other cells, beside something else."""
+    rows = [("Action", "Drama"), ("Drama",), ("Sci Fi", "Action"), ("Sci Fi", "Drama")] * 2
+    assert values_of([mark.join(row) for row in rows]).values == rows
+    cells = [f"Action{mark}Adventure", "Drama", f"Soul{mark}Funk", "Comedy"] * 2
+    assert values_of(cells).values[0] == (f"Action{mark}Adventure",)
+
+
+def test_cells_without_a_value():
+    cells = ["Action|Drama", "nan", "None", "NULL", "N/A", "<NA>", "\\N", "Action|nan", "unknown"]
+    expected = [("Action", "Drama"), *[()] * 6, ("Action",), ("unknown",)]
+    assert values_of(cells).values == expected
+    assert values_of(["[nan]", "['Action', None]"] * 3).values[:2] == [(), ("Action",)]
+    table = pd.DataFrame({"id": list("abc"), "title": ["nan", "nan", "Null"]})
+    assert build_catalog(["", *"abc"], table).titles[1:] == ["a", "b", "Null"]
 
 
 def test_one_odd_cell_does_not_change_the_others():

@@ -233,9 +233,9 @@ def test_csv_has_every_plain_field() -> None:
 def test_what_never_comes_back_is_not_among_the_first() -> None:
     report = make_report(300)
     first, second = best_distinct(report)[:2]
-    gone = {"verified_name": 0.0}
+    gone = {"activity": 0.0}
     changed = [
-        c.model_copy(update={"back": gone if c.value == first.value else {"verified_name": 0.25}})
+        c.model_copy(update={"back": gone if c.value == first.value else {"activity": 0.5}})
         for c in report.concepts.list
     ]
     concepts = report.concepts.model_copy(update={"list": changed})

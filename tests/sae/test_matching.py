@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from helpers.toy import sparse
 from recsae.core.errors import InvalidInput
 from recsae.sae import matching
-from recsae.sae.matching import best_by_activity, best_by_direction, one_to_one
+from recsae.sae.matching import (
+    best_by_activity,
+    best_by_direction,
+    one_to_one,
+    pairs_by_activity,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -23,6 +28,19 @@ def matched(one, two, at_least=0.9, best=best_by_direction):
 def random_code(rng, n_cases, n):
     dense = np.where(rng.random((n_cases, n)) < 0.2, rng.random((n_cases, n)), 0)
     return sparse(dense)
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 512])
+def test_all_pairs_that_are_active_alike(monkeypatch, at_once):
+    monkeypatch.setattr("recsae.sae.matching.LATENTS_AT_ONCE", at_once)
+    rng = np.random.default_rng(0)
+    one, two = random_code(rng, 300, 5), random_code(rng, 300, 4)
+    two = sparse(np.column_stack([two.toarray(), 2 * one[:, [3]].toarray(), one[:, [3]].toarray()]))
+    both = np.corrcoef(one.toarray().T, two.toarray().T)[:5, 5:]
+    mine, other = pairs_by_activity(one, two, 0.05)
+    assert list(zip(mine, other, strict=True)) == [tuple(p) for p in np.argwhere(both > 0.05)]
+    assert [part.tolist() for part in pairs_by_activity(one, two)] == [[3, 3], [4, 5]]
+    assert [len(part) for part in pairs_by_activity(one, two[:, :0])] == [0, 0]
 
 
 # -- by direction ----------------------------------------------------------------------------------

@@ -138,6 +138,8 @@ class Compared(NamedTuple):
     """``(m, m)`` whether two directions are nearly the same."""
     rate: Floats
     """``(m,)`` how often each is open."""
+    dearer: Floats
+    """``(m,)`` how many times as much each must explain because of what it speaks of."""
     root: Floats
     """``(d, e)``: errors in standardised states times it are errors in the scores."""
     variance: float
@@ -172,7 +174,7 @@ class Compared(NamedTuple):
             closed=closed,
             closes=closes,
             begin=begin,
-            price=self.rate**PRICE,
+            price=self.rate**PRICE * self.dearer,
             least_gain=MIN_GAIN * self.variance,
         )
 

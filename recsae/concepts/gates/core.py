@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import spread
+from recsae.concepts.attributes.communities import FANS
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import own_columns
@@ -54,6 +55,10 @@ MAX_CORE_CASES = 60_000
 """Cases at most on which gates are compared, evenly spread: bounds the time."""
 MAX_PERMUTED_CASES = 30_000
 """Cases at most for the control with permuted attributes: bounds the time."""
+FANS_COST, DENIAL_COST, DERIVED_COST = 1.3, 1.3, 1.6
+"""How many times as much as for an own value of the items a gate must explain: for a community, for
+the absence of a value, and for popularity, title words and the like or several of these. Of
+statements that the states hold nearly alike the plain one is chosen, whatever users are asked."""
 RARE = 0.05
 """A value that no chosen gate speaks of is covered by a gate that is open at most so often."""
 DECODER_RIDGE = 1e-3
@@ -267,11 +272,12 @@ def _chosen(asked: _Asked, metric: Floats, seed: int, attributes_first: Sequence
     rate, value, negated = asked.learned.statements.rate[kept], value[kept], negated[kept]
     unit = gates.weight / np.linalg.norm(gates.weight, axis=1, keepdims=True)
     variance = float(np.square((states - states.mean(0)) @ root).sum() / len(states))
-    compared = Compared(2 * value + negated, unit @ unit.T > MAX_COSINE, rate, root, variance)
+    alike, dearer = unit @ unit.T > MAX_COSINE, _dearer(asked.labeler.attributes, value, negated)
+    compared = Compared(2 * value + negated, alike, rate, dearer, root, variance)
 
     def of_values(wanted: set[int], most: float) -> list[list[int]]:
-        plain = np.flatnonzero(~negated & (rate <= most))
-        return [[i for i in plain.tolist() if value[i] == v] for v in sorted(wanted)]
+        usable = np.flatnonzero(~negated & (rate <= most))
+        return [[i for i in usable.tolist() if value[i] == v] for v in sorted(wanted)]
 
     first = {i for i, (attribute, _) in enumerate(names) if attribute in attributes_first}
     begin = cover([], of_values(first, 1.0), f1, compared.alike)
@@ -282,6 +288,17 @@ def _chosen(asked: _Asked, metric: Floats, seed: int, attributes_first: Sequence
     chosen = compared.pursue(total(sums), max(limit, len(begin)), closed, begin)
     rare = of_values(own - set(value[chosen].tolist()), RARE)
     return [int(kept[i]) for i in [*chosen, *cover(chosen, rare, f1, compared.alike)]]
+
+
+def _dearer(
+    attributes: ItemAttributes, value: NDArray[np.int64], negated: NDArray[np.bool_]
+) -> Floats:
+    """What gates cost because of what they speak of; see :data:`DERIVED_COST`."""
+    of_value = np.full(len(attributes.names), DERIVED_COST)
+    of_value[[i for i, (name, _) in enumerate(attributes.names) if name == FANS]] = FANS_COST
+    of_value[own_columns(attributes)] = 1.0
+    cost = of_value[value] * np.where(negated, DENIAL_COST, 1.0)
+    return np.asarray(np.minimum(cost, DERIVED_COST))
 
 
 def _decoder(states: NDArray[np.float32], gates: GateFit) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recsae.concepts.dictionary import ConceptDictionary, build_concepts
+from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.labeler import MAX_SEARCH_CASES
+from recsae.concepts.said import best_statements, said_code
+from recsae.concepts.sides import OTHER_SIDE, other_sides
 from recsae.core import columns as C
 from recsae.core.intervals import UserEstimate
 from recsae.evaluation.attribute_auc import attribute_table
@@ -20,7 +22,7 @@ from recsae.evaluation.counts import StatusCounts, count_statuses
 from recsae.evaluation.explained import explained_alone
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.recsae_protocol import ProtocolSummary, recsae_scores, summarise
-from recsae.evaluation.scoring import measure_concepts, score_concepts
+from recsae.evaluation.scoring import TestedConcepts, measure_concepts, score_concepts
 from recsae.evaluation.share import MeanShare, finite_interval, mean_share, share_on_halves
 from recsae.run.workspace import gates_of
 from recsae.sae.baselines import BASELINES, GateCode, LinearCode, random_directions
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.concepts.labeler import Labeler
+    from recsae.concepts.wording import Predicate
     from recsae.run.workspace import Workspace
 
 PLAIN = "plain"
@@ -39,6 +42,7 @@ AT_RANDOM = "gates"
 """As many gates as the core has, drawn at random among all that the states hold."""
 DENSE = ("neurons", "pca")
 """Baselines that are also tested with all their units active wherever they are positive."""
+_NO_EXAMPLES = pd.DataFrame()
 DENSE_CASES = 20_000
 """Cases at most for those: a dense code has hundreds of active units on each."""
 
@@ -53,6 +57,8 @@ class CodeFigures:
     label_quality: UserEstimate
     """The F1 of labels weighted by held-out activations."""
     share: MeanShare
+    verified_of: tuple[NDArray[np.int64], ...]
+    """Latents that are verified on each half of the held-out users."""
     protocol: ProtocolSummary
 
 
@@ -127,6 +133,7 @@ def scoring_stage(work: Workspace) -> Scoring:
         **{f"draw {n}": partial(_draw, work, n) for n in range(1, RANDOM_DRAWS)},
         "attributes": partial(attribute_table, attributes, *cases, codes),
         "chance": partial(_chance, work),
+        "sides": partial(_sides, work),
         "embedding": partial(_embedding, *cases, codes["sae"], work.tested_dictionary),
         **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
@@ -137,11 +144,13 @@ def scoring_stage(work: Workspace) -> Scoring:
     if len(shares["random"].ndcg_kept.influence):  # one draw alone varies by several points
         draws = [results[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
         shares["random"] = mean_share([shares["random"], *draws])
+    shares |= _words(work, results["sae"].verified_of)
     scores = results["sae"].scores
     scores[C.CHANCE_PERCENTILE] = chance_percentiles(scores, results["chance"])
     scores[C.EMBEDDING_AUC] = results["embedding"]
     heldout = work.heldout.states
     scores[C.EXPLAINS] = explained_alone(codes["sae"].heldout, heldout, work.metric)
+    scores = scores.join(results["sides"])
     return Scoring(
         scores,
         counts={name: one.counts for name, one in measured.items()},
@@ -171,9 +180,8 @@ def _scored(
     construction = construction.sample(limit)
     heldout = heldout if code.k is not None else heldout.sample(limit)
     n = code.n_latents
-    dictionary = build_concepts(
-        sparse_code(code.encode_sparse, construction.states, n), construction, labeler
-    )
+    active = sparse_code(code.encode_sparse, construction.states, n)
+    dictionary = ConceptDictionary(labeler.label(active, construction), _NO_EXAMPLES)
     tested = sparse_code(code.encode_sparse, heldout.states, n)
     scores = score_concepts(tested, dictionary, heldout, labeler, hard_negatives=False)
     return scores, dictionary
@@ -183,12 +191,10 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
     """All figures of one sparse code."""
     if name == "sae":
         dictionary = work.tested_dictionary
-    elif name == AT_RANDOM:
-        asked = work.core.at_random.statements
-        dictionary = build_concepts(codes.construction, work.construction, work.labeler, asked)
     else:
-        dictionary = build_concepts(codes.construction, work.construction, work.labeler)
-    tested = measure_concepts(codes.heldout, dictionary, work.heldout, work.labeler)
+        asked = work.core.at_random.statements if name == AT_RANDOM else ()
+        dictionary = _labelled(work, codes, asked)
+    tested = _tested(work, codes, dictionary, hard_negatives=name == "sae")
     protocol = recsae_scores(
         (codes.construction, work.construction),
         (codes.heldout, work.heldout),
@@ -200,7 +206,8 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
         tested.scores,
         count_statuses(tested.scores, dictionary, best_of),
         tested.label_quality,
-        _share(work, codes, dictionary),
+        _share(work, codes, tested),
+        tested.verified_of,
         summarise(protocol),
     )
 
@@ -216,16 +223,68 @@ def _part(work: Workspace, latents: slice) -> PartFigures:
     codes = Codes(*(code[:, latents] for code in work.sae_codes))
     table = work.tested_dictionary.table.iloc[latents].reset_index(drop=True)
     table[C.LATENT] = np.arange(len(table))
-    dictionary = ConceptDictionary(table, table.iloc[:0])
+    dictionary = ConceptDictionary(table, _NO_EXAMPLES)
+    tested = _tested(work, codes, dictionary)
+    return PartFigures(tested.label_quality, _share(work, codes, tested))
+
+
+def _words(work: Workspace, verified: Sequence[NDArray[np.int64]]) -> dict[str, MeanShare]:
+    """What the words of verified labels explain without the activations, and what statements of
+    the same vocabulary do that are chosen for it."""
+    sample, labels = work.labeler.sample_of(work.construction), work.tested_dictionary.table
+    latents = np.unique(np.concatenate(verified))
+    places = [np.searchsorted(latents, half) for half in verified]
+    chosen = best_statements(work.labeler, sample, work.metric)
+    everything = [np.arange(len(chosen))] * len(places)
+    found = {}
+    for name, table, usable in (
+        ("words", labels.iloc[latents], places),
+        ("statements", chosen, everything),
+    ):
+        sides = (sample, work.heldout)
+        codes = Codes(*(said_code(table, cases, work.labeler) for cases in sides))
+        found[name] = share_on_halves(codes, sample, work.halves, usable, work.head)
+    return found
+
+
+def _sides(work: Workspace) -> pd.DataFrame:
+    """The statement of each latent's other side and how right it is, one row per latent."""
+    codes, labels = work.sae_codes, work.tested_dictionary.table
+    other = other_sides(labels, codes.construction, work.construction, work.labeler)
     tested = measure_concepts(
-        codes.heldout, dictionary, work.heldout, work.labeler, hard_negatives=False
+        codes.heldout,
+        ConceptDictionary(other, _NO_EXAMPLES),
+        work.heldout,
+        work.labeler,
+        hard_negatives=False,
+    ).scores
+    found = pd.concat([other[[C.NAME, C.LABEL]], tested[list(OTHER_SIDE)[2:]]], axis=1)
+    found[other[C.ATTRIBUTE].isna()] = None
+    return found.rename(columns=OTHER_SIDE)
+
+
+def _labelled(work: Workspace, codes: Codes, asked: Sequence[Predicate] = ()) -> ConceptDictionary:
+    """Labels of a code that nobody looks at: without examples."""
+    table = work.labeler.label(codes.construction, work.construction, asked)
+    return ConceptDictionary(table, _NO_EXAMPLES)
+
+
+def _tested(
+    work: Workspace, codes: Codes, dictionary: ConceptDictionary, *, hard_negatives: bool = False
+) -> TestedConcepts:
+    return measure_concepts(
+        codes.heldout,
+        dictionary,
+        work.heldout,
+        work.labeler,
+        hard_negatives=hard_negatives,
+        parts=work.users_of_halves,
     )
-    return PartFigures(tested.label_quality, _share(work, codes, dictionary))
 
 
-def _share(work: Workspace, codes: Codes, dictionary: ConceptDictionary) -> MeanShare:
+def _share(work: Workspace, codes: Codes, tested: TestedConcepts) -> MeanShare:
     cases = work.construction, work.halves
-    return share_on_halves(codes, *cases, dictionary, work.labeler, work.head)
+    return share_on_halves(codes, *cases, tested.verified_of, work.head)
 
 
 def _draw(work: Workspace, draw: int) -> MeanShare:
@@ -233,7 +292,7 @@ def _draw(work: Workspace, draw: int) -> MeanShare:
     seed = work.config.seed + 10 + draw
     store, k = work.construction_store, work.n_active
     codes = work.encode(random_directions(store, k, work.sae.n_latents, seed))
-    return _share(work, codes, build_concepts(codes.construction, work.construction, work.labeler))
+    return _share(work, codes, _tested(work, codes, _labelled(work, codes)))
 
 
 def _dense(work: Workspace, name: str, best_of: int) -> StatusCounts:

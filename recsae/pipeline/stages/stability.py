@@ -1,7 +1,7 @@
-"""The stage that trains the same SAE again, with other seeds and on halves of the users.
+"""The stage that makes the same dictionary again, on halves of the users and with other seeds.
 
 What of the run's dictionary comes back: :mod:`recsae.evaluation.stability`. Random directions,
-labelled and tested the same way, show what chance gives.
+labelled the same way, show what chance gives.
 """
 
 from __future__ import annotations
@@ -15,12 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.capture.store import SEQUENCE
-from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.gates.core import Core, FoundCore, core_of
-from recsae.concepts.status import verified_latents
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
-from recsae.evaluation.scoring import score_concepts
 from recsae.evaluation.stability import (
     CHANCE,
     DIGITS,
@@ -28,18 +25,24 @@ from recsae.evaluation.stability import (
     SEEDS,
     ComparedDictionary,
     LatentReturn,
-    NameReturn,
     ReturnShare,
     compare_dictionaries,
     latent_returns,
-    name_returns,
     return_shares,
 )
 from recsae.run.workspace import gates_of
-from recsae.sae.matching import ALIKE, SAME, best_by_activity, best_by_direction
+from recsae.sae.codes import sparse_code
+from recsae.sae.matching import (
+    ALIKE,
+    SAME,
+    best_by_activity,
+    best_by_direction,
+    pairs_by_activity,
+)
 from recsae.sae.train import train_sae
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
     from recsae.capture.cases import Cases
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
 
 FOLDER = "stability"
+_PLAN = {"half-1": HALVES, "half-2": HALVES}
 RANDOM_SEED = 3
 """Added to the run's seed for random directions: those of the baseline and of the chance
 percentiles take 1 and 2."""
@@ -77,7 +81,6 @@ class Stability:
     skipped: dict[str, str]
     """Dictionaries that could not be trained, and why."""
     summary: list[ReturnShare]
-    names: list[NameReturn]
     latents: list[LatentReturn]
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,21 +90,21 @@ class Stability:
             "dictionaries": [asdict(other) for other in self.dictionaries],
             "skipped": self.skipped,
             "summary": [row.to_dict() for row in self.summary],
-            "names": [asdict(row) for row in self.names],
             "latents": [asdict(row) for row in self.latents],
         }
 
 
-def stability_stage(work: Workspace, n_seeds: int = 2) -> Stability:
-    """Train the run's SAE again and measure what of its dictionary comes back.
+def stability_stage(work: Workspace, n_dictionaries: int = 2) -> Stability:
+    """Make the run's dictionary again and measure what of it comes back.
 
-    With ``n_seeds`` further seeds on the same states, and once on the states of each half of the
-    construction users, from the run's own seed: those start from the same directions, so more of
-    them come back. All are kept in ``DIR/stability``, so that a second call only compares. For the
-    criteria see :func:`recsae.evaluation.stability.compare_dictionaries`.
+    First on the states of each half of the construction users, each seen as often as in the run;
+    then, if more than two are wanted, on the run's states with other seeds. All are kept in
+    ``DIR/stability``, so that a second call only compares. For the criteria see
+    :func:`recsae.evaluation.stability.compare_dictionaries`.
     """
     _ = work.sae_codes  # stores and codes are made by all together, before jobs are dealt out
-    kinds = _plan(n_seeds)
+    kinds = dict(list(_PLAN.items())[:n_dictionaries])
+    kinds |= {f"seed-{n - 1}": SEEDS for n in range(len(_PLAN), n_dictionaries)}
     jobs: dict[str, Callable[[], ComparedDictionary | str]] = {
         **{name: partial(_retrained, work, name, kind) for name, kind in kinds.items()},
         CHANCE: partial(_by_chance, work),
@@ -110,7 +113,7 @@ def stability_stage(work: Workspace, n_seeds: int = 2) -> Stability:
     results = work.ranks.scatter(jobs)
     others = {n: other for n, other in results.items() if isinstance(other, ComparedDictionary)}
     again = {name: other for name, other in others.items() if name != CHANCE}
-    names, verified = work.tested_dictionary.table[C.ABOUT].to_numpy(), work.verified
+    names, sae = work.tested_dictionary.table[C.NAME].to_numpy(), work.sae
     return Stability(
         dictionaries=[
             OtherDictionary(
@@ -122,32 +125,29 @@ def stability_stage(work: Workspace, n_seeds: int = 2) -> Stability:
             for name, other in others.items()
         ],
         skipped={name: other for name, other in results.items() if isinstance(other, str)},
-        summary=return_shares(names, verified, others, kinds, work.sae.n_gates),
-        names=name_returns(names, verified, again),
+        summary=return_shares(work.verified, others, kinds, sae.n_latents, sae.n_gates),
         latents=latent_returns(names, again),
     )
 
 
-def _plan(n_seeds: int) -> dict[str, str]:
-    """Names and kinds of the dictionaries to train."""
-    seeds = {f"seed-{number}": SEEDS for number in range(1, n_seeds + 1)}
-    return {**seeds, "half-1": HALVES, "half-2": HALVES}
-
-
 def _retrained(work: Workspace, name: str, kind: str) -> ComparedDictionary | str:
-    """One more SAE beside the run's, or why there is none."""
+    """One more dictionary beside the run's, or why there is none."""
     number = int(name.split("-")[1])
     store, config, cases = work.construction_store, work.sae.config, work.construction
     if kind == SEEDS:
         config = config.model_copy(update={"seed": config.seed + number})
     else:
+        whole = len(store)
         store = half_of(store, work.recommender.sequences().users, number - 1)
         cases = cases.take(np.flatnonzero(np.isin(cases.sequence, store.column(SEQUENCE))))
+        n_samples = max(1, config.n_samples * len(store) // whole)
+        config = config.model_copy(update={"n_samples": n_samples})
+    sample = work.labeler.sample_of(cases)
     folder, progress = work.folder / FOLDER / name, _named(work.progress, name)
     try:
-        core = _core_again(work, cases, config.seed)
+        core = _core_again(work, sample, config.seed)
         sae = train_sae(store, config, folder, gates=gates_of(core), progress=progress)
-        return _compared(work, sae, sae.directions(), core.statements)
+        return _compared(work, sae, sae.directions(), sample, core.statements)
     except NotEnoughData as error:
         return str(error)
 
@@ -166,7 +166,7 @@ def _by_chance(work: Workspace) -> ComparedDictionary:
 
     seed = work.config.seed + RANDOM_SEED
     code = random_directions(work.construction_store, work.n_active, work.sae.n_latents, seed)
-    return _compared(work, code, code.directions)
+    return _compared(work, code, code.directions, work.labeler.sample_of(work.construction))
 
 
 def half_of(store: ActivationStore, users: NDArray[np.object_], half: int) -> ActivationStore:
@@ -194,18 +194,32 @@ def _compared(
     work: Workspace,
     code: SAE | LinearCode,
     directions: ArrayLike,
+    cases: Cases,
     asked: Sequence[Predicate] = (),
 ) -> ComparedDictionary:
-    """Label and test another dictionary, and look for each latent of the run in it."""
-    codes = work.encode(code)
-    dictionary = build_concepts(codes.construction, work.construction, work.labeler, asked)
-    scores = score_concepts(
-        codes.heldout, dictionary, work.heldout, work.labeler, hard_negatives=False
-    )
+    """Look for each latent of the run in another dictionary.
+
+    Only those of the other that are active like one of the run's are labelled, on ``cases``.
+    """
+    n, ours = code.n_latents, work.sae_codes.heldout
+    heldout = sparse_code(code.encode_sparse, work.heldout.states, n)
+    alike = pairs_by_activity(ours, heldout)
+    wanted = np.unique(alike[1])
+    theirs: list[str] = []
+    if len(wanted):
+        active = sparse_code(code.encode_sparse, cases.states, n)[:, wanted]
+        statements = [asked[j] for j in wanted if j < len(asked)]
+        theirs = _said_first(work.labeler.label(active, cases, statements))
     return compare_dictionaries(
-        work.tested_dictionary.table[C.ABOUT].to_numpy(),
-        dictionary.table[C.ABOUT].to_numpy(),
-        verified_latents(scores),
         best_by_direction(work.sae.directions(), directions),
-        best_by_activity(work.sae_codes.heldout, codes.heldout),
+        best_by_activity(ours, heldout),
+        alike,
+        _said_first(work.tested_dictionary.table),
+        dict(zip(wanted.tolist(), theirs, strict=True)),
     )
+
+
+def _said_first(labels: pd.DataFrame) -> list[str]:
+    """The value that each label speaks of first, and whether it denies it."""
+    columns = labels[[C.ATTRIBUTE, C.VALUE, C.NEGATED]].itertuples(index=False)
+    return [f"{attribute}: {value}: {bool(negated)}" for attribute, value, negated in columns]

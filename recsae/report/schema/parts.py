@@ -10,8 +10,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-Code = Literal["sae", "core", "found", "plain", "gates", "neurons", "random", "pca"]
-"""The SAE with its core, each part alone, the SAE without a core, gates at random, baselines."""
+Code = Literal[
+    "sae",
+    "core",
+    "found",
+    "words",
+    "statements",
+    "plain",
+    "gates",
+    "neurons",
+    "random",
+    "pca",
+]
+"""The SAE with its core, each part alone, what its labels say without activations, statements that
+are chosen for it, the SAE without a core, gates at random, baselines."""
 Status = Literal["verified", "supported", "unsupported", "untested", "dead"]
 
 
@@ -155,11 +167,23 @@ class Explained(Part):
     paper: PaperJudged | None
 
 
+class OtherSide(Part):
+    """The best statement of the side of a concept that its label does not speak of."""
+
+    name: str
+    label: str
+    precision: Figure
+    precision_low: Figure
+    recall: Figure
+    recall_low: Figure
+    f1: Figure
+
+
 class Concept(Part):
     """A latent with its label and the evidence for it; what a run lacks is empty.
 
     The label says one predicate, two (``joint``: "and" or "or"), or none: a latent that is active
-    nearly everywhere. ``back`` is in which share of the dictionaries trained again it comes back,
+    nearly everywhere. ``back`` is in which share of the dictionaries made again it comes back,
     by level; ``stable`` is whether its label does in all.
     """
 
@@ -205,6 +229,10 @@ class Concept(Part):
     user_share: Figure = None
     """Share of held-out users with any active case."""
     mean_activation: Figure = None
+    kind: Literal["item", "theme", "situation", "general"] | None = None
+    """Whether the label speaks of single items, of what items are, or of the history's form."""
+    side: Literal["follows", "brings"] | None = None
+    """Whether the label speaks of the history, or of the recommendations."""
     stable: bool | None = None
     correction: Literal["renamed", "merged", "rejected"] | None = Field(None, exclude=True)
     """What people said of it; this and the next two are read anew from ``corrections.toml``
@@ -219,6 +247,7 @@ class Concept(Part):
     active_on: list[ActiveOn] = Field(default_factory=list)
     counterexamples: list[CounterExample] = Field(default_factory=list)
     together: list[Together] = Field(default_factory=list)
+    other_side: OtherSide | None = None
     back: dict[str, Figure] | None = None
     language: Explained | None = None
 

@@ -76,13 +76,13 @@ class Retrained(Part):
 
 
 class ComesBack(Part):
-    """The share that comes back at one level, among the core, all, verified ones or their names.
+    """The share that comes back at one level, among the core, all, or verified ones.
 
     Means over seeds and over halves of the users, what random directions give, and the share that
-    comes back in ``every`` dictionary trained again.
+    comes back in ``every`` dictionary made again.
     """
 
-    among: Literal["core", "latents", "verified", "names"]
+    among: Literal["core", "latents", "verified"]
     n: Count
     level: str
     seeds: Figure
@@ -91,22 +91,13 @@ class ComesBack(Part):
     every: Figure
 
 
-class NameBack(Part):
-    """A verified name, its latents, and in which share of the dictionaries it comes back."""
-
-    name: str
-    n_latents: Count
-    back: dict[str, Figure]
-
-
 class Stability(Part):
-    """What comes back when the same SAE is trained again (``pipeline.stages.stability``)."""
+    """What comes back when the same dictionary is made again (``pipeline.stages.stability``)."""
 
     thresholds: dict[str, Figure]
     dictionaries: list[Retrained]
     skipped: dict[str, str]
     summary: list[ComesBack]
-    names: list[NameBack]
 
 
 class Failure(Part):

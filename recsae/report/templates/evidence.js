@@ -118,10 +118,9 @@ function together(c, kind) {
   }
   return node.children.length ? node : null;
 }
-const BACK = [["direction", "its direction"], ["label", "its direction, with the same name"], ["activity", "a latent active on the same cases"],
-  ["name", "a latent with its name"], ["verified_name", "a verified one with its name"]];
+const BACK = [["activity", "a latent active on the same cases"], ["label", "one of those, with its label"], ["direction", "its direction"]];
 function comesBack(c) {
-  const says = c.stable ? "Comes back with its name in every dictionary trained again." : "Does not come back with its name in every dictionary trained again.";
+  const says = c.stable ? "Comes back with its label every time the dictionary was made again." : "Does not come back with its label every time the dictionary was made again.";
   const rows = BACK.filter(([level]) => known(c.back[level])).map(([level, name]) => el("li", {}, el("span", {}, name),
     el("span", { class: "weight" }, ofAgain(c.back[level]), known(data.again.chance[level]) ? el("span", {}, " (chance " + percent(data.again.chance[level]) + ")") : "")));
   return [el("p", { class: "small" }, says), el("ul", { class: "together" }, ...rows)];
@@ -152,11 +151,16 @@ function activeOn(c) {
     .map(([, item, active, cases]) => [words, el("b", { class: matching(c, item).trim(), title: about(item) }, title(item)), " " + count(active) + " of " + count(cases)]));
   return parts.flatMap((phrase, place) => [place ? "; " : "Active ", ...phrase, place ? "" : " times"]);
 }
+function otherSide(c) {
+  const says = c.side === "brings" ? "What it follows, as well as that can be said: " : "What it brings, as well as that can be said: ";
+  return [says, el("b", {}, c.other.label), " (precision " + percent(c.other.precision) + ", recall " + percent(c.other.recall) + ")"];
+}
 function evidence(c) {
   const left = el("div", {}), right = el("div", {});
   const link = el("a", { class: "link", href: "#latent-" + c.latent }, "latent " + c.latent);
   if (c.active.length) left.append(el("p", { class: "active-on" }, ...activeOn(c), "."));
   left.append(el("p", { class: "says-label" }, c.label));
+  if (c.other) left.append(el("p", { class: "small other-side" }, ...otherSide(c)));
   if (corrected(c)) left.append(el("p", { class: "corrected" }, corrected(c)));
   left.append(el("p", { class: "says-tested" }, sentence(c), " ", link));
   if (c.language) left.append(heading("What a language model says"), ...language(c));

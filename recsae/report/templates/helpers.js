@@ -46,5 +46,5 @@ function matching(concept, item) {
   const [first, second] = concept.says || [], values = data.items[item][2];
   return known(first) && values.includes(first) ? " match" : known(second) && values.includes(second) ? " match2" : "";
 }
-// how often of all that were trained again, e.g. "3 of 4"
+// how often of all that were made again, e.g. "3 of 4"
 const ofAgain = (share) => Math.round(share * data.again.n) + " of " + data.again.n;

@@ -20,10 +20,10 @@ const COLUMNS = [
 ];
 if (data.again) {
   COLUMNS.push({ id: "back", head: "comes back", value: (c) => c.back && c.back.label, show: (c) => (c.back ? ofAgain(c.back.label) : "–"), first: -1, minor: true,
-    tip: "In how many of the dictionaries trained again, with other seeds and on half of the users, the same direction has the same name" });
+    tip: "In how many of the dictionaries that were made again a latent active on the same cases has the same label" });
 }
 const useful = (c) => (c.explains ?? 0) * (c.f1 ?? 0);
-const neverBack = (c) => Number(Boolean(c.back) && c.back.verified_name === 0);
+const neverBack = (c) => Number(Boolean(c.back) && c.back.activity === 0);
 const byTrust = (a, b) => rank(a) - rank(b) || neverBack(a) - neverBack(b) || useful(b) - useful(a) || a.latent - b.latent;
 
 // ---- state ----

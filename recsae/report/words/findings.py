@@ -16,20 +16,15 @@ MEASURES = {
     "ndcg_kept": "NDCG kept by the edit",
 }
 LEVELS = {
-    "direction": "the same direction",
-    "label": "the same direction, with the same name",
     "activity": "a latent active on the same cases",
-    "name": "a latent with the same name",
-    "verified_name": "a verified latent with the same name",
+    "label": "one of those, with the same label",
+    "direction": "the same direction",
 }
 GROUPS = {
     "core": "Latents of the core",
     "verified": "Verified concepts",
-    "names": "Names of verified concepts",
     "latents": "All latents",
 }
-N_NAMES = 300
-"""Names listed that come back in every dictionary."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +32,22 @@ class StabilitySection:
     """The section on stability, as the page shows it."""
 
     sentence: str
-    """What was trained again."""
+    """What was made again."""
     kinds: list[str]
     """Which kinds of dictionaries there are: ``seeds``, ``halves``."""
     headings: list[str]
     """A column's heading for each kind."""
     rows: list[tuple[str, list[tuple[str, ComesBack]]]]
     """For each group of concepts its caption, and its levels with their names."""
-    names: list[str]
-    """Verified names that come back verified in every dictionary."""
 
 
 def stability_section(report: Report) -> StabilitySection | None:
-    """Say what comes back when the SAE is trained again; None where stability was not measured."""
+    """Say what comes back when the dictionary is made again; None where that was not tried."""
     stability = report.stability
     if stability is None:
         return None
     trained = [other for other in stability.dictionaries if other.kind != "chance"]
-    counts = {kind: sum(o.kind == kind for o in trained) for kind in ("seeds", "halves")}
+    counts = {kind: sum(o.kind == kind for o in trained) for kind in ("halves", "seeds")}
     kinds = [kind for kind, n in counts.items() if n]
     headings = {"seeds": "with other seeds", "halves": "on half of the users"}
     rows = []
@@ -66,21 +59,18 @@ def stability_section(report: Report) -> StabilitySection | None:
                 (words, of_group[level]) for level, words in LEVELS.items() if level in of_group
             ]
             rows.append((f"{name} ({n:,})", levels))
-    every = [name.name for name in stability.names if name.back.get("verified_name") == 1]
-    return StabilitySection(
-        _trained(trained, counts), kinds, [headings[k] for k in kinds], rows, every[:N_NAMES]
-    )
+    return StabilitySection(_trained(trained, counts), kinds, [headings[k] for k in kinds], rows)
 
 
 def _trained(trained: list[Retrained], counts: dict[str, int]) -> str:
     if not trained:
-        return "The autoencoder was to be trained again, and could not be."
+        return "The dictionary was to be made again, and could not be."
     parts = []
-    if n := counts["seeds"]:
-        parts.append(f"with {n} other seed{'s' * (n > 1)}")
     if n := counts["halves"]:
         parts.append("on each half of the users" if n == 2 else "on one half of the users")
-    return f"The same autoencoder was trained again {' and '.join(parts)}."
+    if n := counts["seeds"]:
+        parts.append(f"with {n} other seed{'s' * (n > 1)}")
+    return f"The dictionary was made again {' and '.join(parts)}."
 
 
 def stability_line(report: Report) -> str:
@@ -98,7 +88,7 @@ def stability_line(report: Report) -> str:
     row = levels[0]
     return (
         f"{section.sentence} In every one, {percent(row.every)} of the verified concepts come back "
-        f"with the same direction and name; by chance, in one, {percent(row.chance)}."
+        f"on the same cases with the same label; by chance, in one, {percent(row.chance)}."
     )
 
 

@@ -24,6 +24,8 @@ CODE_NAMES: dict[Code, str] = {
     "sae": "SAE concepts",
     "core": "the core alone",
     "found": "the found ones alone",
+    "words": "their words alone",
+    "statements": "chosen statements",
     "plain": "plain SAE",
     "gates": "core drawn at random",
     "random": "random directions",
@@ -133,8 +135,8 @@ def _shares(report: Report) -> str:
     shares = report.named_share
     said = [
         f"{CODE_NAMES[c]} {interval(share_of(s), 0)}"
-        for c in CODE_NAMES
-        if c != "sae" and (s := shares.get(c))
+        for c in (*RIVALS, *BASELINES)
+        if (s := shares.get(c))
     ]
     n = report.data.n_heldout_users
     few = ""
@@ -347,19 +349,27 @@ def distinct_key(concept: Concept) -> tuple[str, str]:
 
 
 def never_back(concept: Concept) -> bool:
-    """Whether no dictionary that was trained again has a verified concept of its name."""
-    return concept.back is not None and concept.back.get("verified_name") == 0
+    """Whether no dictionary that was made again has a latent active on the same cases."""
+    return concept.back is not None and concept.back.get("activity") == 0
 
 
 def best_distinct(report: Report, n: int = 20) -> list[Concept]:
     """Return the most useful verified concepts that nobody rejected, each distinct one once.
 
-    How much of the scores each explains, times its F1; those that never come back are last.
+    How much of the scores each explains, times its F1. What says that something is not there, or
+    how long or popular, comes after what says what items are; what never comes back is last.
     """
     verified = [
         c for c in report.concepts.list if c.status == "verified" and c.correction != "rejected"
     ]
-    verified.sort(key=lambda c: (never_back(c), -(c.explains or 0.0) * (c.f1 or 0.0), c.latent))
+    verified.sort(
+        key=lambda c: (
+            never_back(c),
+            bool(c.negated) or c.kind in ("situation", "general"),
+            -(c.explains or 0.0) * (c.f1 or 0.0),
+            c.latent,
+        )
+    )
     first: dict[tuple[str, str], Concept] = {}
     for concept in verified:
         first.setdefault(distinct_key(concept), concept)

@@ -198,6 +198,10 @@ class Handler(BaseHTTPRequestHandler):
             return
         self._answer(200, {"status": "ok", "items": len(model.real), "width": model.width})
 
+    def do_HEAD(self) -> None:
+        """The same without a body, as load balancers ask."""
+        self.do_GET()
+
     def do_POST(self) -> None:
         """The best items for a state."""
         try:
@@ -237,7 +241,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
         except OSError:  # the client has gone, or does not read
             self.close_connection = True
 

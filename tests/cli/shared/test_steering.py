@@ -50,8 +50,8 @@ def finished(folder):
     return {name: (folder / name).stat().st_mtime_ns for name in KEPT}
 
 
-def test_stability_is_measured_when_asked_for(run_again):
-    code, _, err, folder = run_again("--stability", 1)
+def test_other_seeds_are_tried_when_asked_for(run_again):
+    code, _, err, folder = run_again("--stability", 3)
     assert (code, err) == (0, "")
     found = read_json(folder / "stability.json")
     assert {d["kind"] for d in found["dictionaries"]} == {"seeds", "halves", "chance"}
@@ -59,7 +59,7 @@ def test_stability_is_measured_when_asked_for(run_again):
     assert shown == {key: value for key, value in found.items() if key in shown}
     assert set(shown) == set(found) - {"latents"}
     before = finished(folder)
-    code, out, _, _ = run_again("--stability", 1)
+    code, out, _, _ = run_again("--stability", 3)
     assert (code, out.splitlines()[0].startswith("Nothing to do")) == (0, True)
     assert finished(folder) == before
 

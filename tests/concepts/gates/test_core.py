@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from helpers.runs import planted
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.gates import core as cores
 from recsae.concepts.gates import fit
 from recsae.concepts.gates.core import FoundCore, find_core
@@ -110,3 +112,11 @@ def test_the_same_core_each_time_and_from_its_files(work, tmp_path):
         assert one.n_learnable == again.n_learnable
     assert FoundCore.is_there(tmp_path, "x")
     assert not FoundCore.is_there(tmp_path, "y")
+
+
+def test_what_a_gate_costs_by_what_it_speaks_of():
+    names = (("genre", "Horror"), ("fans of", "i1 | i2"), ("popularity", "niche"))
+    attributes = ItemAttributes(scipy.sparse.csr_matrix((5, 3), dtype=np.int8), names)
+    value, negated = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 0, 1], dtype=bool)
+    cost = cores._dearer(attributes, value, negated)
+    assert cost.tolist() == [1.0, 1.3, 1.3, 1.6, 1.6, 1.6]

@@ -10,12 +10,13 @@ from safetensors.numpy import load_file
 from helpers.runs import planted
 from recsae.concepts.attributes.table import ITEM_ITSELF, SEPARATOR
 from recsae.concepts.dictionary import ConceptDictionary
-from recsae.concepts.status import MEANING
+from recsae.concepts.status import MEANING, verified_latents
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
 from recsae.core.intervals import UserEstimate
 from recsae.evaluation import counts as counts_module
 from recsae.evaluation import share as share_module
+from recsae.evaluation.scoring import score_concepts
 from recsae.evaluation.share import SIZES, MeanShare, mean_share
 from recsae.pipeline.stages import scoring as stages
 from recsae.pipeline.stages import steering
@@ -139,31 +140,39 @@ def test_counts_of_the_report(report):
 def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(
     work, monkeypatch, planted_run
 ):
-    scored, shared = [], []
-    real_score, real_share = share_module.score_concepts, share_module.named_share
+    tested, shared = [], []
+    real_test, real_share = stages.measure_concepts, share_module.named_share
 
-    def score(code, dictionary, cases, labeler, **options):
-        scored.append(set(cases.sequence.tolist()))
-        return real_score(code, dictionary, cases, labeler, **options)
+    def measure(code, dictionary, cases, labeler, **options):
+        found = real_test(code, dictionary, cases, labeler, **options)
+        if "parts" not in options:
+            return found
+        for half, (rows, own) in enumerate(work.halves):
+            alone = score_concepts(code[rows], dictionary, own, labeler, hard_negatives=False)
+            assert verified_latents(alone).tolist() == found.verified_of[half].tolist()
+        tested.append(found.verified_of)
+        return found
 
     def share(construction, heldout, candidates, head):
-        shared.append((set(heldout[1].sequence.tolist()), scored[-1], candidates))
+        shared.append((set(heldout[1].sequence.tolist()), candidates))
         assert not set(construction[1].sequence.tolist()) & set(heldout[1].sequence.tolist())
         return real_share(construction, heldout, candidates, head)
 
-    monkeypatch.setattr(share_module, "score_concepts", score)
+    monkeypatch.setattr(stages, "measure_concepts", measure)
     monkeypatch.setattr(share_module, "named_share", share)
     scoring = stages.scoring_stage(work)
     held = set(np.flatnonzero(split_users(planted().sequences())).tolist())
-    for measured, verified_on, _ in shared:
-        assert measured | verified_on == held
-        assert not measured & verified_on
-        assert abs(len(measured) - len(verified_on)) <= 1
     # four codes and two more draws of random directions, each both ways round
-    assert len(shared) == 2 * (len(CODES) + 2)
-    for one, other in zip(shared[::2], shared[1::2], strict=True):
-        assert one[0] == other[1]
-    mean = np.mean([len(verified) for _, _, verified in shared[:2]])
+    assert len(tested) == len(CODES) + 2
+    shared = shared[: 2 * len(tested)]  # what follows are statements, which no activation verifies
+    halves = [set(cases.sequence.tolist()) for _, cases in work.halves]
+    assert halves[0] | halves[1] == held
+    assert not halves[0] & halves[1]
+    assert abs(len(halves[0]) - len(halves[1])) <= 1
+    for verified, one, other in zip(tested, shared[::2], shared[1::2], strict=True):
+        assert [one[0], other[0]] == halves[::-1]
+        assert [one[1].tolist(), other[1].tolist()] == [part.tolist() for part in verified]
+    mean = np.mean([len(verified) for verified in tested[0]])
     assert scoring.shares["sae"].n_verified == round(mean)
     pd.testing.assert_frame_equal(scoring.scores, read_parquet(planted_run / "scores.parquet"))
 

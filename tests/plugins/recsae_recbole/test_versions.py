@@ -71,6 +71,12 @@ def test_names_of_wrapped_weights():
     assert without_wrappers({"_orig_mod.module.a": 1}) == {"a": 1}
     assert without_wrappers({"module.a": 1, "b": 2}) == {"module.a": 1, "b": 2}
     assert without_wrappers({}) == {}
+    assert without_wrappers({"net.model.a": 1, "net.model.b.c": 2}, ["a", "b.c"]) == {
+        "a": 1,
+        "b.c": 2,
+    }
+    assert without_wrappers({"b.a": 1, "a": 2}, ["a", "b.a"]) == {"b.a": 1, "a": 2}
+    assert without_wrappers({"net.a": 1, "b": 2}, ["a", "b"]) == {"net.a": 1, "b": 2}
 
 
 def older(checkpoint):

@@ -65,4 +65,42 @@ def test_numbers_from_0_where_padding_is_told_apart():
     filled = find_layout(lambda r: padded(r, "left", fill=MASK), FROM_ZERO, 5, "left")
     assert filled == Layout("left", 0)
     shifted = lambda rows: padded([[i + 1 for i in r] for r in rows], "left")  # noqa: E731
-    assert find_layout(shifted, FROM_ZERO, 5, "left") == Layout("left", 0)
+    assert find_layout(shifted, FROM_ZERO, 5, "left") == Layout("left", 0, shift=1)
+
+
+FIRST, END = 8, 10
+"""Numbers of a token before the oldest item and of one behind the mask."""
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("token", [(), (MASK,)])
+def test_tokens_before_and_other_numbers(side, token):
+    def table(rows):
+        return padded([[FIRST, *(i + 20 for i in row)] for row in rows], side, token=token)
+
+    found = find_layout(table, FROM_ONE, 4, side)
+    assert found == Layout(side, len(token), before=1, shift=20)
+    others = [5, 3, 11, 2, 30, 17, 8, 12]
+    named = lambda rows: padded([[others[i] for i in r] for r in rows], side, token=token)  # noqa: E731
+    assert find_layout(named, FROM_ONE, 4, side) == Layout(side, len(token), shift=None)
+
+
+def test_a_token_at_the_padded_end_moves_no_item():
+    first = lambda rows: torch.nn.functional.pad(padded(rows, "left"), (1, 0), value=FIRST)  # noqa: E731
+    assert find_layout(first, FROM_ONE, 5, "left") == Layout("left", 0)
+    last = lambda rows: torch.nn.functional.pad(padded(rows, "right"), (0, 1), value=END)  # noqa: E731
+    assert find_layout(last, FROM_ONE, 5, "right") == Layout("right", 0)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_where_the_prediction_is_made_is_not_guessed(side):
+    two = lambda rows: padded(rows, side, length=8, token=(MASK, END))  # noqa: E731
+    assert find_layout(two, FROM_ONE, 5, side).unplaced == "puts 2 tokens behind the newest item"
+    turned = lambda rows: padded([row[::-1] for row in rows], side)  # noqa: E731
+    assert find_layout(turned, FROM_ONE, 5, side).unplaced == "puts the newest item first"
+
+
+@pytest.mark.parametrize("kept", [slice(3), slice(-3, None)])
+def test_batches_that_hold_less_than_max_length(kept):
+    with pytest.raises(CannotOpenModel, match="a history of 3 items whole and one of 6 not: say"):
+        find_layout(lambda rows: padded([r[kept] for r in rows], "right"), FROM_ONE, 6, "right")

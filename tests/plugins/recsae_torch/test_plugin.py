@@ -1,6 +1,7 @@
 """Files of weights alone are known for what they are."""
 
 import pickle
+import struct
 
 import pytest
 import torch
@@ -32,3 +33,14 @@ def test_other_files_are_not_taken_for_weights(content, tmp_path):
     assert weights_in(path) is None
     path.write_bytes(pickle.dumps(3))
     assert weights_in(path) is None
+
+
+def test_weights_are_known_without_reading_them(tmp_path):
+    """A file of many gigabytes is looked at by each plug-in, and then refused."""
+    path = tmp_path / "big.pth"
+    torch.save({"epoch": 3, "model": {"weight": torch.zeros(1000)}}, path)
+    weights = weights_in(path)
+    with path.open("r+b") as file:  # nothing of it is in memory yet
+        file.seek(path.read_bytes().index(bytes(4000)))
+        file.write(struct.pack("<f", 7.0) * 1000)
+    assert weights["weight"].sum() == pytest.approx(7000, rel=0.1)  # they begin at a multiple of 64

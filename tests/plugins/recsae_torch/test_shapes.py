@@ -128,6 +128,56 @@ def test_bert4rec_with_a_mask(side):
         assert torch.allclose(edited[row, 1:], model.out.bias[1:], atol=1e-6)
 
 
+def bert(make_batch, **options):
+    settings = {"site": "out.input", "max_length": 40, "histories": HISTORIES, "item_ids": IDS}
+    return recsae_torch.attach(BERT4Rec(), make_batch=make_batch, **{**settings, **options})
+
+
+def with_tokens(before, behind, change=0):
+    """Batches of 48 positions, padded on the right."""
+    lines = lambda x: [*before, *(i + change for i in x), *behind]  # noqa: E731
+    return lambda rows: torch.tensor([[*(x := lines(r)), *[0] * (48 - len(x))] for r in rows])
+
+
+@pytest.mark.parametrize("behind", [(), (N,)])
+def test_a_token_before_the_oldest_item(behind):
+    """As BERT's first token; the number 60, which is an item's, will do for one."""
+    recommender = bert(with_tokens((60, N), behind))
+    assert "nothing is changed" in check_recommender(recommender)
+    for row, history in enumerate(ROWS):
+        line = torch.tensor([[60, N, *history, *behind, *[0] * (46 - len(history) - len(behind))]])
+        with torch.no_grad():
+            own = recommender.model(line)[0, 1 + len(history) + len(behind)]
+        assert torch.allclose(recommender.score(SHORT)[row, 1:], own[1:], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make_batch", "options", "words"),
+    [
+        (with_tokens((), (N, 60)), {}, r"puts 2 tokens behind the newest item, and states at 'out"),
+        (
+            lambda rows: with_tokens((), ())([r[::-1] for r in rows]),
+            {},
+            "puts the newest item first",
+        ),
+        (
+            with_tokens((), (), 1),
+            {"item_ids": {item: i - 1 for item, i in IDS.items()}},
+            "make_batch adds 1 to the numbers in item_ids, and BERT4Rec has 61 outputs",
+        ),
+        (
+            with_tokens((), (N,)),
+            {"score": lambda model, batch: model(batch).roll(1, 1)},
+            "60 of 60 histories stay the same when the state of their last item at 'out.input'",
+        ),
+    ],
+    ids=["two tokens", "newest first", "numbers", "a position early"],
+)
+def test_scores_and_states_of_other_places_are_refused(make_batch, options, words):
+    with pytest.raises(CannotOpenModel, match=words):
+        bert(make_batch, **options)
+
+
 def test_dicts_and_outputs_without_padding():
     model = DictStyle()
     recommender = attached(WITH_DICT, model)

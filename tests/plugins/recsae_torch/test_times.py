@@ -27,12 +27,29 @@ def order_of(times, name="time"):
     [
         *("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y-%m-%d", "%Y/%m/%d"),
         *("%Y-%m-%dT%H:%M:%SZ", "%m %d, %Y", "%d %B %Y", "%b %d, %Y", "%m/%d/%Y %I:%M:%S %p"),
-        *("%a %b %d %H:%M:%S +0000 %Y", "%Y%m%d"),
+        *("%a %b %d %H:%M:%S +0000 %Y", "%Y%m%d", "%d%m%Y", "%m%d%Y"),
+        *("%d%m%Y%H%M", "%m%d%Y%H%M%S", "%Y%m%d%H%M"),
     ],
 )
 def test_dates_as_text(form):
     times = [time.strftime(form) for time in (LATE, EARLIEST, EARLY)]
     assert order_of(times) == ([1, 2, 0], ())
+
+
+@pytest.mark.parametrize("form", ["%d%m%Y", "%m%d%Y%H%M", "%Y%m%d"])
+@pytest.mark.parametrize("kind", ["int64", "float64", "Int64"])
+def test_dates_as_numbers(form, kind):
+    """As a CSV file is read; 01032020 has lost its first digit."""
+    times = [int(time.strftime(form)) for time in (LATE, EARLIEST, EARLY)]
+    assert order_of(pd.Series(times, dtype=kind)) == ([1, 2, 0], ())
+
+
+def test_numbers_are_no_dates():
+    """Of which one or another may look like a date."""
+    assert order_of([31122020, 1012021, 31122020.5])[0] == [1, 0, 2]
+    assert order_of([31122020, 1012021, 99999999])[0] == [1, 0, 2]
+    assert order_of(["311220", "010121", "999999"])[0] == [1, 0, 2]
+    assert order_of(["991231", "980704"])[0] == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -76,6 +93,9 @@ def test_any_times_come_out_in_order_or_are_refused(times):
     ("times", "words"),
     [
         (["01/02/2020", "03/01/2020"], "'01/02/2020', may begin with the day or with the month"),
+        (["01022020", "01032020", "03012020"], "'01022020', may begin with the day or"),
+        ([311220, 10121], "such as 311220, may be dates that begin with the year, the month or"),
+        (["201231", "210704"], "such as 201231, may be dates"),
         ([3.0, None], "1 of 2 times in the column 'time' of histories are missing"),
         (["5", " "], "1 of 2 times"),
         ([True, False], "no times, but yes and no"),

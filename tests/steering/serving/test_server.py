@@ -67,6 +67,9 @@ def test_items_come_best_first_after_the_shift(server):
 
 def test_health(server):
     assert ask(server, "GET", "/health") == (200, {"status": "ok", "items": 3, "width": 2})
+    found = raw(server, b"HEAD /health HTTP/1.0\r\n\r\n")
+    assert found.startswith(b"HTTP/1.0 200")
+    assert found.endswith(b"\r\n\r\n")
 
 
 NUMBERS = "The state has something else than finite numbers in it."
