@@ -126,14 +126,12 @@ class AttributeLabeler:
         The first latents are gates for the statements ``asked``, which are their labels.
         """
         found = self._found(code[:, len(asked) :], cases) if code.shape[1] > len(asked) else []
-        titles = cases.catalog.title_of
+        titles, nothing = cases.catalog.title_of, cells_of(None)
         core = [
-            (s.name(titles), s.sentence(titles), self.name, CORE, *_cells(s), None, *_cells(None))
+            (s.name(titles), s.sentence(titles), self.name, CORE, *cells_of(s), None, *nothing)
             for s in asked
         ]
-        table = pd.DataFrame([*core, *found], columns=list(LABEL_COLUMNS[1:]))
-        table.insert(0, C.LATENT, np.arange(len(table)))
-        return table
+        return _table([*core, *found])
 
     def _found(self, code: scipy.sparse.csr_matrix, cases: Cases) -> list[tuple[object, ...]]:
         """Rows of the table for latents whose labels are searched."""
@@ -166,10 +164,7 @@ class AttributeLabeler:
             (search, confirm), parts, self._kinds().of_columns(kept), pairs=False
         ).choice
         everywhere = np.zeros(code.shape[1], dtype=bool)
-        records = self._records(chosen, {}, search.predicates, everywhere, cases)
-        table = pd.DataFrame(records, columns=list(LABEL_COLUMNS[1:]))
-        table.insert(0, C.LATENT, np.arange(len(table)))
-        return table
+        return _table(self._records(chosen, {}, search.predicates, everywhere, cases))
 
     def sample_of(self, cases: Cases) -> Cases:
         """The cases that are searched on."""
@@ -244,7 +239,7 @@ class AttributeLabeler:
                     name_of(first, second, titles, joint, theme),
                     label_of(first, second, titles, joint),
                 )
-            records.append((*words, self.name, FOUND, *_cells(first), joint, *_cells(second)))
+            records.append((*words, self.name, FOUND, *cells_of(first), joint, *cells_of(second)))
         return records
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
@@ -290,7 +285,15 @@ def _of_items(chosen: ItemSet, external: Sequence[str]) -> Predicate:
     return Predicate(chosen.view, ITEM_ITSELF, value, 1)
 
 
-def _cells(predicate: Predicate | None) -> tuple[str | None, str | None, str | None, int, bool]:
+def _table(records: list[tuple[object, ...]]) -> pd.DataFrame:
+    """Labels as a table, from rows of :data:`LABEL_COLUMNS` without the latent."""
+    table = pd.DataFrame(records, columns=list(LABEL_COLUMNS[1:]))
+    table.insert(0, C.LATENT, np.arange(len(table)))
+    return table
+
+
+def cells_of(predicate: Predicate | None) -> tuple[str | None, str | None, str | None, int, bool]:
+    """A predicate, or none, as cells of the columns :data:`PREDICATE`."""
     if predicate is None:
         return None, None, None, 0, False
     return (

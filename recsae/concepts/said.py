@@ -11,7 +11,7 @@ import scipy.sparse
 from recsae.concepts.gates.choose import few_of_each
 from recsae.concepts.gates.fit import Side
 from recsae.concepts.gates.statements import candidate_statements
-from recsae.concepts.labeler import PREDICATE, SECOND_PREDICATE
+from recsae.concepts.labeler import PREDICATE, SECOND_PREDICATE, cells_of
 from recsae.core import columns as C
 from recsae.recommender.score_metric import root_of
 
@@ -33,9 +33,6 @@ def said_code(labels: pd.DataFrame, cases: Cases, labeler: Labeler) -> scipy.spa
     pairs = list(zip(told.column.tolist(), told.threshold.tolist(), strict=True))
     true: dict[tuple[int, int], NDArray[np.int32]] = {}
     for column, threshold in dict.fromkeys(pairs):
-        if threshold <= 0:
-            true[column, threshold] = np.arange(len(cases), dtype=np.int32)
-            continue
         steps = told.steps[:, [column]]
         true[column, threshold] = steps.indices[steps.data >= threshold]
     rows = [true[pair] for pair in pairs]
@@ -65,13 +62,11 @@ def best_statements(
     rate = sum(side.sums[1][first] - side.sums[1][end] for side in sides) / len(cases)
     cross = true / len(cases) - np.outer(rate, cases.states.mean(0, dtype=np.float64))
     gain = np.square(cross @ root_of(metric)).sum(1) / np.maximum(rate * (1 - rate), 1e-12)
-    kept = few_of_each(columns.value[statements.column], gain)
-    kept = np.sort(kept[np.argsort(-gain[kept], kind="stable")[:MAX_STATEMENTS]])
+    kept = few_of_each(columns.value[statements.column], gain, MAX_STATEMENTS)
     chosen = statements.take(kept)
-    said = [
-        labeler.predicate(columns, *row)
+    cells = [
+        cells_of(labeler.predicate(columns, *row))
         for row in zip(*(part.tolist() for part in chosen[:3]), strict=True)
     ]
-    cells = [(p.attribute, p.value, p.view, p.threshold, p.negated) for p in said]
     nothing = dict.fromkeys((C.JOINT, *SECOND_PREDICATE))
     return pd.DataFrame(cells, columns=list(PREDICATE)).assign(**nothing)

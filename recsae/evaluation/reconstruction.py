@@ -83,10 +83,9 @@ def heldout_accuracy(cases: Cases, sae: SAE, head: LinearHead) -> HeldoutAccurac
     Intervals are paired and treat users as the unit. The last position of each user is reported
     beside the whole: on a thousand last items alone the interval is several points wide.
     """
-    import torch
+    from recsae.sae.quality import reconstructed
 
-    with torch.no_grad():
-        rebuilt = torch.cat([sae(s) for s in torch.from_numpy(cases.states).split(STATES_AT_ONCE)])
+    rebuilt = reconstructed(sae, cases.states)
     before = cases.top_items.astype(np.int64)
     after = top_of_states(rebuilt, head, cases.catalog, history=cases.seen)
     lists = compare_lists(cases, before, after)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from recsae.capture.cases import ndcg_of_states, spread
+from recsae.capture.cases import spread
 from recsae.capture.fill import capture_sites
 from recsae.capture.forward import forward_all
 from recsae.capture.store import STATES
@@ -20,14 +20,13 @@ from recsae.core import layout
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.evaluation.attribute_auc import attribute_table
 from recsae.evaluation.explained import explained, linear_fit
-from recsae.evaluation.reconstruction import STATES_AT_ONCE, heldout_by_running
+from recsae.evaluation.reconstruction import heldout_by_running
 from recsae.evaluation.scoring import measure_concepts
 from recsae.evaluation.share import SIZES, shares_of_halves
-from recsae.recommender.metrics import ndcg_of_lists
 from recsae.recommender.protocol import find_site
 from recsae.recommender.score_metric import score_metric
 from recsae.recommender.sequences import split_users
-from recsae.run.active import TRIED
+from recsae.run.active import TRIED, ndcg_kept
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace, default_latents
@@ -160,10 +159,11 @@ def scan_sites(
     stores = _captured(recommender, config, folder, progress)
     capture_seconds = round(time.perf_counter() - started)
     sites: list[MeasuredSite] = []
+    twins = _twins(stores)
     for number, (site, (construction, heldout)) in enumerate(
         zip(recommender.sites(), stores, strict=True)
     ):
-        twin = _twin(stores, number)
+        twin = twins[number]
         if twin is not None:
             sites.append(MeasuredSite(site, None, same_as=sites[twin].site.name))
             continue
@@ -184,18 +184,20 @@ def scan_sites(
     )
 
 
-def _twin(stores: Sequence[tuple[ActivationStore, ActivationStore]], number: int) -> int | None:
-    """The first site before this one that has the same held-out states."""
-    mine = stores[number][1]
-    some = spread(len(mine), MAX_COMPARED)
-    states = mine.rows(STATES, some)
-    near = ROUNDING * float(np.abs(states).max(initial=0.0))
-    for place, (_, other) in enumerate(stores[:number]):
-        if (other.width, len(other)) != (mine.width, len(mine)):
-            continue
-        if np.abs(other.rows(STATES, some) - states).max(initial=0.0) <= near:
-            return place
-    return None
+def _twins(stores: Sequence[tuple[ActivationStore, ActivationStore]]) -> list[int | None]:
+    """For each site the first one before it that has the same held-out states, if there is one."""
+    samples = [held.rows(STATES, spread(len(held), MAX_COMPARED)) for _, held in stores]
+
+    def same(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
+        if one.shape != other.shape:
+            return False
+        near = ROUNDING * float(np.abs(one).max(initial=0.0))
+        return float(np.abs(other - one).max(initial=0.0)) <= near
+
+    return [
+        next((place for place, other in enumerate(samples[:number]) if same(states, other)), None)
+        for number, states in enumerate(samples)
+    ]
 
 
 def _captured(
@@ -265,19 +267,13 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not np.isfinite(value) else value
 
 
-def _ndcg_kept(work: Workspace) -> float:
+def _ndcg_kept(work: Workspace) -> float | None:
     """NDCG@10 with the reconstruction in place, relative to without."""
-    cases, sae = work.heldout, work.sae
-    if work.head is None:
-        windows = work.windows(layout.HELDOUT_STORE)
-        accuracy = heldout_by_running(work.recommender, cases, sae, work.site, windows)
-        return float(accuracy.lists.ndcg_kept)
-    with torch.no_grad():
-        rebuilt = torch.cat(
-            [sae(part) for part in torch.from_numpy(cases.states).split(STATES_AT_ONCE)]
-        )
-    base = ndcg_of_lists(cases.top_items.astype(np.int64), cases.targets).sum()
-    return float(ndcg_of_states(rebuilt, cases, work.head).sum() / base) if base else float("nan")
+    if work.head is not None:
+        return ndcg_kept(work.sae, work.heldout, work.head)
+    windows = work.windows(layout.HELDOUT_STORE)
+    accuracy = heldout_by_running(work.recommender, work.heldout, work.sae, work.site, windows)
+    return float(accuracy.lists.ndcg_kept)
 
 
 def named_edit(

@@ -210,8 +210,8 @@ def _mistakable(ids: Sequence[str], titles: Sequence[str], n_pad: int) -> list[s
     found = [t for row, t in enumerate(titles) if row >= n_pad and row_of.get(t, row) != row]
     if not found:
         return []
-    are = "1 title is the id of another item, " if len(found) == 1 else None
-    are = are or f"{len(found):,} titles are ids of other items, among them "
+    several = f"{len(found):,} titles are ids of other items, among them "
+    are = "1 title is the id of another item, " if len(found) == 1 else several
     return [
         f"{are}{found[0]!r}: such text is taken as the id, so give these items by their own ids."
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from recsae.capture.cases import ndcg_of_states, spread
+from recsae.capture.cases import ndcg_of_states
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json
@@ -29,15 +29,13 @@ MAX_CASES = 20_000
 
 def ndcg_kept(sae: SAE, cases: Cases, head: LinearHead | None) -> float | None:
     """NDCG@10 of reconstructed states relative to that of the states; None where there is none."""
-    import torch
+    from recsae.sae.quality import reconstructed
 
     if head is None:
         return None
-    some = cases.take(spread(len(cases), MAX_CASES))
-    with torch.no_grad():
-        rebuilt = sae(torch.from_numpy(some.states))
-    base = ndcg_of_lists(some.top_items.astype("int64"), some.targets).mean()
-    return float(ndcg_of_states(rebuilt, some, head).mean() / base) if base > 0 else None
+    rebuilt = reconstructed(sae, cases.states)
+    base = ndcg_of_lists(cases.top_items.astype("int64"), cases.targets).mean()
+    return float(ndcg_of_states(rebuilt, cases, head).mean() / base) if base > 0 else None
 
 
 def fewest_that_keep_enough(

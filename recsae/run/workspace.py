@@ -28,7 +28,7 @@ from recsae.core.progress import Progress
 from recsae.recommender.protocol import as_recommender, find_site
 from recsae.recommender.score_metric import score_metric
 from recsae.recommender.sequences import split_users
-from recsae.run.active import TRIED, fewest_that_keep_enough, ndcg_kept
+from recsae.run.active import MAX_CASES, TRIED, fewest_that_keep_enough, ndcg_kept
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 from recsae.sae.baselines import (
@@ -230,7 +230,7 @@ class Workspace:
         return fewest_that_keep_enough(
             tried if self.config.k is None else (self.config.k,),
             self._trained,
-            lambda sae: ndcg_kept(sae, self.construction, self.head),
+            lambda sae: ndcg_kept(sae, self.construction.sample(MAX_CASES), self.head),
             self.folder / layout.K_TRIED,
             digest_of([store, config, [part.tolist() for part in gates]]),
             self.ranks,

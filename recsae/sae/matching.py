@@ -86,18 +86,18 @@ def best_by_activity(ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_mat
     return _joined([_best_of(part) for part in _correlations(ours, others)])
 
 
-def pairs_by_activity(
+def alike_by_activity(
     ours: scipy.sparse.csr_matrix, others: scipy.sparse.csr_matrix, above: float = ALIKE
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All pairs of a latent of ours and of the others that correlate more than this.
-
-    See :func:`best_by_activity`.
-    """
-    parts = [np.argwhere(part > above) for part in _correlations(ours, others)]
-    first = LATENTS_AT_ONCE * np.arange(len(parts))
-    pairs = [part + np.array([start, 0]) for part, start in zip(parts, first, strict=True)]
-    mine, other = np.concatenate([np.zeros((0, 2), dtype=np.int64), *pairs]).T
-    return mine, other
+) -> tuple[Nearest, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """:func:`best_by_activity`, and all pairs of a latent of ours and one of the others that
+    correlate more than this."""
+    best = []
+    pairs = [np.zeros((0, 2), dtype=np.int64)]
+    for number, part in enumerate(_correlations(ours, others)):
+        best.append(_best_of(part))
+        pairs.append(np.argwhere(part > above) + np.array([number * LATENTS_AT_ONCE, 0]))
+    mine, other = np.concatenate(pairs).T
+    return _joined(best), (mine, other)
 
 
 def _correlations(

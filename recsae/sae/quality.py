@@ -12,6 +12,9 @@ from recsae.sae.codes import Code
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from recsae.capture.store import ActivationStore
     from recsae.sae.model import SAE
 
@@ -49,6 +52,12 @@ def fvu_beside_training(sae: SAE, states: torch.Tensor) -> float:
     """FVU of states ``(n, d)`` with the variance of the states that the SAE is trained on."""
     error = sum(squared for _, squared in _coded(sae, states))
     return error / (float(sae.scale) ** 2 * states.numel())
+
+
+def reconstructed(sae: SAE, states: NDArray[np.float32]) -> torch.Tensor:
+    """What an SAE makes of states ``(n, d)``, some thousand at a time."""
+    with torch.no_grad():
+        return torch.cat([sae(part) for part in torch.from_numpy(states).split(STATES_AT_ONCE)])
 
 
 def _coded(sae: SAE, states: torch.Tensor) -> Iterator[tuple[Code, float]]:

@@ -3,19 +3,19 @@
 import pandas as pd
 import pytest
 
-from recsae.concepts.labeler import LABEL_COLUMNS, _cells
+from recsae.concepts.labeler import LABEL_COLUMNS, cells_of
 from recsae.concepts.naming import told_apart
 from recsae.concepts.wording import Predicate
 
 DRAMA = Predicate("last5", "genre", "Drama", 2)
-NOTHING = _cells(None)
+NOTHING = cells_of(None)
 
 
 def named(*labels):
     """Names of concepts with these (about, first, second) predicates."""
     rows = [
-        (latent, about, about, "…", "attributes", "found", *_cells(first), None, *_cells(second))
-        for latent, (about, first, second) in enumerate(labels)
+        (latent, about, about, "…", "attributes", "found", *cells_of(one), None, *cells_of(two))
+        for latent, (about, one, two) in enumerate(labels)
     ]
     columns = ["latent", "name", "about", *LABEL_COLUMNS[2:]]
     return told_apart(pd.DataFrame(rows, columns=columns))

@@ -12,10 +12,10 @@ from helpers.toy import sparse
 from recsae.core.errors import InvalidInput
 from recsae.sae import matching
 from recsae.sae.matching import (
+    alike_by_activity,
     best_by_activity,
     best_by_direction,
     one_to_one,
-    pairs_by_activity,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -37,10 +37,11 @@ def test_all_pairs_that_are_active_alike(monkeypatch, at_once):
     one, two = random_code(rng, 300, 5), random_code(rng, 300, 4)
     two = sparse(np.column_stack([two.toarray(), 2 * one[:, [3]].toarray(), one[:, [3]].toarray()]))
     both = np.corrcoef(one.toarray().T, two.toarray().T)[:5, 5:]
-    mine, other = pairs_by_activity(one, two, 0.05)
+    found, (mine, other) = alike_by_activity(one, two, 0.05)
+    assert found.other.tolist() == best_by_activity(one, two).other.tolist()
     assert list(zip(mine, other, strict=True)) == [tuple(p) for p in np.argwhere(both > 0.05)]
-    assert [part.tolist() for part in pairs_by_activity(one, two)] == [[3, 3], [4, 5]]
-    assert [len(part) for part in pairs_by_activity(one, two[:, :0])] == [0, 0]
+    assert [part.tolist() for part in alike_by_activity(one, two)[1]] == [[3, 3], [4, 5]]
+    assert [len(part) for part in alike_by_activity(one, two[:, :0])[1]] == [0, 0]
 
 
 # -- by direction ----------------------------------------------------------------------------------

@@ -116,8 +116,10 @@ def explained_alone(states: NDArray[np.float32], gates: GateFit, root: Floats) -
     return np.asarray(np.square(cross @ root).sum(1) / variance)
 
 
-def few_of_each(value: NDArray[np.int64], gain: Floats) -> NDArray[np.int64]:
-    """The :data:`N_OF_VALUE` gates of each value with the highest gain, at most 1,200, ascending.
+def few_of_each(
+    value: NDArray[np.int64], gain: Floats, limit: int = MAX_COMPARED
+) -> NDArray[np.int64]:
+    """The :data:`N_OF_VALUE` gates of each value with the highest gain, the best few, ascending.
 
     >>> few_of_each(np.array([0, 0, 0, 0, 0, 7]), np.array([1.0, 3.0, 2.0, 5.0, 4.0, 0.5])).tolist()
     [1, 2, 3, 4, 5]
@@ -126,7 +128,7 @@ def few_of_each(value: NDArray[np.int64], gain: Floats) -> NDArray[np.int64]:
     starts = np.r_[True, value[order][1:] != value[order][:-1]][: len(order)]
     first = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
     kept = order[np.arange(len(order)) - first < N_OF_VALUE]
-    return np.sort(kept[np.argsort(-gain[kept], kind="stable")[:MAX_COMPARED]])
+    return np.sort(kept[np.argsort(-gain[kept], kind="stable")[:limit]])
 
 
 class Compared(NamedTuple):

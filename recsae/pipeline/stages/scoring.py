@@ -251,13 +251,10 @@ def _sides(work: Workspace) -> pd.DataFrame:
     """The statement of each latent's other side and how right it is, one row per latent."""
     codes, labels = work.sae_codes, work.tested_dictionary.table
     other = other_sides(labels, codes.construction, work.construction, work.labeler)
-    tested = measure_concepts(
-        codes.heldout,
-        ConceptDictionary(other, _NO_EXAMPLES),
-        work.heldout,
-        work.labeler,
-        hard_negatives=False,
-    ).scores
+    dictionary = ConceptDictionary(other, _NO_EXAMPLES)
+    tested = score_concepts(
+        codes.heldout, dictionary, work.heldout, work.labeler, hard_negatives=False
+    )
     found = pd.concat([other[[C.NAME, C.LABEL]], tested[list(OTHER_SIDE)[2:]]], axis=1)
     found[other[C.ATTRIBUTE].isna()] = None
     return found.rename(columns=OTHER_SIDE)

@@ -32,13 +32,7 @@ from recsae.evaluation.stability import (
 )
 from recsae.run.workspace import gates_of
 from recsae.sae.codes import sparse_code
-from recsae.sae.matching import (
-    ALIKE,
-    SAME,
-    best_by_activity,
-    best_by_direction,
-    pairs_by_activity,
-)
+from recsae.sae.matching import ALIKE, SAME, alike_by_activity, best_by_direction
 from recsae.sae.train import train_sae
 
 if TYPE_CHECKING:
@@ -203,7 +197,7 @@ def _compared(
     """
     n, ours = code.n_latents, work.sae_codes.heldout
     heldout = sparse_code(code.encode_sparse, work.heldout.states, n)
-    alike = pairs_by_activity(ours, heldout)
+    most_alike, alike = alike_by_activity(ours, heldout)
     wanted = np.unique(alike[1])
     theirs: list[str] = []
     if len(wanted):
@@ -212,7 +206,7 @@ def _compared(
         theirs = _said_first(work.labeler.label(active, cases, statements))
     return compare_dictionaries(
         best_by_direction(work.sae.directions(), directions),
-        best_by_activity(ours, heldout),
+        most_alike,
         alike,
         _said_first(work.tested_dictionary.table),
         dict(zip(wanted.tolist(), theirs, strict=True)),
