@@ -41,6 +41,7 @@ def capture(
     site: str | None = None,
     limit: int | None = None,
     seed: int = 0,
+    exact: bool = False,
     progress: Progress | None = None,
     ranks: Ranks = SINGLE_PROCESS,
 ) -> ActivationStore:
@@ -50,7 +51,12 @@ def capture(
     """
     name = find_site(recommender, site).name
     stores = capture_sites(
-        recommender, rows, {name: folder}, limit=limit, seed=seed, progress=progress, ranks=ranks
+        *(recommender, rows, {name: folder}),
+        limit=limit,
+        seed=seed,
+        exact=exact,
+        progress=progress,
+        ranks=ranks,
     )
     return stores[name]
 
@@ -62,6 +68,7 @@ def capture_sites(
     *,
     limit: int | None = None,
     seed: int = 0,
+    exact: bool = False,
     progress: Progress | None = None,
     ranks: Ranks = SINGLE_PROCESS,
 ) -> dict[str, ActivationStore]:
@@ -78,6 +85,9 @@ def capture_sites(
         The folder of each site's store.
     limit
         At most about this many positions; windows are drawn at random beyond it.
+    exact
+        States that the model has when it recommends; else those late in a window, where one forward
+        gives all positions, may lack up to a fifth of their context, and are far cheaper.
     progress
         Called with (positions done, positions in all, what), for each set of windows.
     ranks
@@ -98,7 +108,7 @@ def capture_sites(
         site = find_site(recommender, name)
         together.setdefault((site.every_position, site.per_user), []).append(site)
     for sites in together.values():
-        windows = windows_of(recommender, sites[0], rows, limit, seed)
+        windows = windows_of(recommender, sites[0], rows, limit, seed, exact=exact)
         made_from = {
             "model": recommender.fingerprint(),
             "rows": digest_of(rows.tolist()),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 CONTEXT_SHARE = 0.8
 """Share of its context that every kept state has at least, at about four forwards per window of new
 positions."""
+EXACT_FORWARDS = 60_000
+"""Forwards at most for exact states: bounds the time, 30 CPU seconds for SASRec on ml-1m."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,13 @@ class Windows:
 
 
 def windows_of(
-    recommender: Recommender, site: Site, rows: NDArray[np.int64], limit: int | None, seed: int
+    recommender: Recommender,
+    site: Site,
+    rows: NDArray[np.int64],
+    limit: int | None,
+    seed: int,
+    *,
+    exact: bool = False,
 ) -> Windows:
     """The windows that give a site's states of the sequences ``rows``; see plan_windows.
 
@@ -58,6 +66,7 @@ def windows_of(
         per_user=site.per_user,
         limit=min((n for n in (limit, recommender.max_positions) if n is not None), default=None),
         seed=seed,
+        exact=exact,
     )
 
 
@@ -70,6 +79,7 @@ def plan_windows(
     per_user: bool = False,
     limit: int | None,
     seed: int,
+    exact: bool = False,
 ) -> Windows:
     """Windows over each history but its last item, so that every kept position has a next item.
 
@@ -79,6 +89,9 @@ def plan_windows(
     user``, so does the user's only window, which ends where the items end that the state was
     learned from. If that makes more than ``limit`` positions, windows are drawn at random (seeded),
     the last of each history first.
+
+    ``exact`` states are those that the model has when it recommends: every one has the whole
+    context. There are at most ``EXACT_FORWARDS`` windows of them, drawn alike.
     """
     before_last = sequences.lengths[rows] - 1
     n_positions = sequences.known[rows] if per_user else before_last
@@ -89,7 +102,8 @@ def plan_windows(
         starts = np.maximum(0, ends - max_length)
         kept_from = ends - 1
     elif every_position:
-        stride = max_length - math.ceil(CONTEXT_SHARE * max_length) + 1
+        context = max_length if exact else math.ceil(CONTEXT_SHARE * max_length)
+        stride = max_length - context + 1
         beyond = np.maximum(0, -(-(n_positions - max_length) // stride))
         which, back = _repeat(rows, beyond + 1)
         ends = np.repeat(n_positions, beyond + 1) - stride * back
@@ -101,9 +115,11 @@ def plan_windows(
         starts = np.maximum(0, ends - max_length)
         kept_from = ends - 1
     windows = Windows(which, starts, ends, kept_from)
-    if limit is None or windows.n_positions <= limit:
+    forwards = EXACT_FORWARDS if exact else len(windows)
+    limit = windows.n_positions if limit is None else limit
+    if windows.n_positions <= limit and len(windows) <= forwards:
         return windows
-    return _sample(windows, back == 0, limit, seed)
+    return _sample(windows, back == 0, limit, forwards, seed)
 
 
 def _repeat(
@@ -114,9 +130,11 @@ def _repeat(
     return np.repeat(rows, counts), np.arange(int(counts.sum())) - first
 
 
-def _sample(windows: Windows, last: NDArray[np.bool_], limit: int, seed: int) -> Windows:
+def _sample(
+    windows: Windows, last: NDArray[np.bool_], limit: int, forwards: int, seed: int
+) -> Windows:
     rng = np.random.default_rng(seed)
     order = np.lexsort((rng.random(len(windows)), ~last))
     sizes = (windows.ends - windows.kept_from)[order]
-    chosen = order[: max(1, int(np.searchsorted(np.cumsum(sizes), limit, side="right")))]
-    return windows.take(np.sort(chosen))
+    enough = int(np.searchsorted(np.cumsum(sizes), limit, side="right"))
+    return windows.take(np.sort(order[: max(1, min(enough, forwards))]))

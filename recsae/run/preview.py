@@ -27,7 +27,8 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
         ("construction", ~held, defaults.construction_positions),
         ("held-out", held, defaults.heldout_positions),
     ):
-        windows = windows_of(recommender, site, np.flatnonzero(users), limit, seed=0)
+        rows, exact = np.flatnonzero(users), users is held
+        windows = windows_of(recommender, site, rows, limit, seed=0, exact=exact)
         n_positions = windows.n_positions  # in the end those of held-out users
         planned[name] = (
             f"{n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"

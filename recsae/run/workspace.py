@@ -127,14 +127,16 @@ class Workspace:
             site=self.site,
             limit=limit,
             seed=self.config.seed,
+            exact=name == layout.HELDOUT_STORE,
             progress=self.progress,
             ranks=self.ranks,
         )
 
     def windows(self, name: str) -> Windows:
         """The windows that a store is captured from."""
-        site = find_site(self.recommender, self.site)
-        return windows_of(self.recommender, site, *self._captured(name), self.config.seed)
+        site, exact = find_site(self.recommender, self.site), name == layout.HELDOUT_STORE
+        captured = self._captured(name)
+        return windows_of(self.recommender, site, *captured, self.config.seed, exact=exact)
 
     @cached_property
     def construction_store(self) -> ActivationStore:

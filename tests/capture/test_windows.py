@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import recsae.capture.windows as planning
 from helpers.toy import sequences
 from recsae.capture.windows import Windows, plan_windows
 from recsae.recommender.sequences import Sequences
@@ -119,6 +120,40 @@ def test_windows_are_few(lengths, max_length):
     for row in range(len(lengths)):
         mine = sizes[windows.rows == row]
         assert (mine[:-1] >= max(1, int(0.2 * max_length))).all()  # the last one begins at 0
+
+
+def test_exact_windows_by_hand():
+    # 8 items: positions 0 to 6 have a next item; each from position 3 on is read by itself
+    windows = plan([8], 3, exact=True)
+    assert kept(windows) == [
+        (0, 6, 3),
+        (0, 5, 3),
+        (0, 4, 3),
+        (0, 3, 3),
+        *((0, p, p + 1) for p in range(3)),
+    ]
+    assert len(windows) == 5
+
+
+@given(HISTORIES, LENGTHS, st.booleans())
+def test_exact_states_have_the_context_that_the_model_has(lengths, max_length, every_position):
+    found = kept(plan(lengths, max_length, every_position, exact=True))
+    assert {(row, p) for row, p, _ in found} == {
+        (row, p) for row, n in enumerate(lengths) for p in range(n - 1)
+    }
+    assert all(context == min(max_length, p + 1) for _, p, context in found)
+
+
+@given(HISTORIES, LENGTHS, st.integers(1, 40))
+def test_forwards_of_exact_states_are_bounded(lengths, max_length, forwards):
+    unbounded = plan(lengths, max_length, exact=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(planning, "EXACT_FORWARDS", forwards)
+        windows = plan(lengths, max_length, exact=True)
+    assert len(windows) == min(forwards, len(unbounded))
+    assert set(kept(windows)) <= set(kept(unbounded))
+    last = windows.ends == np.array(lengths)[windows.rows] - 1
+    assert last.all() or last.sum() == sum(n > 1 for n in lengths)  # the last of each history first
 
 
 @given(HISTORIES, LENGTHS, st.booleans(), st.integers(1, 80), st.integers(0, 3))

@@ -211,6 +211,10 @@ def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0
                 "n_users": 1208,
                 "n_positions": 198_000,
             },
+            "short_states": {
+                "share": 0.41, "same_items": 0.87, "same_latents": 0.74,
+                "n_compared": 1000,
+            },
         },
         "concepts": {
             "tested": n["verified"] + n["supported"] + n["unsupported"],

@@ -121,12 +121,22 @@ class HeldoutAccuracy(Part):
     n_positions: Count
 
 
+class ShortStates(Part):
+    """How training states that lack context differ from those behind recommendations."""
+
+    share: Figure
+    same_items: Figure
+    same_latents: Figure
+    n_compared: Count
+
+
 class Accuracy(Part):
     """How much of the recommender's accuracy survives the autoencoder."""
 
     metric_note: str
     all_users: AllUsersAccuracy
     heldout: HeldoutAccuracy
+    short_states: ShortStates | None
 
 
 class Protocol(Part):
