@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from recsae.concepts.labeler import PARTS
 from recsae.concepts.naming import told_apart
 from recsae.core import columns as C
 from recsae.core import layout
@@ -109,9 +110,9 @@ class ConceptDictionary:
         return list(dict.fromkeys([*self.table[C.ABOUT], *self.table[C.NAME]]))
 
     def values_said(self) -> list[tuple[str, str]]:
-        """Every different (attribute, value) that a label speaks of, first or second."""
-        columns = (C.ATTRIBUTE, C.VALUE), (C.SECOND_ATTRIBUTE, C.SECOND_VALUE)
-        rows = [row for pair in columns for row in self.table[[*pair]].itertuples(index=False)]
+        """Every different (attribute, value) that a label speaks of."""
+        pairs = [part[:2] for part in PARTS]
+        rows = [row for pair in pairs for row in self.table[[*pair]].itertuples(index=False)]
         return [(str(a), str(v)) for a, v in dict.fromkeys(map(tuple, rows)) if pd.notna(a)]
 
     def search(self, text: str) -> pd.DataFrame:

@@ -21,7 +21,9 @@ from recsae.concepts.attributes.table import (
     ItemAttributes,
 )
 from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_set, theme_of
+from recsae.concepts.label_steps import AND, OR, steps_of_label
 from recsae.concepts.predicates import Columns, Predicates, all_predicates, steps_of
+from recsae.concepts.rewording import best_said
 from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose, rows_of
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
@@ -55,6 +57,15 @@ SECOND_PREDICATE = (
     C.SECOND_THRESHOLD,
     C.SECOND_NEGATED,
 )
+THIRD_PREDICATE = (
+    C.THIRD_ATTRIBUTE,
+    C.THIRD_VALUE,
+    C.THIRD_VIEW,
+    C.THIRD_THRESHOLD,
+    C.THIRD_NEGATED,
+)
+PARTS = PREDICATE, SECOND_PREDICATE, THIRD_PREDICATE
+"""Columns of the predicates of a label; the third is joined by "and"."""
 CORE = "core"
 FOUND = "found"
 """Where a concept is from: a gate for a statement that was asked, or a latent that was trained."""
@@ -63,9 +74,8 @@ LABEL_COLUMNS = (
     *PREDICATE,
     C.JOINT,
     *SECOND_PREDICATE,
+    *THIRD_PREDICATE,
 )
-AND = "and"
-OR = "or"
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class Predictions:
 
     steps: scipy.sparse.csc_matrix
     """``(n, G)`` for each different label, 0 not stored: how many of the thresholds of its view a
-    case reaches (negated: misses), or how many predicates of a pair hold."""
+    case reaches (negated: misses), or how many predicates of several hold."""
     column: NDArray[np.int64]
     """``(m,)`` of each label."""
     threshold: NDArray[np.int64]
@@ -104,12 +114,13 @@ class Labeler(Protocol):
 class AttributeLabeler:
     """Labels from the attributes of items, their communities, and facts of the history.
 
-    Each latent gets one predicate, or two of which both or either must be true: "at least t (or
-    fewer than t) of (the last item, the last 5, 20 or 50 items, the top recommendation, the top 10)
-    are V", or "(the last item, one of the last 5, the top recommendation) is one of these items".
-    How it is chosen: :mod:`recsae.concepts.search` and :mod:`recsae.concepts.item_sets`. Attributes
-    of the catalog are preferred; popularity, typical place, repetition and length must be better by
-    .01 of F1; communities, sets of items and, where there are attributes, title terms by .02.
+    Each latent gets one predicate, two of which both or either must be true, or three, all of which
+    must be: "at least t (or fewer than t) of (the last item, the last 5, 20 or 50 items, the top
+    recommendation, the top 10) are V", or "(the last item, one of the last 5, the top
+    recommendation) is one of these items". How it is chosen: :mod:`recsae.concepts.search` and
+    :mod:`recsae.concepts.item_sets`. Attributes of the catalog are preferred; popularity, typical
+    place, repetition and length must be better by .01 of F1; communities, sets of items and, where
+    there are attributes, title terms by .02.
     """
 
     name = "attributes"
@@ -123,15 +134,40 @@ class AttributeLabeler:
     ) -> pd.DataFrame:
         """Choose and word a predicate per latent; see the class.
 
-        The first latents are gates for the statements ``asked``, which are their labels.
+        The first latents are gates for the statements ``asked``: see
+        :mod:`recsae.concepts.rewording`.
         """
         found = self._found(code[:, len(asked) :], cases) if code.shape[1] > len(asked) else []
         titles, nothing = cases.catalog.title_of, cells_of(None)
+        said = self._said(code[:, : len(asked)], cases, asked) if asked else []
         core = [
-            (s.name(titles), s.sentence(titles), self.name, CORE, *cells_of(s), None, *nothing)
-            for s in asked
+            (
+                *(s.name(titles), s.sentence(titles), self.name, CORE),
+                *(*cells_of(s), None, *nothing, *nothing),
+            )
+            for s in said
         ]
         return _table([*core, *found])
+
+    def _said(
+        self, code: scipy.sparse.csr_matrix, cases: Cases, asked: Sequence[Predicate]
+    ) -> list[Predicate]:
+        """What gates for some statements are called."""
+        rows, halves = self.halves_of(cases.sample(MAX_SEARCH_CASES))
+        active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
+        place = {name: i for i, name in enumerate(self.attributes.names)}
+        views, n_values = list(VIEWS), len(place)
+        statements = [
+            (
+                views.index(view) * n_values + place[attribute, value],
+                VIEWS[view].index(threshold) + 1,
+                negated,
+            )
+            for view, attribute, value, threshold, negated in asked
+        ]
+        said = best_said(halves, tuple(active[half].tocsc() for half in rows), statements)
+        columns = halves[0].predicates.columns
+        return [self.predicate(columns, *statement) for statement in said]
 
     def _found(self, code: scipy.sparse.csr_matrix, cases: Cases) -> list[tuple[object, ...]]:
         """Rows of the table for latents whose labels are searched."""
@@ -223,38 +259,43 @@ class AttributeLabeler:
             return self.predicate(predicates.columns, column, step, bool(negated))
 
         records: list[tuple[object, ...]] = []
-        for latent, (c, step, negated, c2, step2, negated2, either) in enumerate(
+        for latent, (*one, c2, step2, negated2, either, c3, step3, negated3) in enumerate(
             zip(*(column.tolist() for column in chosen), strict=True)
         ):
-            first, second = predicate(c, step, negated), predicate(c2, step2, negated2)
+            first, further = predicate(*one), [(c2, step2, negated2), (c3, step3, negated3)]
+            others = [p for p in (predicate(*each) for each in further) if p is not None]
             if latent in sets:
-                first, second = _of_items(sets[latent], external), None
-            joint = None if second is None else OR if either else AND
+                first, others = _of_items(sets[latent], external), []
             if everywhere[latent] or first is None:
-                words, first, second = (GENERAL, "Active on most sequences."), None, None
-                joint = None
-            else:
+                words, first, others = (GENERAL, "Active on most sequences."), None, []
+            joint = (OR if either else AND) if others else None
+            if first is not None:
                 theme = theme_of(sets[latent].items, self.attributes) if latent in sets else None
                 words = (
-                    name_of(first, second, titles, joint, theme),
-                    label_of(first, second, titles, joint),
+                    name_of(first, others, titles, joint, theme),
+                    label_of(first, others, titles, joint),
                 )
-            records.append((*words, self.name, FOUND, *cells_of(first), joint, *cells_of(second)))
+            second, third = (*others, None, None)[:2]
+            records.append(
+                (
+                    *(*words, self.name, FOUND, *cells_of(first), joint),
+                    *(*cells_of(second), *cells_of(third)),
+                )
+            )
         return records
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
         """Steps of the labels' predicates on cases."""
         keys = list(
             zip(
-                _predicates(labels, PREDICATE),
                 labels[C.JOINT],
-                _predicates(labels, SECOND_PREDICATE),
+                *(_predicates(labels, part) for part in PARTS),
                 strict=True,
             )
         )
         different = list(dict.fromkeys(keys))
-        steps = self._steps({p for key in different for p in key[::2] if p is not None}, cases)
-        made = [_combined(*key, steps, len(cases)) for key in different]
+        steps = self._steps({p for _, *parts in different for p in parts if p is not None}, cases)
+        made = [steps_of_label(joint, parts, steps, len(cases)) for joint, *parts in different]
         place = {key: i for i, key in enumerate(different)}
         column = np.array([place[key] for key in keys], dtype=np.int64)
         threshold = np.array([least for _, least in made], dtype=np.int64)
@@ -310,42 +351,6 @@ def _predicates(labels: pd.DataFrame, columns: tuple[str, ...]) -> list[Predicat
         else None
         for attribute, value, view, threshold, negated in rows
     ]
-
-
-def _combined(
-    first: Predicate | None,
-    joint: str | None,
-    second: Predicate | None,
-    steps: dict[tuple[str, str, str], scipy.sparse.csc_matrix],
-    n: int,
-) -> tuple[scipy.sparse.csc_matrix, int]:
-    """Steps ``(n, 1)`` of a label, and the step from which on it says "active".
-
-    A pair has step 1 where one of its predicates holds (of "and", the first) and 2 where both do; a
-    label without a predicate has step 1 everywhere.
-    """
-    if first is None:
-        return scipy.sparse.csc_matrix(np.ones((n, 1), dtype=np.int8)), 1
-    alone, least = _single(first, steps, n)
-    if second is None:
-        return alone, least
-    one = alone.toarray()[:, 0] >= least
-    steps_of_other, at_least = _single(second, steps, n)
-    other = steps_of_other.toarray()[:, 0] >= at_least
-    step = one.astype(np.int8) + (other if joint == OR else one & other)
-    return scipy.sparse.csc_matrix(step[:, None]), 1 if joint == OR else 2
-
-
-def _single(
-    predicate: Predicate, steps: dict[tuple[str, str, str], scipy.sparse.csc_matrix], n: int
-) -> tuple[scipy.sparse.csc_matrix, int]:
-    """Steps of one predicate, and its own; for a negated one, how many steps a case misses."""
-    step = steps[predicate[:3]]
-    least = VIEWS[predicate.view].index(predicate.threshold) + 1
-    if not predicate.negated:
-        return step, least
-    below = (len(VIEWS[predicate.view]) - step.toarray()).astype(np.int8)
-    return scipy.sparse.csc_matrix(below), len(VIEWS[predicate.view]) - least + 1
 
 
 def _activity(code: scipy.sparse.csr_matrix) -> scipy.sparse.csr_matrix:

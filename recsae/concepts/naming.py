@@ -55,6 +55,7 @@ def _of_parts(row: Row, say: Callable[[str, int, bool], str]) -> str:
     for attribute, view, threshold, negated in (
         (C.ATTRIBUTE, C.VIEW, C.THRESHOLD, C.NEGATED),
         (C.SECOND_ATTRIBUTE, C.SECOND_VIEW, C.SECOND_THRESHOLD, C.SECOND_NEGATED),
+        (C.THIRD_ATTRIBUTE, C.THIRD_VIEW, C.THIRD_THRESHOLD, C.THIRD_NEGATED),
     ):
         if isinstance(row[attribute], str) and row[attribute] != LENGTH:
             parts.append(say(str(row[view]), int(str(row[threshold])), bool(row[negated])))

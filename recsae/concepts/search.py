@@ -3,7 +3,8 @@
 Thousands of predicates are tried for each latent, so the best of them looks better than it is. The
 search half of the construction users gives a few finalists: the best predicate of each kind, alone,
 and pairs of which both or either must be true. The confirm half compares these few, and plainer
-kinds win unless others are clearly better. Held-out users have no part in it.
+kinds win unless others are clearly better. Of a pair that must both be true a third is searched in
+the same way. Held-out users have no part in it.
 
 A *column* is one value in one view; its *steps*, from 1, are its thresholds.
 """
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 N_FIRSTS = 3
 """Columns whose best predicates are tried as the first of a pair: bounds the search for pairs."""
 PAIR_COST = 0.02
-"""A pair must beat the best single predicate by so much F1."""
+"""A pair must beat the best single predicate by so much F1, and three a pair."""
 STANDARD_ERRORS = 3.0
-"""A pair must also beat it by so many standard errors, over users of the confirm half. With
+"""They must also beat it by so many standard errors, over users of the confirm half. With
 activations given to other cases 1 of 192 labels of the planted run has a second statement; with two
 standard errors 7 have."""
 EITHER_COST = 0.05
@@ -38,7 +39,7 @@ BROAD_COST = 0.05
 """A predicate that is true of more than half of the cases, or that says "none of", must be better
 by so much F1: it says little of any one case."""
 MAX_PAIR_CASES = 4_000
-"""Cases, where a pair's first predicate is true, that are used at most to find its second."""
+"""Cases, where what is known of a label is true, that are used at most to find what comes next."""
 
 
 class HalfOfUsers(NamedTuple):
@@ -49,11 +50,11 @@ class HalfOfUsers(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """One predicate or a pair for each latent: ``(m,)`` each, or ``(m, F)`` for F finalists.
+    """One to three predicates for each latent: ``(m,)`` each, or ``(m, F)`` for F finalists.
 
-    ``first`` and ``second`` are columns, -1 where there is no second predicate and, as first, for a
-    latent that was never active. Steps count from 1. ``either`` is 1 where one of the two being
-    true is enough.
+    ``first``, ``second`` and ``third`` are columns, -1 where there is no such predicate and, as
+    first, for a latent that was never active. Steps count from 1. ``either`` is 1 where one of two
+    being true is enough; else all must be.
     """
 
     first: NDArray[np.int64]
@@ -63,6 +64,9 @@ class Choice(NamedTuple):
     second_step: NDArray[np.int64]
     second_negated: NDArray[np.int64]
     either: NDArray[np.int64]
+    third: NDArray[np.int64]
+    third_step: NDArray[np.int64]
+    third_negated: NDArray[np.int64]
 
     def at(self, where: object) -> Choice:
         """The choices at an index."""
@@ -105,7 +109,7 @@ def choose(
     *,
     pairs: bool = True,
 ) -> Confirmed:
-    """Choose a predicate, or unless told otherwise a pair, for every latent.
+    """Choose a predicate, or unless told otherwise up to three, for every latent.
 
     Parameters
     ----------
@@ -115,7 +119,7 @@ def choose(
         ``(n, m)`` of both halves, sorted: what is stored is active.
     """
     search, confirm = halves
-    broad = _broad_cost(search.predicates)
+    broad = broad_cost(search.predicates)
     singles, firsts = _singles(search.predicates, active[0], kinds, broad)
     finalists = singles
     if pairs:
@@ -132,6 +136,8 @@ def choose(
         rows = rows_of(active[1], latent)
         best[latent], net[latent] = _confirmed(confirm, finalists.at(latent), cost[latent], rows)
     chosen = finalists.at((np.arange(m), best))
+    if pairs:
+        chosen, net = _with_thirds(halves, active, kinds, Confirmed(chosen, net))
     ever_active = sum(np.diff(half.indptr) for half in active) > 0
     return Confirmed(chosen._replace(first=np.where(ever_active, chosen.first, -1)), net)
 
@@ -142,7 +148,7 @@ def rows_of(active: scipy.sparse.csc_matrix, latent: int) -> NDArray[np.int32]:
     return rows
 
 
-def _broad_cost(predicates: Predicates) -> NDArray[np.float64]:
+def broad_cost(predicates: Predicates) -> NDArray[np.float64]:
     """``(2, S)`` what each predicate, plain and negated, must be better by because it is broad."""
     n, true = predicates.reached.shape[0], predicates.total()
     plain, negated = 2 * true > n, (2 * true < n) | (predicates.columns.step == 1)
@@ -178,13 +184,17 @@ def _singles(
             negated[latent, number] = opposite[group][low] > plain[group][high] + 1e-9
             best[latent, number] = group[low if negated[latent, number] else high]
         begin[latent] = _best_of_columns(np.where(varies, plain, -1), columns, begin.shape[1])
-    none, zero = np.full(best.shape, -1), np.zeros(best.shape, dtype=np.int64)
-    singles = Choice(columns.column[best], columns.step[best], negated, none, zero, zero, zero)
+    singles = alone(columns.column[best], columns.step[best], negated)
     strict = columns.step[begin]
     wider = np.maximum(strict - 1, 1)  # true of more cases, for the second to narrow down
     first, step = np.tile(columns.column[begin], 2), np.column_stack([strict, wider])
-    blank = np.zeros(first.shape, dtype=np.int64)
-    return singles, Choice(first, step, blank, blank - 1, blank, blank, blank)
+    return singles, alone(first, step, np.zeros(first.shape, dtype=np.int64))
+
+
+def alone(column: NDArray[np.int64], step: NDArray[np.int64], negated: NDArray[np.int64]) -> Choice:
+    """Single predicates as choices."""
+    zero = np.zeros(column.shape, dtype=np.int64)
+    return Choice(column, step, negated, *(zero - 1, zero, zero, zero), *(zero - 1, zero, zero))
 
 
 def _best_of_columns(
@@ -219,8 +229,9 @@ def _pairs(
     key, latent = key[order], latent[order]
     bounds = np.flatnonzero(np.r_[True, key[1:] != key[:-1], True])
     value = np.full((2, m), -np.inf)
-    best = Choice(*np.zeros((7, 2, m), dtype=np.int64))
+    best = Choice(*np.zeros((len(Choice._fields), 2, m), dtype=np.int64))
     best.first[:], best.step[:], best.second[:] = firsts.first[:, 0], firsts.step[:, 0], -1
+    best.third[:] = -1
     alone = np.empty((m, len(narrow.columns.column)), dtype=np.int32)
     total = narrow.total()
     for j in range(m):
@@ -254,15 +265,52 @@ def _pairs(
                     value[kind, j] = f1[where]
                     second = seconds[narrow.columns.column[where]], narrow.columns.step[where]
                     for cell, found in zip(
-                        best, (column, step, 0, *second, negated, kind), strict=True
+                        best[:7], (column, step, 0, *second, negated, kind), strict=True
                     ):
                         cell[kind, j] = found
         inside[true] = False
     return Choice(*(row.T for row in best))
 
 
+def _with_thirds(
+    halves: tuple[HalfOfUsers, HalfOfUsers],
+    active: tuple[scipy.sparse.csc_matrix, ...],
+    kinds: Kinds,
+    confirmed: Confirmed,
+) -> Confirmed:
+    """Pairs that must both be true with a third predicate, where it is clearly better."""
+    search, confirm = halves
+    seconds = kinds.seconds
+    narrow = search.predicates.of_columns(seconds)
+    chosen, net = Choice(*(column.copy() for column in confirmed.choice)), confirmed.net_f1.copy()
+    for j in np.flatnonzero((chosen.second >= 0) & (chosen.either == 0)).tolist():
+        pair = chosen.at([j])
+        inside, rows = truth(search.predicates, pair)[0], rows_of(active[0], j)
+        true, hits = np.flatnonzero(inside), rows[inside[rows]]
+        counts = []
+        for cases in (true, hits):
+            some = cases[spread(len(cases), MAX_PAIR_CASES)]
+            counts.append(narrow.among(some) * (len(cases) / max(len(some), 1)))
+        together, both = counts
+        plain = f1_of(both, together, len(rows))
+        opposite = f1_of(len(hits) - both, len(true) - together, len(rows))
+        negated = int(opposite.max() > plain.max() + 1e-9)
+        where = int((opposite if negated else plain).argmax())
+        third = seconds[narrow.columns.column[where]], narrow.columns.step[where], negated
+        for cell, found in zip(chosen[7:], third, strict=True):
+            cell[j] = found
+        both_and_all = Choice(*(np.append(a, b) for a, b in zip(pair, chosen.at([j]), strict=True)))
+        predicted, of = truth(confirm.predicates, both_and_all), rows_of(active[1], j)
+        gain = clear_gain(predicted[1], predicted[0], confirm.user, of)
+        if gain > PAIR_COST:
+            net[j] += gain - PAIR_COST
+        else:
+            chosen.third[j] = -1
+    return Confirmed(chosen, net)
+
+
 def truth(predicates: Predicates, chosen: Choice) -> NDArray[np.bool_]:
-    """``(F, n)`` whether each of F predicates is true of each case."""
+    """``(F, n)`` whether each of F choices is true of each case."""
 
     def true_of(column: int, step: int, negated: int) -> NDArray[np.bool_]:
         true = np.full(predicates.reached.shape[0], bool(negated))
@@ -270,11 +318,15 @@ def truth(predicates: Predicates, chosen: Choice) -> NDArray[np.bool_]:
         return true
 
     truth = np.ones((len(chosen.first), predicates.reached.shape[0]), dtype=bool)
-    for number, (*first, c2, step2, negated2, either) in enumerate(zip(*chosen, strict=True)):
-        truth[number] = true_of(*first)
-        if c2 >= 0:
+    for number, (c, step, negated, *second, either, c3, step3, negated3) in enumerate(
+        zip(*chosen, strict=True)
+    ):
+        truth[number] = true_of(c, step, negated)
+        if second[0] >= 0:
             both_or_either = np.logical_or if either else np.logical_and
-            both_or_either(truth[number], true_of(c2, step2, negated2), out=truth[number])
+            both_or_either(truth[number], true_of(*second), out=truth[number])
+        if c3 >= 0:
+            truth[number] &= true_of(c3, step3, negated3)
     return truth
 
 
@@ -292,13 +344,35 @@ def _confirmed(
     pair = int(np.where(plain, -np.inf, net).argmax())
     if plain.all() or net[pair] <= net[single] or not len(rows):
         return single, float(net[single])
-    active = np.zeros(predicted.shape[1])
-    active[rows] = 1
-    gained = _f1_terms(predicted[pair], active) - _f1_terms(predicted[single], active)
-    by_user = np.bincount(confirm.user, gained)
-    if f1[pair] - f1[single] > STANDARD_ERRORS * np.sqrt(np.square(by_user).sum()):
+    if clear_gain(predicted[pair], predicted[single], confirm.user, rows) > 0:
         return pair, float(net[pair])
     return single, float(net[single])
+
+
+def clear_gain(
+    predicted: NDArray[np.bool_],
+    before: NDArray[np.bool_],
+    user: NDArray[np.int64],
+    rows: NDArray[np.int32],
+) -> float:
+    """By how much F1 is higher than before, users being the unit; 0 if that may be chance.
+
+    Parameters
+    ----------
+    predicted, before
+        ``(n,)`` where each says "active".
+    user
+        ``(n,)`` of each case.
+    rows
+        Cases where the latent is active.
+    """
+    active = np.zeros(len(predicted))
+    active[rows] = 1
+    gained = _f1_terms(predicted, active) - _f1_terms(before, active)
+    by_user = np.bincount(user, gained)
+    f1, f1_before = (f1_of(p[rows].sum(), p.sum(), len(rows)) for p in (predicted, before))
+    clear = f1 - f1_before > STANDARD_ERRORS * np.sqrt(np.square(by_user).sum())
+    return float(f1 - f1_before) if clear else 0.0
 
 
 def _f1_terms(predicted: NDArray[np.bool_], active: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -162,24 +162,27 @@ def amount_in(view: str, threshold: int, negated: bool) -> str:
 
 
 def label_of(
-    first: Predicate, second: Predicate | None, titles: Mapping[str, str], joint: str | None = "and"
+    first: Predicate,
+    others: Sequence[Predicate],
+    titles: Mapping[str, str],
+    joint: str | None = "and",
 ) -> str:
-    """One or two predicates as a sentence; ``joint`` is "and" or "or".
+    """One to three predicates as a sentence; ``joint`` is "and" or "or".
 
     >>> drama = Predicate("last", "genres", "Drama", 1)
-    >>> label_of(drama, Predicate("last5", "decade", "1990s", 2, negated=True), {})
+    >>> label_of(drama, [Predicate("last5", "decade", "1990s", 2, negated=True)], {})
     'The last item is Drama, and fewer than 2 of the last 5 items are from the 1990s.'
     """
-    sentence = first.sentence(titles)
-    if second is None:
-        return sentence
-    other = second.sentence(titles)
-    return f"{sentence[:-1]}, {joint} {other[0].lower()}{other[1:]}"
+    parts = [predicate.sentence(titles).removesuffix(".") for predicate in (first, *others)]
+    parts[1:] = [f"{part[0].lower()}{part[1:]}" for part in parts[1:]]
+    if others:
+        parts[-1] = f"{joint} {parts[-1]}"
+    return f"{', '.join(parts)}."
 
 
 def name_of(
     first: Predicate,
-    second: Predicate | None,
+    others: Sequence[Predicate],
     titles: Mapping[str, str],
     joint: str | None = "and",
     theme: tuple[str, str] | None = None,
@@ -187,23 +190,24 @@ def name_of(
     """Short name of a label; ``theme`` is the attribute and value that a set of items shares.
 
     >>> drama = Predicate("last", "genres", "Drama", 1)
-    >>> name_of(drama, Predicate("last5", "decade", "1990s", 2, negated=True), {})
+    >>> name_of(drama, [Predicate("last5", "decade", "1990s", 2, negated=True)], {})
     'Drama, not 1990s'
-    >>> name_of(drama, Predicate("last", "genres", "War", 1), {}, "or")
+    >>> name_of(drama, [Predicate("last", "genres", "War", 1)], {}, "or")
     'Drama or War'
     >>> scary = Predicate("last", "item", "i3 | i7 | i9", 1)
-    >>> name_of(scary, None, {"i3": "Shining, The", "i7": "Carrie"}, None, ("genres", "Horror"))
+    >>> name_of(scary, [], {"i3": "Shining, The", "i7": "Carrie"}, None, ("genres", "Horror"))
     'after Horror such as “The Shining” or “Carrie”'
     """
     if theme is not None:
         such = _quoted(first.value, titles)[:N_OF_THEME]
         return f"{AFTER[first.view]} {concept_name(*theme, titles)} such as {_joined(such)}"
-    name = first.name(titles)
-    if second is None or second[1:3] == first[1:3]:
-        return name
-    if joint == "or":
-        return f"{name} or {second.name(titles)}"
-    return f"{name}{', ' if second.negated else ' + '}{second.name(titles)}"
+    name, said = first.name(titles), {first[1:3]}
+    for other in others:
+        if other[1:3] not in said:
+            link = " or " if joint == "or" else ", " if other.negated else " + "
+            name = f"{name}{link}{other.name(titles)}"
+        said.add(other[1:3])
+    return name
 
 
 def phrase(attribute: str, value: str, titles: Mapping[str, str]) -> str:
@@ -300,7 +304,7 @@ def reason_of(label: Mapping[str, Any], step: int) -> str:
         The predicate columns of the label.
     step
         As in :class:`recsae.concepts.labeler.Predictions`. Of a predicate: how many of its view's
-        thresholds the case reaches; of a negated one, how many it misses; of a pair, how many
+        thresholds the case reaches; of a negated one, how many it misses; of several, how many
         predicates hold.
 
     >>> label = {"attribute": "genres", "second_attribute": None, "predicate_site": "last20"}
@@ -310,6 +314,8 @@ def reason_of(label: Mapping[str, Any], step: int) -> str:
     if label[C.ATTRIBUTE] is None:
         return "says active everywhere"
     if label[C.SECOND_ATTRIBUTE] is not None:
+        if label.get(C.THIRD_ATTRIBUTE) is not None and step > 1:
+            return "all three parts hold" if step == 3 else "its third part does not hold"
         return "both parts hold" if step == 2 else HELD[label[C.JOINT]][step]
     view, threshold = label[C.VIEW], int(label[C.THRESHOLD])
     thresholds = VIEWS[view]

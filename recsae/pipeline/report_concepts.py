@@ -8,7 +8,7 @@ import numpy as np
 
 from recsae.concepts.attributes.history import LENGTH, REPEAT
 from recsae.concepts.dictionary import item_effects
-from recsae.concepts.labeler import PREDICATE, SECOND_PREDICATE
+from recsae.concepts.labeler import PARTS
 from recsae.concepts.sides import OTHER_SIDE, kind_of, side_of
 from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 from recsae.concepts.wording import phrase, reason_of
@@ -94,7 +94,7 @@ def tested_concepts(work: Workspace) -> Concepts:
 def _concept(row: Record, known: _ByLatent) -> Concept:
     latent = row[C.LATENT]
     mine, again = known.evidence[latent], known.stability.get(latent, {})
-    first, second = _predicate(row, PREDICATE), _predicate(row, SECOND_PREDICATE)
+    first, second, third = (_predicate(row, part) for part in PARTS)
     promotes, demotes = known.effects.get(latent, ([], []))
     return Concept(
         latent=latent,
@@ -113,6 +113,11 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         second_site=second.view,
         second_threshold=second.threshold,
         second_negated=second.negated,
+        third_attribute=third.attribute,
+        third_value=third.value,
+        third_site=third.view,
+        third_threshold=third.threshold,
+        third_negated=third.negated,
         status=row[C.STATUS],
         precision=row[C.PRECISION],
         precision_low=row[C.PRECISION_LOW],

@@ -102,7 +102,11 @@ def _concept(
     shown["fire_rate"] = _short(words.fire_rate(concept))
     del shown["heldout_fire_rate"]
     shown["key"] = "\n".join(words.distinct_key(concept))
-    pairs = ((concept.attribute, concept.value), (concept.second_attribute, concept.second_value))
+    pairs = (
+        (concept.attribute, concept.value),
+        (concept.second_attribute, concept.second_value),
+        (concept.third_attribute, concept.third_value),
+    )
     shown["says"] = [place.get((a or "", v or "")) for a, v in pairs]
     if concept.histogram:
         shown["histogram"] = {

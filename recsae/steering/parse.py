@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsae.concepts.labeler import PARTS
 from recsae.concepts.wording import concept_name
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
@@ -121,7 +122,7 @@ def targets_of(work: Workspace, intervention: Intervention) -> dict[str, NDArray
     titles = work.recommender.catalog.title_of
     predicates = (
         (row[attribute], row[value])
-        for attribute, value in ((C.ATTRIBUTE, C.VALUE), (C.SECOND_ATTRIBUTE, C.SECOND_VALUE))
+        for attribute, value, *_ in PARTS
         if isinstance(row[attribute], str)
     )
     fits = {concept_name(*one, titles): work.attributes.items_with(*one) for one in predicates}

@@ -16,7 +16,7 @@ from helpers.toy import cases, catalog, random_cases, sparse
 from recsae.concepts import labeler as labelers
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
-from recsae.concepts.labeler import AttributeLabeler
+from recsae.concepts.labeler import PARTS, AttributeLabeler, cells_of
 from recsae.concepts.wording import Predicate
 from recsae.core import columns as C
 from recsae.recommender.catalog import build_catalog
@@ -122,6 +122,9 @@ def true_of(row, made) -> np.ndarray:
         return first
     where = row[C.SECOND_VIEW], row[C.SECOND_VALUE], row[C.SECOND_THRESHOLD]
     second = says(made, *where) != row[C.SECOND_NEGATED]
+    if isinstance(row[C.THIRD_ATTRIBUTE], str):
+        where = row[C.THIRD_VIEW], row[C.THIRD_VALUE], row[C.THIRD_THRESHOLD]
+        second &= says(made, *where) != row[C.THIRD_NEGATED]
     return first | second if row[C.JOINT] == "or" else first & second
 
 
@@ -129,6 +132,35 @@ PLANTED = {
     "and": lambda red, old: red & old,
     "and not": lambda red, old: red & ~old,
 }
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("negated", [False, True])
+def test_a_third_statement_is_found_where_it_is_there(negated):
+    rng = np.random.default_rng(3)
+    made = random_cases(rng, 6000, 200)
+    both = says(made, "last5", "red", 2) & says(made, "top10", "old", 4)
+    active = both & (says(made, "last", "old", 1) != negated)
+    (row,) = LABELER.label(sparse(active[:, None]), made).to_dict("records")
+    assert f1_score(active, true_of(row, made)) > 0.95
+    assert isinstance(row[C.THIRD_ATTRIBUTE], str)
+    assert row[C.JOINT] == "and"
+    assert row[C.LABEL].count(",") == 2
+    assert ", and " in row[C.LABEL]
+    by_chance = np.stack([both & (rng.random(6000) < share) for share in (1, 0.9, 0.7, 0.5)], 1)
+    assert LABELER.label(sparse(by_chance), made)[C.THIRD_ATTRIBUTE].isna().all()
+
+
+def test_three_statements_count_how_many_hold_from_the_first_on():
+    made = cases([0] * 4, [[1], [1], [4], [3]], [[3, 4], [8, 8], [3, 4], [3, 3]])
+    first = Predicate("last", "colour", "red", 1)
+    others = (Predicate("top10", "age", "old", 2), Predicate("top10", "colour", "red", 2, True))
+    row = {C.LATENT: 0, C.NAME: "", C.LABEL: "", C.LABELER: "", C.ORIGIN: "found", C.JOINT: "and"}
+    for columns, predicate in zip(PARTS, (first, *others), strict=True):
+        row |= dict(zip(columns, cells_of(predicate), strict=True))
+    said = LABELER.predict(pd.DataFrame([row]), made)
+    assert said.steps.toarray()[:, 0].tolist() == [3, 1, 0, 2]
+    assert said.threshold.tolist() == [3]
 
 
 @pytest.mark.end_to_end
@@ -257,3 +289,35 @@ def test_no_second_statement_is_found_by_chance(planted_run):
         labels = work.labeler.label(code[elsewhere], work.construction)
         found += int(labels[C.JOINT].notna().sum())
     assert found <= 1  # of 80
+
+
+def test_a_gate_is_called_after_the_statement_of_its_value_that_it_follows():
+    rng = np.random.default_rng(9)
+    made = random_cases(rng, 2400, 80)
+    asked = [Predicate("last", "colour", "red", 1), Predicate("last", "age", "old", 1)]
+    follows = [says(made, "last5", "red", 3), says(made, "last", "old", 1)]
+    labels = LABELER.label(sparse(np.stack(follows, axis=1)), made, asked)
+    assert labels[C.LABEL].tolist() == [
+        "At least 3 of the last 5 items are red.",
+        "The last item is old.",
+    ]
+    assert labels[C.ORIGIN].tolist() == ["core", "core"]
+
+
+def test_a_gate_is_not_called_after_another_value_or_its_opposite():
+    rng = np.random.default_rng(9)
+    made = random_cases(rng, 2400, 80)
+    asked = [Predicate("last", "colour", "red", 1), Predicate("last", "age", "old", 1, True)]
+    follows = [says(made, "last5", "old", 3), says(made, "last5", "old", 3)]
+    labels = LABELER.label(sparse(np.stack(follows, axis=1)), made, asked)
+    assert labels[C.VALUE].tolist() == ["red", "old"]
+    assert labels[C.NEGATED].tolist() == [False, True]
+
+
+def test_a_statement_that_is_hardly_better_is_not_taken():
+    rng = np.random.default_rng(9)
+    made = random_cases(rng, 2400, 80)
+    asked = Predicate("last5", "colour", "red", 3)
+    noisy = says(made, "last5", "red", 3) ^ (rng.random(2400) < 0.3)
+    labels = LABELER.label(sparse(noisy[:, None]), made, [asked])
+    assert labels[C.LABEL].tolist() == [asked.sentence({})]

@@ -14,7 +14,18 @@ NOTHING = cells_of(None)
 def named(*labels):
     """Names of concepts with these (about, first, second) predicates."""
     rows = [
-        (latent, about, about, "…", "attributes", "found", *cells_of(one), None, *cells_of(two))
+        (
+            latent,
+            about,
+            about,
+            "…",
+            "attributes",
+            "found",
+            *cells_of(one),
+            None,
+            *cells_of(two),
+            *cells_of(None),
+        )
         for latent, (about, one, two) in enumerate(labels)
     ]
     columns = ["latent", "name", "about", *LABEL_COLUMNS[2:]]

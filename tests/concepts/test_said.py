@@ -6,7 +6,7 @@ import pandas as pd
 from helpers.labels import LABELER, OLD, RED
 from helpers.toy import random_cases
 from recsae.concepts import said
-from recsae.concepts.labeler import LABEL_COLUMNS, SECOND_PREDICATE
+from recsae.concepts.labeler import LABEL_COLUMNS, PARTS
 from recsae.concepts.said import best_statements, said_code
 from recsae.core import columns as C
 
@@ -21,7 +21,7 @@ def test_what_labels_say_case_by_case():
             C.THRESHOLD: [1, 3, 0, 1],
             C.NEGATED: [True, False, False, False],
             C.JOINT: [None] * 4,
-            **{column: [None] * 4 for column in SECOND_PREDICATE},
+            **{column: [None] * 4 for column in PARTS[1] + PARTS[2]},
         }
     )
     code = said_code(labels, made, LABELER).toarray()

@@ -204,6 +204,11 @@ class Concept(Part):
     second_site: str | None = None
     second_threshold: Figure = None
     second_negated: bool | None = None
+    third_attribute: str | None = None
+    third_value: str | None = None
+    third_site: str | None = None
+    third_threshold: Figure = None
+    third_negated: bool | None = None
     status: Status
     precision: Figure
     precision_low: Figure

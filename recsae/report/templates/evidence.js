@@ -43,7 +43,8 @@ function firing(c) {
 function predicates(c) {
   const items = (place, value) => (known(c.says[place]) ? data.values[c.says[place]][2] : value);
   const parts = [["", c.attribute, c.attribute === "item" ? items(0, c.value) : c.value, c.predicate_site, c.threshold, c.negated],
-    [" " + (c.joint || "and"), c.second_attribute, c.second_value, c.second_site, c.second_threshold, c.second_negated]];
+    [" " + (c.joint || "and"), c.second_attribute, c.second_value, c.second_site, c.second_threshold, c.second_negated],
+    [" and", c.third_attribute, c.third_value, c.third_site, c.third_threshold, c.third_negated]];
   const list = el("ul", { class: "predicates" });
   for (const [joint, attribute, value, site, threshold, negated] of parts) {
     if (!known(attribute)) continue;
