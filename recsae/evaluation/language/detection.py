@@ -87,7 +87,7 @@ class _Rates(NamedTuple):
     recall: float
     recall_low: float
     precision_low_at_best: float
-    n_users: int
+    n_users: float
     """Users with an active, or with an inactive case, whichever are fewer."""
 
 
@@ -221,7 +221,7 @@ def _rates(
     pos, neg = per_user(truth), per_user(~truth)
     n_users = min(int((pos > 0).sum()), int((neg > 0).sum()))
     if not n_users:
-        return _Rates(*[np.nan] * 5, 0)
+        return _Rates(*[np.nan] * 5 + [0.0])
     odds = np.array([(int(counted.sum()) - n_active) / n_active])
     hits, alarms = per_user(truth & yes), per_user(~truth & yes)
     recall, recall_low = rate_bound(hits, pos, CONFIDENCE)
@@ -229,20 +229,19 @@ def _rates(
     best = precision_bound(pos, pos, np.zeros_like(neg), neg, odds, CONFIDENCE)[1]
     if n_users < MIN_USERS:
         precision_low = recall_low = best = np.array([np.nan])
-    return _Rates(
-        *(float(x[0]) for x in (precision, precision_low, recall, recall_low, best)), n_users
-    )
+    figures = (precision, precision_low, recall, recall_low, best)
+    return _Rates(*[float(figure[0]) for figure in figures] + [float(n_users)])
 
 
 def _status(trial: DetectionTrial, rates: _Rates, bounds: _Rates) -> str:
     """By the rule for labels."""
     if not rates.n_users:
         return UNTESTED
-    pos = np.array([float(trial.active.sum())])
+    pos = np.array([trial.active.sum()], dtype=np.float64)
     found = statuses(
         pos,
         len(trial.active) - pos,
-        np.array([rates.n_users]),
+        np.array([int(rates.n_users)]),
         (np.array([rates.precision]), np.array([rates.recall])),
         (np.array([bounds.precision_low]), np.array([bounds.recall_low])),
     )

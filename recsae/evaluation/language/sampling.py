@@ -53,7 +53,7 @@ class CaseSampler:
         return self._spread(np.arange(len(self.cases)), n, 3)
 
     def more_active(self, latent: int, besides: Rows, n: int) -> Rows:
-        """At most n active cases that are not among ``besides``, each as likely, of all strengths."""
+        """At most n active cases besides some rows, each as likely, of all strengths."""
         value = self.activations(latent)
         rows = np.setdiff1d(np.flatnonzero(value > 0), besides)
         return self._spread(rows[np.argsort(value[rows], kind="stable")], n, 4 + latent)
