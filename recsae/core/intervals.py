@@ -73,7 +73,7 @@ def precision_bound(
     n_pos: Floats,
     alarms: Floats,
     n_neg: Floats,
-    odds: Floats,
+    sizes: tuple[Floats, Floats],
     confidence: float = 0.95,
 ) -> tuple[Floats, Floats]:
     """Precision at the true rate, from a sample of either kind of cases, and its lower bound.
@@ -83,13 +83,13 @@ def precision_bound(
     hits, n_pos, alarms, n_neg
         ``(n_users, m)`` counts per user: positives that are found, positives, negatives that are
         taken for positive, negatives.
-    odds
-        ``(m,)`` negatives for each positive among all cases; the samples need not keep to it.
+    sizes
+        ``(m,)`` positives and negatives among all cases, which the samples stand for.
 
     Notes
     -----
-    Precision is ``1 / (1 + odds * alarm rate / recall)``. The bound of that ratio joins those of
-    the two rates by MOVER-R (Donner & Zou 2012). The recall has the bound of :func:`rate_bound`.
+    Precision follows from the ratio of alarm rate and recall, whose bound joins those of the two
+    by MOVER-R (Donner & Zou 2012). The recall has the bound of :func:`rate_bound`.
     Alarms are rare and often none at all: their rate has the upper bound of Clopper & Pearson at
     the effective number of cases (Korn & Graubard 1998), so that none among n users is below about
     3 / n, not 0. How alike the alarms of one user are cannot be estimated from few, so k of a
@@ -108,7 +108,8 @@ def precision_bound(
         below = least * (2 * recall - least)
         within = np.square(alarm * recall) - most * (2 * alarm - most) * below
         ratio = (alarm * recall + np.sqrt(np.maximum(within, 0))) / below
-        return recall / (recall + odds * alarm), 1 / (1 + odds * ratio)
+        found = sizes[0] * recall
+        return found / (found + sizes[1] * alarm), 1 / (1 + sizes[1] / sizes[0] * ratio)
 
 
 def _quantile(n: Floats, confidence: float) -> Floats:

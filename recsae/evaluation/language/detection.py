@@ -222,11 +222,11 @@ def _rates(
     n_users = min(int((pos > 0).sum()), int((neg > 0).sum()))
     if not n_users:
         return _Rates(*[np.nan] * 5 + [0.0])
-    odds = np.array([(int(counted.sum()) - n_active) / n_active])
+    sizes = np.array([float(n_active)]), np.array([float(counted.sum()) - n_active])
     hits, alarms = per_user(truth & yes), per_user(~truth & yes)
     recall, recall_low = rate_bound(hits, pos, CONFIDENCE)
-    precision, precision_low = precision_bound(hits, pos, alarms, neg, odds, CONFIDENCE)
-    best = precision_bound(pos, pos, np.zeros_like(neg), neg, odds, CONFIDENCE)[1]
+    precision, precision_low = precision_bound(hits, pos, alarms, neg, sizes, CONFIDENCE)
+    best = precision_bound(pos, pos, np.zeros_like(neg), neg, sizes, CONFIDENCE)[1]
     if n_users < MIN_USERS:
         precision_low = recall_low = best = np.array([np.nan])
     figures = (precision, precision_low, recall, recall_low, best)
