@@ -154,6 +154,20 @@ def test_the_judge_finds_the_precision_and_recall_that_labels_have(folder):
         assert rival["status"] == row[C.STATUS]
 
 
+def test_what_too_few_cases_were_asked_for_is_counted(folder):
+    """Of ten cases nobody can say that a precision is above one half, however right the answers."""
+    with LLMServer() as server:
+        found = result_of(folder, server, cases=10, active=12)
+    names, labels = (found["summary"][kind] for kind in ("names", "attribute_labels"))
+    assert names["decidable"] == labels["decidable"] == 0
+    assert names["verified"] == labels["verified"] == 0
+    rows = [c["attribute"]["detection"] for c in found["concepts"]]
+    assert all(row["status"] == UNTESTED for row in rows)
+    assert all(row["precision_low_at_best"] is None for row in rows)
+    assert found["summary"]["n_compared"] == 0
+    assert labels["precision"] is labels["precision_low"] is None
+
+
 def test_the_labeler_is_shown_what_people_are_shown_of_construction_users(folder):
     """The items of the cards, counted on construction cases; no label, and nothing held out."""
     work = Workspace(Run(folder), runs.planted(), None)
