@@ -79,6 +79,18 @@ class Detection:
         return asdict(self)
 
 
+class _Group(NamedTuple):
+    """Sentences that are asked about together, and the questions."""
+
+    sentences: list[str]
+    latents: list[int]
+    """Whose descriptions they are."""
+    pool: Rows
+    """All of their cases."""
+    prompts: list[tuple[Rows, Prompt]]
+    """The cases of each question, and its text."""
+
+
 class _Rates(NamedTuple):
     """Estimates of one description; NaN where they are not known."""
 
@@ -123,7 +135,7 @@ def detect(
     """
     texts, settings = ItemTexts(cases.catalog), client.settings
     sentences = list(dict.fromkeys(descriptions.values()))
-    asked: list[tuple[list[int], Rows, list[tuple[Rows, Prompt]]]] = []
+    asked: list[_Group] = []
     for first in range(0, len(sentences), settings.descriptions):
         group = sentences[first : first + settings.descriptions]
         latents = [j for j, text in descriptions.items() if text in group]
@@ -132,18 +144,17 @@ def detect(
         for part in _shuffled(pool, settings.batch, settings.seed):
             shown = [texts.sequence(cases, row, settings.recommendations) for row in part]
             prompts.append((part, matching_prompt(group, shown, settings.seed)))
-        asked.append((latents, pool, prompts))
-    texts_of = [prompt.text for _, _, prompts in asked for _, prompt in prompts]
-    answers = iter(client.ask(texts_of, what, progress))
+        asked.append(_Group(group, latents, pool, prompts))
+    questions = [prompt.text for group in asked for _, prompt in group.prompts]
+    answers = iter(client.ask(questions, what, progress))
     found = {}
-    for number, (latents, pool, prompts) in enumerate(asked):
-        group = sentences[number * settings.descriptions :]
-        said = np.full((len(pool), settings.descriptions), np.nan)
+    for group, latents, pool, prompts in asked:
+        said = np.full((len(pool), len(group)), np.nan)
         for part, prompt in prompts:
             read = read_matches(next(answers).text or "", prompt.ids, prompt.descriptions)
             for row, matches in zip(np.searchsorted(pool, part), read, strict=True):
                 if matches is not None:
-                    said[row, : len(matches)] = matches
+                    said[row] = matches
         for j in latents:
             found[j] = said[np.searchsorted(pool, trials[j].rows), group.index(descriptions[j])]
     return found
