@@ -235,8 +235,8 @@ def test_names_stand_beside_labels_with_their_bounds():
     ours, theirs = explained.detection, explained.attribute.detection
     assert rows["verdict"] == [ours.status, theirs.status]
     for name, value, low in (
-        ("of what it matches, active", "precision", "precision_low"),
-        ("of where it is active, matched", "recall", "recall_low"),
+        ("precision: of what it matches, active", "precision", "precision_low"),
+        ("recall: of where it is active, matched", "recall", "recall_low"),
     ):
         assert rows[name] == [
             f"{percent(getattr(d, value))}, at least {floor_percent(getattr(d, low))}"
@@ -245,7 +245,7 @@ def test_names_stand_beside_labels_with_their_bounds():
     unknown = ours.model_copy(update={"recall_low": None, "recall": None})
     without = {"detection": unknown, "paper": None}
     rows = {name: cells for name, *cells in judged_rows(explained.model_copy(update=without))}
-    assert rows["of where it is active, matched"][0] == "–"
+    assert rows["recall: of where it is active, matched"][0] == "–"
     assert rows["the paper’s confidence"] == ["–", "–"]
     html = page(report)
     summary = report.language.summary

@@ -128,9 +128,15 @@ def judged_rows(explained: Explained) -> list[list[str]]:
     paper, none = explained.paper, "–"
     return [
         ["verdict", *(found.status for found in both)],
-        ["of what it matches, active", *(_bounded(d.precision, d.precision_low) for d in both)],
-        ["of where it is active, matched", *(_bounded(d.recall, d.recall_low) for d in both)],
-        ["the first, at least, without a mistake"]
+        [
+            "precision: of what it matches, active",
+            *(_bounded(d.precision, d.precision_low) for d in both),
+        ],
+        [
+            "recall: of where it is active, matched",
+            *(_bounded(d.recall, d.recall_low) for d in both),
+        ],
+        ["precision at least, without a mistake"]
         + [floor_percent(found.precision_low_at_best) for found in both],
         ["answers that could not be read", *(f"{found.n_failed:,}" for found in both)],
         ["finds the item that matters", number(explained.fuzzing.balanced_accuracy), none],
