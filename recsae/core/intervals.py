@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import digamma
+from scipy.stats import beta, norm, t
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +66,50 @@ def balanced_accuracy_bound(
     below = np.sqrt(down_pos**2 + down_neg**2 + 2 * correlation * down_pos * down_neg)
     accuracy = (sensitivity + specificity) / 2
     return accuracy, accuracy - below / 2
+
+
+def precision_bound(
+    hits: Floats,
+    n_pos: Floats,
+    alarms: Floats,
+    n_neg: Floats,
+    sizes: tuple[Floats, Floats],
+    confidence: float = 0.95,
+) -> tuple[Floats, Floats]:
+    """Precision at the true rate, from a sample of either kind of cases, and its lower bound.
+
+    Parameters
+    ----------
+    hits, n_pos, alarms, n_neg
+        ``(n_users, m)`` counts per user: positives that are found, positives, negatives that are
+        taken for positive, negatives.
+    sizes
+        ``(m,)`` positives and negatives among all cases, which the samples stand for.
+
+    Notes
+    -----
+    Precision follows from the ratio of alarm rate and recall, whose bound joins those of the two
+    by MOVER-R (Donner & Zou 2012). The recall has the bound of :func:`rate_bound`.
+    Alarms are rare and often none at all: their rate has the upper bound of Clopper & Pearson at
+    the effective number of cases (Korn & Graubard 1998), so that none among n users is below about
+    3 / n, not 0. How alike the alarms of one user are cannot be estimated from few, so k of a
+    user's cases count as 1 + 1/2 + ... + 1/k at most: a user's first alarm is as likely in as many
+    cases of different users if the correlation is one half. The two rates are taken as independent.
+    """
+    recall, _, effective = _rate(hits, n_pos)
+    least = _wilson_lower(recall, effective, _quantile(n_pos, confidence))
+    alarm, _, effective = _rate(alarms, n_neg)
+    alike = (digamma(n_neg + 1) + np.euler_gamma).sum(0)
+    effective = np.where(alarm > 0, np.minimum(effective, alike), alike)
+    effective = effective * np.square(norm.ppf(confidence) / _quantile(n_neg, confidence))
+    seen = alarm * effective
+    most = beta.ppf(confidence, seen + 1, np.maximum(effective - seen, 1e-9))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        below = least * (2 * recall - least)
+        within = np.square(alarm * recall) - most * (2 * alarm - most) * below
+        ratio = (alarm * recall + np.sqrt(np.maximum(within, 0))) / below
+        found = sizes[0] * recall
+        return found / (found + sizes[1] * alarm), 1 / (1 + sizes[1] / sizes[0] * ratio)
 
 
 def _quantile(n: Floats, confidence: float) -> Floats:

@@ -290,7 +290,7 @@ def _figures(
     return pd.DataFrame(
         {
             C.LATENT: latents,
-            C.STATUS: _status(pos, neg, n_users, (precision, recall), (precision_low, recall_low)),
+            C.STATUS: statuses(pos, neg, n_users, (precision, recall), (precision_low, recall_low)),
             C.PRECISION: precision,
             C.PRECISION_LOW: precision_low,
             C.RECALL: recall,
@@ -308,7 +308,7 @@ def _figures(
     )
 
 
-def _status(
+def statuses(
     pos: NDArray[np.float64],
     neg: NDArray[np.float64],
     n_users: NDArray[np.int64],

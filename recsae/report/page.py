@@ -38,6 +38,7 @@ def page(report: Report) -> str:
     environment.filters.update(
         pct=formats.percent,
         num=formats.number,
+        at_least=formats.floor_percent,
         points=formats.points,
         short=formats.short,
         share_of=words.share_of,

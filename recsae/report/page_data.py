@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from recsae.report.schema.parts import Concept, Explained, Judged, Sequence
+from recsae.report.schema.parts import Concept, Explained, Sequence
 from recsae.report.schema.report import Report
+from recsae.report.words import findings
 from recsae.report.words import headlines as words
 
 _NESTED = {
@@ -144,25 +145,8 @@ def _sequence(sequence: Sequence, numbers: _Numbers) -> list[Any]:
 def _language(explained: Explained | None) -> dict[str, Any] | None:
     if explained is None:
         return None
-    rival = explained.attribute
-    paper = explained.paper
     return {
         "name": explained.name,
         "text": explained.explanation,
-        "rows": [
-            ["finds the active sequences", _judged(explained.detection), _judged(rival.detection)],
-            ["finds the item that matters", _judged(explained.fuzzing), None],
-            ["its words are near", *map(_alone, (explained.embedding_auc, rival.embedding_auc))],
-            ["the paper’s confidence", _alone(paper.confidence) if paper else None, None],
-        ],
+        "rows": findings.judged_rows(explained),
     }
-
-
-def _judged(judged: Judged) -> list[Any]:
-    """Balanced accuracy, its lower bound, cases answered, answers that could not be read."""
-    low = _short(judged.ci_low)
-    return [_short(judged.balanced_accuracy), low, judged.n_parsed, judged.n_failed]
-
-
-def _alone(figure: float | None) -> list[Any] | None:
-    return None if figure is None else [_short(figure)]

@@ -12,6 +12,7 @@ from recsae.core.intervals import (
     balanced_accuracy_bound,
     joined_estimate,
     paired_ratio,
+    precision_bound,
     rate_bound,
     ratio_estimate,
 )
@@ -278,3 +279,100 @@ def test_interval_of_a_ratio_holds():
         _, low, high = paired_ratio(base * rng.beta(9, 1, 150), base)
         held += low <= 0.9 <= high
     assert 0.92 <= held / 1000 <= 0.97
+
+
+def precise(hits, n_pos, alarms, n_neg, sizes, confidence=0.95):
+    columns = [np.array(c, dtype=float)[:, None] for c in (hits, n_pos, alarms, n_neg)]
+    both = np.array([sizes[0]], dtype=float), np.array([sizes[1]], dtype=float)
+    precision, low = precision_bound(*columns, both, confidence)
+    return float(precision[0]), float(low[0])
+
+
+def test_precision_without_an_alarm_by_hand():
+    """Of 300 users one negative each and no alarm: the rate is below 1 - .05 ** (1 / 300), which is
+    3 / 300 (the rule of three); the recall of 40 of 40 is above Wilson's .93. A hundred negatives
+    for each positive are then an alarm for each positive that is found: a precision of one half."""
+    nothing = [0] * 300
+    one = [1] * 40 + [0] * 260
+    precision, low = precise(one, one, nothing, [1] * 300, (10, 1000))
+    least = wilson(1, 40)
+    most = 1 - 0.05 ** (1 / 300)
+    assert precision == 1
+    assert low == pytest.approx(1 / (1 + 100 * most / np.sqrt(least * (2 - least))), abs=0.002)
+    assert low == pytest.approx(0.5, abs=0.01)
+
+
+def test_precision_is_at_the_rate_of_the_population():
+    """Found are 30 of 40 positives, 2 of 100 negatives: 750 and 180 of the 1,000 and 9,000."""
+    users = np.arange(140)
+    precision, low = precise(
+        users < 30, users < 40, (users >= 40) & (users < 42), users >= 40, (1000, 9000)
+    )
+    assert precision == pytest.approx(750 / 930)
+    assert low < 0.7
+    assert np.isnan(precise([0], [1], [0], [9], (1, 9))[0])  # never a yes, so no precision
+
+
+@given(st.integers(1, 12), st.integers(10, 60))
+def test_an_alarm_never_raises_the_bound_of_precision(each, n_users):
+    """Also from none to one, where how alike a user's cases are begins to be known."""
+    n = [each] * n_users
+    lows = [
+        precise(n, n, [1] * k + [0] * (n_users - k), n, (100, 5000))[1] for k in range(n_users // 2)
+    ]
+    assert (np.diff(lows) < 0).all()
+    assert 0 < lows[0] < 1
+
+
+def test_cases_of_one_user_count_less_and_less():
+    """Two of a user count as 1.5: so do 300 negatives of 150 users, as 225 of as many users."""
+    pos = [1] * 40
+    pairs = precise(
+        [*pos, *[0] * 150], [*pos, *[0] * 150], [0] * 190, [0] * 40 + [2] * 150, (1, 50)
+    )
+    alone = precise(
+        [*pos, *[0] * 225], [*pos, *[0] * 225], [0] * 265, [0] * 40 + [1] * 225, (1, 50)
+    )
+    assert pairs[1] == pytest.approx(alone[1], abs=0.001)
+
+
+def judged(rng, rate, precision, recall, users, alike, n=1000, least=20, m=400):
+    """Counts per user of m judges: of n random cases, and of positives until there are 20."""
+    share = rng.lognormal(0, 0.8, users)
+    share /= share.sum()
+
+    def per_user(size):
+        return rng.multinomial(size, share, None if np.ndim(size) else m).T
+
+    def right(mean, counts):
+        chance = rng.beta(mean * alike, (1 - mean) * alike, counts.shape) if alike else mean
+        return rng.binomial(counts, chance)
+
+    cases = per_user(n)
+    pos = rng.binomial(cases, rate)
+    neg = cases - pos
+    pos = pos + per_user(np.maximum(least - pos.sum(0), 0))
+    alarm = rate * recall * (1 - precision) / precision / (1 - rate)
+    return right(recall, pos), pos, right(alarm, neg), neg
+
+
+@pytest.mark.parametrize("users", [150, 1000])
+@pytest.mark.parametrize("alike", [0, 9])
+@pytest.mark.parametrize("rate", [0.005, 0.02, 0.1])
+def test_bounds_of_precision_and_recall_hold(rate, alike, users):
+    """Of 400 judges of known precision and recall, with users that are alike (correlation .1) or
+    not: the bounds are above the truth at most 7 % of the times, and of those that are right
+    exactly half of the times at most 7 % are verified, 5 % over all of them."""
+    rng = np.random.default_rng(0)
+    passed = []
+    for precision, recall in ((0.5, 0.9), (0.5, 0.6), (0.8, 0.9), (0.97, 0.7)):
+        counts = judged(rng, rate, precision, recall, users, alike)
+        sizes = np.full(400, rate), np.full(400, 1 - rate)
+        low = precision_bound(*counts, sizes)[1]
+        recall_low = rate_bound(*counts[:2])[1]
+        assert (low > precision).mean() <= 0.07
+        assert (recall_low > recall).mean() <= 0.07
+        if precision == 0.5:
+            passed.append(np.minimum(low, recall_low) >= 0.5)
+            assert passed[-1].mean() <= 0.07
+    assert np.mean(passed) <= 0.05

@@ -185,7 +185,7 @@ def test_zeros_that_are_stored_are_not_active(labeler):
 def test_status(pos, users, rates, bounds, status):
     n = np.array([float(pos)]), np.array([100.0 - pos]), np.array([users])
     columns = (tuple(np.array([v]) for v in values) for values in (rates, bounds))
-    assert scoring._status(*n, *columns).tolist() == [status]
+    assert scoring.statuses(*n, *columns).tolist() == [status]
 
 
 def test_label_quality_by_hand():

@@ -133,16 +133,27 @@ def matches(genres, sequence):
     return any(sum(genre in genres_of(item) for item in recent) >= 2 for genre in genres)
 
 
+def about_of(prompt):
+    """The descriptions in a prompt that judges, and the sequences after them."""
+    shown = data_of(prompt)
+    about = [line for line in shown if "description" in line]
+    return about, shown[len(about) :]
+
+
 def truthful(prompt):
     """Finds the genre that tells examples apart; judges sequences by the genres in a sentence."""
-    shown = data_of(prompt)
-    if "level" in shown[0]:
-        return explained(shown)
-    genres = genres_of(shown[0]["description"])
+    if "level" in data_of(prompt)[0]:
+        return explained([line for line in data_of(prompt) if "level" in line])
+    about, sequences = about_of(prompt)
+    genres = [genres_of(line["description"]) for line in about]
     said = {}
-    for sequence in shown[1:]:
+    for sequence in sequences:
         marked = [item["marked"] for item in sequence["items"] if isinstance(item, dict)]
-        yes = bool(genres & genres_of(marked[0])) if marked else matches(genres, sequence)
+        if "id" in about[0]:  # which of several descriptions it matches
+            pairs = zip(about, genres, strict=True)
+            said[sequence["id"]] = [line["id"] for line, g in pairs if matches(g, sequence)]
+            continue
+        yes = bool(genres[0] & genres_of(marked[0])) if marked else matches(genres[0], sequence)
         said[sequence["id"]] = (
             (10 if yes else 0) if "whole number" in prompt else "yes" * yes or "no"
         )

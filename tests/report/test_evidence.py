@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 
 import jsonschema
 import pandas as pd
@@ -21,7 +22,8 @@ from recsae.report.page import page
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
-from recsae.report.words.findings import corrections, cost, stability_section
+from recsae.report.words.findings import corrections, cost, judged_rows, stability_section
+from recsae.report.words.formats import floor_percent, percent
 from recsae.report.words.headlines import best_distinct
 
 pytestmark = pytest.mark.end_to_end
@@ -219,11 +221,42 @@ def test_the_card_says_what_comes_back_and_what_the_language_model_found():
         r for r in full_report().stability.summary if (r.among, r.level) == ("verified", "label")
     )
     assert f"{round(100 * row.every)}% of the verified concepts" in text
-    assert "judge-7b" in text
-    assert "1 latent" in text
+    assert "judge-7b explained 2 latents and failed on 1 latent." in text
+    names = full_report().language.summary.names
+    assert f"verifies {names.verified} of 2 of its sentences" in text
+    assert f"(precision {percent(names.precision)}, recall {percent(names.recall)})" in text
+    assert f"enough to verify {names.decidable} of the sentences" in text
     older = card(make_report())
     assert "made again" not in older
     assert "language model" not in older
+
+
+def test_names_stand_beside_labels_with_their_bounds():
+    """On the card of a concept, and summed up on the page."""
+    report = full_report()
+    explained = next(c.language for c in report.concepts.list if c.language)
+    rows = {name: cells for name, *cells in judged_rows(explained)}
+    ours, theirs = explained.detection, explained.attribute.detection
+    assert rows["verdict"] == [ours.status, theirs.status]
+    for name, value, low in (
+        ("precision: of what it matches, active", "precision", "precision_low"),
+        ("recall: of where it is active, matched", "recall", "recall_low"),
+    ):
+        assert rows[name] == [
+            f"{percent(getattr(d, value))}, at least {floor_percent(getattr(d, low))}"
+            for d in (ours, theirs)
+        ]
+    unknown = ours.model_copy(update={"recall_low": None, "recall": None})
+    without = {"detection": unknown, "paper": None}
+    rows = {name: cells for name, *cells in judged_rows(explained.model_copy(update=without))}
+    assert rows["recall: of where it is active, matched"][0] == "–"
+    assert rows["the paper’s confidence"] == ["–", "–"]
+    html = page(report)
+    summary = report.language.summary
+    for says, key in (("verified, of 2", "verified"), ("concepts on which it is", "better")):
+        cells = html[html.index(says) :].split("</tr>")[0]
+        both = (getattr(part, key) for part in (summary.names, summary.attribute_labels))
+        assert re.findall(r"<td>(\d+)</td>", cells) == [str(n) for n in both]
 
 
 def test_csv_has_the_new_fields_and_nothing_nested():

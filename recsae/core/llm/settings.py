@@ -69,10 +69,16 @@ class LanguageSettings(BaseModel):
     model: str = Field(min_length=1, max_length=500)
     concepts: int = Field(100, ge=1, le=MAX_LATENTS)
     """How many latents to explain, the best first."""
-    cases: int = Field(40, ge=4, le=MAX_LATENTS)
-    """Held-out cases that a label is judged on, half of them active."""
+    cases: int = Field(1000, ge=4, le=MAX_LATENTS)
+    """Held-out cases, drawn at random, on which every name and label is judged."""
+    active: int = Field(20, ge=4, le=MAX_LATENTS)
+    """Active cases of a latent at least, among these or besides."""
+    marks: int = Field(40, ge=4, le=MAX_LATENTS)
+    """Active cases of a latent at most with an item marked, which may be the one that matters."""
     batch: int = Field(10, ge=2, le=MAX_IN_PROMPT)
     """Cases in one question."""
+    descriptions: int = Field(20, ge=1, le=MAX_IN_PROMPT)
+    """Names, or labels, in one question; fewer make more questions, each of them easier."""
     recommendations: int = Field(10, ge=1, le=10)
     """Recommendations shown with each case; attribute labels speak of up to ten."""
     seed: int = Field(0, ge=0, le=MAX_SEED)

@@ -1,4 +1,7 @@
-"""Names for latents: a language model reads examples of each, beside sequences without it."""
+"""Names for latents: a language model reads what each is active on, and where it is not.
+
+Both are of construction users, and no attribute label is among it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from recsae.evaluation.language.prompts import ItemTexts, explaining_prompt
 from recsae.evaluation.language.replies import Explanation, read_explanation
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core.llm.client import LanguageClient
     from recsae.core.progress import Progress
@@ -34,6 +39,7 @@ def explain(
     dictionary: ConceptDictionary,
     sampler: CaseSampler,
     levels: Levels,
+    active_on: pd.DataFrame,
     progress: Progress | None = None,
 ) -> ExplainedLatents:
     """Ask for a name and a sentence for each latent.
@@ -49,11 +55,16 @@ def explain(
         of them at random and half with the states nearest to the examples'.
     levels
         Of the code on the same cases: activations are shown as the paper's levels, 1 to 10.
+    active_on
+        The items that tell best where each latent is active, counted on the same cases, see
+        :func:`recsae.evaluation.active_on.active_items`: what people are shown of it too.
     """
     texts = ItemTexts(sampler.cases.catalog)
+    n_recommended = client.settings.recommendations
     prompts = [
         explaining_prompt(
-            _shown(latent, dictionary, sampler, levels, texts, client.settings.recommendations)
+            _shown(latent, dictionary, sampler, levels, texts, n_recommended),
+            texts.active_on(active_on[active_on[C.LATENT] == latent]),
         )
         for latent in latents
     ]

@@ -1,8 +1,7 @@
-"""A language model as judge of descriptions, by detection and by fuzzing (both after delphi).
+"""A language model that answers about sequences, given one description.
 
-Detection: which sequences match the description? Half of them activate the latent. Fuzzing: in
-sequences that do, is the marked item one because of which they match? Half of the marks are right.
-The answers stay here; a prompt holds the description and the sequences alone.
+Fuzzing (after delphi): is the marked item one because of which the sequence matches? Half of the
+marks are right. The answers stay here; a prompt holds the description and the sequences alone.
 """
 
 from __future__ import annotations
@@ -66,20 +65,6 @@ class Judgement:
     def to_dict(self) -> dict[str, Any]:
         """The figures as files have them."""
         return asdict(self)
-
-
-def detection_trial(sampler: CaseSampler, latent: int, n: int) -> Trial:
-    """At most n cases, as many active as not: actives of all strengths, inactives half hard."""
-    active = sampler.active(latent, n // 2)
-    if not len(active):
-        return _trial(active, active)
-    quiet = sampler.inactive(latent, sampler.unit_states(active), len(active))
-    return _trial(sampler.active(latent, len(quiet)), quiet)
-
-
-def _trial(active: Rows, quiet: Rows) -> Trial:
-    truth = np.arange(len(active) + len(quiet)) < len(active)
-    return Trial(np.r_[active, quiet], truth, np.full(len(truth), -1))
 
 
 def fuzzing_trial(sampler: CaseSampler, latent: int, n: int) -> Trial:

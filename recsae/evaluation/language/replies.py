@@ -46,6 +46,26 @@ def read_explanation(text: str) -> Explanation | None:
     return None
 
 
+def read_matches(
+    text: str, ids: Sequence[str], descriptions: Sequence[str]
+) -> list[list[bool] | None]:
+    """For each id whether it matches each description; None where there is no list of such.
+
+    >>> read_matches('{"BCDF": ["XXXX"], "GHJK": [], "LMNP": "?"}', ["GHJK", "BCDF", "LMNP"],
+    ...              ["WWWW", "XXXX"])
+    [[False, False], [False, True], None]
+    """
+
+    def matched(value: Any) -> frozenset[str] | None:
+        if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+            return None
+        names = frozenset(name.strip().upper() for name in value)
+        return names if names <= set(descriptions) else None
+
+    said = _by_id(text, ids, matched)
+    return [None if names is None else [d in names for d in descriptions] for names in said]
+
+
 def read_verdicts(text: str, ids: Sequence[str]) -> list[bool | None]:
     """Yes or no for each id; None where there is no answer, or two that differ.
 

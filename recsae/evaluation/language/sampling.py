@@ -1,6 +1,8 @@
-"""Samples of cases for a language model: active ones of every strength, and inactive ones.
+"""Samples of cases for a language model.
 
-Users count alike: as far as there are enough of them, each gives one case.
+Those that a rate is estimated from are drawn so that every case is as likely as any other. In those
+that are only shown, or compared with each other, users count alike: as far as there are enough of
+them, each gives one case.
 """
 
 from __future__ import annotations
@@ -45,6 +47,23 @@ class CaseSampler:
     def activations(self, latent: int) -> Floats:
         """``(n,)`` activations of one latent on all cases."""
         return np.asarray(self._by_latent[:, [latent]].toarray().ravel())
+
+    def random(self, n: int) -> Rows:
+        """At most n of all cases, every one as likely, spread over the users as the cases are."""
+        return self._spread(np.arange(len(self.cases)), n, 3)
+
+    def more_active(self, latent: int, besides: Rows, n: int) -> Rows:
+        """At most n active cases besides some rows, each as likely, of all strengths."""
+        value = self.activations(latent)
+        rows = np.setdiff1d(np.flatnonzero(value > 0), besides)
+        return self._spread(rows[np.argsort(value[rows], kind="stable")], n, 4 + latent)
+
+    def _spread(self, rows: Rows, n: int, what: int) -> Rows:
+        """At most n of the rows, evenly spaced from a random one on."""
+        if n >= len(rows):
+            return rows
+        start = np.random.default_rng([self.seed, what]).random()
+        return np.asarray(rows[((np.arange(n) + start) * len(rows) / n).astype(np.int64)])
 
     def active(self, latent: int, n: int) -> Rows:
         """At most n active cases at evenly spaced quantiles of the activation, weakest first."""

@@ -1,44 +1,49 @@
 """The stage in which a language model explains the best latents and judges names and labels.
 
+It is shown what people are shown of a latent, of construction users alone, and names and labels are
+verified on held-out users by the two bounds that labels are verified by.
+
 Whatever stops it, the same call goes on: every answer is kept in ``DIR/language/cache``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from recsae.concepts.status import DEAD, VERIFIED
+from recsae.concepts.status import DEAD, SUPPORTED, THRESHOLD, VERIFIED
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.llm.client import LanguageClient
+from recsae.evaluation.active_on import active_items
+from recsae.evaluation.counts import finite
+from recsae.evaluation.language.detection import (
+    Detection,
+    DetectionTrial,
+    detect,
+    detection,
+    detection_trial,
+)
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.language.explaining import ExplainedLatents, explain
-from recsae.evaluation.language.judging import (
-    Judgement,
-    Trial,
-    detection_trial,
-    fuzzing_trial,
-    judge,
-    judgement,
-)
-from recsae.evaluation.language.prompts import DETECT, FUZZ, VERSION
+from recsae.evaluation.language.judging import Judgement, Trial, fuzzing_trial, judge, judgement
+from recsae.evaluation.language.prompts import FUZZ, VERSION
 from recsae.evaluation.language.recsae_protocol import PaperScore, paper_scores, paper_summary
 from recsae.evaluation.language.sampling import CaseSampler
 from recsae.evaluation.recsae_protocol import ProtocolSummary, activation_levels, draw_sequences
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import scipy.sparse
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.core.llm.settings import LanguageSettings
-    from recsae.core.progress import Progress
     from recsae.evaluation.language.embedding import Vectors
     from recsae.run.workspace import Workspace
 
@@ -51,7 +56,7 @@ class JudgedLabel:
     """An attribute label, judged by the language model."""
 
     label: str
-    detection: Judgement
+    detection: Detection
     embedding_auc: float | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -71,7 +76,7 @@ class ExplainedConcept:
     name: str
     explanation: str
     """One sentence."""
-    detection: Judgement
+    detection: Detection
     fuzzing: Judgement
     embedding_auc: float | None
     attribute: JudgedLabel
@@ -94,16 +99,33 @@ class ExplainedConcept:
 
 
 @dataclass(frozen=True)
-class LanguageSummary:
-    """Names beside attribute labels, over the concepts for which both have a figure."""
+class JudgedDescriptions:
+    """How good names, or attribute labels, are at saying where their latents are active."""
 
+    verified: int
+    supported: int
+    decidable: int
+    """Those that the cases asked could verify: without a mistake, the lower bound of the precision
+    would reach the threshold."""
+    precision: float | None
+    """Means over the concepts that are compared."""
+    precision_low: float | None
+    recall: float | None
+    recall_low: float | None
+    better: int
+    """Concepts of these that the description has the higher F1 of."""
+
+
+@dataclass(frozen=True)
+class LanguageSummary:
+    """Names beside attribute labels, judged on the same cases."""
+
+    n_judged: int
+    """Concepts with a name and a label."""
     n_compared: int
-    detection_names: float | None
-    """Mean balanced accuracy of detection."""
-    detection_attribute_labels: float | None
-    names_better: int
-    """Concepts whose name has the higher one."""
-    attribute_labels_better: int
+    """Those of which both have a precision, a recall and the bounds of these."""
+    names: JudgedDescriptions
+    attribute_labels: JudgedDescriptions
     fuzzing_names: float | None
     """Mean balanced accuracy of fuzzing, over all that have one."""
     cases_failed: int
@@ -112,7 +134,7 @@ class LanguageSummary:
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as files have them."""
-        return {**vars(self), "paper": self.paper.to_dict()}
+        return {**asdict(self), "paper": self.paper.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -165,7 +187,10 @@ def language_stage(
     chosen = best_latents(work.label_scores, work.tested_dictionary, settings.concepts)
     sampler = CaseSampler(codes.construction, work.construction, settings.seed)
     levels = activation_levels(codes.construction)
-    explained = explain(client, chosen, work.tested_dictionary, sampler, levels, progress)
+    active_on = active_items(codes.construction, work.construction)
+    explained = explain(
+        client, chosen, work.tested_dictionary, sampler, levels, active_on, progress
+    )
     sentences = {j: name.explanation for j, name in explained.names.items()}
     drawn = draw_sequences(*codes, work.config.seed)
     n_latents = codes.heldout.shape[1]
@@ -213,12 +238,11 @@ def _concepts(
     theirs = {j: str(table[j]) for j in names}
     examples = work.tested_dictionary.examples.groupby(C.LATENT)[C.TOP_ITEM]
     shown = {j: examples.get_group(j).to_numpy() for j in names}
-    cases = {j: detection_trial(sampler, j, settings.cases) for j in names}
-    marks = {j: fuzzing_trial(sampler, j, settings.cases) for j in names}
-    judges = partial(_judged, client, work.heldout, work.progress)
-    detected = judges(DETECT, ours, cases, shown)
-    theirs_detected = judges(DETECT, theirs, cases)
-    fuzzed = judges(FUZZ, ours, marks, shown)
+    trials = {j: detection_trial(sampler, j, settings.cases, settings.active) for j in names}
+    marks = {j: fuzzing_trial(sampler, j, settings.marks) for j in names}
+    detected = _detected(client, work, "names", ours, trials, shown)
+    theirs_detected = _detected(client, work, "attribute labels", theirs, trials)
+    fuzzed = _fuzzed(client, work, ours, marks, shown)
     vectors = vectors or fit_vectors(work.construction, seed=settings.seed)
     auc, their_auc = (_embedding_aucs(code, work.heldout, x, vectors) for x in (ours, theirs))
     return [
@@ -236,21 +260,35 @@ def _concepts(
     ]
 
 
-def _judged(
+def _detected(
     client: LanguageClient,
-    cases: Cases,
-    progress: Progress | None,
-    task: str,
+    work: Workspace,
+    what: str,
+    descriptions: dict[int, str],
+    trials: dict[int, DetectionTrial],
+    shown: dict[int, NDArray[np.int64]] | None = None,
+) -> dict[int, Detection]:
+    """Detection by latent; without ``shown`` the descriptions were written without examples."""
+    what = f"judging {what} (detect)"
+    answered = detect(client, descriptions, trials, work.heldout, work.progress, what)
+    return {
+        j: detection(trials[j], answers, work.heldout, shown[j] if shown else None)
+        for j, answers in answered.items()
+    }
+
+
+def _fuzzed(
+    client: LanguageClient,
+    work: Workspace,
     descriptions: dict[int, str],
     trials: dict[int, Trial],
-    shown: dict[int, NDArray[np.int64]] | None = None,
+    shown: dict[int, NDArray[np.int64]],
 ) -> dict[int, Judgement]:
-    """Judgements by latent; without ``shown`` the descriptions were written without examples."""
-    what = f"judging {'attribute labels' if shown is None else 'names'} ({task})"
+    """Fuzzing by latent."""
     tried = [(text, trials[j]) for j, text in descriptions.items()]
-    answered = judge(client, task, tried, cases, progress, what)
+    answered = judge(client, FUZZ, tried, work.heldout, work.progress, "judging names (fuzz)")
     return {
-        j: judgement(trials[j], answers, cases, shown[j] if shown else None)
+        j: judgement(trials[j], answers, work.heldout, shown[j])
         for j, answers in zip(descriptions, answered, strict=True)
     }
 
@@ -269,23 +307,43 @@ def _embedding_aucs(
 
 def _summary(concepts: list[ExplainedConcept], paper: ProtocolSummary) -> LanguageSummary:
     """Means and counts over concepts."""
-    accuracies = [concept.detection.balanced_accuracy for concept in concepts]
-    names = np.array(accuracies, dtype=float)
-    accuracies = [concept.attribute.detection.balanced_accuracy for concept in concepts]
-    labels = np.array(accuracies, dtype=float)
-    both = ~np.isnan(names) & ~np.isnan(labels)
+    names = [concept.detection for concept in concepts]
+    labels = [concept.attribute.detection for concept in concepts]
+    pairs = [(a, b) for a, b in zip(names, labels, strict=True) if _complete(a) and _complete(b)]
     fuzzed = [concept.fuzzing.balanced_accuracy for concept in concepts]
     return LanguageSummary(
-        n_compared=int(both.sum()),
-        detection_names=_mean(names[both]),
-        detection_attribute_labels=_mean(labels[both]),
-        names_better=int((names[both] > labels[both]).sum()),
-        attribute_labels_better=int((names[both] < labels[both]).sum()),
-        fuzzing_names=_mean(np.array([f for f in fuzzed if f is not None])),
+        n_judged=len(concepts),
+        n_compared=len(pairs),
+        names=_counted(names, pairs),
+        attribute_labels=_counted(labels, [(b, a) for a, b in pairs]),
+        fuzzing_names=_mean([f for f in fuzzed if f is not None]),
         cases_failed=sum(c.detection.n_failed + c.fuzzing.n_failed for c in concepts),
         paper=paper,
     )
 
 
-def _mean(values: Any) -> float | None:
-    return float(values.mean()) if len(values) else None
+def _complete(found: Detection) -> bool:
+    return None not in (found.precision, found.precision_low, found.recall, found.recall_low)
+
+
+def _counted(
+    found: list[Detection], pairs: list[tuple[Detection, Detection]]
+) -> JudgedDescriptions:
+    """Counts of one kind of descriptions, and means over pairs with one of the other kind."""
+    best = [one.precision_low_at_best for one in found]
+    ours = [one for one, _ in pairs]
+    return JudgedDescriptions(
+        verified=sum(one.status == VERIFIED for one in found),
+        supported=sum(one.status == SUPPORTED for one in found),
+        decidable=sum(low is not None and low >= THRESHOLD for low in best),
+        precision=_mean([one.precision for one in ours]),
+        precision_low=_mean([one.precision_low for one in ours]),
+        recall=_mean([one.recall for one in ours]),
+        recall_low=_mean([one.recall_low for one in ours]),
+        better=sum((one.f1 or 0) > (other.f1 or 0) for one, other in pairs),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """None without any value."""
+    return finite(np.mean(np.array(values, dtype=float))) if values else None

@@ -123,8 +123,33 @@ class ActiveOn(Part):
     """All held-out cases with the item there."""
 
 
-class Judged(Part):
-    """How well a language model that knows a sentence tells cases apart."""
+class Detected(Part):
+    """How well a language model that knows a sentence tells where a latent is active.
+
+    Precision and recall are of all held-out cases, ``n_active`` and ``n_inactive``; the counts are
+    of those that were asked. ``precision_low_at_best`` is what ``precision_low`` would be without
+    any mistake.
+    """
+
+    status: Literal["verified", "supported", "unsupported", "untested"]
+    precision: Figure
+    precision_low: Figure
+    recall: Figure
+    recall_low: Figure
+    precision_low_at_best: Figure
+    n_active: Count
+    n_inactive: Count
+    n_asked: Count
+    n_parsed: Count
+    n_failed: Count
+    true_positives: Count
+    false_negatives: Count
+    true_negatives: Count
+    false_positives: Count
+
+
+class Marked(Part):
+    """How well a language model that knows a sentence tells items that matter from others."""
 
     n_asked: Count
     n_parsed: Count
@@ -151,7 +176,7 @@ class Rival(Part):
     """The label by attributes, judged like the language model's own."""
 
     label: str
-    detection: Judged
+    detection: Detected
     embedding_auc: Figure
 
 
@@ -160,8 +185,8 @@ class Explained(Part):
 
     name: str
     explanation: str
-    detection: Judged
-    fuzzing: Judged
+    detection: Detected
+    fuzzing: Marked
     embedding_auc: Figure
     attribute: Rival
     paper: PaperJudged | None

@@ -118,14 +118,33 @@ class PaperScore(Part):
     mean_confidence: Figure
 
 
-class LanguageSummary(Part):
-    """Means over concepts where both the name and the attribute label have a figure."""
+class JudgedDescriptions(Part):
+    """How many names, or attribute labels, are verified by the language model as judge.
 
+    ``decidable``: how many the cases asked could verify. The figures are means over the concepts
+    that are compared, of which ``better`` have the higher F1 in this kind.
+    """
+
+    verified: Count
+    supported: Count
+    decidable: Count
+    precision: Figure
+    precision_low: Figure
+    recall: Figure
+    recall_low: Figure
+    better: Count
+
+
+class LanguageSummary(Part):
+    """Names and attribute labels, judged on the same cases.
+
+    ``n_compared`` of the ``n_judged`` concepts have all figures for both.
+    """
+
+    n_judged: Count
     n_compared: Count
-    detection_names: Figure
-    detection_attribute_labels: Figure
-    names_better: Count
-    attribute_labels_better: Count
+    names: JudgedDescriptions
+    attribute_labels: JudgedDescriptions
     fuzzing_names: Figure
     cases_failed: Count
     paper: PaperScore | None = None

@@ -126,17 +126,12 @@ function comesBack(c) {
     el("span", { class: "weight" }, ofAgain(c.back[level]), known(data.again.chance[level]) ? el("span", {}, " (chance " + percent(data.again.chance[level]) + ")") : "")));
   return [el("p", { class: "small" }, says), el("ul", { class: "together" }, ...rows)];
 }
-function judged(figures) {
-  if (!known(figures)) return "–";
-  const [value, low, , failed] = figures;
-  return score(value) + (known(low) ? ", above " + score(low) : "") + (failed ? ", " + several(failed, "answer", "answers") + " unreadable" : "");
-}
 function language(c) {
   const table = el("table", { class: "judged" }, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "judged blind"),
     el("th", { scope: "col" }, "its words"), el("th", { scope: "col" }, "the label"))));
   const body = table.createTBody();
   for (const [name, ours, theirs] of c.language.rows) {
-    if (ours || theirs) body.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, judged(ours)), el("td", {}, judged(theirs))));
+    body.append(el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, ours), el("td", {}, theirs)));
   }
   return [el("p", {}, el("b", {}, c.language.name), ". " + c.language.text), table];
 }

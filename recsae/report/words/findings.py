@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from recsae.report.schema.parts import Explained, Figure
 from recsae.report.schema.report import Report
 from recsae.report.schema.sections import ComesBack, Retrained
-from recsae.report.words.formats import number, percent
+from recsae.report.words.formats import floor_percent, number, percent
 
 METHODS = ("sae", "class_mean", "probe")
 MEASURES = {
@@ -99,11 +100,54 @@ def language_line(report: Report) -> str:
         return ""
     summary = model.summary
     latents = f"{model.n_failed:,} latent{'s' * (model.n_failed != 1)}"
+    names, labels = summary.names, summary.attribute_labels
     return (
-        f"{model.model} explained {model.n_explained:,} latents and failed on {latents}. Told "
-        f"apart blind, balanced accuracy: its sentences {number(summary.detection_names)}, the "
-        f"labels {number(summary.detection_attribute_labels)}. {cost(report)}"
+        f"{model.model} explained {model.n_explained:,} latents and failed on {latents}. As judge "
+        f"of both on the same cases it verifies {names.verified:,} of {summary.n_judged:,} of its "
+        f"sentences (precision {percent(names.precision)}, recall {percent(names.recall)}) and "
+        f"{labels.verified:,} of the labels (precision {percent(labels.precision)}, recall "
+        f"{percent(labels.recall)}); {undecided(report)} {cost(report)}"
     )
+
+
+def undecided(report: Report) -> str:
+    """Say of how many concepts the language model was asked about enough cases."""
+    if report.language is None:
+        return ""
+    summary = report.language.summary
+    names, labels = summary.names.decidable, summary.attribute_labels.decidable
+    return (
+        f"the cases asked are enough to verify {names:,} of the sentences and {labels:,} of the "
+        "labels, if no mistake is made: the rarer a latent, the more cases it takes."
+    )
+
+
+def judged_rows(explained: Explained) -> list[list[str]]:
+    """Return the rows of a concept's table: what is judged, its sentence, its label."""
+    both = explained.detection, explained.attribute.detection
+    paper, none = explained.paper, "–"
+    return [
+        ["verdict", *(found.status for found in both)],
+        [
+            "precision: of what it matches, active",
+            *(_bounded(d.precision, d.precision_low) for d in both),
+        ],
+        [
+            "recall: of where it is active, matched",
+            *(_bounded(d.recall, d.recall_low) for d in both),
+        ],
+        ["precision at least, without a mistake"]
+        + [floor_percent(found.precision_low_at_best) for found in both],
+        ["answers that could not be read", *(f"{found.n_failed:,}" for found in both)],
+        ["finds the item that matters", number(explained.fuzzing.balanced_accuracy), none],
+        ["its words are near"]
+        + [number(auc) for auc in (explained.embedding_auc, explained.attribute.embedding_auc)],
+        ["the paper’s confidence", number(paper.confidence) if paper else none, none],
+    ]
+
+
+def _bounded(value: Figure, low: Figure) -> str:
+    return percent(value) if low is None else f"{percent(value)}, at least {floor_percent(low)}"
 
 
 def core(report: Report) -> str:

@@ -1,40 +1,23 @@
 """Which cases are shown, which item is marked, and what the answers amount to."""
 
-import json
-
 import numpy as np
 import pytest
 
 from helpers import toy
+from helpers.judges import Judge
 from helpers.llm_server import data_of
 from recsae.core import columns as C
 from recsae.core.intervals import balanced_accuracy_bound
-from recsae.core.llm.server import Answer
-from recsae.core.llm.settings import LanguageSettings
 from recsae.evaluation.language.judging import (
     Trial,
-    detection_trial,
     fuzzing_trial,
     judge,
     judgement,
 )
-from recsae.evaluation.language.prompts import DETECT, FUZZ, LEVEL
+from recsae.evaluation.language.prompts import FUZZ, LEVEL
 from recsae.evaluation.language.recsae_protocol import paper_scores, paper_summary
 from recsae.evaluation.language.sampling import CaseSampler, rises
 from recsae.evaluation.recsae_protocol import Drawn, Picked
-
-
-class Judge:
-    """Stands for a client; answers with what ``say`` makes of the lines of each prompt."""
-
-    def __init__(self, say, **settings):
-        self.settings = LanguageSettings(base_url="http://x/v1", model="m", **settings)
-        self.say, self.prompts = say, []
-
-    def ask(self, prompts, what="", progress=None):
-        self.prompts += prompts
-        said = [self.say(data_of(prompt)) for prompt in prompts]
-        return [Answer(s if isinstance(s, str) else json.dumps(s)) for s in said]
 
 
 def sampler(activations, user, states=None, seed=0):
@@ -83,20 +66,39 @@ def test_inactives_are_half_random_and_half_near():
 def test_sampling_depends_on_the_seed_alone():
     def drawn(seed):
         values = np.random.default_rng(1).random(200) * (np.arange(200) % 2)
-        return detection_trial(sampler(values, list(range(200)), seed=seed), 0, 20).rows.tolist()
+        one = sampler(values, list(range(200)), seed=seed)
+        few = one.random(5)
+        quiet = one.inactive(0, one.unit_states(few), 6)
+        return [x.tolist() for x in (few, one.more_active(0, few, 7), quiet, one.active(0, 7))]
 
     assert drawn(0) == drawn(0)
-    assert drawn(0) != drawn(1)
+    assert all(a != b for a, b in zip(drawn(0)[:3], drawn(1)[:3], strict=True))
 
 
-def test_detection_is_balanced_and_true():
-    values = np.r_[np.arange(1, 31), np.zeros(70)]
-    trial = detection_trial(sampler(values, list(range(100))), 0, 40)
-    assert trial.truth.sum() == 20
-    assert ((values[trial.rows] > 0) == trial.truth).all()
-    few = detection_trial(sampler([1, 2, 3, 0, 0], list(range(5))), 0, 40)
-    assert few.truth.tolist() == [True, True, False, False]
-    assert len(detection_trial(sampler([0, 0], [0, 1]), 0, 40).rows) == 0
+def test_every_case_is_drawn_as_often_as_any_other():
+    """10 of 37 at random, and of the 12 active ones 4 more: over 2,000 seeds."""
+    values = np.where(np.arange(37) % 3 == 1, np.arange(37), 0)
+    drawn, more, one = np.zeros(37), np.zeros(37), sampler(values, list(range(37)))
+    for one.seed in range(2000):
+        few = one.random(10)
+        assert len(set(few)) == 10
+        drawn[few] += 1
+        more[one.more_active(0, np.zeros(0, dtype=np.int64), 4)] += 1
+    np.testing.assert_allclose(drawn / 2000, 10 / 37, atol=0.05)
+    np.testing.assert_allclose(more[values > 0] / 2000, 4 / 12, atol=0.05)
+    assert more[values == 0].sum() == 0
+
+
+def test_more_active_ones_are_others_and_of_all_strengths():
+    values = np.r_[np.arange(1.0, 101), np.zeros(50)]
+    one = sampler(values, list(range(150)))
+    besides = np.arange(50, 150)  # of the active ones the weaker half is left
+    found = one.more_active(0, besides, 5)
+    assert len(found) == 5
+    assert (found // 10).tolist() == [0, 1, 2, 3, 4]
+    assert one.more_active(0, np.arange(98), 5).tolist() == [98, 99]
+    assert one.more_active(0, np.arange(98), 0).tolist() == []
+    assert one.random(1000).tolist() == list(range(150))
 
 
 # -- which item drives a latent ----------------------------------------------------------------
@@ -147,7 +149,7 @@ def test_no_mark_without_an_item_that_did_not_raise():
 
 # -- asking ------------------------------------------------------------------------------------
 def test_answers_find_their_cases():
-    """Items are 1 or 4; the judge says yes to item 4, whatever the truth."""
+    """Items are 1 or 4; the judge says 10 to item 4, whatever the truth."""
     items = np.random.default_rng(0).choice([1, 4], 23)
     made = toy.cases(list(range(23)), items[:, None], [[1]] * 23)
     object.__setattr__(made, "sequences", toy.sequences(*[[i, 1] for i in items.tolist()]))
@@ -155,11 +157,9 @@ def test_answers_find_their_cases():
         ("first", Trial(np.arange(23), np.arange(23) < 9, no_examples(23))),
         ("second", Trial(np.arange(5), np.arange(5) < 2, no_examples(5))),
     ]
-    thing = Judge(
-        lambda lines: {s["id"]: "yes" if "Thing" in s["items"][0] else "no" for s in lines[1:]}
-    )
-    said = judge(thing, DETECT, trials, made)
-    assert [s.tolist() for s in said] == [(items == 4).tolist(), (items[:5] == 4).tolist()]
+    thing = Judge(lambda lines: {s["id"]: 10 * ("Thing" in s["items"][0]) for s in lines[1:]})
+    said = judge(thing, LEVEL, trials, made)
+    assert [(s / 10).tolist() for s in said] == [(items == 4).tolist(), (items[:5] == 4).tolist()]
     assert len(thing.prompts) == 3 + 1
     assert max(len(data_of(p)) for p in thing.prompts) - 1 <= 10
 
@@ -171,7 +171,7 @@ def test_every_question_is_balanced():
         made, "sequences", toy.sequences(*[[4 if t else 1, 1] for t in truth.tolist()])
     )
     counted = Judge(lambda lines: "")
-    judge(counted, DETECT, [("d", Trial(np.arange(40), truth, no_examples(40)))], made)
+    judge(counted, LEVEL, [("d", Trial(np.arange(40), truth, no_examples(40)))], made)
     assert [sum("Thing" in p for p in q.split("\n")) for q in counted.prompts] == [5] * 4
 
 
@@ -183,8 +183,8 @@ def test_the_truth_changes_no_byte_of_the_questions():
         first, second = Judge(lambda lines: ""), Judge(lambda lines: "")
         trial = Trial(np.arange(10), np.arange(10) < 5, no_examples(10))
         other = trial._replace(truth=rng.permutation(trial.truth))
-        judge(first, DETECT, [("d", trial)], made)
-        judge(second, DETECT, [("d", other)], made)
+        judge(first, LEVEL, [("d", trial)], made)
+        judge(second, LEVEL, [("d", other)], made)
         asked += [first.prompts, second.prompts]
     assert all(prompts == asked[0] for prompts in asked)
     assert len(asked[0]) == 1
@@ -214,7 +214,7 @@ def test_levels_are_asked_about_one_recommendation():
 def test_a_reply_that_cannot_be_read_is_no_answer(reply):
     made = toy.cases([0, 1], [[1]] * 2, [[1]] * 2)
     trial = Trial(np.arange(2), np.array([True, False]), no_examples(2))
-    said = judge(Judge(lambda lines: reply), DETECT, [("d", trial)], made)[0]
+    said = judge(Judge(lambda lines: reply), LEVEL, [("d", trial)], made)[0]
     assert np.isnan(said).all()
     found = judgement(trial, said, made).to_dict()
     assert (found["n_asked"], found["n_parsed"], found["n_failed"]) == (2, 0, 2)

@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from helpers import runs
-from helpers.llm_server import LLMServer, data_of, genres_of, truthful
-from recsae.concepts.status import VERIFIED
+from helpers.llm_server import LLMServer, about_of, data_of, genres_of, truthful
+from recsae.concepts.status import UNTESTED, VERIFIED
 from recsae.core import columns as C
 from recsae.core.errors import LabelerFailed
 from recsae.core.llm.settings import LanguageSettings
+from recsae.evaluation.active_on import active_items
+from recsae.evaluation.language.prompts import ItemTexts
 from recsae.pipeline.stages import language as stage
 from recsae.pipeline.stages.language import LABELER, best_latents, label_rows, language_stage
 from recsae.run.record import Run
@@ -32,19 +34,24 @@ def folder(tmp_path):
 
 
 def result_of(folder, server, progress=None, **settings):
-    options = {"concepts": 5, "retries": 0, "model": "m", "base_url": server.url, **settings}
+    few = {"concepts": 5, "cases": 200, "retries": 0}
+    options = {**few, "model": "m", "base_url": server.url, **settings}
     work = Workspace(Run(folder), runs.planted(), progress)
     return language_stage(work, LanguageSettings(**options)).to_dict()
 
 
 def named(folder, server):
     work = Workspace(Run(folder), runs.planted(), None)
-    settings = LanguageSettings(concepts=5, retries=0, model="m", base_url=server.url)
+    settings = LanguageSettings(concepts=5, cases=50, retries=0, model="m", base_url=server.url)
     return language_stage(work, settings).concepts
 
 
-def accuracies(result, task="detection"):
-    return np.array([c[task]["balanced_accuracy"] for c in result["concepts"]])
+def figures(result, name, task="detection"):
+    return np.array([c[task][name] for c in result["concepts"]], dtype=float)
+
+
+def marked(result):
+    return figures(result, "balanced_accuracy", "fuzzing")
 
 
 def test_true_concepts_are_told_from_shuffled_names(folder, monkeypatch):
@@ -52,8 +59,10 @@ def test_true_concepts_are_told_from_shuffled_names(folder, monkeypatch):
     with LLMServer() as server:
         true = result_of(folder, server, lambda *step: told.append(step), price_in=1, price_out=1)
         n_asked = len(server.requests)
-        assert accuracies(true).mean() > 0.85
-        assert accuracies(true, "fuzzing").mean() > 0.7
+        assert figures(true, "precision").min() > 0.9
+        assert figures(true, "recall").min() > 0.85
+        assert true["summary"]["names"]["verified"] == true["summary"]["names"]["decidable"] == 5
+        assert marked(true).mean() > 0.7
         assert true["summary"]["paper"]["mean_confidence"] > 0.9
         assert all(c[C.EMBEDDING_AUC] > 0.9 for c in true["concepts"])
         honest = stage.explain
@@ -65,7 +74,11 @@ def test_true_concepts_are_told_from_shuffled_names(folder, monkeypatch):
 
         monkeypatch.setattr(stage, "explain", shuffled)
         wrong = result_of(folder, server)
-    assert abs(accuracies(wrong).mean() - 0.5) < 0.15
+    assert wrong["summary"]["names"]["verified"] == 0
+    assert wrong["summary"]["attribute_labels"] == true["summary"]["attribute_labels"] | {
+        "better": 5
+    }
+    assert figures(wrong, "precision").max() < 0.5
     assert wrong["summary"]["paper"]["mean_confidence"] < 0.7
     assert true["tokens"]["answers"] == n_asked == true["tokens"]["prompt"] / 100
     assert true["cost"] == pytest.approx(n_asked * 107 / 1e6)
@@ -98,17 +111,88 @@ def test_both_kinds_of_labels_are_judged_on_the_same_cases(folder):
     with LLMServer() as server:
         found = result_of(folder, server)
     table = pd.read_parquet(folder / "concepts.parquet").set_index(C.LATENT)
+    n_pos = pd.read_parquet(folder / "scores.parquet").set_index(C.LATENT)[C.N_POS]
+
+    def f1(row):
+        return 2 * row["precision"] * row["recall"] / (row["precision"] + row["recall"])
+
     better = 0
+    shared = ("n_asked", "n_active", "n_inactive")
     for concept in found["concepts"]:
         rival = concept["attribute"]
         assert rival[C.LABEL] == table[C.LABEL][concept[C.LATENT]]
-        assert rival["detection"]["n_asked"] == concept["detection"]["n_asked"]
-        ours, theirs = (c["detection"]["balanced_accuracy"] for c in (concept, rival))
-        better += ours > theirs
+        ours, theirs = (c["detection"] for c in (concept, rival))
+        assert [ours[key] for key in shared] == [theirs[key] for key in shared]
+        assert ours["n_active"] == n_pos[concept[C.LATENT]]
+        better += f1(ours) > f1(theirs)
         if concept["explanation"].split()[-1] == rival[C.LABEL].split()[-1]:
-            assert ours == theirs  # this judge reads nothing but the genre
-    assert found["summary"]["names_better"] == better
-    assert found["summary"]["n_compared"] == 5
+            # this judge reads nothing but the genre
+            assert all(ours[key] == theirs[key] for key in ("precision", "recall"))
+    summary = found["summary"]
+    assert summary["names"]["better"] == better
+    assert summary["n_compared"] == summary["n_judged"] == 5
+    for kind, judged in (("names", lambda c: c), ("attribute_labels", lambda c: c["attribute"])):
+        rows = [judged(c)["detection"] for c in found["concepts"]]
+        counted = summary[kind]
+        assert counted["verified"] == sum(row["status"] == VERIFIED for row in rows)
+        for name in ("precision", "precision_low", "recall", "recall_low"):
+            assert counted[name] == pytest.approx(np.mean([row[name] for row in rows]))
+
+
+def test_the_judge_finds_the_precision_and_recall_that_labels_have(folder):
+    """All held-out cases asked, a judge that reads the label says what the label's test says."""
+    with LLMServer() as server:
+        found = result_of(folder, server, cases=10_000)
+    scores = pd.read_parquet(folder / "scores.parquet").set_index(C.LATENT)
+    for concept in found["concepts"]:
+        rival, row = concept["attribute"]["detection"], scores.loc[concept[C.LATENT]]
+        assert rival["n_asked"] == row[C.N_POS] + row[C.N_NEG]
+        assert "At least 2 of the last 5" in concept["attribute"][C.LABEL]  # what it reads
+        for name in (C.PRECISION, C.RECALL, C.RECALL_LOW):
+            assert rival[name] == pytest.approx(row[name])
+        assert rival[C.PRECISION_LOW] == pytest.approx(row[C.PRECISION_LOW], abs=0.06)
+        assert rival["status"] == row[C.STATUS]
+
+
+def test_what_too_few_cases_were_asked_for_is_counted(folder):
+    """Of ten cases nobody can say that a precision is above one half, however right the answers."""
+    with LLMServer() as server:
+        found = result_of(folder, server, cases=10, active=12)
+    names, labels = (found["summary"][kind] for kind in ("names", "attribute_labels"))
+    assert names["decidable"] == labels["decidable"] == 0
+    assert names["verified"] == labels["verified"] == 0
+    rows = [c["attribute"]["detection"] for c in found["concepts"]]
+    assert all(row["status"] == UNTESTED for row in rows)
+    assert all(row["precision_low_at_best"] is None for row in rows)
+    assert found["summary"]["n_compared"] == 0
+    assert labels["precision"] is labels["precision_low"] is None
+
+
+def test_the_labeler_is_shown_what_people_are_shown_of_construction_users(folder):
+    """The items of the cards, counted on construction cases; no label, and nothing held out."""
+    work = Workspace(Run(folder), runs.planted(), None)
+    told = active_items(work.sae_codes.construction, work.construction)
+    with LLMServer() as server:
+        found = result_of(folder, server, concurrency=1)
+    asked = [data_of(p) for p in server.prompts if "level" in data_of(p)[0]]
+    texts = ItemTexts(work.construction.catalog)
+    latents = best_latents(work.label_scores, work.tested_dictionary, 5)
+    for latent, lines in zip(latents, asked, strict=True):
+        rows = [line for line in lines if "level" not in line]
+        assert rows == texts.active_on(told[told[C.LATENT] == latent])
+        assert 5 <= len(rows) <= 15
+        assert all(0 < row["active"] <= row["of"] for row in rows)
+        assert set().union(*lines) == {
+            "level",
+            "items",
+            "recommended",
+            "place",
+            "item",
+            "active",
+            "of",
+        }
+    labels = {c["attribute"][C.LABEL] for c in found["concepts"]}
+    assert not [x for x in labels if any(x in p for p in server.prompts if '"level"' in p)]
 
 
 def test_labels_become_rows(folder):
@@ -179,9 +263,11 @@ def test_hostile_verdicts_are_counted_failures(folder, kind):
         found = result_of(folder, server, concepts=1)
     for concept in found["concepts"]:
         for task in ("detection", "fuzzing"):
-            figures = concept[task]
-            assert figures["n_failed"] == figures["n_asked"] > 0
-            assert figures["balanced_accuracy"] is None
+            said = concept[task]
+            assert said["n_failed"] == said["n_asked"] > 0
+        assert concept["detection"]["precision"] is concept["detection"]["recall"] is None
+        assert concept["detection"]["status"] == UNTESTED
+        assert concept["fuzzing"]["balanced_accuracy"] is None
         assert concept["paper"] is None
     assert found["summary"]["n_compared"] == found["summary"]["paper"]["n"] == 0
     assert found["summary"]["cases_failed"] > 0
@@ -189,10 +275,11 @@ def test_hostile_verdicts_are_counted_failures(folder, kind):
 
 def test_a_judge_that_answers_twice_differently_is_not_believed(folder):
     def say(prompt):
-        lines = data_of(prompt)
-        if "level" in lines[0]:
+        if "level" in data_of(prompt)[0]:
             return truthful(prompt)
-        both = [f'"{s["id"]}": "{answer}"' for s in lines[1:] for answer in ("yes", "no")]
+        about, sequences = about_of(prompt)
+        options = ("[]", json.dumps([about[0].get("id")]))
+        both = [f'"{s["id"]}": {answer}' for s in sequences for answer in options]
         return "{" + ", ".join(both) + "}"
 
     with LLMServer(say) as server:
@@ -200,19 +287,25 @@ def test_a_judge_that_answers_twice_differently_is_not_believed(folder):
     assert found["concepts"][0]["detection"]["n_parsed"] == 0
 
 
-def test_a_judge_that_always_says_yes_is_at_chance(folder):
-    """So whatever a title talks a model into, balanced questions give it nothing."""
+def test_a_judge_that_always_says_yes_verifies_nothing(folder):
+    """So whatever a title talks a model into, it is as precise as the latents are frequent."""
 
     def say(prompt):
-        lines = data_of(prompt)
-        if "level" in lines[0]:
+        if "level" in data_of(prompt)[0]:
             return truthful(prompt)
-        return json.dumps({s["id"]: "yes" for s in lines[1:]})
+        about, sequences = about_of(prompt)
+        yes = [a["id"] for a in about] if "id" in about[0] else "yes"
+        return json.dumps({s["id"]: yes for s in sequences})
 
     with LLMServer(say) as server:
         found = result_of(folder, server)
-    assert (accuracies(found) == 0.5).all()
-    assert (accuracies(found, "fuzzing") == 0.5).all()
+    rates = figures(found, "n_active")
+    rates /= rates + figures(found, "n_inactive")
+    assert figures(found, "precision") == pytest.approx(rates)
+    assert (figures(found, "recall") == 1).all()
+    kinds = ("names", "attribute_labels")
+    assert [found["summary"][k][s] for k in kinds for s in ("verified", "supported")] == [0] * 4
+    assert (marked(found) == 0.5).all()
 
 
 def test_titles_that_give_orders_change_nothing(folder, monkeypatch):
@@ -239,8 +332,8 @@ def test_prompts_do_not_tell_what_is_true(folder):
     judging = [p for p in server.prompts if "level" not in data_of(p)[0]]
     assert len(judging) > 20
     for prompt in judging:
-        about, *lines = data_of(prompt)
-        assert set(about) == {"description"}
+        about, lines = about_of(prompt)
+        assert set().union(*about) <= {"id", "description"}
         assert all(set(line) == {"id", "items", "recommended"} for line in lines)
         for line in lines:
             assert all(genres_of(item) for item in line["recommended"])
@@ -253,9 +346,10 @@ def test_a_latent_without_an_active_heldout_case_is_named_but_not_judged(folder)
     code[:, latent] = 0
     work.sae_codes = work.sae_codes._replace(heldout=code.tocsr())
     with LLMServer() as server:
-        settings = LanguageSettings(base_url=server.url, model="m", concepts=1)
+        settings = LanguageSettings(base_url=server.url, model="m", concepts=1, cases=50)
         concept = language_stage(work, settings).to_dict()["concepts"][0]
     assert concept[C.LATENT] == latent
     assert concept["detection"]["n_asked"] == concept["fuzzing"]["n_asked"] == 0
-    assert concept["detection"]["balanced_accuracy"] is concept["paper"] is None
+    assert concept["detection"]["precision"] is concept["paper"] is None
+    assert concept["detection"]["status"] == UNTESTED
     assert concept[C.EMBEDDING_AUC] is None
