@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead
     from recsae.sae.model import SAE
 
-TRIED = (8, 16, 32)
-"""Active latents that are tried, besides open gates. 8 is RecSAE's; sparse data need more."""
+TRIED = (4, 8, 16, 32)
+"""Active latents that are tried, besides open gates: the fewer, the better their labels are."""
+UNTRIED = 8
+"""Active latents where nobody can say what they keep of the ranking: RecSAE's."""
 ENOUGH = 0.95
 """Share of NDCG@10 on construction cases that the reconstruction must keep."""
 MAX_CASES = 20_000

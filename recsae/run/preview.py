@@ -15,7 +15,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     from recsae.capture.windows import windows_of
     from recsae.recommender.protocol import as_recommender
     from recsae.recommender.sequences import split_users
-    from recsae.run.active import TRIED
+    from recsae.run.active import TRIED, UNTRIED
     from recsae.run.config import RunConfig
     from recsae.run.workspace import default_latents
 
@@ -33,14 +33,16 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
         planned[name] = (
             f"{n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
         )
-    n_latents = default_latents(site.width, TRIED[0], n_positions)
+    head = recommender.linear_head() is not None
+    k = TRIED[0] if head else UNTRIED
+    n_latents = default_latents(site.width, k, n_positions)
     facts = {"plugin": recommender.plugin, **recommender.describe()}
     facts.setdefault("sites", [vars(site) for site in recommender.sites()])
     return {
         **facts,
-        "linear head": "verified" if recommender.linear_head() is not None else "none found",
+        "linear head": "verified" if head else "none found",
         "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
-        "would train": f"{defaults.activation} SAE, {n_latents:,} latents, k = {TRIED[0]} or more",
+        "would train": f"{defaults.activation} SAE, {n_latents:,} latents, k = {k}{' or more' if head else ''}",
     }
 
 

@@ -28,7 +28,7 @@ from recsae.core.progress import Progress
 from recsae.recommender.protocol import as_recommender, find_site
 from recsae.recommender.score_metric import score_metric
 from recsae.recommender.sequences import split_users
-from recsae.run.active import MAX_CASES, TRIED, fewest_that_keep_enough, ndcg_kept
+from recsae.run.active import MAX_CASES, TRIED, UNTRIED, fewest_that_keep_enough, ndcg_kept
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 from recsae.sae.baselines import (
@@ -94,7 +94,7 @@ class Workspace:
         config = run.config
         self._requested_config = make_config(
             n_latents=config.latents,
-            k=config.k or TRIED[0],
+            k=config.k or UNTRIED,
             activation=config.activation,
             n_samples=config.samples,
             seed=config.seed,
@@ -179,6 +179,13 @@ class Workspace:
         default = self.recommender.sites()[0].name
         return self.recommender.linear_head() if self.site == default else None
 
+    @property
+    def item_table(self) -> torch.Tensor | None:
+        """``(n, d)`` of the items that can be recommended, where scores are products with it."""
+        if self.head is None:
+            return None
+        return self.head.items[torch.from_numpy(self.recommender.catalog.recommendable)]
+
     def _sae_config(self, k: int) -> SAEConfig:
         """Settings of the SAE, all filled in."""
         width = self.construction_store.width
@@ -186,7 +193,8 @@ class Workspace:
             width, k, len(self.heldout_store)
         )
         size = {"n_latents": n_latents, "k": k}
-        return self._requested_config.model_copy(update=size).resolved(width)
+        beside = len(self.core.core.statements) > 0
+        return self._requested_config.model_copy(update=size).resolved(width, beside_gates=beside)
 
     @cached_property
     def metric(self) -> NDArray[np.float64]:
@@ -226,8 +234,8 @@ class Workspace:
         """The SAE: trained, or read where that was done."""
         if self.finished:
             return SAE.load(self.folder / layout.SAE_FOLDER)
-        tried = TRIED if self.head is not None else TRIED[:1]
-        gates, config = gates_of(self.core.core), self._sae_config(TRIED[0]).model_dump()
+        tried = TRIED if self.head is not None else (UNTRIED,)
+        gates, config = gates_of(self.core.core), self._sae_config(UNTRIED).model_dump()
         store = self.construction_store.fingerprint
         return fewest_that_keep_enough(
             tried if self.config.k is None else (self.config.k,),
@@ -245,6 +253,7 @@ class Workspace:
             self._sae_config(k),
             self.folder / layout.SAE_FOLDER,
             gates=gates_of(self.core.core),
+            items=self.item_table,
             progress=self.progress,
             ranks=self.ranks,
         )
@@ -317,7 +326,12 @@ class Workspace:
         size = {"n_latents": self.sae.n_latents, "k": self.n_active}
         config = self._requested_config.model_copy(update=size).resolved(self.sae.width)
         store, folder = self.construction_store, self.folder / layout.PLAIN_FOLDER
-        return train_sae(store, config, folder, progress=self.progress, ranks=self.ranks)
+        return train_sae(
+            *(store, config, folder),
+            items=self.item_table,
+            progress=self.progress,
+            ranks=self.ranks,
+        )
 
     def encode(self, code: SAE | Baseline, ranks: Ranks = SINGLE_PROCESS) -> Codes:
         """A code's activations on construction and held-out cases."""

@@ -40,8 +40,9 @@ class SAEConfig(BaseModel):
     bandwidth: float | None = Field(None, gt=0, le=MAX_FLOAT)
     """Only jumprelu: pre-activations so near to a threshold teach it; 0.5 if None."""
     prefixes: tuple[int, ...] | None = None
-    """Only matryoshka: sizes of the nested dictionaries, rising to ``n_latents``; if None a 16th,
-    a quarter and all, but none of fewer than 2 k latents, of which hardly any could be inactive."""
+    """Only matryoshka: sizes of the nested dictionaries, rising to ``n_latents``; if None a 16th
+    (not beside gates, which are coarse enough), a quarter and all, but none of fewer than 2 k
+    latents, of which hardly any could be inactive."""
     aux_weight: float = Field(1 / 32, ge=0, le=MAX_FLOAT)
     """Weight of the auxiliary loss, in which dead latents reconstruct the residual."""
     aux_k: int | None = Field(None, ge=1, le=MAX_LATENTS)
@@ -90,13 +91,14 @@ class SAEConfig(BaseModel):
                 )
         return self
 
-    def resolved(self, width: int) -> SAEConfig:
+    def resolved(self, width: int, *, beside_gates: bool = False) -> SAEConfig:
         """The same with the defaults that depend on hidden size and activation filled in."""
         values = self.model_dump()
         n = values["n_latents"] = self.n_latents or 16 * width
         values["aux_k"] = self.aux_k or max(1, width // 2)
         weight = 0.1 if self.activation == "relu" else 1.0
-        nested = (*(n // part for part in (16, 4) if n // part >= 2 * self.k), n)
+        parts = (4,) if beside_gates else (16, 4)
+        nested = (*(n // part for part in parts if n // part >= 2 * self.k), n)
         defaults = {"sparsity_weight": weight, "bandwidth": 0.5, "prefixes": nested}
         for name, owners in OWN_SETTINGS.items():
             if values[name] is None and self.activation in owners:

@@ -123,6 +123,12 @@ class SAE(nn.Module):
         self.gate_weight /= self.scale  # activations are in units of the normalised states
         self.gate_bound /= self.scale
 
+    def start_from(self, directions: torch.Tensor) -> None:
+        """Let details begin as unit directions ``(n_details, d)``, encoder and decoder alike."""
+        with torch.no_grad():
+            self.W_enc.copy_(directions)
+            self.W_dec.copy_(directions)
+
     def _moments_of_rest(self, store: ActivationStore) -> tuple[torch.Tensor, float]:
         """Mean and total variance of what gates leave, before the scale is known: it is 1."""
         total, squared = torch.zeros(self.width, dtype=torch.float64), 0.0

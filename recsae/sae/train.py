@@ -18,6 +18,7 @@ from recsae.sae.checkpoint import STATE, STATE_META, TrainingState
 from recsae.sae.config import SAEConfig
 from recsae.sae.model import CONFIG, SAE, WEIGHTS
 from recsae.sae.quality import fvu_beside_training
+from recsae.sae.start import starting_directions
 from recsae.sae.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def train_sae(
     folder: Path | None = None,
     *,
     gates: Gates | None = None,
+    items: torch.Tensor | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
     ranks: Ranks = SINGLE_PROCESS,
@@ -55,6 +57,9 @@ def train_sae(
         been killed, training goes on from there and ends in the same bits.
     gates
         Latents that are given; the SAE is trained on what they leave of the states.
+    items
+        ``(n_items, d)`` rows of the table whose products with states are the scores, where there is
+        one: training starts from it, see :mod:`recsae.sae.start`.
     ranks
         The processes that share the training, each of which calls this; only the first one saves.
         The parameters are those of one process but for rounding: sums have another order.
@@ -70,7 +75,8 @@ def train_sae(
     NotEnoughData
         The store has fewer states than a latent needs to be learned from.
     """
-    config = (config or SAEConfig()).resolved(store.width)
+    beside_gates = gates is not None and len(gates.bound) > 0
+    config = (config or SAEConfig()).resolved(store.width, beside_gates=beside_gates)
     if len(store) < 2 * config.k:
         raise NotEnoughData(f"{len(store)} hidden states are too few to train an SAE on.")
     made_from = digest_of(
@@ -78,12 +84,14 @@ def train_sae(
             "store": store.fingerprint,
             "config": config.model_dump(),
             "gates": None if gates is None else [part.tolist() for part in gates],
+            "items": None if items is None else list(items.shape),  # the store says of which model
         }
     )
     if folder is not None and ranks.broadcast_from_main(lambda: _is_trained(folder, made_from)):
         return SAE.load(folder)
     sae = SAE(config, store.width, gates)
     sae.fit_input(store)
+    sae.start_from(ranks.broadcast_from_main(lambda: starting_directions(sae, store, items)))
     validation_users = (
         store.validation_users() if config.patience and not sae.variant.approaches_k else None
     )

@@ -140,7 +140,12 @@ def _retrained(work: Workspace, name: str, kind: str) -> ComparedDictionary | st
     folder, progress = work.folder / FOLDER / name, _named(work.progress, name)
     try:
         core = _core_again(work, sample, config.seed)
-        sae = train_sae(store, config, folder, gates=gates_of(core), progress=progress)
+        sae = train_sae(
+            *(store, config, folder),
+            gates=gates_of(core),
+            items=work.item_table,
+            progress=progress,
+        )
         return _compared(work, sae, sae.directions(), sample, core.statements)
     except NotEnoughData as error:
         return str(error)
