@@ -34,7 +34,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
             f"{n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
         )
     head = recommender.linear_head() is not None
-    k = TRIED[0] if head else UNTRIED
+    k, more = (TRIED[0], " or more") if head else (UNTRIED, "")
     n_latents = default_latents(site.width, k, n_positions)
     facts = {"plugin": recommender.plugin, **recommender.describe()}
     facts.setdefault("sites", [vars(site) for site in recommender.sites()])
@@ -42,7 +42,7 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
         **facts,
         "linear head": "verified" if head else "none found",
         "would capture": [f"{name}: {plan}" for name, plan in planned.items()],
-        "would train": f"{defaults.activation} SAE, {n_latents:,} latents, k = {k}{' or more' if head else ''}",
+        "would train": f"{defaults.activation} SAE, {n_latents:,} latents, k = {k}{more}",
     }
 
 
