@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from recsae.recommender.protocol import EvaluationCases, Recommender
 
-RUN: dict[str, Any] = {"latents": 128, "k": 4, "samples": 200_000, "chance_directions": 0}
+RUN: dict[str, Any] = {"latents": 128, "k": 4, "samples": 200_000}
 BY_PAIRS: dict[str, Any] = {"construction_positions": 2_000, "heldout_positions": 1_500}
 """Where a ranking takes one prediction for every item."""
 

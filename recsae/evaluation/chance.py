@@ -23,13 +23,13 @@ RANDOM_DRAWS = 3
 points."""
 
 
-def chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame | None) -> NDArray[np.float64]:
+def chance_percentiles(scores: pd.DataFrame, chance: pd.DataFrame) -> NDArray[np.float64]:
     """Where each concept stands among random directions that fire about as often (0 to 100).
 
     Each is compared with the 100 nearest in rate.
     """
     percentile = np.full(len(scores), np.nan)
-    if chance is None or not chance[C.STATUS].isin(TESTED).any():
+    if not chance[C.STATUS].isin(TESTED).any():
         return percentile
     chance = chance[chance[C.STATUS].isin(TESTED)].sort_values(C.N_POS)
     rate, value = np.log(chance[C.N_POS].to_numpy()), chance[C.F1].to_numpy()

@@ -30,7 +30,7 @@ from recsae.core.intervals import UserEstimate, rate_bound
 from recsae.evaluation.hard_negatives import hard_specificity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,6 +54,8 @@ class TestedConcepts(NamedTuple):
     label_quality: UserEstimate
     """The F1 of the labels weighted by the activations of their latents: pick any activation, how
     right is what it is called?"""
+    quality_of: dict[str, UserEstimate]
+    """The same of groups of latents."""
 
 
 class Counts(NamedTuple):
@@ -93,6 +95,7 @@ def measure_concepts(
     *,
     hard_negatives: bool = True,
     parts: Sequence[NDArray[np.int64]] = (),
+    groups: Mapping[str, slice] | None = None,
 ) -> TestedConcepts:
     """Test every label of a dictionary on cases of held-out users.
 
@@ -106,6 +109,8 @@ def measure_concepts(
         Also measure specificity on the inactive cases nearest to the positives.
     parts
         Users, as the cases number them, on whom alone concepts are verified as well.
+    groups
+        Latents whose label quality is wanted by itself.
 
     Returns
     -------
@@ -131,7 +136,8 @@ def measure_concepts(
     shown = _shown(dictionary, m, cases.catalog.n_items) if labeler.sees_examples else nothing
     order = np.argsort(predictions.column, kind="stable")
     by_latent = code.tocsc()
-    chunks, quality = [], _QualitySums(cases.n_users)
+    groups = {"all": slice(None), **(groups or {})}
+    chunks, quality = [], {name: _QualitySums(cases.n_users) for name in groups}
     verified: list[list[NDArray[np.int64]]] = [[] for _ in parts]
     for chunk in _chunks(predictions.column[order]):
         latents = order[chunk]
@@ -140,7 +146,9 @@ def measure_concepts(
         threshold = predictions.threshold[latents]
         active = by_latent[:, latents]
         counts = _count(active, steps, column, threshold, nothing[latents], cases)
-        quality.add(counts, active, cases.user)
+        for name, group in groups.items():
+            inside = np.isin(latents, np.arange(m)[group])
+            quality[name].add(counts, active, cases.user, inside)
         without = None
         if labeler.sees_examples:
             without = _count(active, steps, column, threshold, shown[latents], cases)
@@ -161,8 +169,12 @@ def measure_concepts(
             )
             chunks[-1][C.HARD_SPECIFICITY] = hard
     scores = pd.concat(chunks).sort_values(C.LATENT, ignore_index=True)
+    estimates = {name: sums.estimate() for name, sums in quality.items()}
     return TestedConcepts(
-        scores, tuple(np.sort(np.concatenate(found)) for found in verified), quality.estimate()
+        scores,
+        tuple(np.sort(np.concatenate(found)) for found in verified),
+        estimates.pop("all"),
+        estimates,
     )
 
 
@@ -174,17 +186,24 @@ class _QualitySums:
         self.value = np.zeros(n_users)  # the same, each times the F1 of its label
         self.change = np.zeros(n_users)  # what the user adds to each F1, times its activations
 
-    def add(self, counts: Counts, active: scipy.sparse.csc_matrix, user: NDArray[np.int64]) -> None:
-        """Count some more labels."""
-        of = counts.predicted + counts.active
+    def add(
+        self,
+        counts: Counts,
+        active: scipy.sparse.csc_matrix,
+        user: NDArray[np.int64],
+        inside: NDArray[np.bool_],
+    ) -> None:
+        """Count some more labels, those marked."""
+        active, both = active[:, inside], counts.both[:, inside]
+        of = counts.predicted[:, inside] + counts.active[:, inside]
         total = np.maximum(of.sum(0), 1)
-        f1 = 2 * counts.both.sum(0) / total
+        f1 = 2 * both.sum(0) / total
         label = np.repeat(np.arange(active.shape[1]), np.diff(active.indptr))
         by_label = np.bincount(label, active.data, minlength=active.shape[1])
         of_user, n = user[active.indices], len(self.weight)
         self.weight += np.bincount(of_user, active.data, minlength=n)
         self.value += np.bincount(of_user, active.data * f1[label], minlength=n)
-        self.change += ((2 * counts.both - f1 * of) / total) @ by_label
+        self.change += ((2 * both - f1 * of) / total) @ by_label
 
     def estimate(self) -> UserEstimate:
         """The mean, with both ways in which a user moves it: the F1s, and their weights."""

@@ -147,17 +147,13 @@ def _inputs_of_labels(work: Workspace) -> list[object]:
     return [_inputs_of_sae(work), *_vocabulary(work.config)]
 
 
-def _inputs_of_scores(work: Workspace) -> list[object]:
-    return [_inputs_of_labels(work), work.config.chance_directions]
-
-
 def _inputs_of_stability(work: Workspace) -> list[object]:
     return [_inputs_of_labels(work), work.config.stability]
 
 
 def _inputs_of_language(work: Workspace) -> list[object]:
     model = work.config.language
-    return [_inputs_of_scores(work), model.made_from()] if model else _inputs_of_scores(work)
+    return [_inputs_of_labels(work), model.made_from()] if model else _inputs_of_labels(work)
 
 
 def _inputs_of_report(work: Workspace) -> list[object]:
@@ -280,7 +276,7 @@ STAGES: Mapping[str, Stage] = {
         _inputs_of_labels, (files.CONCEPTS, files.EXAMPLES, files.ATTRIBUTES, files.LATENTS), _build
     ),
     "scoring": Stage(
-        _inputs_of_scores,
+        _inputs_of_labels,
         (
             *(files.SCORES, files.SCORING),
             *(f"{files.PLAIN_FOLDER}/{kind}" for kind in ("*.json", "*.safetensors")),
@@ -306,8 +302,8 @@ STAGES: Mapping[str, Stage] = {
     ),
     "language": Stage(_inputs_of_language, (files.LANGUAGE,), _ask_language_model),
     "accuracy": Stage(_inputs_of_sae, (files.ACCURACY,), _measure_accuracy),
-    "steering": Stage(_inputs_of_scores, (files.STEERING,), _measure_steering),
-    "goals": Stage(_inputs_of_scores, (files.GOALS,), _try_goals),
+    "steering": Stage(_inputs_of_labels, (files.STEERING,), _measure_steering),
+    "goals": Stage(_inputs_of_labels, (files.GOALS,), _try_goals),
     "report": Stage(
         _inputs_of_report, (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV), _report
     ),

@@ -12,6 +12,7 @@ from recsae.concepts.status import CONFIDENCE, MIN_POSITIVES, MIN_USERS, THRESHO
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.files import read_json
+from recsae.evaluation.chance import RANDOM_DRAWS
 from recsae.evaluation.supervised import METHODS
 from recsae.pipeline.report_concepts import (
     Record,
@@ -187,7 +188,7 @@ def _protocol(work: Workspace) -> Protocol:
         supported_excludes_verified=True,
         threshold=THRESHOLD,
         one_sided_level=CONFIDENCE,
-        n_chance_directions=work.config.chance_directions,
+        n_chance_directions=(RANDOM_DRAWS - 1) * work.sae.n_latents,
     )
 
 

@@ -39,7 +39,6 @@ class RunConfig(BaseModel):
     construction_positions: int = Field(500_000, ge=1, le=MAX_POSITIONS)
     """At most so many positions of construction users are captured."""
     heldout_positions: int = Field(200_000, ge=1, le=MAX_POSITIONS)
-    chance_directions: int = Field(1_000, ge=0, le=MAX_LATENTS)
     stability: int = Field(2, ge=0, le=MAX_TRAININGS)
     """How often the dictionary is made again: on each half of the users, then with other seeds."""
     language: LanguageSettings | None = None

@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 
-QUICK = "latents = 64\nsamples = 20000\nchance_directions = 0\n"
+QUICK = "latents = 64\nsamples = 20000\n"
 
 
 # -- bad input: checkpoints ------------------------------------------------------------------------

@@ -29,7 +29,7 @@ pytestmark = [
 ]
 
 
-QUICK = "latents = 64\nsamples = 20000\nchance_directions = 0\n"
+QUICK = "latents = 64\nsamples = 20000\n"
 QUICK += "construction_positions = 1500\nheldout_positions = 800\n"
 
 
@@ -55,7 +55,7 @@ def test_a_run_says_what_it_found_and_where(report, recbole_run):
     assert "verified" in out
     assert report.sae.n_latents == report.sae.n_core + RECBOLE["latents"]
     assert 0 < report.sae.n_core < report.sae.core.n_learnable < report.sae.core.n_candidates
-    assert report.protocol.n_chance_directions == RECBOLE["chance_directions"]
+    assert report.protocol.n_chance_directions == 2 * report.sae.n_latents
     assert report.data.name == "ml-100k"
     assert report.data.attributes == ["decade", "class"]
     assert (report.data.n_users, report.model.n_items) == (202, 234)

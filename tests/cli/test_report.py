@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 
-QUICK = "latents = 64\nsamples = 20000\nchance_directions = 0\n"
+QUICK = "latents = 64\nsamples = 20000\n"
 QUICK += "construction_positions = 1500\nheldout_positions = 800\n"
 
 

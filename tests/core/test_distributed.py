@@ -33,7 +33,6 @@ pytestmark = pytest.mark.processes
 SCRIPT = Path(kit.__file__)
 SETTINGS = """latents = 24
 samples = 12000
-chance_directions = 20
 construction_positions = 3000
 heldout_positions = 1500
 """

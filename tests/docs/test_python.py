@@ -96,7 +96,7 @@ def test_the_torch_lines_make_a_report(torch_names, monkeypatch):
     real = run_pipeline
 
     def quickly(recommender, folder):
-        config = RunConfig(samples=20_000, latents=64, chance_directions=0)
+        config = RunConfig(samples=20_000, latents=64)
         return real(recommender, folder, config)
 
     monkeypatch.setattr("recsae.pipeline.run_pipeline", quickly)

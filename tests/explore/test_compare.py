@@ -382,7 +382,7 @@ def test_a_run_beside_itself_is_all_the_same(tmp_path, planted_run):
 
 
 def test_planted_names_come_back_with_another_seed(tmp_path, planted_run):
-    config = CONFIG.model_copy(update={"seed": 1, "chance_directions": 0})
+    config = CONFIG.model_copy(update={"seed": 1})
     with in_brief():
         run_pipeline(planted(), tmp_path / "two", config)
     compared = compare_runs(planted_run, tmp_path / "two")

@@ -30,11 +30,11 @@ from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 from recsae.testing.planted import PlantedRecommender
 
-CONFIG = RunConfig(core="none", k=3, latents=16, samples=250_000, chance_directions=60, stability=0)
+CONFIG = RunConfig(core="none", k=3, latents=16, samples=250_000, stability=0)
 WITH_CORE = CONFIG.model_copy(update={"core": "statements"})
-FEWER = WITH_CORE.model_copy(update={"samples": 20_000, "chance_directions": 20})
+FEWER = WITH_CORE.model_copy(update={"samples": 20_000})
 SHARD = 500
-RECBOLE = {"latents": 128, "samples": 80_000, "chance_directions": 30, "stability": 0}
+RECBOLE = {"latents": 128, "samples": 80_000, "stability": 0}
 FOLDER = Path(os.environ.get("RECSAE_TEST_RUNS") or tempfile.mkdtemp(prefix="recsae-runs-"))
 
 

@@ -50,7 +50,7 @@ def small(tmp_path, small_run):
     return copy_of(small_run, tmp_path / "run")
 
 
-CHANGED = FEWER.model_copy(update={"samples": 10_000, "chance_directions": 0})
+CHANGED = FEWER.model_copy(update={"samples": 10_000})
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,6 @@ LATER = [stage for stage in list(STAGES)[3:] if stage != "accuracy"]
     ("change", "stages"),
     [
         ({}, []),
-        ({"chance_directions": 61}, ["scoring", "language", "steering", "goals", "report"]),
         ({"title_column": "title"}, LATER),
         ({"attribute_columns": ["genre"]}, LATER),
         ({"k": 4}, list(STAGES)[2:]),
@@ -150,7 +149,7 @@ def test_a_changed_setting_is_carried_through(small, changed):
 
 def test_a_run_of_other_settings_is_left_as_it_is_unless_it_is_to_be_replaced(small):
     before = {path: path.read_bytes() for path in small.rglob("*") if path.is_file()}
-    said = r"other settings \(chance_directions 20 there, 0 here; samples 20000 there, 10000 here\)"
+    said = r"other settings \(samples 20000 there, 10000 here\)"
     with pytest.raises(InvalidInput, match=said):
         run_in_brief(small, CHANGED)
     assert {path: path.read_bytes() for path in small.rglob("*") if path.is_file()} == before

@@ -88,7 +88,7 @@ def test_a_model_of_users_goes_through_the_whole_pipeline(linear, tmp_path):
     recommender = user_table(150)
     if not linear:
         recommender.linear_head = lambda: None
-    config = RunConfig(checkpoint="users", latents=32, k=2, chance_directions=20)
+    config = RunConfig(checkpoint="users", latents=32, k=2)
     run = run_pipeline(recommender, tmp_path, config)
     report = read_json(tmp_path / "report.json")
     jsonschema.Draft202012Validator(read_json(SCHEMA_FILE)).validate(report)
@@ -281,7 +281,7 @@ class Bare(PlantedRecommender):
 
 
 def test_without_a_linear_head_titles_or_attributes(tmp_path):
-    config = CONFIG.model_copy(update={"samples": 20_000, "chance_directions": 0})
+    config = CONFIG.model_copy(update={"samples": 20_000})
     run_pipeline(Bare(), tmp_path / "run", config)
     report = read_json(tmp_path / "run" / "report.json")
     assert report["model"]["linear_head"] is False
@@ -307,7 +307,7 @@ def test_categories_that_are_numbers_are_no_latents(tmp_path):
     codes |= {name: str(7000 + i) for i, name in enumerate(names[3:])}
     frame["genre"] = [tuple(codes[v] for v in values) for values in frame["genre"]]
     recommender.catalog = dataclasses.replace(recommender.catalog, frame=frame)
-    config = CONFIG.model_copy(update={"chance_directions": 0})
+    config = CONFIG
     with in_brief():
         run_pipeline(recommender, tmp_path / "run", config)
     rows = read_json(tmp_path / "run" / "steering.json")

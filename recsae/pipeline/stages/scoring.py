@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from recsae.concepts.dictionary import ConceptDictionary
-from recsae.concepts.labeler import MAX_SEARCH_CASES
 from recsae.concepts.said import best_statements, said_code
 from recsae.concepts.sides import OTHER_SIDE, other_sides
 from recsae.core import columns as C
@@ -60,14 +59,8 @@ class CodeFigures:
     verified_of: tuple[NDArray[np.int64], ...]
     """Latents that are verified on each half of the held-out users."""
     protocol: ProtocolSummary
-
-
-@dataclass(frozen=True)
-class PartFigures:
-    """What is measured of a part of the SAE's latents."""
-
-    label_quality: UserEstimate
-    share: MeanShare
+    parts: dict[str, tuple[MeanShare, UserEstimate]]
+    """Share and label quality of the core and of what was found, where there are both."""
 
 
 @dataclass(frozen=True)
@@ -126,27 +119,26 @@ def scoring_stage(work: Workspace) -> Scoring:
         compared[PLAIN] = work.encode(work.plain_sae, work.ranks)
         compared[AT_RANDOM] = work.encode(GateCode(gates_of(work.core.at_random)), work.ranks)
     attributes, cases = work.labeler.attributes, (work.construction, work.heldout)
-    parts = _parts(work)
     jobs: dict[str, Callable[[], Any]] = {
         **{name: partial(_measure, work, name, compared[name], best_of) for name in compared},
-        **{name: partial(_part, work, part) for name, part in parts.items()},
         **{f"draw {n}": partial(_draw, work, n) for n in range(1, RANDOM_DRAWS)},
         "attributes": partial(attribute_table, attributes, *cases, codes),
-        "chance": partial(_chance, work),
         "sides": partial(_sides, work),
         "embedding": partial(_embedding, *cases, codes["sae"], work.tested_dictionary),
         **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
     results = work.ranks.scatter(jobs)
     measured = {name: results[name] for name in compared}
-    with_parts = {**measured, **{name: results[name] for name in parts}}
-    shares = {name: one.share for name, one in with_parts.items()}
+    shares = {name: one.share for name, one in measured.items()}
+    quality = {name: one.label_quality for name, one in measured.items()}
+    for name, (share, quality_of_part) in results["sae"].parts.items():
+        shares[name], quality[name] = share, quality_of_part
+    draws = [results[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
     if len(shares["random"].ndcg_kept.influence):  # one draw alone varies by several points
-        draws = [results[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
-        shares["random"] = mean_share([shares["random"], *draws])
+        shares["random"] = mean_share([shares["random"], *(share for share, _ in draws)])
     shares |= _words(work, results["sae"].verified_of)
     scores = results["sae"].scores
-    scores[C.CHANCE_PERCENTILE] = chance_percentiles(scores, results["chance"])
+    scores[C.CHANCE_PERCENTILE] = chance_percentiles(scores, pd.concat([d for _, d in draws]))
     scores[C.EMBEDDING_AUC] = results["embedding"]
     heldout = work.heldout.states
     scores[C.EXPLAINS] = explained_alone(codes["sae"].heldout, heldout, work.metric)
@@ -156,7 +148,7 @@ def scoring_stage(work: Workspace) -> Scoring:
         counts={name: one.counts for name, one in measured.items()},
         dense={name: results[f"dense {name}"] for name in DENSE},
         shares=shares,
-        label_quality={name: one.label_quality for name, one in with_parts.items()},
+        label_quality=quality,
         protocol={name: one.protocol for name, one in measured.items()},
         attributes=results["attributes"],
     )
@@ -194,7 +186,8 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
     else:
         asked = work.core.at_random.statements if name == AT_RANDOM else ()
         dictionary = _labelled(work, codes, asked)
-    tested = _tested(work, codes, dictionary, hard_negatives=name == "sae")
+    parts = _parts(work) if name == "sae" else {}
+    tested = _tested(work, codes, dictionary, hard_negatives=name == "sae", groups=parts)
     protocol = recsae_scores(
         (codes.construction, work.construction),
         (codes.heldout, work.heldout),
@@ -209,6 +202,10 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
         _share(work, codes, tested),
         tested.verified_of,
         summarise(protocol),
+        {
+            part: (_share(work, codes, tested, only), tested.quality_of[part])
+            for part, only in parts.items()
+        },
     )
 
 
@@ -216,16 +213,6 @@ def _parts(work: Workspace) -> dict[str, slice]:
     """The latents of the core and those that were found, where there are both."""
     c = work.sae.n_gates
     return {"core": slice(0, c), "found": slice(c, None)} if c else {}
-
-
-def _part(work: Workspace, latents: slice) -> PartFigures:
-    """The share and the label quality of some of the SAE's latents."""
-    codes = Codes(*(code[:, latents] for code in work.sae_codes))
-    table = work.tested_dictionary.table.iloc[latents].reset_index(drop=True)
-    table[C.LATENT] = np.arange(len(table))
-    dictionary = ConceptDictionary(table, _NO_EXAMPLES)
-    tested = _tested(work, codes, dictionary)
-    return PartFigures(tested.label_quality, _share(work, codes, tested))
 
 
 def _words(work: Workspace, verified: Sequence[NDArray[np.int64]]) -> dict[str, MeanShare]:
@@ -267,7 +254,12 @@ def _labelled(work: Workspace, codes: Codes, asked: Sequence[Predicate] = ()) ->
 
 
 def _tested(
-    work: Workspace, codes: Codes, dictionary: ConceptDictionary, *, hard_negatives: bool = False
+    work: Workspace,
+    codes: Codes,
+    dictionary: ConceptDictionary,
+    *,
+    hard_negatives: bool = False,
+    groups: Mapping[str, slice] | None = None,
 ) -> TestedConcepts:
     return measure_concepts(
         codes.heldout,
@@ -276,20 +268,26 @@ def _tested(
         work.labeler,
         hard_negatives=hard_negatives,
         parts=work.users_of_halves,
+        groups=groups,
     )
 
 
-def _share(work: Workspace, codes: Codes, tested: TestedConcepts) -> MeanShare:
-    cases = work.construction, work.halves
-    return share_on_halves(codes, *cases, tested.verified_of, work.head)
+def _share(
+    work: Workspace, codes: Codes, tested: TestedConcepts, only: slice = slice(None)
+) -> MeanShare:
+    """Named share of the verified concepts among some latents."""
+    latents = np.arange(codes.heldout.shape[1])[only]
+    usable = [half[np.isin(half, latents)] for half in tested.verified_of]
+    return share_on_halves(codes, work.construction, work.halves, usable, work.head)
 
 
-def _draw(work: Workspace, draw: int) -> MeanShare:
-    """Named share of one more draw of random directions."""
+def _draw(work: Workspace, draw: int) -> tuple[MeanShare, pd.DataFrame]:
+    """Named share and scores of one more draw of random directions."""
     seed = work.config.seed + 10 + draw
     store, k = work.construction_store, work.n_active
     codes = work.encode(random_directions(store, k, work.sae.n_latents, seed))
-    return _share(work, codes, _tested(work, codes, _labelled(work, codes)))
+    tested = _tested(work, codes, _labelled(work, codes))
+    return _share(work, codes, tested), tested.scores
 
 
 def _dense(work: Workspace, name: str, best_of: int) -> StatusCounts:
@@ -307,16 +305,3 @@ def _embedding(
     scores = embedding_scores(codes.heldout, heldout, dictionary.table, vectors)
     by_latent = scores.set_index(C.LATENT)[C.EMBEDDING_AUC]
     return np.asarray(by_latent.reindex(range(codes.heldout.shape[1])))
-
-
-def _chance(work: Workspace) -> pd.DataFrame | None:
-    """Scores of random directions, drawn apart from the baseline; None if none are wanted.
-
-    As many of them are active per state as give them the SAE's mean rate.
-    """
-    n = work.config.chance_directions
-    if n == 0:
-        return None
-    k = max(1, round(work.n_active * n / work.sae.n_latents))
-    code = random_directions(work.construction_store, k, n, work.config.seed + 2)
-    return _scored(work.construction, work.heldout, work.labeler, code, MAX_SEARCH_CASES)[0]
