@@ -61,6 +61,7 @@ def capture_sites(
     folders: Mapping[str, Path],
     *,
     limit: int | None = None,
+    thinned: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     ranks: Ranks = SINGLE_PROCESS,
@@ -78,6 +79,9 @@ def capture_sites(
         The folder of each site's store.
     limit
         At most about this many positions; windows are drawn at random beyond it.
+    thinned
+        Of those, at most about so many, of windows drawn evenly: a small picture of the store that
+        ``limit`` alone gives.
     progress
         Called with (positions done, positions in all, what), for each set of windows.
     ranks
@@ -99,6 +103,8 @@ def capture_sites(
         together.setdefault((site.every_position, site.per_user), []).append(site)
     for sites in together.values():
         windows = windows_of(recommender, sites[0], rows, limit, seed)
+        if thinned is not None:
+            windows = windows.thinned(thinned, seed)
         made_from = {
             "model": recommender.fingerprint(),
             "rows": digest_of(rows.tolist()),
@@ -106,6 +112,7 @@ def capture_sites(
             "limit": limit,
             "seed": seed,
             FILTERS_SEEN: recommender.filters_seen,
+            **({} if thinned is None else {"thinned": thinned}),
         }
         manifests = {site.name: _manifest(site, made_from, windows.n_positions) for site in sites}
         _fill_stores(recommender, windows, manifests, folders, progress, ranks)

@@ -42,6 +42,12 @@ class Windows:
             self.rows[index], self.starts[index], self.ends[index], self.kept_from[index]
         )
 
+    def thinned(self, limit: int, seed: int) -> Windows:
+        """Some of the windows, drawn evenly (seeded), of at most about ``limit`` positions."""
+        if self.n_positions <= limit:
+            return self
+        return _sample(self, np.zeros(len(self), dtype=bool), limit, seed)
+
 
 def windows_of(
     recommender: Recommender, site: Site, rows: NDArray[np.int64], limit: int | None, seed: int
