@@ -108,11 +108,12 @@ def to_dict(scan: SiteScan) -> dict[str, Any]:
 def _site_dict(measured: MeasuredSite) -> dict[str, Any]:
     site, figures = measured.site, measured.figures
     return {
-        **{"site": site.name, "width": site.width, "meaning": site.meaning, "share": site.share},
+        **{key: getattr(site, key) for key in ("width", "meaning", "share")},
+        "site": site.name,
         **{key: getattr(figures, key, None) for key in FIGURES},
         **_with_interval("named_share", measured.named_share),
-        **_with_interval("share_of_states", figures and figures.share_of_states),
-        **{"seconds": measured.seconds, "problem": measured.problem, "same_as": measured.same_as},
+        **_with_interval("share_of_states", measured.share_of_states),
+        **{key: getattr(measured, key) for key in ("seconds", "problem", "same_as")},
     }
 
 
@@ -183,15 +184,15 @@ def _show(scan: SiteScan, command: str) -> None:
             click.echo(f"  the same states as at {measured.same_as}")
         if measured.problem:
             click.echo(f"  not measured: {measured.problem}")
-        if measured.figures and measured.figures.share_of_states:
-            own = _in_words(measured.figures.share_of_states.interval())
+        if measured.share_of_states:
+            own = _in_words(measured.share_of_states.interval())
             click.echo(f"  a run here says what its concepts explain of its own states: {own}")
     click.echo(
         f"\nLearned from {scan.n_construction:,} positions and tested on {scan.n_heldout:,} of "
-        f"other users; the states of all sites were captured in {scan.capture_seconds} s. The named "
-        "share, with its 95 % interval over users, is measured as a run measures it, of a smaller "
-        "dictionary and on fewer positions. NDCG kept and the AUCs say little of a site that only "
-        "a part of the scores goes through."
+        f"other users; the states of all sites were captured in {scan.capture_seconds} s. The "
+        "named share, with its 95 % interval over users, is measured as a run measures it, of a "
+        "smaller dictionary and on fewer positions. NDCG kept and the AUCs say little of a site "
+        "that only a part of the scores goes through."
     )
     click.echo(f"\nRecommended: {scan.recommended.site}: {reason(scan.recommended)}.")
     click.echo(f"Rule: {_rule()}.")

@@ -62,8 +62,8 @@ class SiteFigures:
     """Share of score variance that up to 32 verified concepts explain, of the default site's
     held-out cases at every site."""
     share_of_states: UserEstimate | None
-    """Share of the variance of the site's own states, of which a run there speaks; None where scores
-    are linear in the states and a run speaks of the scores."""
+    """Share of the variance of the site's own states, of which a run there speaks; None where
+    scores are linear in the states and a run speaks of the scores."""
 
 
 class SiteWorkspace(Workspace):

@@ -70,6 +70,11 @@ class MeasuredSite:
         """What the site is ranked by."""
         return self.figures.named_share if self.figures else None
 
+    @property
+    def share_of_states(self) -> UserEstimate | None:
+        """The share of which a run at the site speaks, if that is another one."""
+        return self.figures.share_of_states if self.figures else None
+
 
 @dataclass(frozen=True)
 class Recommendation:
