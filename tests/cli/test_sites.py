@@ -69,6 +69,20 @@ def test_for_machines(says, scanned_once):
     assert first["share_of_states_interval"] is None
 
 
+def test_what_to_type_next_reads_the_same_columns(says, scanned_once):
+    columns = "--attribute-columns", "class", "--separator", "none"
+    _, out, _ = says(checkpoint(), *QUICK, *columns)
+    last = out.splitlines()[-1]
+    assert " --attribute-columns class --separator none --site " in last
+
+
+def test_columns_that_do_not_exist_are_refused(says):
+    code, _, err = says(checkpoint(), *QUICK, "--attribute-columns", "klass")
+    assert code in (2, 3)
+    assert "klass" in err
+    assert "class" in err
+
+
 def test_a_site_without_figures_says_why(says, monkeypatch):
     measured = sites.measured
 

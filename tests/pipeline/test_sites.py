@@ -83,14 +83,15 @@ def test_a_place_with_the_states_of_another_is_measured_once(scan, sasrec):
 
 
 def test_every_site_has_a_row_with_all_figures(scan):
-    for measured in (one for one in scan.sites if one.same_as is None):
-        assert measured.problem is None
-        row = measured.figures
+    for one in (one for one in scan.sites if one.same_as is None):
+        assert one.problem is None
+        row = one.figures
         assert 0 < row.fvu < 1
         assert 0.5 < row.auc_sae < row.auc_supervised <= 1
         assert 0 <= row.distinct_verified <= row.verified <= 48
-        everything = measured.site.share >= 0.99
-        assert (row.named_share is not None) == everything, measured.site.name
+        everything = one.site.share >= 0.99
+        assert (row.named_share is not None) == everything, one.site.name
+        assert (row.share_of_states is None) == (one.site.name == "sequence")
 
 
 def test_what_is_said_of_the_default_site_is_what_a_run_of_that_size_finds(tmp_path):
