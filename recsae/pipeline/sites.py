@@ -51,8 +51,7 @@ ROUNDING = 1e-5
 """States that differ by less, in terms of the largest, are the same."""
 BETTER = 0.01
 """By how much more of the scores another site must explain to be recommended instead of the default
-one: shares that runs found, on two models at two sites each, were up to .009 from what is said here.
-"""
+one: what runs found, on two models at two sites each, was up to .009 from what is said here."""
 
 
 @dataclass(frozen=True)
