@@ -147,10 +147,18 @@ def _halves(work: SiteWorkspace, default: SiteWorkspace) -> Halves:
     return own(first), own(second)
 
 
+def _reaches(work: SiteWorkspace, default: SiteWorkspace) -> bool:
+    """Whether an edit at the site reaches all the states of a window at the default site."""
+    here, there = (find_site(one.recommender, one.site) for one in (work, default))
+    return here.every_position or not there.every_position
+
+
 def _ndcg_kept(work: SiteWorkspace, default: SiteWorkspace, windows: Windows) -> float | None:
     """NDCG@10 with the reconstruction in place, relative to without."""
     if work.head is not None:
         return ndcg_kept(work.sae, work.heldout, work.head)
+    if not _reaches(work, default):
+        return None
     kept = heldout_by_running(work.recommender, default.heldout, work.sae, work.site, windows)
     return float(kept.lists.ndcg_kept)
 
@@ -182,7 +190,8 @@ def _share_of_scores(
     the figure means the same at every site, and is of the same cases. Not measured where only a
     part of the scores goes through the site, since the rest would count as explained.
     """
-    if default.head is None or not carries_all(find_site(work.recommender, work.site)):
+    site = find_site(work.recommender, work.site)
+    if default.head is None or not carries_all(site) or not _reaches(work, default):
         return None
     measured_on = [cases for _, cases in default.halves[::-1]]
     shares = []

@@ -175,6 +175,23 @@ def test_sites_read_from_other_windows_are_compared_on_the_same_cases(tmp_path):
     assert inside.named_share.value == pytest.approx(default.named_share.value, abs=0.05)
 
 
+class LastOnly(PlantedRecommender):
+    """The states of another place come one at a time, those of the default site all together."""
+
+    def sites(self):
+        first = replace(super().sites()[0], share=1.0)
+        return [first, replace(first, name="inside", every_position=False)]
+
+
+def test_where_an_edit_reaches_the_last_position_alone_nothing_is_compared(tmp_path):
+    few = LastOnly(n_users=60, n_items=40, n_concepts=4, width=8, length=12)
+    default, inside = scan_sites(few, SMALL, tmp_path, positions=600).sites
+    assert default.named_share is not None
+    assert inside.problem is None
+    assert (inside.named_share, inside.figures.ndcg_kept) == (None, None)
+    assert inside.figures.fvu > 0
+
+
 def test_a_site_that_fails_says_why_and_the_others_go_on(sasrec, scan, folder, monkeypatch):
     """In the folder of the scan, where states and SAEs are there already."""
 
