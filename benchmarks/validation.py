@@ -5,82 +5,42 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import numpy as np
-import pandas as pd
 import scipy.sparse
 import torch
 from numpy.typing import NDArray
 from scipy.stats import norm
+from validation_hierarchy import planted_families
+from validation_worlds import (
+    Pair,
+    Truths,
+    World,
+    code_of,
+    make_world,
+    moved,
+    permuted,
+    predicate_truths,
+    share_verified,
+)
 
-from recsae.capture.cases import Cases, read_cases
-from recsae.capture.fill import capture
-from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import ITEM_ITSELF, SEPARATOR, VIEWS
-from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.item_sets import MIN_ITEM_CASES
-from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.status import UNTESTED, VERIFIED
 from recsae.core import columns as C
 from recsae.evaluation.scoring import score_concepts
 from recsae.evaluation.share import SIZES, named_share
-from recsae.recommender.sequences import split_users
 from recsae.sae.baselines import LinearCode, random_directions
-from recsae.sae.codes import sparse_code
-from recsae.testing import PlantedRecommender
 
-Truths = tuple[list[NDArray[np.bool_]], NDArray[np.float64]]
-Pair = tuple[scipy.sparse.csr_matrix, scipy.sparse.csr_matrix]
 K = 8
-N_PERMUTATIONS = 17
 N_PAIRS = 40
-PAIR_NOISE = 0.05
 N_SETS = 60
 PREVALENT = (0.1, 0.6)
 FIRES = (0.08, 0.48)  # what is active on more is general-purpose
 RATES = (0.01, 0.4)  # of concepts that are planted with a precision and a recall
-
-
-class World(NamedTuple):
-    """A planted recommender with its construction and held-out cases."""
-
-    planted: PlantedRecommender
-    stores: tuple[ActivationStore, ActivationStore]
-    sides: tuple[Cases, Cases]
-    labeler: AttributeLabeler
-
-    def true_code(self) -> Pair:
-        """True activations on both sides."""
-        return self.planted.true_code(self.sides[0]), self.planted.true_code(self.sides[1])
-
-    def encode(self, unit: LinearCode) -> Pair:
-        """Activations of a code on both sides."""
-        first, second = (
-            sparse_code(unit.encode_sparse, c.states, unit.n_latents) for c in self.sides
-        )
-        return first, second
-
-    def scores(self, code: Pair) -> pd.DataFrame:
-        """Label on construction users, test on held-out users, as the pipeline does."""
-        dictionary = build_concepts(code[0], self.sides[0], self.labeler)
-        test, labeler = self.sides[1], self.labeler
-        return score_concepts(code[1], dictionary, test, labeler, hard_negatives=False)
-
-
-def make_world(folder: Path, seed: int, n_users: int = 1500) -> World:
-    """Plant, split users, capture states: as a run does."""
-    planted = PlantedRecommender(n_users=n_users, seed=seed)
-    sequences = planted.sequences()
-    held = split_users(sequences)
-    known = capture(planted, np.flatnonzero(~held), folder / "construction")
-    test = capture(planted, np.flatnonzero(held), folder / "heldout")
-    construction = read_cases(known, sequences, planted.catalog)
-    heldout = read_cases(test, sequences, planted.catalog)
-    labeler = AttributeLabeler(item_attributes(planted.catalog, construction))
-    return World(planted, (known, test), (construction, heldout), labeler)
 
 
 def validation_figures(
@@ -93,7 +53,7 @@ def validation_figures(
     with tempfile.TemporaryDirectory() as folder:
         world = make_world(Path(folder), seed, n_users)
         rng = np.random.default_rng(seed)
-        truths = _predicate_truths(world)
+        truths = predicate_truths(world)
         return {
             "heldout_users": world.sides[1].n_users,
             "heldout_cases": len(world.sides[1]),
@@ -102,13 +62,9 @@ def validation_figures(
             **_planted_pairs(world, truths, rng),
             **_planted_sets(world, rng),
             **_at_the_limit(world, truths, n_planted, n_above or n_planted, rng),
+            **planted_families(world, truths, np.random.default_rng((seed, 1))),
             **_named_shares(world, seed),
         }
-
-
-def _share_verified(scores: pd.DataFrame) -> float:
-    tested = scores[scores[C.STATUS] != UNTESTED]
-    return float((tested[C.STATUS] == VERIFIED).mean())
 
 
 # -- true concepts --------------------------------------------------------------------------------
@@ -123,9 +79,9 @@ def _truth(world: World) -> dict[str, float]:
     code = world.true_code()
     labels = build_concepts(code[0], world.sides[0], world.labeler).table
     return {
-        "true_codes_verified": _share_verified(world.scores(code)),
+        "true_codes_verified": share_verified(world.scores(code)),
         "true_codes_said_by_attribute": float((labels[C.ATTRIBUTE] != ITEM_ITSELF).mean()),
-        "true_directions_verified": _share_verified(
+        "true_directions_verified": share_verified(
             world.scores(world.encode(true_directions(world)))
         ),
     }
@@ -158,12 +114,11 @@ def _planted_pairs(world: World, truths: Truths, rng: np.random.Generator) -> di
             if name == "or" and not (of_view[one] == of_view[other] and _common(parts)):
                 continue
             for side, both in zip(active, sides, strict=True):
-                odds = both.mean() / (1 - both.mean())
-                side.append(both ^ (rng.random(len(both)) < PAIR_NOISE * np.where(both, 1, odds)))
-        codes = [scipy.sparse.csr_matrix(np.array(side, dtype=np.float32).T) for side in active]
-        dictionary = build_concepts(codes[0], world.sides[0], world.labeler)
-        scores = world.scores((codes[0], codes[1]))
-        figures[f"pairs_{name}_verified"] = _share_verified(scores)
+                side.append(moved(both, rng))
+        code = code_of(active)
+        dictionary = build_concepts(code[0], world.sides[0], world.labeler)
+        scores = world.scores(code)
+        figures[f"pairs_{name}_verified"] = share_verified(scores)
         figures[f"pairs_{name}_accuracy"] = float(scores[C.BALANCED_ACCURACY].mean())
         said = dictionary.table[C.JOINT].eq("or" if name == "or" else "and")
         figures[f"pairs_{name}_said"] = float(said.mean())
@@ -200,12 +155,10 @@ def _planted_sets(world: World, rng: np.random.Generator) -> dict[str, float]:
         items = rng.choice(len(weight), n, replace=False, p=weight / weight.sum())
         sets.append({world.planted.catalog.external_ids[i] for i in items})
         for side, items_of in zip(columns, last, strict=True):
-            true = np.isin(items_of, items)
-            odds = true.mean() / (1 - true.mean())
-            side.append(true ^ (rng.random(len(true)) < PAIR_NOISE * np.where(true, 1, odds)))
-    codes = [scipy.sparse.csr_matrix(np.array(side, dtype=np.float32).T) for side in columns]
-    labels = build_concepts(codes[0], world.sides[0], world.labeler).table
-    scores = world.scores((codes[0], codes[1]))
+            side.append(moved(np.isin(items_of, items), rng))
+    code = code_of(columns)
+    labels = build_concepts(code[0], world.sides[0], world.labeler).table
+    scores = world.scores(code)
     tested = (scores[C.STATUS] != UNTESTED).to_numpy()
     said = (labels[C.ATTRIBUTE] == ITEM_ITSELF) & (labels[C.VIEW] == "last")
     overlap = [
@@ -213,7 +166,7 @@ def _planted_sets(world: World, rng: np.random.Generator) -> dict[str, float]:
         for planted, value in zip(sets, labels[C.VALUE], strict=True)
     ]
     return {
-        "sets_verified": _share_verified(scores),
+        "sets_verified": share_verified(scores),
         "sets_said_as_sets": float(said[tested].mean()),
         "sets_items_named": float(np.array(overlap)[tested & said].mean()),
     }
@@ -224,23 +177,11 @@ def _permuted(world: World, rng: np.random.Generator) -> dict[str, float]:
     code = world.true_code()
     figures: dict[str, float] = {}
     for name, within in (("across", False), ("within_users", True)):
-        copies = [
-            scipy.sparse.hstack(
-                [c[_permutation(cases, rng, within)] for _ in range(N_PERMUTATIONS)], format="csr"
-            )
-            for c, cases in zip(code, world.sides, strict=True)
-        ]
-        scores = world.scores((copies[0], copies[1]))
+        scores = world.scores(permuted(code, world, rng, within=within))
         figures[f"permuted_{name}_verified"] = int((scores[C.STATUS] == VERIFIED).sum())
         figures[f"permuted_{name}_best_bound"] = float(scores[BOUNDS].min(axis=1).max())
         figures[f"permuted_{name}_concepts"] = len(scores)
     return figures
-
-
-def _permutation(cases: Cases, rng: np.random.Generator, within: bool) -> NDArray[np.int64]:
-    """A shuffle of all cases, or of the cases of each user."""
-    noise = rng.random(len(cases))
-    return np.lexsort((noise, cases.user)) if within else np.argsort(noise)
 
 
 # -- concepts at and above the limit --------------------------------------------------------------
@@ -252,6 +193,8 @@ PLANTED = {
     "recall_0.5_clustered": (0.8, 0.5, 0.5),
     "both_0.8": (0.8, 0.8, 0.0),
     "both_0.8_clustered": (0.8, 0.8, 0.5),
+    "absorbed_half": (0.5, 1.0, 0.0),  # on half of its cases something else is active instead
+    "absorbed_half_clustered": (0.5, 1.0, 0.5),
 }
 BOUNDS = [C.PRECISION_LOW, C.RECALL_LOW]
 
@@ -267,7 +210,7 @@ def _at_the_limit(
         figures[f"{name}_concepts"] = int((scores[C.STATUS] != UNTESTED).sum())
         figures[f"{name}_measured_precision"] = float(scores[C.PRECISION].median())
         figures[f"{name}_measured_recall"] = float(scores[C.RECALL].median())
-        figures[f"{name}_verified"] = _share_verified(scores)
+        figures[f"{name}_verified"] = share_verified(scores)
     return figures
 
 
@@ -306,18 +249,6 @@ def planted_at(
         limit = np.where(y[:, chosen], norm.ppf(if_true), norm.ppf(if_false))
         codes.append(scipy.sparse.csr_matrix((drawn < limit).astype(np.float32)))
     return codes[0], codes[1]
-
-
-def _predicate_truths(world: World) -> Truths:
-    """Truth of all predicates on both sides, and their prevalence over all users."""
-    found: list[list[NDArray[np.bool_]]] = [[], []]
-    for view, thresholds in VIEWS.items():
-        counts = [world.labeler.attributes.counts(c, view).toarray() for c in world.sides]
-        for threshold in thresholds:
-            for side, count in enumerate(counts):
-                found[side].append(count >= threshold)
-    truth = [np.concatenate(blocks, axis=1) for blocks in found]
-    return truth, np.concatenate(truth).mean(0)
 
 
 # -- named share ----------------------------------------------------------------------------------

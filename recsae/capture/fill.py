@@ -67,6 +67,7 @@ def capture_sites(
     folders: Mapping[str, Path],
     *,
     limit: int | None = None,
+    thinned: int | None = None,
     seed: int = 0,
     exact: bool = False,
     progress: Progress | None = None,
@@ -88,6 +89,9 @@ def capture_sites(
     exact
         States that the model has when it recommends; else those late in a window, where one forward
         gives all positions, may lack up to a fifth of their context, and are far cheaper.
+    thinned
+        Of those, at most about so many, of windows drawn evenly: a small picture of the store that
+        ``limit`` alone gives.
     progress
         Called with (positions done, positions in all, what), for each set of windows.
     ranks
@@ -109,6 +113,8 @@ def capture_sites(
         together.setdefault((site.every_position, site.per_user), []).append(site)
     for sites in together.values():
         windows = windows_of(recommender, sites[0], rows, limit, seed, exact=exact)
+        if thinned is not None:
+            windows = windows.thinned(thinned, seed)
         made_from = {
             "model": recommender.fingerprint(),
             "rows": digest_of(rows.tolist()),
@@ -116,6 +122,7 @@ def capture_sites(
             "limit": limit,
             "seed": seed,
             FILTERS_SEEN: recommender.filters_seen,
+            **({} if thinned is None else {"thinned": thinned}),
         }
         manifests = {site.name: _manifest(site, made_from, windows.n_positions) for site in sites}
         _fill_stores(recommender, windows, manifests, folders, progress, ranks)

@@ -44,6 +44,12 @@ class Windows:
             self.rows[index], self.starts[index], self.ends[index], self.kept_from[index]
         )
 
+    def thinned(self, limit: int, seed: int) -> Windows:
+        """Some of the windows, drawn evenly (seeded), of at most about ``limit`` positions."""
+        if self.n_positions <= limit:
+            return self
+        return _sample(self, np.zeros(len(self), dtype=bool), limit, len(self), seed)
+
 
 def windows_of(
     recommender: Recommender,

@@ -8,65 +8,57 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
-from recsae.cli.shared.options import (
-    data_path_option,
-    items_option,
-    json_option,
-    separator_option,
-    trust_option,
-)
+from recsae.cli.shared.options import data_options, json_option, trust_option
 from recsae.core.text import one_line
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
+SHOWN_APART = ("values", "separated_by", "columns_not_read")
+
 
 @click.command()
 @click.argument("checkpoint", type=PATH)
 @trust_option
-@data_path_option
-@items_option
-@separator_option
+@data_options
 @click.option(
     "--check",
     is_flag=True,
     help="Compare the score of all validation cases with the one that the checkpoint states.",
 )
 @json_option
-def inspect(
-    checkpoint: Path,
-    trust: bool,
-    data_path: Path | None,
-    items: Path | None,
-    separator: str | None,
-    check: bool,
-    as_json: bool,
-) -> None:
+def inspect(checkpoint: Path, trust: bool, check: bool, as_json: bool, **options: Any) -> None:
     """Say what CHECKPOINT is, where it can be read, and what would be done."""
-    from recsae.recommender.plugins import load_recommender
+    from recsae.run.settings import open_recommender, read_settings
 
-    recommender = load_recommender(
-        checkpoint, trust=trust, data_path=data_path, items=items, separator=separator
-    )
+    config = read_settings(checkpoint, options, None)
+    recommender = open_recommender(config, trust=trust, device="cpu")
     from recsae.run.preview import inspection, states_of
 
     facts = inspection(recommender)
     catalog = recommender.catalog
     facts["values"] = values = catalog.frequent_values()
     facts["separated_by"] = dict(catalog.separated_by)
+    facts["columns_not_read"] = list(catalog.unread)
     if check:
         facts["validation"] = _validation(recommender)
     if as_json:
         show_json(facts)
         return
     sites = facts.pop("sites")
-    show_facts({key: fact for key, fact in facts.items() if key not in ("values", "separated_by")})
+    show_facts({key: fact for key, fact in facts.items() if key not in SHOWN_APART})
     if values:
         click.echo("\nAttributes, and their most frequent values:")
         for name, counts in values.items():
             shown = ", ".join(f"{one_line(value)} ({n})" for value, n in counts.items())
             how = catalog.separated_by.get(name)
             click.echo(f"{name}{f' (separated by {how})' if how else ''}: {shown or 'none'}")
+    if catalog.unread:
+        names = ", ".join(map(one_line, catalog.unread))
+        click.echo(
+            f"\nColumns of the items that are not read: {names}. --attribute-columns NAMES reads "
+            "those that you name, separated by commas, and no others."
+        )
     click.echo("\nSites, the first being the default:")
     show_table(
         ("site", "width", "states", "share of scores", "what it is"),

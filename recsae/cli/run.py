@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, progress_bar
-from recsae.cli.shared.options import (
-    data_path_option,
-    device_option,
-    items_option,
-    separator_option,
-    trust_option,
-)
+from recsae.cli.shared.options import data_options, device_option, trust_option
 from recsae.core import layout
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 
@@ -29,11 +23,7 @@ if TYPE_CHECKING:
     "--out", type=PATH, required=True, help="Folder of the run; goes on where it was stopped."
 )
 @trust_option
-@data_path_option
-@items_option
-@click.option("--title-column", help="Column of the titles.")
-@click.option("--attribute-columns", help="Columns of attributes, separated by commas.")
-@separator_option
+@data_options
 @click.option(
     "--core",
     help="What the first latents are: statements about items and histories that the states hold "

@@ -48,6 +48,8 @@ class ItemCatalog:
         remarks for the report.
     separated_by
         What separates the values of each attribute, in words.
+    unread
+        Columns of the item table that are neither titles nor attributes.
     """
 
     frame: pd.DataFrame
@@ -56,6 +58,7 @@ class ItemCatalog:
     attributes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     separated_by: Mapping[str, str] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def n_items(self) -> int:
@@ -201,7 +204,8 @@ def build_catalog(
             f"By the look of the cells, values are separated by {_listing(decided)}; --separator "
             "says otherwise."
         )
-    return ItemCatalog(frame, recommendable, title, names, tuple(notes), separated)
+    unread = _unread(table, title, wanted)
+    return ItemCatalog(frame, recommendable, title, names, tuple(notes), separated, unread)
 
 
 def _mistakable(ids: Sequence[str], titles: Sequence[str], n_pad: int) -> list[str]:
@@ -263,6 +267,14 @@ def _found_attributes(table: pd.DataFrame, title: str | None) -> list[str]:
         drop = years if "decade" in columns else years[1:]
         columns = [c for c in columns if c not in drop]
     return columns
+
+
+def _unread(table: pd.DataFrame, title: str | None, read: Sequence[str]) -> tuple[str, ...]:
+    """Columns that say something that nothing was made of; a second year says nothing new."""
+    known = {title, *read}
+    if "decade" in map(_attribute_name, read):
+        known |= {*YEAR_NAMES, "decade"}
+    return tuple(c for c in table.columns[1:] if c not in known)
 
 
 def _attribute_name(column: str) -> str:

@@ -192,3 +192,24 @@ def test_share_of_full_context_on_long_histories(max_length):
     found = kept(plan([1000], max_length))
     assert len(found) == 999
     assert min(c / min(max_length, p + 1) for _, p, c in found) >= 0.8
+
+
+@given(HISTORIES, LENGTHS, st.booleans(), st.integers(1, 80), st.integers(0, 3))
+def test_thinned_windows_are_some_of_them(lengths, max_length, every_position, limit, seed):
+    whole = plan(lengths, max_length, every_position)
+    some = whole.thinned(limit, seed)
+    if whole.n_positions <= limit:
+        assert some is whole
+    else:
+        assert set(kept(some)) <= set(kept(whole))
+        assert limit - max_length < some.n_positions <= max(limit, max_length)
+
+
+def test_thinned_windows_are_drawn_evenly():
+    """Where a limit takes the last window of each history first."""
+    whole = plan([101] * 50, 10, False)  # one position each: 100 of every history
+    last = whole.ends == 100
+    assert last.mean() == 0.01
+    some = whole.thinned(1000, 0)
+    assert (len(some), (some.ends == 100).mean() < 0.05) == (1000, True)
+    assert len(np.unique(some.rows)) == 50

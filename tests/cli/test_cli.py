@@ -152,6 +152,20 @@ def test_inspect_with_an_items_file(says, tmp_path):
     assert any("233 of 234 items are not in the item table" in note for note in facts["notes"])
 
 
+def test_inspect_names_the_columns_that_are_not_read_and_reads_those_that_are_named(says, tmp_path):
+    items = tmp_path / "items.csv"
+    items.write_text("id,title,brand,colour,price\n50,Star,Lucas,red,3\n")
+    given = "inspect", checkpoint(), "--trust", "--items", items
+    said = "not read: colour, price. --attribute-columns NAMES reads those that you name"
+    assert said in says(*given)
+    named = *given, "--attribute-columns", "colour, brand", "--title-column", "price", "--json"
+    facts = json.loads(says(*named))
+    assert facts["values"] == {"colour": {"red": 1}, "brand": {"Lucas": 1}}
+    assert facts["title_column"] == "price"
+    assert facts["columns_not_read"] == ["title"]
+    assert "not read" not in says("inspect", checkpoint(), "--trust")
+
+
 def test_concepts(says, report, recbole_run):
     out = says("concepts", recbole_run).splitlines()
     assert out[0].split() == [

@@ -63,32 +63,49 @@ def test_for_machines(says, scanned_once):
     names = [row["site"] for row in found["sites"]]
     assert found["recommended"]["site"] in names
     assert found["command"].endswith(f"--site {found['recommended']['site']} --out DIR")
-    assert found["n_heldout"] <= 1000
+    assert found["n_heldout"] <= 500
+    first, low, high = found["sites"][0], *found["sites"][0]["named_share_interval"]
+    assert low <= first["named_share"] <= high
+    assert first["share_of_states_interval"] is None
+
+
+def test_what_to_type_next_reads_the_same_columns(says, scanned_once):
+    columns = "--attribute-columns", "class", "--separator", "none"
+    _, out, _ = says(checkpoint(), *QUICK, *columns)
+    last = out.splitlines()[-1]
+    assert " --attribute-columns class --separator none --site " in last
+
+
+def test_columns_that_do_not_exist_are_refused(says):
+    code, _, err = says(checkpoint(), *QUICK, "--attribute-columns", "klass")
+    assert code in (2, 3)
+    assert "klass" in err
+    assert "class" in err
 
 
 def test_a_site_without_figures_says_why(says, monkeypatch):
-    measured = sites._measured
+    measured = sites.measured
 
-    def broken(work):
+    def broken(work, *asked):
         if work.site != "sequence":
             raise sites.NotEnoughData("No state varies.")
-        return measured(work)
+        return measured(work, *asked)
 
-    monkeypatch.setattr(sites, "_measured", broken)
+    monkeypatch.setattr(sites, "measured", broken)
     code, out, _ = says(checkpoint(), *QUICK)
     assert code == 0
     assert "  not measured: No state varies." in out
-    assert "Recommended: sequence: the only site" in out
+    assert "Recommended: sequence: the default; there is no other" in out
 
 
 def test_nothing_is_left_after_control_c(says, tmp_path, monkeypatch):
     seen = []
 
-    def stopped(work):
+    def stopped(*asked):
         seen.extend(tmp_path.rglob("*.safetensors"))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sites, "_measured", stopped)
+    monkeypatch.setattr(sites, "measured", stopped)
     code, out, err = says(checkpoint(), *QUICK)
     assert (code, out) == (130, "")
     assert err.strip() == "Stopped. Nothing was kept."

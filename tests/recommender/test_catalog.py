@@ -57,6 +57,15 @@ def test_table_of_other_columns_only():
     assert len(items.notes) == 2
 
 
+def test_columns_that_nothing_was_made_of_are_known():
+    assert catalog().unread == ()
+    more = ITEMS.assign(price="3", actors="X", decade="1970s")
+    assert build_catalog(IDS, more).unread == ("price", "actors")  # the year is in the decade
+    assert build_catalog(IDS, more, attribute_columns=["actors"]).unread == (
+        *("release_year", "class", "price", "decade"),
+    )
+
+
 def test_columns_can_be_named():
     table = ITEMS.assign(price="low", title="other")
     items = build_catalog(IDS, table, title_column="movie_title", attribute_columns=["price"])
