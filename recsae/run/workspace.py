@@ -326,12 +326,7 @@ class Workspace:
         size = {"n_latents": self.sae.n_latents, "k": self.n_active}
         config = self._requested_config.model_copy(update=size).resolved(self.sae.width)
         store, folder = self.construction_store, self.folder / layout.PLAIN_FOLDER
-        return train_sae(
-            *(store, config, folder),
-            items=self.item_table,
-            progress=self.progress,
-            ranks=self.ranks,
-        )
+        return train_sae(store, config, folder, progress=self.progress, ranks=self.ranks)
 
     def encode(self, code: SAE | Baseline, ranks: Ranks = SINGLE_PROCESS) -> Codes:
         """A code's activations on construction and held-out cases."""

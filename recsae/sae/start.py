@@ -1,8 +1,8 @@
-"""Where training starts: from the items and the states, not from the seed.
+"""Where the details beside gates start: from the items and the states, not from the seed.
 
 From random directions each training ends elsewhere. Spherical k-means of the item table, which is
 part of the model and the same whoever is held out, refined by k-means of the states, leads most of
-them to the same place again.
+them to the same place again. An SAE without gates reconstructs worse from there.
 """
 
 from __future__ import annotations

@@ -56,10 +56,11 @@ def train_sae(
         Where to save the SAE, and its training state after every epoch: called again after having
         been killed, training goes on from there and ends in the same bits.
     gates
-        Latents that are given; the SAE is trained on what they leave of the states.
+        Latents that are given; the SAE is trained on what they leave of the states. It then starts
+        from the data, see :mod:`recsae.sae.start`, and else from random directions.
     items
         ``(n_items, d)`` rows of the table whose products with states are the scores, where there is
-        one: training starts from it, see :mod:`recsae.sae.start`.
+        one; only details beside gates start from it.
     ranks
         The processes that share the training, each of which calls this; only the first one saves.
         The parameters are those of one process but for rounding: sums have another order.
@@ -91,7 +92,8 @@ def train_sae(
         return SAE.load(folder)
     sae = SAE(config, store.width, gates)
     sae.fit_input(store)
-    sae.start_from(ranks.broadcast_from_main(lambda: starting_directions(sae, store, items)))
+    if beside_gates:
+        sae.start_from(ranks.broadcast_from_main(lambda: starting_directions(sae, store, items)))
     validation_users = (
         store.validation_users() if config.patience and not sae.variant.approaches_k else None
     )

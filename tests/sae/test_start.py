@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from helpers.toy import store
 from recsae.sae.config import make_config
-from recsae.sae.model import SAE
+from recsae.sae.model import SAE, Gates
 from recsae.sae.start import starting_directions
 from recsae.sae.train import train_sae
 
@@ -49,18 +48,22 @@ def test_the_seed_changes_nothing_where_there_are_states_enough(tmp_path):
     assert torch.equal(*found)
 
 
-def test_latents_come_back_with_another_seed_where_training_starts_from_the_items(tmp_path):
+def test_details_start_from_the_items_and_an_sae_without_gates_from_its_seed(tmp_path):
     """States are sums of two of twelve items' vectors, in twelve dimensions of sixteen."""
     rng = np.random.default_rng(2)
     items = np.linalg.qr(rng.normal(size=(16, 16)))[0][:12].astype(np.float32)
     pairs = np.stack([rng.permutation(12)[:2] for _ in range(3000)])
-    states = items[pairs].sum(1) + 0.05 * rng.normal(size=(3000, 16)).astype(np.float32)
+    made = store(tmp_path, items[pairs].sum(1) + 0.05 * rng.normal(size=(3000, 16)))
+    direction = torch.eye(16)[:1]
+    gate = Gates(direction, torch.tensor([5.0]), direction)  # never open
 
-    made = store(tmp_path, states)
+    def same(gates):
+        seeds = (make_config(n_latents=12, k=2, seed=seed, n_samples=30_000) for seed in (0, 1))
+        tables = [
+            train_sae(made, config, gates=gates, items=torch.from_numpy(items)).W_dec.detach()
+            for config in seeds
+        ]
+        return float(((tables[0] @ tables[1].T).max(1).values > 0.95).float().mean())
 
-    def directions(seed):
-        config = make_config(n_latents=12, k=2, seed=seed, n_samples=60_000)
-        return train_sae(made, config, items=torch.from_numpy(items)).W_dec
-
-    same = (F.normalize(directions(0), dim=1) @ F.normalize(directions(1), dim=1).T).max(1).values
-    assert (same > 0.9).float().mean() > 0.9
+    assert same(gate) > 0.9
+    assert same(None) < same(gate)
