@@ -59,9 +59,11 @@ def drawn(rng: np.random.Generator, rate: float, precision: float, n: int, own: 
     user = np.sort(rng.choice(N_USERS, len(n_pos), p=share / share.sum()))
     starts = np.flatnonzero(np.r_[True, np.diff(user) > 0])
     shuffled = rng.permutation(len(n_pos))
-    counts = (np.add.reduceat(x[shuffled].astype(np.float64), starts) for x in (hits, n_pos))
-    others = (np.add.reduceat(x[shuffled].astype(np.float64), starts) for x in (alarms, n_neg))
-    return verified(*counts, *others, rate)
+    right, active, wrong, inactive = (
+        np.add.reduceat(x[shuffled].astype(np.float64), starts)
+        for x in (hits, n_pos, alarms, n_neg)
+    )
+    return verified(right, active, wrong, inactive, rate)
 
 
 def stratified(rng: np.random.Generator, rate: float, precision: float, n: int = 10) -> float:
