@@ -240,7 +240,8 @@ class AttributeLabeler:
         cost = [0.0, DERIVED_COST, COMMUNITY_COST, 0.0 if bare else COMMUNITY_COST]
         attributes = np.unique([name for name, _ in self.attributes.names], return_inverse=True)[1]
         alike = np.add.outer(np.arange(len(VIEWS)) * len(kinds), attributes).ravel()
-        return Kinds(np.tile(kinds, len(VIEWS)), np.array(cost), alike)
+        deniable = np.tile(self.attributes.deniable, len(VIEWS))
+        return Kinds(np.tile(kinds, len(VIEWS)), np.array(cost), alike, deniable)
 
     def _records(
         self,

@@ -83,10 +83,12 @@ class Kinds(NamedTuple):
     a pair is of a kind that costs at most half of the dearest."""
     alike: NDArray[np.int64]
     """``(C,)`` equal for columns of one attribute in one view, which "or" may join."""
+    deniable: NDArray[np.bool_]
+    """``(C,)`` whether a predicate may be negated: another value says it otherwise."""
 
     def of_columns(self, chosen: NDArray[np.int64]) -> Kinds:
         """Those of some columns."""
-        return Kinds(self.of[chosen], self.cost, self.alike[chosen])
+        return Kinds(self.of[chosen], self.cost, self.alike[chosen], self.deniable[chosen])
 
     @property
     def seconds(self) -> NDArray[np.int64]:
@@ -171,6 +173,7 @@ def _singles(
     of = kinds.of[columns.column]
     groups = [np.flatnonzero(varies & (of == kind)) for kind in range(len(kinds.cost))]
     groups = [group for group in groups if len(group)] or [np.arange(len(predicted))]
+    denied = np.where(kinds.deniable[columns.column], 0, -np.inf)
     best = np.empty((m, len(groups)), dtype=np.int64)
     negated = np.zeros((m, len(groups)), dtype=np.int64)
     begin = np.empty((m, min(N_FIRSTS, len(columns.view))), dtype=np.int64)
@@ -178,7 +181,7 @@ def _singles(
         rows = rows_of(active, latent)
         both = predicates.among(rows)
         plain = f1_of(both, predicted, len(rows)) - broad[0]
-        opposite = f1_of(len(rows) - both, n - predicted, len(rows)) - broad[1]
+        opposite = f1_of(len(rows) - both, n - predicted, len(rows)) - broad[1] + denied
         for number, group in enumerate(groups):
             high, low = plain[group].argmax(), opposite[group].argmax()
             negated[latent, number] = opposite[group][low] > plain[group][high] + 1e-9
@@ -234,6 +237,7 @@ def _pairs(
     best.third[:] = -1
     alone = np.empty((m, len(narrow.columns.column)), dtype=np.int32)
     total = narrow.total()
+    denied = np.where(kinds.deniable[seconds][narrow.columns.column], 0, -np.inf)
     for j in range(m):
         alone[j] = narrow.among(rows_of(active, j))
     inside = np.zeros(n, dtype=bool)
@@ -257,7 +261,7 @@ def _pairs(
             either = f1_of(one_of, len(true) + total - together, len(rows))
             for kind, negated, f1 in (
                 (0, 0, f1_of(both, together, len(rows))),
-                (0, 1, f1_of(len(hits) - both, len(true) - together, len(rows))),
+                (0, 1, f1_of(len(hits) - both, len(true) - together, len(rows)) + denied),
                 (1, 0, np.where(fair, either, -np.inf)),
             ):
                 where = int(f1.argmax())
@@ -282,6 +286,7 @@ def _with_thirds(
     search, confirm = halves
     seconds = kinds.seconds
     narrow = search.predicates.of_columns(seconds)
+    denied = np.where(kinds.deniable[seconds][narrow.columns.column], 0, -np.inf)
     chosen, net = Choice(*(column.copy() for column in confirmed.choice)), confirmed.net_f1.copy()
     for j in np.flatnonzero((chosen.second >= 0) & (chosen.either == 0)).tolist():
         pair = chosen.at([j])
@@ -293,7 +298,7 @@ def _with_thirds(
             counts.append(narrow.among(some) * (len(cases) / max(len(some), 1)))
         together, both = counts
         plain = f1_of(both, together, len(rows))
-        opposite = f1_of(len(hits) - both, len(true) - together, len(rows))
+        opposite = f1_of(len(hits) - both, len(true) - together, len(rows)) + denied
         negated = int(opposite.max() > plain.max() + 1e-9)
         where = int((opposite if negated else plain).argmax())
         third = seconds[narrow.columns.column[where]], narrow.columns.step[where], negated

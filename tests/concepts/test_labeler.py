@@ -321,3 +321,15 @@ def test_a_statement_that_is_hardly_better_is_not_taken():
     noisy = says(made, "last5", "red", 3) ^ (rng.random(2400) < 0.3)
     labels = LABELER.label(sparse(noisy[:, None]), made, [asked])
     assert labels[C.LABEL].tolist() == [asked.sentence({})]
+
+
+def test_of_two_values_that_deny_each_other_the_one_that_holds_is_said():
+    matrix = np.zeros((9, 2), dtype=np.int8)
+    matrix[[1, 2, 3], 0], matrix[[4, 5, 6, 7, 8], 1] = 1, 1
+    names = (("decade", "1990s"), ("before decade", "1990s"))
+    labeler = AttributeLabeler(ItemAttributes(scipy.sparse.csr_matrix(matrix), names))
+    made = random_cases(np.random.default_rng(4), 1200, 60)
+    new, old = says(made, "last5", "red", 3), ~says(made, "last5", "red", 1)  # items 1 to 3
+    labels = labeler.label(sparse(np.stack([new, old], axis=1)), made)
+    assert labels[C.NEGATED].tolist() == [False, False]
+    assert labels[C.ATTRIBUTE].tolist() == ["decade", "before decade"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +80,8 @@ VIEW_SIZES = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top
 COUNT_BLOCK = 2**24
 """Items looked at in one go: bounds the memory that counting takes."""
 FILE = layout.ATTRIBUTES
+MAX_BESIDE = 0.05
+"""Two values of which so few items have none or both are each other's denial."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +101,25 @@ class ItemAttributes:
         digest = hashlib.sha256(self.matrix.indptr.astype(np.int64).tobytes())
         digest.update(self.matrix.indices.astype(np.int64).tobytes())
         return digest.hexdigest()
+
+    @cached_property
+    def deniable(self) -> NDArray[np.bool_]:
+        """``(V,)`` whether "not" a value says something that no value says.
+
+        Where all items but at most one in twenty have one of two values of an attribute and none
+        has both, "not before the 1990s" is "1990s".
+        """
+        n_items, has = self.matrix.shape[0] - 1, self.matrix.tocsc()
+        size, deniable = np.diff(has.indptr), np.ones(len(self.names), dtype=bool)
+        beside = MAX_BESIDE * n_items
+        of = [DECADE if attribute == ERA else attribute for attribute, _ in self.names]
+        for one in np.flatnonzero(2 * size >= n_items - beside).tolist():
+            for other in np.flatnonzero(np.abs(size[one] + size - n_items) <= beside).tolist():
+                if other != one and of[other] == of[one]:
+                    either = has[:, [one, other]].sum(1)
+                    if np.count_nonzero(either != 1) - 1 <= beside:  # but for padding
+                        deniable[[one, other]] = False
+        return deniable
 
     def save(self, folder: Path) -> None:
         """Write ``attributes.parquet``: attribute, value, and the items that have it."""

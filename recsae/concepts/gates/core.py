@@ -167,7 +167,10 @@ class _Asked:
 
     @cached_property
     def candidates(self) -> Statements:
-        return candidate_statements([side.predicates for side in self.sides])
+        candidates = candidate_statements([side.predicates for side in self.sides])
+        value = self.sides[0].predicates.columns.value[candidates.column]
+        deniable = self.labeler.attributes.deniable[value]
+        return candidates.take(np.flatnonzero(~candidates.negated | deniable))
 
     @cached_property
     def learned(self) -> LearnedStatements:

@@ -171,3 +171,30 @@ def test_counts_of_all_values_are_kept_and_those_of_some_are_not():
         assert not made.counted
         whole = attributes.counts(dataclasses.replace(made, counted={}), view)
         assert some.toarray()[:, 0].tolist() == whole.toarray()[:, 1].tolist()
+
+
+def of_values(*names_and_items: tuple[str, str, list[int]], n_items: int = 40) -> ItemAttributes:
+    matrix = np.zeros((n_items + 1, len(names_and_items)), dtype=np.int8)
+    for column, (_, _, items) in enumerate(names_and_items):
+        matrix[items, column] = 1
+    names = tuple((attribute, value) for attribute, value, _ in names_and_items)
+    return ItemAttributes(scipy.sparse.csr_matrix(matrix), names)
+
+
+def test_what_another_value_says_is_not_denied():
+    old, new = list(range(1, 16)), list(range(16, 41))
+    attributes = of_values(
+        ("decade", "1990s", new),
+        ("before decade", "1990s", old),
+        ("genre", "Drama", old),  # another attribute with the very items
+        ("colour", "red", list(range(1, 31))),
+        ("colour", "blue", list(range(11, 21))),  # as many as are not red, others
+    )
+    assert attributes.deniable.tolist() == [False, False, True, True, True]
+
+
+def test_two_of_forty_items_may_have_both_or_neither():
+    first = list(range(1, 21))
+    for last, deniable in ((39, False), (38, False), (37, True)):
+        attributes = of_values(("a", "x", first), ("a", "y", list(range(21, last + 1))))
+        assert attributes.deniable.tolist() == [deniable] * 2
