@@ -247,6 +247,15 @@ def _show_audited(place: int, concept: AuditedConcept) -> None:
         f"recall {concept.recall:.2f} (at least {concept.recall_low:.2f}); active on "
         f"{concept.n_active:,} of {concept.n_cases:,} held-out cases, of {concept.n_users} users"
     )
+    if concept.n_items_of:
+        said = (f"{name} {number:,}" for name, number in concept.n_items_of.items())
+        click.echo(f"   items that it speaks of: {' | '.join(said)}")
+    if concept.alternative:
+        other = concept.alternative
+        click.echo(
+            f"   or else: {other.label} (precision {other.precision:.2f}, recall "
+            f"{other.recall:.2f})"
+        )
     for view, (title, _) in VIEWS.items():
         rates = [
             f"{x.title} {x.n_active} of {x.n_cases}" for x in concept.active_on if x.view == view

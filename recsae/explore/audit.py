@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.concepts.corrections import REJECTED
+from recsae.concepts.labeler import PARTS
+from recsae.concepts.sides import OTHER_SIDE
 from recsae.concepts.status import VERIFIED
-from recsae.concepts.wording import reason_of
+from recsae.concepts.wording import concept_name, reason_of
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
+from recsae.core.files import read_parquet
 from recsae.explore.concept_facts import ActiveItem, Case, evidence_of, tested_table
 from recsae.report.write import report_facts
 from recsae.run.tables import load_run
@@ -34,6 +37,15 @@ class JudgedCase:
     """Titles of the first recommendations, best first: three of a drawn case, one of another."""
     label_says_active: bool
     why: str
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """Another statement about a latent, with its scores on the same cases."""
+
+    label: str
+    precision: float
+    recall: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +71,10 @@ class AuditedConcept:
     """Where the label says active most clearly and the latent is not; None if nowhere."""
     unexpected: JudgedCase | None
     """Where the latent is most active though the label says no; None if nowhere."""
+    alternative: Alternative | None
+    """The best statement of the side that the label does not speak of."""
+    n_items_of: dict[str, int]
+    """How many items have each value that the label speaks of."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +108,7 @@ def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
     from recsae.evaluation.evidence import TABLES, Evidence
 
     run = load_run(folder).run  # says so if there is none
-    needed = (layout.CONCEPTS, layout.SCORES, *TABLES, layout.REPORT)
+    needed = (layout.CONCEPTS, layout.SCORES, layout.ATTRIBUTES, *TABLES, layout.REPORT)
     lacking = [name for name in needed if not (folder / name).exists()]
     if lacking:
         raise ArtifactMismatch(
@@ -102,6 +118,11 @@ def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
     with run.reading(*needed):
         table, evidence = tested_table(folder)[1], Evidence.load(folder).by_latent()
         items = report_facts(folder)["items"]
+        values = read_parquet(folder / layout.ATTRIBUTES)
+    n_items_of = {
+        (attribute, value): len(has)
+        for attribute, value, has in values[[C.ATTRIBUTE, C.VALUE, "items"]].to_numpy()
+    }
     verified = table[table[C.STATUS] == VERIFIED]
     if C.CORRECTION in table:
         verified = verified[verified[C.CORRECTION] != REJECTED]
@@ -112,14 +133,22 @@ def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
     drawn = verified.iloc[order].astype(object)
     names = table.set_index(C.LATENT)[C.NAME]
     rows = drawn.where(drawn.notna(), None).to_dict("records")
-    concepts = tuple(_audited(row, evidence[row[C.LATENT]], titles, names) for row in rows)
+    concepts = tuple(
+        _audited(row, evidence[row[C.LATENT]], titles, names, n_items_of) for row in rows
+    )
     return AuditSheet(len(verified), seed, concepts)
 
 
 def _audited(
-    row: dict[str, Any], evidence: dict[str, Any], titles: dict[str, str], names: pd.Series
+    row: dict[str, Any],
+    evidence: dict[str, Any],
+    titles: dict[str, str],
+    names: pd.Series,
+    n_items_of: dict[tuple[str, str], int],
 ) -> AuditedConcept:
     known = evidence_of(evidence, titles, names)
+    said = [(row[attribute], row[value]) for attribute, value, *_ in PARTS]
+    label, precision, recall = (row[OTHER_SIDE[c]] for c in (C.LABEL, C.PRECISION, C.RECALL))
     return AuditedConcept(
         latent=row[C.LATENT],
         name=row[C.NAME],
@@ -135,6 +164,10 @@ def _audited(
         examples=tuple(_judged(row, case) for case in known.drawn),
         missed=_judged(row, known.missed[0]) if known.missed else None,
         unexpected=_judged(row, known.unexpected[0]) if known.unexpected else None,
+        alternative=Alternative(label, precision, recall) if label else None,
+        n_items_of={
+            concept_name(*one, titles): n_items_of[one] for one in said if n_items_of.get(one)
+        },
     )
 
 

@@ -34,7 +34,7 @@ N_NAMED = 3
 """Items that a group is named after, the most typical ones."""
 SHARED = " ∷ "
 """Between what the items of a group share and those that it is named after."""
-MIN_SHARED = 0.5
+MIN_SHARED = 0.7
 """A value says what a group is if at least so much of what is consumed of the group has it ..."""
 MIN_LIFT = 2.0
 """... and so many times as much as of all items."""

@@ -52,7 +52,8 @@ PERIODS = {
     "late": "usually consumed late",
     "last": "usually consumed among the last",
 }
-"""Where in their histories people consume an item, by quarters, and how a person says it."""
+"""Where in their histories people consume an item, the first and last quarter and both halves, and
+how a person says it."""
 DERIVED = (POPULARITY, HALF, PERIOD, REPEAT, LENGTH)
 """Attributes of items and histories that need no column of the catalog."""
 SHARE = "share50"
@@ -107,10 +108,12 @@ class ItemAttributes:
         """``(V,)`` whether "not" a value says something that no value says.
 
         Where all items but at most one in twenty have one of two values of an attribute and none
-        has both, "not before the 1990s" is "1990s".
+        has both, "not before the 1990s" is "1990s". "Not fairly popular" is popular or not.
         """
         n_items, has = self.matrix.shape[0] - 1, self.matrix.tocsc()
-        size, deniable = np.diff(has.indptr), np.ones(len(self.names), dtype=bool)
+        middle = {(POPULARITY, band) for band in list(BANDS)[1:-1]}
+        deniable = np.array([name not in middle for name in self.names], dtype=bool)
+        size = np.diff(has.indptr)
         beside = MAX_BESIDE * n_items
         of = [DECADE if attribute == ERA else attribute for attribute, _ in self.names]
         for one in np.flatnonzero(2 * size >= n_items - beside).tolist():

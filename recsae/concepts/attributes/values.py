@@ -38,6 +38,9 @@ MAX_VALUES = 300
 """Values of one attribute at most, the most frequent ones: bounds the search for labels."""
 MIN_ITEMS = 3
 """A value of fewer items stands for single items."""
+MIN_EFFECTIVE = 6
+"""So does one that is mostly consumed in fewer: items as effective numbers, ``(sum w)^2 / sum w^2``
+for how often each is consumed, or a hundredth of the items of a small catalog."""
 MIN_SHARE = 0.002
 """Share of interactions at least: of rarer values too few cases could be tested."""
 MAX_SHARE = 0.95
@@ -57,10 +60,11 @@ def own_columns(attributes: ItemAttributes) -> list[int]:
 def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
     """Attribute values that are frequent enough to be tested, chosen on construction cases.
 
-    A value is kept if at least 3 items and 0.2 % of the cases' last items have it; the 300 most
-    frequent per attribute; of decades also all before one. Popularity bands, and how early in
-    their histories people consume an item, are quarters of all interactions; title terms are words
-    and pairs of words in titles, the 300 with most TF-IDF; communities are items of the same
+    A value is kept if enough different items and 0.2 % of the cases' last items have it: "by John
+    Lasseter" of three films would be a name for these. The 300 most frequent per attribute; of
+    decades also all before one. Popularity bands are quarters of all interactions, and how early in
+    their histories people consume an item its quarters or halves; title terms are words and pairs
+    of words in titles, the 300 with most TF-IDF; communities are items of the same
     people (:mod:`recsae.concepts.attributes.communities`); where a catalog has neither titles nor
     attributes, items also stand for themselves. Repetition and length say something of the history.
     """
@@ -88,7 +92,8 @@ def _derived(cases: Cases, weight: NDArray[np.float64]) -> Iterator[Has]:
     for band, has in zip(BANDS, bands, strict=True):
         yield POPULARITY, band, has
     yield HALF, UPPER, bands[0] | bands[1]
-    for period, has in zip(PERIODS, _quarters(_places(cases), weight), strict=True):
+    first, second, third, last = _quarters(_places(cases), weight)
+    for period, has in zip(PERIODS, (first, first | second, third | last, last), strict=True):
         yield PERIOD, period, has
     nothing = np.zeros(len(weight), dtype=bool)  # these are attributes of histories, not of items
     yield REPEAT, BEFORE, nothing
@@ -128,10 +133,24 @@ def _values(
             items_of.setdefault(value, []).append(item)
     shares = {v: weight[i].sum() / max(weight.sum(), 1) for v, i in items_of.items()}
     kept = [
-        v for v, i in items_of.items() if len(i) >= MIN_ITEMS and MIN_SHARE <= shares[v] < MAX_SHARE
+        v
+        for v, i in items_of.items()
+        if len(i) >= MIN_ITEMS
+        and MIN_SHARE <= shares[v] < MAX_SHARE
+        and _are_many(weight[i], len(cells))
     ]
     kept = sorted(sorted(kept, key=lambda v: (-shares[v], v))[:limit])
     return [(v, np.isin(np.arange(len(cells)), items_of[v])) for v in kept]
+
+
+def _are_many(weight: NDArray[np.float64], n_items: int) -> bool:
+    """Whether items that are consumed so often count as enough different ones.
+
+    >>> _are_many(np.ones(6), 10_000), _are_many(np.array([20.0, 1, 1, 1, 1, 1]), 500)
+    (True, False)
+    """
+    effective = weight.sum() ** 2 / max(np.square(weight).sum(), 1e-12)
+    return bool(effective >= min(MIN_EFFECTIVE, n_items / 100))
 
 
 def _eras(
@@ -200,5 +219,7 @@ def _terms(
     terms_of_titles = []
     for column in sorted(best):
         items = real[table.indices[table.indptr[column] : table.indptr[column + 1]]]
+        if not _are_many(weight[items], len(real)):
+            continue
         terms_of_titles.append((str(terms[column]), np.isin(np.arange(catalog.n_items), items)))
     return terms_of_titles
