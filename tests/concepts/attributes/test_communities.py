@@ -49,16 +49,21 @@ def test_named_after_three_of_their_own_items(planted):
 
 
 def test_said_with_what_most_of_the_items_share_and_few_others():
-    weight = np.array([0.0, 4, 4, 2, 0, 10, 10, 10])
+    weight = np.array([0.0, 5, 3, 2, 0, 10, 10, 10])
     group = np.array([3, 1, 2])
     horror, old, of_all = np.zeros((3, 8), dtype=bool)
     horror[[1, 2]] = True  # .8 of what is consumed of the group, .2 of everything
-    old[[1, 3, 5]] = True  # .6, and .4 of everything: not twice as much
+    old[[1, 3, 5]] = True  # .7, and .43 of everything: not twice as much
     of_all[1:] = True
     values = [("era", "old", old), ("genre", "Horror", horror), ("kind", "film", of_all)]
     assert shared_values(group, values, weight) == [1]
-    old[5] = False  # .6, and .15 of everything
-    assert shared_values(group, values, weight) == [1, 0]  # divergences .8 log 4 .., .6 log 4 ..
+    old[5] = False  # .7, and .18 of everything
+    assert shared_values(group, values, weight) == [1, 0]  # divergences .8 log 4 .., .7 log 4 ..
+    weight[[2, 3]] = 2, 3  # .8, and only .7 that are Horror
+    assert shared_values(group, values, weight) == [0, 1]
+    weight[[2, 3]] = 1.9, 3.1  # not enough of it is
+    assert shared_values(group, values, weight) == [0]
+    weight[[2, 3]] = 3, 2
     values[0] = ("genre", "old", old)
     assert shared_values(group, values, weight) == [1]  # one value of an attribute
     assert shared_values(group, values[2:], weight) == []

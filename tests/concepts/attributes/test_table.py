@@ -198,3 +198,19 @@ def test_two_of_forty_items_may_have_both_or_neither():
     for last, deniable in ((39, False), (38, False), (37, True)):
         attributes = of_values(("a", "x", first), ("a", "y", list(range(21, last + 1))))
         assert attributes.deniable.tolist() == [deniable] * 2
+
+
+def test_a_value_that_is_mostly_one_item_is_no_word():
+    """Of 800 items at least six as effective numbers: what is consumed in one says little else."""
+    last = [item for item in range(1, 801) for _ in range(20 if item == 1 else 1)]
+    genres = [f"g{item % 8}" for item in range(1, 801)]  # 100 items each: the first is 20 of 120
+    few = ["few" if item <= 5 else "" for item in range(1, 801)]
+    heavy = ["heavy" if item == 1 or 700 < item <= 708 else "" for item in range(1, 801)]
+    ids = [str(item) for item in range(1, 801)]
+    columns = {"genre": genres, "few": few, "heavy": heavy}
+    table = pd.DataFrame({"item_id": ids, **columns})
+    items = build_catalog(["[PAD]", *ids], table, attribute_columns=list(columns))
+    made = cases(list(range(len(last))), [[i] for i in last], [[1]] * len(last), items=items)
+    found = item_attributes(items, made)
+    said = {name for name in found.names if name[0] in ("genre", "few", "heavy")}
+    assert said == {("genre", f"g{number}") for number in range(8)}
