@@ -187,7 +187,9 @@ def name_of(
     joint: str | None = "and",
     theme: tuple[str, str] | None = None,
 ) -> str:
-    """Short name of a label; ``theme`` is the attribute and value that a set of items shares.
+    """Short name of a label, of its first two predicates.
+
+    ``theme`` is the attribute and value that a set of items shares.
 
     >>> drama = Predicate("last", "genres", "Drama", 1)
     >>> name_of(drama, [Predicate("last5", "decade", "1990s", 2, negated=True)], {})
@@ -201,13 +203,11 @@ def name_of(
     if theme is not None:
         such = _quoted(first.value, titles)[:N_OF_THEME]
         return f"{AFTER[first.view]} {concept_name(*theme, titles)} such as {_joined(such)}"
-    name, said = first.name(titles), {first[1:3]}
-    for other in others:
-        if other[1:3] not in said:
-            link = " or " if joint == "or" else ", " if other.negated else " + "
-            name = f"{name}{link}{other.name(titles)}"
-        said.add(other[1:3])
-    return name
+    name = first.name(titles)
+    if not others or others[0][1:3] == first[1:3]:
+        return name
+    link = " or " if joint == "or" else ", " if others[0].negated else " + "
+    return f"{name}{link}{others[0].name(titles)}"
 
 
 def phrase(attribute: str, value: str, titles: Mapping[str, str]) -> str:

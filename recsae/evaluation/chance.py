@@ -18,7 +18,7 @@ N_NEIGHBOURS = 100
 """Random directions, the nearest in rate, that each concept is compared with."""
 N_BLOCKS = 16
 """Parts in which concepts are compared: bounds the table of distances."""
-RANDOM_DRAWS = 3
+RANDOM_DRAWS = 2
 """Draws of random directions over which their named share is averaged: one alone varies by several
 points."""
 
