@@ -30,17 +30,29 @@ A model such as the one on ml-1m is trained by `python benchmarks/train_sasrec.p
 )
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/RESULTS.md"))
 def main(runs: tuple[str, ...], texts: tuple[str, ...], out: Path) -> None:
-    """Collect runs and the output of other benchmarks into one page."""
-    parts = [HEAD.format(machine=_machine())]
+    """Collect runs and the output of other benchmarks into one page.
+
+    Sections of other titles that the page has already stay as they are.
+    """
+    sections = _sections_of(out)
     for entry in runs:
         title, _, folder = entry.rpartition("=")
         report = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
-        parts.append(f"## {title}\n\n{_run_section(report)}")
+        sections[title] = _run_section(report)
     for entry in texts:
         title, _, file = entry.rpartition("=")
-        parts.append(f"## {title}\n\n{Path(file).read_text(encoding='utf-8').strip()}\n")
-    out.write_text("\n".join(parts), encoding="utf-8")
+        sections[title] = Path(file).read_text(encoding="utf-8").strip() + "\n"
+    parts = [f"## {title}\n\n{text}" for title, text in sections.items()]
+    out.write_text("\n".join([HEAD.format(machine=_machine()), *parts]), encoding="utf-8")
     click.echo(f"Wrote {out}")
+
+
+def _sections_of(page: Path) -> dict[str, str]:
+    """The text of each section of a page by its title."""
+    text = page.read_text(encoding="utf-8") if page.exists() else ""
+    _, *sections = text.split("\n## ")
+    pairs = (section.split("\n\n", 1) for section in sections)
+    return {title: text.rstrip("\n") + "\n" for title, text in pairs}
 
 
 def _machine() -> str:
