@@ -226,6 +226,8 @@ def phrase(attribute: str, value: str, titles: Mapping[str, str]) -> str:
 
     >>> phrase("genres", "Horror", {}), phrase("decade", "1990s", {})
     ('Horror', 'from the 1990s')
+    >>> phrase("fans of", "Horror ∷ i1 | i2 | i3 ∷∷ age=20s", {})
+    'for fans of Horror such as “i1”, “i2” and “i3”, mostly in their 20s'
     """
     if attribute == POPULARITY:
         return BANDS[value]

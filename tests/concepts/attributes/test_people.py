@@ -144,6 +144,12 @@ def test_users_outside_of_the_cases_have_no_part():
     assert People.of(cases, None) is None
 
 
+def test_quarters_are_those_of_the_users_of_the_cases():
+    cases = cases_of(*([IN_LEFT] * 5 + [IN_RIGHT] * 15), items=ITEMS)
+    table = table_of(60, orders=[float(i) for i in range(20)] + [99.0] * 40)
+    assert People.of(cases, table).names[0] == ("orders", "up to 4.75")
+
+
 N_GROUPS, SIZE = 4, 12
 MORE = [f"i{i}" for i in range(1, N_GROUPS * SIZE + 1)]
 JOBS = ("student", "nurse", "judge", "poet")
