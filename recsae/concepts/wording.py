@@ -301,15 +301,17 @@ def _community(value: str, titles: Mapping[str, str]) -> tuple[str, list[str], s
 def of_people(column: str, value: str) -> str:
     """How a person says what people are, from a column of a table of users and its value.
 
-    >>> of_people("age", "20s"), of_people("age", "10s"), of_people("age", "18")
-    ('in their 20s', 'in their teens', 'aged 18')
+    >>> of_people("age", "20s"), of_people("age", "10s"), of_people("age", "18-24")
+    ('in their 20s', 'in their teens', 'aged 18-24')
     >>> of_people("gender", "F"), of_people("occupation", "student"), of_people("country", "Peru")
     ('women', 'students', 'from Peru')
     >>> of_people("occupation", "marketing"), of_people("n_orders", "up to 3")
     ('with occupation marketing', 'with n orders up to 3')
+    >>> of_people("age", "18")
+    'with age 18'
     """
     name = column.lower()
-    if name in AGES:
+    if name in AGES and not value.isdigit():  # a bare number may stand for a band that it begins
         bands = {"0s": "under 10", "10s": "in their teens"}
         return bands.get(value, f"in their {value}" if value.endswith("s") else f"aged {value}")
     if name in GENDERS and value.casefold() in WOMEN_AND_MEN:
