@@ -33,6 +33,7 @@ from recsae_recbole.sites.inner import inner_sites
 from recsae_recbole.sites.taps import Tap, at_last_item, read, watching_gathered
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from recsae.recommender.embeddings import EmbeddingLookups
@@ -69,6 +70,7 @@ class RecBoleRecommender(Recommender):
         self.path = path
         self.items = items
         self.stated = stated
+        self.users: pd.DataFrame | None = None
         self.name = str(config["model"])
         self.dataset = str(config["dataset"])
         self.general = not hasattr(model, "ITEM_SEQ")
@@ -113,6 +115,10 @@ class RecBoleRecommender(Recommender):
     def stated_score(self) -> StatedScore | None:
         """What the checkpoint says that the model scored in validation."""
         return self.stated
+
+    def user_table(self) -> pd.DataFrame | None:
+        """What the data set's ``.user`` file says of users."""
+        return self.users
 
     # -- sites -----------------------------------------------------------------------------------
     def sites(self) -> list[Site]:
@@ -296,6 +302,7 @@ class RecBoleRecommender(Recommender):
             "head": facts(self._head),
             "items_from": str(self.items.path) if self.items.path else None,
             "item_columns": list(self.items.columns),
+            "user_columns": [] if self.users is None else list(self.users.columns),
             "title_column": self.catalog.title_column,
             "attributes": list(self.catalog.attributes),
             "notes": list(self.catalog.notes),

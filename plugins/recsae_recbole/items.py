@@ -68,17 +68,29 @@ def item_table(config: Any, folder: Path, items: str | Path | None) -> ItemTable
     if not path.is_file():
         return ItemTable(None, NO_ITEMS, None, {}, expected)
     try:
+        table, kinds = read_raw(config, path)
+    except InvalidInput as error:
+        raise InvalidInput(f"The item file {path} {error}. {OTHER_TABLE}") from error
+    source = ItemSource(path, tuple(table.columns))
+    return ItemTable(table, source, str(config["ITEM_ID_FIELD"]), kinds, expected)
+
+
+def read_raw(config: Any, path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """A file of RecBole's as strings, and the types of its columns, which it has in their names.
+
+    Raises
+    ------
+    InvalidInput
+        It cannot be read; the message says why.
+    """
+    try:
         text = path.read_text(encoding=config["encoding"] or "utf-8")
         table = read_cells(text.removeprefix("\ufeff"), config["field_separator"])
     except (OSError, ValueError, LookupError) as error:  # pandas' own are kinds of ValueError
-        raise InvalidInput(
-            f"The item file {path} cannot be read ({one_line(error)}). {OTHER_TABLE}"
-        ) from error
+        raise InvalidInput(f"cannot be read ({one_line(error)})") from error
     kinds = dict(str(c).strip().partition(":")[::2] for c in table.columns)
     table.columns = [str(c).strip().partition(":")[0] for c in table.columns]
-    table = table.loc[:, ~table.columns.duplicated()]
-    source = ItemSource(path, tuple(table.columns))
-    return ItemTable(table, source, str(config["ITEM_ID_FIELD"]), kinds, expected)
+    return table.loc[:, ~table.columns.duplicated()], kinds
 
 
 def item_catalog(

@@ -11,8 +11,9 @@ from recsae_recbole.adapter import RecBoleRecommender
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import build_model, model_class, read_checkpoint
 from recsae_recbole.dataset import Data, find_data, open_data
-from recsae_recbole.items import Columns, item_catalog, item_table
+from recsae_recbole.items import Columns, item_catalog, item_table, with_notes
 from recsae_recbole.origin import IN_MEMORY, check_same_data, own_class, stated_score, with_origin
+from recsae_recbole.users import user_table
 from recsae_recbole.versions import bring_up_to_date
 
 
@@ -50,7 +51,8 @@ def open_checkpoint(
         columns = Columns(title_column, attribute_columns, separator)
         catalog, source = item_catalog(_external_ids(data), table, columns)
         stated = stated_score(config, checkpoint.get("best_valid_score"))
-        return _attached(RecBoleRecommender(model, config, data, catalog, path, source, stated))
+        found = RecBoleRecommender(model, config, data, catalog, path, source, stated)
+        return _attached(found, folder)
 
 
 def live_parts(source: object) -> tuple[Any, Any] | None:
@@ -109,7 +111,8 @@ def open_live(
         catalog, source = item_catalog(_external_ids(data), table, columns)
         known = IN_MEMORY if dataset is None else None
         model = model.eval()
-        return _attached(RecBoleRecommender(model, config, data, catalog, None, source, known))
+        found = RecBoleRecommender(model, config, data, catalog, None, source, known)
+        return _attached(found, folder)
 
 
 def _data(config: Any, folder: Path, given: Any) -> Data:
@@ -136,7 +139,11 @@ def _check_numbers(model: Any, data: Data) -> None:
             )
 
 
-def _attached(recommender: RecBoleRecommender) -> RecBoleRecommender:
+def _attached(recommender: RecBoleRecommender, folder: Path) -> RecBoleRecommender:
+    users = user_table(recommender.config, folder, list(recommender.sequences().users))
+    recommender.users = users.table
+    if users.note:
+        recommender.catalog = with_notes(recommender.catalog, users.note)
     recommender.sites()  # finds them inside the boundary, or refuses the model
     return with_origin(recommender)
 

@@ -18,6 +18,8 @@ from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender
 from recsae.recommender.sequences import probe_batch
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.embeddings import EmbeddingLookups
     from recsae.recommender.sequences import Batch, Sequences
@@ -40,6 +42,8 @@ class TorchRecommender(Recommender):
         Every user's whole history.
     files
         Files that the data was read from.
+    users
+        What is known of users, by their ids.
     """
 
     scorer: ModelCaller
@@ -50,6 +54,7 @@ class TorchRecommender(Recommender):
     max_length: int
     files: list[str]
     head: LinearHead | None = None
+    users: pd.DataFrame | None = None
     name: str = field(init=False)
     plugin: str = "torch"
     dataset: str = "given"
@@ -64,6 +69,10 @@ class TorchRecommender(Recommender):
     def evaluation(self, split: str = "test") -> EvaluationCases:
         """Leave one out, all items ranked."""
         return leave_one_out(self.data, split)
+
+    def user_table(self) -> pd.DataFrame | None:
+        """What was given of users."""
+        return self.users
 
     def sites(self) -> list[Site]:
         """The sequence representation, then the others."""

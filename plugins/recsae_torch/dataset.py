@@ -13,6 +13,7 @@ from recsae.core.errors import InvalidInput, nearest
 from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog
 from recsae.recommender.item_table import read_items_csv
 from recsae.recommender.sequences import Sequences
+from recsae.recommender.user_table import build_user_table
 from recsae_torch.times import TIME, in_order
 
 if TYPE_CHECKING:
@@ -92,6 +93,26 @@ def make_sequences(histories: Histories, catalog: ItemCatalog) -> tuple[Sequence
         np.arange(1, len(by_user) + 1, dtype=np.int64),
     )
     return sequences, notes
+
+
+def make_user_table(users: pd.DataFrame | None, sequences: Sequences) -> pd.DataFrame | None:
+    """What is known of the users of the sequences.
+
+    Raises
+    ------
+    InvalidInput
+        It is no table with a row per user.
+    """
+    if users is None:
+        return None
+    table = isinstance(users, pd.DataFrame)
+    if not table or users.shape[1] < 2:
+        seen = f"has the columns {list(users.columns)}" if table else f"is a {type(users).__name__}"
+        raise InvalidInput(
+            f"users {seen}: it is a DataFrame with a row per user, the user in the first column "
+            "and what is known of them in the others."
+        )
+    return build_user_table(list(sequences.users), users)
 
 
 def _by_user(

@@ -15,7 +15,7 @@ from recsae.recommender.checks import is_causal, verify_head
 from recsae.recommender.protocol import LinearHead, Site
 from recsae.recommender.sequences import Batch, Sequences, probe_batch
 from recsae_torch.adapter import TorchRecommender
-from recsae_torch.dataset import make_catalog, make_sequences
+from recsae_torch.dataset import make_catalog, make_sequences, make_user_table
 from recsae_torch.layout import find_layout
 from recsae_torch.scoring import ModelCaller, call
 from recsae_torch.sites import Padding, Place, Span, find_place
@@ -50,6 +50,7 @@ def attach(
     title_column: str | None = None,
     attribute_columns: Sequence[str] | None = None,
     separator: str | None = None,
+    users: pd.DataFrame | None = None,
     name: str | None = None,
 ) -> TorchRecommender:
     """Attach to a sequential recommender that is a ``torch.nn.Module``.
@@ -92,6 +93,10 @@ def attach(
         Columns of it to use instead of those found by name.
     separator
         What separates the values of a cell, "none" if nothing does; by default the cells decide.
+    users
+        What is known of users: a DataFrame with a row per user, first column the user as in
+        ``histories``; the others are numbers, text or lists of text. Communities of items are said
+        by what most of their people have ("mostly in their 20s").
     name
         What to call the model; default its class.
 
@@ -123,6 +128,7 @@ def attach(
     """
     catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns, separator)
     sequences, notes = make_sequences(histories, catalog)
+    known = make_user_table(users, sequences)
     catalog = replace(catalog, notes=(*catalog.notes, *notes))
     batch = _probe(sequences, max_length)
     scorer = ModelCaller(model, ids, make_batch, score, padding, name or type(model).__name__)
@@ -134,7 +140,9 @@ def attach(
     sites = [_site(scorer, place, batch) for place in places]
     sites[0] = replace(sites[0], meaning="the sequence representation")
     files = [] if items is None or isinstance(items, pd.DataFrame) else [str(items)]
-    draft = TorchRecommender(scorer, places, sites, catalog, sequences, max_length, files)
+    draft = TorchRecommender(
+        scorer, places, sites, catalog, sequences, max_length, files, users=known
+    )
     _check_placed(scorer, places, batch)
     _check_padding(scorer, places[0], batch)
     _check_alone(scorer, batch)

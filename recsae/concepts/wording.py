@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from recsae.concepts.attributes.communities import FANS, SHARED
+from recsae.concepts.attributes.communities import FANS, MOSTLY, SHARED
 from recsae.concepts.attributes.history import AT_MOST, LENGTH, MORE_THAN, REPEAT
 from recsae.concepts.attributes.table import (
     BANDS,
@@ -24,6 +24,7 @@ from recsae.concepts.attributes.table import (
     VIEWS,
 )
 from recsae.core import columns as C
+from recsae.recommender.user_table import AGES
 
 TAGS = ("tag", "tags", "user_tags", "keywords", "labels")
 PEOPLE = ("director", "author", "artist", "developer", "publisher")
@@ -54,6 +55,16 @@ _ARTICLE = re.compile(
     r"^(?P<title>.+), (?P<article>The|An?|Le|La|Les|L'|Il|El|Los|Las|Der|Die|Das)"
     r"(?P<rest> \(.*\))?$"
 )
+WOMEN_AND_MEN = {
+    **dict.fromkeys(("f", "female", "woman", "w"), "women"),
+    **dict.fromkeys(("m", "male", "man"), "men"),
+}
+"""Values of the columns :data:`GENDERS`, in lower case."""
+GENDERS = ("gender", "sex")
+WORK = ("occupation", "job", "profession")
+ORIGINS = ("country", "city", "state", "region", "location")
+_AGENT = re.compile(r".*(?:er|or|ist|ian|ive|(?<!m)ent)")
+"""Words for somebody who does something: "student", but not "entertainment"."""
 PHRASES = {
     DECADE: "from the {}",
     ERA: "from before the {}",
@@ -215,15 +226,17 @@ def phrase(attribute: str, value: str, titles: Mapping[str, str]) -> str:
 
     >>> phrase("genres", "Horror", {}), phrase("decade", "1990s", {})
     ('Horror', 'from the 1990s')
+    >>> phrase("fans of", "Horror ∷ i1 | i2 | i3 ∷∷ age=20s", {})
+    'for fans of Horror such as “i1”, “i2” and “i3”, mostly in their 20s'
     """
     if attribute == POPULARITY:
         return BANDS[value]
     if attribute == PERIOD:
         return PERIODS[value]
     if attribute == FANS:
-        of, items = _community(value, titles)
+        of, items, mostly = _community(value, titles)
         *others, last = items
-        return f"for {of}{', '.join(others)} and {last}"
+        return f"for {of}{', '.join(others)} and {last}{mostly}"
     if attribute == ITEM_ITSELF:
         return _joined(_quoted(value, titles))
     return PHRASES.get(attribute, "{}").format(value)
@@ -236,6 +249,8 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     ('Horror', 'titled “star”')
     >>> concept_name("fans of", "1980s Horror ∷ i1 | i2 | i3", {"i1": "Carrie", "i2": "It"})
     'fans of 1980s Horror such as “Carrie”, “It”, “i3”'
+    >>> concept_name("fans of", "Comedy ∷ i1 | i2 | i3 ∷∷ occupation=student", {})
+    'fans of Comedy such as “i1”, “i2”, “i3”, mostly students'
     """
     if attribute == TERM:
         return f"titled “{value}”"
@@ -250,8 +265,8 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     if attribute == REPEAT:
         return "repetition"
     if attribute == FANS:
-        of, items = _community(value, titles)
-        return f"{of}{', '.join(items)}"
+        of, items, mostly = _community(value, titles)
+        return f"{of}{', '.join(items)}{mostly}"
     if attribute == ITEM_ITSELF:
         shown = _quoted(value, titles)
         more = len(shown) - N_TITLES
@@ -274,10 +289,38 @@ def readable(title: str) -> str:
     return f"{match['article']}{space}{match['title']}{match['rest'] or ''}"
 
 
-def _community(value: str, titles: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Whom a community are fans of, up to the items that it is named after, and those."""
-    shared, _, items = value.rpartition(SHARED)
-    return f"fans of {shared} such as " if shared else "fans of ", _quoted(items, titles)
+def _community(value: str, titles: Mapping[str, str]) -> tuple[str, list[str], str]:
+    """Whom a community are fans of, up to the items that name it; these; what most are."""
+    group, _, people = value.partition(MOSTLY)
+    shared, _, items = group.rpartition(SHARED)
+    of = f"fans of {shared} such as " if shared else "fans of "
+    mostly = f", mostly {of_people(*people.split('=', 1))}" if people else ""
+    return of, _quoted(items, titles), mostly
+
+
+def of_people(column: str, value: str) -> str:
+    """How a person says what people are, from a column of a table of users and its value.
+
+    >>> of_people("age", "20s"), of_people("age", "10s"), of_people("age", "18-24")
+    ('in their 20s', 'in their teens', 'aged 18-24')
+    >>> of_people("gender", "F"), of_people("occupation", "student"), of_people("country", "Peru")
+    ('women', 'students', 'from Peru')
+    >>> of_people("occupation", "marketing"), of_people("n_orders", "up to 3")
+    ('with occupation marketing', 'with n orders up to 3')
+    >>> of_people("age", "18")
+    'with age 18'
+    """
+    name = column.lower()
+    if name in AGES and not value.isdigit():  # a bare number may stand for a band that it begins
+        bands = {"0s": "under 10", "10s": "in their teens"}
+        return bands.get(value, f"in their {value}" if value.endswith("s") else f"aged {value}")
+    if name in GENDERS and value.casefold() in WOMEN_AND_MEN:
+        return WOMEN_AND_MEN[value.casefold()]
+    if name in WORK and _AGENT.fullmatch(value):
+        return f"{value}s"
+    if name in ORIGINS:
+        return f"from {value}"
+    return f"with {column.replace('_', ' ')} {value}"
 
 
 def _quoted(value: str, titles: Mapping[str, str]) -> list[str]:

@@ -130,12 +130,14 @@ def _inputs_of_core(work: Workspace) -> list[object]:
     config = work.config
     if config.core == "none":
         return [_inputs_of_states(work), None]
-    return [_inputs_of_states(work), config.attributes_first, *_vocabulary(config)]
+    return [_inputs_of_states(work), config.attributes_first, *_vocabulary(work)]
 
 
-def _vocabulary(config: RunConfig) -> list[object]:
+def _vocabulary(work: Workspace) -> list[object]:
     """What decides of which attributes and values statements can speak."""
-    return [config.title_column, config.attribute_columns, config.separator]
+    config, users = work.config, work.users_digest
+    known = [] if users is None else [users]
+    return [config.title_column, config.attribute_columns, config.separator, *known]
 
 
 def _inputs_of_sae(work: Workspace) -> list[object]:
@@ -144,7 +146,7 @@ def _inputs_of_sae(work: Workspace) -> list[object]:
 
 
 def _inputs_of_labels(work: Workspace) -> list[object]:
-    return [_inputs_of_sae(work), *_vocabulary(work.config)]
+    return [_inputs_of_sae(work), *_vocabulary(work)]
 
 
 def _inputs_of_stability(work: Workspace) -> list[object]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import find_site as find_site
     from recsae.recommender.sequences import Batch as Batch
     from recsae.recommender.sequences import Sequences as Sequences
+    from recsae.recommender.user_table import build_user_table as build_user_table
 
 __all__ = [
     "Batch",
@@ -37,6 +38,7 @@ __all__ = [
     "Site",
     "StatedScore",
     "build_catalog",
+    "build_user_table",
     "find_site",
     "leave_one_out",
     "load_recommender",
@@ -57,6 +59,7 @@ __getattr__, __dir__ = lazy(
         "Site": "protocol",
         "StatedScore": "protocol",
         "build_catalog": "catalog",
+        "build_user_table": "user_table",
         "find_site": "protocol",
         "leave_one_out": "evaluation",
         "load_recommender": "plugins",

@@ -12,6 +12,7 @@ from recsae.core.errors import CannotOpenModel, SiteNotFound, nearest
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import torch
     from numpy.typing import NDArray
 
@@ -114,8 +115,8 @@ class Recommender(Protocol):
 
     What an adapter must define has no value here or is abstract. What it may define besides has a
     default: ``model``, ``filters_seen``, ``max_positions``, ``represent_sites``, the two methods by
-    which states are differentiated, ``input_vectors`` and ``represent_from``, and
-    ``stated_score``, by which it is tried whether data are those of the model's training.
+    which states are differentiated, ``input_vectors`` and ``represent_from``, ``stated_score``, by
+    which it is tried whether data are those of the model's training, and ``user_table``.
     """
 
     name: str
@@ -209,6 +210,15 @@ class Recommender(Protocol):
 
     def stated_score(self) -> StatedScore | None:
         """What the model scored in validation when it was trained; None if nothing says so."""
+        return None
+
+    def user_table(self) -> pd.DataFrame | None:
+        """What is known of users, by id as in ``sequences().users``; None if nothing is.
+
+        Columns of numbers, NaN where there is none, or of tuples of values, as
+        :func:`recsae.recommender.build_user_table` makes them. Communities of items are said by
+        what most of their people have; no user is shown with it.
+        """
         return None
 
 

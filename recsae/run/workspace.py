@@ -259,9 +259,18 @@ class Workspace:
         )
 
     @cached_property
+    def users_digest(self) -> str | None:
+        """Another one if the recommender knows other things of its users; None if nothing."""
+        table = self.recommender.user_table()
+        return None if table is None else digest_of(table.to_csv())
+
+    @cached_property
     def _learnable(self) -> tuple[ItemAttributes, list[UnlearnableAttribute]]:
         return learnable_attributes(
-            item_attributes(self.recommender.catalog, self.construction), self.construction
+            item_attributes(
+                self.recommender.catalog, self.construction, self.recommender.user_table()
+            ),
+            self.construction,
         )
 
     @property

@@ -14,7 +14,7 @@ from recsae.core.errors import CannotOpenModel, RecSAEError, SiteNotFound
 from recsae.recommender.checks import is_causal, verify_head
 from recsae.recommender.protocol import find_site
 from recsae.recommender.sequences import Batch
-from recsae.testing.data_checks import evaluation, learned, store
+from recsae.testing.data_checks import evaluation, learned, store, users
 from recsae.testing.probe import RTOL, Probe, gap_between, need
 
 NO_SITE = "no such site"
@@ -275,5 +275,6 @@ CHECKS: dict[str, Callable[[Probe], None]] = {
     "every_position is true": _causal,
     "store holds states of real positions": store,
     "evaluation asks for what came next": evaluation,
+    "user table is of the sequences": users,
     "fingerprint is stable": _identity,
 }

@@ -96,6 +96,26 @@ def _planned(
     return sequence, position, starts
 
 
+def users(probe: Probe) -> None:
+    """What is known of users is known of the sequences' users, as numbers or tuples of values."""
+    table = probe.recommender.user_table()
+    if table is None:
+        return
+    ids, known = set(probe.recommender.sequences().users), list(table.index)
+    need(len(set(known)) == len(known), "a user has two rows.")
+    strange = [user for user in known if user not in ids]
+    need(not strange, f"{len(strange)} rows are of no sequence, such as {strange[:1]}.")
+    for name in table.columns:
+        column = table[name]
+        if column.dtype.kind != "f":
+            odd = [cell for cell in column if not _is_values(cell)]
+            need(not odd, f"{odd[:1]} in column {name!r} is neither a number nor a tuple of texts.")
+
+
+def _is_values(cell: object) -> bool:
+    return isinstance(cell, tuple) and all(isinstance(value, str) for value in cell)
+
+
 def evaluation(probe: Probe) -> None:
     """The cases ask for what came next, of one user in each group."""
     sequences, cases = probe.recommender.sequences(), probe.recommender.evaluation()

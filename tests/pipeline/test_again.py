@@ -1,10 +1,12 @@
 """A run made again: what is done again, what a changed setting or a full disk leaves."""
 
+import copy
 import errno
 import os
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from helpers.run_files import contents
@@ -85,6 +87,34 @@ def test_what_a_changed_setting_makes_again(change, stages, redone, folder):
     run_pipeline(planted(), folder, config, replace=True)
     assert redone.names == stages
     assert Run(folder, config).is_finished(STAGES)
+
+
+def knowing(recommender, path, jobs):
+    """The recommender with what a file says of its users."""
+    path.write_text(" ".join(jobs))
+    users = recommender.sequences().users
+    found = copy.copy(recommender)
+    cells = [(jobs[i % len(jobs)],) for i in range(len(users))]
+    found.user_table = lambda: pd.DataFrame({"job": cells}, index=list(users))
+    return found
+
+
+def test_labels_are_made_again_when_other_things_are_known_of_users(redone, folder, tmp_path):
+    path = tmp_path / "users"
+    for jobs, stages in ((["nurse"], LATER), (["nurse"], []), (["nurse", "cook"], LATER)):
+        redone.names.clear()
+        run_pipeline(knowing(planted(), path, jobs), folder, CONFIG)
+        assert redone.names == stages
+
+
+def test_all_is_made_again_when_a_file_among_the_sources_changes(redone, folder, tmp_path):
+    path = tmp_path / "users"
+    for jobs, stages in ((["nurse"], list(STAGES)), (["nurse"], []), (["cook"], list(STAGES))):
+        redone.names.clear()
+        recommender = knowing(planted(), path, jobs)
+        recommender.sources = lambda: [str(path)]
+        run_pipeline(recommender, folder, CONFIG)
+        assert redone.names == stages
 
 
 def test_an_unknown_activation_is_refused_before_anything_is_done(tmp_path):

@@ -17,7 +17,7 @@ from recsae.testing import PlantedRecommender, check_recommender
 
 OPTIONAL = [
     *("model", "filters_seen", "max_positions"),
-    *("represent_sites", "input_vectors", "represent_from", "stated_score"),
+    *("represent_sites", "input_vectors", "represent_from", "stated_score", "user_table"),
 ]
 REQUIRED = [
     *("name", "plugin", "dataset", "catalog", "max_length"),

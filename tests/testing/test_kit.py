@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -40,7 +41,7 @@ def test_planted_is_a_recommender_and_passes_the_kit(planted: PlantedRecommender
     assert isinstance(planted, Recommender)
     names = check_recommender(planted)
     assert names == list(dict.fromkeys(names))
-    assert len(names) == 19
+    assert len(names) == 20
 
 
 def test_a_recommender_of_users_passes_the_kit():
@@ -213,6 +214,10 @@ def _learned_too_much(r: PlantedRecommender) -> None:
     r._sequences = replace(r._sequences, learned=r._sequences.lengths + 1)
 
 
+def _users(table: pd.DataFrame) -> Callable[[PlantedRecommender], None]:
+    return lambda r: _break(r, "user_table", lambda: table)
+
+
 FAULTS = {
     "ids round-trip": _ids_twice,
     "sites give states": lambda r: _break(r, "sites", lambda: [Site("sequence", "", 9, True)]),
@@ -231,6 +236,7 @@ FAULTS = {
     "linear head gives the scores": _wrong_head,
     "every_position is true": _reads_the_future,
     "evaluation asks for what came next": _targets_off_by_one,
+    "user table is of the sequences": _users(pd.DataFrame({"age": [30.0]}, index=["nobody"])),
     "fingerprint is stable": lambda r: _break(r, "fingerprint", lambda: "1"),
 }
 
@@ -240,6 +246,31 @@ def test_kit_names_the_check_that_fails(check: str, planted: PlantedRecommender)
     FAULTS[check](planted)
     with pytest.raises(AssertionError, match=f"^Planted fails '{check}': .*[.]$"):
         check_recommender(planted)
+
+
+@pytest.mark.parametrize(
+    ("users", "cells", "match"),
+    [
+        (["u00", "u00"], [1.0, 2.0], "a user has two rows"),
+        (["u00", "u01"], ["student", "nurse"], "'student'] in column 'job' is neither a number"),
+        (["u00", "u01"], [("student",), (1,)], r"\(1,\)\] in column 'job' is neither a number"),
+    ],
+)
+def test_kit_reads_the_table_of_users(
+    users: list[str], cells: list[object], match: str, planted: PlantedRecommender
+) -> None:
+    known = list(planted.sequences().users)
+    table = pd.DataFrame({"job": cells}, index=[known[int(user[1:])] for user in users])
+    _users(table)(planted)
+    with pytest.raises(AssertionError, match=match):
+        check_recommender(planted)
+
+
+def test_a_table_of_users_passes_the_kit(planted: PlantedRecommender) -> None:
+    known = list(planted.sequences().users)[:2]
+    rows = {"age": [30.0, np.nan], "job": [("student",), ()]}
+    _users(pd.DataFrame(rows, index=known))(planted)
+    assert "user table is of the sequences" in check_recommender(planted)
 
 
 def test_kit_finds_a_store_that_is_not_what_single_forwards_give(

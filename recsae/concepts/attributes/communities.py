@@ -34,6 +34,8 @@ N_NAMED = 3
 """Items that a group is named after, the most typical ones."""
 SHARED = " ∷ "
 """Between what the items of a group share and those that it is named after."""
+MOSTLY = " ∷∷ "
+"""Before what most of its people are, as ``occupation=student``."""
 MIN_SHARED = 0.7
 """A value says what a group is if at least so much of what is consumed of the group has it ..."""
 MIN_LIFT = 2.0
@@ -88,20 +90,40 @@ def value_of(
     items: NDArray[np.int64],
     shared: Sequence[tuple[str, NDArray[np.bool_]]],
     external_ids: Sequence[str],
+    people: tuple[str, str] | None = None,
 ) -> str:
     """The value that stands for a group: what its items share, and the ids of three of them.
 
     ``items`` are the group's, most typical first; ``shared`` what they share and ``(n_items,)``
-    which items have it. Of those three as many as possible have all of it.
+    which items have it. Of those three as many as possible have all of it. ``people`` is what most
+    of its people are: column and value.
 
-    >>> value_of(np.array([2, 0, 1, 3]), [("Horror", np.array([1, 1, 0, 1], bool))], "abcd")
+    >>> horror = np.array([1, 1, 0, 1], bool)
+    >>> value_of(np.array([2, 0, 1, 3]), [("Horror", horror)], "abcd")
     'Horror ∷ a | b | d'
+    >>> value_of(np.array([2, 0, 1, 3]), [], "abcd", ("occupation", "student"))
+    'c | a | b ∷∷ occupation=student'
     """
     has_all = np.all([has[items] for _, has in shared], 0) if shared else np.ones(len(items), bool)
     named = items[np.argsort(~has_all, kind="stable")[:N_NAMED]]
     said = " ".join(value for value, _ in shared)
     ids = SEPARATOR.join(external_ids[i] for i in named)
-    return f"{said}{SHARED}{ids}" if said else ids
+    group = f"{said}{SHARED}{ids}" if said else ids
+    return f"{group}{MOSTLY}{'='.join(people)}" if people else group
+
+
+def telling(share: float, base: float, least: float) -> float:
+    """How much a value tells a group from all: the divergence of its share there from that of all.
+
+    0 where fewer than ``least`` of the group have it, or not twice as many as of all.
+
+    >>> telling(0.5, 0.3, 0.5), telling(0.4, 0.1, 0.5), round(telling(1.0, 0.25, 0.5), 2)
+    (0.0, 0.0, 1.39)
+    """
+    if base <= 0 or share < max(least, MIN_LIFT * base):
+        return 0.0
+    rest = (1 - share) * np.log((1 - share) / (1 - base)) if share < 1 else 0.0
+    return float(share * np.log(share / base) + rest)
 
 
 def shared_values(
@@ -112,7 +134,7 @@ def shared_values(
     """What most items of a group have and few others: places of at most two values, best first.
 
     Items count as often as they were consumed. The second is of another attribute. Best is what
-    tells the group from all items: the divergence of its share there from its share overall.
+    tells the group from all items, see :func:`telling`.
 
     Parameters
     ----------
@@ -132,9 +154,9 @@ def shared_values(
     worth: dict[int, float] = {}
     for place, (_, _, has) in enumerate(values):
         share, base = weight[items][has[items]].sum() / own, weight[has].sum() / total
-        if share >= max(MIN_SHARED, MIN_LIFT * base):
-            rest = (1 - share) * np.log((1 - share) / (1 - base)) if share < 1 else 0.0
-            worth[place] = share * np.log(share / base) + rest
+        told = telling(share, base, MIN_SHARED)
+        if told > 0:
+            worth[place] = told
     ranked = sorted(worth, key=lambda place: (-worth[place], place))
     others = [place for place in ranked[1:] if values[place][0] != values[ranked[0]][0]]
     return [*ranked[:1], *others[:1]]

@@ -10,6 +10,7 @@ import scipy.sparse
 
 from recsae.concepts.attributes.communities import FANS, communities, shared_values, value_of
 from recsae.concepts.attributes.history import BEFORE, LENGTH, LENGTHS, REPEAT
+from recsae.concepts.attributes.people import People
 from recsae.concepts.attributes.table import (
     BANDS,
     DECADE,
@@ -26,6 +27,7 @@ from recsae.concepts.attributes.table import (
 )
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
@@ -57,7 +59,9 @@ def own_columns(attributes: ItemAttributes) -> list[int]:
     return [column for column, (name, _) in enumerate(attributes.names) if name not in others]
 
 
-def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
+def item_attributes(
+    catalog: ItemCatalog, cases: Cases, users: pd.DataFrame | None = None
+) -> ItemAttributes:
     """Attribute values that are frequent enough to be tested, chosen on construction cases.
 
     A value is kept if enough different items and 0.2 % of the cases' last items have it: "by John
@@ -65,13 +69,15 @@ def item_attributes(catalog: ItemCatalog, cases: Cases) -> ItemAttributes:
     decades also all before one. Popularity bands are quarters of all interactions, and how early in
     their histories people consume an item its quarters or halves; title terms are words and pairs
     of words in titles, the 300 with most TF-IDF; communities are items of the same
-    people (:mod:`recsae.concepts.attributes.communities`); where a catalog has neither titles nor
+    people (:mod:`recsae.concepts.attributes.communities`), said also by what ``users``, a
+    :meth:`Recommender.user_table`, says of most of these; where a catalog has neither titles nor
     attributes, items also stand for themselves. Repetition and length say something of the history.
     """
     weight = np.bincount(cases.last_items[:, 0], minlength=catalog.n_items).astype(float)
     weight[~catalog.recommendable] = 0
     own, of_titles = list(_of_catalog(catalog, weight)), _of_titles(catalog, weight)
-    values = [*own, *_derived(cases, weight), *_fans(cases, weight, own), *of_titles]
+    fans = _fans(cases, weight, own, People.of(cases, users))
+    values = [*own, *_derived(cases, weight), *fans, *of_titles]
     table = np.array([has & catalog.recommendable for _, _, has in values])
     matrix = scipy.sparse.csr_matrix(table.T, dtype=np.int8)
     return ItemAttributes(matrix, tuple((attribute, value) for attribute, value, _ in values))
@@ -101,14 +107,19 @@ def _derived(cases: Cases, weight: NDArray[np.float64]) -> Iterator[Has]:
         yield LENGTH, length, nothing
 
 
-def _fans(cases: Cases, weight: NDArray[np.float64], own: list[Has]) -> Iterator[Has]:
-    """Communities, with what their items share where they share something: "1980s Horror"."""
+def _fans(
+    cases: Cases, weight: NDArray[np.float64], own: list[Has], people: People | None
+) -> Iterator[Has]:
+    """Communities, with what their items share, and their people: "1980s Horror", "students"."""
     words, seen = [has for has in own if has[0] != ERA], set()
-    for items in communities(cases, weight):
+    groups = communities(cases, weight)
+    for items in groups:
         shared = [words[place] for place in shared_values(items, words, weight)]
         shared.sort(key=lambda one: one[0] != DECADE)
         said = [(value, has) for _, value, has in shared]
-        value = value_of(items, said, cases.catalog.external_ids)
+        alike = np.all([has for _, has in said], 0) if said else None
+        mostly = people.value_of(items, alike, len(groups)) if people else None
+        value = value_of(items, said, cases.catalog.external_ids, mostly)
         if value not in seen:
             seen.add(value)
             yield FANS, value, np.isin(np.arange(len(weight)), items)

@@ -481,6 +481,33 @@ def test_item_table_as_a_file_and_as_a_table(tmp_path):
     assert named.catalog.titles[1] == "War"
 
 
+def test_a_table_of_users():
+    assert attach(GRU(), histories=ROWS, **TINY).user_table() is None
+    users = pd.DataFrame({"id": [2, 1, 7], "age": [31, None, 5], "job": ["nurse", "none", "cook"]})
+    recommender = attach(GRU(), histories=ROWS, users=users, **TINY)
+    known = recommender.user_table().loc[["1", "2"]]
+    assert sorted(recommender.user_table().index) == ["1", "2"]
+    assert known["age"].isna().tolist() == [True, False]
+    assert known.loc["2", "age"] == 31
+    assert known["job"].tolist() == [(), ("nurse",)]
+    everybody = pd.DataFrame({"id": [*HISTORIES], "name": [*HISTORIES]})
+    check_recommender(attach(GRU(), site="states", users=everybody))
+
+
+@pytest.mark.parametrize(
+    ("users", "words"),
+    [
+        ([1, 2], "users is a list: it is a DataFrame with a row per user"),
+        (pd.DataFrame({"user": [1, 2]}), r"users has the columns \['user'\]"),
+        (pd.DataFrame({"user": ["x"], "age": [1]}), "first column must be the user id"),
+        (pd.DataFrame({"user": [1, 1], "age": [1, 2]}), "1 repeated ids, '1' among them"),
+    ],
+)
+def test_tables_of_users_that_do_not_fit(users, words):
+    with pytest.raises(InvalidInput, match=words):
+        attach(GRU(), histories=ROWS, users=users, **TINY)
+
+
 def test_fingerprint_is_of_all_that_changes_a_run():
     tiny = {"histories": {1: "ab", 2: "abc"}, **TINY}
     changed = [
