@@ -48,12 +48,11 @@ HALF = "popularity half"
 UPPER = "more popular"
 PERIODS = {
     "first": "usually consumed among the first",
-    "early": "usually consumed early",
-    "late": "usually consumed late",
+    "early": "usually consumed in the second quarter",
+    "late": "usually consumed in the third quarter",
     "last": "usually consumed among the last",
 }
-"""Where in their histories people consume an item, the first and last quarter and both halves, and
-how a person says it."""
+"""Where in their histories people consume an item, by quarters, and how a person says it."""
 DERIVED = (POPULARITY, HALF, PERIOD, REPEAT, LENGTH)
 """Attributes of items and histories that need no column of the catalog."""
 SHARE = "share50"
@@ -112,6 +111,7 @@ class ItemAttributes:
         """
         n_items, has = self.matrix.shape[0] - 1, self.matrix.tocsc()
         middle = {(POPULARITY, band) for band in list(BANDS)[1:-1]}
+        middle |= {(PERIOD, period) for period in list(PERIODS)[1:-1]}
         deniable = np.array([name not in middle for name in self.names], dtype=bool)
         size = np.diff(has.indptr)
         beside = MAX_BESIDE * n_items

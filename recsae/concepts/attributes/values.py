@@ -66,9 +66,9 @@ def item_attributes(
 
     A value is kept if enough different items and 0.2 % of the cases' last items have it: "by John
     Lasseter" of three films would be a name for these. The 300 most frequent per attribute; of
-    decades also all before one. Popularity bands are quarters of all interactions, and how early in
-    their histories people consume an item its quarters or halves; title terms are words and pairs
-    of words in titles, the 300 with most TF-IDF; communities are items of the same
+    decades also all before one. Popularity bands, and how early in their histories people consume
+    an item, are quarters of all interactions; title terms are words and pairs of words in titles,
+    the 300 with most TF-IDF; communities are items of the same
     people (:mod:`recsae.concepts.attributes.communities`), said also by what ``users``, a
     :meth:`Recommender.user_table`, says of most of these; where a catalog has neither titles nor
     attributes, items also stand for themselves. Repetition and length say something of the history.
@@ -98,8 +98,7 @@ def _derived(cases: Cases, weight: NDArray[np.float64]) -> Iterator[Has]:
     for band, has in zip(BANDS, bands, strict=True):
         yield POPULARITY, band, has
     yield HALF, UPPER, bands[0] | bands[1]
-    first, second, third, last = _quarters(_places(cases), weight)
-    for period, has in zip(PERIODS, (first, first | second, third | last, last), strict=True):
+    for period, has in zip(PERIODS, _quarters(_places(cases), weight), strict=True):
         yield PERIOD, period, has
     nothing = np.zeros(len(weight), dtype=bool)  # these are attributes of histories, not of items
     yield REPEAT, BEFORE, nothing
