@@ -261,7 +261,7 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     if attribute == ERA:
         return f"before {value}"
     if attribute == PERIOD:
-        return f"consumed {value}"
+        return PERIODS[value].removeprefix("usually ")
     if attribute == REPEAT:
         return "repetition"
     if attribute == FANS:
