@@ -85,7 +85,7 @@ def train_sae(
             "store": store.fingerprint,
             "config": config.model_dump(),
             "gates": None if gates is None else [part.tolist() for part in gates],
-            "items": None if items is None else list(items.shape),  # the store says of which model
+            "items": beside_gates and items is not None,  # the store says of which model
         }
     )
     if folder is not None and ranks.broadcast_from_main(lambda: _is_trained(folder, made_from)):

@@ -31,6 +31,8 @@ LABELS = pd.DataFrame(
         C.VALUE: ["Horror", LONG],
         C.SECOND_ATTRIBUTE: ["mood", None],
         C.SECOND_VALUE: ["comedy", None],
+        C.THIRD_ATTRIBUTE: [None, None],
+        C.THIRD_VALUE: [None, None],
     }
 )
 RUN = SimpleNamespace(
