@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.reports import GENRES, HOSTILE, around, make_plain, make_report, named_share
+from recsae.concepts.attributes.communities import FANS
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.report import read_report, write_report
 from recsae.report.escape import cell, markdown, script_json
@@ -242,6 +243,20 @@ def test_what_never_comes_back_is_not_among_the_first() -> None:
     best = best_distinct(report.model_copy(update={"concepts": concepts}))
     assert best[0].latent == second.latent
     assert best[-1].latent == first.latent
+
+
+def test_what_names_single_items_comes_after_what_says_what_they_are() -> None:
+    report = make_report(300)
+    first, second, third = best_distinct(report)[:3]
+    instead = {
+        first.value: {"attribute": FANS},
+        second.value: {"kind": "item"},
+        third.value: {"negated": True},
+    }
+    changed = [c.model_copy(update=instead.get(c.value, {})) for c in report.concepts.list]
+    concepts = report.concepts.model_copy(update={"list": changed})
+    best = best_distinct(report.model_copy(update={"concepts": concepts}))
+    assert [c.latent for c in best[-3:]] == [first.latent, second.latent, third.latent]
 
 
 def test_card_lists_distinct_verified_concepts_once() -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
+from recsae.concepts.attributes.communities import FANS
 from recsae.report.schema.goals import Measured
 from recsae.report.schema.parts import Code, Concept, Figure, Interval
 from recsae.report.schema.report import AttributeScore, NamedShare, Report, ShareFigure
@@ -353,11 +354,19 @@ def never_back(concept: Concept) -> bool:
     return concept.back is not None and concept.back.get("activity") == 0
 
 
+def _plainness(concept: Concept) -> int:
+    """0 for what items are, 1 for some of them by name, 2 for denials and situations."""
+    if concept.negated or concept.kind in ("situation", "general"):
+        return 2
+    return int(concept.kind == "item" or concept.attribute == FANS)
+
+
 def best_distinct(report: Report, n: int = 20) -> list[Concept]:
     """Return the most useful verified concepts that nobody rejected, each distinct one once.
 
-    How much of the scores each explains, times its F1. What says that something is not there, or
-    how long or popular, comes after what says what items are; what never comes back is last.
+    How much of the scores each explains, times its F1. What says what items are comes first, then
+    what names a few of them, then what says that something is not there, or how long or popular;
+    what never comes back is last.
     """
     verified = [
         c for c in report.concepts.list if c.status == "verified" and c.correction != "rejected"
@@ -365,7 +374,7 @@ def best_distinct(report: Report, n: int = 20) -> list[Concept]:
     verified.sort(
         key=lambda c: (
             never_back(c),
-            bool(c.negated) or c.kind in ("situation", "general"),
+            _plainness(c),
             -(c.explains or 0.0) * (c.f1 or 0.0),
             c.latent,
         )
