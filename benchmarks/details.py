@@ -82,7 +82,7 @@ def _start(from_seed: bool) -> AbstractContextManager[Any]:
 
 def _row(work: Workspace, config: Any) -> list[str]:
     started = time.process_time()
-    c, store, metric = work.sae.n_gates, work.construction_store, _activations
+    c, store = work.sae.n_gates, work.construction_store
     sae = _trained(work, store, config)
     codes = Codes(
         *(
@@ -98,13 +98,13 @@ def _row(work: Workspace, config: Any) -> list[str]:
         hard_negatives=False,
         groups={"found": slice(c, None)},
     )
-    own = metric(sae, work, c)
+    own = _activations(sae, work, c)
     weight, often = own.sum(0), (own > 0).sum(0) >= MIN_ACTIVE
     back = []
     for half in (0, 1):
         users = half_of(store, work.recommender.sequences().users, half)
         change = {"seed": config.seed + 1 + half, "n_samples": config.n_samples // 2}
-        other = metric(_trained(work, users, config.model_copy(update=change)), work, c)
+        other = _activations(_trained(work, users, config.model_copy(update=change)), work, c)
         alike = (_unit(own).T @ _unit(other)).max(1) > ALIKE
         back.append([alike[often].mean(), (weight * alike).sum() / weight.sum()])
     counted, by_weight = np.mean(back, 0)

@@ -41,7 +41,6 @@ def short_context(
     The states of a window's positions do not depend on later items, so each is made again from the
     window's items up to there. None if every position has the whole context.
     """
-    context = windows.ends - windows.starts
     cut = np.flatnonzero((windows.starts > 0) & (windows.kept_from < windows.ends - 1))
     if not len(cut):
         return None
@@ -49,7 +48,7 @@ def short_context(
     some = windows.take(cut[spread(len(cut), N_COMPARED)])
     rng = np.random.default_rng(seed)
     ends = rng.integers(some.kept_from, some.ends - 1) + 1
-    starts = np.maximum(0, ends - context[cut].max())
+    starts = np.maximum(0, ends - recommender.max_length)
     both = (
         forward_all(recommender, [site], Windows(some.rows, first, ends, ends - 1), progress)
         for first in (some.starts, starts)

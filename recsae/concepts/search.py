@@ -12,7 +12,7 @@ A *column* is one value in one view; its *steps*, from 1, are its thresholds.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -89,6 +89,10 @@ class Kinds(NamedTuple):
     def of_columns(self, chosen: NDArray[np.int64]) -> Kinds:
         """Those of some columns."""
         return Kinds(self.of[chosen], self.cost, self.alike[chosen], self.deniable[chosen])
+
+    def denied(self, column: NDArray[np.int64]) -> NDArray[np.float64]:
+        """What is added to the F1 of negated predicates of these columns: nothing, or -inf."""
+        return np.where(self.deniable[column], 0, -np.inf)
 
     @property
     def seconds(self) -> NDArray[np.int64]:
@@ -173,7 +177,7 @@ def _singles(
     of = kinds.of[columns.column]
     groups = [np.flatnonzero(varies & (of == kind)) for kind in range(len(kinds.cost))]
     groups = [group for group in groups if len(group)] or [np.arange(len(predicted))]
-    denied = np.where(kinds.deniable[columns.column], 0, -np.inf)
+    denied = kinds.denied(columns.column)
     best = np.empty((m, len(groups)), dtype=np.int64)
     negated = np.zeros((m, len(groups)), dtype=np.int64)
     begin = np.empty((m, min(N_FIRSTS, len(columns.view))), dtype=np.int64)
@@ -237,7 +241,7 @@ def _pairs(
     best.third[:] = -1
     alone = np.empty((m, len(narrow.columns.column)), dtype=np.int32)
     total = narrow.total()
-    denied = np.where(kinds.deniable[seconds][narrow.columns.column], 0, -np.inf)
+    denied = kinds.denied(seconds[narrow.columns.column])
     for j in range(m):
         alone[j] = narrow.among(rows_of(active, j))
     inside = np.zeros(n, dtype=bool)
@@ -246,14 +250,12 @@ def _pairs(
         step = int(predicates.columns.step[key[start]])
         true = np.sort(predicates.rows(column, step))
         inside[true] = True
-        sample = true[spread(len(true), MAX_PAIR_CASES)]
-        together = narrow.among(sample) * (len(true) / max(len(sample), 1))
+        together = _estimated(narrow, true)
         joinable = alike == kinds.alike[column]
         for j in np.unique(latent[start:stop]).tolist():
             rows = rows_of(active, j)
             hits = rows[inside[rows]]
-            some = hits[spread(len(hits), MAX_PAIR_CASES)]
-            both = narrow.among(some) * (len(hits) / max(len(some), 1))
+            both = _estimated(narrow, hits)
             one_of = len(hits) + alone[j] - both
             fair = joinable & (
                 np.minimum(len(hits), alone[j]) - both >= MIN_ALTERNATIVE * len(rows)
@@ -276,6 +278,12 @@ def _pairs(
     return Choice(*(row.T for row in best))
 
 
+def _estimated(predicates: Predicates, rows: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+    """``(S,)`` of about how many of these cases each predicate is true, from some of them."""
+    some = rows[spread(len(rows), MAX_PAIR_CASES)]
+    return np.asarray(predicates.among(some) * (len(rows) / max(len(some), 1)))
+
+
 def _with_thirds(
     halves: tuple[HalfOfUsers, HalfOfUsers],
     active: tuple[scipy.sparse.csc_matrix, ...],
@@ -286,17 +294,13 @@ def _with_thirds(
     search, confirm = halves
     seconds = kinds.seconds
     narrow = search.predicates.of_columns(seconds)
-    denied = np.where(kinds.deniable[seconds][narrow.columns.column], 0, -np.inf)
+    denied = kinds.denied(seconds[narrow.columns.column])
     chosen, net = Choice(*(column.copy() for column in confirmed.choice)), confirmed.net_f1.copy()
     for j in np.flatnonzero((chosen.second >= 0) & (chosen.either == 0)).tolist():
         pair = chosen.at([j])
         inside, rows = truth(search.predicates, pair)[0], rows_of(active[0], j)
         true, hits = np.flatnonzero(inside), rows[inside[rows]]
-        counts = []
-        for cases in (true, hits):
-            some = cases[spread(len(cases), MAX_PAIR_CASES)]
-            counts.append(narrow.among(some) * (len(cases) / max(len(some), 1)))
-        together, both = counts
+        together, both = _estimated(narrow, true), _estimated(narrow, hits)
         plain = f1_of(both, together, len(rows))
         opposite = f1_of(len(hits) - both, len(true) - together, len(rows)) + denied
         negated = int(opposite.max() > plain.max() + 1e-9)

@@ -14,13 +14,13 @@ from recsae.capture.cases import spread
 from recsae.capture.fill import capture_sites
 from recsae.capture.store import STATES
 from recsae.capture.windows import windows_of
-from recsae.core import layout
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.pipeline.site_figures import SiteFigures, SiteWorkspace, carries_all, measured
 from recsae.recommender.sequences import split_users
 from recsae.run.active import TRIED
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
+from recsae.run.stores import planned_stores
 from recsae.run.workspace import default_latents
 from recsae.sae.config import make_config
 
@@ -196,22 +196,21 @@ def _captured(
         )
     known = recommender.sites()
     sides, seed, tested = [], config.seed, max(1, positions // 3)
-    for name, users, limit, thinned in (
-        (layout.CONSTRUCTION_STORE, ~held, config.construction_positions, positions),
-        (layout.HELDOUT_STORE, held, config.heldout_positions, tested),
+    stores_of_run = planned_stores(config, held).items()
+    for (name, (rows, limit, exact)), thinned in zip(
+        stores_of_run, (positions, tested), strict=True
     ):
         folders = {site.name: _folder(folder, i) / name for i, site in enumerate(known)}
-        rows = np.flatnonzero(users)
         stores = capture_sites(
             *(recommender, rows, folders),
             limit=limit,
             thinned=thinned,
             seed=seed,
-            exact=name == layout.HELDOUT_STORE,
+            exact=exact,
             progress=progress,
         )
         sides.append([stores[name] for name in folders])
-    windows = windows_of(recommender, known[0], rows, limit, seed, exact=True)
+    windows = windows_of(recommender, known[0], rows, limit, seed, exact=exact)
     return list(zip(*sides, strict=True)), windows.thinned(thinned, seed)
 
 

@@ -10,28 +10,24 @@ if TYPE_CHECKING:
 
 def inspection(recommender: Recommender) -> dict[str, Any]:
     """Facts about a recommender, its sites and what a run with the defaults would do."""
-    import numpy as np
-
     from recsae.capture.windows import windows_of
     from recsae.recommender.protocol import as_recommender
     from recsae.recommender.sequences import split_users
     from recsae.run.active import TRIED, UNTRIED
     from recsae.run.config import RunConfig
+    from recsae.run.stores import planned_stores
     from recsae.run.workspace import default_latents
 
     site = as_recommender(recommender).sites()[0]
     held = split_users(recommender.sequences())
     defaults = RunConfig(checkpoint="")
     planned, n_positions = {}, 0
-    for name, users, limit in (
-        ("construction", ~held, defaults.construction_positions),
-        ("held-out", held, defaults.heldout_positions),
-    ):
-        rows, exact = np.flatnonzero(users), users is held
+    stores = planned_stores(defaults, held).values()
+    for name, (rows, limit, exact) in zip(("construction", "held-out"), stores, strict=True):
         windows = windows_of(recommender, site, rows, limit, seed=0, exact=exact)
         n_positions = windows.n_positions  # in the end those of held-out users
         planned[name] = (
-            f"{n_positions:,} positions of {int(users.sum()):,} users in {len(windows):,} forwards"
+            f"{n_positions:,} positions of {len(rows):,} users in {len(windows):,} forwards"
         )
     head = recommender.linear_head() is not None
     k, more = (TRIED[0], " or more") if head else (UNTRIED, "")

@@ -31,6 +31,7 @@ from recsae.recommender.sequences import split_users
 from recsae.run.active import MAX_CASES, TRIED, UNTRIED, fewest_that_keep_enough, ndcg_kept
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
+from recsae.run.stores import Planned, planned_stores
 from recsae.sae.baselines import (
     Baseline,
     LinearCode,
@@ -108,35 +109,33 @@ class Workspace:
         """``(n_sequences,)`` True for users kept for testing."""
         return split_users(self.recommender.sequences())
 
-    def _captured(self, name: str) -> tuple[NDArray[np.int64], int]:
-        """Rows of the users of a store, and at most how many of their positions."""
-        held = name == layout.HELDOUT_STORE
-        limit = self.config.heldout_positions if held else self.config.construction_positions
-        return np.flatnonzero(self.heldout_users == held), limit
+    @cached_property
+    def _planned(self) -> dict[str, Planned]:
+        return planned_stores(self.config, self.heldout_users)
 
     def store(self, name: str) -> ActivationStore:
         """Capture (or open) the states of construction users, ``activations``, or ``heldout``."""
         if self.finished:
             with self.run.reading(f"{name}/*"):
                 return ActivationStore(self.folder / name)
-        rows, limit = self._captured(name)
+        plan = self._planned[name]
         return capture(
             self.recommender,
-            rows,
+            plan.rows,
             self.folder / name,
             site=self.site,
-            limit=limit,
+            limit=plan.limit,
             seed=self.config.seed,
-            exact=name == layout.HELDOUT_STORE,
+            exact=plan.exact,
             progress=self.progress,
             ranks=self.ranks,
         )
 
     def windows(self, name: str) -> Windows:
         """The windows that a store is captured from."""
-        site, exact = find_site(self.recommender, self.site), name == layout.HELDOUT_STORE
-        captured = self._captured(name)
-        return windows_of(self.recommender, site, *captured, self.config.seed, exact=exact)
+        site, plan = find_site(self.recommender, self.site), self._planned[name]
+        seed = self.config.seed
+        return windows_of(self.recommender, site, plan.rows, plan.limit, seed, exact=plan.exact)
 
     @cached_property
     def construction_store(self) -> ActivationStore:

@@ -307,9 +307,8 @@ def test_categories_that_are_numbers_are_no_latents(tmp_path):
     codes |= {name: str(7000 + i) for i, name in enumerate(names[3:])}
     frame["genre"] = [tuple(codes[v] for v in values) for values in frame["genre"]]
     recommender.catalog = dataclasses.replace(recommender.catalog, frame=frame)
-    config = CONFIG
     with in_brief():
-        run_pipeline(recommender, tmp_path / "run", config)
+        run_pipeline(recommender, tmp_path / "run", CONFIG)
     rows = read_json(tmp_path / "run" / "steering.json")
     plain = {row["name"] for row in rows} & set(codes.values())
     assert len(plain) >= 3

@@ -3,5 +3,6 @@
 Along the data flow: ``sampling`` which cases are shown, ``prompts`` and ``replies`` what goes out
 and what comes back (through the client in ``recsae.core.llm``), ``explaining`` names latents,
 ``detection`` tests names and attribute labels by precision and recall, ``judging`` names by
-fuzzing, ``recsae_protocol`` by the paper's levels, ``embedding`` needs no language model.
+fuzzing, both counted by ``answers``, ``recsae_protocol`` by the paper's levels, ``embedding`` needs
+no language model.
 """

@@ -8,14 +8,15 @@ held-out cases as any other active one, and an inactive one for as many as any o
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from recsae.concepts.status import CONFIDENCE, MIN_USERS, UNTESTED
 from recsae.core.intervals import precision_bound, rate_bound
 from recsae.evaluation.counts import finite
+from recsae.evaluation.language.answers import Answers, counted
 from recsae.evaluation.language.prompts import ItemTexts, Prompt, matching_prompt
 from recsae.evaluation.language.replies import read_matches
 from recsae.evaluation.scoring import statuses
@@ -41,7 +42,7 @@ class DetectionTrial(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Detection:
+class Detection(Answers):
     """How well a description tells a judge where its latent is active."""
 
     status: str
@@ -58,14 +59,6 @@ class Detection:
     n_active: int
     """Held-out cases on which the latent is active; the ones asked stand for them."""
     n_inactive: int
-    n_asked: int
-    n_parsed: int
-    """Cases with a readable answer; the counts below are of these."""
-    n_failed: int
-    true_positives: int
-    false_negatives: int
-    true_negatives: int
-    false_positives: int
 
     @property
     def f1(self) -> float | None:
@@ -73,10 +66,6 @@ class Detection:
         if self.precision is None or self.recall is None:
             return None
         return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-12)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The figures as files have them."""
-        return asdict(self)
 
 
 class _Group(NamedTuple):
@@ -195,6 +184,7 @@ def detection(
         bounds = _Rates(*np.minimum(rates, other))  # NaN where either is not known
     n_active = int(trial.active.sum())
     return Detection(
+        **counted(len(trial.rows), truth, yes),
         status=_status(trial, rates, bounds),
         precision=finite(rates.precision),
         precision_low=finite(bounds.precision_low),
@@ -203,13 +193,6 @@ def detection(
         precision_low_at_best=finite(bounds.precision_low_at_best),
         n_active=n_active,
         n_inactive=len(cases) - n_active,
-        n_asked=len(trial.rows),
-        n_parsed=len(rows),
-        n_failed=len(trial.rows) - len(rows),
-        true_positives=int((truth & yes).sum()),
-        false_negatives=int((truth & ~yes).sum()),
-        true_negatives=int((~truth & ~yes).sum()),
-        false_positives=int((~truth & yes).sum()),
     )
 
 

@@ -7,13 +7,14 @@ marks are right. The answers stay here; a prompt holds the description and the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recsae.concepts.status import MIN_USERS
 from recsae.core.intervals import balanced_accuracy_bound
+from recsae.evaluation.language.answers import Answers, counted
 from recsae.evaluation.language.prompts import (
     FUZZ,
     LEVEL,
@@ -46,25 +47,13 @@ class Trial(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Judgement(Answers):
     """What a judge gets right of a trial."""
 
-    n_asked: int
-    n_parsed: int
-    """Cases with a readable answer; the counts below are of these."""
-    n_failed: int
-    true_positives: int
-    false_negatives: int
-    true_negatives: int
-    false_positives: int
     balanced_accuracy: float | None
     """None where one kind of cases has no answer."""
     ci_low: float | None
     """Its lower bound, one-sided 95 %, users being the unit; None where there are too few."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The figures as files have them."""
-        return asdict(self)
 
 
 def fuzzing_trial(sampler: CaseSampler, latent: int, n: int) -> Trial:
@@ -176,13 +165,7 @@ def judgement(
         low = None if without is None else min(low, without)
     accuracy = (true_pos / n_pos + true_neg / n_neg) / 2 if n_pos and n_neg else None
     return Judgement(
-        n_asked=len(trial.rows),
-        n_parsed=int(answered.sum()),
-        n_failed=int((~answered).sum()),
-        true_positives=true_pos,
-        false_negatives=n_pos - true_pos,
-        true_negatives=true_neg,
-        false_positives=n_neg - true_neg,
+        **counted(len(trial.rows), truth, yes),
         balanced_accuracy=accuracy,
         ci_low=low,
     )

@@ -123,7 +123,19 @@ class ActiveOn(Part):
     """All held-out cases with the item there."""
 
 
-class Detected(Part):
+class Answers(Part):
+    """Cases that a language model was asked about, and how many answers are right."""
+
+    n_asked: Count
+    n_parsed: Count
+    n_failed: Count
+    true_positives: Count
+    false_negatives: Count
+    true_negatives: Count
+    false_positives: Count
+
+
+class Detected(Answers):
     """How well a language model that knows a sentence tells where a latent is active.
 
     Precision and recall are of all held-out cases, ``n_active`` and ``n_inactive``; the counts are
@@ -139,25 +151,11 @@ class Detected(Part):
     precision_low_at_best: Figure
     n_active: Count
     n_inactive: Count
-    n_asked: Count
-    n_parsed: Count
-    n_failed: Count
-    true_positives: Count
-    false_negatives: Count
-    true_negatives: Count
-    false_positives: Count
 
 
-class Marked(Part):
+class Marked(Answers):
     """How well a language model that knows a sentence tells items that matter from others."""
 
-    n_asked: Count
-    n_parsed: Count
-    n_failed: Count
-    true_positives: Count
-    false_negatives: Count
-    true_negatives: Count
-    false_positives: Count
     balanced_accuracy: Figure
     ci_low: Figure
 
