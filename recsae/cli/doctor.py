@@ -43,10 +43,10 @@ def checks() -> list[dict[str, str]]:
 
     try:
         fast = kernels() is not None
-        seen = "numba" if fast else "numba is not installed: top-k is several times slower"
+        seen = "numba" if fast else "numba is not installed: no label is searched without it"
     except Exception as error:  # an incompatible numba fails in its own ways
         fast, seen = False, f"numba fails: {error}".splitlines()[0]
-    rows.append({"check": "fast top-k", "state": "works" if fast else "missing", "seen": seen})
+    rows.append(_row("compiled loops", fast, seen))
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU: the CPU is used"
     rows.append(_row("threads", True, str(torch.get_num_threads())))
     rows.append(

@@ -8,14 +8,15 @@ construction users; how many of them stay, and of which view, is decided on the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numba
 import numpy as np
 import scipy.sparse
 
 from recsae.concepts.attributes.table import items_in
 from recsae.concepts.attributes.values import own_columns
-from recsae.concepts.predicates import f1_of
+from recsae.concepts.search_loops import f1_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,76 +88,158 @@ class ViewItems(NamedTuple):
         table.sum_duplicates()  # in place: of a copy
         return cls(items, table.tocsc())
 
-    def cases_with(self, item: int) -> NDArray[np.int32]:
-        """The cases that have an item in the view."""
-        start, stop = self.rows.indptr[item : item + 2]
-        cases: NDArray[np.int32] = self.rows.indices[start:stop]
-        return cases
+
+class BestSets(NamedTuple):
+    """The best item set of each of m latents, and its F1 on the confirm half."""
+
+    of: list[ItemSet | None]
+    f1: NDArray[np.float64]
 
 
-class BestSet(NamedTuple):
-    """The best item set of a latent, and its F1 on the confirm half."""
-
-    of: ItemSet | None
-    f1: float
-
-
-def best_set(
+def best_sets(
     search: dict[str, ViewItems],
     confirm: dict[str, ViewItems],
-    active: tuple[NDArray[np.int32], NDArray[np.int32]],
-) -> BestSet:
-    """The set of items, and the view, by which a latent is told best.
+    active: tuple[scipy.sparse.csc_matrix, ...],
+) -> BestSets:
+    """The set of items, and the view, by which each latent is told best.
 
     Parameters
     ----------
     search, confirm
         The items of both halves by view.
     active
-        The cases of both halves where the latent is active.
+        ``(n, m)`` of both halves: what is stored is active.
     """
-    best = BestSet(None, 0.0)
-    for view, of_search in search.items():
-        items = _greedy(of_search, active[0])
-        if not items:
-            continue
-        f1 = _confirmed(confirm[view], items, active[1])
-        size = 1
-        for more in range(2, len(items) + 1):
-            if f1[more - 1] > GAIN ** (more - size) * f1[size - 1]:
-                size = more
-        if f1[size - 1] > best.f1 + 1e-9:
-            best = BestSet(ItemSet(view, tuple(items[:size])), float(f1[size - 1]))
-    return best
+    of_search, of_confirm = ((half.indptr, half.indices) for half in active)
+    m = active[0].shape[1]
+    best: list[ItemSet | None] = [None] * m
+    highest = np.zeros(m)
+    for view, found in search.items():
+        chosen = np.zeros((m, MAX_SET_ITEMS), dtype=np.int64)
+        with_item = np.diff(found.rows.indptr).astype(np.int64)
+        _greedy(found.items, with_item, *of_search, MIN_ITEM_CASES, PRIOR_CASES, chosen)
+        size, f1, rows = np.zeros(m, dtype=np.int64), np.zeros(m), confirm[view].rows
+        n = rows.shape[0]
+        _confirm(rows.indptr, rows.indices, n, *of_confirm, chosen, GAIN, size, f1)
+        for j in np.flatnonzero(f1 > highest + 1e-9).tolist():
+            best[j] = ItemSet(view, tuple(chosen[j, : size[j]].tolist()))
+            highest[j] = f1[j]
+    return BestSets(best, highest)
 
 
-def _greedy(view: ViewItems, active: NDArray[np.int32]) -> list[int]:
-    """Up to ten items, each the one with which the F1 of the set, by shrunk rates, is highest."""
-    n, n_active = len(view.items), len(active)
-    items, hits = np.unique(view.items[active], return_counts=True)
-    usable = (hits >= MIN_ITEM_CASES) & (items > 0)
-    items, hits = items[usable], hits[usable]
-    with_item = np.diff(view.rows.indptr)[items]
-    rate = (hits + PRIOR_CASES * n_active / max(n, 1)) / (with_item + PRIOR_CASES)
-    expected = np.minimum(rate * with_item, hits)
-    chosen: list[int] = []
-    both, predicted, open_ = 0.0, 0.0, np.ones(len(items), dtype=bool)
-    while open_.any() and len(chosen) < MAX_SET_ITEMS:
-        f1 = np.where(open_, f1_of(both + expected, predicted + with_item, n_active), -1.0)
-        best = int(f1.argmax())
-        if chosen and f1[best] <= f1_of(both, predicted, n_active):
-            break
-        both, predicted = both + expected[best], predicted + with_item[best]
-        open_[best] = False
-        chosen.append(int(items[best]))
-    return chosen
+@numba.njit(cache=True, nogil=True)
+def _greedy(
+    items: Any,
+    with_item: Any,
+    active_starts: Any,
+    active: Any,
+    least: int,
+    prior: float,
+    chosen: Any,
+) -> None:
+    """For each latent the items, one after another, with which the F1 of their set is highest.
+
+    Parameters
+    ----------
+    items
+        ``(n, k)`` items in a view of each case, 0 for none.
+    with_item
+        ``(n_items,)`` how many cases have each in the view.
+    least
+        Active cases that an item needs.
+    prior
+        So many cases at the latent's rate of activity are added to those of each item.
+    chosen
+        ``(m, limit)``, filled; 0 behind the last.
+    """
+    (n, k), n_items = items.shape, len(with_item)
+    hits, touched = np.zeros(n_items, dtype=np.int64), np.empty(n_items, dtype=np.int64)
+    expected = np.empty(n_items)
+    for j in range(len(chosen)):
+        rows = active[active_starts[j] : active_starts[j + 1]]
+        n_touched = 0
+        for i in range(len(rows)):
+            for slot in range(k):
+                item = items[rows[i], slot]
+                if item > 0 and hits[item] == 0:
+                    touched[n_touched] = item
+                    n_touched += 1
+                hits[item] += 1
+        rate = len(rows) / max(n, 1)
+        usable = 0
+        for i in range(n_touched):
+            item = touched[i]
+            if hits[item] >= least:
+                shrunk = (hits[item] + prior * rate) / (with_item[item] + prior)
+                expected[item] = min(shrunk * with_item[item], hits[item])
+                touched[usable], touched[i] = item, touched[usable]
+                usable += 1
+        both, predicted = 0.0, 0.0
+        for place in range(chosen.shape[1]):
+            highest, where = -1.0, -1
+            for i in range(usable):
+                item = touched[i]
+                f1 = f1_at(both + expected[item], predicted + with_item[item], len(rows))
+                if f1 > highest or (f1 == highest and item < touched[where]):
+                    highest, where = f1, i
+            if where < 0 or (place > 0 and highest <= f1_at(both, predicted, len(rows))):
+                break
+            item = touched[where]
+            both += expected[item]
+            predicted += with_item[item]
+            chosen[j, place] = item
+            usable -= 1
+            touched[where], touched[usable] = touched[usable], item
+        hits[0] = 0
+        for i in range(n_touched):
+            hits[touched[i]] = 0
 
 
-def _confirmed(view: ViewItems, items: list[int], active: NDArray[np.int32]) -> NDArray[np.float64]:
-    """The F1 ``(len(items),)`` of the first item, the first two, ... on other users."""
-    first = np.full(len(view.items), len(items))  # the place of the first item that a case has
-    for place in range(len(items) - 1, -1, -1):
-        first[view.cases_with(items[place])] = place
-    predicted = np.bincount(first, minlength=len(items) + 1)[:-1].cumsum()
-    both = np.bincount(first[active], minlength=len(items) + 1)[:-1].cumsum()
-    return f1_of(both, predicted, len(active))
+@numba.njit(cache=True, nogil=True)
+def _confirm(
+    by: Any, cases: Any, n: int, active_starts: Any, active: Any, chosen: Any, gain: float,
+    size: Any, f1: Any,
+) -> None:  # fmt: skip
+    """How many of the first items of each set stay, judged on other users, and their F1 there.
+
+    Parameters
+    ----------
+    by, cases
+        The cases that have each item in the view, by item.
+    chosen
+        ``(m, limit)`` items, 0 behind the last.
+    gain
+        Each further item must multiply the F1 by so much.
+    size, f1
+        ``(m,)``, filled; 0 for an empty set.
+    """
+    limit = chosen.shape[1]
+    place_of = np.full(n, limit, dtype=np.int64)  # the first item of the set that a case has
+    predicted, both = np.empty(limit), np.empty(limit)
+    for j in range(len(chosen)):
+        rows = active[active_starts[j] : active_starts[j + 1]]
+        predicted[:], both[:] = 0, 0
+        for place in range(limit):
+            item = chosen[j, place]
+            if item == 0:
+                break
+            for i in range(by[item], by[item + 1]):
+                if place_of[cases[i]] == limit:
+                    place_of[cases[i]] = place
+                    predicted[place] += 1
+        for i in range(len(rows)):
+            if place_of[rows[i]] < limit:
+                both[place_of[rows[i]]] += 1
+        said, right, kept, best = 0.0, 0.0, 0, 0.0
+        for place in range(limit):
+            item = chosen[j, place]
+            if item == 0:
+                break
+            said += predicted[place]
+            right += both[place]
+            value = f1_at(right, said, len(rows))
+            if kept == 0 or value > gain ** (place + 1 - kept) * best:
+                kept, best = place + 1, value
+            for i in range(by[item], by[item + 1]):
+                place_of[cases[i]] = limit
+        size[j], f1[j] = kept, best

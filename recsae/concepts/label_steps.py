@@ -3,47 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
-import scipy.sparse
 
 from recsae.concepts.attributes.table import VIEWS
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from recsae.concepts.wording import Predicate
 
 AND = "and"
 OR = "or"
-Steps: TypeAlias = Mapping[tuple[str, str, str], scipy.sparse.csc_matrix]
-"""Steps ``(n, 1)`` by view, attribute and value."""
+
+
+class Column(NamedTuple):
+    """A step for each case, but for those of which it is 0."""
+
+    rows: NDArray[np.int32]
+    """``(r,)`` cases, ascending."""
+    steps: NDArray[np.int8]
+    """``(r,)`` above 0."""
+
+
+Steps: TypeAlias = Mapping[tuple[str, str, str], Column]
+"""Steps by view, attribute and value."""
 
 
 def steps_of_label(
     joint: str | None, parts: Sequence[Predicate | None], steps: Steps, n: int
-) -> tuple[scipy.sparse.csc_matrix, int]:
-    """Steps ``(n, 1)`` of a label, and the step from which on it says "active".
+) -> tuple[Column, int]:
+    """Steps of a label on n cases, and the step from which on it says "active".
 
     Of "or" step 1 where one of its predicates holds and 2 where both do; of "and" as many as hold,
     counted from the first on; a label without a predicate has step 1 everywhere.
     """
-    made = [_single(predicate, steps) for predicate in parts if predicate is not None]
+    made = [_single(predicate, steps, n) for predicate in parts if predicate is not None]
     if not made:
-        return scipy.sparse.csc_matrix(np.ones((n, 1), dtype=np.int8)), 1
+        return Column(np.arange(n, dtype=np.int32), np.ones(n, dtype=np.int8)), 1
     if len(made) == 1:
         return made[0]
-    holds = np.stack([step.toarray()[:, 0] >= least for step, least in made])
-    if joint != OR:
-        holds = np.logical_and.accumulate(holds)
-    number = holds.sum(0, dtype=np.int8)
-    return scipy.sparse.csc_matrix(number[:, None]), 1 if joint == OR else len(made)
+    number = np.zeros(n, dtype=np.int8)
+    for before, (column, least) in enumerate(made):
+        rows = column.rows[column.steps >= least]
+        number[rows if joint == OR else rows[number[rows] == before]] += 1
+    return _column(number), 1 if joint == OR else len(made)
 
 
-def _single(predicate: Predicate, steps: Steps) -> tuple[scipy.sparse.csc_matrix, int]:
+def _single(predicate: Predicate, steps: Steps, n: int) -> tuple[Column, int]:
     """Steps of one predicate, and its own; for a negated one, how many steps a case misses."""
-    step = steps[predicate[:3]]
-    least = VIEWS[predicate.view].index(predicate.threshold) + 1
+    column, thresholds = steps[predicate[:3]], VIEWS[predicate.view]
+    least = thresholds.index(predicate.threshold) + 1
     if not predicate.negated:
-        return step, least
-    below = (len(VIEWS[predicate.view]) - step.toarray()).astype(np.int8)
-    return scipy.sparse.csc_matrix(below), len(VIEWS[predicate.view]) - least + 1
+        return column, least
+    missed = np.full(n, len(thresholds), dtype=np.int8)
+    missed[column.rows] -= column.steps
+    return _column(missed), len(thresholds) - least + 1
+
+
+def _column(steps: NDArray[np.int8]) -> Column:
+    rows = np.flatnonzero(steps).astype(np.int32)
+    return Column(rows, steps[rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -20,11 +21,11 @@ from recsae.concepts.attributes.table import (
     VIEWS,
     ItemAttributes,
 )
-from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_set, theme_of
-from recsae.concepts.label_steps import AND, OR, steps_of_label
+from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_sets, theme_of
+from recsae.concepts.label_steps import AND, OR, Column, steps_of_label
 from recsae.concepts.predicates import Columns, Predicates, all_predicates, steps_of
 from recsae.concepts.rewording import best_said
-from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose, rows_of
+from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
 
@@ -175,12 +176,9 @@ class AttributeLabeler:
         active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
         search, confirm = (active[half].tocsc() for half in rows)
         chosen = choose(halves, (search, confirm), self._kinds())
-        sets: dict[int, ItemSet] = {}
-        for latent in np.flatnonzero(chosen.choice.first >= 0).tolist():
-            active_in = rows_of(search, latent), rows_of(confirm, latent)
-            best = best_set(of_search, of_confirm, active_in)
-            if best.of is not None and best.f1 - ITEMS_COST > chosen.net_f1[latent]:
-                sets[latent] = best.of
+        best = best_sets(of_search, of_confirm, (search, confirm))
+        better = (chosen.choice.first >= 0) & (best.f1 - ITEMS_COST > chosen.net_f1)
+        sets = {j: of for j, of in enumerate(best.of) if of is not None and better[j]}
         everywhere = np.asarray(active.mean(0)).ravel() > EVERYWHERE
         return self._records(chosen.choice, sets, halves[0].predicates, everywhere, cases)
 
@@ -189,18 +187,13 @@ class AttributeLabeler:
     ) -> pd.DataFrame:
         """The best single predicate per latent of some of the views alone; see ``label``."""
         rows, halves = self.halves_of(cases.sample(MAX_SEARCH_CASES))
-        views = np.array([view in usable for view in VIEWS])
-        kept = np.flatnonzero(views[halves[0].predicates.columns.view])
-        search, confirm = (
-            half._replace(predicates=half.predicates.of_columns(kept)) for half in halves
-        )
+        columns = halves[0].predicates.columns
+        usable_columns = np.array([view in usable for view in VIEWS])[columns.view]
         active = _activity(code[spread(len(cases), MAX_SEARCH_CASES)])
         parts = tuple(active[half].tocsc() for half in rows)
-        chosen = choose(
-            (search, confirm), parts, self._kinds().of_columns(kept), pairs=False
-        ).choice
+        chosen = choose(halves, parts, self._kinds(), usable_columns).choice
         everywhere = np.zeros(code.shape[1], dtype=bool)
-        return _table(self._records(chosen, {}, search.predicates, everywhere, cases))
+        return _table(self._records(chosen, {}, halves[0].predicates, everywhere, cases))
 
     def sample_of(self, cases: Cases) -> Cases:
         """The cases that are searched on."""
@@ -300,13 +293,18 @@ class AttributeLabeler:
         place = {key: i for i, key in enumerate(different)}
         column = np.array([place[key] for key in keys], dtype=np.int64)
         threshold = np.array([least for _, least in made], dtype=np.int64)
-        table = scipy.sparse.hstack([steps for steps, _ in made], format="csc")
+        rows, steps_there = (
+            np.concatenate(part) for part in zip(*(c for c, _ in made), strict=True)
+        )
+        bounds = np.cumsum([0, *(len(column.rows) for column, _ in made)])
+        shape = (len(cases), len(made))
+        table = scipy.sparse.csc_matrix((steps_there, rows, bounds), shape)
         return Predictions(table, column, threshold[column])
 
     def _steps(
         self, predicates: set[Predicate], cases: Cases
-    ) -> dict[tuple[str, str, str], scipy.sparse.csc_matrix]:
-        """Steps ``(n, 1)`` by view, attribute and value of the predicates."""
+    ) -> dict[tuple[str, str, str], Column]:
+        """Steps by view, attribute and value of the predicates."""
         attributes = self.attributes.including([p[1:3] for p in predicates], cases.catalog)
         index = {name: i for i, name in enumerate(attributes.names)}
         steps = {}
@@ -315,9 +313,11 @@ class AttributeLabeler:
             if not values:
                 continue
             counts = attributes.counts(cases, view, [index[v] for v in values]).tocsc()
-            counts.data = steps_of(counts.data, view)
-            for i, value in enumerate(values):
-                steps[(view, *value)] = counts[:, [i]]
+            reached = steps_of(counts.data, view)
+            for value, (start, stop) in zip(values, pairwise(counts.indptr.tolist()), strict=True):
+                there = reached[start:stop] > 0
+                rows, own = counts.indices[start:stop][there], reached[start:stop][there]
+                steps[(view, *value)] = Column(rows, own)
         return steps
 
 

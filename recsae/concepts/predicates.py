@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 
 from recsae.concepts.attributes.table import VIEW_SIZES, VIEWS, ItemAttributes
-from recsae.core.topk import kernels
+from recsae.core import kernels
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -85,11 +85,8 @@ class Predicates(NamedTuple):
 
 def tally(reached: scipy.sparse.csr_matrix, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     """``(S,)`` how often each column of a table of ones has an entry in these rows."""
-    compiled = kernels()
-    if compiled is None:
-        return np.bincount(reached[rows].indices, minlength=reached.shape[1])
     number = np.zeros(reached.shape[1], dtype=np.int64)
-    compiled.tally(reached.indptr, reached.indices, rows, number)
+    kernels.tally(reached.indptr, reached.indices, rows, number)
     return number
 
 

@@ -11,6 +11,7 @@ A *column* is one value in one view; its *steps*, from 1, are its thresholds.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,6 +19,13 @@ import numpy as np
 
 from recsae.capture.cases import spread
 from recsae.concepts.predicates import Columns, Predicates, f1_of
+from recsae.concepts.search_loops import (
+    best_singles,
+    confirm,
+    extend,
+    fill_truth,
+    gain_and_error,
+)
 
 if TYPE_CHECKING:
     import scipy.sparse
@@ -42,11 +50,20 @@ MAX_PAIR_CASES = 4_000
 """Cases, where what is known of a label is true, that are used at most to find what comes next."""
 
 
-class HalfOfUsers(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class HalfOfUsers:
     """Predicates on the cases of half the users; ``user (n,)`` numbers them, ascending."""
 
     predicates: Predicates
     user: NDArray[np.int64]
+    _kept: dict[bytes, Predicates] = field(default_factory=dict, repr=False)
+
+    def of_columns(self, columns: NDArray[np.int64]) -> Predicates:
+        """The predicates of some columns, kept for the next code."""
+        key = columns.tobytes()
+        if key not in self._kept:
+            self._kept[key] = self.predicates.of_columns(columns)
+        return self._kept[key]
 
 
 class Choice(NamedTuple):
@@ -86,18 +103,14 @@ class Kinds(NamedTuple):
     deniable: NDArray[np.bool_]
     """``(C,)`` whether a predicate may be negated: another value says it otherwise."""
 
-    def of_columns(self, chosen: NDArray[np.int64]) -> Kinds:
-        """Those of some columns."""
-        return Kinds(self.of[chosen], self.cost, self.alike[chosen], self.deniable[chosen])
-
-    def denied(self, column: NDArray[np.int64]) -> NDArray[np.float64]:
-        """What is added to the F1 of negated predicates of these columns: nothing, or -inf."""
-        return np.where(self.deniable[column], 0, -np.inf)
-
     @property
     def seconds(self) -> NDArray[np.int64]:
         """Columns that may be the second of a pair."""
         return np.flatnonzero(self.cost[self.of] <= self.cost.max() / 2)
+
+    def seconds_in(self, columns: Columns) -> NDArray[np.int64]:
+        """Their predicates, in the same order."""
+        return np.flatnonzero(np.isin(columns.column, self.seconds))
 
 
 class Confirmed(NamedTuple):
@@ -112,10 +125,9 @@ def choose(
     halves: tuple[HalfOfUsers, HalfOfUsers],
     active: tuple[scipy.sparse.csc_matrix, ...],
     kinds: Kinds,
-    *,
-    pairs: bool = True,
+    usable: NDArray[np.bool_] | None = None,
 ) -> Confirmed:
-    """Choose a predicate, or unless told otherwise up to three, for every latent.
+    """Choose a predicate, or up to three, for every latent.
 
     Parameters
     ----------
@@ -123,14 +135,16 @@ def choose(
         The search half and the confirm half: different users, same columns.
     active
         ``(n, m)`` of both halves, sorted: what is stored is active.
+    usable
+        ``(C,)`` columns of which one predicate alone is chosen; None: up to three, of all.
     """
-    search, confirm = halves
+    search, other = halves
     broad = broad_cost(search.predicates)
-    singles, firsts = _singles(search.predicates, active[0], kinds, broad)
-    finalists = singles
-    if pairs:
-        both = _pairs(search.predicates, active[0], firsts, kinds)
-        finalists = Choice(*(np.column_stack(two) for two in zip(singles, both, strict=True)))
+    found = _singles(search, active[0], kinds, broad, usable)
+    finalists = found.singles
+    if usable is None:
+        both = _pairs(search, active[0], found, kinds)
+        finalists = Choice(*(np.column_stack(two) for two in zip(finalists, both, strict=True)))
     cost = kinds.cost[kinds.of[finalists.first]]
     place = search.predicates.columns.start[finalists.first] + finalists.step - 1
     cost = cost + np.where(finalists.second < 0, broad[finalists.negated, place], 0)
@@ -138,11 +152,12 @@ def choose(
     cost = np.where(finalists.either > 0, np.maximum(cost, EITHER_COST), cost)
     m = len(cost)
     best, net = np.zeros(m, dtype=np.int64), np.zeros(m)
-    for latent in range(m):
-        rows = rows_of(active[1], latent)
-        best[latent], net[latent] = _confirmed(confirm, finalists.at(latent), cost[latent], rows)
+    of, by = other.predicates, other.predicates.by_column
+    spans = active[1].indptr, active[1].indices
+    table = by.indptr, by.indices, of.columns.start, other.user
+    confirm(*table, *spans, np.stack(finalists), cost, STANDARD_ERRORS, best, net)
     chosen = finalists.at((np.arange(m), best))
-    if pairs:
+    if usable is None:
         chosen, net = _with_thirds(halves, active, kinds, Confirmed(chosen, net))
     ever_active = sum(np.diff(half.indptr) for half in active) > 0
     return Confirmed(chosen._replace(first=np.where(ever_active, chosen.first, -1)), net)
@@ -161,41 +176,54 @@ def broad_cost(predicates: Predicates) -> NDArray[np.float64]:
     return np.asarray(BROAD_COST * np.stack([plain, negated]))
 
 
+class _Singles(NamedTuple):
+    """What the search for single predicates finds of m latents."""
+
+    singles: Choice
+    """The best of each kind, ``(m, n_kinds)``."""
+    firsts: Choice
+    """The best few, to begin pairs with, ``(m, F)``."""
+    alone: NDArray[np.int32]
+    """``(m, N)`` of how many active cases each predicate that may be a second is true."""
+
+
 def _singles(
-    predicates: Predicates,
+    half: HalfOfUsers,
     active: scipy.sparse.csc_matrix,
     kinds: Kinds,
     broad: NDArray[np.float64],
-) -> tuple[Choice, Choice]:
-    """The best predicate of each kind ``(m, n_kinds)``, and the best few to begin pairs with.
+    usable: NDArray[np.bool_] | None,
+) -> _Singles:
+    """The best predicate of each kind and the best few.
 
     Predicates that are true of no case or of every one are left out, unless there are no others.
     """
     n, m = active.shape
-    columns, predicted = predicates.columns, predicates.total()
-    varies = (predicted > 0) & (predicted < n)
-    of = kinds.of[columns.column]
-    groups = [np.flatnonzero(varies & (of == kind)) for kind in range(len(kinds.cost))]
-    groups = [group for group in groups if len(group)] or [np.arange(len(predicted))]
-    denied = kinds.denied(columns.column)
-    best = np.empty((m, len(groups)), dtype=np.int64)
-    negated = np.zeros((m, len(groups)), dtype=np.int64)
-    begin = np.empty((m, min(N_FIRSTS, len(columns.view))), dtype=np.int64)
-    for latent in range(m):
-        rows = rows_of(active, latent)
-        both = predicates.among(rows)
-        plain = f1_of(both, predicted, len(rows)) - broad[0]
-        opposite = f1_of(len(rows) - both, n - predicted, len(rows)) - broad[1] + denied
-        for number, group in enumerate(groups):
-            high, low = plain[group].argmax(), opposite[group].argmax()
-            negated[latent, number] = opposite[group][low] > plain[group][high] + 1e-9
-            best[latent, number] = group[low if negated[latent, number] else high]
-        begin[latent] = _best_of_columns(np.where(varies, plain, -1), columns, begin.shape[1])
+    predicates = half.predicates
+    columns, total = predicates.columns, predicates.total()
+    allowed = np.ones(len(total), dtype=bool) if usable is None else usable[columns.column]
+    varies = allowed & (total > 0) & (total < n)
+    of = kinds.of[columns.column] if varies.any() else np.zeros(len(total), dtype=np.int64)
+    group = np.where(varies if varies.any() else allowed, of, -1)
+    there, number = np.unique(group[group >= 0], return_inverse=True)
+    group[group >= 0] = number
+    narrow = kinds.seconds_in(columns) if usable is None else np.zeros(0, dtype=np.int64)
+    best = np.empty((m, len(there)), dtype=np.int64)
+    negated, begin = np.zeros_like(best), np.zeros((m, min(N_FIRSTS, len(columns.view))), np.int64)
+    alone_in = np.empty((m, len(narrow)), dtype=np.int32)
+    table = predicates.reached.indptr, predicates.reached.indices, active.indptr, active.indices
+    deniable = kinds.deniable[columns.column]
+    best_singles(
+        *table,
+        *(columns.start, total, broad, group, deniable, narrow),
+        *(best, negated, begin, alone_in),
+    )
     singles = alone(columns.column[best], columns.step[best], negated)
     strict = columns.step[begin]
     wider = np.maximum(strict - 1, 1)  # true of more cases, for the second to narrow down
     first, step = np.tile(columns.column[begin], 2), np.column_stack([strict, wider])
-    return singles, alone(first, step, np.zeros(first.shape, dtype=np.int64))
+    firsts = alone(first, step, np.zeros(first.shape, dtype=np.int64))
+    return _Singles(singles, firsts, alone_in)
 
 
 def alone(column: NDArray[np.int64], step: NDArray[np.int64], negated: NDArray[np.int64]) -> Choice:
@@ -204,21 +232,8 @@ def alone(column: NDArray[np.int64], step: NDArray[np.int64], negated: NDArray[n
     return Choice(column, step, negated, *(zero - 1, zero, zero, zero), *(zero - 1, zero, zero))
 
 
-def _best_of_columns(
-    value: NDArray[np.float64], columns: Columns, number: int
-) -> NDArray[np.int64]:
-    """The best predicate of each of the best columns, best first."""
-    chosen = np.empty(number, dtype=np.int64)
-    rest = value.copy()
-    for place in range(number):
-        chosen[place] = best = int(rest.argmax())
-        column = columns.column[best]
-        rest[columns.start[column] : columns.start[column + 1]] = -np.inf
-    return chosen
-
-
 def _pairs(
-    predicates: Predicates, active: scipy.sparse.csc_matrix, firsts: Choice, kinds: Kinds
+    half: HalfOfUsers, active: scipy.sparse.csc_matrix, found: _Singles, kinds: Kinds
 ) -> Choice:
     """The best "both" and "either" ``(m, 2)`` that begin with one of the firsts ``(m, F)``.
 
@@ -226,56 +241,36 @@ def _pairs(
     joins two values of one attribute in one view, each of which tells active cases that the other
     does not.
     """
-    n, m = active.shape
-    seconds = kinds.seconds
-    narrow = predicates.of_columns(seconds)
-    alike = kinds.alike[seconds][narrow.columns.column]
+    firsts, m = found.firsts, active.shape[1]
+    columns, seconds = half.predicates.columns, kinds.seconds
+    narrow = half.of_columns(seconds)
+    second = seconds[narrow.columns.column]
     latent, key = np.repeat(np.arange(m), firsts.first.shape[1]), firsts.first.ravel()
-    key = predicates.columns.start[key] + firsts.step.ravel() - 1
-    order = np.lexsort((latent, key))
-    key, latent = key[order], latent[order]
+    key = columns.start[key] + firsts.step.ravel() - 1
+    key, latent = np.unique(np.stack([key, latent]), axis=1)
     bounds = np.flatnonzero(np.r_[True, key[1:] != key[:-1], True])
-    value = np.full((2, m), -np.inf)
-    best = Choice(*np.zeros((len(Choice._fields), 2, m), dtype=np.int64))
-    best.first[:], best.step[:], best.second[:] = firsts.first[:, 0], firsts.step[:, 0], -1
-    best.third[:] = -1
-    alone = np.empty((m, len(narrow.columns.column)), dtype=np.int32)
-    total = narrow.total()
-    denied = kinds.denied(seconds[narrow.columns.column])
-    for j in range(m):
-        alone[j] = narrow.among(rows_of(active, j))
-    inside = np.zeros(n, dtype=bool)
+    value, pairs = np.full((2, m), -np.inf), np.full((2, m, 3), -1)
+    pairs[:, :, 0] = columns.start[firsts.first[:, 0]] + firsts.step[:, 0] - 1
+    table = narrow.reached.indptr, narrow.reached.indices, narrow.columns.start, narrow.total()
+    deniable, alike = kinds.deniable[second], kinds.alike[second]
     for start, stop in pairwise(bounds.tolist()):
-        column = int(predicates.columns.column[key[start]])
-        step = int(predicates.columns.step[key[start]])
-        true = np.sort(predicates.rows(column, step))
-        inside[true] = True
-        together = _estimated(narrow, true)
-        joinable = alike == kinds.alike[column]
-        for j in np.unique(latent[start:stop]).tolist():
-            rows = rows_of(active, j)
-            hits = rows[inside[rows]]
-            both = _estimated(narrow, hits)
-            one_of = len(hits) + alone[j] - both
-            fair = joinable & (
-                np.minimum(len(hits), alone[j]) - both >= MIN_ALTERNATIVE * len(rows)
-            )
-            either = f1_of(one_of, len(true) + total - together, len(rows))
-            for kind, negated, f1 in (
-                (0, 0, f1_of(both, together, len(rows))),
-                (0, 1, f1_of(len(hits) - both, len(true) - together, len(rows)) + denied),
-                (1, 0, np.where(fair, either, -np.inf)),
-            ):
-                where = int(f1.argmax())
-                if f1[where] > value[kind, j] + 1e-9:
-                    value[kind, j] = f1[where]
-                    second = seconds[narrow.columns.column[where]], narrow.columns.step[where]
-                    for cell, found in zip(
-                        best[:7], (column, step, 0, *second, negated, kind), strict=True
-                    ):
-                        cell[kind, j] = found
-        inside[true] = False
-    return Choice(*(row.T for row in best))
+        first = key[start]
+        column = columns.column[first]
+        true = np.sort(half.predicates.rows(int(column), int(columns.step[first])))
+        extend(
+            *(*table, deniable, alike == kinds.alike[column], true, latent[start:stop]),
+            *(active.indptr, active.indices, found.alone, MIN_ALTERNATIVE, MAX_PAIR_CASES),
+            *(first, value, pairs),
+        )
+    first, place, negated = np.moveaxis(pairs.transpose(1, 0, 2), 2, 0)
+    zero, is_pair = np.zeros_like(first), place >= 0
+    pair = alone(columns.column[first], columns.step[first], zero)
+    return pair._replace(
+        second=np.where(is_pair, second[place], -1),
+        second_step=np.where(is_pair, narrow.columns.step[place], 0),
+        second_negated=np.where(is_pair, negated, 0),
+        either=np.where(is_pair, [0, 1], 0),
+    )
 
 
 def _estimated(predicates: Predicates, rows: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
@@ -293,8 +288,8 @@ def _with_thirds(
     """Pairs that must both be true with a third predicate, where it is clearly better."""
     search, confirm = halves
     seconds = kinds.seconds
-    narrow = search.predicates.of_columns(seconds)
-    denied = kinds.denied(seconds[narrow.columns.column])
+    narrow = search.of_columns(seconds)
+    denied = np.where(kinds.deniable[seconds[narrow.columns.column]], 0, -np.inf)
     chosen, net = Choice(*(column.copy() for column in confirmed.choice)), confirmed.net_f1.copy()
     for j in np.flatnonzero((chosen.second >= 0) & (chosen.either == 0)).tolist():
         pair = chosen.at([j])
@@ -320,42 +315,11 @@ def _with_thirds(
 
 def truth(predicates: Predicates, chosen: Choice) -> NDArray[np.bool_]:
     """``(F, n)`` whether each of F choices is true of each case."""
-
-    def true_of(column: int, step: int, negated: int) -> NDArray[np.bool_]:
-        true = np.full(predicates.reached.shape[0], bool(negated))
-        true[predicates.rows(column, step)] = not negated
-        return true
-
-    truth = np.ones((len(chosen.first), predicates.reached.shape[0]), dtype=bool)
-    for number, (c, step, negated, *second, either, c3, step3, negated3) in enumerate(
-        zip(*chosen, strict=True)
-    ):
-        truth[number] = true_of(c, step, negated)
-        if second[0] >= 0:
-            both_or_either = np.logical_or if either else np.logical_and
-            both_or_either(truth[number], true_of(*second), out=truth[number])
-        if c3 >= 0:
-            truth[number] &= true_of(c3, step3, negated3)
-    return truth
-
-
-def _confirmed(
-    confirm: HalfOfUsers, finalists: Choice, cost: NDArray[np.float64], rows: NDArray[np.int32]
-) -> tuple[int, float]:
-    """Index of the best of the finalists ``(F,)`` for a latent that is active in these cases, and
-    its F1 less its cost."""
-    predicted = truth(confirm.predicates, finalists)
-    hit = predicted[:, rows]
-    f1 = f1_of(hit.sum(1), predicted.sum(1), len(rows))
-    net = f1 - cost
-    plain = finalists.second < 0
-    single = int(np.where(plain, net, -np.inf).argmax())
-    pair = int(np.where(plain, -np.inf, net).argmax())
-    if plain.all() or net[pair] <= net[single] or not len(rows):
-        return single, float(net[single])
-    if clear_gain(predicted[pair], predicted[single], confirm.user, rows) > 0:
-        return pair, float(net[pair])
-    return single, float(net[single])
+    true = np.empty((len(chosen.first), predicates.reached.shape[0]), dtype=bool)
+    table = predicates.by_column.indptr, predicates.by_column.indices, predicates.columns.start
+    for out, choice in zip(true, np.stack(chosen, axis=1), strict=True):
+        fill_truth(*table, choice, out)
+    return true
 
 
 def clear_gain(
@@ -371,22 +335,9 @@ def clear_gain(
     predicted, before
         ``(n,)`` where each says "active".
     user
-        ``(n,)`` of each case.
+        ``(n,)`` of each case, ascending.
     rows
         Cases where the latent is active.
     """
-    active = np.zeros(len(predicted))
-    active[rows] = 1
-    gained = _f1_terms(predicted, active) - _f1_terms(before, active)
-    by_user = np.bincount(user, gained)
-    f1, f1_before = (f1_of(p[rows].sum(), p.sum(), len(rows)) for p in (predicted, before))
-    clear = f1 - f1_before > STANDARD_ERRORS * np.sqrt(np.square(by_user).sum())
-    return float(f1 - f1_before) if clear else 0.0
-
-
-def _f1_terms(predicted: NDArray[np.bool_], active: NDArray[np.float64]) -> NDArray[np.float64]:
-    """``(n,)`` what each case adds to F1 above its value: F1 is a ratio of sums over cases, and
-    these are the terms of its linearisation, whose sums over users give its variance."""
-    both, of = 2 * predicted * active, predicted + active
-    total = max(of.sum(), 1)
-    return np.asarray((both - both.sum() / total * of) / total)
+    gain, error = gain_and_error(predicted, before, user, rows)
+    return float(gain) if gain > STANDARD_ERRORS * error else 0.0

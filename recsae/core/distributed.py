@@ -101,13 +101,23 @@ class Ranks:
         outcome: Outcome[T] = sent[0]
         return _value(outcome)
 
-    def scatter(self, jobs: Mapping[K, Callable[[], T]]) -> dict[K, T]:
+    def scatter(self, jobs: Mapping[K, Callable[[], T]], *, threads: bool = False) -> dict[K, T]:
         """Do each job on one of the processes, dealt out in turn, and send all results to all.
 
-        No process goes on before all jobs are done; a RecSAEError in one is raised in all.
+        No process goes on before all jobs are done; a RecSAEError in one is raised in all. With
+        ``threads`` a process does several of its jobs at a time: see
+        :func:`recsae.core.threads.in_threads`.
         """
         mine = list(jobs)[self.rank :: self.size]
-        parts = self.gather(_outcome(lambda: {name: jobs[name]() for name in mine}))
+
+        def do() -> dict[K, T]:
+            if threads:
+                from recsae.core.threads import in_threads
+
+                return dict(zip(mine, in_threads(lambda name: jobs[name](), mine), strict=True))
+            return {name: jobs[name]() for name in mine}
+
+        parts = self.gather(_outcome(do))
         done = {name: result for part in parts for name, result in _value(part).items()}
         return {name: done[name] for name in jobs}
 

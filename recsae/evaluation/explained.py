@@ -6,7 +6,8 @@ Variance is that of the scores, through the matrix of
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
@@ -33,16 +34,20 @@ def explained(
     >>> explained(states, states / 2, np.eye(2))
     0.75
     """
-    lost, total = _variance(states, guess, metric)
+    lost, total = _variance(states, guess, metric), _total(states, metric)
     return float(1 - lost.sum() / total.sum())
 
 
 def explained_of_users(
-    cases: Cases, guess: NDArray[np.float32] | Floats, metric: Floats
-) -> UserEstimate:
-    """:func:`explained` of cases, with how much each user moves it."""
-    lost, total = _variance(cases.states, guess, metric)
-    return ratio_estimate(cases.per_user(total - lost), cases.per_user(total))
+    cases: Cases, guesses: Sequence[NDArray[np.float32] | Floats], metric: Floats
+) -> list[UserEstimate]:
+    """:func:`explained` of cases by each of some guesses, with how much each user moves it."""
+    total = _total(cases.states, metric)
+    of_users = cases.per_user(total)
+    return [
+        ratio_estimate(cases.per_user(total - _variance(cases.states, guess, metric)), of_users)
+        for guess in guesses
+    ]
 
 
 def explained_alone(
@@ -68,14 +73,15 @@ def explained_alone(
     return np.where(variance > 1e-12, explained / np.maximum(variance * total, 1e-24), 0.0)
 
 
-def _variance(
-    states: NDArray[np.float32], guess: NDArray[np.float32] | Floats, metric: Floats
-) -> tuple[Floats, Floats]:
-    """``(n,)`` score variance of each case, what a guess leaves of it and what there is."""
+def _variance(states: NDArray[np.float32], guess: NDArray[Any], metric: Floats) -> Floats:
+    """``(n,)`` score variance between each state and its guess."""
     error = states.astype(np.float64) - guess
-    own = states - states.mean(0, dtype=np.float64)
-    lost, total = (np.einsum("nd,nd->n", v @ metric, v) for v in (error, own))
-    return lost, total
+    return np.asarray(np.einsum("nd,nd->n", error @ metric, error))
+
+
+def _total(states: NDArray[np.float32], metric: Floats) -> Floats:
+    """``(n,)`` score variance of each case."""
+    return _variance(states, states.mean(0, dtype=np.float64), metric)
 
 
 def linear_fit(values: Floats, states: NDArray[np.float32]) -> tuple[Floats, Floats]:

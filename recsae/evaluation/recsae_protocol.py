@@ -9,6 +9,7 @@ latents, hence it is not the default.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -40,12 +41,11 @@ class Levels(NamedTuple):
     """Activations of a code as the paper's levels: 1 to 10, inactive is 0."""
 
     by_latent: scipy.sparse.csc_matrix
-    level: NDArray[np.int64]
     edges: NDArray[np.float64]
     """The nine deciles of all positive activations, pooled over latents; none without any."""
 
     def of(self, activations: NDArray[Any]) -> NDArray[np.int64]:
-        """Levels of positive activations of the same latents on other cases."""
+        """Levels of positive activations of the same latents."""
         return np.searchsorted(self.edges, activations, side="right") + 1
 
 
@@ -53,7 +53,7 @@ def activation_levels(code: scipy.sparse.csr_matrix) -> Levels:
     """Levels of a code ``(n, n_latents)``, by deciles of its positive activations."""
     by_latent = code.tocsc()
     edges = np.quantile(by_latent.data, np.arange(0.1, 1.0, 0.1)) if by_latent.nnz else np.empty(0)
-    return Levels(by_latent, np.searchsorted(edges, by_latent.data, side="right") + 1, edges)
+    return Levels(by_latent, edges)
 
 
 class Picked(NamedTuple):
@@ -175,15 +175,26 @@ def _pick(levels: Levels, rng: np.random.Generator) -> tuple[Picked, Picked]:
     """The ten highest sequences of high level of each latent, and ten random inactive ones."""
     code = levels.by_latent
     n, m = code.shape
-    latent = np.repeat(np.arange(m), np.diff(code.indptr))
-    order = np.lexsort((-code.data, latent))
-    order = order[levels.level[order] >= HIGH]
-    high = Picked(latent[order], code.indices[order].astype(np.int64), levels.level[order])
+    highest = [_highest(code.data[a:b]) + a for a, b in pairwise(code.indptr.tolist())]
+    latent = np.repeat(np.arange(m), [len(places) for places in highest])
+    place = np.concatenate([np.zeros(0, dtype=np.int64), *highest])
+    level = levels.of(code.data[place])
+    high = Picked(latent, code.indices[place].astype(np.int64), level).take(level >= HIGH)
     drawn = np.repeat(np.arange(m), 4 * N_HIGHEST)
     row = rng.integers(0, n, len(drawn))
     inactive = _values(code, drawn, row) == 0
     quiet = Picked(drawn, row, np.zeros(len(drawn), dtype=np.int64)).take(inactive)
-    return high.first(N_HIGHEST), quiet.first(N_HIGHEST)
+    return high, quiet.first(N_HIGHEST)
+
+
+def _highest(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Places of the ten highest values, highest first, of equal ones the first first."""
+    if len(values) > N_HIGHEST:
+        least = np.partition(values, -N_HIGHEST)[-N_HIGHEST]
+        places = np.flatnonzero(values >= least)
+    else:
+        places = np.arange(len(values))
+    return places[np.argsort(-values[places], kind="stable")][:N_HIGHEST]
 
 
 def _values(

@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 NO_ESTIMATE = UserEstimate(float("nan"), np.zeros(0))
 SIZES = (8, 16, 32)
 """Numbers of concepts for which the share is given: as many as a person can look through."""
+DENSE = 0.07
+"""A code of which more entries are not 0 is sooner multiplied with itself as a dense one."""
+ROWS_AT_ONCE = 8192
+"""Its rows then, at a time: bounds the memory."""
 
 
 class NamedShare(NamedTuple):
@@ -102,20 +106,29 @@ def named_share(
     held-out cases.
     """
     code, cases = construction
-    heldout_code, heldout_cases = heldout
+    return _named_share(_moments(code, cases.states, candidates), *heldout, candidates, head)
+
+
+def _named_share(
+    fitted: _Moments,
+    code: scipy.sparse.csr_matrix,
+    cases: Cases,
+    candidates: NDArray[np.int64],
+    head: LinearHead | None,
+) -> NamedShare:
+    """:func:`named_share` on a held-out code and its cases."""
     metric = score_metric(head, cases.catalog.recommendable, cases.states.shape[1])
     limit = max(SIZES) if len(candidates) else 0
-    order = _choose(code[:, candidates], cases.states, metric, limit)
+    own = fitted.of(candidates)
+    order = forward_selection(own.gram, own.cross @ root_of(metric), limit)
     if not order:  # none was verified, or none of those is ever active on construction cases
-        nothing = UserEstimate(0.0, np.zeros(heldout_cases.n_users))
+        nothing = UserEstimate(0.0, np.zeros(cases.n_users))
         return NamedShare(dict.fromkeys(SIZES, nothing), nothing, [])
     chosen = [int(candidates[i]) for i in order]
-    shares, guess = {}, heldout_cases.states
-    for size in SIZES:
-        picked = chosen[:size]
-        guess = _fit_predict(code[:, picked], cases.states, heldout_code[:, picked])
-        shares[size] = explained_of_users(heldout_cases, guess, metric)
-    return NamedShare(shares, _ndcg_kept(guess, heldout_cases, head), chosen)
+    active = code[:, chosen]
+    guesses = [fitted.of(np.array(chosen[:size])).guess(active[:, :size]) for size in SIZES]
+    shares = dict(zip(SIZES, explained_of_users(cases, guesses, metric), strict=True))
+    return NamedShare(shares, _ndcg_kept(guesses[-1], cases, head), chosen)
 
 
 def _ndcg_kept(guess: NDArray[np.float32], cases: Cases, head: LinearHead | None) -> UserEstimate:
@@ -149,10 +162,10 @@ def shares_of_halves(
     """
     if not all(len(rows) for rows, _ in halves):
         return []
-    fitted = codes.construction, construction
+    fitted = _moments(codes.construction, construction.states, np.unique(np.concatenate(verified)))
     return [
         HalfShare(
-            named_share(fitted, (codes.heldout[rows], cases), candidates, head),
+            _named_share(fitted, codes.heldout[rows], cases, candidates, head),
             len(candidates),
             cases,
         )
@@ -187,36 +200,49 @@ def mean_share(shares: Sequence[MeanShare]) -> MeanShare:
     )
 
 
-def _centred_moments(
-    code: scipy.sparse.csr_matrix, states: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Means, covariance of the activations ``(m, m)`` and with the states ``(m, d)``."""
-    code = code.astype(np.float64)
-    n = code.shape[0]
-    mean, state_mean = np.asarray(code.mean(0)).ravel(), states.mean(0, dtype=np.float64)
-    gram = np.asarray((code.T @ code).todense()) / n - np.outer(mean, mean)
-    cross = np.asarray(code.T @ states) / n - np.outer(mean, state_mean)
-    return mean, state_mean, gram, cross
+class _Moments(NamedTuple):
+    """Means of some latents' activations and of the states, and their covariances."""
+
+    latents: NDArray[np.int64]
+    """``(m,)``, ascending."""
+    mean: NDArray[np.float64]
+    state_mean: NDArray[np.float64]
+    gram: NDArray[np.float64]
+    """``(m, m)`` of the activations."""
+    cross: NDArray[np.float64]
+    """``(m, d)`` of the activations with the states."""
+
+    def of(self, latents: NDArray[np.int64]) -> _Moments:
+        """Those of some of the latents, in their order."""
+        at = np.searchsorted(self.latents, latents)
+        gram = self.gram[np.ix_(at, at)]
+        return _Moments(latents, self.mean[at], self.state_mean, gram, self.cross[at])
+
+    def guess(self, code: scipy.sparse.csr_matrix) -> NDArray[np.float32]:
+        """States of other cases, by ridge regression of states on standardised activations."""
+        size = np.sqrt(np.maximum(self.gram.diagonal(), 1e-24))
+        ridge = RIDGE * np.eye(len(size))
+        weights = np.linalg.solve(
+            self.gram / np.outer(size, size) + ridge, self.cross / size[:, None]
+        )
+        weights /= size[:, None]
+        start = self.state_mean - self.mean @ weights
+        return np.asarray(code @ weights + start, dtype=np.float32)
 
 
-def _choose(
-    code: scipy.sparse.csr_matrix,
-    states: NDArray[np.float32],
-    metric: NDArray[np.float64],
-    limit: int,
-) -> list[int]:
-    """Columns in the order of forward selection."""
-    _, _, gram, cross = _centred_moments(code, states)
-    return forward_selection(gram, cross @ root_of(metric), limit)
-
-
-def _fit_predict(
-    code: scipy.sparse.csr_matrix, states: NDArray[np.float32], heldout: scipy.sparse.csr_matrix
-) -> NDArray[np.float32]:
-    """States of held-out cases, by ridge regression of states on standardised activations."""
-    mean, state_mean, gram, cross = _centred_moments(code, states)
-    size = np.sqrt(np.maximum(gram.diagonal(), 1e-24))
-    ridge = RIDGE * np.eye(len(gram))
-    weights = np.linalg.solve(gram / np.outer(size, size) + ridge, cross / size[:, None])
-    weights /= size[:, None]
-    return np.asarray(heldout @ weights + (state_mean - mean @ weights), dtype=np.float32)
+def _moments(
+    code: scipy.sparse.csr_matrix, states: NDArray[np.float32], latents: NDArray[np.int64]
+) -> _Moments:
+    """The moments of some latents of a code ``(n, n_latents)`` and the states ``(n, d)``."""
+    latents, n = np.unique(latents), len(states)
+    own = code[:, latents].astype(np.float64)
+    mean, state_mean = np.asarray(own.mean(0)).ravel(), states.mean(0, dtype=np.float64)
+    cross = np.asarray(own.T @ states) / n - np.outer(mean, state_mean)
+    if own.nnz <= DENSE * n * len(latents):
+        gram = (own.T @ own).toarray()
+    else:
+        gram = np.zeros((len(latents), len(latents)))
+        for first in range(0, n, ROWS_AT_ONCE):
+            some = own[first : first + ROWS_AT_ONCE].toarray()
+            gram += some.T @ some
+    return _Moments(latents, mean, state_mean, gram / n - np.outer(mean, mean), cross)

@@ -214,4 +214,4 @@ def share_by_running(
     with work.recommender.edit(edit, work.site):
         made = forward_all(work.recommender, [default.site], mine)
     after = made.states[default.site][np.lexsort((made.position, made.sequence))]
-    return explained_of_users(cases, after, default.metric)
+    return explained_of_users(cases, [after], default.metric)[0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
+from recsae.core.threads import in_threads
 from recsae.core.topk import top_k
 
 if TYPE_CHECKING:
@@ -58,16 +59,16 @@ def sparse_code(
     import numpy as np
     import scipy.sparse
 
-    rows = ranks.share(-(-len(states) // STATES_AT_ONCE))  # whole batches: all have the same bits
-    parts = []
-    with torch.no_grad():
-        for part in torch.from_numpy(
-            states[rows.start * STATES_AT_ONCE : rows.stop * STATES_AT_ONCE]
-        ).split(STATES_AT_ONCE):
+    def active_of(part: torch.Tensor) -> tuple[NDArray[Any], ...]:
+        with torch.no_grad():
             code = encode(part)
-            active = code.values > 0
-            index = code.indices[active].numpy().astype(np.int32)
-            parts.append((code.values[active].numpy(), index, active.sum(1).numpy()))
+        active = code.values > 0
+        index = code.indices[active].numpy().astype(np.int32)
+        return code.values[active].numpy(), index, active.sum(1).numpy()
+
+    rows = ranks.share(-(-len(states) // STATES_AT_ONCE))  # whole batches: all have the same bits
+    own = torch.from_numpy(states[rows.start * STATES_AT_ONCE : rows.stop * STATES_AT_ONCE])
+    parts = in_threads(active_of, own.split(STATES_AT_ONCE))
     values, indices, counts = (
         np.concatenate(column)
         for column in zip(*(part for own in ranks.gather(parts) for part in own), strict=True)

@@ -7,10 +7,9 @@ from helpers.toy import cases
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.item_sets import (
     SET_VIEWS,
-    BestSet,
     ItemSet,
     ViewItems,
-    best_set,
+    best_sets,
     theme_of,
 )
 from recsae.recommender.catalog import build_catalog
@@ -28,7 +27,7 @@ def test_views_leave_the_cases_and_each_other_as_they_are():
     assert views["last5"].items.tolist() == last.tolist()
     for of_view in views.values():
         for case, items in enumerate(of_view.items):
-            there = {item for item in range(9) if case in of_view.cases_with(item)}
+            there = set(np.flatnonzero(of_view.rows[[case]].toarray()))
             assert there == set(np.unique(items))
 
 
@@ -37,31 +36,38 @@ def views_of(last: list[int], users: list[int]) -> dict[str, ViewItems]:
     return {"last": ViewItems.of(held, "last")}
 
 
+def active_on(rows, n):
+    column = np.zeros((n, 1))
+    column[list(rows)] = 1
+    return scipy.sparse.csc_matrix(column)
+
+
 def test_the_set_is_cut_where_other_users_no_longer_gain():
     """In the search half items 1, 2 and 3 are always active; of other users only 1 and 2 are."""
     last = [1] * 6 + [2] * 5 + [3] * 4 + [4] * 20
     users = list(range(len(last)))
     search, confirm = views_of(last, users), views_of(last, users)
-    active = np.arange(15, dtype=np.int32), np.arange(11, dtype=np.int32)
-    best = best_set(search, confirm, active)
-    assert best.of == ItemSet("last", (1, 2))
-    assert best.f1 == 1
+    best = best_sets(search, confirm, (active_on(range(15), 35), active_on(range(11), 35)))
+    assert best.of == [ItemSet("last", (1, 2))]
+    assert best.f1 == [1]
 
 
 def test_rates_of_rare_items_are_shrunk():
     """Three of three says less than thirty of thirty-one: the frequent item comes first."""
     last = [1] * 3 + [2] * 31 + [3] * 60
-    active = np.r_[:3, 3:33].astype(np.int32)
+    active = active_on(range(33), len(last))
     views = views_of(last, list(range(len(last))))
-    assert best_set(views, views, (active, active)).of.items == (2, 1)
+    assert best_sets(views, views, (active, active)).of[0].items == (2, 1)
 
 
 def test_items_with_too_few_active_cases_make_no_set():
     views = views_of([1, 1, 2, 2, 3, 3], list(range(6)))
-    active = np.array([0, 1], dtype=np.int32)
-    assert best_set(views, views, (active, active)) == BestSet(None, 0.0)
-    nothing = np.zeros(0, dtype=np.int32)
-    assert best_set(views, views, (nothing, nothing)) == BestSet(None, 0.0)
+    active = active_on([0, 1], 6)
+    assert best_sets(views, views, (active, active)).of == [None]
+    nothing = active_on([], 6)
+    found = best_sets(views, views, (nothing, nothing))
+    assert found.of == [None]
+    assert found.f1 == [0]
 
 
 def test_what_nine_of_ten_have_and_few_others_is_the_theme():

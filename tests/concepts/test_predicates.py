@@ -1,21 +1,14 @@
-"""Predicates of cases: what they are true of, beside what loops find; with and without Numba."""
+"""Predicates of cases: what they are true of, beside what loops find."""
 
 import numpy as np
 import pytest
 
 from helpers.toy import cases_of, catalog, random_cases
-from recsae.concepts import predicates as module
 from recsae.concepts.attributes.table import VIEWS
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.predicates import all_predicates, f1_of, tally
 
 CASES = random_cases(np.random.default_rng(3), 60, 7)
-
-
-@pytest.fixture(params=["compiled", "plain"], autouse=True)
-def way(request, monkeypatch):
-    if request.param == "plain":
-        monkeypatch.setattr(module, "kernels", lambda: None)
 
 
 @pytest.fixture(scope="module")

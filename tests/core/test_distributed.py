@@ -225,7 +225,9 @@ def test_shares_are_all_there_is_in_order(n, size):
 def test_alone_everything_is_what_it_was():
     tensor = torch.ones(2)
     assert SINGLE_PROCESS.sum(tensor) is tensor
-    assert SINGLE_PROCESS.scatter({"a": lambda: 1, "b": lambda: 2}) == {"a": 1, "b": 2}
+    jobs = {"a": lambda: 1, "b": lambda: 2}
+    assert SINGLE_PROCESS.scatter(jobs) == {"a": 1, "b": 2}
+    assert list(SINGLE_PROCESS.scatter(jobs, threads=True).items()) == [("a", 1), ("b", 2)]
     assert SINGLE_PROCESS.may_speak()
     assert SINGLE_PROCESS.may_speak()
     with ranks_of_torchrun() as ranks:

@@ -247,11 +247,11 @@ def test_what_does_not_work_is_told(monkeypatch):
     rows = {row["check"]: (row["state"], row["seen"]) for row in checks()}
     assert rows["parquet"] == ("fails", "numpy 1 expected")
     assert rows["plug-in shop"] == ("fails", "shop-recs 1.0: broken: ImportError: no shop")
-    assert rows["fast top-k"] == ("missing", "numba fails: numpy 1 expected")
+    assert rows["compiled loops"] == ("fails", "numba fails: numpy 1 expected")
 
 
 def test_without_numba(monkeypatch):
     monkeypatch.setattr(topk, "kernels", lambda: None)
     rows = {row["check"]: row for row in checks()}
-    assert rows["fast top-k"]["state"] == "missing"
-    assert "not installed" in rows["fast top-k"]["seen"]
+    assert rows["compiled loops"]["state"] == "fails"
+    assert "not installed" in rows["compiled loops"]["seen"]

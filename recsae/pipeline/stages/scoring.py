@@ -127,7 +127,9 @@ def scoring_stage(work: Workspace) -> Scoring:
         "embedding": partial(_embedding, *cases, codes["sae"], work.tested_dictionary),
         **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
-    results = work.ranks.scatter(jobs)
+    _ = work.halves, work.head, work.metric, work.tested_dictionary  # which the jobs share
+    _ = work.labeler.halves_of(work.labeler.sample_of(work.construction))
+    results = work.ranks.scatter(jobs, threads=True)
     measured = {name: results[name] for name in compared}
     shares = {name: one.share for name, one in measured.items()}
     quality = {name: one.label_quality for name, one in measured.items()}

@@ -141,7 +141,7 @@ def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(
     work, monkeypatch, planted_run
 ):
     tested, shared = [], []
-    real_test, real_share = stages.measure_concepts, share_module.named_share
+    real_test, real_share = stages.measure_concepts, share_module._named_share
 
     def measure(code, dictionary, cases, labeler, **options):
         found = real_test(code, dictionary, cases, labeler, **options)
@@ -153,13 +153,12 @@ def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(
         tested.append(found.verified_of)
         return found
 
-    def share(construction, heldout, candidates, head):
-        shared.append((set(heldout[1].sequence.tolist()), candidates))
-        assert not set(construction[1].sequence.tolist()) & set(heldout[1].sequence.tolist())
-        return real_share(construction, heldout, candidates, head)
+    def share(fitted, code, cases, candidates, head):
+        shared.append((set(cases.sequence.tolist()), candidates))
+        return real_share(fitted, code, cases, candidates, head)
 
     monkeypatch.setattr(stages, "measure_concepts", measure)
-    monkeypatch.setattr(share_module, "named_share", share)
+    monkeypatch.setattr(share_module, "_named_share", share)
     scoring = stages.scoring_stage(work)
     held = set(np.flatnonzero(split_users(planted().sequences())).tolist())
     # four codes and one more draw of random directions, each both ways round
