@@ -189,7 +189,7 @@ def _exact(
         code = sae.encode_sparse(states)
         active = code.values[0] > 0
         latents, values = code.indices[0][active], code.values[0][active].double()
-        parts = values[:, None] * sae.directions()[latents].double()
+        parts = values[:, None] * sae.decoder()[latents].double()
         offset = sae.mean.double() + sae.scale.double() * sae.b_dec.double()
         residual = states[0].double() - offset - parts.sum(0)
     rest = (

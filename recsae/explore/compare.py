@@ -265,7 +265,7 @@ def _match(one: ComparedRun, two: ComparedRun) -> Matching:
     manifests = [side.store.manifest for side in (one, two)]
     same_model = manifests[0]["model"] == manifests[1]["model"]
     if same_model and manifests[0]["site"] == manifests[1]["site"]:
-        directions = one.sae.directions(), two.sae.directions()
+        directions = one.sae.decoder(), two.sae.decoder()
         best = best_by_direction(*directions), best_by_direction(*directions[::-1])
         return Matching("direction", True, None, None, _paired(*best, SAME))
     if not same_model and any(side.run.run.config.checkpoint is None for side in (one, two)):

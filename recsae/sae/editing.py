@@ -142,7 +142,8 @@ def active_latents(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> tor
 def make_edit(
     sae: SAE, interventions: Iterable[Intervention]
 ) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The edit of raw states ``(..., d)``: ``h + (z' - z) W_dec``, h itself where z is unchanged.
+    """The edit of raw states ``(..., d)``: h plus ``z' - z`` times :meth:`SAE.directions`, h itself
+    where z is unchanged.
 
     What the SAE does not reconstruct stays in the state, so an intervention that changes nothing
     leaves scores bit-equal. Raises as :func:`turning` does.

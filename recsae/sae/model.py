@@ -213,9 +213,23 @@ class SAE(nn.Module):
         """Reconstruction of raw states ``(n, d)``."""
         return self.decode_sparse(self.encode_sparse(states))
 
-    def directions(self) -> torch.Tensor:
-        """``(n_latents, d)`` what one unit of each latent adds to a raw state."""
+    def decoder(self) -> torch.Tensor:
+        """``(n_latents, d)`` what one unit of each latent adds to the reconstruction of a raw
+        state."""
         return self._decoder().detach() * self.scale
+
+    def directions(self) -> torch.Tensor:
+        """``(n_latents, d)`` what is added to a raw state to turn each latent by one unit.
+
+        Of a detail its row of :meth:`decoder`. Of a gate the smallest change of the state by which
+        the gate reads one unit more, ``gate_weight / |gate_weight|^2``: gates overlap, so that what
+        each adds besides the others is not what goes with its statement.
+        """
+        details = self.W_dec.detach() * self.scale
+        if not self.n_gates:
+            return details
+        squared = self.gate_weight.square().sum(1, keepdim=True).clamp_min(1e-24)
+        return torch.cat([self.gate_weight / squared, details])
 
     def save(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
         """Write ``cfg.json`` and ``sae.safetensors`` into a folder."""

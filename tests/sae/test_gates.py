@@ -7,6 +7,7 @@ from helpers.toy import store
 from helpers.training import SMALL, planted, weights
 from recsae.core.errors import ArtifactMismatch
 from recsae.sae.config import make_config
+from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE, Gates
 from recsae.sae.train import train_sae
 
@@ -38,7 +39,7 @@ def test_the_first_latents_are_the_gates_in_units_of_the_scaled_states(trained):
     code = trained.encode(H)
     torch.testing.assert_close(code[:, :2] * trained.scale, z_of_gates())
     assert ((code[:, 2:] > 0).sum(1) <= 2).all()
-    torch.testing.assert_close(trained.directions()[:2], GATES.decoder * trained.scale)
+    torch.testing.assert_close(trained.decoder()[:2], GATES.decoder * trained.scale)
 
 
 def test_the_others_see_what_the_gates_leave(trained):
@@ -61,14 +62,37 @@ def test_a_state_is_the_sum_of_both(trained):
     assert torch.equal(trained.preactivations(H).relu()[:, :2], code[:, :2])
 
 
-def test_one_more_unit_of_a_latent_adds_its_direction(trained):
+def test_one_more_unit_of_a_latent_adds_its_row_of_the_decoder(trained):
     code = trained.encode(H)
     before = trained.decode(code)
     for latent in (0, 1, 5):
         turned = code.clone()
         turned[:, latent] += 1
         added = trained.decode(turned) - before
-        torch.testing.assert_close(added, trained.directions()[latent].expand(len(H), -1))
+        torch.testing.assert_close(added, trained.decoder()[latent].expand(len(H), -1))
+
+
+@pytest.mark.parametrize(("op", "value"), [("set", 3.0), ("add", 1.5), ("scale", 10.0)])
+def test_a_gate_that_is_turned_reads_what_it_was_turned_to(trained, op, value):
+    z = trained.encode(H)[:, 0]
+    wanted = {"set": torch.full_like(z, value), "add": z + value, "scale": z * value}[op]
+    steered = make_edit(trained, [Intervention((0,), op, value)])(H)
+    open_before = z > 0
+    torch.testing.assert_close(trained.encode(steered)[open_before, 0], wanted[open_before])
+    assert open_before.any()
+
+
+def test_no_smaller_change_turns_a_gate(trained):
+    """The direction is along the gate's weight; what is added at right angles reads nothing."""
+    weight, direction = trained.gate_weight, trained.directions()[:2]
+    assert torch.cosine_similarity(weight, direction).tolist() == pytest.approx([1, 1])
+    assert (weight * direction).sum(1).tolist() == pytest.approx([1, 1])
+    torch.testing.assert_close(trained.directions()[2:], trained.decoder()[2:])
+
+
+def test_an_ablated_gate_is_closed(trained):
+    ablated = make_edit(trained, [Intervention((0,), "set", 0.0)])(H)
+    assert float(trained.encode(ablated)[:, 0].max()) <= 1e-5 < float(trained.encode(H)[:, 0].max())
 
 
 def test_saved_and_read_again(trained, tmp_path):

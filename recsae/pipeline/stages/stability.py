@@ -146,7 +146,7 @@ def _retrained(work: Workspace, name: str, kind: str) -> ComparedDictionary | st
             items=work.item_table,
             progress=progress,
         )
-        return _compared(work, sae, sae.directions(), sample, core.statements)
+        return _compared(work, sae, sae.decoder(), sample, core.statements)
     except NotEnoughData as error:
         return str(error)
 
@@ -210,7 +210,7 @@ def _compared(
         statements = [asked[j] for j in wanted if j < len(asked)]
         theirs = _said_first(work.labeler.label(active, cases, statements))
     return compare_dictionaries(
-        best_by_direction(work.sae.directions(), directions),
+        best_by_direction(work.sae.decoder(), directions),
         most_alike,
         alike,
         _said_first(work.tested_dictionary.table),
