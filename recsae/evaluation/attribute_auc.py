@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import scipy.sparse
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import clustered_aucs, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
-from recsae.concepts.attributes.tasks import MAX_TASK_CASES, attribute_tasks, task_truth
+from recsae.concepts.attributes.tasks import MAX_TASK_CASES, Task, attribute_tasks, task_truth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,14 +62,38 @@ def unit_aucs(code: scipy.sparse.csr_matrix, truth: NDArray[np.bool_]) -> NDArra
         return (total - positives * (positives + 1) / 2) / (positives * (n - positives))  # type: ignore[no-any-return]
 
 
+class ProbedTasks(NamedTuple):
+    """Attributes as tasks on construction cases, and what reads each best from the states."""
+
+    tasks: list[Task]
+    cases: Cases
+    """At most 30,000, evenly spread."""
+    truth: NDArray[np.bool_]
+    """``(n, n_tasks)`` the answers."""
+    probes: NDArray[np.float64]
+    """``(n_tasks, d)`` logistic regressions, see :func:`logistic_probes`."""
+
+
+def probed_tasks(attributes: ItemAttributes, construction: Cases) -> ProbedTasks:
+    """The tasks of some attributes and their probes, fitted once."""
+    key = (attributes, "probed tasks")
+    if key not in construction.counted:
+        tasks = attribute_tasks(attributes, construction)
+        some = construction.take(spread(len(construction), MAX_TASK_CASES))
+        truth = task_truth(attributes, tasks, some)
+        probes = logistic_probes(some.states, truth)
+        construction.counted[key] = ProbedTasks(tasks, some, truth, probes)
+    kept: ProbedTasks = construction.counted[key]
+    return kept
+
+
 def supervised_aucs(
-    states: NDArray[np.float32],
-    truth: NDArray[np.bool_],
+    probes: NDArray[np.float64],
     heldout_states: NDArray[np.float32],
     heldout_truth: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Held-out ROC-AUC per task of a logistic regression on the hidden state: the upper bound."""
-    values = heldout_states.astype(np.float64) @ logistic_probes(states, truth).T
+    """Held-out ROC-AUC per task of probes ``(n_tasks, d)`` of the hidden state: the upper bound."""
+    values = heldout_states.astype(np.float64) @ probes.T
     return clustered_aucs(values, heldout_truth, np.arange(len(values))).auc
 
 
@@ -80,11 +104,10 @@ def attribute_table(
     codes: Mapping[str, Codes],
 ) -> pd.DataFrame:
     """One row per attribute: view, prevalence, best unit and AUC of every code, supervised AUC."""
-    tasks = attribute_tasks(attributes, construction)
+    tasks, _, truth, probes = probed_tasks(attributes, construction)
     rows = spread(len(construction), MAX_TASK_CASES)
     heldout_rows = spread(len(heldout), MAX_TASK_CASES)
-    construction, heldout = construction.take(rows), heldout.take(heldout_rows)
-    truth = task_truth(attributes, tasks, construction)
+    heldout = heldout.take(heldout_rows)
     heldout_truth = task_truth(attributes, tasks, heldout)
     names = [": ".join(attributes.names[task.column]) for task in tasks]
     table = pd.DataFrame({"attribute": names, "site": [task.view for task in tasks]})
@@ -94,7 +117,5 @@ def attribute_table(
         table[f"auc_{name}"] = auc
         if name == "sae":
             table["best_latent"] = best
-    table["auc_supervised"] = supervised_aucs(
-        construction.states, truth, heldout.states, heldout_truth
-    )
+    table["auc_supervised"] = supervised_aucs(probes, heldout.states, heldout_truth)
     return table

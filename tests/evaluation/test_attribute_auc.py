@@ -9,6 +9,7 @@ from helpers import toy
 from helpers.runs import planted, planted_run
 from recsae.capture.cases import read_cases
 from recsae.capture.store import ActivationStore
+from recsae.concepts.attributes.probes import logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import attribute_tasks, task_truth
 from recsae.concepts.attributes.values import item_attributes
@@ -65,7 +66,8 @@ def test_supervised_directions():
     truth = np.stack(
         [states @ [1, -2, 0, 3, 0] > 0, rng.random(600) < 0.5, np.ones(600, dtype=bool)], axis=1
     )
-    known, noise, constant = supervised_aucs(states[:300], truth[:300], states[300:], truth[300:])
+    probes = logistic_probes(states[:300], truth[:300])
+    known, noise, constant = supervised_aucs(probes, states[300:], truth[300:])
     assert known > 0.99
     assert 0.4 < noise < 0.6
     assert np.isnan(constant)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.probes import class_means, logistic_probes
-from recsae.concepts.attributes.tasks import MAX_TASK_CASES, attribute_tasks, task_truth
-from recsae.evaluation.attribute_auc import unit_aucs
+from recsae.concepts.attributes.probes import class_means
+from recsae.concepts.attributes.tasks import MAX_TASK_CASES, task_truth
+from recsae.evaluation.attribute_auc import probed_tasks, unit_aucs
 from recsae.evaluation.supervised import (
     Directions,
     LabelledCases,
@@ -53,19 +53,18 @@ class Supervised:
 
 def directions_of(work: Workspace) -> Directions:
     """Tasks, answers, latents and directions, all chosen and fitted on construction cases."""
-    attributes = work.labeler.attributes
-    tasks = attribute_tasks(attributes, work.construction)
-    parts = []
-    for cases in (work.construction, work.heldout):
-        some = cases.take(spread(len(cases), MAX_TASK_CASES))
-        code = sparse_code(work.sae.encode_sparse, some.states, work.sae.n_latents)
-        parts.append(LabelledCases(some, task_truth(attributes, tasks, some), code))
-    construction, heldout = parts
+    attributes, encode = work.labeler.attributes, work.sae.encode_sparse
+    tasks, known, truth, probes = probed_tasks(attributes, work.construction)
+    tested = work.heldout.take(spread(len(work.heldout), MAX_TASK_CASES))
+    construction, heldout = (
+        LabelledCases(cases, answers, sparse_code(encode, cases.states, work.sae.n_latents))
+        for cases, answers in ((known, truth), (tested, task_truth(attributes, tasks, tested)))
+    )
     latents = unit_aucs(construction.code, construction.truth).argmax(0)
     vectors = {
         "sae": work.sae.directions().double().numpy()[latents],
-        "class_mean": class_means(construction.cases.states, construction.truth),
-        "probe": logistic_probes(construction.cases.states, construction.truth),
+        "class_mean": class_means(known.states, truth),
+        "probe": probes,
     }
     return Directions(
         *(attributes, tasks, construction, heldout, latents, vectors, work.head),
