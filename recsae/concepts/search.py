@@ -13,12 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.capture.cases import spread
-from recsae.concepts.predicates import Columns, Predicates, f1_of
+from recsae.concepts.predicates import Columns, Predicates
 from recsae.concepts.search_loops import (
     best_singles,
     confirm,
@@ -273,12 +272,6 @@ def _pairs(
     )
 
 
-def _estimated(predicates: Predicates, rows: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
-    """``(S,)`` of about how many of these cases each predicate is true, from some of them."""
-    some = rows[spread(len(rows), MAX_PAIR_CASES)]
-    return np.asarray(predicates.among(some) * (len(rows) / max(len(some), 1)))
-
-
 def _with_thirds(
     halves: tuple[HalfOfUsers, HalfOfUsers],
     active: tuple[scipy.sparse.csc_matrix, ...],
@@ -287,22 +280,24 @@ def _with_thirds(
 ) -> Confirmed:
     """Pairs that must both be true with a third predicate, where it is clearly better."""
     search, confirm = halves
-    seconds = kinds.seconds
-    narrow = search.of_columns(seconds)
-    denied = np.where(kinds.deniable[seconds[narrow.columns.column]], 0, -np.inf)
     chosen, net = Choice(*(column.copy() for column in confirmed.choice)), confirmed.net_f1.copy()
+    narrow, (m,) = search.of_columns(kinds.seconds), net.shape
+    second = kinds.seconds[narrow.columns.column]
+    table = narrow.reached.indptr, narrow.reached.indices, narrow.columns.start, narrow.total()
+    deniable, joinable = kinds.deniable[second], np.zeros(len(second), dtype=bool)
+    value, found = np.full((2, m), -np.inf), np.zeros((2, m, 3), dtype=np.int64)
+    spans = active[0].indptr, active[0].indices, np.zeros((0, 0), dtype=np.int32)
     for j in np.flatnonzero((chosen.second >= 0) & (chosen.either == 0)).tolist():
         pair = chosen.at([j])
-        inside, rows = truth(search.predicates, pair)[0], rows_of(active[0], j)
-        true, hits = np.flatnonzero(inside), rows[inside[rows]]
-        together, both = _estimated(narrow, true), _estimated(narrow, hits)
-        plain = f1_of(both, together, len(rows))
-        opposite = f1_of(len(hits) - both, len(true) - together, len(rows)) + denied
-        negated = int(opposite.max() > plain.max() + 1e-9)
-        where = int((opposite if negated else plain).argmax())
-        third = seconds[narrow.columns.column[where]], narrow.columns.step[where], negated
-        for cell, found in zip(chosen[7:], third, strict=True):
-            cell[j] = found
+        true = np.flatnonzero(truth(search.predicates, pair)[0]).astype(np.int32)
+        extend(
+            *(*table, deniable, joinable, true, np.array([j]), *spans),
+            *(MIN_ALTERNATIVE, MAX_PAIR_CASES, 0, value, found),
+        )
+        _, place, negated = found[0, j].tolist()
+        third = second[place], narrow.columns.step[place], negated
+        for cell, one in zip(chosen[7:], third, strict=True):
+            cell[j] = one
         both_and_all = Choice(*(np.append(a, b) for a, b in zip(pair, chosen.at([j]), strict=True)))
         predicted, of = truth(confirm.predicates, both_and_all), rows_of(active[1], j)
         gain = clear_gain(predicted[1], predicted[0], confirm.user, of)

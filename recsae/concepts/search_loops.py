@@ -190,15 +190,17 @@ def extend(
             f1 = f1_at(both, together[place], len(rows))
             if f1 > value[0, j] + SLACK:
                 _note(value, pairs, 0, j, f1, first, place, 0)
-            if deniable[place]:
-                f1 = f1_at(len(hits) - both, len(true) - together[place], len(rows))
-                if f1 > value[0, j] + SLACK:
-                    _note(value, pairs, 0, j, f1, first, place, 1)
             if joinable[place] and min(len(hits), alone[j, place]) - both >= apart:
                 one_of = len(hits) + alone[j, place] - both
                 f1 = f1_at(one_of, len(true) + total[place] - together[place], len(rows))
                 if f1 > value[1, j] + SLACK:
                     _note(value, pairs, 1, j, f1, first, place, 0)
+        for place in range(n_second):  # of equal ones a plain one is kept
+            if deniable[place]:
+                both = len(hits) - counted[place] * scale
+                f1 = f1_at(both, len(true) - together[place], len(rows))
+                if f1 > value[0, j] + SLACK:
+                    _note(value, pairs, 0, j, f1, first, place, 1)
 
 
 @numba.njit(cache=True, nogil=True)
