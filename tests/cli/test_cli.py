@@ -213,13 +213,13 @@ def concept(report):
 def test_steer_one_user(says, recommender, concept, recbole_run):
     user = recommender.sequences().users[3]
     found = json.loads(
-        says("steer", recbole_run, "--set", f"{concept}=5", "--user", user, "--json")
+        says("steer", recbole_run, "--set", f"{concept}=30", "--user", user, "--json")
     )
-    assert found["changed"] == [f"{concept} = 5"]
+    assert found["changed"] == [f"{concept} = 30"]
     table = found["table"]
     assert [row["place"] for row in table] == list(range(1, 11))
     assert [row["before"] for row in table] != [row["after"] for row in table]
-    out = says("steer", recbole_run, "--set", f"{concept}=5", "--user", user)
+    out = says("steer", recbole_run, "--set", f"{concept}=30", "--user", user)
     assert out.splitlines()[0] == "history: " + ", ".join(found["history"])
     assert all(row["after"] in out for row in table)
 
