@@ -162,7 +162,7 @@ def shares_of_halves(
     """
     if not all(len(rows) for rows, _ in halves):
         return []
-    fitted = _moments(codes.construction, construction.states, np.unique(np.concatenate(verified)))
+    fitted = _moments(codes.construction, construction.states, np.concatenate(verified))
     return [
         HalfShare(
             _named_share(fitted, codes.heldout[rows], cases, candidates, head),

@@ -155,6 +155,7 @@ def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(
 
     def share(fitted, code, cases, candidates, head):
         shared.append((set(cases.sequence.tolist()), candidates))
+        assert not set(work.construction.sequence.tolist()) & set(cases.sequence.tolist())
         return real_share(fitted, code, cases, candidates, head)
 
     monkeypatch.setattr(stages, "measure_concepts", measure)
