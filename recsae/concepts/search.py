@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -142,7 +142,8 @@ def choose(
     found = _singles(search, active[0], kinds, broad, usable)
     finalists = found.singles
     if usable is None:
-        both = _pairs(search, active[0], found, kinds)
+        following = _Following.of(search, kinds)
+        both = _pairs(search, active[0], found, following)
         finalists = Choice(*(np.column_stack(two) for two in zip(finalists, both, strict=True)))
     cost = kinds.cost[kinds.of[finalists.first]]
     place = search.predicates.columns.start[finalists.first] + finalists.step - 1
@@ -157,7 +158,7 @@ def choose(
     confirm(*table, *spans, np.stack(finalists), cost, STANDARD_ERRORS, best, net)
     chosen = finalists.at((np.arange(m), best))
     if usable is None:
-        chosen, net = _with_thirds(halves, active, kinds, Confirmed(chosen, net))
+        chosen, net = _with_thirds(halves, active, following, Confirmed(chosen, net))
     ever_active = sum(np.diff(half.indptr) for half in active) > 0
     return Confirmed(chosen._replace(first=np.where(ever_active, chosen.first, -1)), net)
 
@@ -231,8 +232,30 @@ def alone(column: NDArray[np.int64], step: NDArray[np.int64], negated: NDArray[n
     return Choice(column, step, negated, *(zero - 1, zero, zero, zero), *(zero - 1, zero, zero))
 
 
+class _Following(NamedTuple):
+    """The predicates of one half that may follow a first."""
+
+    column: NDArray[np.int64]
+    """``(P,)`` column and step of each."""
+    step: NDArray[np.int64]
+    table: tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]
+    """Where they are true, where each column begins, and of how many cases they are true."""
+    deniable: NDArray[np.bool_]
+    alike: NDArray[np.int64]
+    """``(C,)`` of all columns, equal for those that "or" may join."""
+
+    @classmethod
+    def of(cls, half: HalfOfUsers, kinds: Kinds) -> _Following:
+        """Those of the columns that may be second."""
+        narrow = half.of_columns(kinds.seconds)
+        reached, columns = narrow.reached, narrow.columns
+        column = kinds.seconds[columns.column]
+        table = reached.indptr, reached.indices, columns.start, narrow.total()
+        return cls(column, columns.step, table, kinds.deniable[column], kinds.alike)
+
+
 def _pairs(
-    half: HalfOfUsers, active: scipy.sparse.csc_matrix, found: _Singles, kinds: Kinds
+    half: HalfOfUsers, active: scipy.sparse.csc_matrix, found: _Singles, following: _Following
 ) -> Choice:
     """The best "both" and "either" ``(m, 2)`` that begin with one of the firsts ``(m, F)``.
 
@@ -241,23 +264,20 @@ def _pairs(
     does not.
     """
     firsts, m = found.firsts, active.shape[1]
-    columns, seconds = half.predicates.columns, kinds.seconds
-    narrow = half.of_columns(seconds)
-    second = seconds[narrow.columns.column]
+    columns, column_of = half.predicates.columns, following.column
     latent, key = np.repeat(np.arange(m), firsts.first.shape[1]), firsts.first.ravel()
     key = columns.start[key] + firsts.step.ravel() - 1
     key, latent = np.unique(np.stack([key, latent]), axis=1)
     bounds = np.flatnonzero(np.r_[True, key[1:] != key[:-1], True])
     value, pairs = np.full((2, m), -np.inf), np.full((2, m, 3), -1)
     pairs[:, :, 0] = columns.start[firsts.first[:, 0]] + firsts.step[:, 0] - 1
-    table = narrow.reached.indptr, narrow.reached.indices, narrow.columns.start, narrow.total()
-    deniable, alike = kinds.deniable[second], kinds.alike[second]
     for start, stop in pairwise(bounds.tolist()):
         first = key[start]
         column = columns.column[first]
+        alike = following.alike[column_of] == following.alike[column]
         true = np.sort(half.predicates.rows(int(column), int(columns.step[first])))
         extend(
-            *(*table, deniable, alike == kinds.alike[column], true, latent[start:stop]),
+            *(*following.table, following.deniable, alike, true, latent[start:stop]),
             *(active.indptr, active.indices, found.alone, MIN_ALTERNATIVE, MAX_PAIR_CASES),
             *(first, value, pairs),
         )
@@ -265,8 +285,8 @@ def _pairs(
     zero, is_pair = np.zeros_like(first), place >= 0
     pair = alone(columns.column[first], columns.step[first], zero)
     return pair._replace(
-        second=np.where(is_pair, second[place], -1),
-        second_step=np.where(is_pair, narrow.columns.step[place], 0),
+        second=np.where(is_pair, column_of[place], -1),
+        second_step=np.where(is_pair, following.step[place], 0),
         second_negated=np.where(is_pair, negated, 0),
         either=np.where(is_pair, [0, 1], 0),
     )
@@ -275,27 +295,24 @@ def _pairs(
 def _with_thirds(
     halves: tuple[HalfOfUsers, HalfOfUsers],
     active: tuple[scipy.sparse.csc_matrix, ...],
-    kinds: Kinds,
+    following: _Following,
     confirmed: Confirmed,
 ) -> Confirmed:
     """Pairs that must both be true with a third predicate, where it is clearly better."""
     search, confirm = halves
     chosen, net = Choice(*(column.copy() for column in confirmed.choice)), confirmed.net_f1.copy()
-    narrow, (m,) = search.of_columns(kinds.seconds), net.shape
-    second = kinds.seconds[narrow.columns.column]
-    table = narrow.reached.indptr, narrow.reached.indices, narrow.columns.start, narrow.total()
-    deniable, joinable = kinds.deniable[second], np.zeros(len(second), dtype=bool)
+    m, joinable = len(net), np.zeros(len(following.column), dtype=bool)
     value, found = np.full((2, m), -np.inf), np.zeros((2, m, 3), dtype=np.int64)
     spans = active[0].indptr, active[0].indices, np.zeros((0, 0), dtype=np.int32)
     for j in np.flatnonzero((chosen.second >= 0) & (chosen.either == 0)).tolist():
         pair = chosen.at([j])
         true = np.flatnonzero(truth(search.predicates, pair)[0]).astype(np.int32)
         extend(
-            *(*table, deniable, joinable, true, np.array([j]), *spans),
+            *(*following.table, following.deniable, joinable, true, np.array([j]), *spans),
             *(MIN_ALTERNATIVE, MAX_PAIR_CASES, 0, value, found),
         )
         _, place, negated = found[0, j].tolist()
-        third = second[place], narrow.columns.step[place], negated
+        third = following.column[place], following.step[place], negated
         for cell, one in zip(chosen[7:], third, strict=True):
             cell[j] = one
         both_and_all = Choice(*(np.append(a, b) for a, b in zip(pair, chosen.at([j]), strict=True)))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
-from recsae.recommender.item_values import NO_VALUES, values_of
+from recsae.recommender.item_values import FOREMOST, NO_VALUES, in_own_order, values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,7 +184,7 @@ def build_catalog(
         notes.append("No titles of items were found; items are shown by their ids.")
     frame[C.TITLE] = titles
     notes += _mistakable(ids, titles, n_pad)
-    separated, decided = {}, {}
+    separated, decided, ordered = {}, {}, []
     for column in wanted:
         _pick(table, column, (), "attribute")
         cells, name = rows[column].fillna(""), _attribute_name(column)
@@ -193,7 +193,11 @@ def build_catalog(
             continue
         kind = (kinds or {}).get(column, "")
         found = values_of(cells, separator=separator, expected=expected, kind=kind, name=column)
-        frame[name], separated[name] = found.values, found.how
+        values, separated[name] = found.values, found.how
+        if in_own_order(values):
+            values = [several[:FOREMOST] for several in values]
+            ordered.append(name)
+        frame[name] = values
         if not found.expected:
             decided[name] = found.how
     names = tuple(dict.fromkeys(map(_attribute_name, wanted)))
@@ -203,6 +207,11 @@ def build_catalog(
         notes.append(
             f"By the look of the cells, values are separated by {_listing(decided)}; --separator "
             "says otherwise."
+        )
+    if ordered:
+        notes.append(
+            f"Values of {' and '.join(ordered)} stand in an order of their own in each item, as by "
+            f"weight: the first {FOREMOST} of an item count."
         )
     unread = _unread(table, title, wanted)
     return ItemCatalog(frame, recommendable, title, names, tuple(notes), separated, unread)

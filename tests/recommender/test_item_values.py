@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.recommender.catalog import build_catalog
-from recsae.recommender.item_values import values_of
+from recsae.recommender.item_values import FOREMOST, in_own_order, values_of
 
 AB, A = ("Action", "Sci Fi & Fantasy"), ("Action",)
 SHAPES = {  # how two cells with these values are written
@@ -146,3 +146,38 @@ def test_catalog_says_what_was_decided():
     told = build_catalog(["", "a", "b", "c"], table, separator=", ")
     assert told.notes == ()
     assert told.frame["genres"][1] == ("Action Drama",)
+
+
+def _tags(order, n_cells=200):
+    """Cells of up to ten of 30 tags, in an order; tag 0 is the most frequent."""
+    rng = np.random.default_rng(0)
+    weight = 1 / np.arange(1, 31)
+    cells = []
+    for _ in range(n_cells):
+        tags = rng.choice(30, rng.integers(2, 11), replace=False, p=weight / weight.sum())
+        given = rng.poisson(20 * weight[tags])
+        by = {"weight": -given, "alphabet": tags, "none": rng.random(len(tags))}[order]
+        cells.append(tuple(f"tag {tag}" for tag in tags[np.argsort(by, kind="stable")]))
+    return cells
+
+
+@pytest.mark.parametrize(("order", "own"), [("weight", True), ("alphabet", False), ("none", False)])
+def test_an_order_of_weight_is_told_from_others(order, own):
+    cells = _tags(order)
+    assert in_own_order(cells) is own
+    assert not in_own_order([cell[:FOREMOST] for cell in cells])
+    assert not in_own_order(_tags(order, n_cells=60))  # fewer than 50 of these are long
+
+
+def test_of_tags_in_the_order_of_their_weight_the_foremost_count():
+    tags = _tags("weight")
+    ids = [f"i{row}" for row in range(len(tags))]
+    rest = {"title": ids, "genres": [", ".join(sorted(cell)) for cell in tags]}
+    table = pd.DataFrame({"id": ids, "tags": [", ".join(cell) for cell in tags], **rest})
+    items = build_catalog(["", *ids], table)
+    assert list(items.frame["tags"][1:]) == [cell[:FOREMOST] for cell in tags]
+    assert list(items.frame["genres"][1:]) == [tuple(sorted(cell)) for cell in tags]
+    assert items.notes[-1] == (
+        "Values of tags stand in an order of their own in each item, as by weight: the first 5 of "
+        "an item count."
+    )

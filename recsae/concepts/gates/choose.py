@@ -30,9 +30,6 @@ MAX_COMPARED = 1_200
 """Gates at most that are compared: bounds the tables of pairs."""
 MIN_GAIN = 0.001
 """Share of the score variance that each gate must explain of what those before it left."""
-PRICE = 0.25
-"""A gate that is open n times as often must explain n to this power as much: latents in use are
-what a reader pays with."""
 MAX_OF_VALUE = 2
 """Gates of one value and sign that the core has at most."""
 MAX_COSINE = 0.9
@@ -138,10 +135,8 @@ class Compared(NamedTuple):
     """``(m,)`` equal for gates of one value and sign."""
     alike: NDArray[np.bool_]
     """``(m, m)`` whether two directions are nearly the same."""
-    rate: Floats
-    """``(m,)`` how often each is open."""
-    dearer: Floats
-    """``(m,)`` how many times as much each must explain because of what it speaks of."""
+    price: Floats
+    """``(m,)`` how much each must explain, compared with the others."""
     root: Floats
     """``(d, e)``: errors in standardised states times it are errors in the scores."""
     variance: float
@@ -176,7 +171,7 @@ class Compared(NamedTuple):
             closed=closed,
             closes=closes,
             begin=begin,
-            price=self.rate**PRICE * self.dearer,
+            price=self.price,
             least_gain=MIN_GAIN * self.variance,
         )
 

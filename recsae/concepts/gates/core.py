@@ -59,8 +59,13 @@ FANS_COST, DENIAL_COST, DERIVED_COST = 1.3, 1.3, 1.6
 """How many times as much as for an own value of the items a gate must explain: for a community, for
 the absence of a value, and for popularity, title words and the like or several of these. Of
 statements that the states hold nearly alike the plain one is chosen, whatever users are asked."""
+RIGHT = 2
+"""A gate whose F1 is n times another's may explain n to this power less: what is told better is
+chosen again on other users."""
 RARE = 0.05
-"""A value that no chosen gate speaks of is covered by a gate that is open at most so often."""
+"""A value that no chosen gate speaks of is covered by a gate that is open at most so often ..."""
+RIGHT_OF_RARE = 0.65
+"""... and whose F1 on other users is at least this."""
 DECODER_RIDGE = 1e-3
 """Penalty of the decoders, of standardised gates."""
 _RANDOM = 1
@@ -212,8 +217,8 @@ def find_core(
     Candidates are the statements that labels are made of. Those whose gate tells them on other
     users are compared by forward selection: first the ``attributes_first``, each value by the gate
     with the best F1; then up to 48 of values that most halves of the users choose, by the score
-    variance they explain; then of each value of the catalog that none of these speaks of the best
-    gate that is open on at most one case in twenty.
+    variance they explain and by how right they are; then of each value of the catalog that none of
+    these speaks of the best gate, if it is right and open on at most one case in twenty.
 
     Parameters
     ----------
@@ -275,33 +280,33 @@ def _chosen(asked: _Asked, metric: Floats, seed: int, attributes_first: Sequence
     rate, value, negated = asked.learned.statements.rate[kept], value[kept], negated[kept]
     unit = gates.weight / np.linalg.norm(gates.weight, axis=1, keepdims=True)
     variance = float(np.square((states - states.mean(0)) @ root).sum() / len(states))
-    alike, dearer = unit @ unit.T > MAX_COSINE, _dearer(asked.labeler.attributes, value, negated)
-    compared = Compared(2 * value + negated, alike, rate, dearer, root, variance)
+    price = _price(asked.labeler.attributes, value, negated, f1)
+    compared = Compared(2 * value + negated, unit @ unit.T > MAX_COSINE, price, root, variance)
 
-    def of_values(wanted: set[int], most: float) -> list[list[int]]:
-        usable = np.flatnonzero(~negated & (rate <= most))
+    def of_values(wanted: set[int], most: float, least: float) -> list[list[int]]:
+        usable = np.flatnonzero(~negated & (rate <= most) & (f1 >= least))
         return [[i for i in usable.tolist() if value[i] == v] for v in sorted(wanted)]
 
     first = {i for i, (attribute, _) in enumerate(names) if attribute in attributes_first}
-    begin = cover([], of_values(first, 1.0), f1, compared.alike)
+    begin = cover([], of_values(first, 1.0, 0.0), f1, compared.alike)
     groups = np.array_split(np.random.default_rng(seed).permutation(user[-1] + 1), N_GROUPS)
     sums = [moments(states[np.isin(user, group)], gates) for group in groups if len(group)]
     closed = None if len(sums) < 2 else ~consensus(compared, sums, seed)
     limit = min(N_CORE, round(PER_DIMENSION * states.shape[1]))
     chosen = compared.pursue(total(sums), max(limit, len(begin)), closed, begin)
-    rare = of_values(own - set(value[chosen].tolist()), RARE)
+    rare = of_values(own - set(value[chosen].tolist()), RARE, RIGHT_OF_RARE)
     return [int(kept[i]) for i in [*chosen, *cover(chosen, rare, f1, compared.alike)]]
 
 
-def _dearer(
-    attributes: ItemAttributes, value: NDArray[np.int64], negated: NDArray[np.bool_]
+def _price(
+    attributes: ItemAttributes, value: NDArray[np.int64], negated: NDArray[np.bool_], f1: Floats
 ) -> Floats:
-    """What gates cost because of what they speak of; see :data:`DERIVED_COST`."""
+    """What gates must explain because of what they speak of and of how right they are."""
     of_value = np.full(len(attributes.names), DERIVED_COST)
     of_value[[i for i, (name, _) in enumerate(attributes.names) if name == FANS]] = FANS_COST
     of_value[own_columns(attributes)] = 1.0
     cost = of_value[value] * np.where(negated, DENIAL_COST, 1.0)
-    return np.asarray(np.minimum(cost, DERIVED_COST))
+    return np.asarray(np.minimum(cost, DERIVED_COST) / f1**RIGHT)
 
 
 def _decoder(states: NDArray[np.float32], gates: GateFit) -> Floats:

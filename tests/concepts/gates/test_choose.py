@@ -52,7 +52,7 @@ def test_a_value_is_kept_that_most_halves_choose():
         states = np.column_stack([z[:, 0], z[:, 1] if group == 0 else np.zeros(200)])
         groups.append(choose.Moments(200, z.sum(0), states.sum(0), z.T @ z, z.T @ states))
     same = np.eye(2, dtype=bool)
-    compared = Compared(np.array([3, 8]), same, np.ones(2), PLAIN[:2], np.eye(2), variance=20.0)
+    compared = Compared(np.array([3, 8]), same, PLAIN[:2], np.eye(2), variance=20.0)
     assert consensus(compared, groups, seed=0).tolist() == [True, False]
 
 
@@ -60,7 +60,7 @@ def test_at_most_two_gates_of_one_value_and_none_alike():
     cross = np.array([[5.0], [4.0], [3.0], [2.0], [1.0]])
     sums = choose.Moments(1, np.zeros(5), np.zeros(1), np.eye(5), cross)
     alike = np.eye(5, dtype=bool)
-    one_value = Compared(np.array([7, 7, 7, 7, 9]), alike, np.ones(5), PLAIN, np.eye(1), 55.0)
+    one_value = Compared(np.array([7, 7, 7, 7, 9]), alike, PLAIN, np.eye(1), 55.0)
     assert one_value.pursue(sums, 5) == [0, 1, 4]
     alike = alike.copy()
     alike[0, 1] = alike[1, 0] = True
@@ -73,7 +73,7 @@ def test_of_two_that_say_nearly_the_same_the_plain_one_is_chosen(explains, first
     cross = np.array([[explains**0.5], [1.0]])
     sums = choose.Moments(1, np.zeros(2), np.zeros(1), np.array([[1, 0.9], [0.9, 1]]), cross)
     dearer = np.array([1.6, 1.0])
-    compared = Compared(np.arange(2), np.eye(2, dtype=bool), np.ones(2), dearer, np.eye(1), 2.0)
+    compared = Compared(np.arange(2), np.eye(2, dtype=bool), dearer, np.eye(1), 2.0)
     assert compared.pursue(sums, 1) == [first]
 
 

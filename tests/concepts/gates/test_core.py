@@ -114,9 +114,22 @@ def test_the_same_core_each_time_and_from_its_files(work, tmp_path):
     assert not FoundCore.is_there(tmp_path, "y")
 
 
-def test_what_a_gate_costs_by_what_it_speaks_of():
+def test_what_a_gate_costs_by_what_it_speaks_of_and_how_right_it_is():
     names = (("genre", "Horror"), ("fans of", "i1 | i2"), ("popularity", "niche"))
     attributes = ItemAttributes(scipy.sparse.csr_matrix((5, 3), dtype=np.int8), names)
     value, negated = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 0, 1, 0, 1], dtype=bool)
-    cost = cores._dearer(attributes, value, negated)
-    assert cost.tolist() == [1.0, 1.3, 1.3, 1.6, 1.6, 1.6]
+    price = cores._price(attributes, value, negated, np.ones(6))
+    assert price.tolist() == [1.0, 1.3, 1.3, 1.6, 1.6, 1.6]
+    assert np.allclose(cores._price(attributes, value, negated, np.full(6, 0.5)), 4 * price)
+
+
+@pytest.mark.parametrize(("least", "covered"), [(0.65, True), (1.01, False)])
+def test_values_that_are_not_chosen_are_covered_if_their_gates_are_right(
+    work, asked, monkeypatch, least, covered
+):
+    monkeypatch.setattr(cores, "N_CORE", 2)
+    monkeypatch.setattr(cores, "RARE", 1.0)
+    monkeypatch.setattr(cores, "RIGHT_OF_RARE", least)
+    chosen = cores._chosen(asked, work.metric, 0, ())
+    assert len(chosen) > 2 if covered else len(chosen) == 2
+    assert (asked.learned.f1[chosen[2:]] >= least).all()
