@@ -30,7 +30,7 @@ from recsae.run.known import checked_record, refuse_other_places
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
-VERSION = 7
+VERSION = 8
 """What the files of a run mean: a run of another version is refused, not read wrongly."""
 ADDED = ("stability", "language")
 """Settings, each of the stage of its name, which leaves an empty file without it."""
