@@ -30,6 +30,9 @@ MAX_COMMUNITY_ITEMS = 20_000
 """Items at most that are grouped, the most frequent ones: bounds the table of pairs."""
 MIN_MEMBERS = 3
 """Items of a group at least: fewer than are named make no group."""
+MIN_ALIKE = 0.6
+"""Mean cosine of a group's items with their centre at least: groups of what is left over are below,
+and three of their items do not tell what the others are."""
 N_NAMED = 3
 """Items that a group is named after, the most typical ones."""
 SHARED = " ∷ "
@@ -46,7 +49,8 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[NDArray[np.in
     """Groups of items by who consumed them, from 16 large ones to 256 small ones.
 
     Items are close if they stand within ten places of each other in many of the users' histories:
-    positive pointwise mutual information, its first 64 singular vectors, k-means.
+    positive pointwise mutual information, its first 64 singular vectors, k-means. Groups whose
+    items are not alike are left out.
 
     Parameters
     ----------
@@ -75,11 +79,12 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[NDArray[np.in
         for k in sizes:
             means = KMeans(k, n_init=1, random_state=0)
             label = means.fit(vectors, sample_weight=np.sqrt(weight[used])).labels_
+            alike = np.linalg.norm(means.cluster_centers_, axis=1)
             centres = normalize(means.cluster_centers_)
             typical = (vectors * centres[label]).sum(1) * np.log1p(weight[used])
             for group in range(k):
                 members = np.flatnonzero(label == group)
-                if len(members) < MIN_MEMBERS:
+                if len(members) < MIN_MEMBERS or alike[group] < MIN_ALIKE:
                     continue
                 items = used[members[np.argsort(-typical[members], kind="stable")]]
                 groups.setdefault(tuple(items[:N_NAMED].tolist()), items)

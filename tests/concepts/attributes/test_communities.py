@@ -41,6 +41,14 @@ def test_planted_groups_come_out(planted):
     assert groups == {tuple(range(1 + g * SIZE, 1 + (g + 1) * SIZE)) for g in range(N_GROUPS)}
 
 
+def test_what_is_left_over_makes_no_group(planted, monkeypatch):
+    """Items of four groups that nobody mixes have a cosine of about .5 with the centre of all."""
+    monkeypatch.setattr(module, "SIZES", (1,))
+    assert communities(planted, weights(planted)) == []
+    monkeypatch.setattr(module, "MIN_ALIKE", 0.4)
+    assert [len(items) for items in communities(planted, weights(planted))] == [N]
+
+
 def test_named_after_three_of_their_own_items(planted):
     for items in communities(planted, weights(planted)):
         value = value_of(items, [], ITEMS.external_ids)
