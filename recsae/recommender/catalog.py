@@ -14,7 +14,7 @@ import pandas as pd
 
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
-from recsae.recommender.item_values import FOREMOST, NO_VALUES, in_own_order, values_of
+from recsae.recommender.item_values import FOREMOST, NO_VALUES, by_weight, values_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,7 +184,7 @@ def build_catalog(
         notes.append("No titles of items were found; items are shown by their ids.")
     frame[C.TITLE] = titles
     notes += _mistakable(ids, titles, n_pad)
-    separated, decided, ordered = {}, {}, []
+    separated, decided = {}, {}
     for column in wanted:
         _pick(table, column, (), "attribute")
         cells, name = rows[column].fillna(""), _attribute_name(column)
@@ -194,9 +194,9 @@ def build_catalog(
         kind = (kinds or {}).get(column, "")
         found = values_of(cells, separator=separator, expected=expected, kind=kind, name=column)
         values, separated[name] = found.values, found.how
-        if in_own_order(values):
+        if attribute_columns is None and by_weight(values):
+            notes.append(_cut_note(name, sum(len(several) > FOREMOST for several in values)))
             values = [several[:FOREMOST] for several in values]
-            ordered.append(name)
         frame[name] = values
         if not found.expected:
             decided[name] = found.how
@@ -208,13 +208,16 @@ def build_catalog(
             f"By the look of the cells, values are separated by {_listing(decided)}; --separator "
             "says otherwise."
         )
-    if ordered:
-        notes.append(
-            f"Values of {' and '.join(ordered)} stand in an order of their own in each item, as by "
-            f"weight: the first {FOREMOST} of an item count."
-        )
     unread = _unread(table, title, wanted)
     return ItemCatalog(frame, recommendable, title, names, tuple(notes), separated, unread)
+
+
+def _cut_note(name: str, n_items: int) -> str:
+    return (
+        f"{n_items:,} items have more than {FOREMOST} values of {name}. They seem to stand by "
+        f"weight, so the first {FOREMOST} of an item count; name the column in "
+        "--attribute-columns to count all."
+    )
 
 
 def _mistakable(ids: Sequence[str], titles: Sequence[str], n_pad: int) -> list[str]:

@@ -10,7 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WHOLE = "none"
 """What to say as a separator where every cell is one value."""
@@ -19,6 +25,8 @@ OFTEN = 0.2
 MOST = 0.5
 """Of this share of the cells a column is taken for lists or quoted values; and so many parts must
 come again for a mark that is rarer."""
+MAX_READ = 50_000
+"""Cells by which it is decided what separates values, evenly spread: bounds the time."""
 ODD_CELLS = 0.05
 """Odd words in this share of the cells with blanks show that blanks separate nothing; a cell with
 odd words is never split at blanks."""
@@ -39,15 +47,23 @@ MARKS = {
 WEAK_MARKS = {mark: re.escape(mark) for mark in ("/", " - ", "+", "#", "~", "^")}
 """What may be of a value as well, as in ``AC/DC`` and ``C#``; see :func:`_in_several_cells`."""
 FOREMOST = 5
-"""Of values that stand in an order of their own in each item, as tags by how often they were given,
-only so many count: of twenty tags the last are the opinion of one person."""
-LONG_LISTS = 50
-"""So many cells of more values than those it takes to say whether they are in such an order."""
+"""Of values that stand in each item by their weight, as tags by how often they were given, only so
+many count: of twenty tags the last are the opinion of one person."""
+LONG_LISTS, SHARE_OF_LONG = 50, 0.1
+"""So many different cells, and this share of those with values, must have more than those."""
 LISTS_READ = 2_000
 """So many are looked at."""
-OWN_ORDER = (0.55, 0.9)
-"""How often two cells agree which of two values is first, where the order is each cell's own: about
-.5 in no order, 1 in that of the alphabet or of a tree."""
+NEAR, FAR = 2, 5
+"""Places between two values of a cell that are near to each other, at most, or far, at least."""
+MIN_PAIRS = 400
+"""Pairs of values that several cells have, at least, of those that are near in front, near behind,
+and far from each other: fewer agree by chance."""
+ALWAYS = 0.85
+"""Above this cells agree on which of two near values is first, in front or behind, as in the order
+of the alphabet, of a tree or of numbers."""
+BY_WEIGHT = 0.05
+"""Cells agree by so much more on values that are far from each other: weights that are near change
+places. In no order distance means nothing."""
 WORDS = {", ": "commas", " ": "blanks", "\n": "line breaks"}
 NO_VALUES = frozenset({"nan", "none", "null", "n/a", "<na>", "\\n"})
 """What programs write where there is no value, in lower case."""
@@ -90,39 +106,74 @@ def values_of(
     name
         The column's, which says whether blanks are likely to separate.
     """
-    cells = [html.unescape(cell).strip() if "&" in cell else cell.strip() for cell in cells]
+    code, distinct = pd.factorize(np.asarray(cells, dtype=object))
+    found = _values_of_distinct(distinct.tolist(), code, separator, expected, kind, name)
+    return found._replace(values=[found.values[i] for i in code.tolist()])
+
+
+def _values_of_distinct(
+    distinct: list[str],
+    code: NDArray[np.int64],
+    separator: str | None,
+    expected: str,
+    kind: str,
+    name: str,
+) -> Cells:
+    """Values of each distinct cell; ``code`` says which of them every cell is."""
+    cells = [html.unescape(cell).strip() if "&" in cell else cell.strip() for cell in distinct]
     cells = ["" if cell.casefold() in NO_VALUES else cell for cell in cells]
     split: Split
     if separator is not None:
         split = _by(re.escape(separator)) if separator != WHOLE else _one
         return Cells([_clean(split(cell)) for cell in cells], f"{separator!r}", True)
-    full = [cell for cell in cells if cell]
+    some = np.linspace(0, len(code) - 1, min(len(code), MAX_READ)).astype(np.int64)
+    full = [cells[i] for i in code[some].tolist() if cells[i]]
     whole = kind == "token" or (kind == "" and name in SINGLE_NAMES)
     split, how, as_expected = _decided(full, expected, whole, kind == "token")
     return Cells([_clean(split(cell)) for cell in cells], how, as_expected)
 
 
-def in_own_order(cells: Sequence[Values]) -> bool:
-    """Whether the values of each cell are in an order of its own, such as that of their weight.
+def by_weight(cells: Sequence[Values]) -> bool:
+    """Whether the values of each cell stand by their weight in it, the largest first.
 
-    Two values that several cells have are then first now here and now there, but not by chance.
+    Of two values that several cells have, now one is first and now the other, in front and behind,
+    but the less so the farther they are from each other.
 
-    >>> in_own_order([tuple("abcdef")] * 60)
+    >>> by_weight([tuple("abcdef")] * 60)
     False
     """
-    long = [cell for cell in cells if len(cell) > FOREMOST]
-    if len(long) < LONG_LISTS:
+    there = sum(1 for cell in cells if cell)
+    long = [cell for cell in dict.fromkeys(cells) if len(cell) > FOREMOST]
+    if len(long) < max(LONG_LISTS, SHARE_OF_LONG * there):
         return False
-    read = long[:: -(-len(long) // LISTS_READ)]
-    orders = Counter(pair for cell in read for pair in combinations(cell[: 2 * FOREMOST], 2))
-    alike = pairs = 0.0
+    read = [cell[: 2 * FOREMOST] for cell in long[:: -(-len(long) // LISTS_READ)]]
+    front, _ = _agreement(read, lambda i, j: j - i <= NEAR and j < FOREMOST)
+    behind, _ = _agreement(read, lambda i, j: j - i <= NEAR and i >= FOREMOST - 1)
+    near, n_near = _agreement(read, lambda i, j: j - i <= NEAR)
+    far, n_far = _agreement(read, lambda i, j: j - i >= FAR)
+    enough = min(n_near, n_far) >= MIN_PAIRS
+    return enough and max(front, behind) <= ALWAYS and far - near >= BY_WEIGHT
+
+
+def _agreement(cells: Sequence[Values], counts: Callable[[int, int], bool]) -> tuple[float, int]:
+    """How often two cells agree which of two values is first, and of how many pairs that is known.
+
+    About .5 in no order. ``counts`` says of which places ``(i, j)``, i being the first.
+    """
+    orders = Counter(
+        (cell[i], cell[j])
+        for cell in cells
+        for i, j in combinations(range(len(cell)), 2)
+        if counts(i, j)
+    )
+    alike, pairs = 0.0, 0
     for (one, other), times in orders.items():
         back = orders.get((other, one), 0)
         both = times + back
         if both > 1 and (one < other or not back):
             alike += (times * (times - 1) + back * (back - 1)) / (both - 1)
             pairs += both
-    return OWN_ORDER[0] <= alike / max(pairs, 1) <= OWN_ORDER[1]
+    return alike / max(pairs, 1), pairs
 
 
 def _decided(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.recommender.catalog import build_catalog
-from recsae.recommender.item_values import FOREMOST, in_own_order, values_of
+from recsae.recommender.item_values import FOREMOST, by_weight, values_of
 
 AB, A = ("Action", "Sci Fi & Fantasy"), ("Action",)
 SHAPES = {  # how two cells with these values are written
@@ -148,7 +148,7 @@ def test_catalog_says_what_was_decided():
     assert told.frame["genres"][1] == ("Action Drama",)
 
 
-def _tags(order, n_cells=200):
+def _tags(order, n_cells=2_000):
     """Cells of up to ten of 30 tags, in an order; tag 0 is the most frequent."""
     rng = np.random.default_rng(0)
     weight = 1 / np.arange(1, 31)
@@ -156,17 +156,35 @@ def _tags(order, n_cells=200):
     for _ in range(n_cells):
         tags = rng.choice(30, rng.integers(2, 11), replace=False, p=weight / weight.sum())
         given = rng.poisson(20 * weight[tags])
-        by = {"weight": -given, "alphabet": tags, "none": rng.random(len(tags))}[order]
+        known = np.argsort(np.argsort(tags))
+        by = {
+            "weight": -given,
+            "alphabet": tags,
+            "none": rng.random(len(tags)),
+            "the main one, then the alphabet": np.where(rng.permutation(len(tags)) == 0, -1, known),
+            "the alphabet, then what came later": known + 99 * (rng.random(len(tags)) < 0.3),
+        }[order]
         cells.append(tuple(f"tag {tag}" for tag in tags[np.argsort(by, kind="stable")]))
     return cells
 
 
-@pytest.mark.parametrize(("order", "own"), [("weight", True), ("alphabet", False), ("none", False)])
-def test_an_order_of_weight_is_told_from_others(order, own):
+@pytest.mark.parametrize(
+    ("order", "weight"),
+    [
+        ("weight", True),
+        ("alphabet", False),
+        ("none", False),
+        ("the main one, then the alphabet", False),
+        ("the alphabet, then what came later", False),
+    ],
+)
+def test_an_order_of_weight_is_told_from_others(order, weight):
     cells = _tags(order)
-    assert in_own_order(cells) is own
-    assert not in_own_order([cell[:FOREMOST] for cell in cells])
-    assert not in_own_order(_tags(order, n_cells=60))  # fewer than 50 of these are long
+    assert by_weight(cells) is weight
+    assert not by_weight([cell[:FOREMOST] for cell in cells])
+    assert not by_weight(cells[:90])  # fewer than 50 of these are long
+    assert not by_weight(cells[:200] * 10)  # the same items again are no evidence
+    assert not by_weight([*cells, *[("tag 1",)] * 20_000])  # most have a few
 
 
 def test_of_tags_in_the_order_of_their_weight_the_foremost_count():
@@ -177,7 +195,9 @@ def test_of_tags_in_the_order_of_their_weight_the_foremost_count():
     items = build_catalog(["", *ids], table)
     assert list(items.frame["tags"][1:]) == [cell[:FOREMOST] for cell in tags]
     assert list(items.frame["genres"][1:]) == [tuple(sorted(cell)) for cell in tags]
-    assert items.notes[-1] == (
-        "Values of tags stand in an order of their own in each item, as by weight: the first 5 of "
-        "an item count."
+    long = sum(len(cell) > FOREMOST for cell in tags)
+    assert any(
+        note.startswith(f"{long:,} items have more than 5 values of tags.") for note in items.notes
     )
+    named = build_catalog(["", *ids], table, attribute_columns=["tags"])
+    assert list(named.frame["tags"][1:]) == tags
