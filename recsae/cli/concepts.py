@@ -103,15 +103,17 @@ def latent_dict(facts: LatentFacts) -> dict[str, Any]:
         "firing": evidence.firing,
         "fires_with": [vars(other) for other in evidence.fires_with],
         "fires_instead": [vars(other) for other in evidence.fires_instead],
-        "missed": [_case_dict(case) for case in evidence.missed],
-        "unexpected": [_case_dict(case) for case in evidence.unexpected],
+        "missed": [_case_dict(case, known) for case in evidence.missed],
+        "unexpected": [_case_dict(case, known) for case in evidence.unexpected],
     }
 
 
-def _case_dict(case: Case) -> dict[str, Any]:
-    counts = {"label counts": f"{case.level} (needs {case.threshold})"}
+def _case_dict(case: Case, label: dict[str, Any] | None = None) -> dict[str, Any]:
+    from recsae.concepts.wording import reason_of
+
+    why = {} if label is None or case.level is None else {"why": reason_of(label, case.level)}
     return {
-        **({} if case.level is None else counts),
+        **why,
         "activation": case.activation,
         "user": case.user,
         "items": " | ".join(case.titles),
@@ -218,8 +220,8 @@ def _active_on(items: list[dict[str, Any]]) -> str:
 
 
 def _show_case(case: dict[str, Any]) -> None:
-    counts = f", label counts {case['label counts']}" if "label counts" in case else ""
-    click.echo(f"  {case['activation']:.2f}, user {case['user']}{counts}:")
+    why = f" ({case['why']})" if "why" in case else ""
+    click.echo(f"  {case['activation']:.2f}, user {case['user']}{why}:")
     click.echo(f"      {case['items']}  ->  {case['then']}")
 
 

@@ -323,6 +323,14 @@ def test_verdict_when_a_plain_sae_explains_more_or_has_better_labels() -> None:
     assert said.title.endswith("their labels are less right than those of plain SAE")
 
 
+def test_a_core_at_random_whose_labels_are_given_is_named_where_they_are_more_right() -> None:
+    plain = make_plain()
+    plain["label_quality"]["gates"] = {"value": around(0.8), "sae_ahead": around(-0.18)}
+    said = verdict(Report.model_validate(plain))
+    assert (said.tone, said.title) == ("good", "The concepts explain more than every baseline")
+    assert "Beside these, core drawn at random 80% (79 to 81)" in said.detail
+
+
 def test_the_interval_of_the_difference_decides_not_the_difference() -> None:
     plain = make_plain(shares=(0.52, 0.515))
     plain["named_share"]["random"]["sae_ahead"]["32"] = [0.005, 0.001, 0.009]
@@ -368,7 +376,7 @@ def test_the_tiles_say_what_is_sure_and_what_the_named_ones_keep() -> None:
     share, labels, kept, count = headlines(Report.model_validate(plain))
     assert (share.figure, share.interval) == ("71%", "95% interval 70% to 72%")
     assert (labels.figure, labels.interval) == ("62%", "95% interval 61% to 63%")
-    assert "(principal components, the best baseline, reach 55%)" in labels.says
+    assert "(principal components, the best whose labels are found, reach 55%)" in labels.says
     assert labels.how.endswith(
         "The concepts are ahead of random directions, raw neurons and principal components."
     )

@@ -33,6 +33,8 @@ MIN_MEMBERS = 3
 MIN_ALIKE = 0.6
 """Mean cosine of a group's items with their centre at least: groups of what is left over are below,
 and three of their items do not tell what the others are."""
+MIN_PEOPLE = 5
+"""People at least who consumed two of a group's items: what fewer did is not common."""
 N_NAMED = 3
 """Items that a group is named after, the most typical ones."""
 SHARED = " ∷ "
@@ -75,7 +77,10 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[NDArray[np.in
         return []
     groups: dict[tuple[int, ...], NDArray[np.int64]] = {}
     with threadpool_limits(1):  # sums of several threads differ in their last bits
-        vectors = _vectors(cases, used)
+        together = _together(cases, used)
+        if not together.nnz:
+            return []
+        vectors, people = _vectors(together), _people(cases, used)
         for k in sizes:
             means = KMeans(k, n_init=1, random_state=0)
             label = means.fit(vectors, sample_weight=np.sqrt(weight[used])).labels_
@@ -85,6 +90,8 @@ def communities(cases: Cases, weight: NDArray[np.float64]) -> list[NDArray[np.in
             for group in range(k):
                 members = np.flatnonzero(label == group)
                 if len(members) < MIN_MEMBERS or alike[group] < MIN_ALIKE:
+                    continue
+                if (people[:, members].sum(1) > 1).sum() < MIN_PEOPLE:
                     continue
                 items = used[members[np.argsort(-typical[members], kind="stable")]]
                 groups.setdefault(tuple(items[:N_NAMED].tolist()), items)
@@ -167,12 +174,11 @@ def shared_values(
     return [*ranked[:1], *others[:1]]
 
 
-def _vectors(cases: Cases, used: NDArray[np.int64]) -> NDArray[np.float64]:
-    """``(n_used, 64)`` unit vectors whose products say how alike the users of two items are."""
+def _vectors(together: scipy.sparse.csr_matrix) -> NDArray[np.float64]:
+    """``(m, 64)`` unit vectors whose products say how alike the users of two of m items are."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.preprocessing import normalize
 
-    together = _together(cases, used)
     rows = np.asarray(together.sum(1)).ravel()
     columns = rows**0.75  # so that rare items are not close to everything
     pairs = together.tocoo()
@@ -183,8 +189,25 @@ def _vectors(cases: Cases, used: NDArray[np.int64]) -> NDArray[np.float64]:
     positive = scipy.sparse.csr_matrix(
         (information[keep], (pairs.row[keep], pairs.col[keep])), shape=shape
     )
-    width = min(WIDTH, len(used) - 1)
+    width = min(WIDTH, shape[0] - 1)
     return np.asarray(normalize(TruncatedSVD(width, random_state=0).fit_transform(positive)))
+
+
+def _people(cases: Cases, used: NDArray[np.int64]) -> scipy.sparse.csc_matrix:
+    """``(n_sequences, n_used)`` ones where a history, but for its last item, has an item."""
+    sequences = cases.sequences
+    rows = np.unique(cases.sequence)
+    lengths = sequences.lengths[rows] - 1
+    start = np.repeat(sequences.offsets[rows], lengths)
+    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    place = np.full(cases.catalog.n_items, -1, dtype=np.int64)
+    place[used] = np.arange(len(used))
+    items, owner = place[sequences.flat[start + within]], np.repeat(np.arange(len(rows)), lengths)
+    known = items >= 0
+    pairs = np.unique(np.stack([items[known], owner[known]]), axis=1)
+    ones = np.ones(pairs.shape[1], dtype=np.int32)
+    shape = (len(rows), len(used))
+    return scipy.sparse.csc_matrix((ones, (pairs[1], pairs[0])), shape)
 
 
 def _together(cases: Cases, used: NDArray[np.int64]) -> scipy.sparse.csr_matrix:

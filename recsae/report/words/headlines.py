@@ -129,6 +129,15 @@ def _verdict_by_labels(report: Report) -> Verdict:
             f"than those of {listing(tied)}",
             f"{detail} {TIE_SAYS}",
         )
+    drawn = {code: quality.sae_ahead for code, quality in report.label_quality.items()}
+    if _outcomes(drawn, ("gates",)).get("gates", "ahead") != "ahead":
+        said = f"{CODE_NAMES['gates']} {interval(report.label_quality['gates'].value, 0)}"
+        return Verdict(
+            "good",
+            "The concepts explain more than every baseline",
+            f"{detail} Beside these, {said}: its gates are made from what they are called, and say "
+            "less of the scores.",
+        )
     return Verdict("good", "The concepts beat every baseline", detail)
 
 
@@ -200,7 +209,7 @@ def label_headline(report: Report) -> Headline:
     best = ""
     if theirs:
         value, code = max(theirs)
-        best = f" ({CODE_NAMES[code]}, the best baseline, reach {percent(value)})"
+        best = f" ({CODE_NAMES[code]}, the best whose labels are found, reach {percent(value)})"
     return Headline(
         percent(ours.value[0]),
         f"is how right labels are: pick any activation and read what it is called{best}",

@@ -41,6 +41,22 @@ def test_planted_groups_come_out(planted):
     assert groups == {tuple(range(1 + g * SIZE, 1 + (g + 1) * SIZE)) for g in range(N_GROUPS)}
 
 
+def test_what_few_people_did_is_no_group(monkeypatch):
+    """Three users with items that nobody else has."""
+    monkeypatch.setattr(module, "SIZES", (3,))
+    histories = [[1 + 12 * user + item for item in range(12)] * 2 for user in range(3)]
+    few = cases_of(*histories, items=ITEMS)
+    assert communities(few, weights(few)) == []
+    several = cases_of(*histories * 5, items=ITEMS)
+    assert len(communities(several, weights(several))) == 3
+
+
+def test_histories_of_single_items_have_no_groups(recwarn):
+    alone = cases_of(*([1 + user % N, 2] for user in range(20)), items=ITEMS)
+    assert communities(alone, weights(alone)) == []
+    assert not recwarn.list
+
+
 def test_what_is_left_over_makes_no_group(planted, monkeypatch):
     """Items of four groups that nobody mixes have a cosine of about .5 with the centre of all."""
     monkeypatch.setattr(module, "SIZES", (1,))
