@@ -42,6 +42,8 @@ class TorchRecommender(Recommender):
         Every user's whole history.
     files
         Files that the data was read from.
+    head_is_next
+        Whether nothing but the head lies behind the sequence representation: no other site.
     users
         What is known of users, by their ids.
     """
@@ -54,6 +56,7 @@ class TorchRecommender(Recommender):
     max_length: int
     files: list[str]
     head: LinearHead | None = None
+    head_is_next: bool = False
     users: pd.DataFrame | None = None
     name: str = field(init=False)
     plugin: str = "torch"
@@ -115,8 +118,15 @@ class TorchRecommender(Recommender):
         return self.scorer.span(batch).last(states) if states.dim() == 3 else states
 
     def score(self, batch: Batch) -> torch.Tensor:
-        """Scores by the model itself."""
-        return self.scorer.scores(batch)
+        """Scores by the model itself.
+
+        Where these are linear in the sequence representation and the model makes them for every
+        position, only those at the last are made, unless a site lies between the two.
+        """
+        every_position = self.scorer.n_outputs >= 2 * self.catalog.n_items
+        if self.head is None or not self.head_is_next or not every_position:
+            return self.scorer.scores(batch)
+        return self.head.score(self.represent(batch))
 
     def linear_head(self) -> LinearHead | None:
         """The head, if scores are linear in the sequence representation."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -77,20 +78,23 @@ def make_sequences(histories: Histories, catalog: ItemCatalog) -> tuple[Sequence
     InvalidInput
         Columns are missing, their order is not clear, or an item is none of the model's.
     """
-    by_user, notes = _by_user(histories)
+    users, lengths, items, notes = _in_order(histories)
+    code, distinct = pd.factorize(items, use_na_sentinel=False)
     internal = {external: i for i, external in enumerate(catalog.external_ids) if i}
-    flat = [str(item) for _, items in by_user for item in items]
-    unknown = [item for item in flat if item not in internal]
-    if unknown:
+    known = np.array([internal.get(str(item), 0) for item in distinct], dtype=np.int32)
+    flat = known[code]
+    unknown = np.flatnonzero(flat == 0)
+    if len(unknown):
+        first = str(items[unknown[0]])
         raise InvalidInput(
             f"{len(unknown):,} of {len(flat):,} interactions are with items that item_ids does not "
-            f"have, {unknown[0]!r} among them.{nearest(unknown[0], internal)} Leave them out."
+            f"have, {first!r} among them.{nearest(first, internal)} Leave them out."
         )
     sequences = Sequences(
-        np.array([internal[item] for item in flat], dtype=np.int32),
-        np.cumsum([0, *(len(items) for _, items in by_user)], dtype=np.int64),
-        np.array([str(user) for user, _ in by_user], dtype=object),
-        np.arange(1, len(by_user) + 1, dtype=np.int64),
+        flat,
+        np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]),
+        np.array([str(user) for user in users], dtype=object),
+        np.arange(1, len(users) + 1, dtype=np.int64),
     )
     return sequences, notes
 
@@ -115,11 +119,21 @@ def make_user_table(users: pd.DataFrame | None, sequences: Sequences) -> pd.Data
     return build_user_table(list(sequences.users), users)
 
 
-def _by_user(
-    histories: Histories,
-) -> tuple[list[tuple[Any, Sequence[Any]]], tuple[str, ...]]:
+class _Ordered(NamedTuple):
+    """Interactions of m users, those of each together, the oldest first."""
+
+    users: Sequence[Any]
+    lengths: NDArray[np.int64]  # (m,)
+    items: NDArray[np.object_]  # (n,)
+    notes: tuple[str, ...]
+
+
+def _in_order(histories: Histories) -> _Ordered:
     if isinstance(histories, Mapping):
-        return list(histories.items()), ()
+        lengths = np.array([len(items) for items in histories.values()], dtype=np.int64)
+        every = np.empty(int(lengths.sum()), dtype=object)
+        every[:] = list(chain.from_iterable(histories.values()))
+        return _Ordered(list(histories), lengths, every, ())
     if not isinstance(histories, pd.DataFrame):
         raise InvalidInput(
             "histories is a dict of lists of items by user, or a DataFrame with a row per "
@@ -137,5 +151,7 @@ def _by_user(
             f"{nobody:,} of {len(histories):,} rows of histories have no user: leave them out."
         )
     table, notes = in_order(histories, USER)
-    groups = table.groupby(USER, sort=False)[ITEM]
-    return [(user, items.tolist()) for user, items in groups], notes
+    code, users = pd.factorize(table[USER])
+    together = np.argsort(code, kind="stable")
+    items = table[ITEM].to_numpy(dtype=object)[together]
+    return _Ordered(list(users), np.bincount(code, minlength=len(users)), items, notes)

@@ -17,7 +17,7 @@ from recsae.recommender.sequences import Batch, Sequences, probe_batch
 from recsae_torch.adapter import TorchRecommender
 from recsae_torch.dataset import make_catalog, make_sequences, make_user_table
 from recsae_torch.layout import find_layout
-from recsae_torch.scoring import ModelCaller, call
+from recsae_torch.scoring import SCORES_AT_ONCE, ModelCaller, call
 from recsae_torch.sites import Padding, Place, Span, find_place
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 N_PROBES = 64
 """Histories on which sites, padding and head are tried."""
+FEWEST_PROBES = 8
+"""So many where the scores of all would be too many at once."""
 N_ALONE = 4
 """So many lengths, the shortest, are scored alone too: their histories are padded most."""
 BATCH_TOLERANCE = 1e-3
@@ -130,7 +132,7 @@ def attach(
     sequences, notes = make_sequences(histories, catalog)
     known = make_user_table(users, sequences)
     catalog = replace(catalog, notes=(*catalog.notes, *notes))
-    batch = _probe(sequences, max_length)
+    batch = _probe(sequences, max_length, len(ids))
     scorer = ModelCaller(model, ids, make_batch, score, padding, name or type(model).__name__)
     scorer.layout = find_layout(scorer.batch_of, ids[1:], max_length, padding)
     scorer.scores(batch)  # if that fails, it says why
@@ -139,6 +141,8 @@ def attach(
     ]
     sites = [_site(scorer, place, batch) for place in places]
     sites[0] = replace(sites[0], meaning="the sequence representation")
+    in_order = list(scorer.passing(places, batch))
+    scorer.stops = scorer.can_stop(places, batch)
     files = [] if items is None or isinstance(items, pd.DataFrame) else [str(items)]
     draft = TorchRecommender(
         scorer, places, sites, catalog, sequences, max_length, files, users=known
@@ -150,11 +154,13 @@ def attach(
         draft,
         known_sites=[replace(s, every_position=_is_causal(draft, s, batch)) for s in sites],
         head=_measured_head(draft, batch),
+        head_is_next=in_order[-1] == places[0].name,
     )
 
 
-def _probe(sequences: Sequences, max_length: int) -> Batch:
-    batch = probe_batch(sequences, max_length, N_PROBES)
+def _probe(sequences: Sequences, max_length: int, n_items: int) -> Batch:
+    affordable = SCORES_AT_ONCE // (max_length * n_items)
+    batch = probe_batch(sequences, max_length, max(FEWEST_PROBES, min(N_PROBES, affordable)))
     if not len(batch.lengths):
         raise NotEnoughData("No history has two items or more: there is nothing to look at.")
     return batch
@@ -277,13 +283,17 @@ def _measured_head(recommender: TorchRecommender, batch: Batch) -> LinearHead | 
     width = recommender.known_sites[0].width
     one = Batch(*(t[:1] for t in batch))
     size = float(recommender.represent(batch).abs().mean()) or 1.0
-    rows = []
-    for state in torch.cat([torch.zeros(1, width), size * torch.eye(width)]):
+    zero, *units = torch.cat([torch.zeros(1, width), size * torch.eye(width)])
+
+    def score(state: torch.Tensor) -> torch.Tensor:
         with recommender.edit(partial(_all_alike, state)):
-            rows.append(recommender.score(one)[0])
-    table = torch.stack(rows)
-    bias = table[0] if bool(table[0].any()) else None
-    head = LinearHead(((table[1:] - table[0]) / size).T.contiguous(), bias)
+            return recommender.score(one)[0]
+
+    at_zero = score(zero)
+    items = at_zero.new_empty(len(at_zero), width)
+    for column, unit in enumerate(units):
+        items[:, column] = (score(unit) - at_zero) / size
+    head = LinearHead(items, at_zero if bool(at_zero.any()) else None)
     return head if verify_head(recommender, head, batch) else None
 
 

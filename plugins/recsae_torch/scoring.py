@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import torch
 
 from recsae.core.errors import CannotOpenModel, RecSAEError
 from recsae.recommender.embeddings import EmbeddingLookups, find_lookups
+from recsae.recommender.sequences import Batch
 from recsae_torch.hints import scores_hint, scoring_error
 from recsae_torch.sites import (
     Edit,
@@ -26,10 +27,14 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from recsae.recommender.sequences import Batch
-
+SCORES_AT_ONCE = 2**27
+"""Scores that a module makes in one go at most: 512 MB."""
 MakeBatch = Callable[[list[list[int]]], Any]
 Score = Callable[[Any, Any], torch.Tensor]
+
+
+class _AllRead(BaseException):
+    """Everything that was asked of a forward has been read; what comes after is not needed."""
 
 
 class ModelCaller:
@@ -44,6 +49,12 @@ class ModelCaller:
     ----------
     layout
         Where ``make_batch`` puts items, and in which numbers.
+    stops
+        Whether a forward ends where the last state that is asked for has been read; see
+        :meth:`can_stop`.
+    n_outputs
+        Scores that the module makes for a history at most, known once it made some: of every item,
+        or of every item at every position.
     """
 
     def __init__(
@@ -58,6 +69,7 @@ class ModelCaller:
         self.module, self.ids, self.padding, self.name = module.eval(), ids, padding, name
         self.layout = Layout(padding, 0)
         self._make_batch, self._score = make_batch, score
+        self.stops, self.n_outputs = False, 0
         self._span: Span | None = None
         first = next(iter(module.parameters()), None)
         self._device = first.device if first is not None else torch.device("cpu")
@@ -74,7 +86,11 @@ class ModelCaller:
         CannotOpenModel
             What the module gives are no scores of its items.
         """
-        scores, n, last = self._call_model(batch), len(batch.lengths), int(self.ids.max())
+        n, size = len(batch.lengths), SCORES_AT_ONCE // max(self.n_outputs, 1)
+        if n > max(size, 1):
+            parts = (Batch(*(t[i : i + size] for t in batch)) for i in range(0, n, max(size, 1)))
+            return torch.cat([self.scores(part) for part in parts])
+        scores, last = self._call_model(batch), int(self.ids.max())
         shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else ()
         if len(shape) not in (2, 3) or shape[0] != n or shape[-1] <= last:
             seen = shape or type(scores).__name__
@@ -84,6 +100,7 @@ class ModelCaller:
                 f"{scores_hint(scores, n, len(self.ids) - 1, last)}"
             )
         self._check_numbers(shape[-1], last)
+        self.n_outputs = max(self.n_outputs, scores.numel() // n)
         if len(shape) == 3:
             scores = self.span(batch).last(scores)
         scores = scores.cpu()
@@ -131,28 +148,54 @@ class ModelCaller:
         self, places: Sequence[Place], batch: Batch, *, gradients: bool = False
     ) -> dict[str, torch.Tensor]:
         """States ``(n, d)`` or ``(n, positions, d)`` at each place, out of one forward."""
-        seen = self.passing(places, batch, gradients=gradients)
+        seen = self.passing(places, batch, gradients=gradients, stop=self.stops)
         longest = int(batch.lengths.max()) + self.layout.behind + self.layout.before
         return {p.name: single_value(p, seen[p.name], len(batch.lengths), longest) for p in places}
 
     def passing(
-        self, places: Sequence[Place], batch: Batch, *, gradients: bool = False
+        self,
+        places: Sequence[Place],
+        batch: Batch,
+        *,
+        gradients: bool = False,
+        stop: bool = False,
     ) -> dict[str, list[torch.Tensor]]:
-        """Copies of everything that passes each place while the batch is scored."""
-        seen: dict[str, list[torch.Tensor]] = {place.name: [] for place in places}
+        """Copies of everything that passes each place while the batch is scored.
+
+        Places come in the order in which something passes them first, those that nothing passes
+        last. If ``stop``, scoring ends once something has passed each of them.
+        """
+        seen: dict[str, list[torch.Tensor]] = {}
 
         def keeping(place: Place) -> Callable[[Any], Any]:
             def keep(value: Any) -> Any:
-                seen[place.name].append(place.read(value))
+                seen.setdefault(place.name, []).append(place.read(value))
+                if stop and len(seen) == len(places):
+                    raise _AllRead
                 return value
 
             return keep
 
-        with ExitStack() as stack:
+        with ExitStack() as stack, suppress(_AllRead):
             for place in places:
                 stack.enter_context(place.through(keeping(place)))
             self._call_model(batch, gradients=gradients)
-        return seen
+        return {**seen, **{p.name: [] for p in places if p.name not in seen}}
+
+    def can_stop(self, places: Sequence[Place], batch: Batch) -> bool:
+        """Whether what passes the places is the same where a forward ends behind them.
+
+        Most models go on to score every item at every position.
+        """
+        whole = self.passing(places, batch)
+        try:
+            part = self.passing(places, batch, stop=True)
+        except Exception:  # code of somebody else's that cannot be left half way
+            return False
+        return all(
+            len(part[name]) == len(values) == 1 and torch.equal(part[name][0], values[0])
+            for name, values in whole.items()
+        )
 
     @contextmanager
     def edited(self, place: Place, edit: Edit, *, newest: bool = False) -> Iterator[None]:

@@ -99,7 +99,9 @@ def _column(table: pd.DataFrame) -> str | None:
 
 def _order(times: pd.Series[Any], column: str) -> NDArray[np.int64]:
     """Numbers that are in the order of the times."""
-    missing = times.isna() | (times.astype(str).str.strip() == "")
+    missing = times.isna()
+    if not (pd.api.types.is_numeric_dtype(times) or pd.api.types.is_datetime64_any_dtype(times)):
+        missing |= times.astype(str).str.strip() == ""
     if missing.any():
         raise InvalidInput(
             f"{int(missing.sum()):,} of {len(times):,} times in the column {column!r} of histories "

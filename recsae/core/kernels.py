@@ -17,6 +17,8 @@ LANE = 16
 BISECTIONS = 16
 """At most so many steps towards a bound that about k values reach; any bound is right, a near one
 leaves fewer candidates."""
+AT_ONCE = 256
+"""Entries of a row that are compared with the last of its list in one go."""
 NOTHING = -np.inf
 """The value of an empty place in a top-k list."""
 U = np.uintp
@@ -159,6 +161,39 @@ def _sort(values: Any, indices: Any, count: int) -> None:
 @numba.njit(cache=True, nogil=True, inline="always")
 def _before(value: Any, column: int, other: Any, its_column: int) -> bool:
     return value > other or (value == other and column < its_column)
+
+
+@numba.njit(cache=True, nogil=True)
+def _number_above(block: Any, bound: Any) -> int:
+    above = 0
+    for i in range(len(block)):
+        above += block[i] > bound
+    return above
+
+
+@numba.njit(cache=True, nogil=True)
+def merge_top_k(matrix: Any, first: int, values: Any, indices: Any) -> None:
+    """Put what is larger into the ordered lists of each row, ``values (n, k)`` and ``indices``.
+
+    ``matrix (n, m)`` are further columns, from column ``first`` on; those before have been merged.
+    Of equal entries the lower column is kept. NaN and -inf never enter. Most blocks hold nothing
+    that is larger than the last of a list.
+    """
+    n, m = matrix.shape
+    k = values.shape[1]
+    for row in range(n):
+        for start in range(0, m, AT_ONCE):
+            block = matrix[row, start : start + AT_ONCE]
+            if not _number_above(block, values[row, k - 1]):
+                continue
+            for column in range(len(block)):
+                value, slot = block[column], k - 1
+                if value > values[row, slot]:
+                    while slot > 0 and value > values[row, slot - 1]:
+                        values[row, slot] = values[row, slot - 1]
+                        indices[row, slot] = indices[row, slot - 1]
+                        slot -= 1
+                    values[row, slot], indices[row, slot] = value, first + start + column
 
 
 FAST = {"reassoc", "contract", "nsz"}

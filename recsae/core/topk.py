@@ -42,6 +42,49 @@ def top_k(matrix: torch.Tensor, k: int) -> TopK:
     return TopK(values, indices)
 
 
+class RunningTopK:
+    """The k largest entries of n rows that come a block of columns at a time, in their order.
+
+    Parameters
+    ----------
+    n, k
+        Rows, and entries of each that are kept.
+
+    Attributes
+    ----------
+    values, indices
+        ``(n, k)`` largest first, and their columns; -inf and 0 where there were fewer. NaN and
+        -inf never are among them; of equal entries the one with the lower index comes first on the
+        fast path.
+
+    >>> best = RunningTopK(1, 2)
+    >>> best.merge(torch.tensor([[1.0, 3.0]]), 0)
+    >>> best.merge(torch.tensor([[2.0]]), 2)
+    >>> best.indices.tolist()
+    [[1, 2]]
+    """
+
+    def __init__(self, n: int, k: int) -> None:
+        self.values = torch.full((n, k), float("-inf"))
+        self.indices = torch.zeros(n, k, dtype=torch.int64)
+
+    def merge(self, block: torch.Tensor, first: int) -> None:
+        """Take ``(n, m)`` further columns in, from column ``first`` on."""
+        compiled = kernels()
+        if compiled is not None and block.device.type == "cpu" and block.dtype == torch.float32:
+            rows = block.detach().contiguous().numpy()
+            compiled.merge_top_k(rows, first, self.values.numpy(), self.indices.numpy())
+            return
+        n, k = self.values.shape
+        columns = torch.arange(first, first + block.shape[1]).expand(n, -1)
+        known = block.masked_fill(block.isnan(), float("-inf"))
+        every = torch.cat([self.values.to(block), known], dim=1)
+        found = every.cpu().topk(k, dim=1)
+        chosen = torch.cat([self.indices, columns], dim=1).gather(1, found.indices)
+        self.values = found.values
+        self.indices = chosen.masked_fill(found.values == float("-inf"), 0)
+
+
 @cache
 def kernels() -> ModuleType | None:
     """The module of compiled loops, None where Numba is not installed."""

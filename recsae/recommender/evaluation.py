@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     Values = dict[str, NDArray[np.float64]]
 
 GROUPS_AT_ONCE = 512
-"""Groups that are scored at once: bounds the memory of their scores ``(512, n_items)``."""
+"""Groups that are scored at once, or fewer where there are many items."""
+MAX_SCORES = 2**26
+"""Scores that are held at once."""
 
 
 def leave_one_out(sequences: Sequences, split: str = "test") -> EvaluationCases:
@@ -70,8 +72,9 @@ def scores_of_groups(
     first = by_group[bounds[:-1]]
     history = History(sequences, cases.rows[first], cases.ends[first])
     banned = torch.from_numpy(~recommender.catalog.recommendable)
-    for start in range(0, n, GROUPS_AT_ONCE):
-        part = slice(start, min(start + GROUPS_AT_ONCE, n))
+    size = min(GROUPS_AT_ONCE, max(1, MAX_SCORES // recommender.catalog.n_items))
+    for start in range(0, n, size):
+        part = slice(start, min(start + size, n))
         _, rows, ends = mine = history.take(part)
         batch = sequences.batch(rows, np.maximum(0, ends - length), ends, length)
         scores = recommender.score(batch).masked_fill_(banned, float("-inf"))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recsae.core.topk import top_k
+from recsae.core.threads import in_threads
+from recsae.core.topk import RunningTopK, top_k
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from recsae.recommender.catalog import ItemCatalog
     from recsae.recommender.protocol import LinearHead
     from recsae.recommender.sequences import Sequences
+
+
+ITEMS_AT_ONCE = 8192
+"""Items that are scored in one go: their scores stay in the cache, and their vectors too."""
 
 
 class History(NamedTuple):
@@ -28,15 +33,19 @@ class History(NamedTuple):
         """The histories of some of the lists."""
         return History(self.sequences, self.rows[part], self.ends[part])
 
+    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Which list, and an item that it leaves out; one pair for each such item."""
+        which = np.repeat(np.arange(len(self.ends)), self.ends)
+        first = np.repeat(np.cumsum(self.ends) - self.ends, self.ends)
+        place = self.sequences.offsets[self.rows][which] + np.arange(len(which)) - first
+        return which, self.sequences.flat[place].astype(np.int64)
+
     def mask_seen(self, scores: torch.Tensor) -> None:
         """Set the scores ``(n, n_items)`` of these items to -inf, in place."""
         import torch
 
-        which = np.repeat(np.arange(len(self.ends)), self.ends)
-        first = np.repeat(np.cumsum(self.ends) - self.ends, self.ends)
-        place = self.sequences.offsets[self.rows][which] + np.arange(len(which)) - first
-        items = self.sequences.flat[place].astype(np.int64)
-        scores[torch.from_numpy(which), torch.from_numpy(items)] = float("-inf")
+        which, items = map(torch.from_numpy, self.pairs())
+        scores[which, items] = float("-inf")
 
 
 def rows_at_once(n_items: int) -> int:
@@ -74,9 +83,10 @@ def top_of_states(
     k: int = 10,
     history: History | None = None,
 ) -> NDArray[np.int64]:
-    """``(n, k)`` best items of states ``(n, d)`` under a linear head, in batches.
+    """``(n, k)`` best items of states ``(n, d)`` under a linear head.
 
-    Items of the histories are left out; see :func:`recsae.recommender.lists.best_items`.
+    Items of the histories are left out; see :func:`recsae.recommender.lists.best_items`. Scores are
+    made for some states and some items at a time, so that no table of states and items is held.
     """
     import torch
 
@@ -84,13 +94,45 @@ def top_of_states(
     k = min(k, int(catalog.recommendable.sum()))
     # one block: kept among the scores that come and go, small lists would hold on to their memory
     lists = np.empty((len(states), k), dtype=np.int64)
-    with torch.no_grad():
-        size = rows_at_once(catalog.n_items)
-        for first in range(0, len(states), size):
-            part = slice(first, first + size)
-            mine = history.take(part) if history else None
-            lists[part] = best_items(head.score(states[part]), catalog, k, mine).numpy()
+    size = rows_at_once(min(catalog.n_items, ITEMS_AT_ONCE))
+
+    def rank(first: int) -> None:
+        part = slice(first, first + size)
+        mine = history.take(part) if history else None
+        with torch.no_grad():
+            lists[part] = _best_in_blocks(states[part], head, catalog, k, mine).numpy()
+
+    in_threads(rank, range(0, len(states), size))
     return lists
+
+
+def _best_in_blocks(
+    states: torch.Tensor,
+    head: LinearHead,
+    catalog: ItemCatalog,
+    k: int,
+    history: History | None,
+) -> torch.Tensor:
+    """:func:`best_items` of states, by blocks of items."""
+    import torch
+
+    best, n_items = RunningTopK(len(states), k), catalog.n_items
+    which, hidden = history.pairs() if history else (np.zeros(0, np.int64),) * 2
+    if n_items > ITEMS_AT_ONCE:  # those of each block together
+        order = np.argsort(hidden, kind="stable")
+        which, hidden = which[order], hidden[order]
+    banned = np.flatnonzero(~catalog.recommendable)
+    for first in range(0, n_items, ITEMS_AT_ONCE):
+        stop = min(n_items, first + ITEMS_AT_ONCE)
+        scores = head.part(first, stop).score(states)
+        no_items = banned[slice(*np.searchsorted(banned, [first, stop]))] - first
+        scores.index_fill_(1, torch.from_numpy(no_items), float("-inf"))
+        of_block = np.searchsorted(hidden, [first, stop]) if n_items > ITEMS_AT_ONCE else (0, None)
+        seen = slice(*of_block)
+        at = torch.from_numpy(which[seen]), torch.from_numpy(hidden[seen] - first)
+        scores[at] = float("-inf")
+        best.merge(scores, first)
+    return best.indices
 
 
 def top_of_scores(

@@ -46,6 +46,11 @@ class LinearHead(NamedTuple):
     items: torch.Tensor  # (n_items, d)
     bias: torch.Tensor | None  # (n_items,)
 
+    def part(self, first: int, stop: int) -> LinearHead:
+        """The head of some of the items, views of its own."""
+        bias = None if self.bias is None else self.bias[first:stop]
+        return LinearHead(self.items[first:stop], bias)
+
     def score(self, states: torch.Tensor) -> torch.Tensor:
         """Scores ``(n, n_items)`` of states ``(n, d)``."""
         scores = states @ self.items.T

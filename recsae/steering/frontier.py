@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Scores = Callable[[slice, float], torch.Tensor]
+    Lists = Callable[[float, int], NDArray[np.int64]]
 
 Estimate = tuple[float, float, float]
 """A figure with the lower and the upper end of its 95 % interval, users being the unit."""
@@ -57,6 +58,8 @@ class Steered:
     identity_at_zero: bool = False
     """Whether a strength of 0 is known to leave every state as it is, so that its outcome is the
     unsteered one."""
+    lists: Lists | None = None
+    """Lists ``(n, k)`` of all cases at a strength, where they are had without a table of scores."""
 
 
 class Counted(NamedTuple):
@@ -138,6 +141,8 @@ def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outc
 def lists_of(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int32]:
     """Make the lists ``(n, 10)`` of the cases at a strength, in threads where scores allow it."""
     k = min(LIST_LENGTH, int(cases.catalog.recommendable.sum()))
+    if steered.lists is not None:
+        return steered.lists(strength, k).astype(np.int32)
     lists = np.empty((len(cases), k), dtype=np.int32)
     size, seen = rows_at_once(cases.catalog.n_items), cases.seen
 

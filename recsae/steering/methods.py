@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from recsae.steering.frontier import Steered
+from recsae.steering.steered_scores import HeadScorer
 
 if TYPE_CHECKING:
-    from recsae.steering.steered_scores import SteeredScores
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from recsae.steering.steered_scores import Edit, SteeredScores
 
 NO_LATENTS = torch.zeros(0, dtype=torch.int64)
 
@@ -32,10 +37,23 @@ class SteeringMethod(NamedTuple):
     def on(self, scorer: SteeredScores) -> Steered:
         """Apply the method to some cases."""
 
-        def scores(part: slice, strength: float) -> torch.Tensor:
-            return scorer.scores(part, lambda h, z: self.edit(h, z, strength), self.latents)
+        def at(strength: float) -> Edit:
+            return lambda states, z: self.edit(states, z, strength)
 
-        return Steered(self.name, scores, self.max_strength, scorer.at_once, self.identity_at_zero)
+        def scores(part: slice, strength: float) -> torch.Tensor:
+            return scorer.scores(part, at(strength), self.latents)
+
+        steered = Steered(
+            self.name, scores, self.max_strength, scorer.at_once, self.identity_at_zero
+        )
+        if not isinstance(scorer, HeadScorer):
+            return steered
+        lists_of = scorer.lists
+
+        def lists(strength: float, k: int) -> NDArray[np.int64]:
+            return lists_of(at(strength), self.latents, k)
+
+        return replace(steered, lists=lists)
 
 
 def along(name: str, vector: torch.Tensor) -> SteeringMethod:

@@ -9,10 +9,13 @@ import numpy as np
 import torch
 
 from recsae.capture.cases import affordable, spread
+from recsae.recommender.lists import top_of_states
 from recsae.recommender.protocol import LinearHead
 from recsae.sae.editing import active_latents
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from recsae.capture.cases import Cases
     from recsae.recommender.protocol import Recommender
     from recsae.run.workspace import Workspace
@@ -68,6 +71,13 @@ class HeadScorer:
         if edit is not None:
             states = edit(states, self._read(latents)[part])
         return self.head.score(states)
+
+    def lists(self, edit: Edit, latents: torch.Tensor, k: int) -> NDArray[np.int64]:
+        """Lists ``(n, k)`` of all cases, their states edited; see :class:`SteeredScores`."""
+        z = self._read(latents)
+        parts = zip(self.states.split(SCORING_BATCH), z.split(SCORING_BATCH), strict=True)
+        states = torch.cat([edit(states, active) for states, active in parts])
+        return top_of_states(states, self.head, self.cases.catalog, k, self.cases.seen)
 
     def _read(self, latents: torch.Tensor | None) -> torch.Tensor:
         if latents is None or not len(latents):

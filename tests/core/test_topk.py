@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from recsae.core import topk
-from recsae.core.topk import top_k
+from recsae.core.topk import RunningTopK, top_k
 
 COMPILED = topk.kernels() is not None
 MATRICES = arrays.arrays(
@@ -87,3 +87,31 @@ def test_nothing_is_changed_and_no_gradient_flows():
     values, _ = top_k(matrix, 2)
     assert not values.requires_grad
     assert torch.equal(matrix, before)
+
+
+@pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("sizes", [(30,), (1, 4, 25), (7, 7, 7, 9)])
+def test_blocks_of_columns_give_what_all_of_them_give(sizes):
+    matrix = torch.randn(40, 30, generator=torch.Generator().manual_seed(1))
+    matrix[3, 5], matrix[4], matrix[5, :28] = float("nan"), float("-inf"), float("-inf")
+    best, first = RunningTopK(40, 4), 0
+    for block in matrix.split(sizes, dim=1):
+        best.merge(block, first)
+        first += block.shape[1]
+    known = matrix.masked_fill(matrix.isnan(), float("-inf"))
+    expected = known.topk(4, dim=1)
+    assert torch.equal(best.values, expected.values)
+    there = expected.values > float("-inf")
+    assert torch.equal(best.indices[there], expected.indices[there])
+    assert not best.indices[~there].any()
+
+
+@given(MATRICES, st.data())
+@pytest.mark.skipif(not COMPILED, reason="Numba is not installed")
+def test_blocks_keep_the_first_of_equals(matrix, data):
+    k = data.draw(st.integers(1, matrix.shape[1]))
+    cut = data.draw(st.integers(0, matrix.shape[1]))
+    best = RunningTopK(len(matrix), k)
+    best.merge(torch.from_numpy(matrix[:, :cut]), 0)
+    best.merge(torch.from_numpy(matrix[:, cut:]), cut)
+    assert np.array_equal(best.indices.numpy(), np.argsort(-matrix, axis=1, kind="stable")[:, :k])

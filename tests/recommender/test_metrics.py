@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.toy import catalog, head, sequences
 from recsae.capture.cases import ndcg_of_states
-from recsae.recommender.lists import History, top_of_scores, top_of_states
+from recsae.recommender.lists import History, best_items, top_of_scores, top_of_states
 from recsae.recommender.metrics import (
     kendall_tau,
     ndcg_of_lists,
@@ -98,6 +98,19 @@ def test_top_of_states_without_what_was_seen(monkeypatch):
     seen = History(histories, np.array([0, 1, 0]), np.array([3, 2, 0]))
     found = top_of_states(states, head(TABLE), catalog(), k=3, history=seen)
     assert found.tolist() == [[7, 5, 4], [1, 4, 5], [8, 7, 6]]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4, 9])
+def test_top_of_states_by_blocks_of_items(at_once, monkeypatch):
+    """As the whole table ranks them, whatever is hidden and wherever blocks end."""
+    rng = np.random.default_rng(0)
+    states, histories = rng.normal(size=(20, 2)).astype(np.float32), sequences([1, 8, 6, 4], [2, 3])
+    seen = History(histories, rng.integers(0, 2, 20), rng.integers(0, 3, 20))
+    biased = head(TABLE)._replace(bias=torch.linspace(0, 1, 9))
+    whole = best_items(biased.score(torch.from_numpy(states)), catalog(), 5, seen)
+    monkeypatch.setattr("recsae.recommender.lists.ITEMS_AT_ONCE", at_once)
+    found = top_of_states(states, biased, catalog(), k=5, history=seen)
+    assert np.array_equal(found, whole.numpy())
 
 
 def test_top_of_states_with_a_bias():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,10 +78,15 @@ def item_attributes(
     weight[~catalog.recommendable] = 0
     own, of_titles = list(_of_catalog(catalog, weight)), _of_titles(catalog, weight)
     fans = _fans(cases, weight, own, People.of(cases, users))
-    values = [*own, *_derived(cases, weight), *fans, *of_titles]
-    table = np.array([has & catalog.recommendable for _, _, has in values])
-    matrix = scipy.sparse.csr_matrix(table.T, dtype=np.int8)
-    return ItemAttributes(matrix, tuple((attribute, value) for attribute, value, _ in values))
+    names, items = [], []
+    for attribute, value, has in chain(own, _derived(cases, weight), fans, of_titles):
+        names.append((attribute, value))
+        items.append(np.flatnonzero(has & catalog.recommendable))
+    bounds = np.cumsum([0, *map(len, items)])
+    ones = np.ones(bounds[-1], dtype=np.int8)
+    shape = (catalog.n_items, len(names))
+    matrix = scipy.sparse.csc_matrix((ones, np.concatenate(items), bounds), shape).tocsr()
+    return ItemAttributes(matrix, tuple(names))
 
 
 def _of_catalog(catalog: ItemCatalog, weight: NDArray[np.float64]) -> Iterator[Has]:

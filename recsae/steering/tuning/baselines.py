@@ -37,7 +37,10 @@ MIN_GOAL_POSITIVES = 20
 N_CANDIDATE_ITEMS = 300
 """How many items, the first by score, re-ranking by probability may choose from."""
 RANKED_AT_ONCE = 1024
-"""Cases at a time; the temperature is estimated on the first of them."""
+"""Cases at a time, or fewer where there are many items; the temperature is estimated on the first
+of them."""
+MAX_SCORES = 2**24
+"""Scores at a time."""
 
 
 def by_latents(path: TuningPath, sae: SAE) -> SteeringMethod:
@@ -79,7 +82,8 @@ def re_ranking(scorer: SteeredScores, goal: Goal) -> Steered:
     """Add a constant to the scores of the goal's items, in units of the scores' spread."""
     utility = torch.from_numpy(goal.weights)
     real = torch.from_numpy(scorer.cases.catalog.recommendable)
-    size = float(scorer.scores(slice(0, SCORING_BATCH))[:, real].std())
+    some = slice(0, min(SCORING_BATCH, max(1, MAX_SCORES // len(real))))
+    size = float(scorer.scores(some)[:, real].std())
 
     def scores(part: slice, strength: float) -> torch.Tensor:
         return scorer.scores(part) + strength * size * utility
@@ -125,8 +129,9 @@ def _candidates(
     """
     cases, temperature, batches = scorer.cases, 0.0, []
     largest = utility[torch.from_numpy(cases.catalog.recommendable)].max()
-    for first in range(0, len(cases), RANKED_AT_ONCE):
-        part = slice(first, first + RANKED_AT_ONCE)
+    size = min(RANKED_AT_ONCE, max(1, MAX_SCORES // len(utility)))
+    for first in range(0, len(cases), size):
+        part = slice(first, first + size)
         scores = mask_unavailable(scorer.scores(part), cases, part)
         temperature = temperature or temperature_of(scores, cases.targets)
         best = scores.topk(min(N_CANDIDATE_ITEMS, scores.shape[1]), dim=1).indices

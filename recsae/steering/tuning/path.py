@@ -54,6 +54,10 @@ MIN_REACH = 0.1 * STEP
 metric, which says how far to turn, says nothing of it."""
 BLOCK = 2**21
 """Scores at a time: larger temporary arrays cost more in page faults than in arithmetic."""
+FEWEST_ROWS = 32
+"""Cases at a time at least, since what is known of each item is read for all of them."""
+ITEMS_AT_ONCE = 2**17
+"""Items in one go: bounds the products of what two latents add to their scores."""
 INFORMATION_THINNING = 4
 """With at least ``MIN_THINNED_CASES``, one case in four is used to estimate the Fisher information,
 which costs more than the gradient and varies less."""
@@ -249,6 +253,27 @@ def _often_active(z: torch.Tensor) -> torch.Tensor:
     return (z > 0).sum(0) >= max(MIN_ACTIVE, MIN_ACTIVE_SHARE * len(z))
 
 
+class _Products:
+    """Products of columns of ``by_item (n_items, m)``, kept where all items fit in one block."""
+
+    def __init__(self, by_item: torch.Tensor) -> None:
+        self.blocks, self.m = by_item.split(ITEMS_AT_ONCE), by_item.shape[1]
+        self.one, self.other = torch.triu_indices(self.m, self.m)
+        self.kept = self._of(self.blocks[0]) if len(self.blocks) == 1 else None
+
+    def means(self, p: torch.Tensor) -> torch.Tensor:
+        """``(n, m, m)`` under each of the distributions ``p (n, n_items)``."""
+        total = p.new_zeros(len(p), len(self.one))
+        for items, weight in zip(self.blocks, p.split(ITEMS_AT_ONCE, 1), strict=True):
+            total.addmm_(weight, self._of(items) if self.kept is None else self.kept)
+        means = p.new_empty(len(p), self.m, self.m)
+        means[:, self.one, self.other] = means[:, self.other, self.one] = total
+        return means
+
+    def _of(self, items: torch.Tensor) -> torch.Tensor:
+        return items[:, self.one] * items[:, self.other]
+
+
 class _SoftLists:
     """The soft lists of some cases, and how they and the model's distribution change."""
 
@@ -259,7 +284,7 @@ class _SoftLists:
         self.weights = torch.from_numpy(
             weights - weights.max()
         )  # 0 where all have the same utility
-        self.batch = max(1, BLOCK // len(weights))
+        self.batch = max(FEWEST_ROWS, BLOCK // len(weights))
         scores = self._scores(self.states[: self.batch], 0)
         known = scores > float("-inf")
         self.softness = SOFTNESS * max(float(scores[known].std()), 1e-6)
@@ -315,7 +340,7 @@ class _SoftLists:
         m, n = len(moves), len(states)
         gradient, information = states.new_zeros(2 * m), states.new_zeros(2 * m, 2 * m)
         by_item, n_used = moves.T.contiguous(), 0
-        pairs = (by_item[:, :, None] * by_item[:, None, :]).flatten(1)
+        products = _Products(by_item)
         for part, by_score, p in self._batches(states):
             slope = by_score @ by_item
             gradient[:m] += (z[part] * slope).sum(0)
@@ -323,7 +348,7 @@ class _SoftLists:
             p, mine = p[used], z[part][used]
             n_used += len(p)
             mean = p @ by_item
-            varies = (p @ pairs).view(-1, m, m) - mean[:, :, None] * mean[:, None, :]
+            varies = products.means(p) - mean[:, :, None] * mean[:, None, :]
             crossed = (mine[:, :, None] * varies).sum(0)
             information[:m, :m] += (mine[:, :, None] * mine[:, None, :] * varies).sum(0)
             information[:m, m:] += crossed

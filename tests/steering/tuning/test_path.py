@@ -152,3 +152,11 @@ def test_nothing_moves_towards_items_that_are_all_alike():
     path = path_on(active(), weights=np.ones(N_ITEMS + 1, dtype=np.float32))
     before = share_along(path, active(), 0.0)
     assert share_along(path, active(), 10.0) == pytest.approx(before, abs=0.05)
+
+
+def test_items_in_blocks_give_the_same_information(monkeypatch):
+    whole = path_on(active())
+    monkeypatch.setattr("recsae.steering.tuning.path.ITEMS_AT_ONCE", 7)
+    blocks = path_on(active())
+    assert torch.equal(blocks.latents, whole.latents)
+    torch.testing.assert_close(blocks.bias, whole.bias, rtol=1e-4, atol=1e-5)
