@@ -141,8 +141,8 @@ def attach(
     ]
     sites = [_site(scorer, place, batch) for place in places]
     sites[0] = replace(sites[0], meaning="the sequence representation")
-    in_order = list(scorer.passing(places, batch))
-    scorer.stops = scorer.can_stop(places, batch)
+    whole = scorer.passing(places, batch)
+    scorer.stops = scorer.can_stop(places, batch, whole)
     files = [] if items is None or isinstance(items, pd.DataFrame) else [str(items)]
     draft = TorchRecommender(
         scorer, places, sites, catalog, sequences, max_length, files, users=known
@@ -154,7 +154,7 @@ def attach(
         draft,
         known_sites=[replace(s, every_position=_is_causal(draft, s, batch)) for s in sites],
         head=_measured_head(draft, batch),
-        head_is_next=in_order[-1] == places[0].name,
+        head_is_next=list(whole)[-1] == places[0].name,
     )
 
 

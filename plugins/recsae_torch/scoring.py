@@ -182,12 +182,13 @@ class ModelCaller:
             self._call_model(batch, gradients=gradients)
         return {**seen, **{p.name: [] for p in places if p.name not in seen}}
 
-    def can_stop(self, places: Sequence[Place], batch: Batch) -> bool:
-        """Whether what passes the places is the same where a forward ends behind them.
+    def can_stop(
+        self, places: Sequence[Place], batch: Batch, whole: Mapping[str, list[torch.Tensor]]
+    ) -> bool:
+        """Whether what passes the places is as in a ``whole`` forward where one ends behind them.
 
         Most models go on to score every item at every position.
         """
-        whole = self.passing(places, batch)
         try:
             part = self.passing(places, batch, stop=True)
         except Exception:  # code of somebody else's that cannot be left half way

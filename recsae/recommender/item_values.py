@@ -56,8 +56,8 @@ LISTS_READ = 2_000
 NEAR, FAR = 2, 5
 """Places between two values of a cell that are near to each other, at most, or far, at least."""
 MIN_PAIRS = 400
-"""Pairs of values that several cells have, at least, of those that are near in front, near behind,
-and far from each other: fewer agree by chance."""
+"""Pairs of values that several cells have, at least, of those that are near to each other and of
+those that are far: fewer agree by chance."""
 ALWAYS = 0.85
 """Above this cells agree on which of two near values is first, in front or behind, as in the order
 of the alphabet, of a tree or of numbers."""

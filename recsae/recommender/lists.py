@@ -35,10 +35,8 @@ class History(NamedTuple):
 
     def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Which list, and an item that it leaves out; one pair for each such item."""
-        which = np.repeat(np.arange(len(self.ends)), self.ends)
-        first = np.repeat(np.cumsum(self.ends) - self.ends, self.ends)
-        place = self.sequences.offsets[self.rows][which] + np.arange(len(which)) - first
-        return which, self.sequences.flat[place].astype(np.int64)
+        which, _, items = self.sequences.first_items(self.rows, self.ends)
+        return which, items.astype(np.int64)
 
     def mask_seen(self, scores: torch.Tensor) -> None:
         """Set the scores ``(n, n_items)`` of these items to -inf, in place."""

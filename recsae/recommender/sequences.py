@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -83,6 +83,17 @@ class Sequences:
         except KeyError:
             hint = nearest(str(user), self._row_of)
             raise InvalidInput(f"No user has the id {user!r}.{hint}") from None
+
+    def first_items(
+        self, rows: NDArray[np.integer[Any]], ends: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
+        """The first ``ends[i]`` items of each row's sequence, one after another.
+
+        Of each item the ``i`` it is of, its place in the sequence, and the item: ``(m,)`` each.
+        """
+        which = np.repeat(np.arange(len(rows)), ends)
+        place = np.arange(len(which)) - np.repeat(np.cumsum(ends) - ends, ends)
+        return which, place, self.flat[self.offsets[rows][which] + place]
 
     def batch(
         self,

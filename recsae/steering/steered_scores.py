@@ -73,7 +73,7 @@ class HeadScorer:
         return self.head.score(states)
 
     def lists(self, edit: Edit, latents: torch.Tensor, k: int) -> NDArray[np.int64]:
-        """Lists ``(n, k)`` of all cases, their states edited; see :class:`SteeredScores`."""
+        """Lists ``(n, k)`` of all cases, their states edited; ``edit`` is as in ``scores``."""
         z = self._read(latents)
         parts = zip(self.states.split(SCORING_BATCH), z.split(SCORING_BATCH), strict=True)
         states = torch.cat([edit(states, active) for states, active in parts])

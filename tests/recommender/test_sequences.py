@@ -80,3 +80,11 @@ def test_split_needs_users_on_both_sides():
     long_enough = [[1, 2] if not is_heldout(str(i)) else [1] for i in range(40)]
     with pytest.raises(NotEnoughData):  # held-out users are there, but without a next item
         split_users(sequences(*long_enough, users=[str(i) for i in range(40)]))
+
+
+def test_first_items_of_sequences_one_after_another():
+    known = sequences([5, 6, 7], [8], [9, 5, 4, 3])
+    which, place, items = known.first_items(np.array([2, 0, 1, 2]), np.array([3, 2, 0, 1]))
+    assert which.tolist() == [0, 0, 0, 1, 1, 3]
+    assert place.tolist() == [0, 1, 2, 0, 1, 0]
+    assert items.tolist() == [9, 5, 4, 5, 6, 9]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse
@@ -195,14 +195,8 @@ def _vectors(together: scipy.sparse.csr_matrix) -> NDArray[np.float64]:
 
 def _people(cases: Cases, used: NDArray[np.int64]) -> scipy.sparse.csc_matrix:
     """``(n_sequences, n_used)`` ones where a history, but for its last item, has an item."""
-    sequences = cases.sequences
     rows = np.unique(cases.sequence)
-    lengths = sequences.lengths[rows] - 1
-    start = np.repeat(sequences.offsets[rows], lengths)
-    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    place = np.full(cases.catalog.n_items, -1, dtype=np.int64)
-    place[used] = np.arange(len(used))
-    items, owner = place[sequences.flat[start + within]], np.repeat(np.arange(len(rows)), lengths)
+    owner, items = _histories(cases, used, rows)
     known = items >= 0
     pairs = np.unique(np.stack([items[known], owner[known]]), axis=1)
     ones = np.ones(pairs.shape[1], dtype=np.int32)
@@ -212,20 +206,24 @@ def _people(cases: Cases, used: NDArray[np.int64]) -> scipy.sparse.csc_matrix:
 
 def _together(cases: Cases, used: NDArray[np.int64]) -> scipy.sparse.csr_matrix:
     """``(n_used, n_used)`` how often two items stand within ten places in a history."""
-    sequences = cases.sequences
-    place = np.full(cases.catalog.n_items, -1, dtype=np.int64)
-    place[used] = np.arange(len(used))
     users = np.unique(cases.sequence)
-    step = max(1, int(sequences.lengths[users].sum()) // MAX_COMMUNITY_POSITIONS)
+    step = max(1, int(cases.sequences.lengths[users].sum()) // MAX_COMMUNITY_POSITIONS)
     total = scipy.sparse.csr_matrix((len(used), len(used)))
-    chosen = users[::step]
-    lengths = sequences.lengths[chosen] - 1  # the last item is the test's
-    start = np.repeat(sequences.offsets[chosen], lengths)
-    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    flat, owner = place[sequences.flat[start + within]], np.repeat(chosen, lengths)
+    owner, flat = _histories(cases, used, users[::step])
     for back in range(1, WINDOW + 1):
         left, right = flat[:-back], flat[back:]
         same = (owner[:-back] == owner[back:]) & (left >= 0) & (right >= 0) & (left != right)
         ones = np.ones(int(same.sum()))
         total = total + scipy.sparse.csr_matrix((ones, (left[same], right[same])), total.shape)
     return (total + total.T).tocsr()
+
+
+def _histories(
+    cases: Cases, used: NDArray[np.int64], rows: NDArray[np.integer[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Whose histories, but for their last items, have which of the used items; -1 for others."""
+    place = np.full(cases.catalog.n_items, -1, dtype=np.int64)
+    place[used] = np.arange(len(used))
+    lengths = cases.sequences.lengths[rows] - 1  # the last item is the test's
+    owner, _, items = cases.sequences.first_items(rows, lengths)
+    return owner, place[items]

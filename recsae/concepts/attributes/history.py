@@ -40,11 +40,9 @@ def consumed_before(cases: Cases, items: NDArray[np.int32], back: int | None) ->
     """
     sequences = cases.sequences
     rows = np.unique(cases.sequence)
-    starts, lengths = sequences.offsets[rows], sequences.lengths[rows]
-    position = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    flat = sequences.flat[np.repeat(starts, lengths) + position].astype(np.int64)
+    which, position, flat = sequences.first_items(rows, sequences.lengths[rows])
     n_items = np.int64(cases.catalog.n_items)
-    keys = np.repeat(rows.astype(np.int64), lengths) * n_items + flat
+    keys = rows.astype(np.int64)[which] * n_items + flat
     consumed, first = np.unique(keys, return_index=True)
     wanted = cases.sequence.astype(np.int64)[:, None] * n_items + items
     place = np.searchsorted(consumed, wanted).clip(max=len(consumed) - 1)

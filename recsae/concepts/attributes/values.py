@@ -196,9 +196,7 @@ def _places(cases: Cases) -> NDArray[np.float64]:
     """``(n_items,)`` mean logarithm of an item's place in histories; infinite where it has none."""
     sequences = cases.sequences
     users = np.unique(cases.sequence)
-    lengths = sequences.lengths[users] - 1  # the last item is the test's
-    within = np.arange(int(lengths.sum())) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    items = sequences.flat[np.repeat(sequences.offsets[users], lengths) + within]
+    _, within, items = sequences.first_items(users, sequences.lengths[users] - 1)  # not the test's
     n_items = cases.catalog.n_items
     number = np.bincount(items, minlength=n_items)
     total = np.bincount(items, np.log1p(within), minlength=n_items)

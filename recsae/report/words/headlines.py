@@ -129,8 +129,7 @@ def _verdict_by_labels(report: Report) -> Verdict:
             f"than those of {listing(tied)}",
             f"{detail} {TIE_SAYS}",
         )
-    drawn = {code: quality.sae_ahead for code, quality in report.label_quality.items()}
-    if _outcomes(drawn, ("gates",)).get("gates", "ahead") != "ahead":
+    if label_outcomes(report, ("gates",)).get("gates", "ahead") != "ahead":
         said = f"{CODE_NAMES['gates']} {interval(report.label_quality['gates'].value, 0)}"
         return Verdict(
             "good",
@@ -312,10 +311,10 @@ def share_outcomes(report: Report) -> dict[Code, Outcome]:
     return _outcomes(ahead, (*BASELINES, *RIVALS))
 
 
-def label_outcomes(report: Report) -> dict[Code, Outcome]:
-    """Compare the quality of labels with that of each code whose labels are searched too."""
+def label_outcomes(report: Report, codes: tuple[Code, ...] = LABELLED) -> dict[Code, Outcome]:
+    """Compare the quality of labels with that of other codes: those whose labels are searched."""
     ahead = {c: quality.sae_ahead for c, quality in report.label_quality.items()}
-    return _outcomes(ahead, LABELLED)
+    return _outcomes(ahead, codes)
 
 
 def _outcomes(
