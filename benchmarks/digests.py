@@ -15,7 +15,17 @@ from pathlib import Path
 from typing import Any
 
 VOLATILE = {
-    *("seconds", "peak_mb", "memory", "timings", "created", "versions", "sources", "checkpoint"),
+    *(
+        "seconds",
+        "cpu_seconds",
+        "peak_mb",
+        "memory",
+        "timings",
+        "created",
+        "versions",
+        "sources",
+        "checkpoint",
+    ),
     *("data_path", "made_from", "items_path"),
 }
 """Keys of JSON files whose values differ from run to run."""

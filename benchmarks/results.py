@@ -111,9 +111,11 @@ def _those_in(figures: dict[str, Any]) -> list[str]:
 
 
 def _stages(r: dict[str, Any]) -> str:
-    rows = [(name, r["timings"][name], r["memory"][name]) for name in r["memory"]]
-    total = sum(float(row[1]) for row in rows), max(float(row[2]) for row in rows)
-    return _table(("stage", "seconds", "peak MB"), [*rows, ("all", *total)])
+    figures = [r[key] for key in ("timings", "cpu_seconds", "memory")]
+    rows = [(name, *(figure[name] for figure in figures)) for name in r["memory"]]
+    wall, cpu, peak = (list(map(float, column)) for column in list(zip(*rows, strict=True))[1:])
+    total = "all", sum(wall), sum(cpu), max(peak)
+    return _table(("stage", "seconds", "CPU seconds", "peak MB"), [*rows, total])
 
 
 def _accuracy(r: dict[str, Any]) -> str:

@@ -11,10 +11,11 @@ and items at the speed of this machine's sgemm.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -167,15 +168,18 @@ def main() -> None:
         stability=arguments.stability,
     )
     start, cpu = time.perf_counter(), time.process_time()
-    run = run_pipeline(recommender, arguments.out, config, progress=Stages())
+    run_pipeline(recommender, arguments.out, config, progress=Stages(), done=say)
     wall, used = time.perf_counter() - start, time.process_time() - cpu
-    report = json.loads((run.folder / "report.json").read_text())
-    for stage, seconds in report["timings"].items():
-        print(f"{stage}: {seconds:.1f} s, {report['memory'].get(stage, 0):,.0f} MB")
     print(f"run: {wall:.0f} s, {used:.0f} CPU s, {peak():,.0f} MB")
     states = arguments.construction + arguments.heldout
     floor = 2 * states * len(genre) * WIDTH / speed()
     print(f"floor of the lists: {states:,} states x {len(genre):,} items: {floor:.1f} s")
+
+
+def say(stage: str, record: Mapping[str, Any]) -> None:
+    """What a stage took."""
+    seconds, cpu, memory = (record[key] for key in ("seconds", "cpu_seconds", "peak_mb"))
+    print(f"{stage}: {seconds:.1f} s, {cpu:.1f} CPU s, {memory:,.0f} MB", flush=True)
 
 
 class Stages:

@@ -10,8 +10,8 @@ import numpy as np
 
 from recsae.capture.store import FILTERS_SEEN, POSITION, SEQUENCE, STATES, TOP, ActivationStore
 from recsae.core.errors import ArtifactMismatch
-from recsae.recommender.lists import History, top_of_states
-from recsae.recommender.metrics import ndcg_of_lists
+from recsae.recommender.lists import History, places_of
+from recsae.recommender.metrics import ndcg_of_places
 
 if TYPE_CHECKING:
     import torch
@@ -188,5 +188,4 @@ def ndcg_of_states(
     states: NDArray[np.float32] | torch.Tensor, cases: Cases, head: LinearHead
 ) -> NDArray[np.float64]:
     """NDCG@10 per case of what a linear head makes of the states."""
-    lists = top_of_states(states, head, cases.catalog, history=cases.seen)
-    return ndcg_of_lists(lists, cases.targets)
+    return ndcg_of_places(places_of(states, cases.targets, head, cases.catalog, 10, cases.seen))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
     from recsae.core.progress import Progress
     from recsae.recommender.protocol import LinearHead, Recommender
 
-WINDOWS_AT_ONCE = 256
-"""Windows, or prefixes, in one forward: bounds its memory."""
+WINDOWS_AT_ONCE = 128
+"""Windows, or prefixes, in one forward for each thread: what it holds stays in the cache."""
 N_TOP = 10
 """Recommendations that are kept at each position."""
 
@@ -43,53 +46,51 @@ def head_for(recommender: Recommender, windows: Windows) -> LinearHead | None:
     return None
 
 
-def forward(
-    recommender: Recommender, sites: list[str], windows: Windows, head: LinearHead | None
-) -> Forward:
-    """Read some windows once, for all the sites together.
+class _Read(NamedTuple):
+    """What the model gave at the m positions that some windows keep."""
 
-    Lists leave out the history up to each position if the recommender's do.
+    states: dict[str, torch.Tensor]  # (m, d) at each site
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]  # first position of the window that each was read in
+    positions: NDArray[np.int64]
 
-    Parameters
-    ----------
-    sites
-        Names of sites whose states come from these windows.
-    head
-        See :func:`head_for`.
 
-    Raises
-    ------
-    RecSAEError
-        The model gives NaN or infinite states.
-    """
+def _read(recommender: Recommender, names: list[str], windows: Windows) -> _Read:
+    """Run the model over some windows."""
     import torch
 
-    sequences, default = recommender.sequences(), recommender.sites()[0].name
+    sequences = recommender.sequences()
     batch = sequences.batch(windows.rows, windows.starts, windows.ends, recommender.max_length)
     offset = torch.arange(batch.items.shape[1])
     first = torch.from_numpy(windows.kept_from - windows.starts)
     kept = (offset >= first[:, None]) & (offset < batch.lengths[:, None])
     last_only = bool((kept.sum(1) == 1).all())
-    names = sites if head is None else list(dict.fromkeys([*sites, default]))
-    states = {}
+    states: dict[str, torch.Tensor] = {}
     if names:
         states = recommender.represent_sites(batch, names, positions=not last_only)
     if not last_only:
         states = {name: every[kept] for name, every in states.items()}
-    for site in sites:
-        _check_finite(states[site], site, recommender.name)
     which, where = (t.numpy() for t in torch.nonzero(kept, as_tuple=True))
-    rows, starts = windows.rows[which], windows.starts[which]
-    history = History(sequences, rows, starts + where + 1)
+    starts = windows.starts[which]
+    return _Read(states, windows.rows[which], starts, starts + where)
+
+
+def _ranked(
+    recommender: Recommender, sites: list[str], read: _Read, head: LinearHead | None
+) -> Forward:
+    """Lists at the positions that were read; they leave out the history up to each if the
+    recommender's do."""
+    history = History(recommender.sequences(), read.rows, read.positions + 1)
     seen = history if recommender.filters_seen else None
     if head is not None:
-        lists = top_of_states(states[default], head, recommender.catalog, N_TOP, seen)
+        states = read.states[recommender.sites()[0].name]
+        lists = top_of_states(states, head, recommender.catalog, N_TOP, seen)
     else:
-        lists = _lists_of_prefixes(recommender, starts, history, seen)
+        lists = _lists_of_prefixes(recommender, read.starts, history, seen)
     return Forward(
-        {site: states[site].float().numpy() for site in sites},
-        rows.astype(np.int32),
-        (starts + where).astype(np.int32),
+        {site: read.states[site].float().numpy() for site in sites},
+        read.rows.astype(np.int32),
+        read.positions.astype(np.int32),
         lists.astype(np.int32),
     )
 
@@ -100,18 +101,50 @@ def forward_all(
     windows: Windows,
     progress: Progress | None = None,
 ) -> Forward:
-    """Read all windows, a batch at a time; see :func:`forward`."""
-    head, parts = head_for(recommender, windows), []
-    for first in range(0, len(windows), WINDOWS_AT_ONCE):
-        index = np.arange(first, min(first + WINDOWS_AT_ONCE, len(windows)))
-        parts.append(forward(recommender, sites, windows.take(index), head))
-        if progress:
-            progress(int(index[-1]) + 1, len(windows), "windows ranked")
+    """Read all windows, a batch at a time, for all the sites together.
+
+    Where lists come out of a head, half of the threads make those of one batch while the others
+    read the next.
+
+    Parameters
+    ----------
+    sites
+        Names of sites whose states come from these windows.
+
+    Raises
+    ------
+    RecSAEError
+        The model gives NaN or infinite states.
+    """
+    import torch
+
+    head, threads = head_for(recommender, windows), torch.get_num_threads()
+    beside = threads // 2 if head is not None else 0
+    default = recommender.sites()[0].name
+    names = sites if head is None else list(dict.fromkeys([*sites, default]))
+    size, parts = WINDOWS_AT_ONCE * (threads - beside), list[Future[Forward] | Forward]()
+    with ExitStack() as stack:
+        if beside:
+            stack.callback(torch.set_num_threads, threads)
+            torch.set_num_threads(threads - beside)
+            ranking = stack.enter_context(
+                ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(beside,))
+            )
+        for first in range(0, len(windows), size):
+            index = np.arange(first, min(first + size, len(windows)))
+            read = _read(recommender, names, windows.take(index))
+            for site in sites:
+                _check_finite(read.states[site], site, recommender.name)
+            rank = partial(_ranked, recommender, sites, read, head)
+            parts.append(ranking.submit(rank) if beside else rank())
+            if progress:
+                progress(int(index[-1]) + 1, len(windows), "windows ranked")
+        made = [part.result() if isinstance(part, Future) else part for part in parts]
     return Forward(
-        {site: np.concatenate([p.states[site] for p in parts]) for site in sites},
-        np.concatenate([p.sequence for p in parts]),
-        np.concatenate([p.position for p in parts]),
-        np.concatenate([p.top_items for p in parts]),
+        {site: np.concatenate([p.states[site] for p in made]) for site in sites},
+        np.concatenate([p.sequence for p in made]),
+        np.concatenate([p.position for p in made]),
+        np.concatenate([p.top_items for p in made]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,21 +107,33 @@ def make_run(
 
     if not replace:  # before a model is opened, which takes time and trust
         ranks.broadcast_from_main(lambda: Run(out, config).refuse_other_settings())
-    if sys.stderr.isatty() and ranks.is_main_process:
+    if ranks.is_main_process:
         click.echo(f"Opening {config.checkpoint} ...", err=True)
     recommender = open_recommender(config, trust=trust, device=ranks.device(device))
-    progress = progress_bar() if ranks.is_main_process else None
     finished = run_pipeline(
-        recommender, out, config, progress=progress, ranks=ranks, replace=replace
+        recommender,
+        out,
+        config,
+        progress=progress_bar() if ranks.is_main_process else None,
+        done=_say_done if ranks.is_main_process else None,
+        ranks=ranks,
+        replace=replace,
     )
     if not ranks.is_main_process:
         return
     _summary(out)
-    seconds = finished.seconds(STAGES)
-    stages = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+    seconds, cpu = (
+        sum(figure(STAGES).values()) for figure in (finished.seconds, finished.cpu_seconds)
+    )
     peak = max(finished.peak_mb(STAGES).values())
-    click.echo(f"Time: {sum(seconds.values()):.0f} s ({stages}); peak memory {peak:.0f} MB")
+    click.echo(f"Time: {seconds:.0f} s, {cpu:.0f} CPU s; peak memory {peak:.0f} MB")
     click.echo(f"Report: {page}")
+
+
+def _say_done(stage: str, record: Mapping[str, Any]) -> None:
+    """A line for a stage that was done, beside what the command prints."""
+    seconds, cpu, peak = (record[key] for key in ("seconds", "cpu_seconds", "peak_mb"))
+    click.echo(f"{stage}: {seconds:.1f} s, {cpu:.1f} CPU s, {peak:,.0f} MB", err=True)
 
 
 def _summary(out: Path) -> None:

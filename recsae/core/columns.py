@@ -51,7 +51,6 @@ AVERAGE_PRECISION: Final = "average_precision"
 N_POS: Final = "n_pos"
 N_NEG: Final = "n_neg"
 N_USERS_POS: Final = "n_users_pos"
-CHANCE_PERCENTILE: Final = "chance_percentile"
 EMBEDDING_AUC: Final = "embedding_auc"
 EXPLAINS: Final = "explains"
 

@@ -174,12 +174,6 @@ def ratio_estimate(numerator: Floats, denominator: Floats) -> UserEstimate:
     return UserEstimate(ratio, (numerator - ratio * denominator) / total)
 
 
-def mean_estimate(estimates: Sequence[UserEstimate]) -> UserEstimate:
-    """The mean of figures of the same users in the same order."""
-    value = float(np.mean([one.value for one in estimates]))
-    return UserEstimate(value, np.mean([one.influence for one in estimates], axis=0))
-
-
 def joined_estimate(parts: Sequence[UserEstimate]) -> UserEstimate:
     """The mean of one figure over parts that have no user in common; users in the parts' order."""
     value = float(np.mean([part.value for part in parts]))

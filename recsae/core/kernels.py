@@ -196,6 +196,25 @@ def merge_top_k(matrix: Any, first: int, values: Any, indices: Any) -> None:
                     values[row, slot], indices[row, slot] = value, first + start + column
 
 
+@numba.njit(cache=True, nogil=True)
+def _number_from(block: Any, bound: Any) -> int:
+    reached = 0
+    for i in range(len(block)):
+        reached += block[i] >= bound
+    return reached
+
+
+@numba.njit(cache=True, nogil=True)
+def number_before(matrix: Any, values: Any, split: Any, before: Any) -> None:
+    """Count the entries of each row that are larger than its value, or equal and before ``split``.
+
+    ``matrix (n, m)``; ``values``, ``split`` and ``before``, which is filled, ``(n,)``.
+    """
+    for row in range(len(matrix)):
+        entries, bound, at = matrix[row], values[row], split[row]
+        before[row] = _number_from(entries[:at], bound) + _number_above(entries[at:], bound)
+
+
 FAST = {"reassoc", "contract", "nsz"}
 """Liberties of floating point that let sums use vector instructions; NaN stays NaN."""
 

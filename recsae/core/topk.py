@@ -10,10 +10,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from numpy.typing import NDArray
 
 
 class TopK(NamedTuple):
@@ -83,6 +86,40 @@ class RunningTopK:
         chosen = torch.cat([self.indices, columns], dim=1).gather(1, found.indices)
         self.values = found.values
         self.indices = chosen.masked_fill(found.values == float("-inf"), 0)
+
+
+def number_before(
+    block: torch.Tensor,
+    first: int,
+    values: NDArray[np.float32],
+    columns: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """``(n,)`` how many entries of each row come before one of some value and column.
+
+    Larger ones do, and equal ones of a lower column; NaN does not.
+
+    Parameters
+    ----------
+    block
+        ``(n, m)`` columns from column ``first`` on.
+    values, columns
+        ``(n,)``; the columns need not be in the block.
+
+    >>> row = torch.tensor([[2.0, 1.0, 2.0, 3.0]])
+    >>> number_before(row, 10, np.float32([2]), np.array([12])).tolist()
+    [2]
+    """
+    compiled, split = kernels(), (columns - first).clip(0, block.shape[1])
+    if compiled is not None and block.device.type == "cpu" and block.dtype == torch.float32:
+        before = np.empty(len(block), dtype=np.int64)
+        compiled.number_before(block.detach().contiguous().numpy(), values, split, before)
+        return before
+    bound = torch.from_numpy(values).to(block)[:, None]
+    lower = (
+        torch.arange(block.shape[1], device=block.device)
+        < torch.from_numpy(split).to(block.device)[:, None]
+    )
+    return np.asarray(((block > bound) | ((block == bound) & lower)).sum(1).cpu().numpy())
 
 
 @cache

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from recsae.concepts.dictionary import ConceptDictionary
-from recsae.concepts.status import SUPPORTED, VERIFIED, distinct
+from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 from recsae.core import columns as C
-from recsae.evaluation.chance import TESTED
+
+TESTED = (VERIFIED, SUPPORTED, UNSUPPORTED)
 
 
 def finite(value: float) -> float | None:

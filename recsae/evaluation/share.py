@@ -12,7 +12,6 @@ from recsae.capture.cases import ndcg_of_states
 from recsae.core.intervals import (
     UserEstimate,
     joined_estimate,
-    mean_estimate,
     ratio_estimate,
 )
 from recsae.core.selection import forward_selection
@@ -188,15 +187,6 @@ def share_on_halves(
         {size: joined_estimate([half.share.shares[size] for half in both]) for size in SIZES},
         joined_estimate([half.share.ndcg_kept for half in both]),
         round(float(np.mean([half.n_verified for half in both]))),
-    )
-
-
-def mean_share(shares: Sequence[MeanShare]) -> MeanShare:
-    """The mean of each figure, all of the same users; NaN where any is."""
-    return MeanShare(
-        {size: mean_estimate([one.shares[size] for one in shares]) for size in SIZES},
-        mean_estimate([one.ndcg_kept for one in shares]),
-        round(float(np.mean([one.n_verified for one in shares]))),
     )
 
 

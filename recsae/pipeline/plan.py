@@ -46,6 +46,7 @@ def run_pipeline(
     config: RunConfig | None = None,
     *,
     progress: Progress | None = None,
+    done: Callable[[str, Mapping[str, Any]], None] | None = None,
     ranks: Ranks = SINGLE_PROCESS,
     replace: bool = False,
 ) -> Run:
@@ -62,6 +63,9 @@ def run_pipeline(
         again.
     progress
         Called with (done, in all, what).
+    done
+        Called with the name of each stage that was done and its record: ``seconds`` of wall,
+        ``cpu_seconds`` of the process, ``peak_mb``.
     ranks
         The processes that share the run and its folder, see
         :func:`recsae.core.distributed.ranks_of_torchrun`; each calls this.
@@ -93,7 +97,9 @@ def run_pipeline(
         ranks.broadcast_from_main(lambda: held.enter_context(alone_in(run.folder)))
         run.record = ranks.broadcast_from_main(lambda: _started(run, work, replace))
         for name, stage in STAGES.items():
-            run.stage(name, stage.made_from(work), list(stage.leaves), partial(stage.do, work))
+            inputs, outputs = stage.made_from(work), list(stage.leaves)
+            if run.stage(name, inputs, outputs, partial(stage.do, work)) and done:
+                done(name, run.record["stages"][name])
     return run
 
 

@@ -132,7 +132,6 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         n_pos=row[C.N_POS],
         n_neg=row[C.N_NEG],
         n_users_pos=row[C.N_USERS_POS],
-        chance_percentile=row[C.CHANCE_PERCENTILE],
         embedding_auc=row[C.EMBEDDING_AUC],
         explains=row[C.EXPLAINS],
         fire_rate=row[C.FIRE_RATE],

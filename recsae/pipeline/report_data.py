@@ -12,7 +12,6 @@ from recsae.concepts.status import CONFIDENCE, MIN_POSITIVES, MIN_USERS, THRESHO
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.files import read_json
-from recsae.evaluation.chance import RANDOM_DRAWS
 from recsae.evaluation.supervised import METHODS
 from recsae.pipeline.report_concepts import (
     Record,
@@ -102,6 +101,7 @@ def build_report(work: Workspace, stages: Iterable[str]) -> Report:
         steering=[Steering.model_validate(row) for row in figures["steering"]],
         goals=goals_block(figures["goals"]),
         timings={**work.run.seconds(stages), "report": round(time.perf_counter() - started, 2)},
+        cpu_seconds=dict(work.run.cpu_seconds(stages)),
         memory=dict(work.run.peak_mb(stages)),
         versions=work.run.record["versions"],
         seed=work.config.seed,
@@ -188,7 +188,6 @@ def _protocol(work: Workspace) -> Protocol:
         supported_excludes_verified=True,
         threshold=THRESHOLD,
         one_sided_level=CONFIDENCE,
-        n_chance_directions=(RANDOM_DRAWS - 1) * work.sae.n_latents,
     )
 
 

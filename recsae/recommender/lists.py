@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from recsae.core.threads import in_threads
-from recsae.core.topk import RunningTopK, top_k
+from recsae.core.topk import RunningTopK, number_before, top_k
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Sequences
 
 
-ITEMS_AT_ONCE = 8192
-"""Items that are scored in one go: their scores stay in the cache, and their vectors too."""
+ITEMS_AT_ONCE = 1024
+STATES_AT_ONCE = 256
+"""Items, and states, that are scored in one go: a megabyte of scores, which stays in the cache of
+one core."""
 
 
 class History(NamedTuple):
@@ -29,7 +31,7 @@ class History(NamedTuple):
     rows: NDArray[np.int64]  # (n,)
     ends: NDArray[np.int64]  # (n,)
 
-    def take(self, part: slice) -> History:
+    def take(self, part: slice | NDArray[np.int64]) -> History:
         """The histories of some of the lists."""
         return History(self.sequences, self.rows[part], self.ends[part])
 
@@ -92,15 +94,14 @@ def top_of_states(
     k = min(k, int(catalog.recommendable.sum()))
     # one block: kept among the scores that come and go, small lists would hold on to their memory
     lists = np.empty((len(states), k), dtype=np.int64)
-    size = rows_at_once(min(catalog.n_items, ITEMS_AT_ONCE))
 
     def rank(first: int) -> None:
-        part = slice(first, first + size)
+        part = slice(first, first + STATES_AT_ONCE)
         mine = history.take(part) if history else None
         with torch.no_grad():
             lists[part] = _best_in_blocks(states[part], head, catalog, k, mine).numpy()
 
-    in_threads(rank, range(0, len(states), size))
+    in_threads(rank, range(0, len(states), STATES_AT_ONCE))
     return lists
 
 
@@ -112,25 +113,96 @@ def _best_in_blocks(
     history: History | None,
 ) -> torch.Tensor:
     """:func:`best_items` of states, by blocks of items."""
+    best, masked = RunningTopK(len(states), k), _MaskedScores(head, catalog, history)
+    for first in range(0, catalog.n_items, ITEMS_AT_ONCE):
+        best.merge(masked.of(states, first), first)
+    return best.indices
+
+
+class _MaskedScores:
+    """Scores of some states by blocks of items, -inf where an item cannot be recommended."""
+
+    def __init__(self, head: LinearHead, catalog: ItemCatalog, history: History | None) -> None:
+        self.head, self.n_items = head, catalog.n_items
+        self.banned = np.flatnonzero(~catalog.recommendable)
+        which, hidden = history.pairs() if history else (np.zeros(0, np.int64),) * 2
+        order = np.argsort(hidden, kind="stable")  # those of each block together
+        self.which, self.hidden = which[order], hidden[order]
+
+    def of(
+        self, states: torch.Tensor, first: int, rows: NDArray[np.int64] | None = None
+    ) -> torch.Tensor:
+        """``(m, b)`` of the items from ``first`` on; ``rows``: ascending, those of the states that
+        are given, all of them if None."""
+        import torch
+
+        stop = min(self.n_items, first + ITEMS_AT_ONCE)
+        scores = self.head.part(first, stop).score(states)
+        no_items = self.banned[slice(*np.searchsorted(self.banned, [first, stop]))] - first
+        scores.index_fill_(1, torch.from_numpy(no_items), float("-inf"))
+        seen = slice(*np.searchsorted(self.hidden, [first, stop]))
+        which, items = self.which[seen], self.hidden[seen] - first
+        if rows is not None and len(which):
+            place = np.searchsorted(rows, which).clip(max=len(rows) - 1)
+            there = rows[place] == which
+            which, items = place[there], items[there]
+        if len(which):
+            scores[torch.from_numpy(which), torch.from_numpy(items)] = float("-inf")
+        return scores
+
+
+def places_of(
+    states: NDArray[np.float32] | torch.Tensor,
+    targets: NDArray[np.integer[Any]],
+    head: LinearHead,
+    catalog: ItemCatalog,
+    limit: int = 10,
+    history: History | None = None,
+) -> NDArray[np.int64]:
+    """``(n,)`` how many items come before its target in the list of each state, at most ``limit``.
+
+    That is the place, from 0 on, that the target ``(n,)`` has in :func:`top_of_states`, without
+    making the lists: a case is done as soon as ``limit`` items are found that are better. Of a
+    target that is never recommended it is ``limit``.
+    """
     import torch
 
-    best, n_items = RunningTopK(len(states), k), catalog.n_items
-    which, hidden = history.pairs() if history else (np.zeros(0, np.int64),) * 2
-    if n_items > ITEMS_AT_ONCE:  # those of each block together
-        order = np.argsort(hidden, kind="stable")
-        which, hidden = which[order], hidden[order]
-    banned = np.flatnonzero(~catalog.recommendable)
-    for first in range(0, n_items, ITEMS_AT_ONCE):
-        stop = min(n_items, first + ITEMS_AT_ONCE)
-        scores = head.part(first, stop).score(states)
-        no_items = banned[slice(*np.searchsorted(banned, [first, stop]))] - first
-        scores.index_fill_(1, torch.from_numpy(no_items), float("-inf"))
-        of_block = np.searchsorted(hidden, [first, stop]) if n_items > ITEMS_AT_ONCE else (0, None)
-        seen = slice(*of_block)
-        at = torch.from_numpy(which[seen]), torch.from_numpy(hidden[seen] - first)
-        scores[at] = float("-inf")
-        best.merge(scores, first)
-    return best.indices
+    states = torch.as_tensor(states)
+    places = np.empty(len(states), dtype=np.int64)
+    order = np.argsort(targets, kind="stable")  # of one block together
+
+    def count(first: int) -> None:
+        part = order[first : first + STATES_AT_ONCE]
+        masked = _MaskedScores(head, catalog, history.take(part) if history else None)
+        with torch.no_grad():
+            places[part] = _places_in_blocks(
+                states[torch.from_numpy(part)], targets[part].astype(np.int64), masked, limit
+            )
+
+    in_threads(count, range(0, len(states), STATES_AT_ONCE))
+    return places
+
+
+def _places_in_blocks(
+    states: torch.Tensor, targets: NDArray[np.int64], masked: _MaskedScores, limit: int
+) -> NDArray[np.int64]:
+    """:func:`places_of` some states: first the block of items that the target is in."""
+    import torch
+
+    better, own = np.zeros(len(states), dtype=np.int64), targets // ITEMS_AT_ONCE
+    bounds = np.empty(len(states), dtype=np.float32)
+    for block in np.unique(own).tolist():
+        first, rows = block * ITEMS_AT_ONCE, np.flatnonzero(own == block)
+        scores = masked.of(states[torch.from_numpy(rows)], first, rows)
+        bounds[rows] = scores[np.arange(len(rows)), targets[rows] - first].numpy()
+        better[rows] = number_before(scores, first, bounds[rows], targets[rows])
+    better[~(bounds > -np.inf)] = limit
+    for first in range(0, masked.n_items, ITEMS_AT_ONCE):
+        rows = np.flatnonzero((better < limit) & (own != first // ITEMS_AT_ONCE))
+        if len(rows):
+            scores = masked.of(states[torch.from_numpy(rows)], first, rows)
+            better[rows] += number_before(scores, first, bounds[rows], targets[rows])
+    return np.minimum(better, limit)
 
 
 def top_of_scores(

@@ -61,6 +61,15 @@ def ndcg_of_lists(
     return (hits / np.log2(np.arange(2, lists.shape[1] + 2))).sum(1)  # type: ignore[no-any-return]
 
 
+def ndcg_of_places(places: NDArray[np.int64], k: int = 10) -> NDArray[np.float64]:
+    """NDCG@k of cases with one relevant item each, by its place ``(n,)`` from 0 on.
+
+    >>> ndcg_of_places(np.array([0, 10])).tolist()
+    [1.0, 0.0]
+    """
+    return np.where(places < k, 1 / np.log2(places + 2), 0.0)
+
+
 def rank_biased_overlap(
     left: NDArray[np.int64], right: NDArray[np.int64], p: float = 0.9
 ) -> NDArray[np.float64]:

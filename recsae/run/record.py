@@ -196,9 +196,10 @@ class Run:
         if not self._ranks.broadcast_from_main(lambda: self._is_due(name, inputs, outputs)):
             self._passed.add(name)
             return False
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         with _PeakMemory() as memory:
             work()
+        cpu = time.process_time() - cpu
 
         def record() -> None:
             files = {o: digest_of_file(self.folder / o) for o in self._written(outputs)}
@@ -207,6 +208,7 @@ class Run:
                 "made_from": inputs,
                 "outputs": files,
                 "seconds": round(time.perf_counter() - started, 2),
+                "cpu_seconds": round(cpu, 2),
                 "peak_mb": memory.peak_mb,
             }
             write_json(self.folder / layout.RUN, self.record)
@@ -341,6 +343,11 @@ class Run:
     def seconds(self, stages: Iterable[str]) -> dict[str, float]:
         """Wall time of those of the stages that are done, in their order."""
         return self._figure("seconds", stages)
+
+    def cpu_seconds(self, stages: Iterable[str]) -> dict[str, float]:
+        """Processor time of the process, in all of its threads, in those of the stages that are
+        done, in their order."""
+        return self._figure("cpu_seconds", stages)
 
     def peak_mb(self, stages: Iterable[str]) -> dict[str, float]:
         """Peak memory of the process in those of the stages that are done, in their order."""

@@ -55,7 +55,6 @@ def test_a_run_says_what_it_found_and_where(report, recbole_run):
     assert "verified" in out
     assert report.sae.n_latents == report.sae.n_core + RECBOLE["latents"]
     assert 0 < report.sae.n_core < report.sae.core.n_learnable < report.sae.core.n_candidates
-    assert report.protocol.n_chance_directions == report.sae.n_latents
     assert report.data.name == "ml-100k"
     assert report.data.attributes == ["decade", "class"]
     assert (report.data.n_users, report.model.n_items) == (202, 234)

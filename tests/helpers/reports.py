@@ -63,7 +63,6 @@ def concept(latent: int, rng: random.Random, status: str, items: list[str]) -> d
         "n_pos": 0 if dead else 12 if status == "untested" else rng.randint(30, 4000),
         "n_neg": 98_000,
         "n_users_pos": 0 if dead else 4 if status == "untested" else rng.randint(12, 300),
-        "chance_percentile": None if accuracy is None else rng.uniform(20, 100),
         "fire_rate": 0.0 if dead else 10 ** rng.uniform(-4, -0.5),
         "histogram": None if dead else {"edges": [i / 4 for i in range(17)], "counts": counts},
         "promotes": [{"item": i, "weight": 0.9 - 0.1 * n} for n, i in enumerate(items[:5])],
@@ -233,7 +232,6 @@ def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0
             "supported_excludes_verified": True,
             "threshold": 0.5,
             "one_sided_level": 0.95,
-            "n_chance_directions": 2000,
         },
         "named_share": {
             code: named_share(s, sae)
@@ -267,6 +265,7 @@ def make_plain(n_concepts: int = 12, shares: tuple[float | None, ...] = (0.71, 0
              "ndcg_after": 0.1222, "n_users": 1208},
         ],
         "timings": {"capture": 20.1, "train": 74.2, "concepts": 31.0, "scoring": 60.5},
+        "cpu_seconds": {"capture": 30.0, "train": 80.0},
         "memory": {"capture": 900.0, "train": 1200.0},
         "versions": {"recsae": "0.1.0", "torch": "2.13.0"},
         "seed": 0,

@@ -13,7 +13,7 @@ FILES = {
     *("sae/cfg.json", "sae/sae.safetensors", "sae/quality.json", "sae/tried.json"),
     *("activations/manifest.json", "heldout/manifest.json"),
 }
-CLOCKS = ("timings", "memory", "created")
+CLOCKS = ("timings", "cpu_seconds", "memory", "created")
 
 
 def contents(folder):

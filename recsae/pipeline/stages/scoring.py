@@ -16,15 +16,14 @@ from recsae.concepts.sides import OTHER_SIDE, other_sides
 from recsae.core import columns as C
 from recsae.core.intervals import UserEstimate
 from recsae.evaluation.attribute_auc import attribute_table
-from recsae.evaluation.chance import RANDOM_DRAWS, chance_percentiles
 from recsae.evaluation.counts import StatusCounts, count_statuses
 from recsae.evaluation.explained import explained_alone
 from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.recsae_protocol import ProtocolSummary, recsae_scores, summarise
 from recsae.evaluation.scoring import TestedConcepts, measure_concepts, score_concepts
-from recsae.evaluation.share import MeanShare, finite_interval, mean_share, share_on_halves
+from recsae.evaluation.share import MeanShare, finite_interval, share_on_halves
 from recsae.run.workspace import gates_of
-from recsae.sae.baselines import BASELINES, GateCode, LinearCode, random_directions
+from recsae.sae.baselines import BASELINES, GateCode, LinearCode
 from recsae.sae.codes import Codes, sparse_code
 
 if TYPE_CHECKING:
@@ -121,7 +120,6 @@ def scoring_stage(work: Workspace) -> Scoring:
     attributes, cases = work.labeler.attributes, (work.construction, work.heldout)
     jobs: dict[str, Callable[[], Any]] = {
         **{name: partial(_measure, work, name, compared[name], best_of) for name in compared},
-        **{f"draw {n}": partial(_draw, work, n) for n in range(1, RANDOM_DRAWS)},
         "attributes": partial(attribute_table, attributes, *cases, codes),
         "sides": partial(_sides, work),
         "embedding": partial(_embedding, *cases, codes["sae"], work.tested_dictionary),
@@ -135,12 +133,8 @@ def scoring_stage(work: Workspace) -> Scoring:
     quality = {name: one.label_quality for name, one in measured.items()}
     for name, (share, quality_of_part) in results["sae"].parts.items():
         shares[name], quality[name] = share, quality_of_part
-    draws = [results[f"draw {draw}"] for draw in range(1, RANDOM_DRAWS)]
-    if len(shares["random"].ndcg_kept.influence):  # one draw alone varies by several points
-        shares["random"] = mean_share([shares["random"], *(share for share, _ in draws)])
     shares |= _words(work, results["sae"].verified_of)
     scores = results["sae"].scores
-    scores[C.CHANCE_PERCENTILE] = chance_percentiles(scores, pd.concat([d for _, d in draws]))
     scores[C.EMBEDDING_AUC] = results["embedding"]
     heldout = work.heldout.states
     scores[C.EXPLAINS] = explained_alone(codes["sae"].heldout, heldout, work.metric)
@@ -281,15 +275,6 @@ def _share(
     latents = np.arange(codes.heldout.shape[1])[only]
     usable = [half[np.isin(half, latents)] for half in tested.verified_of]
     return share_on_halves(codes, work.construction, work.halves, usable, work.head)
-
-
-def _draw(work: Workspace, draw: int) -> tuple[MeanShare, pd.DataFrame]:
-    """Named share and scores of one more draw of random directions."""
-    seed = work.config.seed + 10 + draw
-    store, k = work.construction_store, work.n_active
-    codes = work.encode(random_directions(store, k, work.sae.n_latents, seed))
-    tested = _tested(work, codes, _labelled(work, codes))
-    return _share(work, codes, tested), tested.scores
 
 
 def _dense(work: Workspace, name: str, best_of: int) -> StatusCounts:

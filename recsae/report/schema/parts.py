@@ -247,7 +247,6 @@ class Concept(Part):
     n_pos: Count
     n_neg: Count
     n_users_pos: Count
-    chance_percentile: Figure
     embedding_auc: Figure = None
     explains: Figure = None
     """Share of the score variance of held-out cases that it explains by itself."""

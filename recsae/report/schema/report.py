@@ -148,7 +148,6 @@ class Protocol(Part):
     supported_excludes_verified: bool
     threshold: Figure
     one_sided_level: Figure
-    n_chance_directions: Count
 
 
 class NamedShare(Part):
@@ -263,6 +262,7 @@ class Report(Part):
     steering: list[Steering]
     goals: Goals | None = None
     timings: dict[str, Figure]
+    cpu_seconds: dict[str, Figure]
     memory: dict[str, Figure]
     versions: dict[str, str]
     seed: int

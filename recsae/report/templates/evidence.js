@@ -31,7 +31,6 @@ function scores(c) {
     ["balanced accuracy", score(c.balanced_accuracy), "Mean of recall and specificity; 0.5 is a coin"], ["specificity", percent(c.specificity)], ["specificity, hard cases", percent(c.hard_specificity)],
     ["ROC-AUC", score(c.auc)], ["average precision", score(c.average_precision)],
     ["label’s words", score(c.embedding_auc), "ROC-AUC of how near the label’s words are to those of a sequence’s items: a score that nothing was chosen by"],
-    ["chance percentile", known(c.chance_percentile) ? c.chance_percentile.toFixed(0) : "–"],
     ["label from", c.labeler], ["latent is", c.origin === "core" ? "of the core" : "found"]]);
 }
 function firing(c) {
