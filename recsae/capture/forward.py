@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead, Recommender
 
 WINDOWS_AT_ONCE = 128
-"""Windows, or prefixes, in one forward for each thread: what it holds stays in the cache."""
+"""Windows, or prefixes, in one forward: what it holds stays in the cache."""
 N_TOP = 10
 """Recommendations that are kept at each position."""
 
@@ -122,7 +122,7 @@ def forward_all(
     beside = threads // 2 if head is not None else 0
     default = recommender.sites()[0].name
     names = sites if head is None else list(dict.fromkeys([*sites, default]))
-    size, parts = WINDOWS_AT_ONCE * (threads - beside), list[Future[Forward] | Forward]()
+    parts: list[Future[Forward] | Forward] = []
     with ExitStack() as stack:
         if beside:
             stack.callback(torch.set_num_threads, threads)
@@ -130,8 +130,8 @@ def forward_all(
             ranking = stack.enter_context(
                 ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(beside,))
             )
-        for first in range(0, len(windows), size):
-            index = np.arange(first, min(first + size, len(windows)))
+        for first in range(0, len(windows), WINDOWS_AT_ONCE):
+            index = np.arange(first, min(first + WINDOWS_AT_ONCE, len(windows)))
             read = _read(recommender, names, windows.take(index))
             for site in sites:
                 _check_finite(read.states[site], site, recommender.name)

@@ -173,6 +173,14 @@ class Nearby(NamedTuple):
         scores = self.head.score(states)
         return scores if self.offsets is None else scores + self.offsets[part]
 
+    def among(self, items: NDArray[np.int64]) -> Nearby:
+        """The scores of some items alone, ascending."""
+        if len(items) == len(self.head.items):
+            return self
+        bias, which = self.head.bias, torch.from_numpy(items)
+        head = LinearHead(self.head.items[which], None if bias is None else bias[which])
+        return Nearby(head, None if self.offsets is None else self.offsets[:, which])
+
 
 def linearised(scorer: SteeredScores) -> Nearby:
     """Return the linear head, or the nearest linear function on the scorer's cases.

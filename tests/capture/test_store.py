@@ -68,6 +68,21 @@ def test_states_and_lists_are_those_of_single_forwards(whole):
         assert whole.column(TOP)[index].tolist() == scores[0].tolist()
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_any_number_of_threads_makes_the_same_store(threads, whole, tmp_path):
+    """Beside the next forward, lists are made by further threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        store = capture(planted(), rows(), tmp_path, seed=4)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    for column in (SEQUENCE, POSITION, TOP, STATES):
+        everything = np.arange(len(whole))
+        assert np.array_equal(store.rows(column, everything), whole.rows(column, everything))
+
+
 def test_limit_keeps_the_last_position_of_every_user_first(tmp_path):
     store = capture(planted(), rows(), tmp_path / "one", limit=4000, seed=1)
     assert 0.9 * 4000 < len(store) <= 4000

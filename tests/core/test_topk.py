@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from recsae.core import topk
-from recsae.core.topk import RunningTopK, top_k
+from recsae.core.topk import RunningTopK, number_before, top_k
 
 COMPILED = topk.kernels() is not None
 MATRICES = arrays.arrays(
@@ -115,3 +115,23 @@ def test_blocks_keep_the_first_of_equals(matrix, data):
     best.merge(torch.from_numpy(matrix[:, :cut]), 0)
     best.merge(torch.from_numpy(matrix[:, cut:]), cut)
     assert np.array_equal(best.indices.numpy(), np.argsort(-matrix, axis=1, kind="stable")[:, :k])
+
+
+@pytest.mark.usefixtures("path")
+def test_what_comes_before_by_hand():
+    row = torch.tensor([[2.0, float("nan"), 2.0, 3.0, -torch.inf]]).repeat(4, 1)
+    values = np.array([2, 2, 4, -np.inf], dtype=np.float32)
+    columns = np.array([0, 12, 12, 14])  # the block begins with column 10
+    assert number_before(row, 10, values, columns).tolist() == [1, 2, 0, 3]
+
+
+@pytest.mark.usefixtures("path")
+@given(MATRICES, st.data())
+def test_what_comes_before_is_the_place_in_order(matrix, data):
+    target = data.draw(st.integers(0, matrix.shape[1] - 1))
+    order = np.argsort(-matrix, axis=1, kind="stable")
+    places = (order == target).argmax(1)
+    cut, columns = data.draw(st.integers(0, matrix.shape[1])), np.full(len(matrix), target)
+    parts = (matrix[:, :cut], 0), (matrix[:, cut:], cut)
+    found = [number_before(torch.from_numpy(p), at, matrix[:, target], columns) for p, at in parts]
+    assert np.array_equal(sum(found), places)

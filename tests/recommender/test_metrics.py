@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 
 from helpers.toy import catalog, head, sequences
 from recsae.capture.cases import ndcg_of_states
-from recsae.recommender.lists import History, best_items, top_of_scores, top_of_states
+from recsae.recommender.lists import (
+    History,
+    best_items,
+    places_of,
+    top_of_scores,
+    top_of_states,
+)
 from recsae.recommender.metrics import (
     kendall_tau,
     ndcg_of_lists,
+    ndcg_of_places,
     rank_biased_overlap,
     ranking_metrics,
 )
@@ -82,7 +89,7 @@ TABLE = np.array([[9.0, 9], *([i, -i] for i in range(1, 9))])  # padding would w
 
 
 def test_top_of_states(monkeypatch):
-    monkeypatch.setattr("recsae.recommender.lists.rows_at_once", lambda n_items: 2)
+    monkeypatch.setattr("recsae.recommender.lists.STATES_AT_ONCE", 2)
     states = np.array([[1, 0], [0, 1], [-1, 0], [2, 1], [0, 2]], dtype=np.float32)
     found = top_of_states(states, head(TABLE), catalog(), k=3)
     assert found.tolist() == [[8, 7, 6], [1, 2, 3], [1, 2, 3], [8, 7, 6], [1, 2, 3]]
@@ -92,7 +99,7 @@ def test_top_of_states(monkeypatch):
 
 
 def test_top_of_states_without_what_was_seen(monkeypatch):
-    monkeypatch.setattr("recsae.recommender.lists.rows_at_once", lambda n_items: 2)
+    monkeypatch.setattr("recsae.recommender.lists.STATES_AT_ONCE", 2)
     states = np.array([[1, 0], [0, 1], [1, 0]], dtype=np.float32)
     histories = sequences([1, 8, 6, 4], [2, 3, 3])
     seen = History(histories, np.array([0, 1, 0]), np.array([3, 2, 0]))
@@ -111,6 +118,31 @@ def test_top_of_states_by_blocks_of_items(at_once, monkeypatch):
     monkeypatch.setattr("recsae.recommender.lists.ITEMS_AT_ONCE", at_once)
     found = top_of_states(states, biased, catalog(), k=5, history=seen)
     assert np.array_equal(found, whole.numpy())
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 4, 9])
+@pytest.mark.parametrize("limit", [1, 3, 20])
+def test_places_are_those_in_the_lists(at_once, limit, monkeypatch):
+    """Whatever is hidden, of items that score the same too, and of the padding."""
+    rng = np.random.default_rng(1)
+    states, histories = rng.normal(size=(90, 2)).astype(np.float32), sequences([1, 8, 6, 4], [2, 3])
+    seen = History(histories, rng.integers(0, 2, 90), rng.integers(0, 3, 90))
+    table = TABLE.copy()
+    table[3] = table[7] = table[4]
+    states[5], targets = np.nan, rng.integers(0, 9, 90)
+    monkeypatch.setattr("recsae.recommender.lists.ITEMS_AT_ONCE", at_once)
+    monkeypatch.setattr("recsae.recommender.lists.STATES_AT_ONCE", 16)
+    for history in (None, seen):
+        lists = top_of_states(states, head(table), catalog(), 9, history)
+        expected = [
+            min(limit, row.index(target)) if target and target in row else limit
+            for row, target in zip(lists.tolist(), targets.tolist(), strict=True)
+        ]
+        found = places_of(states, targets, head(table), catalog(), limit, history)
+        assert found.tolist() == expected
+        if limit == 20:
+            whole = ndcg_of_lists(lists[:, :8], np.where(targets > 0, targets, -1))
+            assert np.array_equal(ndcg_of_places(found, 8), whole)
 
 
 def test_top_of_states_with_a_bias():

@@ -9,16 +9,16 @@ far to go along the path is one number, the strength, chosen later by what accur
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 
 from recsae.core.errors import NotEnoughData
 from recsae.core.topk import top_k
+from recsae.recommender.lists import top_of_states
 from recsae.sae.editing import Intervention
 from recsae.steering.frontier import LIST_LENGTH
-from recsae.steering.steered_scores import mask_unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,11 +56,14 @@ BLOCK = 2**21
 """Scores at a time: larger temporary arrays cost more in page faults than in arithmetic."""
 FEWEST_ROWS = 32
 """Cases at a time at least, since what is known of each item is read for all of them."""
-ITEMS_AT_ONCE = 2**17
-"""Items in one go: bounds the products of what two latents add to their scores."""
 INFORMATION_THINNING = 4
 """With at least ``MIN_THINNED_CASES``, one case in four is used to estimate the Fisher information,
 which costs more than the gradient and varies less."""
+MOST_ITEMS = 2**14
+"""Of a catalogue that is larger, the path is found among so many items: those that stand highest in
+the list of any case. It is then measured among all."""
+LIST_OF_ITEMS = 500
+"""So many of the first items of each list are looked at for them."""
 MIN_THINNED_CASES = 2_000
 """Number of cases from which the information is estimated on a part of them."""
 
@@ -143,7 +146,7 @@ def natural_path(
         )
     chosen = _choose(by_state, fisher, z, directions, allowed, n_latents)
     mine, along = z[:, chosen], directions[chosen]
-    moves = along @ near.head.items.T
+    moves = along @ lists.near.head.items.T
     m = len(chosen)
     low, high = _bounds(mine)
     fixed = torch.cat([~_often_active(mine), torch.zeros(m, dtype=torch.bool)])
@@ -230,14 +233,15 @@ def _choose(
     return torch.tensor(chosen + rest[by_scale[rest] >= 0].tolist())
 
 
-def temperature_of(scores: torch.Tensor, targets: NDArray[np.int32]) -> float:
+def temperature_of(scores: torch.Tensor, targets: NDArray[np.integer[Any]]) -> float:
     """Return the temperature at which the softmax of scores ``(n, n_items)`` predicts the next
     items best: scores need not be logits.
 
-    What cannot be recommended has -inf; of ``targets`` the first n count.
+    What cannot be recommended has -inf; of ``targets`` the first n count, and -1 is none.
     """
     next_items = torch.from_numpy(targets[: len(scores)].astype(np.int64))[:, None]
-    where = scores.gather(1, next_items)[:, 0] > float("-inf")
+    where, next_items = next_items[:, 0] >= 0, next_items.clamp_min(0)
+    where &= scores.gather(1, next_items)[:, 0] > float("-inf")
     spread = max(float(scores[scores > float("-inf")].std()), 1e-6)
     tried = [spread * 2.0**e for e in range(-5, 3)]
 
@@ -253,47 +257,70 @@ def _often_active(z: torch.Tensor) -> torch.Tensor:
     return (z > 0).sum(0) >= max(MIN_ACTIVE, MIN_ACTIVE_SHARE * len(z))
 
 
+def highest_items(cases: Cases, near: Nearby) -> NDArray[np.int64]:
+    """Items, ascending, that the path is found among: all of them, or of a catalogue larger than
+    ``MOST_ITEMS`` those that stand highest in the list of any case."""
+    n_items = cases.catalog.n_items
+    if n_items <= MOST_ITEMS:
+        return np.arange(n_items)
+    k = min(LIST_OF_ITEMS, n_items)
+    best = np.full(n_items, k)
+    if near.offsets is None:
+        lists = top_of_states(cases.states, near.head, cases.catalog, k, cases.seen)
+    else:
+        lists = cases.top_items.astype(np.int64)
+    for place in range(lists.shape[1])[::-1]:
+        best[lists[:, place]] = place
+    highest = np.argsort(best, kind="stable")[:MOST_ITEMS]
+    return np.sort(highest[best[highest] < k])
+
+
 class _Products:
-    """Products of columns of ``by_item (n_items, m)``, kept where all items fit in one block."""
+    """Products of columns of ``by_item (n_items, m)``."""
 
     def __init__(self, by_item: torch.Tensor) -> None:
-        self.blocks, self.m = by_item.split(ITEMS_AT_ONCE), by_item.shape[1]
+        self.m = by_item.shape[1]
         self.one, self.other = torch.triu_indices(self.m, self.m)
-        self.kept = self._of(self.blocks[0]) if len(self.blocks) == 1 else None
+        self.products = by_item[:, self.one] * by_item[:, self.other]
 
     def means(self, p: torch.Tensor) -> torch.Tensor:
         """``(n, m, m)`` under each of the distributions ``p (n, n_items)``."""
-        total = p.new_zeros(len(p), len(self.one))
-        for items, weight in zip(self.blocks, p.split(ITEMS_AT_ONCE, 1), strict=True):
-            total.addmm_(weight, self._of(items) if self.kept is None else self.kept)
         means = p.new_empty(len(p), self.m, self.m)
-        means[:, self.one, self.other] = means[:, self.other, self.one] = total
+        means[:, self.one, self.other] = means[:, self.other, self.one] = p @ self.products
         return means
-
-    def _of(self, items: torch.Tensor) -> torch.Tensor:
-        return items[:, self.one] * items[:, self.other]
 
 
 class _SoftLists:
     """The soft lists of some cases, and how they and the model's distribution change."""
 
     def __init__(self, weights: NDArray[np.float32], cases: Cases, near: Nearby) -> None:
-        self.near = near
         self.cases = cases
         self.states = torch.from_numpy(cases.states)
+        self.items = highest_items(cases, near)
+        self.near = near.among(self.items)
+        weights = weights[self.items]
         self.weights = torch.from_numpy(
             weights - weights.max()
         )  # 0 where all have the same utility
+        self.place = np.full(cases.catalog.n_items, -1)
+        self.place[self.items] = np.arange(len(self.items))
+        self.banned = torch.from_numpy(~cases.catalog.recommendable[self.items])
         self.batch = max(FEWEST_ROWS, BLOCK // len(weights))
         scores = self._scores(self.states[: self.batch], 0)
         known = scores > float("-inf")
         self.softness = SOFTNESS * max(float(scores[known].std()), 1e-6)
-        self.temperature = temperature_of(scores, cases.targets)
+        self.temperature = temperature_of(scores, self.place[cases.targets])
 
     def _scores(self, states: torch.Tensor, first: int) -> torch.Tensor:
         """Scores at states ``(b, d)`` of the cases from ``first`` on, -inf for what is left out."""
         part = slice(first, first + len(states))
-        return mask_unavailable(self.near.score(states, part), self.cases, part)
+        scores = self.near.score(states, part).masked_fill(self.banned, float("-inf"))
+        if self.cases.seen is not None:
+            which, items = self.cases.seen.take(part).pairs()
+            there = self.place[items] >= 0
+            at = which[there], self.place[items[there]]
+            scores[tuple(map(torch.from_numpy, at))] = float("-inf")
+        return scores
 
     def _batches(self, states: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
         """Slices, the goal's gradient by score ``(b, n_items)``, and the model's distribution."""

@@ -77,7 +77,7 @@ class Sizes(NamedTuple):
 
 IN_FULL = Sizes()
 """For a goal that is given."""
-IN_BRIEF = Sizes(4_000, 30_000, 30_000, 10_000, 5_000)
+IN_BRIEF = Sizes(2_500, 20_000, 20_000, 6_000, 3_000)
 """For the goals that a run tries by itself."""
 
 

@@ -10,8 +10,16 @@ from hypothesis import strategies as st
 
 from helpers.two_directions import FIRST, N_ITEMS, WEIGHTS, cases, table
 from recsae.core.errors import NotEnoughData
+from recsae.recommender.lists import top_of_states
 from recsae.steering.steered_scores import Nearby
-from recsae.steering.tuning.path import MAX_SDS, MAX_TIMES, STEP, natural_path, temperature_of
+from recsae.steering.tuning.path import (
+    MAX_SDS,
+    MAX_TIMES,
+    STEP,
+    highest_items,
+    natural_path,
+    temperature_of,
+)
 
 DIRECTIONS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]])
 
@@ -154,9 +162,35 @@ def test_nothing_moves_towards_items_that_are_all_alike():
     assert share_along(path, active(), 10.0) == pytest.approx(before, abs=0.05)
 
 
-def test_items_in_blocks_give_the_same_information(monkeypatch):
-    whole = path_on(active())
-    monkeypatch.setattr("recsae.steering.tuning.path.ITEMS_AT_ONCE", 7)
-    blocks = path_on(active())
-    assert torch.equal(blocks.latents, whole.latents)
-    torch.testing.assert_close(blocks.bias, whole.bias, rtol=1e-4, atol=1e-5)
+@pytest.mark.parametrize("hides", [False, True])
+def test_of_a_large_catalogue_only_items_that_stand_high_are_looked_at(hides, monkeypatch):
+    """Those 25 that stand highest in the list of any case; all of them give the same path."""
+    some = replace(cases(), filters_seen=hides)
+    monkeypatch.setattr("recsae.steering.tuning.path.LIST_OF_ITEMS", 15)
+    monkeypatch.setattr("recsae.steering.tuning.path.MOST_ITEMS", 25)
+    lists = top_of_states(some.states, table(), some.catalog, 15, some.seen)
+    first, found = np.unique(lists[:, 0]), highest_items(some, Nearby(table()))
+    assert np.array_equal(found, np.sort(found))
+    assert len(found) == 25
+    assert set(found) <= set(lists.ravel())
+    assert set(first) <= set(found) or len(first) > 25
+    path = natural_path(WEIGHTS, some, active(), DIRECTIONS, Nearby(table()), n_latents=2)
+    assert share_along(path, active(), 10.0) > share_along(path, active(), 0.0) + 0.1
+    monkeypatch.setattr("recsae.steering.tuning.path.LIST_OF_ITEMS", N_ITEMS)
+    monkeypatch.setattr("recsae.steering.tuning.path.MOST_ITEMS", N_ITEMS)
+    among = natural_path(WEIGHTS, some, active(), DIRECTIONS, Nearby(table()), n_latents=2)
+    monkeypatch.undo()
+    whole = natural_path(WEIGHTS, some, active(), DIRECTIONS, Nearby(table()), n_latents=2)
+    assert torch.equal(among.latents, whole.latents)
+    torch.testing.assert_close(among.bias, whole.bias, rtol=1e-4, atol=1e-5)
+
+
+def test_items_that_come_next_need_not_be_among_the_scores():
+    scores = torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    targets = scores.argmax(1).numpy()
+    known = np.arange(50) % 2 == 0
+    every_other = temperature_of(scores[known], targets[known])
+    assert temperature_of(scores, np.where(known, targets, -1)) == pytest.approx(
+        every_other, rel=0.5
+    )
+    assert temperature_of(scores, np.full(50, -1)) == pytest.approx(float(scores.std()))
