@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 CONTEXT_SHARE = 0.8
 """Share of its context that every kept state has at least, at about four forwards per window of new
 positions."""
-EXACT_FORWARDS = 30_000
-"""Forwards at most for exact states: bounds the time, 15 CPU seconds for SASRec on ml-1m."""
+EXACT_FORWARDS = 60_000
+"""Forwards at most for exact states: bounds the time, 30 CPU seconds for SASRec on ml-1m."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-MAX_SEARCH_CASES = 100_000
+MAX_SEARCH_CASES = 120_000
 """Construction cases at most that predicates are searched on, evenly spread: bounds the time."""
 DERIVED_COST = 0.01
 """Popularity, typical place, repetition and length must beat attributes of the catalog by so much
@@ -217,12 +217,16 @@ class AttributeLabeler:
         key = (self.attributes, "halves")
         if key not in sample.counted:
             rows = tuple(np.flatnonzero(sample.user % 2 == parity) for parity in (0, 1))
-            parts = [sample.take(half) for half in rows]
-            halves = tuple(HalfOfUsers(all_predicates(self.attributes, p), p.user) for p in parts)
-            items = tuple({view: ViewItems.of(p, view) for view in SET_VIEWS} for p in parts)
+            made = [self._half(sample.take(half)) for half in rows]
+            halves, items = zip(*made, strict=True)
             sample.counted[key] = rows, halves, items
         kept: Halves = sample.counted[key]
         return kept
+
+    def _half(self, cases: Cases) -> tuple[HalfOfUsers, dict[str, ViewItems]]:
+        """Predicates and items of one half; the counts behind them go with its cases."""
+        items = {view: ViewItems.of(cases, view) for view in SET_VIEWS}
+        return HalfOfUsers(all_predicates(self.attributes, cases), cases.user), items
 
     def _kinds(self) -> Kinds:
         """Kinds of attributes, plainest first, and by how much each must be better."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
@@ -26,6 +26,7 @@ from recsae.core.files import (
 )
 from recsae.run.config import RunConfig
 from recsae.run.known import checked_record, refuse_other_places
+from recsae.run.memory import PeakMemory
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
@@ -197,7 +198,7 @@ class Run:
             self._passed.add(name)
             return False
         started, cpu = time.perf_counter(), time.process_time()
-        with _PeakMemory() as memory:
+        with PeakMemory() as memory:
             work()
         cpu = time.process_time() - cpu
 
@@ -372,24 +373,3 @@ def versions(recommender: Recommender) -> dict[str, str]:
         except Exception:  # a source tree that is not installed has no metadata
             known[name] = "unknown"
     return {**known, "threads": str(torch.get_num_threads())}
-
-
-class _PeakMemory:
-    """Peak resident memory within a block, in MB; of the whole process where Linux cannot say."""
-
-    peak_mb = 0.0
-
-    def __enter__(self) -> _PeakMemory:
-        with suppress(OSError):
-            Path("/proc/self/clear_refs").write_text("5")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            status = Path("/proc/self/status").read_text()
-            kb = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-            self.peak_mb = round(int(kb.split()[1]) / 1024, 1)
-        except (OSError, StopIteration):
-            import resource
-
-            self.peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

@@ -305,7 +305,9 @@ def test_the_record_is_complete_and_survives(tmp_path):
     stage(run, "capture")
     record = read_json(tmp_path / "run" / "run.json")
     assert set(record) == {"version", "config", "model", "sources", "versions", "stages"}
-    assert set(record["stages"]["capture"]) == {"made_from", "outputs", "seconds", "peak_mb"}
+    assert set(record["stages"]["capture"]) == {
+        *("made_from", "outputs", "seconds", "cpu_seconds", "peak_mb"),
+    }
     assert record["config"] == CONFIG.model_dump()
     again = started(tmp_path / "run", source, config=RunConfig(checkpoint="x.pth", seed=5))
     assert again.record["stages"] == record["stages"]
