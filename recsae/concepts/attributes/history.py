@@ -38,16 +38,10 @@ def consumed_before(cases: Cases, items: NDArray[np.int32], back: int | None) ->
         None for recommendations, which come after the whole history; else 0: the newest item's
         place is that of the case.
     """
-    sequences = cases.sequences
-    rows = np.unique(cases.sequence)
-    which, position, flat = sequences.first_items(rows, sequences.lengths[rows])
-    n_items = np.int64(cases.catalog.n_items)
-    keys = rows.astype(np.int64)[which] * n_items + flat
-    consumed, first = np.unique(keys, return_index=True)
-    wanted = cases.sequence.astype(np.int64)[:, None] * n_items + items
-    place = np.searchsorted(consumed, wanted).clip(max=len(consumed) - 1)
-    consumed_before = (consumed[place] == wanted) & (items > 0)
-    limit = cases.position.astype(np.int64)[:, None] + 1
-    if back is not None:
-        limit = limit - 1 - np.arange(items.shape[1])
-    return np.asarray(consumed_before & (position[first][place] < limit))
+    from recsae.concepts.attributes.history_loops import mark_consumed
+
+    sequences, found = cases.sequences, np.empty(items.shape, dtype=bool)
+    first = np.full(cases.catalog.n_items, -1, dtype=np.int64)
+    where = cases.sequence, cases.position, np.ascontiguousarray(items)
+    mark_consumed(*(*where, int(back is not None), sequences.flat, sequences.offsets, first, found))
+    return found

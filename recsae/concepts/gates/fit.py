@@ -25,7 +25,7 @@ are hardly less right."""
 LEARNABLE = 0.55
 """How far precision and recall must be from chance to perfect, on users a gate was not fitted on.
 By chance precision is the rate of the statement, and recall that of the gate."""
-MAX_BOUND_CASES = 30_000
+MAX_BOUND_CASES = 10_000
 """Cases at most on which a gate's bound is found, evenly spread: bounds the time."""
 AT_ONCE = 256
 """Statements in one go: bounds the tables of cases and statements."""
