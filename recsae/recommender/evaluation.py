@@ -132,7 +132,10 @@ def _full_ranking(
 def _sampled_ranking(
     recommender: Recommender, cases: EvaluationCases, progress: Progress | None
 ) -> NDArray[np.int64]:
-    """Only the sampled candidates of a group are ranked; each is scored by its own case."""
+    """Only the sampled candidates of a group are ranked; each is scored by its own case.
+
+    Lists of groups with fewer candidates end with 0.
+    """
     import torch
 
     pairs = cases.candidates
@@ -140,14 +143,22 @@ def _sampled_ranking(
         raise ValueError("no candidates")
     by_case = pairs[np.argsort(pairs[:, 0], kind="stable")]
     bounds = np.searchsorted(by_case[:, 0], np.arange(len(cases.rows) + 1))
-    n_groups = int(cases.groups.max()) + 1
-    ranked = torch.full((n_groups, recommender.catalog.n_items), float("-inf"))
+    value = np.empty(len(by_case), dtype=np.float32)
     alone = replace(cases, groups=np.arange(len(cases.rows)), filters_seen=False)
     for part, scores in scores_of_groups(recommender, alone, progress):
-        mine = by_case[bounds[part.start] : bounds[part.stop]]
-        case, item = torch.from_numpy(mine[:, 0].copy()), torch.from_numpy(mine[:, 1].copy())
-        ranked[torch.from_numpy(cases.groups)[case], item] = scores[case - part.start, item]
-    return ranked.topk(min(max(cases.topk), ranked.shape[1]), dim=1).indices.numpy()
+        mine = slice(bounds[part.start], bounds[part.stop])
+        case, item = torch.from_numpy(by_case[mine].T.copy())
+        value[mine] = scores[case - part.start, item].numpy()
+    group, item = cases.groups[by_case[:, 0]], by_case[:, 1]
+    n_items, k = recommender.catalog.n_items, max(cases.topk)
+    # of an item that is a candidate in several cases of a group the last score counts
+    last = len(item) - 1 - np.unique((group * n_items + item)[::-1], return_index=True)[1]
+    order = last[np.lexsort((-value[last], group[last]))]
+    place = np.arange(len(order)) - np.searchsorted(group[order], group[order])
+    lists = np.zeros((int(cases.groups.max()) + 1, min(k, n_items)), dtype=np.int64)
+    inside = place < lists.shape[1]
+    lists[group[order][inside], place[inside]] = item[order][inside]
+    return lists
 
 
 def keep_groups(cases: EvaluationCases, groups: NDArray[np.int64]) -> EvaluationCases:
