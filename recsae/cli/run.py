@@ -68,6 +68,12 @@ if TYPE_CHECKING:
     "--replace", is_flag=True, help="Make a run of other settings over, where they reach."
 )
 @device_option
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="What the run may take, such as 2GB; one that needs more is refused before it begins. "
+    "Default: what is free.",
+)
 @click.option("--config", "config_file", type=PATH, help="TOML file with any of these settings.")
 def run(
     checkpoint: Path,
@@ -75,14 +81,17 @@ def run(
     trust: bool,
     replace: bool,
     device: str,
+    memory: str | None,
     config_file: Path | None,
     **options: Any,
 ) -> None:
     """Open CHECKPOINT, train an SAE, build and test concepts, write the report."""
+    from recsae.run.memory import bytes_of
     from recsae.run.settings import read_settings
 
     config = read_settings(checkpoint, options, config_file)
-    make_run(config, out, trust=trust, device=device, replace=replace)
+    limit = None if memory is None else bytes_of(memory)
+    make_run(config, out, trust=trust, device=device, replace=replace, memory=limit)
 
 
 def ranks_of_command() -> Ranks:
@@ -91,7 +100,13 @@ def ranks_of_command() -> Ranks:
 
 
 def make_run(
-    config: RunConfig, out: Path, *, trust: bool, device: str, replace: bool = False
+    config: RunConfig,
+    out: Path,
+    *,
+    trust: bool,
+    device: str,
+    replace: bool = False,
+    memory: int | None = None,
 ) -> None:
     """Do the stages of the run in ``out`` that are not done, and print its headlines."""
     from recsae.pipeline.plan import STAGES, is_finished, run_pipeline
@@ -118,6 +133,7 @@ def make_run(
         done=_say_done if ranks.is_main_process else None,
         ranks=ranks,
         replace=replace,
+        memory=memory,
     )
     if not ranks.is_main_process:
         return

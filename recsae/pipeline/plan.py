@@ -49,6 +49,7 @@ def run_pipeline(
     done: Callable[[str, Mapping[str, Any]], None] | None = None,
     ranks: Ranks = SINGLE_PROCESS,
     replace: bool = False,
+    memory: int | None = None,
 ) -> Run:
     """Do whatever is not done yet and write the report.
 
@@ -72,12 +73,16 @@ def run_pipeline(
     replace
         Make a run of other settings over. Stages that the change does not reach are kept; the
         others are taken out of the record before the first file changes.
+    memory
+        Bytes that the process may take; None: what is free. Blocks of scores are a few dozen MB
+        whatever the catalogue; a run that needs more all the same is refused before it begins.
 
     Raises
     ------
     RecSAEError
         Anything that is wrong with the input, in one sentence.
     """
+    from recsae.run.memory import refuse_what_cannot_fit
     from recsae.run.workspace import Workspace
 
     config = config or RunConfig()
@@ -93,6 +98,7 @@ def run_pipeline(
             "The processes that share this run opened different models or data: give all of them "
             "the same files."
         )
+    refuse_what_cannot_fit(*work.size, memory)
     with ExitStack() as held:
         ranks.broadcast_from_main(lambda: held.enter_context(alone_in(run.folder)))
         run.record = ranks.broadcast_from_main(lambda: _started(run, work, replace))

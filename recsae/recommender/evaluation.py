@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 GROUPS_AT_ONCE = 512
 """Groups that are scored at once, or fewer where there are many items."""
-MAX_SCORES = 2**26
-"""Scores that are held at once."""
+MAX_SCORES = 2**24
+"""Scores that are held at once: 64 MB."""
 
 
 def leave_one_out(sequences: Sequences, split: str = "test") -> EvaluationCases:

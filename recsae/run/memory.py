@@ -1,10 +1,17 @@
-"""The memory of the process: its peak, and giving back what is free."""
+"""The memory of the process: its peak, giving back what is free, and whether a run fits."""
 
 from __future__ import annotations
 
 import ctypes
+import re
 from contextlib import suppress
 from pathlib import Path
+
+from recsae.core.errors import InvalidInput
+
+CASE_KB = 5
+"""What a case takes with all that is counted of it: measured on ml-1m."""
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
 class PeakMemory:
@@ -22,17 +29,91 @@ class PeakMemory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            status = Path("/proc/self/status").read_text()
-            kb = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-            self.peak_mb = round(int(kb.split()[1]) / 1024, 1)
-        except (OSError, StopIteration):
+        peak = _status("VmHWM")
+        if peak is None:
             import resource
 
-            self.peak_mb = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        self.peak_mb = round(peak, 1)
 
 
 def give_back() -> None:
     """Give memory that is free back to the system; glibc keeps what large arrays leave behind."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def bytes_of(text: str) -> int:
+    """The size that a text says.
+
+    >>> bytes_of("2GB"), bytes_of("1.5 G"), bytes_of("800mb")
+    (2000000000, 1500000000, 800000000)
+
+    Raises
+    ------
+    InvalidInput
+        It says none.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    size = int(float(found[1]) * UNITS[found[2].upper()]) if found else 0
+    if not size:
+        raise InvalidInput(f"A size is a number and a unit, such as 2GB or 800MB (seen: {text!r}).")
+    return size
+
+
+def refuse_what_cannot_fit(
+    n_items: int, width: int, n_cases: int, limit: int | None = None
+) -> None:
+    """Refuse a run that needs more memory than there is.
+
+    Parameters
+    ----------
+    n_items, width
+        Of the item table, which is held once more while it is worked on.
+    n_cases
+        Positions that labels are made and tested on.
+    limit
+        Bytes that the process may take in all; None: what it has, and what is free.
+
+    Raises
+    ------
+    InvalidInput
+        With the arithmetic.
+    """
+    has, free = _status("VmRSS"), _free_mb()
+    if has is None or (limit is None and free is None):
+        return
+    most = limit / 1e6 if limit is not None else has + (free or 0)
+    table = n_items * width * 4 / 1e6
+    cases = n_cases * CASE_KB / 1e3
+    needed = has + table + cases
+    if needed > most:
+        whose = "--memory allows" if limit is not None else "This machine has free for it"
+        raise InvalidInput(
+            f"The run needs about {needed:,.0f} MB: {has:,.0f} MB that the model and its data take "
+            f"already, {table:,.0f} MB for an item table of {n_items:,} items of {width:,} "
+            f"numbers, and {cases:,.0f} MB for {n_cases:,} cases. {whose} {most:,.0f} MB: take a "
+            "machine with more memory."
+        )
+
+
+def _status(key: str) -> float | None:
+    """A figure of the process in MB, None where there is none."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(key + ":"):
+                return int(line.split()[1]) / 1024
+    return None
+
+
+def _free_mb() -> float | None:
+    """What is free on the machine, or for the group of processes, in MB."""
+    found = []
+    with suppress(OSError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) / 1024 for line in lines if line.startswith("MemAvailable:")]
+    with suppress(OSError, ValueError):  # "max" where there is no limit
+        group = Path("/sys/fs/cgroup")
+        used = int((group / "memory.current").read_text())
+        found.append((int((group / "memory.max").read_text()) - used) / 1e6)
+    return min(found, default=None)

@@ -113,6 +113,18 @@ class Workspace:
     def _planned(self) -> dict[str, Planned]:
         return planned_stores(self.config, self.heldout_users)
 
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Items, the width of the states, and how many cases concepts are made and tested on."""
+        recommender, held = self.recommender, self.heldout_users
+        lengths = recommender.sequences().lengths
+        limits = min(LABEL_CASES, self.config.construction_positions), self.config.heldout_positions
+        n = sum(
+            min(limit, int(lengths[side].sum()))
+            for limit, side in zip(limits, (~held, held), strict=True)
+        )
+        return recommender.catalog.n_items, find_site(recommender, self.site).width, n
+
     def store(self, name: str) -> ActivationStore:
         """Capture (or open) the states of construction users, ``activations``, or ``heldout``."""
         if self.finished:

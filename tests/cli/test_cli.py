@@ -1,6 +1,7 @@
 """Every command on a RecBole checkpoint."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from helpers.runs import (
     in_brief,
     settings,
 )
+from recsae.pipeline.plan import STAGES
 from recsae.report import read_report
 from recsae.run.record import Run
 
@@ -49,7 +51,10 @@ def new_process(*arguments, after="pass"):
 
 def test_a_run_says_what_it_found_and_where(report, recbole_run):
     out, err = first_output()
-    assert err == ""  # no progress in a pipe
+    opened, *stages = err.splitlines()  # a line for each stage, and no bars, in a pipe
+    assert opened == f"Opening {checkpoint()} ..."
+    assert [line.split(":")[0] for line in stages] == list(STAGES)
+    assert all(re.fullmatch(r"[a-z]+: [\d.]+ s, [\d.]+ CPU s, [\d,]+ MB", s) for s in stages)
     assert out.rstrip().endswith(f"Report: {recbole_run / 'report.html'}")
     assert "peak memory" in out
     assert "verified" in out
@@ -73,12 +78,12 @@ def test_a_second_run_does_nothing_and_loads_nothing(recbole_run):
     assert done.stderr == ""
 
 
-def test_options_win_over_the_file(folder, says, tmp_path):
+def test_options_win_over_the_file(folder, tmp_path):
     file = tmp_path / "settings.toml"
     file.write_text(QUICK + 'attribute_columns = ["class"]\nseed = 7\n')
     arguments = ("run", checkpoint(), "--trust", "--out", folder, "--config", file)
     with in_brief():
-        says(*arguments, "--replace", "--latents", 32, "--k", 4)
+        assert command(*arguments, "--replace", "--latents", 32, "--k", 4) == 0
     config = Run(folder).config
     assert (config.latents, config.k, config.seed, config.samples) == (32, 4, 7, 20_000)
     assert config.attribute_columns == ["class"]
@@ -109,6 +114,17 @@ def test_progress_is_drawn_on_stderr_alone(folder, capsys, monkeypatch, tmp_path
     assert "%|" not in out
     assert "\r" not in out
     assert "steps" not in out
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [("2 gallons", "A size is a number and a unit"), ("300MB", "--memory allows 300 MB: take a")],
+)
+def test_what_a_run_may_take(size, said, folder, capsys):
+    code = command("run", checkpoint(), "--trust", "--out", folder / "new", "--memory", size)
+    assert code == 2
+    assert said in capsys.readouterr().err
+    assert not (folder / "new" / "run.json").exists()
 
 
 # -- inspect, concepts -----------------------------------------------------------------------------
@@ -368,7 +384,7 @@ def test_stopped_by_the_user(recsae_says, monkeypatch, tmp_path):
     monkeypatch.setattr("recsae.recommender.plugins.load_recommender", stop)
     code, out, err = recsae_says("run", checkpoint(), "--out", tmp_path / "run")
     assert (code, out) == (130, "")
-    assert err.strip() == "Stopped. The same command goes on from here."
+    assert err.splitlines()[1:] == ["Stopped. The same command goes on from here."]
 
 
 # -- demo ------------------------------------------------------------------------------------------
