@@ -384,7 +384,7 @@ def test_stopped_by_the_user(recsae_says, monkeypatch, tmp_path):
     monkeypatch.setattr("recsae.recommender.plugins.load_recommender", stop)
     code, out, err = recsae_says("run", checkpoint(), "--out", tmp_path / "run")
     assert (code, out) == (130, "")
-    assert err.splitlines()[1:] == ["Stopped. The same command goes on from here."]
+    assert err.splitlines()[2:] == ["Stopped. The same command goes on from here."]
 
 
 # -- demo ------------------------------------------------------------------------------------------
