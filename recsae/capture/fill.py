@@ -116,7 +116,7 @@ def _fill_stores(
     def fill(number: int) -> None:
         fill_shard(recommender, plan, number, todo)
         if progress:
-            progress(plan.n_until(number), plan.windows.n_positions, "positions captured")
+            progress(int(plan.positions[number]), int(plan.positions[-1]), "positions captured")
 
     def close() -> None:
         for site, folder in todo.items():

@@ -40,26 +40,29 @@ class CapturePlan:
     Parameters
     ----------
     windows
-        All n windows, in the order of the store.
-    shard_of
-        ``(n,)`` number of the shard that each window is of; a shard is whole windows.
+        All windows, in the order of the store.
+    bounds
+        ``(n + 1,)`` for n shards: shard i is whole windows, those from ``bounds[i]`` on up to
+        ``bounds[i + 1]``.
+    positions
+        ``(n,)`` positions up to the end of each shard.
     manifests
         The manifest of each site's store, by the site's name. Shards are named after its
         fingerprint.
     """
 
     windows: Windows
-    shard_of: NDArray[np.int64]
+    bounds: NDArray[np.int64]
+    positions: NDArray[np.int64]
     manifests: dict[str, dict[str, Any]]
 
     def __len__(self) -> int:
         """How many shards there are."""
-        return int(self.shard_of[-1]) + 1 if len(self.shard_of) else 0
+        return len(self.positions)
 
-    def n_until(self, number: int) -> int:
-        """Positions in all shards up to this one."""
-        upto = slice(int(np.searchsorted(self.shard_of, number, side="right")))
-        return int((self.windows.ends[upto] - self.windows.kept_from[upto]).sum())
+    def windows_of(self, number: int) -> Windows:
+        """The windows of one shard."""
+        return self.windows.take(np.arange(*self.bounds[number : number + 2]))
 
 
 def plan_capture(
@@ -126,21 +129,22 @@ def plans_of(
         }
         n_until = np.cumsum(windows.ends - windows.kept_from)  # positions up to each window's end
         shard_of = (n_until - 1) // store.SHARD
-        numbers = range(int(shard_of[-1]) + 1 if len(windows) else 0)
-        manifests = {s.name: _manifest(s, made_from, windows.n_positions, numbers) for s in alike}
-        plans.append(CapturePlan(windows, shard_of, manifests))
+        numbers = np.arange(int(shard_of[-1]) + 1 if len(windows) else 0)
+        bounds = np.searchsorted(shard_of, np.append(numbers, len(numbers)))
+        manifests = {s.name: _manifest(s, made_from, n_until, numbers) for s in alike}
+        plans.append(CapturePlan(windows, bounds, n_until[bounds[1:] - 1], manifests))
     return plans
 
 
 def _manifest(
-    site: Site, made_from: dict[str, Any], n_positions: int, numbers: range
+    site: Site, made_from: dict[str, Any], n_until: NDArray[np.int64], numbers: NDArray[np.int64]
 ) -> dict[str, Any]:
     fingerprint = digest_of({**made_from, "site": site.name})
     return {
         "fingerprint": fingerprint,
         "model": made_from["model"],
         "site": site.name,
-        "n": n_positions,
+        "n": int(n_until[-1]) if len(n_until) else 0,
         "width": site.width,
         FILTERS_SEEN: made_from[FILTERS_SEEN],
         "shards": [f"{fingerprint[:12]}-{number:05d}.safetensors" for number in numbers],
@@ -200,8 +204,7 @@ def fill_shard(
     missing = [name for name, file in files.items() if not file.exists()]
     if not missing:
         return
-    mine = plan.windows.take(np.flatnonzero(plan.shard_of == number))
-    made = forward_all(recommender, missing, mine)
+    made = forward_all(recommender, missing, plan.windows_of(number))
     shared = {SEQUENCE: made.sequence, POSITION: made.position, TOP: made.top_items}
     for name in missing:
         write_arrays(files[name], {STATES: made.states[name], **shared})

@@ -32,12 +32,8 @@ def test_three_users_by_hand(tmp_path, monkeypatch):
     histories = toy.sequences([8, 7, 3], [2, 1], [5], [4, 5, 6])  # nothing comes before the 5
     users = toy.UserTable(histories, [2, 1, 0, 2], [[0, 0], [1, 0], [0, 1], [1, 1], [2, 2]], table)
     plan = plan_capture(users, np.arange(4))
-    assert (len(plan), plan.windows.rows.tolist(), plan.shard_of.tolist()) == (
-        2,
-        [0, 1, 3],
-        [0, 0, 1],
-    )
-    assert [plan.n_until(number) for number in range(2)] == [2, 3]
+    assert [plan.windows_of(number).rows.tolist() for number in range(len(plan))] == [[0, 1], [3]]
+    assert plan.positions.tolist() == [2, 3]
     for number, part in ((1, "a"), (0, "b")):
         file = capture_shard(users, plan, number, tmp_path / part)
         assert file.parent == tmp_path / part
