@@ -2,6 +2,7 @@
 # make test   install what the tests need and run all of them
 # make fast   the tests that take no time
 # make base   the library and plain PyTorch models without RecBole, on the newest packages
+# make engines  the files for Ray and Spark that the documents show
 # make fuzz   thousands of hostile command lines and files, others each time
 # make lint   style, types, and who imports whom
 # make docs   the site: guide, decisions and API, in site/
@@ -13,7 +14,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test fast base fuzz lint docs clean browser
+.PHONY: demo test fast base engines fuzz lint docs clean browser
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/recsae demo --out recsae-demo
@@ -31,6 +32,13 @@ base: $(BASE)/.installed
 	$(BASE)/bin/python -m pytest -n $(WORKERS) \
 	    -m "not (end_to_end or browser or recbole or processes)" \
 	    tests/recommender tests/plugins/recsae_torch tests/capture tests/sae tests/testing
+
+# Not part of CI: half a gigabyte of packages, and Spark needs Java. What cannot be installed skips.
+ENGINES := ray[data] pyspark
+engines: $(BASE)/.installed
+	for engine in $(ENGINES); do $(BASE)/bin/python -m pip install --quiet "$$engine" \
+	    || echo "$$engine cannot be installed here: its test will skip."; done
+	$(BASE)/bin/python -m pytest -rs tests/docs/test_engines.py
 
 EXAMPLES ?= 3000
 fuzz: $(VENV)/.installed-dev

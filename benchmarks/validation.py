@@ -71,7 +71,7 @@ def validation_figures(
 def true_directions(world: World) -> LinearCode:
     """The planted directions read out of the states, top-k like every baseline."""
     directions = torch.from_numpy(world.planted.directions.copy())
-    mean = torch.from_numpy(world.stores[0].mean()).float()
+    mean = torch.from_numpy(world.stores[0].moments().mean).float()
     return LinearCode(directions, mean, K)
 
 

@@ -5,32 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from recsae.capture import store
-from recsae.capture.forward import forward_all
-from recsae.capture.store import (
-    FILTERS_SEEN,
-    MANIFEST,
-    POSITION,
-    SEQUENCE,
-    STATES,
-    TOP,
-    ActivationStore,
-    read_manifest,
-)
-from recsae.capture.windows import Windows, windows_of
+from recsae.capture.shards import CapturePlan, begin_store, close_store, fill_shard, plans_of
+from recsae.capture.store import MANIFEST, ActivationStore, read_manifest
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
-from recsae.core.files import digest_of, write_arrays, write_json
 from recsae.core.progress import Progress
 from recsae.recommender.protocol import as_recommender, find_site
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from recsae.recommender.protocol import Recommender, Site
+    from recsae.recommender.protocol import Recommender
 
 
 def capture(
@@ -107,88 +94,43 @@ def capture_sites(
         There is no such site.
     """
     recommender = as_recommender(recommender)
-    together: dict[tuple[bool, bool], list[Site]] = {}
-    for name in folders:
-        site = find_site(recommender, name)
-        together.setdefault((site.every_position, site.per_user), []).append(site)
-    for sites in together.values():
-        windows = windows_of(recommender, sites[0], rows, limit, seed, exact=exact)
-        if thinned is not None:
-            windows = windows.thinned(thinned, seed)
-        made_from = {
-            "model": recommender.fingerprint(),
-            "rows": digest_of(rows.tolist()),
-            "windows": [len(windows), windows.n_positions],
-            "limit": limit,
-            "seed": seed,
-            FILTERS_SEEN: recommender.filters_seen,
-            **({} if thinned is None else {"thinned": thinned}),
-        }
-        manifests = {site.name: _manifest(site, made_from, windows.n_positions) for site in sites}
-        _fill_stores(recommender, windows, manifests, folders, progress, ranks)
+    plans = plans_of(
+        *(recommender, rows, folders), limit=limit, thinned=thinned, seed=seed, exact=exact
+    )
+    for plan in plans:
+        _fill_stores(recommender, plan, folders, progress, ranks)
     return {name: ActivationStore(folder) for name, folder in folders.items()}
-
-
-def _manifest(site: Site, made_from: dict[str, Any], n_positions: int) -> dict[str, Any]:
-    """The manifest of a site's store, but for its shards."""
-    return {
-        "fingerprint": digest_of({**made_from, "site": site.name}),
-        "model": made_from["model"],
-        "site": site.name,
-        "n": n_positions,
-        "width": site.width,
-        FILTERS_SEEN: made_from[FILTERS_SEEN],
-    }
 
 
 def _fill_stores(
     recommender: Recommender,
-    windows: Windows,
-    manifests: dict[str, dict[str, Any]],
+    plan: CapturePlan,
     folders: Mapping[str, Path],
     progress: Progress | None,
     ranks: Ranks,
 ) -> None:
-    """Fill shards of whole windows, about ``SHARD`` positions each, named after the fingerprint."""
-    todo = ranks.broadcast_from_main(lambda: _prepare_folders(manifests, folders))
-    n_until = np.cumsum(windows.ends - windows.kept_from)  # positions up to each window's end
-    shard_of = (n_until - 1) // store.SHARD
-    n_shards = int(shard_of[-1]) + 1 if todo and len(windows) else 0
-    names = {n: manifests[n]["fingerprint"][:12] + "-{:05d}.safetensors" for n in todo}
-    shards = {n: [name.format(i) for i in range(n_shards)] for n, name in names.items()}
+    """Deal the shards out that a plan's stores lack, then close the stores."""
+    sites = ranks.broadcast_from_main(lambda: _begin_stores(plan, folders))
+    todo = {site: folders[site] for site in sites}
 
     def fill(number: int) -> None:
-        mine = np.flatnonzero(shard_of == number)
-        files = {name: folders[name] / shards[name][number] for name in todo}
-        missing = [name for name, file in files.items() if not file.exists()]
-        if missing:
-            made = forward_all(recommender, missing, windows.take(mine))
-            shared = {SEQUENCE: made.sequence, POSITION: made.position, TOP: made.top_items}
-            for name in missing:
-                write_arrays(files[name], {STATES: made.states[name], **shared})
+        fill_shard(recommender, plan, number, todo)
         if progress:
-            progress(int(n_until[mine[-1]]), windows.n_positions, "positions captured")
+            progress(int(plan.positions[number]), int(plan.positions[-1]), "positions captured")
 
     def close() -> None:
-        for name in todo:
-            kept = {folders[name] / shard for shard in shards[name]}
-            for old in set(folders[name].glob("*.safetensors")) - kept:
-                old.unlink()
-            write_json(folders[name] / MANIFEST, {**manifests[name], "shards": shards[name]})
+        for site, folder in todo.items():
+            close_store(plan, site, folder)
 
-    ranks.scatter({number: partial(fill, number) for number in range(n_shards)})
+    ranks.scatter({n: partial(fill, n) for n in range(len(plan) if todo else 0)})
     ranks.broadcast_from_main(close)
 
 
-def _prepare_folders(
-    manifests: dict[str, dict[str, Any]], folders: Mapping[str, Path]
-) -> list[str]:
-    """Make the folders of stores that are not whole yet, without a manifest; return their sites."""
-    todo = [n for n, m in manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
+def _begin_stores(plan: CapturePlan, folders: Mapping[str, Path]) -> list[str]:
+    """Begin those of a plan's stores that are not whole yet; return their sites."""
+    todo = [n for n, m in plan.manifests.items() if not _is_whole(folders[n], m["fingerprint"])]
     for name in todo:
-        folders[name].mkdir(parents=True, exist_ok=True)
-        # a manifest is never beside shards that are not its own
-        (folders[name] / MANIFEST).unlink(missing_ok=True)
+        begin_store(folders[name])
     return todo
 
 

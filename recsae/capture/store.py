@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.capture.moments import Moments
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import digest_of, lies_within, map_arrays, read_json
@@ -119,15 +120,9 @@ class ActivationStore:
         part.manifest = {**self.manifest, "n": n, "fingerprint": marked}
         return part
 
-    def mean(self) -> NDArray[np.float64]:
-        """Mean state ``(d,)``, one pass."""
-        total = sum(s.sum(0, dtype=np.float64) for s in self.shards)
-        return np.asarray(total / len(self), dtype=np.float64)
-
-    def variance(self) -> float:
-        """Mean over positions of ``||h - mean||^2``."""
-        mean = self.mean()
-        return float(sum(np.square(s - mean).sum() for s in self.shards) / len(self))
+    def moments(self) -> Moments:
+        """Mean and variance of the states, one pass."""
+        return Moments.merged([Moments.of(states) for states in self.shards])
 
     def validation_users(self) -> NDArray[np.bool_]:
         """Mask of sequences: one user in twenty (none of fewer), who decide when training stops."""

@@ -1,11 +1,13 @@
 """Several processes that share one run, as torchrun starts them; a single one pays nothing for it.
 
-The results are those of one process: shards, batches, rows and whole measurements are divided, and
-their results are put together in the order that one process would make them in.
+The results are those of one process: shards, rows and whole measurements are divided, and their
+results are put together in the order that one process would make them in. What cannot be divided
+the main process does, with the threads of all that wait for it on its machine.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import signal
@@ -14,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from recsae.core.errors import ProcessLost, RecSAEError
@@ -95,31 +98,55 @@ class Ranks:
             return make()
         import torch.distributed as dist
 
-        sent: list[Any] = [_outcome(make) if self.is_main_process else None]
+        sent: list[Any] = [None]
+        if self.is_main_process:
+            with _threads_of_the_machine():
+                sent = [_outcome(make)]
         with _translated():
             dist.broadcast_object_list(sent)
         outcome: Outcome[T] = sent[0]
         return _value(outcome)
 
     def scatter(self, jobs: Mapping[K, Callable[[], T]], *, threads: bool = False) -> dict[K, T]:
-        """Do each job on one of the processes, dealt out in turn, and send all results to all.
+        """Do each job on one of the processes and send all results to all.
 
-        No process goes on before all jobs are done; a RecSAEError in one is raised in all. With
-        ``threads`` a process does several of its jobs at a time: see
-        :func:`recsae.core.threads.in_threads`.
+        Whichever is free takes the next job, so long ones should come first. No process goes on
+        before all jobs are done; a RecSAEError in one is raised in all. With ``threads`` a process
+        does several jobs at a time: see :func:`recsae.core.threads.in_threads`.
         """
-        mine = list(jobs)[self.rank :: self.size]
+        names, take = list(jobs), self._numbers()
+
+        def work(_: int = 0) -> dict[K, T]:
+            mine = iter(take, None)
+            return {
+                names[n]: jobs[names[n]]() for n in itertools.takewhile(len(names).__gt__, mine)
+            }
 
         def do() -> dict[K, T]:
-            if threads:
-                from recsae.core.threads import in_threads
+            if not threads:
+                return work()
+            import torch
 
-                return dict(zip(mine, in_threads(lambda name: jobs[name](), mine), strict=True))
-            return {name: jobs[name]() for name in mine}
+            from recsae.core.threads import in_threads
+
+            hands = in_threads(work, range(torch.get_num_threads()))
+            return {name: result for done in hands for name, result in done.items()}
 
         parts = self.gather(_outcome(do))
         done = {name: result for part in parts for name, result in _value(part).items()}
         return {name: done[name] for name in jobs}
+
+    def _numbers(self) -> Callable[[], int]:
+        """What gives 0, 1, 2, ... to whichever process asks next."""
+        if self.size == 1:
+            return partial(next, itertools.count())
+        turn = self.broadcast_from_main(lambda: self.store.add("recsae turns", 1))
+
+        def take() -> int:
+            with _translated():
+                return int(self.store.add(f"recsae turn {turn}", 1)) - 1
+
+        return take
 
     def may_speak(self) -> bool:
         """Whether no process has reported yet why the job ends, so that it is shown once."""
@@ -179,6 +206,19 @@ def _stop_listening() -> None:
     """Ignore a second signal, which torchrun may send while the reason is being reported."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@contextmanager
+def _threads_of_the_machine() -> Iterator[None]:
+    """Let torch use the threads of all processes of this machine, while the others wait."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(before * int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -249,19 +249,22 @@ def _ask_language_model(work: Workspace) -> None:
 def _measure_accuracy(work: Workspace) -> None:
     from recsae.pipeline.stages.accuracy import accuracy_stage
 
-    _keep(work, files.ACCURACY, lambda: accuracy_stage(work).to_dict())
+    figures = accuracy_stage(work).to_dict()
+    _keep(work, files.ACCURACY, lambda: figures)
 
 
 def _measure_steering(work: Workspace) -> None:
     from recsae.pipeline.stages.steering import steering_stage
 
-    _keep(work, files.STEERING, lambda: steering_stage(work))
+    figures = steering_stage(work)
+    _keep(work, files.STEERING, lambda: figures)
 
 
 def _try_goals(work: Workspace) -> None:
     from recsae.pipeline.stages.goals import goal_stage
 
-    _keep(work, files.GOALS, lambda: goal_stage(work))
+    figures = goal_stage(work)
+    _keep(work, files.GOALS, lambda: figures)
 
 
 def _report(work: Workspace) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import find_site as find_site
     from recsae.recommender.sequences import Batch as Batch
     from recsae.recommender.sequences import Sequences as Sequences
+    from recsae.recommender.sequences import split_users as split_users
     from recsae.recommender.user_table import build_user_table as build_user_table
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "load_recommender",
     "read_items_csv",
     "replaced_method",
+    "split_users",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -56,6 +58,7 @@ __getattr__, __dir__ = lazy(
         "Plugin": "plugins",
         "Recommender": "protocol",
         "Sequences": "sequences",
+        "split_users": "sequences",
         "Site": "protocol",
         "StatedScore": "protocol",
         "build_catalog": "catalog",

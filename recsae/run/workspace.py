@@ -340,13 +340,13 @@ class Workspace:
     @cached_property
     def plain_sae(self) -> SAE:
         """An SAE without gates, of as many latents, as many of them active; the run's own if it has
-        none."""
+        none. The process that asks for it trains it."""
         if not self.sae.n_gates:
             return self.sae
         size = {"n_latents": self.sae.n_latents, "k": self.n_active}
         config = self._requested_config.model_copy(update=size).resolved(self.sae.width)
         store, folder = self.construction_store, self.folder / layout.PLAIN_FOLDER
-        return train_sae(store, config, folder, progress=self.progress, ranks=self.ranks)
+        return train_sae(store, config, folder, progress=self.progress)
 
     def encode(self, code: SAE | Baseline, ranks: Ranks = SINGLE_PROCESS) -> Codes:
         """A code's activations on construction and held-out cases."""

@@ -64,7 +64,7 @@ Baseline = LinearCode | GateCode
 
 def _moments(store: ActivationStore) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean ``(d,)`` and covariance ``(d, d)`` of a store, float64."""
-    mean = torch.from_numpy(store.mean())
+    mean = torch.from_numpy(store.moments().mean)
     total = torch.zeros(store.width, store.width, dtype=torch.float64)
     for shard in store.shards:
         centred = torch.from_numpy(shard[:].copy()).double() - mean
@@ -92,4 +92,4 @@ def random_directions(store: ActivationStore, k: int, n_latents: int, seed: int)
     """Directions drawn uniformly from the sphere."""
     generator = torch.Generator().manual_seed(seed)
     directions = F.normalize(torch.randn(n_latents, store.width, generator=generator), dim=1)
-    return LinearCode(directions, torch.from_numpy(store.mean()).float(), k)
+    return LinearCode(directions, torch.from_numpy(store.moments().mean).float(), k)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from recsae.capture.moments import Moments
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.core.files import (
@@ -110,16 +112,16 @@ class SAE(nn.Module):
 
     def fit_input(self, store: ActivationStore) -> None:
         """Take mean and scale from what gates leave of a store: afterwards ``E ||x||^2 = d``."""
-        mean = torch.from_numpy(store.mean())
-        if not bool(torch.isfinite(mean).all()):
+        moments = store.moments()
+        if not bool(np.isfinite(moments.mean).all()):
             raise NotEnoughData("Some hidden states are NaN or infinite: nothing can be learned.")
-        variance = store.variance()
-        if self.n_gates and variance > 0:
-            mean, variance = self._moments_of_rest(store)
-        if variance <= 0:
+        if self.n_gates and moments.variance > 0:  # before the scale is known: it is 1
+            shards = (torch.from_numpy(shard[:].copy()) for shard in store.shards)
+            moments = Moments.merged([Moments.of(self.rest(states).numpy()) for states in shards])
+        if moments.variance <= 0:
             raise NotEnoughData("All hidden states are the same: there is nothing to learn.")
-        self.mean.copy_(mean)
-        self.scale.fill_((variance / self.width) ** 0.5)
+        self.mean.copy_(torch.from_numpy(moments.mean))
+        self.scale.fill_((moments.variance / self.width) ** 0.5)
         self.gate_weight /= self.scale  # activations are in units of the normalised states
         self.gate_bound /= self.scale
 
@@ -128,16 +130,6 @@ class SAE(nn.Module):
         with torch.no_grad():
             self.W_enc.copy_(directions)
             self.W_dec.copy_(directions)
-
-    def _moments_of_rest(self, store: ActivationStore) -> tuple[torch.Tensor, float]:
-        """Mean and total variance of what gates leave, before the scale is known: it is 1."""
-        total, squared = torch.zeros(self.width, dtype=torch.float64), 0.0
-        for shard in store.shards:
-            rest = self.rest(torch.from_numpy(shard[:].copy())).double()
-            total += rest.sum(0)
-            squared += float(rest.square().sum())
-        mean = total / len(store)
-        return mean, squared / len(store) - float(mean.square().sum())
 
     def gate_preactivations(self, states: torch.Tensor) -> torch.Tensor:
         """``(n, c)`` of raw states ``(n, d)``; a gate is open where it is positive."""

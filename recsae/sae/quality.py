@@ -41,7 +41,7 @@ def quality(sae: SAE, store: ActivationStore, ranks: Ranks = SINGLE_PROCESS) -> 
     ranks.sum(fired)
     n = len(store)
     return {
-        "fvu": float(error) / (store.variance() * n),
+        "fvu": float(error) / store.moments().spread,
         "l0": int(fired.sum()) / n,
         "dead_fraction": float((fired == 0).float().mean()),
         "dense_fraction": float((fired > DENSE_SHARE * n).float().mean()),

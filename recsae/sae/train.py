@@ -19,7 +19,8 @@ from recsae.sae.config import SAEConfig
 from recsae.sae.model import CONFIG, SAE, WEIGHTS
 from recsae.sae.quality import fvu_beside_training
 from recsae.sae.start import starting_directions
-from recsae.sae.trainer import Trainer
+from recsae.sae.trainer import Trainer, worth_sharing
+from recsae.sae.variants import VARIANTS
 
 if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore
@@ -62,8 +63,10 @@ def train_sae(
         ``(n_items, d)`` rows of the table whose products with states are the scores, where there is
         one; only details beside gates start from it.
     ranks
-        The processes that share the training, each of which calls this; only the first one saves.
-        The parameters are those of one process but for rounding: sums have another order.
+        The processes that wait for the SAE, each of which calls this. The first one trains and
+        saves, with the threads of all on its machine, unless the batches are so large that sharing
+        them pays, see :func:`recsae.sae.trainer.worth_sharing`; then the parameters are those of
+        one process but for rounding, as sums have another order.
 
     Returns
     -------
@@ -78,6 +81,9 @@ def train_sae(
     """
     beside_gates = gates is not None and len(gates.bound) > 0
     config = (config or SAEConfig()).resolved(store.width, beside_gates=beside_gates)
+    if ranks.size > 1 and not _is_shared(config, store.width, ranks):
+        alone = partial(train_sae, store, config, folder, gates=gates, items=items, device=device)
+        return ranks.broadcast_from_main(partial(alone, progress=progress))
     if len(store) < 2 * config.k:
         raise NotEnoughData(f"{len(store)} hidden states are too few to train an SAE on.")
     made_from = digest_of(
@@ -118,6 +124,13 @@ def train_sae(
     if folder is not None:
         ranks.broadcast_from_main(lambda: _save(sae, state, store, folder))
     return sae
+
+
+def _is_shared(config: SAEConfig, width: int, ranks: Ranks) -> bool:
+    """Whether processes share each step; variants that autograd trains look at whole batches."""
+    n_weights = (config.n_latents or 0) * width
+    by_autograd = VARIANTS[config.activation].by_autograd
+    return not by_autograd and worth_sharing(config.batch_size, n_weights, ranks.size)
 
 
 def _is_trained(folder: Path, made_from: str) -> bool:

@@ -20,6 +20,29 @@ SMALLEST_BATCH = 32
 """States of a batch at least, however small the store is."""
 STEPS_PER_EPOCH = 64
 """Small stores are read in smaller batches, so that there are steps enough to learn from."""
+PRODUCT_SECONDS = 36e-12
+"""What a step takes of one core for each of its states and each weight of the encoder."""
+WAIT_SECONDS = 5e-3
+"""What the three sums of a step take where cores are not free, however little is sent."""
+SENT_SECONDS = 15e-9
+"""What it takes to send the gradients of encoder and decoder, and to receive them, for each weight
+of the encoder: 16 bytes through a card of 10 Gbit/s."""
+MARGIN = 2
+"""How many times what it costs sharing has to save."""
+
+
+def worth_sharing(batch_size: int, n_weights: int, n_processes: int) -> bool:
+    """Whether processes that share each step are done well before one that makes all of it.
+
+    What is saved and what is sent both grow with the weights of the encoder: the batch decides.
+
+    >>> worth_sharing(1024, 64 * 1024, 2), worth_sharing(1024, 512 * 8192, 2)
+    (False, False)
+    >>> worth_sharing(8192, 64 * 1024, 2), worth_sharing(8192, 64 * 2048, 2)
+    (False, True)
+    """
+    saved = batch_size * n_weights * PRODUCT_SECONDS * (1 - 1 / n_processes)
+    return saved > MARGIN * (WAIT_SECONDS + n_weights * SENT_SECONDS)
 
 
 class Trainer:
@@ -27,7 +50,7 @@ class Trainer:
 
     Processes that share a training are shown the same batches. Each takes its share of a batch,
     and all make the step of the whole one. Variants by autograd look at whole batches (the k n
-    largest activations, running means): every process does all, which is the same but no faster.
+    largest activations, running means), so that nothing is shared.
     """
 
     def __init__(self, sae: SAE, n_states: int, ranks: Ranks = SINGLE_PROCESS) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-import recsae.capture.fill as capturing
 import recsae.capture.forward as forwards
+import recsae.capture.shards as capturing
 import recsae.capture.store as activations
 from helpers import toy
 from helpers.runs import planted
@@ -453,8 +453,8 @@ def test_rows_of_a_column_in_any_order(counted, column):
 
 def test_moments(counted):
     states = counted.column(STATES).astype(np.float64)
-    np.testing.assert_allclose(counted.mean(), states.mean(0), rtol=1e-6)
-    assert counted.variance() == pytest.approx(states.var(0).sum(), rel=1e-6)
+    np.testing.assert_allclose(counted.moments().mean, states.mean(0), rtol=1e-6)
+    assert counted.moments().variance == pytest.approx(states.var(0).sum(), rel=1e-6)
     assert (len(counted), counted.width) == (25, 2)
 
 

@@ -37,6 +37,8 @@ construction_positions = 3000
 heldout_positions = 1500
 """
 AGAIN = "Run the same command again"
+MADE_AGAIN = ("concepts", "scoring", "accuracy", "steering", "goals")
+"""Stages of a run of one process that two processes make again."""
 
 
 # starting processes
@@ -89,10 +91,9 @@ def shared(folder, small_run):
         mine.mkdir()
         if n == 2:  # a run of one process without what is made of its SAE
             record = read_json(copy_of(small_run, mine / "run") / "run.json")
-            for stage in ("concepts", "scoring"):
+            for stage in MADE_AGAIN:
                 for output in record["stages"].pop(stage)["outputs"]:
-                    if not output.startswith("plain/"):
-                        (mine / "run" / output).unlink()
+                    (mine / "run" / output).unlink()
             write_json(mine / "run/run.json", record)
         for process in start(n, mine):
             _, said = process.communicate(timeout=120)
@@ -142,18 +143,19 @@ def test_parameters_after_twenty_steps(n, one, shared):
         assert_close(found["steps"], shared[n][0]["steps"], atol=0, rtol=0)
 
 
-def test_a_whole_training(one, shared):
-    before = one["topk"].pop("fvu")
+def test_a_training_whose_steps_are_shared(one, shared):
+    before = one["shared"]["fvu"]
     for found in shared[2]:
-        assert abs(found["topk"]["fvu"] - before) < 1e-3
-        assert found["topk"]["epochs"] == one["topk"]["epochs"]  # it ends early
+        assert abs(found["shared"]["fvu"] - before) < 1e-3
+        assert found["shared"]["epochs"] == one["shared"]["epochs"]  # it ends early
         for name in ("W_enc", "W_dec"):
-            assert torch.equal(found["topk"][name], shared[2][0]["topk"][name])
+            assert torch.equal(found["shared"][name], shared[2][0]["shared"][name])
 
 
-def test_variants_that_look_at_whole_batches_are_the_same_to_the_bit(one, shared):
+@pytest.mark.parametrize("activation", ["topk", "batch_topk"])
+def test_a_training_that_is_not_worth_sharing_is_the_same_to_the_bit(activation, one, shared):
     for found in shared[2]:
-        found, expected = found["batch_topk"], one["batch_topk"]
+        found, expected = found[activation], one[activation]
         assert_close({**found, "fvu": 0.0}, {**expected, "fvu": 0.0}, atol=0, rtol=0)
 
 
@@ -176,12 +178,13 @@ def test_an_error_of_one_is_everybodys(n, shared):
     assert [found["errors"] for found in shared[n]] == [["too few", "too few"]] * n
 
 
-def test_with_the_same_sae_concepts_and_scores_are_the_same_bytes(folder, shared, small_run):
-    for name in ("concepts", "examples", "scores"):
-        file = f"{name}.parquet"
-        assert (folder / "2/run" / file).read_bytes() == (small_run / file).read_bytes()
-    scoring = (folder / "2/run/scoring.json").read_bytes()
-    assert scoring == (small_run / "scoring.json").read_bytes()
+def test_concepts_scores_and_what_is_measured_are_the_same_bytes(folder, shared, small_run):
+    tables = (f"{name}.parquet" for name in ("concepts", "examples", "scores"))
+    figures = (f"{name}.json" for name in ("scoring", "accuracy", "steering", "goals"))
+    for file in (*tables, *figures, "plain/sae.safetensors"):
+        assert (folder / "2/run" / file).read_bytes() == (small_run / file).read_bytes(), file
+    assert read_json(small_run / "goals.json")["check"]
+    assert read_json(small_run / "steering.json")
 
 
 # the parts alone
@@ -232,6 +235,39 @@ def test_alone_everything_is_what_it_was():
     assert SINGLE_PROCESS.may_speak()
     with ranks_of_torchrun() as ranks:
         assert ranks is SINGLE_PROCESS
+
+
+def test_jobs_are_done_once_each_by_whoever_is_free():
+    """Process 1 does all the others while process 0 is busy with the first."""
+    others, taken = threading.Event(), iter(range(9))
+    done_by = {}
+
+    def job(name, rank):
+        done_by[name] = rank
+        others.wait(10) if name == 0 else name == 5 and others.set()
+        return name * name
+
+    class Shared(Threads):
+        def _numbers(self):
+            return lambda: next(taken)
+
+    meeting = threading.Barrier(2), [None] * 2
+    with ThreadPoolExecutor(2) as pool:
+        found = pool.map(
+            lambda ranks: ranks.scatter({n: lambda n=n: job(n, ranks.rank) for n in range(6)}),
+            [Shared(rank, 2, meeting) for rank in range(2)],
+        )
+        assert list(found) == [{n: n * n for n in range(6)}] * 2
+    assert {done_by[n] for n in range(1, 6)} == {1 - done_by[0]}
+
+
+def test_what_one_does_alone_has_the_threads_of_its_machine(monkeypatch):
+    sent = []
+    monkeypatch.setattr("torch.distributed.broadcast_object_list", sent.append)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    before = torch.get_num_threads()
+    assert Ranks(0, 6).broadcast_from_main(torch.get_num_threads) == 3 * before
+    assert (torch.get_num_threads(), len(sent)) == (before, 1)
 
 
 def test_each_process_of_a_machine_has_its_own_card(monkeypatch):

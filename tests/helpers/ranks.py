@@ -8,9 +8,11 @@ import itertools
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from helpers.runs import FEWER, in_brief, planted, run_in_brief
@@ -22,11 +24,11 @@ from recsae.core.distributed import SINGLE_PROCESS, ranks_of_torchrun
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json
 from recsae.sae import gradients
+from recsae.sae import train as training
 from recsae.sae.codes import sparse_code
 from recsae.sae.config import make_config
 from recsae.sae.model import SAE
 from recsae.sae.quality import quality
-from recsae.sae.train import train_sae
 from recsae.sae.trainer import Trainer
 
 PATHS = ("compiled", "torch")
@@ -72,15 +74,17 @@ def after_steps(ranks, n_steps=20):
     return {name: p.detach().clone() for name, p in sae.named_parameters()}
 
 
-def trained(folder, activation, ranks):
-    """An SAE on a small store that stops early; weights, FVU and epochs."""
+def trained(folder, activation, ranks, shared=False):
+    """An SAE on a small store that stops early, its steps ``shared``; weights, FVU and epochs."""
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(12, 8))
     states = np.maximum(rng.normal(size=(1501, 12)) - 1, 0) @ directions
     made = ranks.broadcast_from_main(lambda: store(folder / "store", states, 400).folder)
     states = activations.ActivationStore(made)
     config = make_config(n_latents=24, k=2, n_samples=9_000, patience=2, activation=activation)
-    sae = train_sae(states, config, folder / "sae", ranks=ranks)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(training, "worth_sharing", lambda *_: shared)
+        sae = training.train_sae(states, config, folder / "sae", ranks=ranks)
     known = read_json(folder / "sae/cfg.json")
     figures = {"epochs": known["epochs"], **quality(sae, states, ranks)}
     figures = {name: torch.tensor(float(value)) for name, value in figures.items()}
@@ -127,6 +131,8 @@ def everything(folder, ranks):
     results["steps"] = after_steps(ranks)
     for activation in ("topk", "batch_topk") if ranks.size < 3 else ():
         results[activation] = trained(folder / activation, activation, ranks)
+    if ranks.size < 3:
+        results["shared"] = trained(folder / "shared", "topk", ranks, shared=True)
     results |= {f"codes {n}": codes(n, ranks) for n in (1, 2047, 5000)}
     results["errors"] = errors_of(ranks)
     captured(folder / "captured", ranks)
@@ -151,9 +157,12 @@ def together(folder):
 
 
 def command(arguments):
-    """``recsae ARGUMENTS`` in brief; DIE=1 kills process 1 at its second shard."""
-    if "DIE" in os.environ and os.environ["RANK"] == "1":
-        die_at(2)
+    """``recsae ARGUMENTS`` in brief; DIE=1 kills process 1 at its second shard.
+
+    Process 0 is slow then, so that there is one left for it.
+    """
+    if "DIE" in os.environ:
+        die_at(2) if os.environ["RANK"] == "1" else dawdle(1.0)
     sys.argv = ["recsae", *arguments]
     with in_brief():
         main()
@@ -168,6 +177,16 @@ def die_at(write):
         replace(self, target)
 
     Path.replace = fatal
+
+
+def dawdle(seconds):
+    replace = Path.replace
+
+    def slow(self, target):
+        time.sleep(seconds if self.name.endswith(".part") and "safetensors" in self.name else 0)
+        replace(self, target)
+
+    Path.replace = slow
 
 
 def act(arguments):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +18,6 @@ from recsae.recommender.evaluation import evaluate, evaluation_cases
 from recsae.sae.editing import insert_reconstruction
 
 if TYPE_CHECKING:
-    from recsae.recommender.evaluation import Values
     from recsae.run.workspace import Workspace
 
 
@@ -67,30 +69,40 @@ class Accuracy:
 
 def accuracy_stage(work: Workspace) -> Accuracy:
     """The recommender's own evaluation before and after, and every held-out position."""
+    _ = work.sae_codes  # stores and codes are made by all together, before jobs are dealt out
+    jobs: dict[str, Callable[[], Any]] = {
+        "before": partial(_evaluated, work),
+        "after": partial(_evaluated, work, reconstructed=True),
+        "heldout": partial(_at_positions, work),
+        "short": partial(_short_states, work),
+    }
+    done = work.ranks.scatter(jobs)
     cases = evaluation_cases(work.recommender)
-    before = evaluate(work.recommender, cases, work.progress)
-    with work.recommender.edit(insert_reconstruction(work.sae), work.site):
-        after = evaluate(work.recommender, cases, work.progress)
-    if work.head is not None:
-        heldout = heldout_accuracy(work.heldout, work.sae, work.head)
-    else:
-        heldout = heldout_by_running(
-            *(
-                work.recommender,
-                work.heldout,
-                work.sae,
-                work.site,
-                work.windows(layout.HELDOUT_STORE),
-            ),
-            work.progress,
-        )
     return Accuracy(
         evaluation=cases.description,
-        base=_means(before),
-        reconstructed=_means(after),
+        base=done["before"],
+        reconstructed=done["after"],
         n_cases=len(cases.rows),
-        heldout=heldout,
-        short_states=_short_states(work),
+        heldout=done["heldout"],
+        short_states=done["short"],
+    )
+
+
+def _evaluated(work: Workspace, *, reconstructed: bool = False) -> dict[str, float]:
+    """Means of the recommender's own metrics."""
+    recommender = work.recommender
+    edit = insert_reconstruction(work.sae)
+    with recommender.edit(edit, work.site) if reconstructed else nullcontext():
+        values = evaluate(recommender, evaluation_cases(recommender), work.progress)
+    return {name: float(value.mean()) for name, value in values.items()}
+
+
+def _at_positions(work: Workspace) -> HeldoutAccuracy:
+    if work.head is not None:
+        return heldout_accuracy(work.heldout, work.sae, work.head)
+    return heldout_by_running(
+        *(work.recommender, work.heldout, work.sae, work.site, work.windows(layout.HELDOUT_STORE)),
+        work.progress,
     )
 
 
@@ -111,7 +123,3 @@ def _short_states(work: Workspace) -> ShortStates | None:
         same_latents=float((short & whole).sum() / whole.sum().clamp(min=1)),
         n_compared=len(same),
     )
-
-
-def _means(metrics: Values) -> dict[str, float]:
-    return {name: float(values.mean()) for name, values in metrics.items()}

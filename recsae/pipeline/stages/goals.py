@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from recsae.steering.tuning.results import TuningResult
 from recsae.steering.tuning.tune import IN_BRIEF, tune
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from recsae.capture.cases import Cases
     from recsae.concepts.attributes.table import ItemAttributes
@@ -40,6 +41,8 @@ STAGE_LATENTS = 100
 """At most so many latents are turned for the check of labels."""
 STAGE_CASES = 1_000
 """At most so many cases are used for it; ``recsae steer --check`` takes all latents and more."""
+CHECK = "labels"
+"""The check's name among the jobs, beside those of goals."""
 SLOW = (
     "The model ranks so slowly that this would take longer than all the rest: ask for what you "
     "need with `recsae tune` and `recsae steer --check`."
@@ -90,22 +93,37 @@ def goal_stage(work: Workspace) -> dict[str, Any]:
     """
     if work.recommender.max_positions:
         return GoalsRecord(skipped={"all goals": SLOW}, check_skipped=SLOW).to_dict()
-    results, skipped = [], {}
-    goals = list(_goals(work))
-    for number, (goal, loss) in enumerate(goals, start=1):
-        try:
-            tuned = tune(work, goal, loss, compare=work.head is not None, sizes=IN_BRIEF)
-            results.append(tuned.result)
-        except (InvalidInput, NotEnoughData) as error:
-            skipped[goal.name] = str(error)
-        if work.progress:
-            work.progress(number, len(goals), "goals tried")
-    check, check_skipped = None, None
+    _ = work.sae_codes  # stores and codes are made by all together, before jobs are dealt out
+    jobs: dict[str, Callable[[], Any]] = {
+        goal.name: partial(_or_why, _tuned, work, goal, loss) for goal, loss in _goals(work)
+    }
+    jobs[CHECK] = partial(_or_why, _checked, work)
+    _ = work.dictionary, work.statistics, work.verified, work.halves  # which the jobs share
+    found = work.ranks.scatter(jobs, threads=work.head is not None)  # else there is one model
+    check = found.pop(CHECK)
+    why = check if isinstance(check, str) else None
+    return GoalsRecord(
+        tuple(one for one in found.values() if not isinstance(one, str)),
+        {name: one for name, one in found.items() if isinstance(one, str)},
+        None if why else check,
+        why,
+    ).to_dict()
+
+
+def _or_why(find: Callable[..., Any], *arguments: object) -> Any:
+    """What is found, or why nothing can be."""
     try:
-        check = predictability(work, STAGE_LATENTS, STAGE_CASES).summary
-    except InvalidInput as error:
-        check_skipped = str(error)
-    return GoalsRecord(tuple(results), skipped, check, check_skipped).to_dict()
+        return find(*arguments)
+    except (InvalidInput, NotEnoughData) as error:
+        return str(error)
+
+
+def _tuned(work: Workspace, goal: Goal, loss: float) -> TuningResult:
+    return tune(work, goal, loss, compare=work.head is not None, sizes=IN_BRIEF).result
+
+
+def _checked(work: Workspace) -> CheckSummary:
+    return predictability(work, STAGE_LATENTS, STAGE_CASES).summary
 
 
 def _goals(work: Workspace) -> Iterator[tuple[Goal, float]]:

@@ -113,13 +113,14 @@ def scoring_stage(work: Workspace) -> Scoring:
     codes: dict[str, Codes] = {"sae": work.sae_codes}
     for name in BASELINES:
         codes[name] = work.encode(work.baseline(name, work.n_active), work.ranks)
-    compared = dict(codes)
+    measures = {name: partial(_measure, work, name, codes[name], best_of) for name in codes}
     if work.sae.n_gates:
-        compared[PLAIN] = work.encode(work.plain_sae, work.ranks)
-        compared[AT_RANDOM] = work.encode(GateCode(gates_of(work.core.at_random)), work.ranks)
+        at_random = work.encode(GateCode(gates_of(work.core.at_random)), work.ranks)
+        measures[PLAIN] = partial(_train_and_measure, work, best_of)
+        measures[AT_RANDOM] = partial(_measure, work, AT_RANDOM, at_random, best_of)
     attributes, cases = work.labeler.attributes, (work.construction, work.heldout)
     jobs: dict[str, Callable[[], Any]] = {
-        **{name: partial(_measure, work, name, compared[name], best_of) for name in compared},
+        **{name: measures[name] for name in (PLAIN, *codes, AT_RANDOM) if name in measures},
         "attributes": partial(attribute_table, attributes, *cases, codes),
         "sides": partial(_sides, work),
         "embedding": partial(_embedding, *cases, codes["sae"], work.tested_dictionary),
@@ -128,7 +129,7 @@ def scoring_stage(work: Workspace) -> Scoring:
     _ = work.halves, work.head, work.metric, work.tested_dictionary  # which the jobs share
     _ = work.labeler.halves_of(work.labeler.sample_of(work.construction))
     results = work.ranks.scatter(jobs, threads=True)
-    measured = {name: results[name] for name in compared}
+    measured = {name: results[name] for name in measures}
     shares = {name: one.share for name, one in measured.items()}
     quality = {name: one.label_quality for name, one in measured.items()}
     for name, (share, quality_of_part) in results["sae"].parts.items():
@@ -203,6 +204,11 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
             for part, only in parts.items()
         },
     )
+
+
+def _train_and_measure(work: Workspace, best_of: int) -> CodeFigures:
+    """All figures of the SAE without gates: the longest of the jobs."""
+    return _measure(work, PLAIN, work.encode(work.plain_sae), best_of)
 
 
 def _parts(work: Workspace) -> dict[str, slice]:

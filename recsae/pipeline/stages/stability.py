@@ -104,7 +104,8 @@ def stability_stage(work: Workspace, n_dictionaries: int = 2) -> Stability:
         CHANCE: partial(_by_chance, work),
     }
     kinds[CHANCE] = CHANCE
-    results = work.ranks.scatter(jobs)
+    _ = work.verified, work.metric, work.tested_dictionary, work.item_table  # which they share
+    results = work.ranks.scatter(jobs, threads=True)
     others = {n: other for n, other in results.items() if isinstance(other, ComparedDictionary)}
     again = {name: other for name, other in others.items() if name != CHANCE}
     names, sae = work.tested_dictionary.table[C.NAME].to_numpy(), work.sae

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from recsae.concepts.attributes.communities import FANS
@@ -16,6 +18,10 @@ from recsae.steering.effects import at_positions, steered_lists
 from recsae.steering.steered_scores import thinned
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
 
 N_STEERED = 6
@@ -34,42 +40,49 @@ def steering_stage(work: Workspace) -> list[dict[str, Any]]:
     ``target_share_times`` and ``ndcg_kept`` are what a figure is multiplied by, with its 95 %
     interval, users being the unit.
     """
+    _ = work.sae_codes  # stores and codes are made by all together, before jobs are dealt out
     cases = thinned(work, work.heldout, MAX_STEERED_POSITIONS, MIN_STEERED_POSITIONS)
-    latents, rows = _latents(work), list[dict[str, Any]]()
+    latents = _latents(work)
     if not latents:
         return []
-    before = steered_lists(work, cases, [])
+    before, jobs = steered_lists(work, cases, []), list[Callable[[], dict[str, Any]]]()
     for latent in latents:
         row = work.tested_dictionary.table.set_index(C.LATENT).loc[latent]
         among = tuple(work.tested_dictionary.named(row[C.ABOUT], work.verified))
         name, value = str(row[C.ABOUT]), _median(work.tested_dictionary, latent)
-        target = work.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])
+        about = {"target": f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}", "latent": latent, "name": name}
+        target = {name: work.attributes.items_with(row[C.ATTRIBUTE], row[C.VALUE])}
         for intervention, words in (
             (Intervention(among, "set", 0.0, name), f"ablate all its latents ({len(among)})"),
             (Intervention(among, "scale", 10.0, name), "x10 where active"),
             (Intervention((latent,), "set", value, name), f"latent {latent} = {value:.2f} for all"),
         ):
-            after = steered_lists(work, cases, [intervention])
-            ndcg, share = at_positions(cases, before, after, {name: target})
-            rows.append(
-                {
-                    "target": f"{row[C.ATTRIBUTE]}: {row[C.VALUE]}",
-                    "latent": int(latent),
-                    "name": name,
-                    "intervention": words,
-                    "target_share_before": share.before,
-                    "target_share_after": share.after,
-                    "target_share_times": list(share.ratio),
-                    "ndcg_before": ndcg.before,
-                    "ndcg_after": ndcg.after,
-                    "ndcg_kept": list(ndcg.ratio),
-                    "n_users": cases.n_users,
-                    "n_positions": len(cases),
-                }
-            )
-        if work.progress:
-            work.progress(len(rows), 3 * N_STEERED, "interventions measured")
-    return list(plain(rows))
+            said = {**about, "intervention": words}
+            jobs.append(partial(_row, work, cases, before, intervention, target, said))
+    return list(plain(list(work.ranks.scatter(dict(enumerate(jobs))).values())))
+
+
+def _row(
+    work: Workspace,
+    cases: Cases,
+    before: NDArray[np.int32],
+    intervention: Intervention,
+    target: dict[str, NDArray[np.bool_]],
+    said: dict[str, Any],
+) -> dict[str, Any]:
+    """What is said of an intervention, and what it does to the lists ``before (n, 10)``."""
+    ndcg, share = at_positions(cases, before, steered_lists(work, cases, [intervention]), target)
+    return {
+        **said,
+        "target_share_before": share.before,
+        "target_share_after": share.after,
+        "target_share_times": list(share.ratio),
+        "ndcg_before": ndcg.before,
+        "ndcg_after": ndcg.after,
+        "ndcg_kept": list(ndcg.ratio),
+        "n_users": cases.n_users,
+        "n_positions": len(cases),
+    }
 
 
 def _latents(work: Workspace) -> list[int]:
