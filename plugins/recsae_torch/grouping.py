@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 USER = "user"
 ITEM = "item"
 """Columns of a table of histories."""
+NO_ITEM = "nan"
+"""What stands for an item that is missing."""
 
 
 class Lists(NamedTuple):
@@ -101,15 +103,12 @@ def notes_on_draw(numbers: NDArray[np.int64]) -> tuple[str, ...]:
     return (f"{n_kept:,} of {len(numbers):,} users were drawn at random (max_users).",)
 
 
-def internal_ids(distinct: Sequence[Any], known: pd.Series[Any]) -> NDArray[np.int32]:
-    """Internal ids of different items, 0 where they are none of the ``known``.
+def internal_ids(different: Sequence[Any], known: pd.Series[Any]) -> NDArray[np.int32]:
+    """``(n + 1,)`` internal ids of n different items and, as the last, of a row without an item.
 
-    Parameters
-    ----------
-    known
-        Internal ids by external ids, as text.
+    They are 0 where they are none of the ``known``: internal ids by external ids, as text.
     """
-    text = [str(item) for item in distinct]
+    text = [*map(str, different), NO_ITEM]
     return np.asarray(known.reindex(text, fill_value=0), dtype=np.int32)
 
 

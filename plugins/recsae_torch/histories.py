@@ -15,6 +15,7 @@ from recsae.recommender.catalog import ItemCatalog
 from recsae.recommender.sequences import Sequences
 from recsae_torch.grouping import (
     ITEM,
+    NO_ITEM,
     USER,
     Lists,
     draw,
@@ -107,10 +108,11 @@ def _from_table(table: pd.DataFrame, known: pd.Series[Any], max_users: int | Non
 
 def _internal(items: Any, known: pd.Series[Any]) -> NDArray[np.int32]:
     """Internal ids of all items, in the order of their rows."""
-    code, distinct = pd.factorize(items, use_na_sentinel=False)
-    ids = internal_ids(distinct, known)
-    flat: NDArray[np.int32] = ids[code]
-    if not ids.all():
-        first = distinct[int(np.flatnonzero(ids == 0)[0])]
-        refuse_items(int((flat == 0).sum()), len(flat), first, known)
+    code, different = pd.factorize(items)  # -1 where there is none
+    flat: NDArray[np.int32] = internal_ids(different, known)[code]
+    unknown = np.flatnonzero(flat == 0)
+    if len(unknown):
+        first = code[unknown[0]]
+        name = NO_ITEM if first < 0 else different[first]
+        refuse_items(len(unknown), len(flat), name, known)
     return flat

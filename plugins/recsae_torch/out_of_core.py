@@ -14,6 +14,7 @@ import pandas as pd
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae_torch.grouping import (
     ITEM,
+    NO_ITEM,
     Lists,
     draw,
     group,
@@ -77,16 +78,15 @@ class _Numbered:
     """Values by number, and the numbers of the rows of a column."""
 
     def __init__(self, values: pa.Array) -> None:
-        self.values = pd.factorize(values.to_pandas(), use_na_sentinel=False)[1]
-        nothing = np.flatnonzero(self.values.isna())
-        self._missing = int(nothing[0]) if len(nothing) else -1
+        self.values = pd.factorize(values.drop_null().to_pandas())[1]
+        self.some_missing = len(self.values) < len(values)
 
     def __call__(self, column: pa.Array) -> NDArray[np.int64]:
         """``(n,)``; -1 where a row has none of the values."""
         packed = column.dictionary_encode()
         numbers = self.values.get_indexer(pd.Index(packed.dictionary.to_pandas()))
         rows = packed.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
-        found: NDArray[np.int64] = np.append(numbers, self._missing)[rows]
+        found: NDArray[np.int64] = np.append(numbers, -1)[rows]
         return found
 
 
@@ -99,11 +99,11 @@ class _Times:
         if are_numbers:
             refuse_missing(n_missing, log.n_rows, name)
             return
-        self._numbered = _Numbered(values.all().drop_null())
+        self._numbered = _Numbered(values.all())
         different = pd.Series(self._numbered.values)
         blank = are_blank(different)
         if blank.any():
-            n_missing += _count(log, name, self._numbered, blank)
+            n_missing = _count(log, name, self._numbered, np.append(blank, True))[0]
         refuse_missing(n_missing, log.n_rows, name)
         self._order = order_of_different(different, name)
 
@@ -147,9 +147,9 @@ def read_histories(path: Path, known: pd.Series[Any], max_users: int | None) -> 
     columns = _look_through(log)
     items = _Numbered(columns.items)
     ids = internal_ids(items.values, known)
-    if not ids.all():
-        first = items.values[int(np.flatnonzero(ids == 0)[0])]
-        refuse_items(_count(log, ITEM, items, ids == 0), log.n_rows, first, known)
+    if items.some_missing or not ids[:-1].all():
+        n_unknown, first = _count(log, ITEM, items, ids == 0)
+        refuse_items(n_unknown, log.n_rows, NO_ITEM if first < 0 else items.values[first], known)
     numbers = draw(len(columns.users), max_users)
     users = _Numbered(columns.users.take(np.flatnonzero(numbers >= 0)))
     try:
@@ -189,10 +189,19 @@ def _look_through(log: Log) -> _Columns:
     return _Columns(users.all(), items.all(), time_of)
 
 
-def _count(log: Log, name: str, numbered: _Numbered, chosen: NDArray[np.bool_]) -> int:
-    """How many rows have one of the values that are chosen."""
-    chosen = np.append(chosen, False)
-    return sum(int(chosen[numbered(column)].sum()) for _, (column,) in log.batches([name]))
+def _count(log: Log, name: str, numbered: _Numbered, chosen: NDArray[np.bool_]) -> tuple[int, int]:
+    """How many rows have one of the values that are chosen, and the number of the first of these.
+
+    The last of the ``chosen`` is for rows that have none of the values: number -1.
+    """
+    n_rows, first = 0, -1
+    for _, (column,) in log.batches([name]):
+        number = numbered(column)
+        rows = np.flatnonzero(chosen[number])
+        if len(rows) and not n_rows:
+            first = int(number[rows[0]])
+        n_rows += len(rows)
+    return n_rows, first
 
 
 def _numbered_rows(
