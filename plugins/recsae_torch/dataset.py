@@ -35,17 +35,19 @@ def make_catalog(
     InvalidInput
         Two items have one id, or an item table that does not fit.
     """
-    known = sorted(item_ids.items(), key=lambda pair: pair[1])
-    ids = np.array([-1, *(own for _, own in known)], dtype=np.int64)
+    names, numbers = list(item_ids), list(item_ids.values())
+    order = sorted(range(len(numbers)), key=numbers.__getitem__)
+    ids = np.array([-1, *map(numbers.__getitem__, order)], dtype=np.int64)
     twice = ids[2:][np.diff(ids[1:]) == 0]
     if len(ids) == 1 or len(twice) or ids[1] < 0:
-        seen = f"{twice[0]} comes twice" if len(twice) else f"seen: {dict(known[:1])}"
+        first = {names[i]: numbers[i] for i in order[:1]}
+        seen = f"{twice[0]} comes twice" if len(twice) else f"seen: {first}"
         raise InvalidInput(
             f"item_ids says which number, from 0 on, the model knows each item by ({seen})."
         )
     table = _item_table(items)
     catalog = build_catalog(
-        [PAD, *(str(external) for external, _ in known)],
+        [PAD, *(str(names[i]) for i in order)],
         table,
         title_column=title_column,
         attribute_columns=attribute_columns,
