@@ -1,6 +1,10 @@
 """A large catalogue: time and memory of attaching and of every stage of a run.
 
     python benchmarks/scale.py --items 100000 --out RUN
+    python benchmarks/scale.py --items 1000000 --interactions 10000000 [--parquet]
+
+Without ``--out`` only attaching is measured, from a DataFrame or, with ``--parquet``, from a folder
+of ten Parquet files; the rows of both are in no order.
 
 The data are made: users who like two of forty genres, each item of one genre, popularity like
 Zipf's. The model is a plain torch GRU whose item table is the genres and noise, trained for some
@@ -15,7 +19,8 @@ import resource
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,14 +31,19 @@ from torch.nn.utils.rnn import pad_sequence
 
 import recsae_torch
 from recsae.pipeline import run_pipeline
+from recsae.recommender.protocol import Recommender
 from recsae.run.config import RunConfig
+
+if TYPE_CHECKING:
+    from recsae_torch.histories import Histories
 
 Ids = NDArray[np.int64]
 WIDTH = 64
 N_GENRES = 40
 LENGTH = 50
-LONGEST = 30
-"""Items of the longest history."""
+SHORTEST, LONGEST = 5, 30
+"""Items of a history."""
+N_FILES = 10
 STEPS, BATCH, DRAWN = 100, 64, 2_000
 
 
@@ -64,7 +74,7 @@ def made(n_items: int, n_users: int, seed: int = 0) -> tuple[Ids, Ids, Ids]:
     genre = rng.integers(0, N_GENRES, n_items + 1)
     popularity = 1 / (10 + rng.permutation(n_items + 1))
     popularity[0] = 0
-    lengths = rng.integers(5, LONGEST + 1, n_users)
+    lengths = rng.integers(SHORTEST, LONGEST + 1, n_users)
     user = np.repeat(np.arange(n_users), lengths)
     liked = rng.integers(0, N_GENRES, (n_users, 2))
     wanted = liked[user, rng.integers(0, 2, len(user))]
@@ -116,31 +126,48 @@ def speed() -> float:
     return best
 
 
+def now() -> float:
+    """Megabytes of this process."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1024**2
+
+
 def peak() -> float:
     """Megabytes that this process had at most so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main() -> None:
-    """Make the data, train, attach and run."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--users", type=int, default=4_000)
-    parser.add_argument("--construction", type=int, default=20_000)
-    parser.add_argument("--heldout", type=int, default=10_000)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--stability", type=int, default=2)
-    arguments = parser.parse_args()
-    genre, user, item = made(arguments.items, arguments.users)
+def table_of(user: Ids, item: Ids, names: NDArray[np.object_]) -> pd.DataFrame:
+    """The interactions with their times, in an order of rows that says nothing."""
+    time_of = np.random.default_rng(1).permutation(len(user))
+    return pd.DataFrame({"user": user[time_of], "item": names[item[time_of]], "time": time_of})
+
+
+def written(table: pd.DataFrame, folder: Path) -> Path:
+    """The table as Parquet files."""
+    for number, start in enumerate(range(0, len(table), -(-len(table) // N_FILES))):
+        part = table[start : start + -(-len(table) // N_FILES)]
+        part.to_parquet(folder / f"{number:02}.parquet", index=False)
+    return folder
+
+
+def attached(arguments: argparse.Namespace, scratch: Path) -> Recommender:
+    """A recommender of made data; says what attaching took."""
+    n_users = arguments.users
+    if arguments.interactions:
+        n_users = round(arguments.interactions / ((SHORTEST + LONGEST) / 2))
+    genre, user, item = made(arguments.items, n_users)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # many small products
     model = trained(genre, user, item)
     torch.set_num_threads(threads)
     ids = {f"i{number}": number for number in range(1, len(genre))}
     names = np.array(["", *ids], dtype=object)
-    histories = pd.DataFrame({"user": user, "item": names[item], "time": np.arange(len(item))})
+    histories: Histories = table_of(user, item, names)
+    print(f"{len(ids):,} items, {n_users:,} users, {len(item):,} interactions")
+    if arguments.parquet:
+        histories = written(histories, scratch)
+    del user, item
     table = pd.DataFrame(
         {
             "item": names[1:],
@@ -148,8 +175,7 @@ def main() -> None:
             "genre": [f"Genre {one}" for one in genre[1:]],
         }
     )
-    print(f"{len(ids):,} items, {arguments.users:,} users, {len(item):,} interactions")
-    print(f"before attaching: {peak():,.0f} MB", flush=True)
+    print(f"before attaching: {now():,.0f} MB, at most {peak():,.0f} MB", flush=True)
     start, cpu = time.perf_counter(), time.process_time()
     recommender = recsae_torch.attach(
         model,
@@ -162,6 +188,27 @@ def main() -> None:
     )
     wall, used = time.perf_counter() - start, time.process_time() - cpu
     print(f"attach: {wall:.0f} s, {used:.0f} CPU s, {peak():,.0f} MB", flush=True)
+    return recommender
+
+
+def main() -> None:
+    """Make the data, train, attach and run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--users", type=int, default=4_000)
+    parser.add_argument("--interactions", type=int, help="about so many, and users")
+    parser.add_argument("--parquet", action="store_true", help="attach to files")
+    parser.add_argument("--construction", type=int, default=20_000)
+    parser.add_argument("--heldout", type=int, default=10_000)
+    parser.add_argument("--out", type=Path, help="the folder of a run; without it, only attach")
+    parser.add_argument("--stability", type=int, default=2)
+    arguments = parser.parse_args()
+    with TemporaryDirectory() as scratch:
+        recommender = attached(arguments, Path(scratch))
+    if arguments.out is None:
+        return
     config = RunConfig(
         construction_positions=arguments.construction,
         heldout_positions=arguments.heldout,
@@ -171,9 +218,9 @@ def main() -> None:
     run_pipeline(recommender, arguments.out, config, progress=Stages(), done=say)
     wall, used = time.perf_counter() - start, time.process_time() - cpu
     print(f"run: {wall:.0f} s, {used:.0f} CPU s, {peak():,.0f} MB")
-    states = arguments.construction + arguments.heldout
-    floor = 2 * states * len(genre) * WIDTH / speed()
-    print(f"floor of the lists: {states:,} states x {len(genre):,} items: {floor:.1f} s")
+    states, n_items = arguments.construction + arguments.heldout, recommender.catalog.n_items
+    floor = 2 * states * n_items * WIDTH / speed()
+    print(f"floor of the lists: {states:,} states x {n_items:,} items: {floor:.1f} s")
 
 
 def say(stage: str, record: Mapping[str, Any]) -> None:

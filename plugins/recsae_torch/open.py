@@ -15,7 +15,8 @@ from recsae.recommender.checks import is_causal, verify_head
 from recsae.recommender.protocol import LinearHead, Site
 from recsae.recommender.sequences import Batch, Sequences, probe_batch
 from recsae_torch.adapter import TorchRecommender
-from recsae_torch.dataset import make_catalog, make_sequences, make_user_table
+from recsae_torch.dataset import make_catalog, make_user_table
+from recsae_torch.histories import make_sequences
 from recsae_torch.layout import find_layout
 from recsae_torch.scoring import SCORES_AT_ONCE, ModelCaller, call
 from recsae_torch.sites import Padding, Place, Span, find_place
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from recsae_torch.dataset import Histories, ItemTable
+    from recsae_torch.dataset import ItemTable
+    from recsae_torch.histories import Histories
     from recsae_torch.scoring import MakeBatch, Score
 
 N_PROBES = 64
@@ -53,6 +55,7 @@ def attach(
     attribute_columns: Sequence[str] | None = None,
     separator: str | None = None,
     users: pd.DataFrame | None = None,
+    max_users: int | None = None,
     name: str | None = None,
 ) -> TorchRecommender:
     """Attach to a sequential recommender that is a ``torch.nn.Module``.
@@ -69,7 +72,8 @@ def attach(
     histories
         Items of each user, oldest first, as a dict; or a DataFrame with a row per interaction and
         columns ``user``, ``item`` and, unless rows are in order, ``time``: numbers, dates, or text
-        that can be read as dates in one way only.
+        that can be read as dates in one way only; or the path of such a table as a Parquet file,
+        or of a folder of them, which is read without ever being in memory as a whole.
     item_ids
         Which number the model knows each item by: its row in the model's input and the column of
         its score.
@@ -99,6 +103,9 @@ def attach(
         What is known of users: a DataFrame with a row per user, first column the user as in
         ``histories``; the others are numbers, text or lists of text. Communities of items are said
         by what most of their people have ("mostly in their 20s").
+    max_users
+        Keep at most so many users, drawn at random, the same ones each time: all histories need 4
+        bytes of memory for each interaction.
     name
         What to call the model; default its class.
 
@@ -129,7 +136,7 @@ def attach(
     torch.Size([4, 4])
     """
     catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns, separator)
-    sequences, notes = make_sequences(histories, catalog)
+    sequences, notes = make_sequences(histories, catalog, max_users)
     known = make_user_table(users, sequences)
     catalog = replace(catalog, notes=(*catalog.notes, *notes))
     batch = _probe(sequences, max_length, len(ids))

@@ -47,47 +47,25 @@ of six digits other numbers can be as well."""
 _CURE = "Give numbers, dates or text such as 2020-12-31 13:59:00."
 
 
-def in_order(table: pd.DataFrame, user: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The rows in order of time, and remarks where that rests on an assumption.
+NO_TIME = f"histories has no column {TIME!r}: its rows are taken to be in order, the oldest first."
 
-    Parameters
-    ----------
-    user
-        Name of the column of users.
+
+def time_column(names: Sequence[Any]) -> str | None:
+    """Which of a table's columns holds the times; None if none does.
 
     Raises
     ------
     InvalidInput
-        It is not clear which column holds the times, or what they say.
+        That is not clear.
     """
-    column = _column(table)
-    if column is None:
-        note = (
-            f"histories has no column {TIME!r}: its rows are taken to be in order, the oldest "
-            "first."
-        )
-        return table, (note,)
-    named = [f"Histories are in order of the column {column!r}."] if column != TIME else []
-    order = pd.Series(_order(table[column], column), index=table.index)
-    table, order = table.iloc[(rows := np.argsort(order, kind="stable"))], order.iloc[rows]
-    same = int(pd.DataFrame({0: table[user].to_numpy(), 1: order.to_numpy()}).duplicated().sum())
-    if same:
-        named.append(
-            f"{same:,} of {len(table):,} interactions have the time of another one of their user; "
-            "these keep the order of their rows."
-        )
-    return table, tuple(named)
-
-
-def _column(table: pd.DataFrame) -> str | None:
-    if TIME in table.columns:
+    if TIME in names:
         return TIME
-    names = [name for name in table.columns if isinstance(name, str)]
-    known = [name for name in names if name.casefold() in OTHER_NAMES]
+    text = [name for name in names if isinstance(name, str)]
+    known = [name for name in text if name.casefold() in OTHER_NAMES]
     if len(known) == 1:
         return known[0]
     likely = known or [
-        name for name in names if {w.casefold() for w in _WORD.findall(name)} & _TIME_WORDS
+        name for name in text if {w.casefold() for w in _WORD.findall(name)} & _TIME_WORDS
     ]
     if likely:
         raise InvalidInput(
@@ -97,20 +75,87 @@ def _column(table: pd.DataFrame) -> str | None:
     return None
 
 
-def _order(times: pd.Series[Any], column: str) -> NDArray[np.int64]:
-    """Numbers that are in the order of the times."""
-    missing = times.isna()
-    if not (pd.api.types.is_numeric_dtype(times) or pd.api.types.is_datetime64_any_dtype(times)):
-        missing |= times.astype(str).str.strip() == ""
-    if missing.any():
+def are_numbers(times: pd.Series[Any]) -> bool:
+    """Whether each time says by itself where it stands, as numbers and dates do.
+
+    Text is read by all that the column holds, and so are numbers if the first may be a date such as
+    31122020.
+    """
+    if pd.api.types.is_datetime64_any_dtype(times):
+        return True
+    return times.dtype.kind in "iuf" and not _may_be_dates(times)
+
+
+def numbers_of(times: pd.Series[Any]) -> NDArray[Any]:
+    """Where times that :func:`are_numbers` stand; none is missing."""
+    dates = pd.api.types.is_datetime64_any_dtype(times)
+    return np.asarray(times.astype(np.int64) if dates else times)
+
+
+def order_of(times: pd.Series[Any], column: str) -> NDArray[Any]:
+    """``(n,)`` numbers that are in the order of the times.
+
+    Parameters
+    ----------
+    column
+        What messages call them.
+
+    Raises
+    ------
+    InvalidInput
+        It is not clear what they say, or some are missing.
+    """
+    if are_numbers(times):
+        refuse_missing(int(times.isna().sum()), len(times), column)
+        return numbers_of(times)
+    try:
+        code, distinct = pd.factorize(times)
+    except TypeError as error:  # no text, number or date can do that
+        raise _not_in_order(times, column) from error
+    different = pd.Series(distinct)
+    gone = np.append(are_blank(different), True)[code]
+    refuse_missing(int(gone.sum()), len(times), column)
+    order: NDArray[np.int64] = order_of_different(different, column)[code]
+    return order
+
+
+def are_blank(times: pd.Series[Any]) -> NDArray[np.bool_]:
+    """``(n,)`` booleans: True where there is nothing but blanks."""
+    if pd.api.types.is_numeric_dtype(times):
+        return np.zeros(len(times), dtype=bool)
+    return np.asarray(times.astype(str).str.strip() == "", dtype=bool)
+
+
+def refuse_missing(n_missing: int, n: int, column: str) -> None:
+    """InvalidInput if some of n times are missing."""
+    if n_missing:
         raise InvalidInput(
-            f"{int(missing.sum()):,} of {len(times):,} times in the column {column!r} of histories "
-            "are missing: leave these rows out."
+            f"{n_missing:,} of {n:,} times in the column {column!r} of histories are missing: "
+            "leave these rows out."
         )
+
+
+def notes_on_times(column: str, n_same: int, n: int) -> tuple[str, ...]:
+    """Remarks where the order of n interactions rests on an assumption."""
+    named = [f"Histories are in order of the column {column!r}."] if column != TIME else []
+    if n_same:
+        named.append(
+            f"{n_same:,} of {n:,} interactions have the time of another one of their user; "
+            "these keep the order of their rows."
+        )
+    return tuple(named)
+
+
+def order_of_different(times: pd.Series[Any], column: str) -> NDArray[np.int64]:
+    """Of times that are all different and not missing, numbers that are in their order.
+
+    Raises
+    ------
+    InvalidInput
+        It is not clear what they say.
+    """
     if pd.api.types.is_bool_dtype(times):
         raise InvalidInput(f"The column {column!r} of histories holds no times, but yes and no.")
-    if pd.api.types.is_datetime64_any_dtype(times):
-        return _ranks(times)
     if pd.api.types.is_numeric_dtype(times):
         dates = _year_last(times, column)
         return _ranks(times) if dates is None else dates
@@ -125,10 +170,14 @@ def _order(times: pd.Series[Any], column: str) -> NDArray[np.int64]:
     try:
         return _ranks(pd.to_datetime(times, utc=True) if _dates(times) else times)
     except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"The times in the column {column!r} of histories, such as {times.iloc[0]!r}, cannot "
-            f"be put in order. {_CURE}"
-        ) from error
+        raise _not_in_order(times, column) from error
+
+
+def _not_in_order(times: pd.Series[Any], column: str) -> InvalidInput:
+    return InvalidInput(
+        f"The times in the column {column!r} of histories, such as {times.iloc[0]!r}, cannot be "
+        f"put in order. {_CURE}"
+    )
 
 
 def _dates(times: pd.Series[Any]) -> bool:
@@ -164,8 +213,7 @@ def _year_last(times: pd.Series[Any], column: str) -> NDArray[np.int64] | None:
 
     Other numbers of so many digits are such dates by chance about once in 300 for each row.
     """
-    digits = _digits(times.iloc[:1])  # most tables are known by their first row
-    if digits is None or not any(_read(digits, form) is not None for form in _forms(digits)):
+    if not _may_be_dates(times):
         return None
     digits = _digits(times)
     if digits is None:
@@ -180,6 +228,12 @@ def _year_last(times: pd.Series[Any], column: str) -> NDArray[np.int64] | None:
             f"dates that begin with the year, the month or the day, or numbers. {_CURE}"
         )
     return None
+
+
+def _may_be_dates(times: pd.Series[Any]) -> bool:
+    """Whether the first of them can be read as such a date: most tables are known by that."""
+    digits = _digits(times.iloc[:1])
+    return digits is not None and any(_read(digits, f) is not None for f in _forms(digits))
 
 
 def _digits(times: pd.Series[Any]) -> pd.Series[Any] | None:

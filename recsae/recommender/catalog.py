@@ -222,8 +222,11 @@ def _cut_note(name: str, n_items: int) -> str:
 
 def _mistakable(ids: Sequence[str], titles: Sequence[str], n_pad: int) -> list[str]:
     """A note of titles that are ids of other items, since text is taken as an id first."""
-    row_of = {external: row for row, external in enumerate(ids) if row >= n_pad}
-    found = [t for row, t in enumerate(titles) if row >= n_pad and row_of.get(t, row) != row]
+    rows = np.arange(n_pad, len(ids))
+    row_of = pd.Series(rows, index=pd.Index(ids[n_pad:], dtype=object))
+    row_of = row_of[~row_of.index.duplicated(keep="last")]
+    named = row_of.reindex(titles[n_pad:], fill_value=-1).to_numpy()
+    found = [titles[row] for row in rows[(named >= 0) & (named != rows)]]
     if not found:
         return []
     several = f"{len(found):,} titles are ids of other items, among them "
@@ -243,16 +246,19 @@ def _listing(decided: Mapping[str, str]) -> str:
 
 def _checked(table: pd.DataFrame, ids: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
     key = table.columns[0]
-    known, plain = set(ids), {x.strip(): x for x in reversed(ids)}
-    keys = [k if k in known else plain.get(k.strip(), k.strip()) for k in table[key].astype(str)]
-    table = table.astype(str).assign(**{key: keys})
+    table = table.astype(str)
+    strange = ~table[key].isin(ids)
+    if strange.any():
+        plain = {x.strip(): x for x in reversed(ids)}
+        found = [plain.get(k, k) for k in table.loc[strange, key].str.strip()]
+        table[key] = table[key].mask(strange, pd.Series(found, table.index[strange], dtype=object))
     doubled = table[key][table[key].duplicated()]
     if len(doubled):
         raise InvalidInput(
             f"The item table has {len(doubled)} repeated ids, {doubled.iloc[0]!r} among them: "
             "keep one row per item."
         )
-    missing = len(set(ids) - set(table[key]))
+    missing = int((~pd.Index(ids, dtype=object).unique().isin(table[key])).sum())
     if missing == len(ids):
         raise InvalidInput(
             f"No id in column {key!r} of the item table is an item of the model (e.g. "

@@ -206,7 +206,8 @@ def _share(full: list[str], test: Callable[[str], bool]) -> float:
 
 def _separates(full: list[str], split: Split) -> bool:
     """Whether a mark is in many cells or, if in few, between values that are elsewhere too."""
-    parts = [_clean(split(cell)) for cell in full]
+    values_by_cell = {cell: _clean(split(cell)) for cell in dict.fromkeys(full)}
+    parts = [values_by_cell[cell] for cell in full]
     several = [values for values in parts if len(values) > 1]
     if not several:
         return False

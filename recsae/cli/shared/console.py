@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,8 +33,13 @@ def progress_bar() -> Callable[[int, int, str], None] | None:
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
+    lock = Lock()  # several threads report
 
     def update(done: int, total: int, what: str) -> None:
+        with lock:
+            draw(done, total, what)
+
+    def draw(done: int, total: int, what: str) -> None:
         key = what.split(",")[0]
         if key not in bars:
             for bar in bars.values():

@@ -442,9 +442,21 @@ def test_histories_as_a_table():
     assert unordered[unordered.row_of("2")].tolist() == [3, 1, 2]
 
 
+def test_histories_as_a_file(tmp_path):
+    path = tmp_path / "log.parquet"
+    ROWS.to_parquet(path)
+    prints = [attach(GRU(), histories=x, **TINY).fingerprint() for x in (ROWS, path, str(path))]
+    assert len(set(prints)) == 1
+    one = attach(GRU(), histories=path, max_users=1, **TINY)
+    assert len(one.sequences()) == 1
+    assert "1 of 2 users were drawn at random (max_users)." in one.describe()["notes"]
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
+        ({"histories": "no.parquet"}, InvalidInput, "'no.parquet', and there is no such file"),
+        ({"max_users": 0}, InvalidInput, "max_users is 0"),
         ({"histories": [["a", "b"]]}, InvalidInput, "dict of lists of items by user.*not a list"),
         ({"histories": ROWS[["user", "time"]]}, InvalidInput, r"\['user', 'time'\]: it needs"),
         ({"histories": {1: "ab", 2: "ax"}}, InvalidInput, "1 of 4 interactions .* 'x' among them"),

@@ -9,17 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.core.errors import InvalidInput
-from recsae_torch.times import in_order
+from recsae_torch.times import order_of as numbers_in_order
+from recsae_torch.times import time_column
 
 LATE = pd.Timestamp("2020-03-01 00:30:05")
 EARLY = pd.Timestamp("2020-02-13 23:59:00")
 EARLIEST = pd.Timestamp("2019-12-25 08:00:00")
 
 
-def order_of(times, name="time"):
-    table = pd.DataFrame({"user": 1, "item": range(len(times)), name: times})
-    ordered, notes = in_order(table, "user")
-    return ordered["item"].tolist(), notes
+def order_of(times):
+    return np.argsort(numbers_in_order(pd.Series(times), "time"), kind="stable").tolist()
 
 
 @pytest.mark.parametrize(
@@ -33,7 +32,7 @@ def order_of(times, name="time"):
 )
 def test_dates_as_text(form):
     times = [time.strftime(form) for time in (LATE, EARLIEST, EARLY)]
-    assert order_of(times) == ([1, 2, 0], ())
+    assert order_of(times) == [1, 2, 0]
 
 
 @pytest.mark.parametrize("form", ["%d%m%Y", "%m%d%Y%H%M", "%Y%m%d"])
@@ -41,15 +40,15 @@ def test_dates_as_text(form):
 def test_dates_as_numbers(form, kind):
     """As a CSV file is read; 01032020 has lost its first digit."""
     times = [int(time.strftime(form)) for time in (LATE, EARLIEST, EARLY)]
-    assert order_of(pd.Series(times, dtype=kind)) == ([1, 2, 0], ())
+    assert order_of(pd.Series(times, dtype=kind)) == [1, 2, 0]
 
 
 def test_numbers_are_no_dates():
     """Of which one or another may look like a date."""
-    assert order_of([31122020, 1012021, 31122020.5])[0] == [1, 0, 2]
-    assert order_of([31122020, 1012021, 99999999])[0] == [1, 0, 2]
-    assert order_of(["311220", "010121", "999999"])[0] == [1, 0, 2]
-    assert order_of(["991231", "980704"])[0] == [1, 0]
+    assert order_of([31122020, 1012021, 31122020.5]) == [1, 0, 2]
+    assert order_of([31122020, 1012021, 99999999]) == [1, 0, 2]
+    assert order_of(["311220", "010121", "999999"]) == [1, 0, 2]
+    assert order_of(["991231", "980704"]) == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ def test_numbers_are_no_dates():
     ids=["digits", "long digits", "decimals", "times", "dates", "whole numbers", "categories"],
 )
 def test_times_as_other_things(times):
-    assert order_of(times) == ([1, 0, 2], ())
+    assert order_of(times) == [1, 0, 2]
 
 
 TIMES = st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1))
@@ -75,7 +74,7 @@ TIMES = st.datetimes(datetime.datetime(1700, 1, 1), datetime.datetime(2200, 1, 1
 @given(st.lists(TIMES, min_size=1, max_size=9))
 def test_any_times_come_out_in_order_or_are_refused(times):
     expected = list(np.argsort(np.array(times, dtype="M8[us]"), kind="stable"))
-    assert order_of([time.isoformat() for time in times])[0] == expected
+    assert order_of([time.isoformat() for time in times]) == expected
     days = [time.date() for time in times]
     text = [day.strftime("%d/%m/%Y") for day in days]
     ours, theirs = (
@@ -86,7 +85,7 @@ def test_any_times_come_out_in_order_or_are_refused(times):
         with pytest.raises(InvalidInput, match="may begin with the day or with the month"):
             order_of(text)
     else:
-        assert order_of(text)[0] == ours
+        assert order_of(text) == ours
 
 
 @pytest.mark.parametrize(
@@ -111,22 +110,10 @@ def test_times_that_are_not_clear(times, words):
 
 
 def test_times_under_another_name():
-    found, (note,) = order_of([2, 1], "timestamp")
-    assert found == [1, 0]
-    assert "in order of the column 'timestamp'" in note
+    assert time_column(["user", "item", "time", "date"]) == "time"
+    assert time_column(["user", "item", "Timestamp", 3]) == "Timestamp"
+    assert time_column(["user", "item", "candidate"]) is None
     with pytest.raises(InvalidInput, match="no column 'time', but 'reviewTime': rename"):
-        order_of([2, 1], "reviewTime")
-    table = pd.DataFrame({"user": 1, "item": [1, 2], "date": 1, "timestamp": 2})
+        time_column(["user", "reviewTime"])
     with pytest.raises(InvalidInput, match="'date', 'timestamp'"):
-        in_order(table, "user")
-    assert in_order(table.assign(time=[5, 4]), "user")[0]["item"].tolist() == [2, 1]
-
-
-def test_order_of_rows_is_said():
-    found, (note,) = order_of([2, 1], "candidate")
-    assert found == [0, 1]
-    assert "its rows are taken to be in order" in note
-    table = pd.DataFrame({"user": [1, 2, 1, 1], "item": [1, 2, 3, 4], "time": [7, 7, 7, 6]})
-    found, (note,) = in_order(table, "user")
-    assert found["item"].tolist() == [4, 1, 2, 3]
-    assert note.startswith("1 of 4 interactions have the time of another one of their user")
+        time_column(["date", "timestamp"])
