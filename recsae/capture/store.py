@@ -170,7 +170,7 @@ class ActivationStore:
             if without is not None:
                 sequence = np.concatenate([part[SEQUENCE] for part in parts])
                 kept = kept[~without[sequence[kept]]]
-            yield torch.from_numpy(block[kept])
+            yield torch.from_numpy(block.take(kept, axis=0))  # some times faster than block[kept]
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
