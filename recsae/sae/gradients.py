@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 21
 """Bytes of activations in one go: few enough to stay in the cache until they are ranked."""
-MIN_CHUNK = 64
-"""States in one go at least: products of fewer rows are slow."""
+MIN_CHUNK = 256
+"""States in one go at least: with fewer rows a product of a large encoder is slow."""
 
 
 class Gradients:

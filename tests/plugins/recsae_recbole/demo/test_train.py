@@ -138,7 +138,7 @@ def test_the_schedule_ends_with_the_time_where_that_is_before_the_epochs(tmp_pat
     monkeypatch.setattr(
         "recsae_recbole.demo.train._schedule", lambda done: rates.append(done) or 1.0
     )
-    result = train(tmp_path / "x.pth", max_epochs=1000, time_limit_s=200)
+    result = train(tmp_path / "x.pth", max_epochs=1000, patience=1000, time_limit_s=200)
     assert result.stopped_by == "time limit"
     assert 1 < len(result.history) < 1000
     assert rates == sorted(rates)
