@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 import torch
+from sae_parts import parts_of_step
 from sae_peers import LIBRARIES, Peer, Size
 from sae_steps import (
     N_STATES,
@@ -37,10 +38,13 @@ from sae_uses import encoding, median_ratio, memory_of_training, steering
 SIZES = {
     Size(64, 2048, 32): (256, 320, 1024, 4096),
     Size(64, 1024, 8): (256, 1024, 4096),
+    Size(64, 1024, 4): (256, 1024, 4096),
+    Size(64, 256, 8): (256, 1024, 4096),
     Size(256, 8192, 32): (256, 1024, 4096),
 }
 CURVE = (50, 100, 200)
 CURVE_BATCH = 1024
+PARTS_BATCHES = (1024, 4096)
 MILLION = 1_000_000
 HEAD = """# Speed of the SAE
 
@@ -136,6 +140,16 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]) + "\n"
 
 
+def parts_table() -> str:
+    """Where the time of a step goes at the first size."""
+    size = next(iter(SIZES))
+    found = {batch: parts_of_step(size, batch) for batch in PARTS_BATCHES}
+    rows = [[f"us per state, {size}", *(f"batch {batch:,}" for batch in found)]]
+    for name in found[PARTS_BATCHES[0]]:
+        rows.append([name, *(f"{1e6 * part[name]:.2f}" for part in found.values())])
+    return markdown(rows)
+
+
 def encoding_table() -> str:
     """States per second by size."""
     rows = [["encoding", "states per second", "times `torch.topk` on dense activations"]]
@@ -195,7 +209,7 @@ def main(checkpoint: Path | None, data_path: Path | None, large: bool, out: Path
         if 320 in batches:
             parts.append(targets(times, size, libraries))
     click.echo("curves, encoding, steering, memory", err=True)
-    parts += [CURVES, curves_table(makers, next(iter(SIZES)))]
+    parts += [PARTS, parts_table(), CURVES, curves_table(makers, next(iter(SIZES)))]
     parts += ["## Encoding a data set\n", encoding_table()]
     if checkpoint and data_path:
         parts += [STEERING, steering_table(checkpoint, data_path)]
@@ -214,6 +228,11 @@ def main(checkpoint: Path | None, data_path: Path | None, large: bool, out: Path
     click.echo(f"Wrote {out}")
 
 
+PARTS = """## Where a step goes
+
+The parts of recsae's step by themselves; the last line is the arithmetic of the sparse step at the
+speed of the best product of two 1,024 x 1,024 matrices.
+"""
 CURVES = """## Equal maths
 
 The same start, data, order, batch (1,024) and learning rate. recsae and autograd do the same;

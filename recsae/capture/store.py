@@ -146,12 +146,17 @@ class ActivationStore:
         return sum(int(sequences[shard[SEQUENCE]].sum()) for shard in self._shards)
 
     def blocks(
-        self, seed: int, rows: int = 8 * SHARD, without: NDArray[np.bool_] | None = None
+        self,
+        seed: int,
+        rows: int = 8 * SHARD,
+        without: NDArray[np.bool_] | None = None,
+        size: int | None = None,
     ) -> Iterator[torch.Tensor]:
         """States in random order: shards shuffled, read a few at a time, rows shuffled within.
 
         The order depends on ``seed`` alone; at most ``rows`` states are in memory at once. Those of
-        the sequences marked in ``without`` are left out.
+        the sequences marked in ``without`` are left out. What was read comes ``size`` states at a
+        time, if that is given: a shuffled copy of all would cost its page faults.
         """
         import torch
 
@@ -165,7 +170,9 @@ class ActivationStore:
             if without is not None:
                 sequence = np.concatenate([part[SEQUENCE] for part in parts])
                 kept = kept[~without[sequence[kept]]]
-            yield torch.from_numpy(block[kept])
+            step = size or max(1, len(kept))
+            for start in range(0, len(kept), step):
+                yield torch.from_numpy(block.take(kept[start : start + step], axis=0))
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

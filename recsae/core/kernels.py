@@ -220,10 +220,11 @@ FAST = {"reassoc", "contract", "nsz"}
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
-def _to_slopes(terms: Any, scale: Any) -> Any:
+def _to_slopes(terms: Any, scale: Any, left: Any) -> Any:
     """Turn what each prefix adds to ``z_p W_dec - target`` into the loss's slope at each prefix.
 
-    A latent takes part in the terms from its smallest prefix on. Returns the last term, squared.
+    A latent takes part in the terms from its smallest prefix on. Returns the last term, squared,
+    and sets ``left (d,)`` to its negative.
     """
     n, d = terms.shape
     for p in range(1, n):
@@ -232,6 +233,7 @@ def _to_slopes(terms: Any, scale: Any) -> Any:
     squared = terms.dtype.type(0)
     for c in range(d):
         squared += terms[n - 1, c] * terms[n - 1, c]
+        left[c] = -terms[n - 1, c]
         terms[n - 1, c] *= scale
     for p in range(n - 1, 0, -1):
         for c in range(d):
@@ -248,6 +250,7 @@ def backward(
     indices: Any,
     prefix: Any,
     scale: Any,
+    left: Any,
     grad_W_dec: Any,
     grad_W_enc: Any,
     grad_b_enc: Any,
@@ -266,6 +269,8 @@ def backward(
         Active latents ``(n, k)``; values of 0 and below are not active.
     prefix
         The smallest that each latent is in ``(n_latents,)``, rising from 0.
+    left
+        ``(n, d)`` set to ``target - z W_dec`` with all active latents.
     grad_W_dec, grad_W_enc, grad_b_enc, slope_sum
         Added to; the last is ``(d,)``, the sum over states and p of the loss's slope at z_p W_dec.
     fired
@@ -291,7 +296,7 @@ def backward(
                 p = U(prefix[latent])
                 for c in range(d):
                     slopes[p, c] += value * W_dec[latent, c]
-        total += _to_slopes(slopes, scale)
+        total += _to_slopes(slopes, scale, left[row])
         for c in range(d):
             slope_sum[c] += slopes[0, c]
         for s in range(k):

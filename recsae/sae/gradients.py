@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 1 << 21
 """Bytes of activations in one go: few enough to stay in the cache until they are ranked."""
-MIN_CHUNK = 64
-"""States in one go at least: products of fewer rows are slow."""
+MIN_CHUNK = 256
+"""States in one go at least: with fewer rows a product of a large encoder is slow."""
 
 
 class Gradients:
@@ -51,7 +51,6 @@ class Gradients:
         self._kernels = kernels() if known else None
         self._chunk = max(MIN_CHUNK, CHUNK_BYTES // (weight.element_size() * sae.n_details))
         self._pre = weight.new_empty(self._chunk, sae.n_details)
-        self._encoder = weight.new_empty(sae.width + 1, sae.n_details)
         self._sized_for(0)
         self._z = weight.new_empty(0)
 
@@ -59,8 +58,8 @@ class Gradients:
         """Buffers for n states: fresh ones for every batch would cost their page faults."""
         k, weight = self.sae.config.k, self.sae.W_dec
         self._code = Code(weight.new_empty(n, k), torch.empty(n, k, dtype=torch.int64))
-        self._extended = weight.new_ones(n, self.sae.width + 1)
         self._centred = weight.new_empty(n, self.sae.width)
+        self._left = weight.new_empty(n, self.sae.width)
 
     def reconstruct(self, x: torch.Tensor, n: int) -> float:
         """Set the gradients of fit and penalty at normalised states; returns the batch's FVU.
@@ -72,6 +71,8 @@ class Gradients:
         self.fired.zero_()
         if self.sae.variant.by_autograd:
             return self._by_autograd(x)
+        if len(self._centred) != len(x):
+            self._sized_for(len(x))
         if self._kernels is None:
             squared = self._by_torch(x, n)
         else:
@@ -97,8 +98,7 @@ class Gradients:
         """``x - x_hat`` of the states last reconstructed."""
         if self.sae.variant.by_autograd:
             return x - self.sae.mix(self._z)
-        values, indices = self._code  # the loops leave values below 0 as they are
-        return x - self.sae.mix_sparse(Code(values.relu(), indices))
+        return self._left
 
     def _by_autograd(self, x: torch.Tensor) -> float:
         sae, variant = self.sae, self.sae.variant
@@ -117,27 +117,20 @@ class Gradients:
         return self._main(self._code, x - self.sae.b_dec, n)
 
     def _by_loops(self, x: torch.Tensor, n: int, compiled: ModuleType) -> float:
-        """Activations and the best of them chunk by chunk, then what these give.
-
-        The bias is a row of the transposed encoder and a 1 in each state: one pass less over the
-        activations.
-        """
+        """Activations and the best of them chunk by chunk, then what these give."""
         sae, m = self.sae, len(x)
-        if len(self._centred) != m:
-            self._sized_for(m)
-        self._encoder[:-1] = sae.W_enc.T
-        torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1, out=self._encoder[-1])
-        self._extended[:, :-1] = x
+        bias = torch.addmv(sae.b_enc, sae.W_enc, sae.b_dec, alpha=-1)
         for first in range(0, m, self._chunk):
             part = slice(first, min(first + self._chunk, m))
-            pre = torch.mm(self._extended[part], self._encoder, out=self._pre[: part.stop - first])
+            out = self._pre[: part.stop - first]
+            pre = torch.addmm(bias, x[part], sae.W_enc.T, out=out)
             compiled.row_top_k(pre.numpy(), *(c[part].numpy() for c in self._code), False)
         centred = torch.sub(x, sae.b_dec, out=self._centred)
         return self._main(self._code, centred, n)
 
     def _main(self, code: Code, centred: torch.Tensor, n: int) -> float:
         scale = 2 / (n * self.sae.width)
-        slope_sum, squared = self._add(code, self._prefix, centred, centred, scale)
+        slope_sum, squared = self._add(code, self._prefix, centred, centred, self._left, scale)
         self._grads["b_dec"] += slope_sum
         return squared
 
@@ -145,7 +138,8 @@ class Gradients:
         """Add the gradients of the share of a residual ``(n, d)`` that other latents leave."""
         size = self._ranks.sum(residual.square().sum())
         scale = 2 * self.sae.config.aux_weight / float(size.clamp_min(1e-12))
-        self._add(code, self._alone, residual, x - self.sae.b_dec, scale)
+        spare = torch.empty_like(residual)
+        self._add(code, self._alone, residual, x - self.sae.b_dec, spare, scale)
 
     def _add(
         self,
@@ -153,15 +147,17 @@ class Gradients:
         prefix: torch.Tensor,
         target: torch.Tensor,
         centred: torch.Tensor,
+        left: torch.Tensor,
         scale: float,
     ) -> tuple[torch.Tensor, float]:
         """Add the gradients of ``scale / 2 * sum over p of ||z_p W_dec - target||^2``.
 
         ``z_p`` are the latents of prefixes 0 to p. Returns the sum over states and p of the slope
-        at z_p W_dec ``(d,)``, and ``||z W_dec - target||^2``.
+        at z_p W_dec ``(d,)``, and ``||z W_dec - target||^2``; ``left`` is set to
+        ``target - z W_dec``.
         """
         add = self._add_by_torch if self._kernels is None else self._add_by_loops
-        bias, slope_sum, squared = add(code, prefix, target, centred, scale)
+        bias, slope_sum, squared = add(code, prefix, target, centred, left, scale)
         self._grads["b_enc"] += bias
         self._grads["b_dec"] -= bias @ self.sae.W_enc
         return slope_sum, squared
@@ -172,12 +168,13 @@ class Gradients:
         prefix: torch.Tensor,
         target: torch.Tensor,
         centred: torch.Tensor,
+        left: torch.Tensor,
         scale: float,
     ) -> tuple[torch.Tensor, torch.Tensor, float]:
         """Add to the gradients of weights; the bias's, and what :meth:`_add` returns."""
         slope_sum = target.new_zeros(target.shape[1])
         bias = torch.zeros_like(self._grads["b_enc"])
-        into = self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
+        into = left, self._grads["W_dec"], self._grads["W_enc"], bias, slope_sum, self.fired
         squared = self._kernels.backward(  # type: ignore[union-attr]
             *(t.numpy() for t in (centred, target, self.sae.W_dec.detach(), *code, prefix)),
             target.numpy().dtype.type(scale),
@@ -191,6 +188,7 @@ class Gradients:
         prefix: torch.Tensor,
         target: torch.Tensor,
         centred: torch.Tensor,
+        left: torch.Tensor,
         scale: float,
     ) -> tuple[torch.Tensor, torch.Tensor, float]:
         """The same in torch."""
@@ -202,6 +200,7 @@ class Gradients:
             for p in range(int(prefix[-1]) + 1)
         ]
         errors = torch.stack(parts).cumsum(0) - target
+        torch.neg(errors[-1], out=left)
         slopes = (errors * scale).flip(0).cumsum(0).flip(0)  # a latent is in all larger prefixes
         inner = torch.empty_like(values)
         for rows in torch.arange(n, device=target.device).split(1024):

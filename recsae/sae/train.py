@@ -112,9 +112,8 @@ def train_sae(
         validation = torch.from_numpy(store.states_of(validation_users, MAX_VALIDATION_STATES)).to(
             device
         )
-    _train(
-        state, partial(store.blocks, without=validation_users), validation, folder, progress, ranks
-    )
+    batches = partial(store.blocks, without=validation_users, size=state.trainer.batch_size)
+    _train(state, batches, validation, folder, progress, ranks)
     best = state.best
     if best.weights:
         sae.load_state_dict(best.weights)
@@ -163,7 +162,7 @@ def _save(sae: SAE, state: TrainingState, store: ActivationStore, folder: Path) 
 
 def _train(
     state: TrainingState,
-    blocks: Callable[[int], Iterator[torch.Tensor]],
+    batches: Callable[[int], Iterator[torch.Tensor]],
     validation: torch.Tensor | None,
     folder: Path | None,
     progress: Progress | None,
@@ -175,8 +174,8 @@ def _train(
     started = time.perf_counter() - state.seconds
     while trainer.epoch < trainer.n_epochs and not _is_stale(state):
         with _threads_for(sae):
-            for block in blocks(_mix(sae.config.seed, trainer.epoch)):
-                trainer.train_block(block.to(device))
+            for batch in batches(_mix(sae.config.seed, trainer.epoch)):
+                trainer.train_block(batch.to(device))
             trainer.epoch += 1
             if validation is not None:
                 fvu = ranks.broadcast_from_main(lambda: fvu_beside_training(sae, validation))

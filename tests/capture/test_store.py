@@ -443,6 +443,13 @@ def test_blocks_cover_every_row_once_in_an_order_of_the_seed(counted, rows, monk
     assert any(b != sorted(b) for b in blocks)
 
 
+def test_blocks_in_pieces_are_the_same_states_in_the_same_order(counted, monkeypatch):
+    monkeypatch.setattr(activations, "SHARD", 10)
+    pieces = list(counted.blocks(3, 20, size=8))
+    assert [len(piece) for piece in pieces] in ([8, 8, 4, 5], [8, 7, 8, 2])
+    assert torch.equal(torch.cat(pieces), torch.cat(list(counted.blocks(3, 20))))
+
+
 @pytest.mark.parametrize("column", [STATES, SEQUENCE, POSITION, TOP])
 def test_rows_of_a_column_in_any_order(counted, column):
     index = np.array([24, 3, 3, 9, 10, 0, 19, 20])

@@ -10,6 +10,7 @@ import torch
 from recsae.core.errors import NotEnoughData
 from recsae.recommender.hooks import replaced_method
 from recsae_recbole.dataset import Data
+from recsae_recbole.demo.softmax import catalogue_loss
 from recsae_recbole.general_data import POSITION_FIELD
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ EVALUATION_BATCH = 1024
 """Cases that are scored at once in validation: bounds the memory of their scores."""
 
 
-def all_position_loss(model: Any, read: Batch) -> tuple[torch.Tensor, int]:
-    """Mean cross-entropy over all items of every next item in ``read``, and how many there are.
+def all_position_loss(
+    model: Any, read: Batch, rng: np.random.Generator
+) -> tuple[torch.Tensor, int]:
+    """Mean :func:`catalogue_loss` of every next item in ``read``, and how many there are.
 
     Parameters
     ----------
@@ -33,13 +36,15 @@ def all_position_loss(model: Any, read: Batch) -> tuple[torch.Tensor, int]:
         RecBole's SASRec; its own ``forward`` runs, but for gathering the last position's state.
     read
         Windows ``(n, length + 1)``; all but the last column is read, all but the first predicted.
+    rng
+        Of the items that are sampled in a large catalogue.
     """
     items, targets = read.items.to(model.device), read.items[:, 1:].to(model.device)
     with replaced_method(model, "gather_indexes", lambda _: lambda states, _index: states):
         states = model.forward(items[:, :-1], read.lengths.to(model.device))
     there = targets > 0
-    logits = states[there] @ model.item_embedding.weight.T
-    return torch.nn.functional.cross_entropy(logits, targets[there]), int(there.sum())
+    loss = catalogue_loss(states[there], model.item_embedding.weight, targets[there], rng)
+    return loss, int(there.sum())
 
 
 def draw_windows(
@@ -80,6 +85,33 @@ def draw_windows(
     return which, starts, np.minimum(starts + length + 1, sizes[which])
 
 
+def batches(
+    lengths: NDArray[np.int64], per_batch: int, rng: np.random.Generator
+) -> list[NDArray[np.int64]]:
+    """Numbers of windows in batches of like length, at random but for that.
+
+    Parameters
+    ----------
+    lengths
+        ``(n,)`` predictions of each window: as many as a batch pads all of its windows to.
+    per_batch
+        Windows of a batch on average. Batches have about as many predictions each, whether
+        of few long windows or of many short ones: every prediction then weighs the same.
+
+    Examples
+    --------
+    >>> found = batches(np.array([9, 1, 1, 9, 1, 1]), 2, np.random.default_rng(0))
+    >>> sorted(sorted(part.tolist()) for part in found)
+    [[0], [1, 2, 4, 5], [3]]
+    """
+    order = rng.permutation(len(lengths))
+    order = order[np.argsort(lengths[order], kind="stable")]
+    until = np.cumsum(lengths[order])  # predictions up to and with each window
+    number = (until - 1) * -(-len(lengths) // per_batch) // max(1, int(until[-1]))
+    parts = np.split(order, np.flatnonzero(np.diff(number)) + 1)
+    return [parts[i] for i in rng.permutation(len(parts))]
+
+
 def training_part(data: Data) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Histories with something to predict, and how many of their items are for training."""
     feat = data.splits["train"].inter_feat
@@ -105,11 +137,12 @@ def ndcg(model: Any, sequences: Sequences, cases: EvaluationCases) -> float:
     """
     model.eval()
     total = 0.0
-    for first in range(0, len(cases.rows), EVALUATION_BATCH):
-        part = slice(first, first + EVALUATION_BATCH)
+    order = np.argsort(cases.ends, kind="stable")  # those of like length are padded least
+    for first in range(0, len(order), EVALUATION_BATCH):
+        part = order[first : first + EVALUATION_BATCH]
         rows, ends = cases.rows[part], cases.ends[part]
         starts = np.maximum(0, ends - model.max_seq_length)
-        batch = sequences.batch(rows, starts, ends, model.max_seq_length)
+        batch = sequences.batch(rows, starts, ends, int((ends - starts).max()))
         states = model.forward(batch.items.to(model.device), batch.lengths.to(model.device))
         scores = (states @ model.item_embedding.weight.T).cpu()
         scores[:, 0] = -torch.inf  # padding is no item

@@ -12,6 +12,8 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -26,10 +28,12 @@ from recsae_recbole.dataset import Data, find_data, open_data
 from recsae_recbole.demo.all_positions import (
     CUTOFF,
     all_position_loss,
+    batches,
     draw_windows,
     ndcg,
     training_part,
 )
+from recsae_recbole.demo.dropout import dropout_by_bytes
 from recsae_recbole.evaluation import evaluation_cases
 
 if TYPE_CHECKING:
@@ -76,11 +80,11 @@ def train_sasrec(
     n_layers: int = 2,
     n_heads: int = 2,
     inner_size: int = 256,
-    dropout: float = 0.4,
-    learning_rate: float = 2e-3,
+    dropout: float = 0.3,
+    learning_rate: float = 3e-3,
     batch_size: int = 64,
-    max_epochs: int = 16,
-    patience: int = 16,
+    max_epochs: int = 10,
+    patience: int = 10,
     time_limit_s: float | None = None,
     seed: int = 2020,
     config_overrides: dict[str, Any] | None = None,
@@ -88,9 +92,11 @@ def train_sasrec(
 ) -> PretrainResult:
     """Train SASRec on all positions at once and save an ordinary RecBole checkpoint at ``out``.
 
-    The learning rate rises over the first 10 % of the steps and then falls to zero as a half
-    cosine over ``max_epochs``; the epoch with the best validation NDCG@10 is kept. The same seed,
-    settings and number of threads give the same bits, unless the time limit strikes.
+    The learning rate rises over the first 10 % of the training and then falls to zero as a half
+    cosine: over ``max_epochs`` or the time limit, whichever ends first. The epoch with the best
+    validation NDCG@10 is kept. The same seed, settings and number of threads give the same bits,
+    unless there is a time limit. Windows of a batch are of like length; large catalogues are
+    sampled, see :func:`recsae_recbole.demo.softmax.catalogue_loss`.
 
     Parameters
     ----------
@@ -104,11 +110,12 @@ def train_sasrec(
     hidden_size, n_layers, n_heads, inner_size, dropout
         SASRec's settings; ``dropout`` is for hidden states and attention alike.
     learning_rate, batch_size
-        Peak rate of Adam; windows (of at most ``max_length`` predictions) per step.
+        Peak rate of Adam; windows (of at most ``max_length`` predictions) per step, on average.
     max_epochs, patience
         Length of the schedule; epochs without a better validation score before stopping.
     time_limit_s
-        Stop after the epoch that passes this many seconds, as a safety.
+        Seconds in which the schedule comes to its end if the epochs take longer. The epoch under
+        way ends early then, and is validated.
     seed
         Of weights, dropout, windows and their order; also in the saved config.
     config_overrides
@@ -146,6 +153,8 @@ def train_sasrec(
         "seed": seed,
         **(config_overrides or {}),
     }
+    if time_limit_s is not None and not time_limit_s > 0:
+        raise InvalidInput(f"The time limit must be more than 0 seconds, not {time_limit_s}.")
     started = time.perf_counter()
     path = Path(out)
     with recbole_boundary():
@@ -190,6 +199,28 @@ def _configure(dataset: str, data_path: str | Path | None, settings: dict[str, A
     return config
 
 
+class _Clock:
+    """Which share of a training is done: of its steps, or of its time where that ends first."""
+
+    def __init__(self, started: float, limit_s: float | None) -> None:
+        self._started, self._limit_s = started, limit_s
+        self._kept = 0.0
+
+    @contextmanager
+    def kept_for_later(self) -> Iterator[None]:
+        """Keep as much time as this takes for doing it once more at the end."""
+        before = time.perf_counter()
+        yield
+        self._kept = time.perf_counter() - before
+
+    def share(self, of_steps: float) -> float:
+        """The share done, at most 1."""
+        if self._limit_s is None:
+            return of_steps
+        spent = time.perf_counter() - self._started
+        return min(1.0, max(of_steps, (spent + self._kept) / self._limit_s))
+
+
 class _Trainer:
     """One training run, inside the boundary."""
 
@@ -204,21 +235,26 @@ class _Trainer:
         self.valid = evaluation_cases(config, data, "valid")
         if not len(self.valid.rows):
             raise NotEnoughData("No user has enough interactions to keep one for validation.")
-        self.windows_rng = np.random.default_rng(config["seed"])
+        self.rng = np.random.default_rng(config["seed"])
         torch.manual_seed(config["seed"])
         self.model = get_model("SASRec")(config, data.dataset).to(config["device"])
         torch.autograd.set_detect_anomaly(False)  # RecBole's import has switched it on
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config["learning_rate"])
+        self.optimizer = torch.optim.Adam(
+            self.model.parameters(), lr=config["learning_rate"], fused=True
+        )
         self.history: list[EpochRecord] = []
         self.best: dict[str, Any] = {}
 
     def fit(self, started: float, limit_s: float | None, progress: Progress | None) -> str:
         """Run the epochs; returns what ended them."""
         total, stale = int(self.config["epochs"]), 0
+        clock = _Clock(started, limit_s)
         for epoch in range(total):
-            record = EpochRecord(
-                epoch, self._epoch(epoch, total), ndcg(self.model, self.sequences, self.valid)
-            )
+            with dropout_by_bytes(self.model, self.rng):
+                loss = self._epoch(epoch, total, clock)
+            with clock.kept_for_later():
+                score = ndcg(self.model, self.sequences, self.valid)
+            record = EpochRecord(epoch, loss, score)
             self.history.append(record)
             stale += 1
             if not self.best or record.valid_ndcg > self.best["best_valid_score"]:
@@ -229,28 +265,29 @@ class _Trainer:
                 progress(epoch + 1, total, text)
             if stale > int(self.config["stopping_step"]):
                 return "patience"
-            if limit_s is not None and time.perf_counter() - started > limit_s:
-                return "time limit" if epoch + 1 < total else "schedule"
+            if epoch + 1 < total and clock.share(0) >= 1:
+                return "time limit"
         return "schedule"
 
     def save(self, path: Path) -> None:
         """Write what RecBole's ``Trainer._save_checkpoint`` writes, of the best epoch."""
         torch.save(self.best, path, pickle_protocol=4)
 
-    def _epoch(self, epoch: int, total: int) -> float:
+    def _epoch(self, epoch: int, total: int, clock: _Clock) -> float:
         self.model.train()
-        windows = draw_windows(self.sizes, self.length, self.windows_rng)
-        order = self.windows_rng.permutation(len(windows[0]))
-        steps = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        windows = draw_windows(self.sizes, self.length, self.rng)
+        steps = batches(windows[2] - windows[1] - 1, self.batch_size, self.rng)
         loss_sum, n_targets = 0.0, 0
         for step, chosen in enumerate(steps):
+            done = clock.share((epoch + (step + 0.5) / len(steps)) / total)
+            if step and done >= 1:
+                break
             for group in self.optimizer.param_groups:
-                schedule = _schedule((epoch + (step + 0.5) / len(steps)) / total)
-                group["lr"] = self.config["learning_rate"] * schedule
+                group["lr"] = self.config["learning_rate"] * _schedule(done)
             which, starts, ends = (w[chosen] for w in windows)
             # one item more than the model reads: the target of its last position
-            read = self.sequences.batch(self.rows[which], starts, ends, self.length + 1)
-            loss, n = all_position_loss(self.model, read)
+            read = self.sequences.batch(self.rows[which], starts, ends, int((ends - starts).max()))
+            loss, n = all_position_loss(self.model, read, self.rng)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()

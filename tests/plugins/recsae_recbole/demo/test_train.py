@@ -12,7 +12,7 @@ pytest.importorskip("recbole")
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.recommender.sequences import pad
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.demo.all_positions import all_position_loss, draw_windows
+from recsae_recbole.demo.all_positions import all_position_loss, batches, draw_windows
 from recsae_recbole.demo.train import train_sasrec
 
 pytestmark = pytest.mark.recbole
@@ -94,7 +94,7 @@ def test_loss_of_all_positions_is_the_mean_over_single_forwards(trained, tmp_pat
     histories = [[3, 9, 4, 17, 2, 5, 8, 1, 30, 31, 12], [7, 5, 6], [40, 2]]
     with recbole_boundary(), contextlib.chdir(tmp_path):
         model = by_recbole(trained.path, tmp_path)[0].model.eval()
-        loss, n = all_position_loss(model, pad(histories, 11))
+        loss, n = all_position_loss(model, pad(histories, 11), np.random.default_rng(0))
         single = []
         for history in histories:
             for end in range(1, len(history)):
@@ -124,10 +124,44 @@ def test_windows_predict_every_item_but_the_first(length):
 def test_a_time_limit_stops_after_an_epoch_and_says_so(tmp_path):
     told = []
     result = train(
-        tmp_path / "x.pth", max_epochs=9, time_limit_s=0, progress=lambda *a: told.append(a)
+        tmp_path / "x.pth", max_epochs=9, time_limit_s=1e-6, progress=lambda *a: told.append(a)
     )
     assert result.stopped_by == "time limit"
     assert [(done, total) for done, total, _ in told] == [(1, 9)]
+
+
+def test_the_schedule_ends_with_the_time_where_that_is_before_the_epochs(tmp_path, monkeypatch):
+    """On a clock of which every reading is a second later; an epoch has a few steps."""
+    readings = iter(range(10**6))
+    monkeypatch.setattr("recsae_recbole.demo.train.time.perf_counter", lambda: next(readings))
+    rates = []
+    monkeypatch.setattr(
+        "recsae_recbole.demo.train._schedule", lambda done: rates.append(done) or 1.0
+    )
+    result = train(tmp_path / "x.pth", max_epochs=1000, patience=1000, time_limit_s=200)
+    assert result.stopped_by == "time limit"
+    assert 1 < len(result.history) < 1000
+    assert rates == sorted(rates)
+    assert 0.9 < rates[-1] < 1
+
+
+def test_the_schedule_ends_with_the_epochs_where_these_are_before_the_time(tmp_path):
+    limited = train(tmp_path / "x.pth", time_limit_s=1e9)
+    assert (limited.stopped_by, len(limited.history)) == ("schedule", 2)
+    assert limited.history == train(tmp_path / "y.pth").history
+
+
+def test_batches_hold_every_window_once_and_about_as_many_predictions_each():
+    lengths = np.random.default_rng(1).integers(1, 51, 1000)
+    found = batches(lengths, 10, np.random.default_rng(2))
+    assert sorted(np.concatenate(found).tolist()) == list(range(1000))
+    predictions = [int(lengths[part].sum()) for part in found]
+    assert len(found) == 100
+    assert max(predictions) - min(predictions) <= 2 * 50
+    assert max(int(np.ptp(lengths[part])) for part in found) <= 12
+    again, other = (batches(lengths, 10, np.random.default_rng(seed)) for seed in (2, 3))
+    assert all(np.array_equal(a, b) for a, b in zip(found, again, strict=True))
+    assert not np.array_equal(found[0], other[0])
 
 
 def test_divergence_is_an_error_and_not_a_perfect_score(tmp_path):
@@ -148,3 +182,8 @@ def test_settings_that_cannot_be_honoured(tmp_path, overrides, message):
     with pytest.raises(InvalidInput, match=message):
         train(tmp_path / "x.pth", config_overrides=TINY | overrides)
     assert not any(tmp_path.iterdir())
+
+
+def test_a_time_limit_of_nothing_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="more than 0 seconds, not 0"):
+        train(tmp_path / "x.pth", time_limit_s=0)
