@@ -170,6 +170,11 @@ def _show(result: TuningResult) -> None:
             click.echo(f"\n{title}")
             header = list(dict.fromkeys(key for row in rows for key in row if key not in NOT_SHOWN))
             show_table(header, [[row.get(key) for key in header] for row in rows])
+    if result.ranked_in_full is not None:
+        click.echo(
+            f"\nAll items were ranked for {100 * result.ranked_in_full:.1f} % of these lists, and the "
+            "first 500 of the list without steering where no other can come in."
+        )
     if result.verdict:
         click.echo(f"\n{result.verdict}")
 

@@ -12,6 +12,7 @@ from recsae.capture.cases import affordable, spread
 from recsae.recommender.lists import top_of_states
 from recsae.recommender.protocol import LinearHead
 from recsae.sae.editing import active_latents
+from recsae.steering.shortlist import FROM_ITEMS, Shortlist
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,7 +78,14 @@ class HeadScorer:
         z = self._read(latents)
         parts = zip(self.states.split(SCORING_BATCH), z.split(SCORING_BATCH), strict=True)
         states = torch.cat([edit(states, active) for states, active in parts])
+        if self.is_large:
+            return Shortlist.of(self.cases, self.head).lists(states, k)
         return top_of_states(states, self.head, self.cases.catalog, k, self.cases.seen)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether there are so many items that lists are made of shortlists."""
+        return self.cases.catalog.n_items >= FROM_ITEMS
 
     def _read(self, latents: torch.Tensor | None) -> torch.Tensor:
         if latents is None or not len(latents):
@@ -140,7 +148,8 @@ def n_scored(work: Workspace, limit: int, least: int) -> int:
 
 def thinned(work: Workspace, cases: Cases, limit: int, least: int) -> Cases:
     """Return at most :func:`n_scored` of the cases, evenly spread."""
-    return cases.take(spread(len(cases), n_scored(work, limit, least)))
+    n = n_scored(work, limit, least)
+    return cases if n >= len(cases) else cases.take(spread(len(cases), n))
 
 
 def mask_unavailable(scores: torch.Tensor, cases: Cases, part: slice) -> torch.Tensor:

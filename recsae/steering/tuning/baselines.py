@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import scipy.sparse
@@ -12,12 +13,17 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import MAX_TASK_CASES, Task, attribute_tasks, task_truth
+from recsae.core.topk import top_k
 from recsae.steering.frontier import LIST_LENGTH, Steered
 from recsae.steering.methods import SteeringMethod, along
-from recsae.steering.steered_scores import SCORING_BATCH, mask_unavailable
+from recsae.steering.shortlist import lists_by_utility
+from recsae.steering.steered_scores import SCORING_BATCH, HeadScorer, mask_unavailable
 from recsae.steering.tuning.path import natural_path, temperature_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from recsae.capture.cases import Cases
     from recsae.sae.model import SAE
     from recsae.steering.steered_scores import Nearby, SteeredScores
@@ -88,7 +94,19 @@ def re_ranking(scorer: SteeredScores, goal: Goal) -> Steered:
     def scores(part: slice, strength: float) -> torch.Tensor:
         return scorer.scores(part) + strength * size * utility
 
-    return Steered(RERANKING, scores, at_once=scorer.at_once)
+    steered = Steered(RERANKING, scores, at_once=scorer.at_once)
+    found = None
+    if isinstance(scorer, HeadScorer) and scorer.is_large:
+        found = lists_by_utility(scorer.cases, scorer.head, goal.weights)
+    if found is None:
+        return steered
+    items, own = found
+
+    def lists(strength: float, k: int) -> NDArray[np.int64]:
+        best = top_k(own + strength * size * utility[items], k).indices
+        return items.gather(1, best).numpy()
+
+    return replace(steered, lists=lists)
 
 
 def re_ranking_by_probability(scorer: SteeredScores, goal: Goal) -> Steered:

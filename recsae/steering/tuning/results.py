@@ -249,6 +249,9 @@ class TuningResult:
     """Latents first; none where they were not compared."""
     verdict: str | None = None
     """Which methods reach more than latents, in a sentence; None where they were not compared."""
+    ranked_in_full: float | None = None
+    """The part of the steered held-out lists that could not be made of the first 500 items of the
+    unsteered ones; None in small catalogues, where all are made of all items."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``goals.json`` and ``recsae tune --json`` have it."""
@@ -262,6 +265,8 @@ class TuningResult:
             "strengths": [one.to_dict(self.quantity) for one in self.at_losses],
             "side effects": [one.to_dict() for one in self.side_effects],
         }
+        if self.ranked_in_full is not None:
+            record["ranked in full"] = self.ranked_in_full
         if self.popularity:
             record["popularity"] = [one.to_dict() for one in self.popularity]
         if self.methods:
@@ -285,6 +290,7 @@ class TuningResult:
             popularity=tuple(map(PopularityMeasure.from_dict, record.get("popularity", []))),
             methods=tuple(map(MethodResult.from_dict, record.get("ways", []))),
             verdict=record.get("verdict"),
+            ranked_in_full=record.get("ranked in full"),
         )
 
 

@@ -13,6 +13,7 @@ from recsae.capture.cases import spread
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.steering.files import Steering
 from recsae.steering.frontier import Point, curve, outcome, strength_at, up_to
+from recsae.steering.shortlist import Shortlist
 from recsae.steering.steered_scores import (
     activations,
     linearised,
@@ -141,6 +142,7 @@ def tune(
     strength = _refined(strength, cases.confirm, on(cases.confirm), max_loss, goal.counted)
     heldout, steered = cases.heldout, on(cases.heldout)
     before, after = (outcome(heldout, steered, s, goal.counted) for s in (0.0, strength))
+    in_full = heldout.counted[Shortlist].in_full if Shortlist in heldout.counted else None
     some = thinned(work, heldout, sizes.at_losses, MIN_SCORED)
     at_losses = effects_at_losses(points, on(some), some, goal)
     popularity, methods = [], []
@@ -161,6 +163,7 @@ def tune(
         popularity=tuple(popularity),
         methods=tuple(methods),
         verdict=verdict(methods, goal) if methods else None,
+        ranked_in_full=in_full,
     )
     name = f"{goal.name} ({len(path.latents)} latents)"
     return Tuned(Steering(path.interventions(strength, name)), result)
