@@ -31,7 +31,7 @@ from recsae.run.memory import PeakMemory
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
-VERSION = 8
+VERSION = 9
 """What the files of a run mean: a run of another version is refused, not read wrongly."""
 ADDED = ("stability", "language")
 """Settings, each of the stage of its name, which leaves an empty file without it."""
