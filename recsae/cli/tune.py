@@ -172,8 +172,8 @@ def _show(result: TuningResult) -> None:
             show_table(header, [[row.get(key) for key in header] for row in rows])
     if result.ranked_in_full is not None:
         click.echo(
-            f"\nFor {100 * result.ranked_in_full:.1f} % of the steered lists all items were ranked, "
-            "and else the first 500 without steering, as no other can come in."
+            f"\nFor {100 * result.ranked_in_full:.1f} % of the steered lists all items were "
+            "ranked, and else the first 500 without steering, as no other can come in."
         )
     if result.verdict:
         click.echo(f"\n{result.verdict}")
