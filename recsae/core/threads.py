@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,7 +22,7 @@ def in_threads(do: Callable[[T], R], parts: Iterable[T]) -> list[R]:
     share a product wait for each other at its end.
     """
     threads = torch.get_num_threads()
-    with threadpool_limits(1, user_api="blas"):
+    with _libraries().limit(limits=1, user_api="blas"):
         if threads == 1:
             return [do(part) for part in parts]
         try:
@@ -31,3 +32,9 @@ def in_threads(do: Callable[[T], R], parts: Iterable[T]) -> list[R]:
                 return list(pool.map(do, parts))
         finally:
             torch.set_num_threads(threads)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The libraries with threads of their own; to look for them takes milliseconds each time."""
+    return ThreadpoolController()
