@@ -281,11 +281,10 @@ class _Parts:
                 rows = np.fromfile(path, dtype=oldest.dtype)
                 path.unlink()
                 found = group(*(np.ascontiguousarray(rows[name]) for name in ("user", "time")))
-                rows = rows[found.rows]
                 first = np.cumsum(found.lengths) - found.lengths
                 lengths[found.users], starts[found.users] = found.lengths, n_rows + first
-                oldest[found.users] = rows[first]
-                file.write(rows["item"].tobytes())
+                oldest[found.users] = rows[found.rows[first]]
+                file.write(np.ascontiguousarray(rows["item"])[found.rows].tobytes())
                 n_rows, n_same = n_rows + len(rows), n_same + found.n_same
         order = np.lexsort((oldest["row"], oldest["time"]))
         return order, lengths[order], self._gathered(starts[order], lengths[order]), n_same
