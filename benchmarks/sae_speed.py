@@ -230,8 +230,10 @@ def main(checkpoint: Path | None, data_path: Path | None, large: bool, out: Path
 
 PARTS = """## Where a step goes
 
-The parts of recsae's step by themselves; the last line is the arithmetic of the sparse step at the
-speed of the best product of two 1,024 x 1,024 matrices.
+The parts of recsae's step by themselves, by the CPU's clock. The last line is the arithmetic of the
+sparse step at the speed of the best product of two 1,024 x 1,024 matrices, nearly all of it the
+product of states and encoder; what that takes more is because it is a thin one. Top k is no
+arithmetic, and sums over k rows are not done at the speed of products.
 """
 CURVES = """## Equal maths
 

@@ -41,7 +41,7 @@ AT_RANDOM = "gates"
 DENSE = ("neurons", "pca")
 """Baselines that are also tested with all their units active wherever they are positive."""
 _NO_EXAMPLES = pd.DataFrame()
-DENSE_CASES = 20_000
+DENSE_CASES = 10_000
 """Cases at most for those: a dense code has hundreds of active units on each."""
 
 
