@@ -103,8 +103,8 @@ def forward_all(
 ) -> Forward:
     """Read all windows, a batch at a time, for all the sites together.
 
-    Where lists come out of a head, half of the threads make those of one batch while the others
-    read the next.
+    Where lists come out of a head, those of one batch are made while half of the threads read the
+    next.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def forward_all(
             stack.callback(torch.set_num_threads, threads)
             torch.set_num_threads(threads - beside)
             ranking = stack.enter_context(
-                ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(beside,))
+                ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,))
             )
         for first in range(0, len(windows), WINDOWS_AT_ONCE):
             index = np.arange(first, min(first + WINDOWS_AT_ONCE, len(windows)))
