@@ -13,6 +13,7 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import MAX_TASK_CASES, Task, attribute_tasks, task_truth
+from recsae.core.threads import in_threads
 from recsae.core.topk import top_k
 from recsae.steering.frontier import LIST_LENGTH, Steered
 from recsae.steering.methods import SteeringMethod, along
@@ -123,19 +124,30 @@ def re_ranking_by_probability(scorer: SteeredScores, goal: Goal) -> Steered:
     items, p = _candidates(scorer, utility, n_places)
     unit = float(p[:, n_places - 1].mean()) / math.log2(n_places + 1)
 
-    def scores(part: slice, strength: float) -> torch.Tensor:
+    def chosen(part: slice, strength: float) -> torch.Tensor:
+        """Lists ``(b, n_places)``; 0 where histories leave fewer items."""
         mine, likely = items[part], p[part]
         gain = (strength * unit * utility[mine]).masked_fill(likely == 0, float("-inf"))
-        scores = torch.full((len(mine), len(utility)), float("-inf"))
+        places = []
         for place in range(n_places):
             best = (likely / math.log2(place + 2) + gain).max(1, keepdim=True)
-            left = best.values > float("-inf")  # histories may leave fewer items than places
-            item = mine.gather(1, best.indices).masked_fill(~left, 0)
-            scores.scatter_(1, item, torch.where(left, float(n_places - place), float("-inf")))
+            left = best.values > float("-inf")
+            places.append(mine.gather(1, best.indices).masked_fill(~left, 0))
             gain.scatter_(1, best.indices, float("-inf"))
+        return torch.cat(places, 1)
+
+    def scores(part: slice, strength: float) -> torch.Tensor:
+        lists = chosen(part, strength)
+        scores = torch.full((len(lists), len(utility)), float("-inf"))
+        scores.scatter_(1, lists, n_places - torch.arange(n_places).float().expand(lists.shape))
+        scores[:, 0] = float("-inf")
         return scores
 
-    return Steered(BY_PROBABILITY, scores, at_once=True)
+    def lists(strength: float, k: int) -> NDArray[np.int64]:
+        parts = [slice(i, i + RANKED_AT_ONCE) for i in range(0, len(cases), RANKED_AT_ONCE)]
+        return torch.cat(in_threads(lambda part: chosen(part, strength), parts))[:, :k].numpy()
+
+    return Steered(BY_PROBABILITY, scores, at_once=True, lists=lists)
 
 
 def _candidates(

@@ -10,6 +10,7 @@ from helpers.two_directions import FIRST, WEIGHTS, cases, table
 from recsae.sae.config import make_config
 from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE
+from recsae.steering.frontier import lists_of
 from recsae.steering.steered_scores import HeadScorer, Nearby, activations
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
@@ -116,6 +117,19 @@ def test_re_ranking_by_probability_recommends_nothing_that_is_hidden(methods, sa
     scorer = HeadScorer(hiding, sae, table())
     method = next(one for one in methods.on(scorer) if one.name == BY_PROBABILITY)
     assert bool((method.scores(EVERY, 0.5)[:, :2] == float("-inf")).all())
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 9.0])
+def test_methods_that_make_lists_make_those_of_their_scores(strength, methods, sae):
+    for hides in (False, True):
+        some = replace(cases(), filters_seen=hides)
+        for method in methods.on(HeadScorer(some, sae, table())):
+            if method.lists is None:
+                continue
+            by_scores = replace(method, lists=None)
+            assert np.array_equal(
+                method.lists(strength, 10), lists_of(some, by_scores, strength)
+            ), method.name
 
 
 def test_directions_are_as_long_as_states_spread_and_point_at_the_goal():
