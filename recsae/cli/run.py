@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ def make_run(
 
     if not replace:  # before a model is opened, which takes time and trust
         ranks.broadcast_from_main(lambda: Run(out, config).refuse_other_settings())
-    if ranks.is_main_process:
+    if sys.stderr.isatty() and ranks.is_main_process:
         click.echo(f"Opening {config.checkpoint} ...", err=True)
     recommender = open_recommender(config, trust=trust, device=ranks.device(device))
     finished = run_pipeline(

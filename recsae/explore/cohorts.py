@@ -60,8 +60,10 @@ class Activity:
         users, group = np.unique(self.user[rows], return_inverse=True)
         n = np.bincount(group, minlength=len(users)).astype(float)
         where_to = (group, np.arange(len(rows)))
-        by_user = scipy.sparse.csr_matrix((1 / n[group], where_to), (len(users), len(rows)))
-        return Shares(users, n, (by_user @ self.active[rows]).tocsr())
+        by_user = scipy.sparse.csr_matrix((np.ones(len(rows)), where_to), (len(users), len(rows)))
+        share = (by_user @ self.active[rows]).tocsr()
+        share.data /= np.repeat(n, np.diff(share.indptr))  # of whole numbers: never more than 1
+        return Shares(users, n, share)
 
 
 class Cohort(NamedTuple):

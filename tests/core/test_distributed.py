@@ -333,7 +333,7 @@ def test_a_death_while_capturing_is_said_once_and_keeps_whole_shards(deaths, und
 def test_a_death_while_training_ends_the_others_with_one_sentence(deaths):
     code, said = deaths["killed"]
     assert code == -signal.SIGKILL
-    assert [line.split(":")[0] for line in said.splitlines()[1:]] == ["capture", "core"]
+    assert [line.split(":")[0] for line in said.splitlines()] == ["capture", "core"]
     code, said = deaths["left"]
     assert code == 3
     message = said.strip().splitlines()[-1]

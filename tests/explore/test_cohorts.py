@@ -41,6 +41,14 @@ def test_shares_of_users_by_hand():
     assert activity.shares(activity.item == 9).users.tolist() == []
 
 
+def test_a_share_is_never_more_than_one():
+    """Sums of 1 / n over n positions can be."""
+    for n in (3, 6, 49, 93):
+        active = scipy.sparse.csr_matrix(np.ones((n, 2), dtype=np.float32))
+        activity = Activity(active, np.zeros(n, np.int64), np.ones(n, np.int64), CONCEPTS)
+        assert activity.shares(np.ones(n, dtype=bool)).share.toarray().tolist() == [[1, 1]]
+
+
 def test_users_count_alike_whatever_their_histories():
     table = compare(
         shares([[0.5], [0.1], [0.3], [0.5], [0.1]]), shares([[0.1]] * 5 + [[0.2]] * 5), CONCEPTS[:1]
