@@ -30,6 +30,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 import recsae_torch
+from recsae.cli.run import stage_line
 from recsae.pipeline import run_pipeline
 from recsae.recommender.protocol import Recommender
 from recsae.run.config import RunConfig
@@ -225,8 +226,7 @@ def main() -> None:
 
 def say(stage: str, record: Mapping[str, Any]) -> None:
     """What a stage took."""
-    seconds, cpu, memory = (record[key] for key in ("seconds", "cpu_seconds", "peak_mb"))
-    print(f"{stage}: {seconds:.1f} s, {cpu:.1f} CPU s, {memory:,.0f} MB", flush=True)
+    print(stage_line(stage, record), flush=True)
 
 
 class Stages:

@@ -147,10 +147,15 @@ def make_run(
     click.echo(f"Report: {page}")
 
 
+def stage_line(stage: str, record: Mapping[str, Any]) -> str:
+    """What a stage that was done took."""
+    seconds, cpu, peak = (record[key] for key in ("seconds", "cpu_seconds", "peak_mb"))
+    return f"{stage}: {seconds:.1f} s, {cpu:.1f} CPU s, {peak:,.0f} MB"
+
+
 def _say_done(stage: str, record: Mapping[str, Any]) -> None:
     """A line for a stage that was done, beside what the command prints."""
-    seconds, cpu, peak = (record[key] for key in ("seconds", "cpu_seconds", "peak_mb"))
-    click.echo(f"{stage}: {seconds:.1f} s, {cpu:.1f} CPU s, {peak:,.0f} MB", err=True)
+    click.echo(stage_line(stage, record), err=True)
 
 
 def _summary(out: Path) -> None:

@@ -56,6 +56,11 @@ class LinearHead(NamedTuple):
         scores = states @ self.items.T
         return scores if self.bias is None else scores + self.bias
 
+    def score_items(self, states: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Scores ``(n, m)`` of items of its own ``(n, m)`` for each of the states ``(n, d)``."""
+        scores = (self.items[items] @ states[:, :, None])[:, :, 0]
+        return scores if self.bias is None else scores + self.bias[items]
+
 
 @dataclass(frozen=True)
 class EvaluationCases:

@@ -43,7 +43,7 @@ class Shortlist:
         lists = torch.from_numpy(
             top_of_states(self.states, head, cases.catalog, LENGTH, cases.seen)
         )
-        self.rest = self._scores(slice(None), self.states, lists[:, -1:])[:, 0]
+        self.rest = head.score_items(self.states, lists[:, -1:])[:, 0]
         self.rest[lists[:, -1] == 0] = float("inf")  # fewer are left: nothing is settled
         self.items = lists.sort(dim=1).values  # of equal scores the lower item comes first
         real = head.items[torch.from_numpy(cases.catalog.recommendable)]
@@ -69,7 +69,7 @@ class Shortlist:
         def make(first: int) -> None:
             part = slice(first, first + CASES_AT_ONCE)
             items, edit = self.items[part], moved[part] - self.states[part]
-            best = top_k(self._scores(part, moved, items), k)
+            best = top_k(self.head.score_items(moved[part], items), k)
             lists[part] = items.gather(1, best.indices).numpy()
             least, reach = best.values[:, -1], edit.norm(dim=1) * self.radius
             most = self.rest[part] + edit @ self.middle + reach
@@ -85,11 +85,6 @@ class Shortlist:
         )
         self.in_full = len(rows) / max(1, len(moved))
         return lists
-
-    def _scores(self, part: slice, states: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Scores ``(b, m)`` of the items ``(b, m)`` at a slice of states."""
-        scores = torch.bmm(self.head.items[items], states[part, :, None])[:, :, 0]
-        return scores if self.head.bias is None else scores + self.head.bias[items]
 
 
 def lists_by_utility(
@@ -113,11 +108,6 @@ def lists_by_utility(
         among = replace(cases.catalog, recommendable=real & (utility == value))
         parts.append(top_of_states(states, head, among, LIST_LENGTH, cases.seen))
     items = torch.from_numpy(np.concatenate(parts, 1)).sort(dim=1).values
-    scores = torch.cat(
-        [
-            torch.bmm(head.items[some], mine[:, :, None])[:, :, 0]
-            + (0 if head.bias is None else head.bias[some])
-            for some, mine in zip(items.split(4096), states.split(4096), strict=True)
-        ]
-    )
+    parts_of = zip(states.split(4096), items.split(4096), strict=True)
+    scores = torch.cat([head.score_items(*part) for part in parts_of])
     return items, scores.masked_fill(items == 0, float("-inf"))
