@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import scipy.sparse
 
 from recsae.concepts.attributes.table import VIEW_SIZES, VIEWS, ItemAttributes
+from recsae.concepts.search_loops import place_steps
 from recsae.core import kernels
 
 if TYPE_CHECKING:
@@ -49,45 +49,77 @@ class Columns(NamedTuple):
         return np.asarray(above[:-1] - above[self.start[1:]][self.column])
 
 
+class Table(NamedTuple):
+    """Ones of a table: where each row begins ``(n + 1,)``, and the columns of its ones.
+
+    Columns take two bytes each where there are few enough: tables of all predicates are large.
+    """
+
+    indptr: NDArray[np.int64]
+    indices: NDArray[Any]
+
+    def transposed(self, n_columns: int) -> Table:
+        """The same by column."""
+        starts = np.zeros(n_columns + 1, dtype=np.int64)
+        rows = np.empty(len(self.indices), dtype=_smallest(len(self.indptr) - 1))
+        kernels.transpose(self.indptr, self.indices, starts, rows)
+        return Table(starts, rows)
+
+
 class Predicates(NamedTuple):
     """S predicates on n cases: ``reached (n, S)`` has a one at the highest step of each column.
 
-    Columns of which not even step 1 is reached have none. ``by_column`` is the same, sorted by
-    predicate.
+    Columns of which not even step 1 is reached have none. ``by_column`` is the same, by predicate.
     """
 
     columns: Columns
-    reached: scipy.sparse.csr_matrix
-    by_column: scipy.sparse.csc_matrix
+    reached: Table
+    by_column: Table
+
+    @property
+    def n_cases(self) -> int:
+        """How many cases there are."""
+        return len(self.reached.indptr) - 1
 
     def among(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
         """``(S,)`` of how many of these cases each predicate is true."""
-        return self.columns.or_more(tally(self.reached, rows))
+        number = np.zeros(len(self.columns.step), dtype=np.int64)
+        kernels.tally(*self.reached, rows, number)
+        return self.columns.or_more(number)
 
     def total(self) -> NDArray[np.int64]:
         """``(S,)`` of how many cases each predicate is true."""
         return self.columns.or_more(np.diff(self.by_column.indptr))
 
-    def rows(self, column: int, step: int) -> NDArray[np.int32]:
+    def rows(self, column: int, step: int) -> NDArray[Any]:
         """The cases of which a predicate is true, in no order."""
         start = self.columns.start
         first, last = self.by_column.indptr[[start[column] + step - 1, start[column + 1]]]
-        rows: NDArray[np.int32] = self.by_column.indices[first:last]
-        return rows
+        return self.by_column.indices[first:last]
 
-    def of_columns(self, chosen: NDArray[np.int64]) -> Predicates:
+    def of_columns(self, chosen: NDArray[np.int64]) -> SomePredicates:
         """The predicates of some columns."""
         columns = Columns.of(self.columns.view[chosen], self.columns.value[chosen])
         wide = self.columns.start[chosen][columns.column] + columns.step - 1
-        by_column = self.by_column[:, wide]
-        return Predicates(columns, by_column.tocsr(), by_column)
+        place = np.full(len(self.columns.step), -1)
+        place[wide] = np.arange(len(wide))
+        size = int(np.diff(self.by_column.indptr)[wide].sum())
+        starts, indices = np.zeros_like(self.reached.indptr), np.empty(size, _smallest(len(wide)))
+        kernels.keep(*self.reached, place, starts, indices)
+        return SomePredicates(columns, Table(starts, indices), self.total()[wide])
 
 
-def tally(reached: scipy.sparse.csr_matrix, rows: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
-    """``(S,)`` how often each column of a table of ones has an entry in these rows."""
-    number = np.zeros(reached.shape[1], dtype=np.int64)
-    kernels.tally(reached.indptr, reached.indices, rows, number)
-    return number
+class SomePredicates(NamedTuple):
+    """Predicates of some of the columns, as :class:`Predicates` has them, and their totals."""
+
+    columns: Columns
+    reached: Table
+    total: NDArray[np.int64]
+
+
+def _smallest(n: int) -> type[np.unsignedinteger[Any]]:
+    """The type for numbers from 0 to n - 1."""
+    return np.uint16 if n <= 1 << 16 else np.uint32
 
 
 def all_predicates(attributes: ItemAttributes, cases: Cases) -> Predicates:
@@ -95,21 +127,22 @@ def all_predicates(attributes: ItemAttributes, cases: Cases) -> Predicates:
     n_values = len(attributes.names)
     view, value = np.divmod(np.arange(len(VIEWS) * n_values), max(n_values, 1))
     columns = Columns.of(view, value)
-    parts = []
-    for name, thresholds in VIEWS.items():
+    lookup = {name: steps_of(np.arange(VIEW_SIZES.get(name, 1) + 1), name) for name in VIEWS}
+    n_reached = np.zeros(len(cases), dtype=np.int64)
+    for name, step_of in lookup.items():
         counts = attributes.counts(cases, name)
-        step = steps_of(counts.data, name)
-        index = counts.indices.astype(np.int32) * len(thresholds) + step - 1
-        starts, some = counts.indptr, step > 0
-        if not some.all():
-            index, starts = index[some], np.r_[0, np.cumsum(some)][starts]
-        ones = np.ones(len(index), dtype=np.int8)
-        shape = (len(cases), len(thresholds) * n_values)
-        parts.append(scipy.sparse.csr_matrix((ones, index, starts), shape=shape))
-    reached = scipy.sparse.hstack(parts, format="csr")
-    by_column = reached.tocsc()
-    by_column.data = reached.data  # all ones: kept once
-    return Predicates(columns, reached, by_column)
+        there = np.r_[0, np.cumsum(step_of[counts.data] > 0)]
+        n_reached += there[counts.indptr[1:]] - there[counts.indptr[:-1]]
+    starts = np.r_[0, np.cumsum(n_reached)]
+    indices, at = np.empty(starts[-1], _smallest(len(columns.step))), starts[:-1].copy()
+    first = 0
+    for name, step_of in lookup.items():
+        counts, n_steps = attributes.counts(cases, name), len(VIEWS[name])
+        entries = counts.indptr, counts.indices, counts.data
+        place_steps(*entries, step_of, first, n_steps, at, indices)
+        first += n_steps * n_values
+    reached = Table(starts, indices)
+    return Predicates(columns, reached, reached.transposed(len(columns.step)))
 
 
 def steps_of(counts: NDArray[np.int8], view: str) -> NDArray[np.int8]:

@@ -42,7 +42,7 @@ def best_said(
     """
     search, confirm = halves
     columns, total = search.predicates.columns, search.predicates.total()
-    cost, n = broad_cost(search.predicates), search.predicates.reached.shape[0]
+    cost, n = broad_cost(search.predicates), search.predicates.n_cases
     value, found = columns.value[columns.column], []
     for latent, (column, step, negated) in enumerate(asked):
         own = np.flatnonzero(value == columns.value[column])

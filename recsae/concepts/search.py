@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.concepts.predicates import Columns, Predicates
+from recsae.concepts.predicates import Columns, Predicates, SomePredicates
 from recsae.concepts.search_loops import (
     best_singles,
     confirm,
@@ -55,9 +55,9 @@ class HalfOfUsers:
 
     predicates: Predicates
     user: NDArray[np.int64]
-    _kept: dict[bytes, Predicates] = field(default_factory=dict, repr=False)
+    _kept: dict[bytes, SomePredicates] = field(default_factory=dict, repr=False)
 
-    def of_columns(self, columns: NDArray[np.int64]) -> Predicates:
+    def of_columns(self, columns: NDArray[np.int64]) -> SomePredicates:
         """The predicates of some columns, kept for the next code."""
         key = columns.tobytes()
         if key not in self._kept:
@@ -152,9 +152,8 @@ def choose(
     cost = np.where(finalists.either > 0, np.maximum(cost, EITHER_COST), cost)
     m = len(cost)
     best, net = np.zeros(m, dtype=np.int64), np.zeros(m)
-    of, by = other.predicates, other.predicates.by_column
     spans = active[1].indptr, active[1].indices
-    table = by.indptr, by.indices, of.columns.start, other.user
+    table = *other.predicates.by_column, other.predicates.columns.start, other.user
     confirm(*table, *spans, np.stack(finalists), cost, STANDARD_ERRORS, best, net)
     chosen = finalists.at((np.arange(m), best))
     if usable is None:
@@ -171,7 +170,7 @@ def rows_of(active: scipy.sparse.csc_matrix, latent: int) -> NDArray[np.int32]:
 
 def broad_cost(predicates: Predicates) -> NDArray[np.float64]:
     """``(2, S)`` what each predicate, plain and negated, must be better by because it is broad."""
-    n, true = predicates.reached.shape[0], predicates.total()
+    n, true = predicates.n_cases, predicates.total()
     plain, negated = 2 * true > n, (2 * true < n) | (predicates.columns.step == 1)
     return np.asarray(BROAD_COST * np.stack([plain, negated]))
 
@@ -211,7 +210,7 @@ def _singles(
     best = np.empty((m, len(there)), dtype=np.int64)
     negated, begin = np.zeros_like(best), np.zeros((m, min(N_FIRSTS, len(columns.view))), np.int64)
     alone_in = np.empty((m, len(narrow)), dtype=np.int32)
-    table = predicates.reached.indptr, predicates.reached.indices, active.indptr, active.indices
+    table = *predicates.reached, active.indptr, active.indices
     deniable = kinds.deniable[columns.column]
     best_singles(
         *table,
@@ -248,10 +247,9 @@ class _Following(NamedTuple):
     def of(cls, half: HalfOfUsers, kinds: Kinds) -> _Following:
         """Those of the columns that may be second."""
         narrow = half.of_columns(kinds.seconds)
-        reached, columns = narrow.reached, narrow.columns
-        column = kinds.seconds[columns.column]
-        table = reached.indptr, reached.indices, columns.start, narrow.total()
-        return cls(column, columns.step, table, kinds.deniable[column], kinds.alike)
+        column = kinds.seconds[narrow.columns.column]
+        table = (*narrow.reached, narrow.columns.start, narrow.total)
+        return cls(column, narrow.columns.step, table, kinds.deniable[column], kinds.alike)
 
 
 def _pairs(
@@ -275,7 +273,8 @@ def _pairs(
         first = key[start]
         column = columns.column[first]
         alike = following.alike[column_of] == following.alike[column]
-        true = np.sort(half.predicates.rows(int(column), int(columns.step[first])))
+        rows = half.predicates.rows(int(column), int(columns.step[first]))
+        true = np.sort(rows).astype(np.int32)
         extend(
             *(*following.table, following.deniable, alike, true, latent[start:stop]),
             *(active.indptr, active.indices, found.alone, MIN_ALTERNATIVE, MAX_PAIR_CASES),
@@ -327,8 +326,8 @@ def _with_thirds(
 
 def truth(predicates: Predicates, chosen: Choice) -> NDArray[np.bool_]:
     """``(F, n)`` whether each of F choices is true of each case."""
-    true = np.empty((len(chosen.first), predicates.reached.shape[0]), dtype=bool)
-    table = predicates.by_column.indptr, predicates.by_column.indices, predicates.columns.start
+    true = np.empty((len(chosen.first), predicates.n_cases), dtype=bool)
+    table = *predicates.by_column, predicates.columns.start
     for out, choice in zip(true, np.stack(chosen, axis=1), strict=True):
         fill_truth(*table, choice, out)
     return true

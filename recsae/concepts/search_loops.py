@@ -27,6 +27,33 @@ def f1_at(both: float, predicted: float, positives: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
+def place_steps(
+    indptr: Any, values: Any, counts: Any, step_of: Any, first: int, n_steps: int, at: Any, out: Any
+) -> None:
+    """Put the predicates of one view that are reached into the table of all.
+
+    Parameters
+    ----------
+    indptr, values, counts
+        ``(n + 1,)``, and of each case the values that it has and how many items have each.
+    step_of
+        How many thresholds each count reaches.
+    first, n_steps
+        The first predicate of the view, and how many each of its values has.
+    at, out
+        ``(n,)`` where the next entry of each case goes, and the entries; both are updated.
+    """
+    for row in range(len(indptr) - 1):
+        place = at[row]
+        for i in range(indptr[row], indptr[row + 1]):
+            step = step_of[counts[i]]
+            if step > 0:
+                out[place] = first + values[i] * n_steps + step - 1
+                place += 1
+        at[row] = place
+
+
+@numba.njit(cache=True, nogil=True)
 def _or_more(start: Any, found: Any) -> None:
     """Turn how often each step is the one reached into how often it is reached."""
     for column in range(len(start) - 1):

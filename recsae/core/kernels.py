@@ -1,4 +1,4 @@
-"""Loops that Numba compiles: top k of rows, gradients of a training step, entries per column.
+"""Loops that Numba compiles: top k of rows, gradients of a training step, tables of ones.
 
 An SAE's time goes into finding the k largest of thousands of activations, and into sums over the k
 that are active; both are short loops over data that lies in the cache. Only imported where Numba
@@ -322,3 +322,53 @@ def tally(indptr: Any, indices: Any, rows: Any, found: Any) -> None:
     for i in range(len(rows)):
         for place in range(indptr[rows[i]], indptr[rows[i] + 1]):
             found[U(indices[place])] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def transpose(indptr: Any, indices: Any, starts: Any, rows: Any) -> None:
+    """Turn a table of ones by row into one by column, the rows of each ascending.
+
+    Parameters
+    ----------
+    indptr, indices
+        ``(n + 1,)`` and the columns of each row.
+    starts, rows
+        ``(S + 1,)`` zeros, and as many entries as there are ones; both are filled.
+    """
+    for i in range(len(indices)):
+        starts[U(indices[i]) + U(1)] += 1
+    for column in range(1, len(starts)):
+        starts[column] += starts[column - 1]
+    at = starts.copy()
+    for row in range(len(indptr) - 1):
+        for i in range(indptr[row], indptr[row + 1]):
+            place = U(indices[i])
+            rows[at[place]] = row
+            at[place] += 1
+
+
+@numba.njit(cache=True, nogil=True)
+def add_rows(indptr: Any, indices: Any, table: Any, sums: Any) -> None:
+    """Add to ``sums (S, d)`` the rows of ``table (n, d)`` that have an entry in each column."""
+    for row in range(len(indptr) - 1):
+        for i in range(indptr[row], indptr[row + 1]):
+            column = U(indices[i])
+            for c in range(table.shape[1]):
+                sums[column, c] += table[row, c]
+
+
+@numba.njit(cache=True, nogil=True)
+def keep(indptr: Any, indices: Any, place: Any, starts: Any, kept: Any) -> None:
+    """Keep some columns of a table of ones.
+
+    ``place (S,)`` is the new number of each column, below 0 for those that are left out; ``starts``
+    and ``kept``, which are filled, are as ``indptr (n + 1,)`` and ``indices``.
+    """
+    size = 0
+    for row in range(len(indptr) - 1):
+        for i in range(indptr[row], indptr[row + 1]):
+            column = place[U(indices[i])]
+            if column >= 0:
+                kept[size] = column
+                size += 1
+        starts[row + 1] = size

@@ -6,7 +6,8 @@ import pytest
 from helpers.toy import cases_of, catalog, random_cases
 from recsae.concepts.attributes.table import VIEWS
 from recsae.concepts.attributes.values import item_attributes
-from recsae.concepts.predicates import all_predicates, f1_of, tally
+from recsae.concepts.predicates import _smallest, all_predicates, f1_of
+from recsae.core import kernels
 
 CASES = random_cases(np.random.default_rng(3), 60, 7)
 
@@ -59,22 +60,29 @@ def test_a_share_below_the_first_step_says_nothing_of_another_value(attributes):
 
 
 def test_some_of_the_columns(predicates, attributes):
-    chosen = np.array([40, 2, 7])
+    chosen = np.array([2, 7, 40])
     some = predicates.of_columns(chosen)
     whole = truth(attributes)
-    wanted = np.concatenate(
-        [np.flatnonzero(predicates.columns.column == column) for column in chosen]
-    )
-    rows = np.array([1, 5, 30], dtype=np.int32)
-    assert some.total().tolist() == whole[:, wanted].sum(0).tolist()
-    assert some.among(rows).tolist() == whole[np.ix_(rows, wanted)].sum(0).tolist()
+    wanted = np.flatnonzero(np.isin(predicates.columns.column, chosen))
+    assert some.total.tolist() == whole[:, wanted].sum(0).tolist()
+    assert some.columns.value.tolist() == predicates.columns.value[chosen].tolist()
+    for row in (1, 5, 30):
+        number = np.zeros(len(wanted), dtype=np.int64)
+        kernels.tally(*some.reached, np.array([row]), number)
+        assert some.columns.or_more(number).tolist() == whole[row, wanted].tolist()
 
 
-def test_tally_counts_a_row_twice_that_is_asked_twice(predicates):
-    once = tally(predicates.reached, np.array([5], dtype=np.int32))
-    assert (
-        tally(predicates.reached, np.array([5, 5], dtype=np.int32)).tolist() == (2 * once).tolist()
-    )
+def test_a_row_counts_twice_that_is_asked_twice(predicates):
+    once = predicates.among(np.array([5]))
+    assert once.any()
+    assert predicates.among(np.array([5, 5])).tolist() == (2 * once).tolist()
+
+
+@pytest.mark.parametrize(("n", "size"), [(1, 2), (2**16, 2), (2**16 + 1, 4)])
+def test_numbers_take_two_bytes_as_long_as_they_fit(n, size):
+    kind = np.dtype(_smallest(n))
+    assert kind.itemsize == size
+    assert np.iinfo(kind).max >= n - 1
 
 
 def test_f1_by_hand():

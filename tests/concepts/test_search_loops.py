@@ -8,7 +8,7 @@ import scipy.sparse
 
 from recsae.concepts import search_loops as loops
 from recsae.concepts.attributes.table import VIEWS
-from recsae.concepts.predicates import Columns, Predicates, f1_of
+from recsae.concepts.predicates import Columns, Predicates, Table, f1_of
 from recsae.concepts.search import Choice, truth
 
 N, M, VALUES = 300, 6, 4
@@ -30,7 +30,8 @@ def made(seed: int) -> tuple[Predicates, np.ndarray, scipy.sparse.csc_matrix]:
     true = reached[:, columns.column] >= columns.step
     pairs = rng.integers(0, true.shape[1], (M, 2))
     active = (true[:, pairs[:, 0]] & true[:, pairs[:, 1]]) ^ (rng.random((N, M)) < 0.1)
-    return Predicates(columns, table, table.tocsc()), true, scipy.sparse.csc_matrix(active * 1.0)
+    by = [Table(t.indptr.astype(np.int64), t.indices) for t in (table, table.tocsc())]
+    return Predicates(columns, *by), true, scipy.sparse.csc_matrix(active * 1.0)
 
 
 def spans(table):

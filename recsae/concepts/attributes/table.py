@@ -77,8 +77,6 @@ About ten thresholds are enough: where a view has more items, numbers are skippe
 """
 VIEW_SIZES = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top10": 10, SHARE: 100}
 """The highest count of each view; the history itself has none."""
-COUNT_BLOCK = 2**24
-"""Items looked at in one go: bounds the memory that counting takes."""
 FILE = layout.ATTRIBUTES
 MAX_BESIDE = 0.05
 """Two values of which so few items have none or both are each other's denial."""
@@ -184,41 +182,18 @@ class ItemAttributes:
     def _count(self, cases: Cases, view: str) -> scipy.sparse.csr_matrix:
         if view == "history":
             return self._facts(cases)
-        n, k = len(cases), VIEW_SIZES[view]
-        parts = []
-        for first in range(0, max(n, 1), max(1, COUNT_BLOCK // k)):
-            some = (
-                cases
-                if n * k <= COUNT_BLOCK
-                else cases.take(np.arange(first, min(n, first + COUNT_BLOCK // k)))
-            )
-            items = items_in(some, view)
-            size = len(items)
-            bounds = np.arange(size + 1, dtype=np.int64) * items.shape[1]
-            ones = np.ones(items.size, dtype=np.int8)
-            shape = (size, self.matrix.shape[0])
-            picked = scipy.sparse.csr_matrix((ones, items.ravel(), bounds), shape)
-            parts.append(self._with_repeats((picked @ self.matrix).tocsr(), some, view, items))
-        counts = scipy.sparse.vstack(parts, format="csr") if len(parts) > 1 else parts[0]
-        counts.sort_indices()
-        return counts
+        from recsae.concepts.attributes.value_loops import count_values
 
-    def _with_repeats(
-        self,
-        counts: scipy.sparse.csr_matrix,
-        cases: Cases,
-        view: str,
-        items: NDArray[np.int32],
-    ) -> scipy.sparse.csr_matrix:
-        """Counts with those of items that were consumed before, if that is one of the values."""
-        if (REPEAT, BEFORE) not in self.names or not len(cases):
-            return counts
-        column = self.names.index((REPEAT, BEFORE))
-        back = None if view.startswith("top") else 0
-        repeats = consumed_before(cases, items, back).sum(1).astype(np.int8)
-        rows = np.flatnonzero(repeats)
-        where = (rows, np.full(len(rows), column))
-        return counts + scipy.sparse.csr_matrix((repeats[rows], where), counts.shape, dtype=np.int8)
+        items, column = items_in(cases, view), -1
+        more = np.zeros(len(cases), dtype=np.int8)
+        if (REPEAT, BEFORE) in self.names:
+            column = self.names.index((REPEAT, BEFORE))
+            back = None if view.startswith("top") else 0
+            more = consumed_before(cases, items, back).sum(1).astype(np.int8)
+        has = self.matrix.indptr, self.matrix.indices, len(self.names)
+        starts, values, counts = count_values(np.ascontiguousarray(items), *has, column, more)
+        shape = len(cases), len(self.names)
+        return scipy.sparse.csr_matrix((counts, values, starts), shape)
 
     def _facts(self, cases: Cases) -> scipy.sparse.csr_matrix:
         """``(n, V)`` ones where a value of the history itself is true."""
@@ -243,8 +218,9 @@ def items_in(cases: Cases, view: str) -> NDArray[np.int32]:
 
 def _in_per_cent(counts: scipy.sparse.csr_matrix, cases: Cases) -> scipy.sparse.csr_matrix:
     """Counts of the last 50 items as whole per cent of those 50, or of as many as there are."""
-    there = np.minimum(cases.position.astype(np.int64) + 1, VIEW_SIZES[OF_SHARE])
-    of_row = np.repeat(there, np.diff(counts.indptr))
-    shares = counts.copy()
-    shares.data = (100 * counts.data.astype(np.int64) // of_row).astype(np.int8)
-    return shares
+    most = VIEW_SIZES[OF_SHARE]
+    there = np.minimum(cases.position, most - 1).astype(np.int16) + 1
+    share = (100 * np.arange(most + 1) // np.maximum(np.arange(most + 1), 1)[:, None]).clip(0, 100)
+    of_row = np.repeat((most + 1) * there, np.diff(counts.indptr))
+    per_cent = share.astype(np.int8).ravel()[of_row + counts.data]
+    return scipy.sparse.csr_matrix((per_cent, counts.indices, counts.indptr), counts.shape)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import spread
+from recsae.core import kernels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,10 +46,10 @@ class Side:
         Each over the steps from one on to the last of all columns, so that a statement's is the
         difference of two.
         """
-        reached = self.predicates.reached
-        states = np.asarray(reached.astype(np.float32).T @ self.states, dtype=np.float64)
-        number = np.asarray(reached.sum(0), dtype=np.float64).ravel()
-        return _from_each_on(states), _from_each_on(number)
+        number = np.diff(self.predicates.by_column.indptr).astype(np.float64)
+        sums = np.zeros((len(number), self.states.shape[1]), dtype=np.float32)
+        kernels.add_rows(*self.predicates.reached, self.states, sums)
+        return _from_each_on(sums.astype(np.float64)), _from_each_on(number)
 
 
 class GateFit(NamedTuple):

@@ -48,8 +48,8 @@ def candidate_statements(parts: Sequence[Predicates]) -> Statements:
 
     ``parts`` are the same predicates on different cases.
     """
-    columns, n = parts[0].columns, sum(part.reached.shape[0] for part in parts)
-    rate = sum(part.total() for part in parts) / max(n, 1)
+    columns, n = parts[0].columns, sum(part.n_cases for part in parts)
+    rate = np.sum([part.total() for part in parts], 0) / max(n, 1)
     found: list[tuple[NDArray[np.int64], bool]] = []
     for negated in (False, True):
         of = 1 - rate if negated else rate
