@@ -33,7 +33,7 @@ class RunConfig(BaseModel):
     """Whether the first latents are gates for statements that the states hold."""
     attributes_first: list[str] | None = None
     """Attributes of which every value that the states hold gets a gate."""
-    samples: int = Field(4_000_000, ge=1, le=MAX_POSITIONS)
+    samples: int = Field(2_000_000, ge=1, le=MAX_POSITIONS)
     """States that SAE training sees, repeats counted."""
     seed: int = Field(0, ge=0, le=MAX_SEED)
     construction_positions: int = Field(500_000, ge=1, le=MAX_POSITIONS)

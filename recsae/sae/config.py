@@ -49,11 +49,11 @@ class SAEConfig(BaseModel):
     """Dead latents used by the auxiliary loss; half the hidden size if None."""
     dead_after: int = Field(20_000, ge=1, le=MAX_POSITIONS)
     """A latent that was not active on this many states in a row counts as dead in training."""
-    learning_rate: float = Field(5e-3, gt=0, le=MAX_FLOAT)
+    learning_rate: float = Field(1e-2, gt=0, le=MAX_FLOAT)
     """Peak learning rate at batch 1,024; scaled with the square root of the batch."""
     batch_size: int = Field(1024, ge=1, le=MAX_POSITIONS)
     """At most; small stores are read in smaller batches, down to 32."""
-    n_samples: int = Field(4_000_000, ge=1, le=MAX_POSITIONS)
+    n_samples: int = Field(2_000_000, ge=1, le=MAX_POSITIONS)
     """States to train on, repeats counted; rounded to whole epochs, at most ``max_epochs``."""
     max_epochs: int = Field(50, ge=1, le=MAX_POSITIONS)
     patience: int | None = Field(10, ge=1, le=MAX_POSITIONS)
