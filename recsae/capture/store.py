@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ import numpy as np
 from recsae.capture.moments import Moments
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
-from recsae.core.files import digest_of, lies_within, map_arrays, read_json
+from recsae.core.files import digest_of, let_go, lies_within, map_arrays, read_json
 
 if TYPE_CHECKING:
     import torch
@@ -48,7 +48,9 @@ class ActivationStore:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
-        self._shards = [self._shard(name) for name in self.manifest["shards"]]
+        self._shards: list[Mapping[str, NDArray[Any]]] = [
+            self._shard(name) for name in self.manifest["shards"]
+        ]
         if sum(len(s[STATES]) for s in self._shards) != self.manifest["n"]:
             raise ArtifactMismatch(
                 f"The shards in {self.folder} do not add up to the "
@@ -106,15 +108,15 @@ class ActivationStore:
         for number in np.unique(shard):
             mine = shard == number
             gathered[mine] = self._shards[number][name][index[mine] - starts[number]]
+            let_go([self._shards[number][name]])
         return gathered
 
     def only(self, sequences: NDArray[np.bool_]) -> ActivationStore:
-        """The states of the sequences marked, as a store of their own that is held in memory."""
+        """The states of the sequences marked, as a store of their own; nothing is copied."""
         part = copy(self)
-        part._shards = []
-        for shard in self._shards:
-            rows = np.flatnonzero(sequences[shard[SEQUENCE]])
-            part._shards.append({name: column[rows] for name, column in shard.items()})
+        part._shards = [
+            _Part(shard, np.flatnonzero(sequences[shard[SEQUENCE]])) for shard in self._shards
+        ]
         marked = digest_of([self.fingerprint, np.flatnonzero(sequences).tolist()])
         n = sum(len(shard[STATES]) for shard in part._shards)
         part.manifest = {**self.manifest, "n": n, "fingerprint": marked}
@@ -122,7 +124,11 @@ class ActivationStore:
 
     def moments(self) -> Moments:
         """Mean and variance of the states, one pass."""
-        return Moments.merged([Moments.of(states) for states in self.shards])
+        parts = []
+        for shard in self._shards:
+            parts.append(Moments.of(shard[STATES]))
+            let_go(shard.values())
+        return Moments.merged(parts)
 
     def validation_users(self) -> NDArray[np.bool_]:
         """Mask of sequences: one user in twenty (none of fewer), who decide when training stops."""
@@ -138,7 +144,10 @@ class ActivationStore:
         """At most about ``limit`` states ``(m, d)`` of the sequences marked, evenly spread."""
         rows = [np.flatnonzero(sequences[shard[SEQUENCE]]) for shard in self._shards]
         step = max(1, sum(map(len, rows)) // limit)
-        parts = [s[STATES][r[::step]] for s, r in zip(self._shards, rows, strict=True)]
+        parts = []
+        for shard, chosen in zip(self._shards, rows, strict=True):
+            parts.append(shard[STATES][chosen[::step]])
+            let_go(shard.values())
         return np.concatenate(parts)
 
     def count_of(self, sequences: NDArray[np.bool_]) -> int:
@@ -170,9 +179,28 @@ class ActivationStore:
             if without is not None:
                 sequence = np.concatenate([part[SEQUENCE] for part in parts])
                 kept = kept[~without[sequence[kept]]]
+            let_go(column for part in parts for column in part.values())
             step = size or max(1, len(kept))
             for start in range(0, len(kept), step):
                 yield torch.from_numpy(block.take(kept[start : start + step], axis=0))
+
+
+class _Part(Mapping[str, "NDArray[Any]"]):
+    """Some rows of a shard, gathered whenever a column is asked for."""
+
+    def __init__(self, shard: Mapping[str, NDArray[Any]], rows: NDArray[np.int64]) -> None:
+        self._shard, self._rows = shard, rows
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        column: NDArray[Any] = self._shard[name][self._rows]
+        let_go([self._shard[name]])
+        return column
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._shard)
+
+    def __len__(self) -> int:
+        return len(self._shard)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ MAX_STATEMENTS = 300
 def said_code(labels: pd.DataFrame, cases: Cases, labeler: Labeler) -> scipy.sparse.csr_matrix:
     """``(n, m)`` ones where a label says that its latent is active."""
     if not len(labels):
-        return scipy.sparse.csr_matrix((len(cases), 0), dtype=np.float32)
+        return scipy.sparse.csr_matrix((len(cases), 0), dtype=np.int8)
     told = labeler.predict(labels, cases)
     pairs = list(zip(told.column.tolist(), told.threshold.tolist(), strict=True))
     true: dict[tuple[int, int], NDArray[np.int32]] = {}
@@ -37,7 +37,7 @@ def said_code(labels: pd.DataFrame, cases: Cases, labeler: Labeler) -> scipy.spa
         true[column, threshold] = steps.indices[steps.data >= threshold]
     rows = [true[pair] for pair in pairs]
     starts = np.cumsum([0, *map(len, rows)])
-    ones = np.ones(int(starts[-1]), dtype=np.float32)
+    ones = np.ones(int(starts[-1]), dtype=np.int8)
     code = scipy.sparse.csc_matrix((ones, np.concatenate(rows), starts), (len(cases), len(rows)))
     return code.tocsr()
 

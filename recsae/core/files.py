@@ -8,12 +8,13 @@ import glob
 import hashlib
 import json
 import math
+import mmap
 import os
 import shutil
 import struct
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -270,6 +271,13 @@ def map_arrays(path: Path) -> dict[str, NDArray[Any]]:
         return arrays
     except Exception as error:  # a damaged header can be anything
         raise cannot_be_read(path, error) from error
+
+
+def let_go(arrays: Iterable[NDArray[Any]]) -> None:
+    """Drop what was read of memory-mapped arrays; it is read again where it is used again."""
+    for array in arrays:
+        if isinstance(array.base, mmap.mmap) and hasattr(array.base, "madvise"):
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 _DTYPES = {"F32": "<f4", "F16": "<f2", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "|u1"}

@@ -225,14 +225,18 @@ def _moments(
 ) -> _Moments:
     """The moments of some latents of a code ``(n, n_latents)`` and the states ``(n, d)``."""
     latents, n = np.unique(latents), len(states)
-    own = code[:, latents].astype(np.float64)
-    mean, state_mean = np.asarray(own.mean(0)).ravel(), states.mean(0, dtype=np.float64)
-    cross = np.asarray(own.T @ states) / n - np.outer(mean, state_mean)
+    own = code[:, latents]
+    mean = np.asarray(own.sum(0, dtype=np.float64)).ravel() / n
+    state_mean = states.mean(0, dtype=np.float64)
     if own.nnz <= DENSE * n * len(latents):
-        gram = (own.T @ own).toarray()
+        own = own.astype(np.float64)
+        gram, cross = (own.T @ own).toarray(), np.asarray(own.T @ states)
     else:
-        gram = np.zeros((len(latents), len(latents)))
+        gram, cross = np.zeros((len(latents),) * 2), np.zeros((len(latents), states.shape[1]))
         for first in range(0, n, ROWS_AT_ONCE):
-            some = own[first : first + ROWS_AT_ONCE].toarray()
+            part = slice(first, first + ROWS_AT_ONCE)
+            some = own[part].toarray().astype(np.float64)
             gram += some.T @ some
+            cross += some.T @ states[part]
+    cross = cross / n - np.outer(mean, state_mean)
     return _Moments(latents, mean, state_mean, gram / n - np.outer(mean, mean), cross)

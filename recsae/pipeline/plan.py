@@ -82,9 +82,10 @@ def run_pipeline(
     RecSAEError
         Anything that is wrong with the input, in one sentence.
     """
-    from recsae.run.memory import refuse_what_cannot_fit
+    from recsae.run.memory import refuse_what_cannot_fit, share_heaps
     from recsae.run.workspace import Workspace
 
+    share_heaps()
     config = config or RunConfig()
     run = Run(Path(folder), config, ranks)
     work = Workspace(run, recommender, progress, ranks)

@@ -11,6 +11,8 @@ from recsae.core.errors import InvalidInput
 
 CASE_KB = 5
 """What a case takes with all that is counted of it: measured on ml-1m."""
+_M_ARENA_MAX = -8
+"""Of glibc's ``malloc.h``."""
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -35,6 +37,15 @@ class PeakMemory:
 
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         self.peak_mb = round(peak, 1)
+
+
+def share_heaps() -> None:
+    """Let all threads share two heaps: of many, each keeps what was once freed in it.
+
+    With eight per core, as is the default, a run of ml-1m took 200 MB more and no less time.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 2)
 
 
 def give_back() -> None:

@@ -308,6 +308,7 @@ def test_auxiliary_loss_revives_dead_latents(tmp_path):
     """Half of the latents begin too short to be ever among the best."""
     data = store(tmp_path, planted(n=3000, width=16, n_directions=24)[0])
     options = {"n_latents": 48, "k": 2, "batch_size": 128, "n_samples": 60_000, "dead_after": 2000}
+    options["learning_rate"] = 5e-3
     dead = []
     for weight in (0.0, 1 / 32):
         sae = SAE(make_config(**options, aux_weight=weight), data.width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -46,13 +46,13 @@ class Moments(NamedTuple):
     n: float
     gates: Floats  # (m,)
     states: Floats  # (d,)
-    gram: Floats  # (m, m)
+    gram: NDArray[np.floating[Any]]  # (m, m), of groups in the precision of the products
     cross: Floats  # (m, d)
 
     def centred(self) -> tuple[Floats, Floats, Floats]:
         """Correlation of the gates, their covariance with states once standardised, deviations."""
         mean, states = self.gates / self.n, self.states / self.n
-        covariance = self.gram / self.n - np.outer(mean, mean)
+        covariance = np.divide(self.gram, self.n, dtype=np.float64) - np.outer(mean, mean)
         size = np.sqrt(np.maximum(covariance.diagonal(), 1e-24))
         cross = self.cross / self.n - np.outer(mean, states)
         return covariance / np.outer(size, size), cross / size[:, None], size
@@ -60,13 +60,12 @@ class Moments(NamedTuple):
 
 def total(groups: Sequence[Moments]) -> Moments:
     """The sums of several groups of cases."""
-    return Moments(
-        sum(group.n for group in groups),
-        np.sum([group.gates for group in groups], 0),
-        np.sum([group.states for group in groups], 0),
-        np.sum([group.gram for group in groups], 0),
-        np.sum([group.cross for group in groups], 0),
-    )
+    parts = [np.array(part, dtype=np.float64) for part in groups[0]]
+    for group in groups[1:]:
+        for part, more in zip(parts, group, strict=True):
+            part += np.asarray(more)
+    n, *others = parts
+    return Moments(float(n), *others)
 
 
 def activations(states: NDArray[np.float32], gates: GateFit) -> NDArray[np.float32]:
@@ -83,12 +82,12 @@ def moments(states: NDArray[np.float32], gates: GateFit) -> Moments:
             len(x),
             z.sum(0, dtype=np.float64),
             x.sum(0, dtype=np.float64),
-            (z.T @ z).astype(np.float64),
+            z.T @ z,
             (z.T @ x).astype(np.float64),
         )
         for z, x in _blocks(states, gates)
     ]
-    return total(parts)
+    return parts[0] if len(parts) == 1 else total(parts)
 
 
 def _blocks(
