@@ -174,12 +174,16 @@ class ActivationStore:
         order = rng.permutation(len(self._shards))
         for first in range(0, len(order), per_block):
             parts = [self._shards[i] for i in order[first : first + per_block]]
-            block = np.concatenate([part[STATES] for part in parts])
+            sequence = np.concatenate([part[SEQUENCE] for part in parts])
+            block, start = np.empty((len(sequence), self.width), dtype=np.float32), 0
+            for part in parts:
+                states = part[STATES]
+                block[start : start + len(states)] = states
+                start += len(states)
+                let_go([states])
             kept = rng.permutation(len(block))
             if without is not None:
-                sequence = np.concatenate([part[SEQUENCE] for part in parts])
                 kept = kept[~without[sequence[kept]]]
-            let_go(column for part in parts for column in part.values())
             step = size or max(1, len(kept))
             for start in range(0, len(kept), step):
                 yield torch.from_numpy(block.take(kept[start : start + step], axis=0))

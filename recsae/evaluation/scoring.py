@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.concepts.labeler import Labeler
 
-LABELS_AT_ONCE = 512
+LABELS_AT_ONCE = 256
 """Labels counted in one go: bounds the dense tables of steps and users."""
 MAX_STEP = 10
 """The highest step of any view."""
@@ -142,7 +142,7 @@ def measure_concepts(
     for chunk in _chunks(predictions.column[order]):
         latents = order[chunk]
         columns, column = np.unique(predictions.column[latents], return_inverse=True)
-        steps = predictions.steps[:, columns].T.toarray().astype(np.int8)
+        steps = predictions.steps[:, columns].T.toarray()
         threshold = predictions.threshold[latents]
         active = by_latent[:, latents]
         counts = _count(active, steps, column, threshold, nothing[latents], cases)
