@@ -125,7 +125,7 @@ def make_run(
         ranks.broadcast_from_main(lambda: Run(out, config).refuse_other_settings())
     if sys.stderr.isatty() and ranks.is_main_process:
         click.echo(f"Opening {config.checkpoint} ...", err=True)
-    recommender = open_recommender(config, trust=trust, device=ranks.device(device))
+    recommender = open_recommender(config, trust=trust, device=ranks.device(device), memory=memory)
     finished = run_pipeline(
         recommender,
         out,

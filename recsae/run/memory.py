@@ -13,6 +13,7 @@ CASE_KB = 5
 """What a case takes with all that is counted of it: measured on ml-1m."""
 _M_ARENA_MAX = -8
 """Of glibc's ``malloc.h``."""
+MORE_MEMORY = "take a machine with more memory"
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -72,6 +73,25 @@ def bytes_of(text: str) -> int:
     return size
 
 
+def refuse_what_cannot_open(path: Path, limit: int | None = None) -> None:
+    """Refuse a file of weights that is larger than the memory there is for it.
+
+    Raises
+    ------
+    InvalidInput
+        With the arithmetic. ``limit`` is that of :func:`refuse_what_cannot_fit`.
+    """
+    has, most = _status("VmRSS"), _most(limit)
+    if has is None or most is None or not path.is_file():
+        return
+    size = path.stat().st_size / 1e6
+    if has + size > most:
+        raise InvalidInput(
+            f"{path} cannot be opened: its {size:,.0f} MB take as much memory at least, beside the "
+            f"{has:,.0f} MB that are taken already. {_whose(limit)} {most:,.0f} MB: {MORE_MEMORY}."
+        )
+
+
 def refuse_what_cannot_fit(
     n_items: int, width: int, n_cases: int, limit: int | None = None
 ) -> None:
@@ -91,21 +111,31 @@ def refuse_what_cannot_fit(
     InvalidInput
         With the arithmetic.
     """
-    has, free = _status("VmRSS"), _free_mb()
-    if has is None or (limit is None and free is None):
+    has, most = _status("VmRSS"), _most(limit)
+    if has is None or most is None:
         return
-    most = limit / 1e6 if limit is not None else has + (free or 0)
     table = n_items * width * 4 / 1e6
     cases = n_cases * CASE_KB / 1e3
     needed = has + table + cases
     if needed > most:
-        whose = "--memory allows" if limit is not None else "This machine has free for it"
         raise InvalidInput(
             f"The run needs about {needed:,.0f} MB: {has:,.0f} MB that the model and its data take "
             f"already, {table:,.0f} MB for an item table of {n_items:,} items of {width:,} "
-            f"numbers, and {cases:,.0f} MB for {n_cases:,} cases. {whose} {most:,.0f} MB: take a "
-            "machine with more memory."
+            f"numbers, and {cases:,.0f} MB for {n_cases:,} cases. {_whose(limit)} {most:,.0f} MB: "
+            f"{MORE_MEMORY}."
         )
+
+
+def _most(limit: int | None) -> float | None:
+    """MB that the process may take in all; None if nobody can say."""
+    if limit is not None:
+        return limit / 1e6
+    has, free = _status("VmRSS"), _free_mb()
+    return None if has is None or free is None else has + free
+
+
+def _whose(limit: int | None) -> str:
+    return "--memory allows" if limit is not None else "This machine has free for it"
 
 
 def _status(key: str) -> float | None:

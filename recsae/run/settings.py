@@ -52,10 +52,18 @@ def _sentence(error: ValidationError) -> str:
     return f"Setting {key!r}: {why}{seen}.{hint}"
 
 
-def open_recommender(config: RunConfig, *, trust: bool, device: str) -> Recommender:
-    """Attach to the recommender that a run's settings name."""
-    from recsae.recommender.plugins import load_recommender
+def open_recommender(
+    config: RunConfig, *, trust: bool, device: str, memory: int | None = None
+) -> Recommender:
+    """Attach to the recommender that a run's settings name.
 
+    ``memory`` is what the process may take in bytes; None: what is free.
+    """
+    from recsae.recommender.plugins import load_recommender
+    from recsae.run.memory import refuse_what_cannot_open
+
+    if config.checkpoint is not None:
+        refuse_what_cannot_open(Path(config.checkpoint), memory)
     opened = load_recommender(
         config.checkpoint,
         trust=trust,

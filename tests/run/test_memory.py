@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recsae.core.errors import InvalidInput
-from recsae.run.memory import PeakMemory, bytes_of, refuse_what_cannot_fit
+from recsae.run.config import RunConfig
+from recsae.run.memory import (
+    PeakMemory,
+    bytes_of,
+    refuse_what_cannot_fit,
+    refuse_what_cannot_open,
+)
+from recsae.run.settings import open_recommender
 
 
 def test_the_peak_is_that_of_the_block():
@@ -45,3 +52,15 @@ def test_a_catalogue_that_cannot_fit_is_refused_with_the_arithmetic():
     with pytest.raises(InvalidInput, match="--memory allows 900 MB"):
         refuse_what_cannot_fit(1_000, 64, 200_000, 900 * 10**6)
     refuse_what_cannot_fit(1_000, 64, 200_000, 10**11)
+
+
+def test_a_file_larger_than_memory_is_refused_before_it_is_opened(tmp_path):
+    weights = tmp_path / "model.pth"
+    with weights.open("wb") as file:
+        file.truncate(10**13)  # a hole: takes no room on the disk
+    with pytest.raises(InvalidInput, match=r"its 10,000,000 MB take .* This machine has free"):
+        open_recommender(RunConfig(checkpoint=str(weights)), trust=True, device="cpu")
+    refuse_what_cannot_open(weights, 2 * 10**13)
+    with pytest.raises(InvalidInput, match="--memory allows 9,000,000 MB"):
+        refuse_what_cannot_open(weights, 9 * 10**12)
+    refuse_what_cannot_open(tmp_path / "nothing.pth")
