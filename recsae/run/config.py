@@ -36,7 +36,7 @@ class RunConfig(BaseModel):
     samples: int = Field(2_000_000, ge=1, le=MAX_POSITIONS)
     """States that SAE training sees, repeats counted."""
     seed: int = Field(0, ge=0, le=MAX_SEED)
-    construction_positions: int = Field(500_000, ge=1, le=MAX_POSITIONS)
+    construction_positions: int = Field(300_000, ge=1, le=MAX_POSITIONS)
     """At most so many positions of construction users are captured."""
     heldout_positions: int = Field(200_000, ge=1, le=MAX_POSITIONS)
     stability: int = Field(2, ge=0, le=MAX_TRAININGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -50,7 +51,9 @@ def share_heaps() -> None:
 
 
 def give_back() -> None:
-    """Give memory that is free back to the system; glibc keeps what large arrays leave behind."""
+    """Give free memory back to the system; Arrow and glibc keep what large arrays leave behind."""
+    if arrow := sys.modules.get("pyarrow"):
+        arrow.default_memory_pool().release_unused()
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -100,13 +100,14 @@ def stability_stage(work: Workspace, n_dictionaries: int = 2) -> Stability:
     kinds = dict(list(_PLAN.items())[:n_dictionaries])
     kinds |= {f"seed-{n - 1}": SEEDS for n in range(len(_PLAN), n_dictionaries)}
     jobs: dict[str, Callable[[], ComparedDictionary | str]] = {
+        CHANCE: partial(_by_chance, work),  # first: the others need none of what labels share
         **{name: partial(_retrained, work, name, kind) for name, kind in kinds.items()},
-        CHANCE: partial(_by_chance, work),
     }
     kinds[CHANCE] = CHANCE
     _ = work.verified, work.metric, work.tested_dictionary, work.item_table  # which they share
     results = work.ranks.scatter(jobs, threads=True)
-    others = {n: other for n, other in results.items() if isinstance(other, ComparedDictionary)}
+    made = {name: results[name] for name in kinds}
+    others = {n: other for n, other in made.items() if isinstance(other, ComparedDictionary)}
     again = {name: other for name, other in others.items() if name != CHANCE}
     names, sae = work.tested_dictionary.table[C.NAME].to_numpy(), work.sae
     return Stability(
@@ -119,7 +120,7 @@ def stability_stage(work: Workspace, n_dictionaries: int = 2) -> Stability:
             )
             for name, other in others.items()
         ],
-        skipped={name: other for name, other in results.items() if isinstance(other, str)},
+        skipped={name: other for name, other in made.items() if isinstance(other, str)},
         summary=return_shares(work.verified, others, kinds, sae.n_latents, sae.n_gates),
         latents=latent_returns(names, again),
     )
@@ -161,12 +162,14 @@ def _core_again(work: Workspace, cases: Cases, seed: int) -> Core:
 
 
 def _by_chance(work: Workspace) -> ComparedDictionary:
-    """Random directions, as many and as sparse."""
+    """Random directions, as many and as sparse; the last to look into the run's own statements."""
     from recsae.sae.baselines import random_directions
 
     seed = work.config.seed + RANDOM_SEED
     code = random_directions(work.construction_store, work.n_active, work.sae.n_latents, seed)
-    return _compared(work, code, code.directions, work.labeler.sample_of(work.construction))
+    compared = _compared(work, code, code.directions, work.labeler.sample_of(work.construction))
+    work.construction.counted.clear()
+    return compared
 
 
 def half_of(store: ActivationStore, users: NDArray[np.object_], half: int) -> ActivationStore:
