@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-MAX_SEARCH_CASES = 120_000
+MAX_SEARCH_CASES = 80_000
 """Construction cases at most that predicates are searched on, evenly spread: bounds the time."""
 DERIVED_COST = 0.01
 """Popularity, typical place, repetition and length must beat attributes of the catalog by so much

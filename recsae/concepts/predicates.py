@@ -61,7 +61,7 @@ class Table(NamedTuple):
     def transposed(self, n_columns: int) -> Table:
         """The same by column."""
         starts = np.zeros(n_columns + 1, dtype=np.int64)
-        rows = np.empty(len(self.indices), dtype=_smallest(len(self.indptr) - 1))
+        rows = np.empty(len(self.indices), dtype=smallest_type(len(self.indptr) - 1))
         kernels.transpose(self.indptr, self.indices, starts, rows)
         return Table(starts, rows)
 
@@ -104,7 +104,10 @@ class Predicates(NamedTuple):
         place = np.full(len(self.columns.step), -1)
         place[wide] = np.arange(len(wide))
         size = int(np.diff(self.by_column.indptr)[wide].sum())
-        starts, indices = np.zeros_like(self.reached.indptr), np.empty(size, _smallest(len(wide)))
+        starts, indices = (
+            np.zeros_like(self.reached.indptr),
+            np.empty(size, smallest_type(len(wide))),
+        )
         kernels.keep(*self.reached, place, starts, indices)
         return SomePredicates(columns, Table(starts, indices), self.total()[wide])
 
@@ -117,7 +120,7 @@ class SomePredicates(NamedTuple):
     total: NDArray[np.int64]
 
 
-def _smallest(n: int) -> type[np.unsignedinteger[Any]]:
+def smallest_type(n: int) -> type[np.unsignedinteger[Any]]:
     """The type for numbers from 0 to n - 1."""
     return np.uint16 if n <= 1 << 16 else np.uint32
 
@@ -134,7 +137,7 @@ def all_predicates(attributes: ItemAttributes, cases: Cases) -> Predicates:
         there = np.r_[0, np.cumsum(step_of[counts.data] > 0)]
         n_reached += there[counts.indptr[1:]] - there[counts.indptr[:-1]]
     starts = np.r_[0, np.cumsum(n_reached)]
-    indices, at = np.empty(starts[-1], _smallest(len(columns.step))), starts[:-1].copy()
+    indices, at = np.empty(starts[-1], smallest_type(len(columns.step))), starts[:-1].copy()
     first = 0
     for name, step_of in lookup.items():
         counts, n_steps = attributes.counts(cases, name), len(VIEWS[name])

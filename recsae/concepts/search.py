@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.concepts.predicates import Columns, Predicates, SomePredicates
+from recsae.concepts.predicates import Columns, Predicates, SomePredicates, smallest_type
 from recsae.concepts.search_loops import (
     best_singles,
     confirm,
@@ -182,7 +182,7 @@ class _Singles(NamedTuple):
     """The best of each kind, ``(m, n_kinds)``."""
     firsts: Choice
     """The best few, to begin pairs with, ``(m, F)``."""
-    alone: NDArray[np.int32]
+    alone: NDArray[np.unsignedinteger[Any]]
     """``(m, N)`` of how many active cases each predicate that may be a second is true."""
 
 
@@ -209,7 +209,7 @@ def _singles(
     narrow = kinds.seconds_in(columns) if usable is None else np.zeros(0, dtype=np.int64)
     best = np.empty((m, len(there)), dtype=np.int64)
     negated, begin = np.zeros_like(best), np.zeros((m, min(N_FIRSTS, len(columns.view))), np.int64)
-    alone_in = np.empty((m, len(narrow)), dtype=np.int32)
+    alone_in = np.empty((m, len(narrow)), dtype=smallest_type(n + 1))
     table = *predicates.reached, active.indptr, active.indices
     deniable = kinds.deniable[columns.column]
     best_singles(
@@ -302,7 +302,8 @@ def _with_thirds(
     chosen, net = Choice(*(column.copy() for column in confirmed.choice)), confirmed.net_f1.copy()
     m, joinable = len(net), np.zeros(len(following.column), dtype=bool)
     value, found = np.full((2, m), -np.inf), np.zeros((2, m, 3), dtype=np.int64)
-    spans = active[0].indptr, active[0].indices, np.zeros((0, 0), dtype=np.int32)
+    none = np.zeros((0, 0), dtype=smallest_type(active[0].shape[0] + 1))
+    spans = active[0].indptr, active[0].indices, none
     for j in np.flatnonzero((chosen.second >= 0) & (chosen.either == 0)).tolist():
         pair = chosen.at([j])
         true = np.flatnonzero(truth(search.predicates, pair)[0]).astype(np.int32)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from recsae.recommender.protocol import LinearHead, Recommender
 
-LABEL_CASES = 120_000
+LABEL_CASES = 80_000
 """Construction cases at most that concepts are built on."""
 
 

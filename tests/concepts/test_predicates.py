@@ -6,7 +6,7 @@ import pytest
 from helpers.toy import cases_of, catalog, random_cases
 from recsae.concepts.attributes.table import VIEWS
 from recsae.concepts.attributes.values import item_attributes
-from recsae.concepts.predicates import _smallest, all_predicates, f1_of
+from recsae.concepts.predicates import all_predicates, f1_of, smallest_type
 from recsae.core import kernels
 
 CASES = random_cases(np.random.default_rng(3), 60, 7)
@@ -80,7 +80,7 @@ def test_a_row_counts_twice_that_is_asked_twice(predicates):
 
 @pytest.mark.parametrize(("n", "size"), [(1, 2), (2**16, 2), (2**16 + 1, 4)])
 def test_numbers_take_two_bytes_as_long_as_they_fit(n, size):
-    kind = np.dtype(_smallest(n))
+    kind = np.dtype(smallest_type(n))
     assert kind.itemsize == size
     assert np.iinfo(kind).max >= n - 1
 
