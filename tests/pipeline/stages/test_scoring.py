@@ -213,8 +213,9 @@ def test_verified_is_both_bounds_and_supported_both_values(report):
     for c in report["concepts"]["list"]:
         if c["status"] in ("untested", "dead"):
             continue
-        sure = min(c["precision_low"], c["recall_low"]) >= 0.5
-        likely = min(c["precision"] or 0, c["recall"]) >= 0.5
+        tells = (c["precision"] or 0) > c["n_pos"] / (c["n_pos"] + c["n_neg"])
+        sure = tells and min(c["precision_low"], c["recall_low"]) >= 0.5
+        likely = tells and min(c["precision"] or 0, c["recall"]) >= 0.5
         expected = "verified" if sure else "supported" if likely else "unsupported"
         assert c["status"] == expected
     assert report["protocol"]["threshold"] == 0.5
