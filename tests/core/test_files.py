@@ -23,6 +23,7 @@ from recsae.core.files import (
     digest_of,
     digest_of_file,
     digest_of_module,
+    let_go,
     map_arrays,
     read_json,
     read_parquet,
@@ -511,3 +512,12 @@ def test_a_file_is_removed_or_the_reason_is_said(tmp_path, monkeypatch):
             remove(path)
     remove(path)
     assert not path.exists()
+
+
+def test_what_was_let_go_is_read_again(tmp_path):
+    write_arrays(tmp_path / "a.safetensors", {"x": np.arange(20_000.0)})
+    mapped = map_arrays(tmp_path / "a.safetensors")["x"]
+    before, in_memory = mapped.sum(), np.ones(3)
+    let_go([mapped, in_memory])
+    assert mapped.sum() == before == 199_990_000
+    assert in_memory.tolist() == [1, 1, 1]
