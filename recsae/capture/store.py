@@ -101,14 +101,14 @@ class ActivationStore:
 
     def rows(self, name: str, index: NDArray[np.int64]) -> NDArray[Any]:
         """Rows of a column in the order of ``index``, without reading the others."""
-        starts = np.cumsum([0] + [len(s[name]) for s in self._shards])
+        starts = np.cumsum([0] + [len(s[SEQUENCE]) for s in self._shards])
         shard = np.searchsorted(starts, index, side="right") - 1
         first = self._shards[0][name]
         gathered = np.empty((len(index), *first.shape[1:]), dtype=first.dtype)
         for number in np.unique(shard):
-            mine = shard == number
-            gathered[mine] = self._shards[number][name][index[mine] - starts[number]]
-            let_go([self._shards[number][name]])
+            mine, column = shard == number, self._shards[number][name]
+            gathered[mine] = column[index[mine] - starts[number]]
+            let_go([column])
         return gathered
 
     def only(self, sequences: NDArray[np.bool_]) -> ActivationStore:
@@ -118,7 +118,7 @@ class ActivationStore:
             _Part(shard, np.flatnonzero(sequences[shard[SEQUENCE]])) for shard in self._shards
         ]
         marked = digest_of([self.fingerprint, np.flatnonzero(sequences).tolist()])
-        n = sum(len(shard[STATES]) for shard in part._shards)
+        n = sum(len(shard[SEQUENCE]) for shard in part._shards)
         part.manifest = {**self.manifest, "n": n, "fingerprint": marked}
         return part
 
@@ -126,8 +126,9 @@ class ActivationStore:
         """Mean and variance of the states, one pass."""
         parts = []
         for shard in self._shards:
-            parts.append(Moments.of(shard[STATES]))
-            let_go(shard.values())
+            states = shard[STATES]
+            parts.append(Moments.of(states))
+            let_go([states])
         return Moments.merged(parts)
 
     def validation_users(self) -> NDArray[np.bool_]:
@@ -146,8 +147,9 @@ class ActivationStore:
         step = max(1, sum(map(len, rows)) // limit)
         parts = []
         for shard, chosen in zip(self._shards, rows, strict=True):
-            parts.append(shard[STATES][chosen[::step]])
-            let_go(shard.values())
+            states = shard[STATES]
+            parts.append(states[chosen[::step]])
+            let_go([states])
         return np.concatenate(parts)
 
     def count_of(self, sequences: NDArray[np.bool_]) -> int:

@@ -130,19 +130,18 @@ def all_predicates(attributes: ItemAttributes, cases: Cases) -> Predicates:
     n_values = len(attributes.names)
     view, value = np.divmod(np.arange(len(VIEWS) * n_values), max(n_values, 1))
     columns = Columns.of(view, value)
+    counted = {name: attributes.counts(cases, name) for name in VIEWS}
     lookup = {name: steps_of(np.arange(VIEW_SIZES.get(name, 1) + 1), name) for name in VIEWS}
     n_reached = np.zeros(len(cases), dtype=np.int64)
-    for name, step_of in lookup.items():
-        counts = attributes.counts(cases, name)
-        there = np.r_[0, np.cumsum(step_of[counts.data] > 0)]
+    for name, counts in counted.items():
+        there = np.r_[0, np.cumsum(lookup[name][counts.data] > 0)]
         n_reached += there[counts.indptr[1:]] - there[counts.indptr[:-1]]
     starts = np.r_[0, np.cumsum(n_reached)]
     indices, at = np.empty(starts[-1], smallest_type(len(columns.step))), starts[:-1].copy()
     first = 0
-    for name, step_of in lookup.items():
-        counts, n_steps = attributes.counts(cases, name), len(VIEWS[name])
-        entries = counts.indptr, counts.indices, counts.data
-        place_steps(*entries, step_of, first, n_steps, at, indices)
+    for name, counts in counted.items():
+        entries, n_steps = (counts.indptr, counts.indices, counts.data), len(VIEWS[name])
+        place_steps(*entries, lookup[name], first, n_steps, at, indices)
         first += n_steps * n_values
     reached = Table(starts, indices)
     return Predicates(columns, reached, reached.transposed(len(columns.step)))

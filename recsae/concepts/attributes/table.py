@@ -218,9 +218,7 @@ def items_in(cases: Cases, view: str) -> NDArray[np.int32]:
 
 def _in_per_cent(counts: scipy.sparse.csr_matrix, cases: Cases) -> scipy.sparse.csr_matrix:
     """Counts of the last 50 items as whole per cent of those 50, or of as many as there are."""
-    most = VIEW_SIZES[OF_SHARE]
-    there = np.minimum(cases.position, most - 1).astype(np.int16) + 1
-    share = (100 * np.arange(most + 1) // np.maximum(np.arange(most + 1), 1)[:, None]).clip(0, 100)
-    of_row = np.repeat((most + 1) * there, np.diff(counts.indptr))
-    per_cent = share.astype(np.int8).ravel()[of_row + counts.data]
+    there = np.minimum(cases.position, VIEW_SIZES[OF_SHARE] - 1).astype(np.int16) + 1
+    of_row = np.repeat(there, np.diff(counts.indptr))
+    per_cent = (100 * counts.data.astype(np.int16) // of_row).astype(np.int8)
     return scipy.sparse.csr_matrix((per_cent, counts.indices, counts.indptr), counts.shape)
