@@ -10,7 +10,7 @@ from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae_recbole.adapter import RecBoleRecommender
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import build_model, model_class, read_checkpoint
-from recsae_recbole.dataset import Data, find_data, open_data
+from recsae_recbole.dataset import Data, drop_what_only_building_reads, find_data, open_data
 from recsae_recbole.items import Columns, item_catalog, item_table, with_notes
 from recsae_recbole.origin import IN_MEMORY, check_same_data, own_class, stated_score, with_origin
 from recsae_recbole.users import user_table
@@ -144,6 +144,7 @@ def _attached(recommender: RecBoleRecommender, folder: Path) -> RecBoleRecommend
     recommender.users = users.table
     if users.note:
         recommender.catalog = with_notes(recommender.catalog, users.note)
+    drop_what_only_building_reads(recommender.data)
     recommender.sites()  # finds them inside the boundary, or refuses the model
     return with_origin(recommender)
 

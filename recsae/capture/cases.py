@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recsae.capture.moments import ROWS_AT_ONCE
 from recsae.capture.store import FILTERS_SEEN, POSITION, SEQUENCE, STATES, TOP, ActivationStore
 from recsae.core.errors import ArtifactMismatch
 from recsae.recommender.lists import History, places_of
@@ -162,11 +163,14 @@ def recent_items(
     sequences: Sequences, sequence: NDArray[np.int32], position: NDArray[np.int32], k: int
 ) -> NDArray[np.int32]:
     """``(n, k)`` items up to a position of a sequence, newest first, 0 where there are fewer."""
-    last = sequences.offsets[sequence] + position
+    items = np.empty((len(sequence), k), dtype=np.int32)
     back = np.arange(k)
-    inside = position[:, None] >= back
-    items = np.where(inside, sequences.flat[np.where(inside, last[:, None] - back, 0)], 0)
-    return items.astype(np.int32)
+    for start in range(0, len(items), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        place = (sequences.offsets[sequence[rows]] + position[rows])[:, None] - back
+        inside = position[rows][:, None] >= back
+        items[rows] = np.where(inside, sequences.flat[np.where(inside, place, 0)], 0)
+    return items
 
 
 def affordable(limit: int, n_items: int, least: int) -> int:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+ROWS_AT_ONCE = 4096
+"""States in one go: few enough that their differences from the mean stay in the cache."""
+
+
 @dataclass(frozen=True)
 class Moments:
     """What mean and variance of n states of width d are made from.
@@ -35,8 +39,10 @@ class Moments:
         (3, [2.0, 3.0], 5.333)
         """
         total = states.sum(0, dtype=np.float64)
+        mean, spread = total / max(1, len(states)), 0.0
         with np.errstate(invalid="ignore"):  # of infinite states there is neither
-            spread = float(np.square(states - total / max(1, len(states))).sum())
+            for start in range(0, len(states), ROWS_AT_ONCE):
+                spread += float(np.square(states[start : start + ROWS_AT_ONCE] - mean).sum())
         return cls(len(states), total, spread)
 
     @classmethod

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import copy
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recsae.capture.moments import Moments
+from recsae.capture.moments import ROWS_AT_ONCE, Moments
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import digest_of, let_go, lies_within, map_arrays, read_json
@@ -113,7 +113,8 @@ class ActivationStore:
 
     def only(self, sequences: NDArray[np.bool_]) -> ActivationStore:
         """The states of the sequences marked, as a store of their own; nothing is copied."""
-        part = copy(self)
+        part = ActivationStore.__new__(ActivationStore)
+        part.folder = self.folder
         part._shards = [
             _Part(shard, np.flatnonzero(sequences[shard[SEQUENCE]])) for shard in self._shards
         ]
@@ -123,13 +124,27 @@ class ActivationStore:
         return part
 
     def moments(self) -> Moments:
-        """Mean and variance of the states, one pass."""
+        """Mean and variance of the states."""
+        return self._moments
+
+    @cached_property
+    def _moments(self) -> Moments:
         parts = []
-        for shard in self._shards:
-            states = shard[STATES]
+        for states in self.shards:
             parts.append(Moments.of(states))
             let_go([states])
         return Moments.merged(parts)
+
+    @cached_property
+    def covariance(self) -> NDArray[np.float64]:
+        """``(d, d)`` covariance of the states."""
+        mean, total = self.moments().mean, np.zeros((self.width, self.width))
+        for states in self.shards:
+            for start in range(0, len(states), ROWS_AT_ONCE):
+                centred = states[start : start + ROWS_AT_ONCE] - mean
+                total += centred.T @ centred
+            let_go([states])
+        return total / len(self)
 
     def validation_users(self) -> NDArray[np.bool_]:
         """Mask of sequences: one user in twenty (none of fewer), who decide when training stops."""

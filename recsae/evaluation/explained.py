@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
+ROWS_AT_ONCE = 4096
+"""States in one go: double precision of all of them would take twice their memory, twice."""
 RIDGE = 1e-4
 """Penalty of ridge regressions, of standardised values: keeps weights of alike values finite."""
 
@@ -74,9 +76,13 @@ def explained_alone(
 
 
 def _variance(states: NDArray[np.float32], guess: NDArray[Any], metric: Floats) -> Floats:
-    """``(n,)`` score variance between each state and its guess."""
-    error = states.astype(np.float64) - guess
-    return np.asarray(np.einsum("nd,nd->n", error @ metric, error))
+    """``(n,)`` score variance between each state and its guess, or one guess for all."""
+    variance = np.empty(len(states))
+    for start in range(0, len(states), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        error = states[rows] - (guess if guess.ndim == 1 else guess[rows]).astype(np.float64)
+        variance[rows] = np.einsum("nd,nd->n", error @ metric, error)
+    return variance
 
 
 def _total(states: NDArray[np.float32], metric: Floats) -> Floats:

@@ -252,9 +252,11 @@ def _count(
     removed_says = _tally(cases.user[out_row[says_out]], out_label[says_out], n_users, m)
     removed_step = _tally(out_step, out_label, MAX_STEP + 1, m)
 
-    row, label = active.indices, np.repeat(np.arange(m), np.diff(active.indptr))
-    items = shown.indices + np.repeat(np.arange(m), np.diff(shown.indptr)) * shown.shape[1]
-    kept = (active.data > 0) & ~np.isin(label * shown.shape[1] + top[row], items)
+    row, label = active.indices, np.repeat(np.arange(m, dtype=np.int32), np.diff(active.indptr))
+    kept = active.data > 0
+    if shown.nnz:
+        items = shown.indices + np.repeat(np.arange(m), np.diff(shown.indptr)) * shown.shape[1]
+        kept &= ~np.isin(label.astype(np.int64) * shown.shape[1] + top[row], items)
     row, label = row[kept], label[kept]
     step = steps[column[label], row]
     right = step >= threshold[label]

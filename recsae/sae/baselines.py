@@ -65,11 +65,7 @@ Baseline = LinearCode | GateCode
 def _moments(store: ActivationStore) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean ``(d,)`` and covariance ``(d, d)`` of a store, float64."""
     mean = torch.from_numpy(store.moments().mean)
-    total = torch.zeros(store.width, store.width, dtype=torch.float64)
-    for shard in store.shards:
-        centred = torch.from_numpy(shard[:].copy()).double() - mean
-        total += centred.T @ centred
-    return mean, total / len(store)
+    return mean, torch.from_numpy(store.covariance)
 
 
 def neurons(store: ActivationStore, k: int | None) -> LinearCode:

@@ -60,9 +60,9 @@ class TrainingState:
         for name, value in trainer.sae.state_dict().items():
             tensors[SAE_PART + name] = value.detach()
         names = [n for n, _ in trainer.sae.named_parameters()]
-        for index, state in trainer.optimiser.state_dict()["state"].items():
-            for key, value in state.items():
-                tensors[f"{ADAM_PART}{names[index]}.{key}"] = torch.as_tensor(value)
+        for key, values in trainer.optimiser.state.items():
+            for name, value in zip(names, values, strict=True):
+                tensors[f"{ADAM_PART}{name}.{key}"] = value
         for name, value in self.best.weights.items():
             tensors[BEST_PART + name] = value
         tensors = {key: value.cpu().contiguous() for key, value in tensors.items()}
@@ -89,10 +89,10 @@ class TrainingState:
         trainer = self.trainer
         trainer.idle.copy_(tensors["idle"])
         trainer.sae.load_state_dict(_part(tensors, SAE_PART))
-        state = trainer.optimiser.state_dict()
-        for index, (name, _) in enumerate(trainer.sae.named_parameters()):
-            state["state"][index] = _part(tensors, f"{ADAM_PART}{name}.")
-        trainer.optimiser.load_state_dict(state)
+        names = [n for n, _ in trainer.sae.named_parameters()]
+        for key, values in trainer.optimiser.state.items():
+            for name, value in zip(names, values, strict=True):
+                value.copy_(tensors[f"{ADAM_PART}{name}.{key}"])
         trainer.epoch, trainer.step, trainer.fvu = meta["epoch"], meta["step"], meta["fvu"]
         if meta["best"]:
             self.best = BestWeights(**meta["best"], weights=_part(tensors, BEST_PART))

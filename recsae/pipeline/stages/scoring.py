@@ -22,6 +22,7 @@ from recsae.evaluation.language.embedding import embedding_scores, fit_vectors
 from recsae.evaluation.recsae_protocol import ProtocolSummary, recsae_scores, summarise
 from recsae.evaluation.scoring import TestedConcepts, measure_concepts, score_concepts
 from recsae.evaluation.share import MeanShare, finite_interval, share_on_halves
+from recsae.run.memory import give_back
 from recsae.run.workspace import gates_of
 from recsae.sae.baselines import BASELINES, GateCode, LinearCode
 from recsae.sae.codes import Codes, sparse_code
@@ -129,6 +130,7 @@ def scoring_stage(work: Workspace) -> Scoring:
     _ = work.halves, work.head, work.metric, work.tested_dictionary  # which the jobs share
     _ = work.labeler.halves_of(work.labeler.sample_of(work.construction))
     results = work.ranks.scatter(jobs, threads=True)
+    give_back()
     measured = {name: results[name] for name in measures}
     shares = {name: one.share for name, one in measured.items()}
     quality = {name: one.label_quality for name, one in measured.items()}
