@@ -110,6 +110,10 @@ class Cases:
         sampled: Cases = self.counted[key]
         return sampled
 
+    def forget(self) -> None:
+        """Drop what was counted of these cases, and samples of them; it is counted again."""
+        self.counted.clear()
+
     def recent(self, k: int) -> NDArray[np.int32]:
         """``(n, k)`` most recent items, newest first, 0 where there are fewer."""
         if k <= self.last_items.shape[1]:

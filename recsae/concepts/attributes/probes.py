@@ -88,8 +88,6 @@ def clustered_aucs(values: Floats, truth: Truth, user: NDArray[np.int64]) -> Auc
     user
         ``(n,)`` numbers from 0 on.
     """
-    from scipy.stats import rankdata
-
     auc, error = np.full(truth.shape[1], np.nan), np.full(truth.shape[1], np.nan)
     n_users = int(user.max()) + 1 if len(user) else 0
     for task, yes in enumerate(truth.T):
@@ -97,14 +95,19 @@ def clustered_aucs(values: Floats, truth: Truth, user: NDArray[np.int64]) -> Auc
         n_neg = len(yes) - n_pos
         if not n_pos or not n_neg:
             continue
-        column = values[:, task]
-        ranks = rankdata(column)
-        beaten = (ranks[yes] - rankdata(column[yes])) / n_neg
-        beating = 1 - (ranks[~yes] - rankdata(column[~yes])) / n_pos
-        auc[task] = beaten.mean()
+        order = np.argsort(values[:, task])
+        column, positive = values[order, task], yes[order]
+        starts = np.flatnonzero(np.r_[True, column[1:] != column[:-1]])  # of equal values
+        sizes = np.diff(np.r_[starts, len(column)])
+        pos = np.add.reduceat(positive, starts, dtype=np.int64)
+        neg = sizes - pos
+        beaten = np.repeat((np.cumsum(neg) - neg / 2) / n_neg, sizes)  # share of the other class
+        beating = np.repeat(1 - (np.cumsum(pos) - pos / 2) / n_pos, sizes)
+        auc[task] = beaten[positive].mean()
         share = np.empty(len(yes))
-        share[yes] = (beaten - auc[task]) / n_pos
-        share[~yes] = (beating - auc[task]) / n_neg
+        share[order] = (np.where(positive, beaten, beating) - auc[task]) / np.where(
+            positive, n_pos, n_neg
+        )
         per_user = np.bincount(user, share, minlength=n_users)
         error[task] = np.sqrt(n_users / max(n_users - 1, 1) * np.square(per_user).sum())
     return Aucs(auc, error)

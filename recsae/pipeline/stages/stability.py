@@ -30,6 +30,7 @@ from recsae.evaluation.stability import (
     latent_returns,
     return_shares,
 )
+from recsae.run.memory import give_back
 from recsae.run.workspace import gates_of
 from recsae.sae.codes import sparse_code
 from recsae.sae.matching import ALIKE, SAME, alike_by_activity, best_by_direction
@@ -142,6 +143,7 @@ def _retrained(work: Workspace, name: str, kind: str) -> ComparedDictionary | st
     folder, progress = work.folder / FOLDER / name, _named(work.progress, name)
     try:
         core = _core_again(work, sample, config.seed)
+        give_back()
         sae = train_sae(
             *(store, config, folder),
             gates=gates_of(core),
@@ -168,7 +170,7 @@ def _by_chance(work: Workspace) -> ComparedDictionary:
     seed = work.config.seed + RANDOM_SEED
     code = random_directions(work.construction_store, work.n_active, work.sae.n_latents, seed)
     compared = _compared(work, code, code.directions, work.labeler.sample_of(work.construction))
-    work.construction.counted.clear()
+    work.construction.forget()
     return compared
 
 

@@ -5,8 +5,9 @@ in ``sections`` and ``goals``.
 """
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -274,9 +275,23 @@ class Report(Part):
         return known.title if known and known.title else item
 
     def to_json(self) -> str:
-        """Return the text of ``report.json``."""
+        """Return the text of ``report.json``: a line for each concept, item and group of facts."""
         plain = self.model_dump(mode="json", by_alias=True)
-        return json.dumps(plain, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+        parts = (f"{_json(key)}: {_in_lines(value)}" for key, value in plain.items())
+        return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+_json = partial(json.dumps, ensure_ascii=False, allow_nan=False)
+"""Without indentation, which only the encoder in Python knows: ten times slower."""
+
+
+def _in_lines(value: Any) -> str:
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(map(_json, value)) + "\n]"
+    if isinstance(value, dict) and value:
+        parts = (f"{_json(key)}: {_json(each)}" for key, each in value.items())
+        return "{\n" + ",\n".join(parts) + "\n}"
+    return _json(value)
 
 
 def schema_text() -> str:
