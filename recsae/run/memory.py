@@ -12,6 +12,8 @@ from recsae.core.errors import InvalidInput
 
 CASE_KB = 5
 """What a case takes with all that is counted of it: measured on ml-1m."""
+KIB = 1024 / 1e6
+"""MB of what Linux calls a kB."""
 _M_ARENA_MAX = -8
 """Of glibc's ``malloc.h``."""
 MORE_MEMORY = "take a machine with more memory"
@@ -37,7 +39,7 @@ class PeakMemory:
         if peak is None:
             import resource
 
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB
         self.peak_mb = round(peak, 1)
 
 
@@ -146,7 +148,7 @@ def _status(key: str) -> float | None:
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(key + ":"):
-                return int(line.split()[1]) / 1024
+                return int(line.split()[1]) * KIB
     return None
 
 
@@ -155,7 +157,7 @@ def _free_mb() -> float | None:
     found = []
     with suppress(OSError):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) / 1024 for line in lines if line.startswith("MemAvailable:")]
+        found += [int(line.split()[1]) * KIB for line in lines if line.startswith("MemAvailable:")]
     with suppress(OSError, ValueError):  # "max" where there is no limit
         group = Path("/sys/fs/cgroup")
         used = int((group / "memory.current").read_text())

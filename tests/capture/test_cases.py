@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.toy import cases, catalog, sequences, store
+from recsae.capture import cases as module
 from recsae.capture.cases import Cases, read_cases, spread
 
 HISTORIES = sequences([1, 2, 3, 4, 5, 6, 7, 8], [5], [6, 7, 8])
@@ -46,6 +47,24 @@ def test_last_items_are_newest_first_and_stay_in_their_own_history(read):
         [7, 6, 0, 0, 0],
     ]
     assert read.targets.tolist() == [2, 4, 8, 7, 8]
+
+
+def test_recent_items_are_gone_through_in_blocks(read, monkeypatch):
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 2)
+    assert np.array_equal(
+        module.recent_items(HISTORIES, read.sequence, read.position, 5), read.last_items
+    )
+    longest = read.recent(9)
+    assert [row[row > 0].tolist()[::-1] for row in longest] == [
+        read.history(case) for case in range(len(read))
+    ]
+
+
+def test_what_was_counted_is_forgotten(read):
+    few = read.sample(2)
+    assert read.sample(2) is few
+    read.forget()
+    assert read.sample(2) is not few
 
 
 def test_users_are_numbered_in_order_of_appearance(read):

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recsae.capture import moments as module
 from recsae.capture.moments import Moments
 from recsae.core.errors import NotEnoughData
 
@@ -32,6 +33,12 @@ def test_parts_in_any_sizes_are_the_whole(sizes, seed, shift):
     assert found.variance == pytest.approx(exact.var(0).sum(), rel=1e-9, abs=1e-12)
     again = Moments.merged([Moments.merged([Moments.of(p)]) for p in parts if len(p)])
     assert again.variance == pytest.approx(found.variance, rel=1e-12)
+
+
+def test_states_are_gone_through_in_blocks(monkeypatch):
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 4)
+    states = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
+    assert Moments.of(states).variance == pytest.approx(states.var(0).sum(), rel=1e-6)
 
 
 def test_nothing_has_no_mean():

@@ -465,6 +465,18 @@ def test_moments(counted):
     assert (len(counted), counted.width) == (25, 2)
 
 
+def test_covariance(counted, monkeypatch):
+    monkeypatch.setattr(activations, "ROWS_AT_ONCE", 3)
+    states = counted.column(STATES).astype(np.float64)
+    np.testing.assert_allclose(counted.covariance, np.cov(states.T, bias=True), rtol=1e-6)
+    half = np.zeros(100, dtype=bool)
+    half[counted.column(SEQUENCE)[::3]] = True
+    part = counted.only(half)  # which has moments of its own
+    own = part.column(STATES).astype(np.float64)
+    np.testing.assert_allclose(part.covariance, np.cov(own.T, bias=True), rtol=1e-6, atol=1e-9)
+    assert part.moments().mean.tolist() == pytest.approx(own.mean(0).tolist())
+
+
 def test_the_jury_is_one_user_in_twenty_and_blocks_leave_it_out(tmp_path):
     users = np.repeat(np.arange(3, 63), 4)
     counted = toy.store(tmp_path, np.arange(240.0)[:, None], shard=50, sequence=users)

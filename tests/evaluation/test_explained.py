@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from recsae.evaluation import explained as module
 from recsae.evaluation.explained import explained, explained_by_all, explained_by_one, linear_fit
 
 RNG = np.random.default_rng(0)
@@ -17,6 +18,16 @@ def test_what_is_explained_is_measured_by_the_metric():
     guess[:, 0] = STATES[:, 0].mean()
     assert explained(STATES, guess, np.diag([1.0, 0, 0, 0])) == pytest.approx(0, abs=1e-6)
     assert explained(STATES, guess, np.diag([0.0, 1, 1, 1])) == 1
+
+
+def test_states_are_gone_through_in_blocks(monkeypatch):
+    guesses = STATES + RNG.normal(size=STATES.shape).astype(np.float32)
+    metric = EYE + np.diag([1.0, 2, 3], 1)
+    whole = explained(STATES, guesses, metric)
+    one = explained(STATES, STATES[0], metric)
+    monkeypatch.setattr(module, "ROWS_AT_ONCE", 7)
+    assert explained(STATES, guesses, metric) == pytest.approx(whole, rel=1e-12)
+    assert explained(STATES, STATES[0], metric) == pytest.approx(one, rel=1e-12)
 
 
 def test_a_fit_finds_the_mixture_whatever_the_size_of_the_values():

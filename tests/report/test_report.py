@@ -114,6 +114,17 @@ def test_figures_that_do_not_belong_are_refused_in_a_sentence() -> None:
         Accuracy.model_validate(figures)
 
 
+def test_each_concept_and_item_of_report_json_has_a_line() -> None:
+    report = make_report()
+    lines = [line.strip(",") for line in report.to_json().splitlines()]
+    dumped = report.model_dump(mode="json", by_alias=True)
+    tested = dumped["concepts"]["list"]
+    assert tested
+    assert all(json.dumps(concept, ensure_ascii=False) in lines for concept in tested)
+    for key, item in dumped["items"].items():
+        assert f"{json.dumps(key)}: {json.dumps(item, ensure_ascii=False)}" in lines
+
+
 def test_missing_or_cut_report_json(tmp_path: Path) -> None:
     with pytest.raises(ArtifactMismatch, match=r"There is no report\.json"):
         write_report(None, tmp_path)

@@ -1,6 +1,8 @@
 """Training: the gradients, the seed, resuming after a kill, and what it finds."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from recsae.sae.config import make_config
 from recsae.sae.model import CONFIG, SAE, WEIGHTS
 from recsae.sae.quality import fvu_beside_training, quality
 from recsae.sae.train import train_sae
-from recsae.sae.trainer import Trainer
+from recsae.sae.trainer import Adam, Trainer
 
 
 @pytest.fixture
@@ -95,6 +97,39 @@ def test_gradient_along_a_direction_is_dropped_and_its_length_stays_one(states):
     torch.testing.assert_close((gradient * before).sum(1), torch.zeros(12), atol=1e-6, rtol=0)
     torch.testing.assert_close(sae.W_dec.norm(dim=1), torch.ones(12))
     assert not torch.equal(sae.W_dec, before)
+
+
+def test_adam_takes_the_steps_of_torchs():
+    generator = torch.Generator().manual_seed(0)
+    ours = [torch.nn.Parameter(torch.randn(n, 3, generator=generator)) for n in (5, 1)]
+    theirs = [torch.nn.Parameter(p.detach().clone()) for p in ours]
+    adam, reference = Adam(ours), torch.optim.Adam(theirs, fused=True)
+    for rate in (0.01, 0.1, 0.02):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        reference.param_groups[0]["lr"] = rate
+        reference.step()
+        with torch.no_grad():
+            adam.step(rate)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    ours[1].grad = None  # of which nothing moves
+    kept = ours[1].detach().clone()
+    with torch.no_grad():
+        adam.step(0.1)
+    assert torch.equal(ours[1], kept)
+    assert [int(step) for step in adam.state["step"]] == [4, 3]
+
+
+def test_training_does_not_load_torchs_compiler():
+    code = (
+        "import sys, torch; from recsae.sae.trainer import Adam; "
+        "p = torch.nn.Parameter(torch.ones(2)); p.grad = torch.ones(2); "
+        "torch.set_grad_enabled(False); Adam([p]).step(.1); "
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_latents_are_dead_after_so_many_states_without_activity():

@@ -31,6 +31,22 @@ def test_aucs_are_scikit_learns(values):
     assert found.auc == pytest.approx(expected)
 
 
+def test_errors_are_those_of_the_formula():
+    """DeLong's shares from pairs of cases, added up per user."""
+    rng = np.random.default_rng(3)
+    values, yes = rng.integers(0, 5, 40).astype(float), rng.random(40) < 0.3
+    user = np.sort(rng.integers(0, 8, 40))
+    wins = (values[yes][:, None] > values[~yes]) + (values[yes][:, None] == values[~yes]) / 2
+    share = np.empty(40)
+    share[yes] = (wins.mean(1) - wins.mean()) / yes.sum()
+    share[~yes] = (wins.mean(0) - wins.mean()) / (~yes).sum()
+    n_users = user.max() + 1
+    squares = np.square(np.bincount(user, share, minlength=n_users)).sum()
+    found = clustered_aucs(values[:, None], yes[:, None], user)
+    assert found.auc == pytest.approx(wins.mean())
+    assert found.error == pytest.approx(np.sqrt(n_users / (n_users - 1) * squares))
+
+
 def test_an_answer_that_never_varies_has_no_auc():
     found = clustered_aucs(np.ones((3, 1)), np.ones((3, 1), dtype=bool), np.arange(3))
     assert np.isnan(found.auc).all()

@@ -154,6 +154,14 @@ def test_same_data_as_recboles_own(tmp_path):
         assert (batch.lengths == feat["item_length"]).all()
 
 
+def test_only_what_evaluation_reads_is_kept_of_interactions():
+    data = opened().data
+    fields = {"user_id", "item_id", module.POSITION_FIELD}
+    parts = [data.dataset, *data.splits.values()]
+    assert [set(part.inter_feat.interaction) for part in parts] == [fields] * 4
+    assert not any(hasattr(part, "recsae_history") for part in parts)
+
+
 def test_side_files_are_among_the_sources(tmp_path):
     path = small_checkpoint(tmp_path / "x.pth", "GRU4RecKG")
     _, data, _ = parts_of(path)
