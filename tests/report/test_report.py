@@ -116,7 +116,7 @@ def test_figures_that_do_not_belong_are_refused_in_a_sentence() -> None:
 
 def test_each_concept_and_item_of_report_json_has_a_line() -> None:
     report = make_report()
-    lines = [line.strip(",") for line in report.to_json().splitlines()]
+    lines = [line.strip(",") for line in report.to_json().split("\n")]
     dumped = report.model_dump(mode="json", by_alias=True)
     tested = dumped["concepts"]["list"]
     assert tested
