@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def told_apart(table: pd.DataFrame) -> list[str]:
     """A name of its own for each concept of a table.
 
-    Where several are about the same, each says where it looks ("Drama, last 5"); if that is the
-    same too, how much of it there is ("Drama, at least 2 of the last 5"); and else its latent.
+    Where several are about the same, each says where it looks ("Drama, last 5 items"); if that is
+    the same too, how much of it there is ("Drama, at least 2 of the last 5 items"); and else its
+    latent.
 
     Parameters
     ----------

@@ -38,12 +38,12 @@ MANY = {
 }
 PLACES = {
     "last": "last item",
-    "top1": "top item",
-    "last5": "last 5",
-    "last20": "last 20",
-    "last50": "last 50",
-    SHARE: "share of the last 50",
-    "top10": "top 10",
+    "top1": "recommended first",
+    "last5": "last 5 items",
+    "last20": "last 20 items",
+    "last50": "last 50 items",
+    SHARE: "share of the last 50 items",
+    "top10": "recommended",
 }
 AFTER = {"last": "after", "last5": "recently", "top1": "recommends"}
 """How the name of a set of items says which items of a case it speaks of."""
@@ -65,13 +65,14 @@ WORK = ("occupation", "job", "profession")
 ORIGINS = ("country", "city", "state", "region", "location")
 _AGENT = re.compile(r".*(?:er|or|ist|ian|ive|(?<!m)ent)")
 """Words for somebody who does something: "student", but not "entertainment"."""
+RATING = "mpaa"
 PHRASES = {
     DECADE: "from the {}",
     ERA: "from before the {}",
     HALF: "in the more popular half",
     REPEAT: "among what was consumed before",
     TERM: "titled with “{}”",
-    "mpaa": "rated {}",
+    RATING: "rated {}",
     **dict.fromkeys(PEOPLE, "by {}"),
     **dict.fromkeys(TAGS, "tagged {}"),
 }
@@ -147,7 +148,7 @@ def place_of(view: str) -> str:
     """Where a predicate looks, in short.
 
     >>> place_of("last5"), place_of("share50")
-    ('last 5', 'share of the last 50')
+    ('last 5 items', 'share of the last 50 items')
     """
     return PLACES[view]
 
@@ -156,20 +157,21 @@ def amount_in(view: str, threshold: int, negated: bool) -> str:
     """How much of what a predicate is about there is where it looks.
 
     >>> amount_in("last5", 2, False), amount_in("top10", 10, False), amount_in("share50", 20, True)
-    ('at least 2 of the last 5', 'all of the top 10', 'less than 20 % of the last 50')
-    >>> amount_in("top10", 1, True), amount_in("last", 1, False)
-    ('none of the top 10', 'last item')
+    ('at least 2 of the last 5 items', 'all 10 recommended', 'less than 20 % of the last 50 items')
+    >>> amount_in("top10", 1, True), amount_in("top10", 3, False), amount_in("last", 1, False)
+    ('none of 10 recommended', 'at least 3 of 10 recommended', 'last item')
     """
     if view in ONE:
         return f"{'not the ' * negated}{PLACES[view]}"
-    size, place = VIEW_SIZES[view], PLACES[view].removeprefix("share of the ")
+    size = VIEW_SIZES[view]
+    place = "10 recommended" if view == "top10" else f"the {MANY[view]}"
     if view == SHARE and threshold < size:
-        return f"{'less than' if negated else 'at least'} {threshold} % of the {place}"
+        return f"{'less than' if negated else 'at least'} {threshold} % of {place}"
     if threshold == size:
-        return f"{'not ' * negated}all of the {place}"
+        return f"{'not ' * negated}all {place.removeprefix('the ')}"
     if negated and threshold == 1:
-        return f"none of the {place}"
-    return f"{'fewer than' if negated else 'at least'} {threshold} of the {place}"
+        return f"none of {place}"
+    return f"{'fewer than' if negated else 'at least'} {threshold} of {place}"
 
 
 def label_of(
@@ -271,7 +273,7 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
         shown = _quoted(value, titles)
         more = len(shown) - N_TITLES
         return _joined(shown) if more <= 0 else f"{', '.join(shown[:N_TITLES])} or {more} more"
-    return phrase(attribute, value, titles) if attribute in (*PEOPLE, *TAGS) else value
+    return phrase(attribute, value, titles) if attribute in (*PEOPLE, *TAGS, RATING) else value
 
 
 def readable(title: str) -> str:

@@ -33,10 +33,13 @@ from recsae.report.schema.parts import (
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from recsae.recommender.catalog import ItemCatalog
     from recsae.run.workspace import Workspace
 
+N_RECOMMENDED = 5
+"""Items of the list beside the first example of each concept."""
 N_BINS = 12
 """Bins of the histogram of each latent's activations."""
 Record = dict[str, Any]
@@ -51,6 +54,8 @@ class _ByLatent(NamedTuple):
     effects: dict[int, tuple[list[ItemWeight], list[ItemWeight]]]
     """Items that it promotes, and items that it demotes."""
     examples: dict[int, list[Example]]
+    recommended: dict[int, list[str]]
+    """The beginning of the model's list on the first example of each."""
     stability: dict[int, Record]
     language: dict[int, Explained]
 
@@ -76,6 +81,7 @@ def tested_concepts(work: Workspace) -> Concepts:
         histograms=_histograms(work),
         effects=_effects(work, external),
         examples=_examples(dictionary.examples, external),
+        recommended=_recommended(dictionary.examples, work.construction.top_items, external),
         stability=_stability(work),
         language=_language(work),
     )
@@ -145,6 +151,7 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         promotes=promotes,
         demotes=demotes,
         examples=known.examples.get(latent, []),
+        recommended=known.recommended.get(latent, []),
         active_on=_active_on(mine),
         counterexamples=_counterexamples(row, mine),
         together=_together(mine),
@@ -228,6 +235,17 @@ def _examples(examples: pd.DataFrame, external: list[str]) -> dict[int, list[Exa
     return by_latent
 
 
+def _recommended(
+    examples: pd.DataFrame, lists: NDArray[np.int32], external: list[str]
+) -> dict[int, list[str]]:
+    first = examples.drop_duplicates(C.LATENT)
+    shown = lists[first[C.CASE].to_numpy(), :N_RECOMMENDED].tolist()
+    return {
+        latent: [external[item] for item in items if item]
+        for latent, items in zip(first[C.LATENT].tolist(), shown, strict=True)
+    }
+
+
 def _histograms(work: Workspace) -> dict[int, Histogram]:
     """Counts of each latent's activations on held-out cases, where it is active."""
     code = work.sae_codes[1].tocsc()
@@ -293,6 +311,7 @@ def items_of(
         mentioned.update(told.item for told in concept.active_on)
         for sequence in (*concept.examples, *concept.counterexamples):
             mentioned.update([*sequence.items, sequence.top_recommendation])
+        mentioned.update(concept.recommended)
     catalog, of_items = work.recommender.catalog, work.attributes
     columns = [of_items.names.index(value) for value in values]
     has = of_items.matrix[:, columns].tocsr()

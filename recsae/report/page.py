@@ -14,7 +14,7 @@ from recsae.report.escape import script_json
 from recsae.report.figures import figures, goal_figures
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import Report
-from recsae.report.words import findings, formats
+from recsae.report.words import findings, first_screen, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
@@ -51,7 +51,14 @@ def page(report: Report) -> str:
         verdict=words.verdict(report),
         headlines=words.headlines(report),
         heldout_note=words.heldout_note(report),
-        examples=[c.name for c in words.best_distinct(report, 3)],
+        first={
+            "headline": first_screen.headline(report),
+            "attention": first_screen.attention(report),
+            "kinds": first_screen.kinds(report),
+            "cards": first_screen.cards(report),
+            "trust": first_screen.trust(report),
+            "steps": first_screen.steps(report),
+        },
         code_names=words.CODE_NAMES,
         core=findings.core(report),
         labels_stand=words.standing(words.label_outcomes(report)),
@@ -91,7 +98,6 @@ def _goals(report: Report) -> dict[str, Any]:
     tried = {way.way for one in shown for way in one.ways}
     check = report.goals.check if report.goals else None
     return {
-        "steering": goal_words.steering_line(report),
         "goals": shown,
         "charts": [Markup(svg) for svg in goal_figures(report)],
         "losses": goal_words.LOSSES,

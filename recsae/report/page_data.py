@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from recsae.concepts.wording import readable
 from recsae.report.schema.parts import Concept, Explained, Sequence
 from recsae.report.schema.report import Report
 from recsae.report.words import findings
@@ -12,7 +13,7 @@ from recsae.report.words import headlines as words
 _NESTED = {
     *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),
     "active_on",
-    *("other_side", "back", "language"),
+    *("other_side", "back", "language", "recommended"),
 }
 PLAIN = tuple(name for name in Concept.model_fields if name not in _NESTED)
 """Every field of a concept that is one figure or one text."""
@@ -34,7 +35,8 @@ def page_data(report: Report) -> dict[str, Any]:
     unknown = [[item, {}, []] for item in list(listed.items)[len(numbered) :]]
     return {
         "items": [
-            [report.title(key), item.attributes, of_item[key]] for key, item in report.items.items()
+            [readable(report.title(key)), item.attributes, of_item[key]]
+            for key, item in report.items.items()
         ]
         + unknown,
         "values": values,

@@ -38,11 +38,11 @@ def named(*labels):
         ([("Drama", DRAMA, None), ("War", DRAMA, None)], ["Drama", "War"]),
         (
             [("Drama", DRAMA, None), ("Drama", DRAMA._replace(view="top10"), None)],
-            ["Drama, last 5", "Drama, top 10"],
+            ["Drama, last 5 items", "Drama, recommended"],
         ),
         (
             [("Drama", DRAMA, None), ("Drama", DRAMA._replace(threshold=5), None)],
-            ["Drama, at least 2 of the last 5", "Drama, all of the last 5"],
+            ["Drama, at least 2 of the last 5 items", "Drama, all last 5 items"],
         ),
         ([("Drama", DRAMA, None)] * 2, ["Drama (latent 0)", "Drama (latent 1)"]),
         (
@@ -56,9 +56,9 @@ def named(*labels):
                 ("Drama + War", DRAMA, DRAMA._replace(threshold=1, negated=True)),
             ],
             [
-                "Drama + War, last 5, top 10",
-                "Drama + War, at least 2 of the last 5",
-                "Drama + War, at least 2 of the last 5, none of the last 5",
+                "Drama + War, last 5 items, recommended",
+                "Drama + War, at least 2 of the last 5 items",
+                "Drama + War, at least 2 of the last 5 items, none of the last 5 items",
             ],
         ),
         (

@@ -129,7 +129,7 @@ def test_search_filter_and_sort(page: Path) -> None:
     assert out["once"] == 6
     order = sorted(
         make_report(60).concepts.list,
-        key=lambda c: (STATUSES.index(c.status), -c.explains * (c.f1 or 0), c.latent),
+        key=lambda c: (STATUSES.index(c.status), -c.explains * (c.precision or 0), c.latent),
     )
     assert out["trusted"] == [[c.status, f"{c.f1:.2f}"] for c in order[:25]]
     assert out["sorted"] is True

@@ -271,6 +271,8 @@ class Concept(Part):
     promotes: list[ItemWeight]
     demotes: list[ItemWeight]
     examples: list[Example]
+    recommended: list[str] = Field(default_factory=list)
+    """The first items of the model's list on the first of its examples."""
     active_on: list[ActiveOn] = Field(default_factory=list)
     counterexamples: list[CounterExample] = Field(default_factory=list)
     together: list[Together] = Field(default_factory=list)

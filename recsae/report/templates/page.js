@@ -12,7 +12,7 @@ function showLinked() {
   if (!c) return;
   let place = selected().indexOf(c);
   if (place < 0) {
-    Object.assign(state, { text: "", status: null, once: false });
+    Object.assign(state, { text: "", status: null, kind: null, once: false });
     byId("search").value = "";
     byId("once").checked = false;
     place = selected().indexOf(c);
@@ -21,6 +21,29 @@ function showLinked() {
   open.add(c.latent);
   draw();
   byId("latent-" + c.latent).scrollIntoView({ behavior: "instant" });
+}
+// ---- folded sections, and commands to copy ----
+function unfold(node) {
+  const fold = node && node.closest("details.fold:not([open])");
+  if (!fold) return;
+  fold.open = true;
+  node.scrollIntoView({ behavior: "instant" });
+}
+const unfoldLinked = () => location.hash.length > 1 && unfold(byId(decodeURIComponent(location.hash.slice(1))));
+function nameTheRun() {
+  const folder = location.protocol === "file:" ? decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") : "";
+  if (!folder) return;
+  const quoted = /^[\w./-]+$/.test(folder) ? folder : "'" + folder.replaceAll("'", "'\\''") + "'";
+  for (const code of document.querySelectorAll(".command code")) code.textContent = code.textContent.replace(" RUN", () => " " + quoted);
+}
+async function copy(button) {
+  const code = button.previousElementSibling;
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    button.textContent = "Copied";
+  } catch {  // a page without the right to: it is selected, to be copied by hand
+    getSelection().selectAllChildren(code);
+  }
 }
 function setUp() {
   const heads = el("tr");
@@ -37,6 +60,11 @@ function setUp() {
     const n = status ? concepts.filter((c) => standing(c) === status).length : concepts.length;
     byId("filters").append(el("button", { type: "button", "data-status": status || "" }, (status || "all") + " " + count(n)));
   }
+  for (const [kind, name] of [["", "all kinds"], ...KINDS]) {
+    const n = kind ? concepts.filter((c) => c.kind === kind).length : concepts.length;
+    if (n) byId("kinds").append(el("button", { type: "button", "data-kind": kind }, name + " " + count(n)));
+  }
+  nameTheRun();
 }
 function listen() {
   const change = (update) => { Object.assign(state, { shown: STEP }, update); draw(); };
@@ -46,10 +74,22 @@ function listen() {
     const column = COLUMNS.find((one) => one.id === event.target.value) || null;
     sortBy(column, column ? column.first : 1);
   });
-  byId("filters").addEventListener("click", (event) => {
-    const button = event.target.closest("button");
-    if (button) change({ status: button.dataset.status || null });
+  for (const [group, key] of [["filters", "status"], ["kinds", "kind"]]) {
+    byId(group).addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) change({ [key]: button.dataset[key] || null });
+    });
+  }
+  byId("elsewhere").addEventListener("click", (event) => {
+    if (event.target.closest("[data-clear]")) change({ status: null, kind: null });
   });
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-copy]");
+    if (button) copy(button);
+    const link = event.target.closest("a[href^='#']");
+    if (link) unfold(byId(link.getAttribute("href").slice(1)));
+  });
+  addEventListener("beforeprint", () => document.querySelectorAll("details.fold").forEach((fold) => { fold.open = true; }));
   byId("more").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button) { state.shown = Number(button.dataset.show); draw(); }
@@ -64,9 +104,10 @@ function listen() {
     const selecting = !event.target.closest("button") && String(getSelection());
     if (node && !selecting) toggle(byLatent.get(Number(node.id.slice(7))), node);
   });
-  addEventListener("hashchange", showLinked);
+  addEventListener("hashchange", () => { showLinked(); unfoldLinked(); });
 }
 setUp();
 listen();
 draw();
 showLinked();
+unfoldLinked();

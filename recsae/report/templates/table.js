@@ -22,12 +22,12 @@ if (data.again) {
   COLUMNS.push({ id: "back", head: "comes back", value: (c) => c.back && c.back.label, show: (c) => (c.back ? ofAgain(c.back.label) : "–"), first: -1, minor: true,
     tip: "In how many of the dictionaries that were made again a latent active on the same cases has the same label" });
 }
-const useful = (c) => (c.explains ?? 0) * (c.f1 ?? 0);
-const neverBack = (c) => Number(Boolean(c.back) && c.back.activity === 0);
-const byTrust = (a, b) => rank(a) - rank(b) || neverBack(a) - neverBack(b) || useful(b) - useful(a) || a.latent - b.latent;
+const useful = (c) => (c.precision ?? 0) * (c.explains ?? 0) * (c.back ? c.back.label ?? 0 : 1);
+const byTrust = (a, b) => rank(a) - rank(b) || useful(b) - useful(a) || a.latent - b.latent;
+const KINDS = [["item", "a few items"], ["theme", "a theme"], ["situation", "a situation"], ["general", "general"]];
 
 // ---- state ----
-const state = { text: "", status: null, once: false, sort: null, direction: 1, shown: STEP };
+const state = { text: "", status: null, kind: null, once: false, sort: null, direction: 1, shown: STEP };
 const open = new Set();
 concepts.sort(byTrust);
 const haystack = new Map(concepts.map((c) => [c.latent,
@@ -39,6 +39,7 @@ function selected() {
   const seen = new Set();
   let list = concepts.filter((c) => {
     if (state.status && standing(c) !== state.status) return false;
+    if (state.kind && c.kind !== state.kind) return false;
     const text = haystack.get(c.latent);
     if (number ? c.latent !== Number(number[1]) : !words.every((word) => text.includes(word))) return false;
     if (!state.once) return true;
@@ -54,6 +55,31 @@ function selected() {
     }).map((pair) => pair[1]);
   }
   return list;
+}
+
+// ---- a search that finds nothing: where else the words occur ----
+const FEW = 8;
+function elsewhere(text) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  if (!words.length) return [];
+  const has = (string) => words.every((word) => string.toLowerCase().includes(word));
+  const parts = [], hidden = concepts.filter((c) => has(haystack.get(c.latent)));
+  if (hidden.length) {
+    parts.push(el("p", {}, several(hidden.length, "concept has", "concepts have") + " these words, but not the status or kind that is shown. ",
+      el("button", { type: "button", "data-clear": "" }, "Show them")));
+  }
+  const items = new Set(data.items.flatMap((item, place) => (has(item[0]) ? [place] : [])));
+  if (items.size) {
+    parts.push(el("p", {}, "In the titles of " + several(items.size, "item", "items") + ": "
+      + [...items].slice(0, FEW).map(title).join("; ") + (items.size > FEW ? "; …" : "") + "."));
+    const theirs = concepts.filter((c) => c.active.some((told) => items.has(told[1])) || c.examples.some((e) => e[4].some((i) => items.has(i))));
+    if (theirs.length) {
+      parts.push(el("p", {}, "Concepts active on them:"), el("ul", {}, ...theirs.slice(0, FEW).map((c) => el("li", {}, el("a", { href: "#latent-" + c.latent }, c.name)))));
+    }
+  }
+  const values = data.values.filter((value) => has(value[0] + " " + value[2]));
+  if (values.length && !hidden.length) parts.push(el("p", {}, "Labels know of: " + values.slice(0, FEW).map((value) => value[0] + ": " + value[2]).join("; ") + "."));
+  return parts.length ? parts : [el("p", {}, "The words are in no title and no label either.")];
 }
 
 // ---- drawing the table ----
@@ -88,6 +114,7 @@ function draw() {
   const all = several(concepts.length, "concept", "concepts");
   byId("found").textContent = list.length === concepts.length ? all
     : list.length ? count(list.length) + " of " + all : "No concept matches. Try fewer words or another status.";
+  byId("elsewhere").replaceChildren(...(list.length ? [] : elsewhere(state.text)));
   const more = byId("more");
   more.replaceChildren();
   if (list.length > state.shown) {
@@ -98,8 +125,8 @@ function draw() {
     if (state.sort && head.dataset.sort === state.sort.id) head.setAttribute("aria-sort", state.direction > 0 ? "ascending" : "descending");
     else head.removeAttribute("aria-sort");
   }
-  for (const button of byId("filters").children) {
-    button.setAttribute("aria-pressed", (button.dataset.status || null) === state.status);
+  for (const [group, key] of [["filters", "status"], ["kinds", "kind"]]) {
+    for (const button of byId(group).children) button.setAttribute("aria-pressed", (button.dataset[key] || null) === state[key]);
   }
 }
 function toggle(c, node) {

@@ -362,7 +362,16 @@ def never_back(concept: Concept) -> bool:
     return concept.back is not None and concept.back.get("activity") == 0
 
 
-def _plainness(concept: Concept) -> int:
+def usefulness(concept: Concept) -> float:
+    """Precision, times the share of the scores that it explains, times how often it comes back.
+
+    Where nothing was made again, all count as coming back.
+    """
+    back = 1.0 if concept.back is None else concept.back.get("label") or 0.0
+    return (concept.precision or 0.0) * (concept.explains or 0.0) * back
+
+
+def plainness(concept: Concept) -> int:
     """0 for what items are, 1 for some of them by name, 2 for denials and situations."""
     if concept.negated or concept.kind in ("situation", "general"):
         return 2
@@ -372,7 +381,7 @@ def _plainness(concept: Concept) -> int:
 def best_distinct(report: Report, n: int = 20) -> list[Concept]:
     """Return the most useful verified concepts that nobody rejected, each distinct one once.
 
-    How much of the scores each explains, times its F1. What says what items are comes first, then
+    The most useful first, see :func:`usefulness`. What says what items are comes first, then
     what names a few of them, then what says that something is not there, or how long or popular;
     what never comes back is last.
     """
@@ -382,8 +391,8 @@ def best_distinct(report: Report, n: int = 20) -> list[Concept]:
     verified.sort(
         key=lambda c: (
             never_back(c),
-            _plainness(c),
-            -(c.explains or 0.0) * (c.f1 or 0.0),
+            plainness(c),
+            -usefulness(c),
             c.latent,
         )
     )

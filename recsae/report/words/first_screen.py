@@ -1,0 +1,317 @@
+"""The first screen: what the recommender pays attention to, six concepts, trust, what to do next.
+
+Every sentence is made of counts and figures of the report; concepts are chosen by what was measured
+of them, never by how they sound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.table import (
+    DECADE,
+    ERA,
+    HALF,
+    ITEM_ITSELF,
+    PERIOD,
+    POPULARITY,
+    TERM,
+)
+from recsae.concepts.wording import readable
+from recsae.report.schema.parts import ActiveOn, Concept
+from recsae.report.schema.report import Report
+from recsae.report.words.formats import floor_percent, interval, listing, percent
+from recsae.report.words.goals import steering_line
+from recsae.report.words.headlines import (
+    best_distinct,
+    never_back,
+    plainness,
+    share_of,
+    usefulness,
+)
+
+N_CARDS = 6
+N_MOST = 12
+"""Concepts that the first sentence speaks of: those that explain most of the scores."""
+N_TITLES = 2
+"""Titles on a card that a concept follows, and that it promotes."""
+N_HISTORY = 5
+"""Items of the history on a card, the last ones."""
+MIN_CASES = 20
+"""Held-out cases with an item, from which on the item may stand on a card."""
+MOSTLY = 0.5
+"""Share of these cases on which a concept is active, from which on it follows the item."""
+MAX_TOGETHER = 0.6
+"""Correlation of activity from which on two concepts are not shown beside each other."""
+MOST_ACTIVE = 0.5
+"""A concept on a card is active on no more than so many of the cases: else it tells little."""
+MAX_ALIKE = 2
+"""Cards about one subject."""
+SUBJECTS = {
+    DECADE: "when items are from",
+    ERA: "when items are from",
+    POPULARITY: "how popular items are",
+    HALF: "how popular items are",
+    PERIOD: "whether items come early or late in histories",
+    FANS: "what the same people like",
+    ITEM_ITSELF: "single items",
+    TERM: "words of titles",
+    REPEAT: "what was consumed before",
+    LENGTH: "how long histories are",
+}
+"""What a concept is about, by the attribute of its label; any other attribute is its own name."""
+RECENT = ("last", "last5")
+"""Views of a history that look no further back than its last five items."""
+HISTORIES = (*RECENT, "last20", "last50", "share50", "history")
+KINDS = {
+    "item": "follow a few items",
+    "theme": "follow a theme",
+    "situation": "follow the situation, such as how popular items are",
+    "general": "are active nearly everywhere",
+}
+"""What the concepts of a kind do; see ``Concept.kind``."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """One concept as the first screen shows it; items are titles."""
+
+    latent: int
+    name: str
+    label: str
+    right: str
+    """How often it is right when it speaks, and how many cases it finds."""
+    sure: str
+    """The lower bounds of both."""
+    follows: Sequence[str]
+    promotes: Sequence[str]
+    history: Sequence[str]
+    """The last items of somebody on whom it is most active, oldest first."""
+    recommended: Sequence[str]
+    """The beginning of that person's list."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line on how far to trust the concepts."""
+
+    name: str
+    figure: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do next: a question, where the page answers it, the command that does."""
+
+    question: str
+    says: str
+    href: str
+    command: str
+
+
+def attention(report: Report) -> str:
+    """What the recommender pays attention to, in a sentence or two; counts only.
+
+    Empty where no concept is verified.
+    """
+    known = _sound(report)
+    most = sorted(known, key=lambda c: (-(c.explains or 0.0) * (c.f1 or 0.0), c.latent))[:N_MOST]
+    subjects = _subjects(most)
+    if not subjects:
+        return ""
+    (first, n), *others = subjects
+    if len(most) == 1:
+        return f"One concept is verified: it is about {first}."
+    said = [f"{n} are about {first}", *(f"{n} about {subject}" for subject, n in others[:2])]
+    rest = sum(n for _, n in others[2:])
+    said += [f"{rest} about something else"] if rest else []
+    those = f"the {len(most)} verified concepts that explain most of its scores"
+    return f"Of {those} {listing(said)}."
+
+
+def kinds(report: Report) -> str:
+    """How many different verified concepts follow what, and how far back they look."""
+    known = _sound(report)
+    counts = Counter(str(c.kind) for c in known)
+    said = [f"{counts[kind]:,} {does}" for kind, does in KINDS.items() if counts[kind]]
+    if not said:
+        return ""
+    text = f"Of {_number(len(known), 'different verified concept')} {listing(said)}."
+    reading = [c for c in known if c.predicate_site in HISTORIES]
+    recent = sum(c.predicate_site in RECENT for c in reading)
+    if reading:
+        text += (
+            f" {len(reading):,} read the history, {recent:,} of them no further back than its last "
+            "five items; the others say what the list begins with."
+        )
+    return text
+
+
+def headline(report: Report) -> str:
+    """The two subjects of most of the best concepts, as the first words of the page."""
+    known = _sound(report)
+    most = sorted(known, key=lambda c: (-(c.explains or 0.0) * (c.f1 or 0.0), c.latent))[:N_MOST]
+    subjects = [subject for subject, n in _subjects(most) if n > 1 or len(most) < 4][:2]
+    if not subjects:
+        return ""
+    return f"{report.model.name} looks first at {listing(subjects)}"
+
+
+def cards(report: Report, n: int = N_CARDS) -> list[Card]:
+    """The concepts of the first screen: precise, common, stable and different, best first.
+
+    Useful ones (see :func:`recsae.report.words.headlines.usefulness`) that say what items are come
+    first; at most two are about the same, and no two are active on the same cases.
+    """
+    known = [c for c in _sound(report) if (c.fire_rate or 0.0) <= MOST_ACTIVE]
+    known.sort(key=lambda c: (never_back(c), plainness(c) > 1, -usefulness(c), c.latent))
+    chosen: list[Concept] = []
+    for most in (MAX_ALIKE, n):  # a catalogue with one attribute has cards of that one
+        for concept in known:
+            alike = sum(_subject(other) == _subject(concept) for other in chosen)
+            beside = any(other is concept or _together(concept, other) for other in chosen)
+            if len(chosen) < n and alike < most and not beside:
+                chosen.append(concept)
+    return [_card(concept, report) for concept in chosen]
+
+
+def trust(report: Report) -> list[Fact]:
+    """How far to trust the concepts: together, one by one, and whether they come back."""
+    facts = []
+    share, quality = report.named_share.get("sae"), report.label_quality.get("sae")
+    if share is not None and share.of_32 is not None:
+        n = min(32, share.n_verified)
+        about = "scores" if report.model.linear_head else "hidden states"
+        says = f"of what its {about} depend on is said by {_number(n, 'named concept')}"
+        facts.append(Fact("Together", interval(share_of(share), 0), says))
+    if quality is not None and quality.value[0] is not None:
+        says = "is how right a label is, over all that it says and all it should"
+        facts.append(Fact("One by one", interval(quality.value, 0), says))
+    rows = report.stability.summary if report.stability else []
+    for row in rows:
+        if (row.among, row.level) == ("verified", "label") and row.every is not None:
+            says = (
+                "of the verified concepts come back with their label every time the dictionary is "
+                f"made again (by chance, once: {percent(row.chance)})"
+            )
+            facts.append(Fact("Again", percent(row.every), says))
+    return facts
+
+
+def steps(report: Report) -> list[Step]:
+    """What to do next."""
+    best = cards(report, 1)
+    name = best[0].name if best else "CONCEPT"
+    theme = next((c for c in best_distinct(report) if c.kind == "theme" and not c.negated), None)
+    of = theme.value if theme is not None and theme.attribute != FANS and theme.value else name
+    user = next((e.user for c in best_distinct(report, 1) for e in c.examples), "USER")
+    return [
+        Step(
+            "More of something?",
+            steering_line(report)
+            or "What it takes, and what it costs in accuracy, beside other ways to get it.",
+            "#steering" if report.steering or report.goals else "",
+            f"recsae tune RUN --more {_quoted(of)}",
+        ),
+        Step(
+            "Why this item?",
+            "Which concepts put an item where it stands, and which items of the history.",
+            f"#latent-{best[0].latent}" if best else "",
+            f"recsae explain RUN --user {_quoted(user)}",
+        ),
+        Step(
+            "Another model?",
+            "What became of each concept in another run.",
+            "",
+            "recsae compare RUN OTHER",
+        ),
+    ]
+
+
+def _sound(report: Report) -> list[Concept]:
+    """Different verified concepts that nobody rejected."""
+    return best_distinct(report, len(report.concepts.list))
+
+
+def _subject(concept: Concept) -> str:
+    if concept.attribute is None:
+        return "everything"
+    return SUBJECTS.get(concept.attribute, concept.attribute.replace("_", " "))
+
+
+def _subjects(concepts: Iterable[Concept]) -> list[tuple[str, int]]:
+    """What concepts are about and how many, most first."""
+    return Counter(map(_subject, concepts)).most_common()
+
+
+def _together(one: Concept, other: Concept) -> bool:
+    pairs = ((one, other.latent), (other, one.latent))
+    return any(
+        t.kind == "with" and t.latent == latent and (t.phi or 0.0) > MAX_TOGETHER
+        for concept, latent in pairs
+        for t in concept.together
+    )
+
+
+def _card(concept: Concept, report: Report) -> Card:
+    def titles(items: Iterable[str]) -> list[str]:
+        return [readable(report.title(item)) for item in items]
+
+    example = next((e for e in concept.examples if e.kind == "top"), None)
+    return Card(
+        latent=concept.latent,
+        name=concept.name,
+        label=concept.label,
+        right=_right(concept),
+        sure=f"at least {floor_percent(concept.precision_low)} and "
+        f"{floor_percent(concept.recall_low)}, {percent(report.protocol.one_sided_level)} sure of "
+        "each",
+        follows=titles(_telling(concept.active_on, "last")),
+        promotes=titles(weight.item for weight in concept.promotes[:N_TITLES]),
+        history=titles(example.items[-N_HISTORY:] if example else []),
+        recommended=titles(concept.recommended),
+    )
+
+
+def _right(concept: Concept) -> str:
+    """Precision and recall in tenths, which a person can repeat.
+
+    Nobody says "10 times of 10" of something that is wrong now and then.
+    """
+    if concept.precision is None or concept.recall is None:
+        return ""
+    right, finds = _tenths(concept.precision), _tenths(concept.recall)
+    return f"Right {right} times of 10 when it speaks, finds {finds} of 10"
+
+
+def _tenths(share: float) -> str:
+    return "more than 9" if 0.95 <= share < 1 else f"{round(10 * share)}"
+
+
+def _telling(items: Sequence[ActiveOn], view: str) -> list[str]:
+    """The items that tell most where a concept is active, among those seen often enough."""
+    there = [
+        told
+        for told in items
+        if told.view == view
+        and told.n_cases >= MIN_CASES
+        and told.n_active >= MOSTLY * told.n_cases
+    ]
+    there.sort(key=lambda told: (-told.n_active / (told.n_cases + MIN_CASES), told.item))
+    return [told.item for told in there[:N_TITLES]]
+
+
+def _number(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def _quoted(text: str) -> str:
+    """A word of a command line, in quotation marks where it needs them."""
+    from shlex import quote
+
+    return quote(text)

@@ -1,0 +1,160 @@
+"""The first screen: counts by hand, which concepts are chosen, and what is not said."""
+
+from typing import Any
+
+import pytest
+
+from helpers.reports import HOSTILE, make_plain
+from recsae.report.page import page
+from recsae.report.schema.parts import ActiveOn
+from recsae.report.schema.report import Report
+from recsae.report.words.first_screen import (
+    _right,
+    _telling,
+    attention,
+    cards,
+    headline,
+    kinds,
+    steps,
+    trust,
+)
+from recsae.report.words.headlines import usefulness
+
+
+def report_of(*concepts: dict[str, Any], **others: Any) -> Report:
+    """A report of verified concepts that differ from the helper's in what is given."""
+    plain = make_plain(12)
+    known = plain["concepts"]["list"][0]
+    plain["concepts"]["list"] = [
+        {**known, "latent": n, "status": "verified", "precision": 0.8, "f1": 0.8, "recall": 0.8,
+         "fire_rate": 0.1, "explains": 0.1, "kind": "theme", "value": f"v{n}", **concept}
+        for n, concept in enumerate(concepts)
+    ]  # fmt: skip
+    return Report.model_validate(plain | others)
+
+
+MIXED = report_of(
+    {"attribute": "genre", "explains": 0.5, "predicate_site": "last"},
+    {"attribute": "genre", "explains": 0.4, "predicate_site": "top10"},
+    {"attribute": "decade", "explains": 0.3, "predicate_site": "last20"},
+    {"attribute": "before decade", "explains": 0.2, "predicate_site": "last5"},
+    {"attribute": "genre", "explains": 0.1, "predicate_site": "top1"},
+    {"attribute": "item", "kind": "item", "explains": 0.01, "predicate_site": "last"},
+    {"attribute": "popularity", "kind": "situation", "status": "supported"},
+)
+
+
+def test_what_the_concepts_are_about_is_counted():
+    assert headline(MIXED) == "SASRec looks first at genre and when items are from"
+    assert attention(MIXED) == (
+        "Of the 6 verified concepts that explain most of its scores 3 are about genre, 2 about "
+        "when items are from and 1 about single items."
+    )
+    assert kinds(MIXED) == (
+        "Of 6 different verified concepts 1 follow a few items and 5 follow a theme. 4 read the "
+        "history, 3 of them no further back than its last five items; the others say what the "
+        "list begins with."
+    )
+
+
+def test_without_a_verified_concept_nothing_is_said():
+    none = report_of({"status": "supported"})
+    assert (headline(none), attention(none), kinds(none), cards(none)) == ("", "", "", [])
+    assert "What this recommender pays attention to" in page(none)
+    assert [step.command for step in steps(none)] == [
+        "recsae tune RUN --more CONCEPT",
+        "recsae explain RUN --user USER",
+        "recsae compare RUN OTHER",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"precision": 0.5, "explains": 0.2}, 0.1),
+        ({"precision": 0.5, "explains": 0.2, "back": {"activity": 1.0, "label": 0.5}}, 0.05),
+        ({"precision": 0.5, "explains": 0.2, "back": {"activity": 1.0, "label": 0.0}}, 0.0),
+        ({"precision": None, "explains": 0.2}, 0.0),
+    ],
+)
+def test_usefulness_by_hand(fields, expected):
+    (concept,) = report_of(fields).concepts.list
+    assert usefulness(concept) == pytest.approx(expected)
+
+
+def test_cards_are_useful_common_and_different():
+    beside = [{"kind": "with", "latent": 0, "n_together": 9, "lift": 2.0, "phi": 0.9}]
+    report = report_of(
+        {"attribute": "genre", "explains": 0.9},
+        {"attribute": "genre", "explains": 0.8, "together": beside},  # active with the first
+        {"attribute": "genre", "explains": 0.7, "fire_rate": 0.6},  # nearly everywhere
+        {"attribute": "genre", "explains": 0.6},
+        {"attribute": "genre", "explains": 0.5},  # the third of its kind: after the others
+        {"attribute": "decade", "explains": 0.4, "back": {"activity": 0.0, "label": 0.0}},
+        {"attribute": "mpaa", "explains": 0.1},
+        {"attribute": "mpaa", "explains": 0.2, "negated": True},  # what is not there
+        {"attribute": "mpaa", "explains": 0.3, "correction": "rejected"},
+    )
+    chosen = [card.latent for card in cards(report)]
+    assert chosen == [0, 3, 6, 7, 5, 4]
+    assert [card.latent for card in cards(report, 2)] == [0, 3]
+
+
+@pytest.mark.parametrize(
+    ("precision", "recall", "said"),
+    [
+        (0.852, 0.876, "Right 9 times of 10 when it speaks, finds 9 of 10"),
+        (0.97, 0.44, "Right more than 9 times of 10 when it speaks, finds 4 of 10"),
+        (1.0, 0.5, "Right 10 times of 10 when it speaks, finds 5 of 10"),
+        (None, 0.5, ""),
+    ],
+)
+def test_precision_and_recall_in_tenths(precision, recall, said):
+    (concept,) = report_of({"precision": precision, "recall": recall}).concepts.list
+    assert _right(concept) == said
+
+
+def test_the_items_that_a_concept_follows():
+    told = [
+        ActiveOn(view=view, item=item, n_active=n, n_cases=of)
+        for view, item, n, of in (
+            ("last", "often", 60, 100),
+            ("last", "always", 90, 100),
+            ("last", "few", 5, 5),  # too few cases
+            ("last", "seldom", 49, 100),  # on less than half of them
+            ("last", "surely", 850, 1000),
+            ("top1", "other", 99, 100),
+        )
+    ]
+    assert _telling(told, "last") == ["surely", "always"]
+
+
+def test_a_card_holds_a_real_history_and_its_list():
+    concept = {"recommended": ["i0", "i7", "i8"], "precision_low": 0.769, "recall_low": 0.7}
+    (card,) = cards(report_of(concept))
+    assert list(card.recommended) == [HOSTILE[0], "Movie 1 (1941)", "Movie 2 (1942)"]
+    assert len(card.history) == 5
+    assert card.sure == "at least 76% and 70%, 95% sure of each"
+    shown = page(report_of(concept))
+    assert "<li>&lt;script&gt;window.hacked = 1&lt;/script&gt;</li>" in shown
+
+
+def test_titles_are_shown_as_people_say_them():
+    plain = make_plain(12)
+    plain["items"]["i7"]["title"] = "Silence of the Lambs, The (1991)"
+    concepts = [{"recommended": ["i7"]}]
+    (card,) = cards(report_of(*concepts, items=plain["items"]))
+    assert list(card.recommended) == ["The Silence of the Lambs (1991)"]
+    assert '"The Silence of the Lambs (1991)"' in page(report_of(*concepts, items=plain["items"]))
+
+
+def test_trust_has_intervals_and_leaves_out_what_was_not_measured():
+    facts = {fact.name: fact.figure for fact in trust(MIXED)}
+    assert facts["Together"] == "71% (70 to 72)"
+    assert "Again" not in facts
+    assert "One by one" in facts
+
+
+def test_commands_are_quoted():
+    report = report_of({"attribute": "genre", "value": "Film-Noir & more"})
+    assert steps(report)[0].command == "recsae tune RUN --more 'Film-Noir & more'"
