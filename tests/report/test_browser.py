@@ -17,6 +17,7 @@ from helpers.runs import copy_of
 from recsae.pipeline.report_goals import goals_block
 from recsae.report import Report, write_report
 from recsae.report.words.findings import judged_rows
+from recsae.report.words.headlines import usefulness
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -168,7 +169,7 @@ def test_a_link_opens_its_concept(page: Path) -> None:
 def test_precision_and_recall_stand_with_their_bounds_on_a_phone_too(page: Path) -> None:
     best = max(
         (c for c in make_report(60).concepts.list if c.status == "verified"),
-        key=lambda c: c.explains * (c.f1 or 0),
+        key=usefulness,
     )
     out = play(
         page,
@@ -199,6 +200,99 @@ def test_precision_and_recall_stand_with_their_bounds_on_a_phone_too(page: Path)
     assert (out["wide minor"], out["phone minor"]) == ("visible", "hidden")
     assert out["fits"] is True
     assert "at least (95% sure); verified asks for 50%." in out["tip"]
+
+
+def test_a_search_that_finds_nothing_says_where_else_the_words_are(tmp_path: Path) -> None:
+    plain = make_plain(12)
+    plain["items"]["z"] = {"title": "Zanzibar, The", "attributes": {}}
+    told = {"view": "last", "item": "z", "n_active": 5, "n_cases": 9}
+    plain["concepts"]["list"][3]["active_on"] = [told]
+    page = write_report(Report.model_validate(plain), tmp_path)
+    out = play(
+        page,
+        """
+        const type = (text) => { const box = document.getElementById("search");
+          box.value = text; box.dispatchEvent(new Event("input")); };
+        const said = () => document.getElementById("elsewhere").textContent;
+        type("zanzibar"); out.elsewhere = said();
+        out.links = all("#elsewhere a").map((a) => a.getAttribute("href"));
+        all("#elsewhere a")[0].click();
+        await new Promise((done) => setTimeout(done, 50));
+        out.opened = all("tr.row.open").map((row) => row.id);
+        out.after = said();
+        type("War"); out.all = rows().length;
+        for (const button of all("#filters button")) { button.click(); if (!rows().length) break; }
+        out.dead = rows().length; out.hidden = said();
+        all("#elsewhere button")[0].click(); out.cleared = rows().length;
+        type("zzzz"); out.nowhere = said();
+        """,
+    )
+    assert out["elsewhere"].startswith("In the titles of 1 item: The Zanzibar.")
+    assert out["links"] == ["#latent-3"]
+    assert out["opened"] == ["latent-3"]
+    assert out["after"] == ""
+    assert out["dead"] == 0
+    assert out["hidden"].startswith(f"{out['all']} concepts have these words, but not the status")
+    assert out["cleared"] == out["all"] > 0
+    assert out["nowhere"] == "The words are in no title and no label either."
+
+
+def test_kinds_are_a_filter(tmp_path: Path) -> None:
+    plain = make_plain(12)
+    for n, concept in enumerate(plain["concepts"]["list"]):
+        concept["kind"] = "item" if n % 3 else "theme"
+    page = write_report(Report.model_validate(plain), tmp_path)
+    out = play(
+        page,
+        """
+        const buttons = () => all("#kinds button");
+        out.names = buttons().map((b) => b.textContent);
+        buttons()[1].click(); out.items = rows().length;
+        out.pressed = buttons().map((b) => b.getAttribute("aria-pressed"));
+        buttons()[2].click(); out.themes = rows().length;
+        """,
+    )
+    assert out["names"] == ["all kinds 12", "a few items 8", "a theme 4"]
+    assert (out["items"], out["themes"]) == (8, 4)
+    assert out["pressed"] == ["false", "true", "false"]
+
+
+def test_the_first_screen_leads_on(page: Path) -> None:
+    """Cards open their concepts, links open what is folded, commands name the run's folder."""
+    out = play(
+        page,
+        """
+        const wait = () => new Promise((done) => setTimeout(done, 50));
+        const card = all(".concept h3 a")[0];
+        card.click(); await wait();
+        out.card = document.querySelector(card.getAttribute("href")).className;
+        const fold = document.getElementById("audit");
+        out.folded = !fold.open;
+        all("nav a").find((a) => a.textContent === "Method").click(); await wait();
+        out.open = fold.open;
+        const bar = document.querySelector("nav").getBoundingClientRect();
+        out.below = document.querySelector("#method h2").getBoundingClientRect().top >= bar.bottom;
+        fold.open = false; dispatchEvent(new Event("beforeprint"));
+        out.printed = fold.open;
+        out.command = document.querySelector(".command code").textContent;
+        out.buttons = all(".command button").length;
+        all(".command button")[0].click(); await wait();
+        out.copied = all(".command button")[0].textContent === "Copied" || String(getSelection());
+        """,
+    )
+    assert out["card"] == "row open"
+    assert out["folded"] is True
+    assert out["open"] is True
+    assert out["below"] is True
+    assert out["printed"] is True
+    assert out["command"].startswith(f"recsae tune {page.parent} --more ")
+    assert out["buttons"] == 3
+    assert out["copied"] in (True, out["command"])
+
+
+def test_a_linked_section_is_unfolded(page: Path) -> None:
+    out = play(page, "out.open = document.getElementById('audit').open;", "#run")
+    assert out["open"] is True
 
 
 def test_hostile_titles_show_as_text(page: Path) -> None:

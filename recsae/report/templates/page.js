@@ -38,12 +38,9 @@ function nameTheRun() {
 }
 async function copy(button) {
   const code = button.previousElementSibling;
-  try {
-    await navigator.clipboard.writeText(code.textContent);
-    button.textContent = "Copied";
-  } catch {  // a page without the right to: it is selected, to be copied by hand
-    getSelection().selectAllChildren(code);
-  }
+  getSelection().selectAllChildren(code);  // to be copied by hand where the page has no right to
+  await navigator.clipboard.writeText(code.textContent);
+  button.textContent = "Copied";
 }
 function setUp() {
   const heads = el("tr");
@@ -85,7 +82,7 @@ function listen() {
   });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy]");
-    if (button) copy(button);
+    if (button) copy(button).catch(() => {});
     const link = event.target.closest("a[href^='#']");
     if (link) unfold(byId(link.getAttribute("href").slice(1)));
   });
