@@ -90,6 +90,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed-dev
 	@touch $@
 
 # The report is opened in Chromium by tests; without one they skip.
+AXE := axe-core-4.14.1
 browser:
 	@if { command -v chromium || command -v chromium-browser || command -v google-chrome; } \
 	    >/dev/null; then :; \
@@ -103,3 +104,6 @@ browser:
 	        apt-get install -qq -y --no-install-recommends chromium; } >/dev/null \
 	    || echo "The browser tests will skip: apt-get could not install Chromium."; \
 	fi
+	@[ -f $(VENV)/$(AXE)/package/axe.min.js ] || { mkdir -p $(VENV)/$(AXE) && cd $(VENV)/$(AXE) \
+	    && npm pack --silent $(subst core-,core@,$(AXE)) >/dev/null 2>&1 && tar -xzf $(AXE).tgz; } \
+	    || echo "The accessibility test will skip: npm is missing or could not fetch axe-core."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 CHROMIUM = next(
@@ -13,6 +14,8 @@ CHROMIUM = next(
 )
 
 
+AXE = Path(sys.prefix) / "axe-core-4.14.1" / "package" / "axe.min.js"
+"""The accessibility checker, where ``make browser`` could fetch it."""
 FLAGS = [
     "--headless",
     "--no-sandbox",
