@@ -7,6 +7,7 @@ serves the light and the dark scheme. The same report gives the same bytes.
 import re
 from collections.abc import Callable
 from functools import partial
+from html import escape
 from io import StringIO
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from recsae.report.schema.goals import ReachedGoal
 from recsae.report.schema.parts import Code
 from recsae.report.schema.report import Report
-from recsae.report.words.formats import short
+from recsae.report.words.formats import number, percent, short
 from recsae.report.words.goals import LATENTS, is_share, visible
 from recsae.report.words.headlines import CODE_NAMES, fire_rate
 
@@ -140,13 +141,18 @@ def new_canvas(width: float, height: float) -> "tuple[Canvas, Axes]":
 
 
 def _svg(canvas: "Canvas", name: str) -> str:
-    """Return the drawing as an element that can stand in the page beside others."""
+    """Return the drawing as an element that can stand in the page beside others.
+
+    Its label is what it says to those who do not see it.
+    """
+    said = escape(str(canvas.get_label()), quote=True)
     out = StringIO()
     canvas.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     text = out.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.S)
     text = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", text)
     text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text, count=1)
+    text = text.replace("<svg ", f'<svg role="img" aria-label="{said}" ', 1)
     text = text.replace("xlink:href", "href")
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, variable)
@@ -191,6 +197,7 @@ def _scatter(report: Report) -> "Canvas | None":
         handletextpad=0.1,
         columnspacing=1,
     )
+    canvas.set_label(f"Precision against recall of concepts: {', '.join(labels[::-1])}.")
     return canvas
 
 
@@ -212,6 +219,10 @@ def _verified(report: Report) -> "Canvas | None":
     axes.grid(axis="x", visible=False)
     axes.set_ylabel("concepts")
     canvas.legend(loc="outside upper left", ncols=2)
+    said = [
+        f"{CODE_NAMES[c]} {n.verified:,} and {n.distinct_verified:,}" for c, n in counts.items()
+    ]
+    canvas.set_label(f"Verified concepts, and how many of them differ: {'; '.join(said)}.")
     return canvas
 
 
@@ -220,11 +231,13 @@ def _share(report: Report) -> "Canvas | None":
     if not report.named_share:
         return None
     canvas, axes = new_canvas(5.2, 3.6)
+    said = []
     for code, marker in _MARKERS.items():
         if (share := report.named_share.get(code)) is None:
             continue
         sizes = [(8, share.of_8), (16, share.of_16), (32, share.of_32)]
         known = [(n, 100 * v) for n, v in sizes if v is not None]
+        said.append(f"{CODE_NAMES[code]} {', '.join(f'{v:.0f}% by {n}' for n, v in known)}")
         axes.plot(
             [n for n, _ in known],
             [v for _, v in known],
@@ -239,6 +252,7 @@ def _share(report: Report) -> "Canvas | None":
     axes.set_xlabel("concepts used")
     axes.set_ylabel("share explained, %")
     canvas.legend(loc="outside upper left", ncols=2, handlelength=1.6)
+    canvas.set_label(f"Share explained by so many verified concepts: {'; '.join(said)}.")
     return canvas
 
 
@@ -260,6 +274,11 @@ def _firing(report: Report) -> "Canvas | None":
     axes.grid(axis="x", visible=False)
     axes.locator_params(axis="y", integer=True)
     axes.tick_params(axis="x", pad=6)
+    canvas.set_label(
+        f"How often {len(rates):,} concepts are active: half of them on less than "
+        f"{100 * np.median(rates):.2g}% of held-out cases, the most active on "
+        f"{100 * max(rates):.2g}%."
+    )
     return canvas
 
 
@@ -292,7 +311,15 @@ def _curves(row: ReachedGoal) -> "Canvas | None":
     axes.set_ylabel(short(row.quantity), parse_math=False)
     if is_share(row):
         axes.yaxis.set_major_formatter(_percent)
-    _label(axes, {name: points[-1] for name, points in lines.items()})
+    ends = {name: points[-1] for name, points in lines.items()}
+    _label(axes, ends)
+    shown = [
+        f"{name} {percent(value, 1) if is_share(row) else number(value, 1)} at {percent(kept, 1)}"
+        for name, (kept, value) in ends.items()
+    ]
+    canvas.set_label(
+        f"{row.quantity}, at the least NDCG@10 kept that is drawn: {'; '.join(shown)}."
+    )
     return canvas
 
 

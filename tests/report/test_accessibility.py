@@ -62,6 +62,13 @@ def test_no_rule_is_broken_by_goals(tmp_path: Path) -> None:
     assert violations(write_report(report, tmp_path), 1280, False) == []
 
 
+def test_figures_say_what_they_show(tmp_path: Path) -> None:
+    text = write_report(full_report(), tmp_path).read_text(encoding="utf-8")
+    labels = re.findall(r'<svg role="img" aria-label="([^"]+)" viewBox', text)
+    assert len(labels) == text.count("<svg ") >= 4
+    assert [label for label in labels if label.startswith("Share explained by so many")]
+
+
 def test_a_broken_rule_is_noticed(tmp_path: Path) -> None:
     page = write_report(full_report(), tmp_path)
     page.write_text(page.read_text().replace("<main>", "<main><img src=data:,>", 1))

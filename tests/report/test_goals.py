@@ -264,7 +264,7 @@ def test_curves_are_deterministic_and_ask_for_nothing(drawn_anew):
     assert drawn == goal_figures(with_goals())
     assert len(drawn) == 2
     for svg in drawn:
-        assert svg.startswith("<svg viewBox")
+        assert svg.startswith('<svg role="img" aria-label=')
         assert svg.endswith("</svg>")
         assert "http" not in svg
         assert "var(--accent)" in svg

@@ -166,7 +166,7 @@ def test_figures_are_deterministic_and_ask_for_nothing(drawn_anew: None) -> None
     assert list(drawn) == ["verified", "share", "scatter", "firing"]
     assert drawn == figures(make_report(40))
     for svg in drawn.values():
-        assert svg.startswith("<svg viewBox")
+        assert svg.startswith('<svg role="img" aria-label=')
         assert svg.endswith("</svg>")
         assert "http" not in svg
         assert "metadata" not in svg
