@@ -13,6 +13,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+FIGURES = {
+    "run": "run",
+    "model": "model",
+    "data": "data",
+    "site": "site",
+    "seed": "seed",
+    "n_latents": "latents",
+    "l0": "active per state",
+    "fvu": "unexplained (FVU)",
+    "ndcg_kept": "NDCG kept",
+    "tested": "concepts tested",
+    "verified": "concepts verified",
+    "distinct_verified": "distinct ones verified",
+    "named_share_8": "named share, 8 concepts",
+    "named_share_16": "named share, 16 concepts",
+    "named_share_32": "named share, 32 concepts",
+    "label_quality": "F1 of labels, by activation",
+    "mean_auc": "attribute AUC",
+}
+"""What each figure is called."""
+
+
 @dataclass(frozen=True)
 class RunFigures:
     """Headline figures of a run; None where one could not be computed."""

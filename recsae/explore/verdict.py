@@ -39,8 +39,8 @@ MEASURES = {
 """What the runs are measured by."""
 TITLES = {"more": "More alike than", "alike": "As alike as", "less": "Less alike than"}
 ADVICE = (
-    "`recsae run` with --stability 4 makes a run's dictionary again, on each half of the users and "
-    "with two other seeds, and so says how much would change anyway."
+    "recsae run --stability 4 makes a run's dictionary again, on each half of the users and with "
+    "two other seeds, and so says how much would change anyway."
 )
 """How to get a control."""
 COUNTERPARTS = {
@@ -193,7 +193,7 @@ def verdict(
             "unknown", "Too few verified concepts to say", " ".join([*words, few]), sides
         )
     alike: Kind = "less" if "less" in judged else "more" if set(judged) == {"more"} else "alike"
-    if kind == HALVES:
+    if kind == HALVES and alike != "less":  # less alike than with half of the data is sure enough
         words.append(f"That control is made of half of the data. {ADVICE}")
     return Verdict(alike, f"{TITLES[alike]} {MEASURES[kind]}", " ".join(words), sides)
 
