@@ -34,7 +34,7 @@ AGAIN = {
 """How a dictionary was trained again."""
 MEASURES = {
     SEEDS: "two trainings of one model",
-    HALVES: "one dictionary trained on all and on half of the users",
+    HALVES: "a run and the same on half of its users",
 }
 """What the runs are measured by."""
 TITLES = {"more": "More alike than", "alike": "As alike as", "less": "Less alike than"}
@@ -43,6 +43,11 @@ ADVICE = (
     "two other seeds, and so says how much would change anyway."
 )
 """How to get a control."""
+STRICTER = (
+    "Half of the users is half of the data: recsae run --stability 4 adds two dictionaries of "
+    "other seeds on all of it, to measure by."
+)
+"""How to get a stricter control than halves of the users."""
 COUNTERPARTS = {
     "direction": f"A counterpart is a latent whose direction has a cosine above {SAME}.",
     "activity": "A counterpart is a latent whose activations on the same held-out cases have a "
@@ -194,7 +199,7 @@ def verdict(
         )
     alike: Kind = "less" if "less" in judged else "more" if set(judged) == {"more"} else "alike"
     if kind == HALVES and alike != "less":  # less alike than with half of the data is sure enough
-        words.append(f"That control is made of half of the data. {ADVICE}")
+        words.append(STRICTER)
     return Verdict(alike, f"{TITLES[alike]} {MEASURES[kind]}", " ".join(words), sides)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsae.explore.verdict import ADVICE, Control, Side, controls_of, verdict
+from recsae.explore.verdict import ADVICE, STRICTER, Control, Side, controls_of, verdict
 
 N = 40
 
@@ -42,7 +42,7 @@ def test_runs_are_measured_by_what_comes_back_anyway(before, after, kind, title)
 def test_halves_of_the_users_are_called_that():
     halves = side(0.1, 0.5, kind="halves")
     said = verdict("direction", halves, halves).title
-    assert said == "Less alike than one dictionary trained on all and on half of the users"
+    assert said == "Less alike than a run and the same on half of its users"
 
 
 def test_within_what_the_control_itself_varies_they_are_as_alike():
@@ -93,9 +93,13 @@ def test_without_a_control_it_says_how_to_get_one():
     said = verdict("direction", side(0.5), side(0.5))
     assert (said.kind, said.title) == ("unknown", "No control for how alike they are")
     assert said.detail.endswith(ADVICE)
+
+
+def test_halves_ask_for_a_stricter_control_unless_the_runs_fail_even_that():
     halves = verdict("direction", side(0.5, 0.5, kind="halves"), side(0.5))
-    assert halves.detail.endswith(ADVICE)
-    assert ADVICE not in verdict("direction", side(0.5, 0.5), side(0.5)).detail
+    assert halves.detail.endswith(STRICTER)
+    assert STRICTER not in verdict("direction", side(0.1, 0.5, kind="halves"), side(0.5)).detail
+    assert STRICTER not in verdict("direction", side(0.5, 0.5), side(0.5)).detail
 
 
 def test_few_concepts_and_names_alone_are_not_judged():
