@@ -103,7 +103,7 @@ def comparison_content(compared: Comparison, *, trust: bool = False) -> Comparis
         else shared_lists(*folders, trust=trust)
     )
     by_name = matching.method == "names"
-    detail = f"{matching.obstacle} {said.detail}" if by_name else said.detail
+    detail = f"{matching.obstacle} {said.detail} {_of_names(compared)}" if by_name else said.detail
     return ComparisonContent(
         verdict=(said.kind, said.title, detail),
         by_name=by_name,
@@ -131,6 +131,14 @@ def comparison_content(compared: Comparison, *, trust: bool = False) -> Comparis
             for row in changes.to_dict("records")
         ],
         lists=lists,
+    )
+
+
+def _of_names(compared: Comparison) -> str:
+    names = compared.names
+    return (
+        f"{len(names.both):,} names are verified in both runs, {len(names.lost):,} only in the "
+        f"first and {len(names.new):,} only in the second."
     )
 
 

@@ -66,10 +66,16 @@ def test_what_people_rejected_is_called_that(tmp_path, planted_run):
 
 def test_two_models_that_cannot_be_opened_leave_names_and_no_lists(tmp_path, planted_run):
     other = another_model(copy_of(planted_run, tmp_path / "other"))
-    content = comparison_content(compare_runs(planted_run, other))
+    compared = compare_runs(planted_run, other)
+    content = comparison_content(compared)
     assert content.by_name
     assert content.verdict[0] == "unknown"
     assert content.verdict[2].startswith("A model in memory cannot be asked again")
+    n = len(compared.names.both)
+    assert n > 0
+    assert content.verdict[2].endswith(
+        f"{n} names are verified in both runs, 0 only in the first and 0 only in the second."
+    )
     assert "was made from a model in memory" in content.lists
     assert all(pair.similarity is None for pair in content.pairs)
 

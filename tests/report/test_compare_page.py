@@ -222,6 +222,7 @@ def test_the_first_30_of_each_kind_are_shown_and_all_when_asked(page: Path) -> N
         out.searched = seen();
         out.none = document.getElementById("found-new").textContent;
         """,
+        policy=True,  # what people click works under the page's own policy
     )
     assert out["first"] == [30, "The first 30 of 39 pairs with a verified concept"]
     assert out["offers"] == "Show all 39"
