@@ -154,7 +154,7 @@ class Comparison:
     latent, name, status, F1, precision and recall with their lower bounds ``_before`` and
     ``_after``, ``similarity``, and whether the name is lost or new ``with_name``."""
     verdict: Verdict
-    """Whether the runs are as alike as two trainings of one model."""
+    """Whether the runs are as alike as two dictionaries trained on one model."""
 
 
 def compare_runs(before: Path, after: Path, *, trust: bool = False) -> Comparison:

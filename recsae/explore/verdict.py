@@ -1,4 +1,4 @@
-"""Are two runs as alike as two trainings of one model? A verdict, and the figures behind it.
+"""Are two runs as alike as two dictionaries trained on one model? The verdict and its figures.
 
 The control is what the stability stage of either run measured: the same dictionary made again with
 other seeds or, where there are none of those, on half of the users. What two runs share is counted
@@ -33,7 +33,7 @@ AGAIN = {
 }
 """How a dictionary was trained again."""
 MEASURES = {
-    SEEDS: "two trainings of one model",
+    SEEDS: "two dictionaries trained on one model",
     HALVES: "a run and the same on half of its users",
 }
 """What the runs are measured by."""

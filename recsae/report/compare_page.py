@@ -173,7 +173,7 @@ def _card(card: ConceptCard, items: dict[str, int]) -> dict[str, Any]:
         "name": card.name,
         "label": card.label,
         "status": card.status,
-        **{key: round(rate, 3) for key, rate in rates.items() if rate is not None},
+        **{key: round(rate, 6) for key, rate in rates.items() if rate is not None},
         "follows": numbered(card.follows),
         "promotes": numbered(card.promotes),
     }

@@ -36,7 +36,7 @@ def side(found: float, *control: float, kind: str = "seeds", n: int = N) -> Side
 )
 def test_runs_are_measured_by_what_comes_back_anyway(before, after, kind, title):
     said = verdict("direction", before, after)
-    assert (said.kind, said.title) == (kind, f"{title} two trainings of one model")
+    assert (said.kind, said.title) == (kind, f"{title} two dictionaries trained on one model")
 
 
 def test_halves_of_the_users_are_called_that():
@@ -61,7 +61,7 @@ def test_a_difference_that_chance_can_make_is_none():
 def test_other_seeds_go_before_halves_whichever_run_has_them():
     halves, seeds = side(0.2, 0.9, kind="halves"), side(0.9, 0.5)
     said = verdict("activity", halves, seeds)
-    assert said.title == "More alike than two trainings of one model"
+    assert said.title == "More alike than two dictionaries trained on one model"
     assert [one.kind for one in said.sides] == [None, "seeds"]
 
 

@@ -59,7 +59,11 @@ def content() -> ComparisonContent:
     status = ["verified"] * (N_MATCHED - 1) + ["unsupported"]
     pairs = [ComparedPair("same name", n, n, 0.97, False) for n in range(N_MATCHED)]
     return ComparisonContent(
-        verdict=("less", "Less alike than two trainings of one model", f"Of 40 {HOSTILE[1]}"),
+        verdict=(
+            "less",
+            "Less alike than two dictionaries trained on one model",
+            f"Of 40 {HOSTILE[1]}",
+        ),
         by_name=False,
         n_cases=1234,
         runs=("one: SASRec on ml-1m", f"two: {HOSTILE[2]}"),
@@ -104,7 +108,7 @@ def test_the_verdict_figures_and_lists_are_in_the_text_and_escaped() -> None:
     text = comparison_html(content())
     before = text.split('<script type="application/json"')[0]
     assert '<div class="verdict mixed">' in before
-    assert "<h2>Less alike than two trainings of one model</h2>" in before
+    assert "<h2>Less alike than two dictionaries trained on one model</h2>" in before
     assert "<tr><td>latents</td><td>1,024</td><td>288</td></tr>" in before
     assert "<tr><td>NDCG kept</td><td>0.988</td><td>–</td></tr>" in before
     assert "<tr><td>new: there was none like it</td><td>1</td><td>2</td></tr>" in before
