@@ -36,25 +36,6 @@ CHANGES = {
     "new_with_name": "  and none was verified by its name",
 }
 CHANGES_OF_NAMES = ("same_name", "lost", "new")
-FIGURES = {
-    "run": "run",
-    "model": "model",
-    "data": "data",
-    "site": "site",
-    "seed": "seed",
-    "n_latents": "latents",
-    "l0": "active per state",
-    "fvu": "unexplained (FVU)",
-    "ndcg_kept": "NDCG kept",
-    "tested": "concepts tested",
-    "verified": "concepts verified",
-    "distinct_verified": "distinct ones verified",
-    "named_share_8": "named share, 8 concepts",
-    "named_share_16": "named share, 16 concepts",
-    "named_share_32": "named share, 32 concepts",
-    "label_quality": "F1 of labels, by activation",
-    "mean_auc": "attribute AUC",
-}
 COLUMNS = {
     "change": "change",
     "name_before": "before",
@@ -73,16 +54,26 @@ COLUMNS = {
 @click.argument("before", metavar="DIR1", type=PATH)
 @click.argument("after", metavar="DIR2", type=PATH)
 @click.option("--all", "everything", is_flag=True, help="All latents, also those never verified.")
+@click.option(
+    "--html", "page", type=PATH, metavar="FILE", help="Write a page with both runs side by side."
+)
 @trust_option
 @json_option
-def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: bool) -> None:
+def compare(
+    before: Path, after: Path, everything: bool, page: Path | None, trust: bool, as_json: bool
+) -> None:
     """Which concepts of one run are in another: matched, lost and new.
 
     The runs can be of two models, sites, seeds or dates.
     """
     from recsae.explore.compare import compare_runs, strongest
+    from recsae.explore.compare_page import check_page, write_comparison
 
+    if page is not None:
+        check_page(page, (before, after))
     compared = compare_runs(before, after, trust=trust)
+    if page is not None:
+        write_comparison(compared, page, trust=trust)
     changes = compared.changes
     if as_json:
         shown = changes if everything else strongest(changes, len(changes))
@@ -101,6 +92,8 @@ def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: b
             f"\nThe strongest changes, at most {N_SHOWN} of each kind, with a verified concept on "
             "one side or both. --all shows everything."
         )
+    if page is not None:
+        click.echo(f"\nPage: {page}")
 
 
 def to_dict(compared: Comparison) -> dict[str, Any]:
@@ -121,6 +114,8 @@ def to_dict(compared: Comparison) -> dict[str, Any]:
 
 
 def _figures(compared: Comparison) -> list[dict[str, Any]]:
+    from recsae.explore.run_figures import FIGURES
+
     return [
         {
             "figure": words,

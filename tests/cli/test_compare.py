@@ -120,6 +120,32 @@ def test_by_name_counts_are_of_names(says, renamed, tmp_path, planted_run):
     assert "merged" not in out
 
 
+def test_a_page_is_written_beside_what_is_printed(says, renamed, tmp_path, planted_run):
+    page = tmp_path / "new folder" / "both.html"
+    code, out, err = says(planted_run, renamed, "--html", page)
+    assert (code, err) == (0, "")
+    assert out.endswith(f"\nPage: {page}\n")
+    assert out.startswith(says(planted_run, renamed)[1])
+    text = page.read_text(encoding="utf-8")
+    assert "Jokes" in text
+    assert "Both runs are of the same model, so its lists are the same." in text
+    code, out, err = says(planted_run, renamed, "--html", page, "--json")
+    assert (code, json.loads(out)["how"], err) == (0, "direction", "")
+
+
+@pytest.mark.parametrize("name", ["both.txt", "folder.html", "report.html"])
+def test_what_is_no_page_or_a_run_s_own_is_refused_before_anything_is_read(
+    says, renamed, tmp_path, name
+):
+    (tmp_path / "folder.html").mkdir()
+    page = (renamed if name == "report.html" else tmp_path) / name
+    code, out, err = says(renamed, tmp_path / "no run", "--html", page)
+    assert (code, out) == (2, "")
+    said = {"report.html": "give the comparison another name"}.get(name, "ends in .html")
+    assert said in err
+    assert err.count("\n") == 1
+
+
 def refused(found):
     """One short line on stderr and nothing else; the line."""
     code, out, err = found
