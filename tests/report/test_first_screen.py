@@ -64,7 +64,7 @@ def test_without_a_verified_concept_nothing_is_said():
     assert [step.command for step in steps(none)] == [
         "recsae tune RUN --more CONCEPT",
         "recsae explain RUN --user USER",
-        "recsae compare RUN OTHER",
+        "recsae compare RUN OTHER --html both.html",
     ]
 
 

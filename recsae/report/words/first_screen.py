@@ -228,7 +228,7 @@ def steps(report: Report) -> list[Step]:
             "Another model?",
             "What became of each concept in another run.",
             "",
-            "recsae compare RUN OTHER",
+            "recsae compare RUN OTHER --html both.html",
         ),
     ]
 
