@@ -80,9 +80,10 @@ def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: b
 
     The runs can be of two models, sites, seeds or dates.
     """
-    from recsae.explore.compare import compare_runs, strongest
+    from recsae.explore.compare import strongest
+    from recsae.explore.loaded import load_run
 
-    compared = compare_runs(before, after, trust=trust)
+    compared = load_run(before).compare(after, trust=trust)
     changes = compared.changes
     if as_json:
         shown = changes if everything else strongest(changes, len(changes))

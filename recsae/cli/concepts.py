@@ -57,7 +57,9 @@ def concepts(
     as_json: bool,
 ) -> None:
     """The concept dictionary of a run, best first."""
-    from recsae.explore.concept_facts import concept_rows, item_latents, latent_facts, nearest_names
+    from recsae.explore.concept_facts import nearest_names
+    from recsae.explore.loaded import load_run
+    from recsae.explore.opened import open_run
 
     filtered = search is not None or status is not None
     asked = (latent is not None, item is not None, edit, audit is not None, filtered)
@@ -72,13 +74,13 @@ def concepts(
     elif audit is not None:
         _audit(folder, audit, seed or 0, as_json)
     elif latent is not None:
-        facts = latent_dict(latent_facts(folder, latent))
+        facts = latent_dict(load_run(folder).concept(latent))
         show_json(facts) if as_json else _show_latent(facts)
     elif item is not None:
-        latents = item_dict(item_latents(folder, item, trust=trust))
+        latents = item_dict(open_run(folder, trust=trust).item(item))
         show_json(latents) if as_json else _show_item(latents)
     else:
-        rows = records(concept_rows(folder, search, status))
+        rows = records(load_run(folder).search(search, status))
         if as_json:
             show_json(rows)
         elif rows:
@@ -133,14 +135,14 @@ def _edit(folder: Path, as_json: bool) -> None:
     from recsae.concepts.corrections import FILE
     from recsae.concepts.corrections_file import changes, prepare
     from recsae.explore.concept_facts import OF_TABLE
-    from recsae.run.tables import load_run
+    from recsae.run.record import Run
 
-    with load_run(folder).run.reading(*OF_TABLE):
+    with Run(folder).reading(*OF_TABLE):
         remark = prepare(folder)
     if remark:
         click.echo(remark, err=True)
     click.edit(filename=str(folder / FILE))
-    with load_run(folder).run.reading(*OF_TABLE):
+    with Run(folder).reading(*OF_TABLE):
         rows = changes(folder)
     if as_json:
         show_json(rows)
@@ -228,9 +230,9 @@ def _show_case(case: dict[str, Any]) -> None:
 def _audit(folder: Path, size: int, seed: int, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from recsae.explore.audit import audit_sheet
+    from recsae.explore.loaded import load_run
 
-    sheet = audit_sheet(folder, size, seed)
+    sheet = load_run(folder).audit(size, seed)
     if as_json:
         show_json(asdict(sheet))
         return

@@ -1,6 +1,7 @@
-"""Finished runs explored: one latent, one item, a cohort, another run, a file carried over.
+"""Finished runs explored: all that the command line does with one, as methods that return results.
 
-It changes no run, and imports everything below the pipeline but the report and attribution.
+``load_run`` reads a run without its model, ``open_run`` with it. It imports everything below the
+pipeline.
 """
 
 from typing import TYPE_CHECKING
@@ -8,23 +9,51 @@ from typing import TYPE_CHECKING
 from recsae.core.faces import lazy
 
 if TYPE_CHECKING:
-    from recsae.explore.audit import audit_sheet as audit_sheet
-    from recsae.explore.cohorts import Profiler as Profiler
-    from recsae.explore.compare import compare_runs as compare_runs
-    from recsae.explore.concept_facts import concept_rows as concept_rows
-    from recsae.explore.concept_facts import latent_facts as latent_facts
-    from recsae.explore.migration import migrate as migrate
+    from recsae.explore.audit import AuditSheet as AuditSheet
+    from recsae.explore.compare import Comparison as Comparison
+    from recsae.explore.concept_facts import ItemLatents as ItemLatents
+    from recsae.explore.concept_facts import LatentFacts as LatentFacts
+    from recsae.explore.explained import ExplainedItem as ExplainedItem
+    from recsae.explore.loaded import LoadedRun as LoadedRun
+    from recsae.explore.loaded import load_run as load_run
+    from recsae.explore.opened import OpenRun as OpenRun
+    from recsae.explore.opened import open_run as open_run
+    from recsae.explore.profiles import Profile as Profile
+    from recsae.explore.steered import MigratedSteering as MigratedSteering
+    from recsae.explore.steered import Steered as Steered
+    from recsae.explore.steered import TunedSteering as TunedSteering
 
-__all__ = ["Profiler", "audit_sheet", "compare_runs", "concept_rows", "latent_facts", "migrate"]
+__all__ = [
+    "AuditSheet",
+    "Comparison",
+    "ExplainedItem",
+    "ItemLatents",
+    "LatentFacts",
+    "LoadedRun",
+    "MigratedSteering",
+    "OpenRun",
+    "Profile",
+    "Steered",
+    "TunedSteering",
+    "load_run",
+    "open_run",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "Profiler": "cohorts",
-        "audit_sheet": "audit",
-        "compare_runs": "compare",
-        "concept_rows": "concept_facts",
-        "latent_facts": "concept_facts",
-        "migrate": "migration",
+        "AuditSheet": "audit",
+        "Comparison": "compare",
+        "ExplainedItem": "explained",
+        "ItemLatents": "concept_facts",
+        "LatentFacts": "concept_facts",
+        "LoadedRun": "loaded",
+        "MigratedSteering": "steered",
+        "OpenRun": "opened",
+        "Profile": "profiles",
+        "Steered": "steered",
+        "TunedSteering": "steered",
+        "load_run": "loaded",
+        "open_run": "opened",
     },
 )

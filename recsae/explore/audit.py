@@ -19,7 +19,7 @@ from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import read_parquet
 from recsae.explore.concept_facts import ActiveItem, Case, evidence_of, tested_table
 from recsae.report.write import report_facts
-from recsae.run.tables import load_run
+from recsae.run.record import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -107,7 +107,7 @@ def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
     """
     from recsae.evaluation.evidence import TABLES, Evidence
 
-    run = load_run(folder).run  # says so if there is none
+    run = Run(folder)  # says so if there is none
     needed = (layout.CONCEPTS, layout.SCORES, layout.ATTRIBUTES, *TABLES, layout.REPORT)
     lacking = [name for name in needed if not (folder / name).exists()]
     if lacking:

@@ -13,18 +13,14 @@ if TYPE_CHECKING:
     from recsae.steering.context import steer as steer
     from recsae.steering.files import Steering as Steering
     from recsae.steering.parse import parse_intervention as parse_intervention
-    from recsae.steering.serving.write import export as export
-    from recsae.steering.tuning.tune import tune as tune
 
-__all__ = ["Steering", "export", "parse_intervention", "steer", "tune"]
+__all__ = ["Steering", "parse_intervention", "steer"]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
         "Steering": "files",
-        "export": "serving.write",
         "parse_intervention": "parse",
         "steer": "context",
-        "tune": "tuning.tune",
     },
 )
