@@ -15,7 +15,8 @@ from typing import NamedTuple
 from recsae.core.text import one_line
 
 LONGEST = 90
-"""Letters of a text in a cell: longer ones are cut."""
+"""Letters of a text in a cell of a table: longer ones are cut."""
+LONGEST_FACT = 600
 GREY = "rgba(128,128,128,.35)"
 BOX = f"border:1px solid {GREY};border-radius:4px;padding:8px 12px;max-width:64em;text-align:left"
 CAPTION = "text-align:left;opacity:.75;padding:6px 0 2px;caption-side:top;color:inherit"
@@ -42,11 +43,11 @@ def card(title: str, facts: Mapping[str, object], tables: Sequence[Table] = ()) 
     tables
         Below one another.
 
-    >>> card("SAE", {"of": "<b>"})[-64:]
+    >>> card("SAE", {"of": "<b>"})[-63:]
     '<div><span style="opacity:.75">of:</span> &lt;b&gt;</div></div>'
     """
     lines = [
-        f'<div><span style="opacity:.75">{_text(name)}:</span> {_text(value)}</div>'
+        f'<div><span style="opacity:.75">{_text(name)}:</span> {_text(value, LONGEST_FACT)}</div>'
         for name, value in facts.items()
         if value is not None
     ]
@@ -78,9 +79,9 @@ def _are_figures(column: Sequence[object]) -> bool:
     return all(value is None or isinstance(value, int | float) for value in column)
 
 
-def _text(value: object) -> str:
+def _text(value: object, longest: int = LONGEST) -> str:
     """A value as text that HTML shows as it is, on one line."""
-    return escape(shortened(words(value)))
+    return escape(shortened(words(value), longest))
 
 
 def words(value: object) -> str:
@@ -92,7 +93,7 @@ def words(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:#.3g}".rstrip(".") if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
     return str(value)
