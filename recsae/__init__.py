@@ -10,7 +10,7 @@ is used.
 
 The packages, from the ground up: ``core``, ``recommender``, ``capture``, ``sae`` and ``concepts``,
 ``evaluation``, ``run``, ``attribution`` and ``report``, ``steering``, ``explore`` and ``pipeline``,
-``cli``; ``testing`` stands beside ``sae``. Each says in its docstring what it owns.
+``finished``, ``cli``; ``testing`` stands beside ``sae``. Each says in its docstring what it owns.
 """
 
 from typing import TYPE_CHECKING
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from recsae.capture.store import ActivationStore as ActivationStore
     from recsae.concepts.dictionary import build_concepts as build_concepts
     from recsae.evaluation.scoring import score_concepts as score_concepts
-    from recsae.explore.loaded import load_run as load_run
-    from recsae.explore.opened import open_run as open_run
+    from recsae.finished.loaded import load_run as load_run
+    from recsae.finished.opened import open_run as open_run
     from recsae.recommender.plugins import load_recommender as load_recommender
     from recsae.recommender.protocol import Recommender as Recommender
     from recsae.report.write import write_report as write_report
@@ -56,8 +56,8 @@ __getattr__, __dir__ = lazy(
         "SAEConfig": "sae.config",
         "build_concepts": "concepts.dictionary",
         "load_recommender": "recommender.plugins",
-        "load_run": "explore.loaded",
-        "open_run": "explore.opened",
+        "load_run": "finished.loaded",
+        "open_run": "finished.opened",
         "score_concepts": "evaluation.scoring",
         "steer": "steering.context",
         "train_sae": "sae.train",

@@ -81,7 +81,7 @@ def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: b
     The runs can be of two models, sites, seeds or dates.
     """
     from recsae.explore.compare import strongest
-    from recsae.explore.loaded import load_run
+    from recsae.finished.loaded import load_run
 
     compared = load_run(before).compare(after, trust=trust)
     changes = compared.changes

@@ -58,8 +58,8 @@ def concepts(
 ) -> None:
     """The concept dictionary of a run, best first."""
     from recsae.explore.concept_facts import nearest_names
-    from recsae.explore.loaded import load_run
-    from recsae.explore.opened import open_run
+    from recsae.finished.loaded import load_run
+    from recsae.finished.opened import open_run
 
     filtered = search is not None or status is not None
     asked = (latent is not None, item is not None, edit, audit is not None, filtered)
@@ -230,7 +230,7 @@ def _show_case(case: dict[str, Any]) -> None:
 def _audit(folder: Path, size: int, seed: int, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from recsae.explore.loaded import load_run
+    from recsae.finished.loaded import load_run
 
     sheet = load_run(folder).audit(size, seed)
     if as_json:

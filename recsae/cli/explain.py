@@ -14,7 +14,7 @@ from recsae.core.text import one_line
 
 if TYPE_CHECKING:
     from recsae.attribution.explanation import Drivers
-    from recsae.explore.explained import ExplainedItem
+    from recsae.finished.explained import ExplainedItem
     from recsae.steering.lists import ListedItem
 
 N_HISTORY = 10
@@ -72,7 +72,7 @@ def explain(
     as_json: bool,
 ) -> None:
     """Say why an item stands where it stands in a list: which concepts, from which history."""
-    from recsae.explore.opened import open_run
+    from recsae.finished.opened import open_run
 
     if (user is None) == (sequence is None):
         raise InvalidInput("Give one of --user and --sequence.")

@@ -38,7 +38,7 @@ def export(
     as_json: bool,
 ) -> None:
     """Write the steered model for serving: weights, a loader without recsae, and a recipe."""
-    from recsae.explore.opened import open_run
+    from recsae.finished.opened import open_run
 
     if not (settings or files):
         raise InvalidInput("Nothing is turned: give --with or --set.")

@@ -12,7 +12,7 @@ from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from recsae.explore.profiles import Profile
+    from recsae.finished.profiles import Profile
 
 COMPARED = {
     "concept": "name",
@@ -63,7 +63,7 @@ def profile(
     chosen = {key: value for key, value in choice.items() if value is not None}
     if len(chosen) != 1:
         raise InvalidInput("Give one of --item, --user, --users and --cohort.")
-    from recsae.explore.opened import open_run
+    from recsae.finished.opened import open_run
 
     run = open_run(folder, device=device, trust=trust)
     shown = run.profile(**chosen, each_latent=latents)

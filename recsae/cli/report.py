@@ -34,7 +34,7 @@ def report(
 ) -> None:
     """Rebuild report.html, card.md and concepts.csv from report.json."""
     from recsae.concepts.corrections import remember
-    from recsae.explore.loaded import load_run
+    from recsae.finished.loaded import load_run
     from recsae.report.sharing import remembered
     from recsae.report.write import write_report
 

@@ -14,7 +14,7 @@ from recsae.cli.shared.steering import for_cohort, for_users
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from recsae.explore.steered import MigratedSteering
+    from recsae.finished.steered import MigratedSteering
     from recsae.steering.label_results import LabelCheck
     from recsae.steering.tuning.results import GoalEffect
 
@@ -84,7 +84,7 @@ def steer(
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
-    from recsae.explore.opened import open_run
+    from recsae.finished.opened import open_run
 
     if listing:
         _list(folder, as_json)
@@ -139,7 +139,7 @@ def _refuse_contradictions(
 
 def _list(folder: Path, as_json: bool) -> None:
     """``--list``: the steering files kept with the run."""
-    from recsae.explore.loaded import load_run
+    from recsae.finished.loaded import load_run
     from recsae.steering.files import described
 
     files = {name: described(one) for name, one in load_run(folder).steering_files().items()}

@@ -103,7 +103,7 @@ def tune(
     loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
     steering through the reconstruction.
     """
-    from recsae.explore.opened import open_run
+    from recsae.finished.opened import open_run
 
     if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")

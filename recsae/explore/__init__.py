@@ -1,7 +1,7 @@
-"""Finished runs explored: all that the command line does with one, as methods that return results.
+"""Finished runs explored: one latent, one item, a cohort, another run, a file carried over.
 
-``load_run`` reads a run without its model, ``open_run`` with it. It imports everything below the
-pipeline.
+It changes no run, and imports everything below the pipeline but attribution. People ask a run by
+the methods of :func:`recsae.open_run`; these are what they get.
 """
 
 from typing import TYPE_CHECKING
@@ -13,30 +13,14 @@ if TYPE_CHECKING:
     from recsae.explore.compare import Comparison as Comparison
     from recsae.explore.concept_facts import ItemLatents as ItemLatents
     from recsae.explore.concept_facts import LatentFacts as LatentFacts
-    from recsae.explore.explained import ExplainedItem as ExplainedItem
-    from recsae.explore.loaded import LoadedRun as LoadedRun
-    from recsae.explore.loaded import load_run as load_run
-    from recsae.explore.opened import OpenRun as OpenRun
-    from recsae.explore.opened import open_run as open_run
-    from recsae.explore.profiles import Profile as Profile
-    from recsae.explore.steered import MigratedSteering as MigratedSteering
-    from recsae.explore.steered import Steered as Steered
-    from recsae.explore.steered import TunedSteering as TunedSteering
+    from recsae.explore.migration import Migration as Migration
 
 __all__ = [
     "AuditSheet",
     "Comparison",
-    "ExplainedItem",
     "ItemLatents",
     "LatentFacts",
-    "LoadedRun",
-    "MigratedSteering",
-    "OpenRun",
-    "Profile",
-    "Steered",
-    "TunedSteering",
-    "load_run",
-    "open_run",
+    "Migration",
 ]
 
 __getattr__, __dir__ = lazy(
@@ -44,16 +28,8 @@ __getattr__, __dir__ = lazy(
     {
         "AuditSheet": "audit",
         "Comparison": "compare",
-        "ExplainedItem": "explained",
         "ItemLatents": "concept_facts",
         "LatentFacts": "concept_facts",
-        "LoadedRun": "loaded",
-        "MigratedSteering": "steered",
-        "OpenRun": "opened",
-        "Profile": "profiles",
-        "Steered": "steered",
-        "TunedSteering": "steered",
-        "load_run": "loaded",
-        "open_run": "opened",
+        "Migration": "migration",
     },
 )

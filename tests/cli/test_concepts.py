@@ -10,7 +10,7 @@ import pytest
 from helpers.runs import command, copy_of, taken_as_it_is
 from recsae.core.files import read_parquet, write_arrays, write_parquet
 from recsae.explore.cohorts import Profiler
-from recsae.explore.loaded import load_run
+from recsae.finished.loaded import load_run
 from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.report import read_report
 from recsae.run.open import open_workspace

@@ -10,7 +10,7 @@ pytest.importorskip("recbole")
 from helpers.runs import checkpoint
 from recsae.cli.entry import group
 from recsae.core.errors import InvalidInput
-from recsae.explore.opened import open_run
+from recsae.finished.opened import open_run
 from recsae.recommender.plugins import load_recommender
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]

@@ -8,7 +8,7 @@ pytest.importorskip("recbole")
 
 from helpers.runs import checkpoint, command
 from recsae.cli.explain import _titled
-from recsae.explore.loaded import load_run
+from recsae.finished.loaded import load_run
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.sequences import pad
 

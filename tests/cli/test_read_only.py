@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from recsae.explore.loaded import load_run
+from recsae.finished.loaded import load_run
 from recsae.run.open import open_workspace
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]

@@ -18,7 +18,7 @@ from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_json
-from recsae.explore.loaded import load_run
+from recsae.finished.loaded import load_run
 from recsae.pipeline.plan import STAGES, run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.recommender.evaluation import evaluate

@@ -10,7 +10,7 @@ from helpers import runs
 from helpers.goal_reports import raw, raw_goal, way
 from helpers.reports import HOSTILE, make_plain, make_report
 from recsae.core.files import read_json
-from recsae.explore.loaded import load_run
+from recsae.finished.loaded import load_run
 from recsae.pipeline.report_goals import goals_block
 from recsae.report import read_report, write_report
 from recsae.report.figures import apart, goal_figures

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recsae.explore.concept_facts import ItemLatents, item_latents
-from recsae.explore.explained import ExplainedItem, explained_item
-from recsae.explore.loaded import LoadedRun
-from recsae.explore.profiles import Profile, profiled
-from recsae.explore.steered import (
+from recsae.finished.explained import ExplainedItem, explained_item
+from recsae.finished.loaded import LoadedRun
+from recsae.finished.profiles import Profile, profiled
+from recsae.finished.steered import (
     MigratedSteering,
     Steered,
     TunedSteering,

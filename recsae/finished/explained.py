@@ -133,7 +133,7 @@ def explained_item(
 ) -> ExplainedItem:
     """Explain an item of a list; ``concepts`` are those of the run, one row for each latent.
 
-    See :meth:`recsae.explore.opened.OpenRun.explain`.
+    See :meth:`recsae.finished.opened.OpenRun.explain`.
     """
     catalog = work.recommender.catalog
     request = list_request(work.recommender, user, sequence, mask_seen=mask_seen)

@@ -70,7 +70,7 @@ def profiled(
 ) -> Profile:
     """The profile of an item, a user, some users, or those that a rule chooses: one of these.
 
-    See :meth:`recsae.explore.opened.OpenRun.profile`.
+    See :meth:`recsae.finished.opened.OpenRun.profile`.
     """
     if sum(given is not None for given in (item, user, users, cohort)) != 1:
         raise InvalidInput("Give one of item, user, users and cohort.")

@@ -163,7 +163,7 @@ def steered_run(
     users: Users | None,
     cohort: str | None,
 ) -> Steered:
-    """Join settings in their order; see :meth:`recsae.explore.opened.OpenRun.steer`."""
+    """Join settings in their order; see :meth:`recsae.finished.opened.OpenRun.steer`."""
     given = list(settings)
     if not given:
         raise InvalidInput(
@@ -232,7 +232,7 @@ def tuned(
 ) -> TunedSteering:
     """Tune towards a goal, and keep with the steering what it was tuned for.
 
-    See :meth:`recsae.explore.opened.OpenRun.tune`.
+    See :meth:`recsae.finished.opened.OpenRun.tune`.
     """
     goal, rows, words, ids = requested_goal(work, request), None, None, None
     if users is not None or cohort is not None:
@@ -247,7 +247,7 @@ def tuned(
 def migrated(work: Workspace, name: str, old: Path, *, trust: bool) -> MigratedSteering:
     """Carry a steering file of the run in ``old`` over, and measure what it was tuned for.
 
-    See :meth:`recsae.explore.opened.OpenRun.migrate`.
+    See :meth:`recsae.finished.opened.OpenRun.migrate`.
     """
     migration = migrate(place(old, name), old, work.folder, trust=trust)
     promise = check_promise(work, migration.steering)

@@ -9,11 +9,14 @@ from recsae.concepts.corrections import remember
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core import layout
+from recsae.core.errors import RecSAEError
 from recsae.core.locks import alone_in
 from recsae.core.notebook.cells import Table, card
 from recsae.explore.audit import AuditSheet, audit_sheet
 from recsae.explore.compare import Comparison, compare_runs
 from recsae.explore.concept_facts import LatentFacts, concept_rows, latent_facts
+from recsae.explore.health import Health, examine
+from recsae.pipeline.plan import STAGES
 from recsae.report.write import write_report
 from recsae.run.tables import RunTables
 from recsae.steering.files import Steering, load_steering, steering_files
@@ -76,6 +79,10 @@ class LoadedRun(RunTables):
         """The steering files kept with the run, by name."""
         return {path.stem: load_steering(self.folder, path) for path in steering_files(self.folder)}
 
+    def health(self) -> Health:
+        """Which files of the run are not as its stages left them, and what is not done yet."""
+        return examine(self.folder, STAGES)
+
     def write_report(
         self,
         *,
@@ -105,7 +112,10 @@ class LoadedRun(RunTables):
         return f"{type(self).__name__}({str(self.folder)!r})"
 
     def _repr_html_(self) -> str:
-        report, concepts = self.report, self.search()
+        try:
+            report, concepts = self.report, self.search()
+        except RecSAEError as error:  # a notebook shows a reason, no traceback
+            return card("Run", {"folder": self.folder, "cannot be shown": error})
         best = concepts[concepts[C.STATUS] == VERIFIED].head(N_SHOWN)
         facts = {
             "folder": self.folder,
