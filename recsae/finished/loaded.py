@@ -5,24 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recsae.concepts.corrections import remember
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import RecSAEError
-from recsae.core.locks import alone_in
 from recsae.core.notebook.cells import Table, card
-from recsae.explore.audit import AuditSheet, audit_sheet
-from recsae.explore.compare import Comparison, compare_runs
 from recsae.explore.concept_facts import LatentFacts, concept_rows, latent_facts
-from recsae.explore.health import Health, examine
-from recsae.pipeline.plan import STAGES
-from recsae.report.write import write_report
 from recsae.run.tables import RunTables
-from recsae.steering.files import Steering, load_steering, steering_files
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from recsae.explore.audit import AuditSheet
+    from recsae.explore.compare import Comparison
+    from recsae.explore.health import Health
+    from recsae.steering.files import Steering
 
 N_SHOWN = 10
 """Concepts that a notebook shows of a run."""
@@ -59,6 +56,8 @@ class LoadedRun(RunTables):
         NotEnoughData
             No concept is verified.
         """
+        from recsae.explore.audit import audit_sheet
+
         return audit_sheet(self.folder, size, seed)
 
     def compare(self, other: str | Path | RunTables, *, trust: bool = False) -> Comparison:
@@ -72,15 +71,22 @@ class LoadedRun(RunTables):
             Open the checkpoints of both where their models are not the same, see
             :func:`recsae.open_run`; without them such runs are compared by name.
         """
+        from recsae.explore.compare import compare_runs
+
         after = other.folder if isinstance(other, RunTables) else Path(other)
         return compare_runs(self.folder, after, trust=trust)
 
     def steering_files(self) -> dict[str, Steering]:
         """The steering files kept with the run, by name."""
+        from recsae.steering.files import load_steering, steering_files
+
         return {path.stem: load_steering(self.folder, path) for path in steering_files(self.folder)}
 
     def health(self) -> Health:
         """Which files of the run are not as its stages left them, and what is not done yet."""
+        from recsae.explore.health import examine
+        from recsae.pipeline.plan import STAGES
+
         return examine(self.folder, STAGES)
 
     def write_report(
@@ -97,6 +103,10 @@ class LoadedRun(RunTables):
         redact_users, max_history, out
             See :func:`recsae.write_report`.
         """
+        from recsae.concepts.corrections import remember
+        from recsae.core.locks import alone_in
+        from recsae.report.write import write_report
+
         with alone_in(self.folder):
             with self.run.reading(layout.REPORT, layout.SAE_WEIGHTS):
                 remember(self.folder)
