@@ -86,6 +86,10 @@ class AuditSheet:
     seed: int
     concepts: tuple[AuditedConcept, ...]
 
+    def __repr__(self) -> str:
+        n = len(self.concepts)
+        return f"AuditSheet({n} of {self.n_verified} verified concepts, seed {self.seed})"
+
 
 def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
     """A random sample of a run's verified concepts, to be judged by a person.

@@ -94,8 +94,20 @@ class Steered:
 
     @contextmanager
     def model(self) -> Iterator[Recommender]:
-        """Within the context the run's recommender scores as it does when it is steered."""
+        """Within the context the run's recommender scores as it does when it is steered.
+
+        Raises
+        ------
+        InvalidInput
+            The steering is for some users only.
+        """
         work = self._work
+        if self.steering.users is not None:
+            raise InvalidInput(
+                f"The steering is for some users only ({len(self.steering.users):,}), and a model "
+                "that scores does not tell them from others: leave users and cohort out, or ask "
+                "for lists and metrics."
+            )
         with steer(work.recommender, work.sae, self.steering.interventions, site=work.site) as it:
             yield it
 

@@ -77,6 +77,8 @@ def shown(run, name):
         "ExplainedItem": run.explain(user="u3", method="leave-one-out"),
         "Steered": steered,
         "ListChange": steered.lists(user="u3"),
+        "SteeringEffect": steered.metrics(),
+        "TunedSteering": run.tune(more=name, n_latents=2, compare=False),
         "SAE": run.sae,
         "ActivationStore": run.heldout_store,
         "Profile": run.profile(user="u3"),
@@ -92,8 +94,10 @@ def test_one_line_and_a_card_for_each(run, name):
         assert html.count("<div") == html.count("</div")
 
 
-def test_the_comparison_is_one_line(run):
-    assert repr(run.compare(run)).count("\n") == 0
+def test_what_has_no_card_is_one_line(run):
+    for value in (run.compare(run), run.audit(2)):
+        assert "\n" not in repr(value)
+        assert len(repr(value)) < 400
 
 
 def test_hostile_names_and_titles_are_text_in_cards(run, name, monkeypatch):

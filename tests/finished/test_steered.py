@@ -79,6 +79,12 @@ def test_the_model_is_steered_within_a_context_alone(run, name):
     assert torch.equal(run.recommender.score(batch), before)
 
 
+def test_a_model_is_not_steered_for_some_users_alone(run, name):
+    steered = run.steer({name: 3}, users=["u1"])
+    with pytest.raises(InvalidInput, match="for some users only"), steered.model():
+        pass
+
+
 def test_a_steering_is_kept_and_loaded(planted_run, tmp_path, opened_in):
     folder = copy_of(planted_run, tmp_path / "run")
     opened = opened_in(folder)
