@@ -132,25 +132,20 @@ def item_dict(latents: ItemLatents) -> dict[str, list[dict[str, Any]]]:
 
 
 def _edit(folder: Path, as_json: bool) -> None:
-    from recsae.concepts.corrections import FILE
-    from recsae.concepts.corrections_file import changes, prepare
-    from recsae.explore.concept_facts import OF_TABLE
-    from recsae.run.record import Run
+    from recsae.finished.loaded import load_run
 
-    with Run(folder).reading(*OF_TABLE):
-        remark = prepare(folder)
+    file, remark = load_run(folder).corrections_file()
     if remark:
         click.echo(remark, err=True)
-    click.edit(filename=str(folder / FILE))
-    with Run(folder).reading(*OF_TABLE):
-        rows = changes(folder)
+    click.edit(filename=str(file))
+    rows = records(load_run(folder).corrections())
     if as_json:
         show_json(rows)
     elif rows:
         show_table(list(rows[0]), [list(row.values()) for row in rows])
-        click.echo(f"\nKept in {folder / FILE}; `recsae report {folder}` takes it into the report.")
+        click.echo(f"\nKept in {file}; `recsae report {folder}` takes it into the report.")
     else:
-        click.echo(f"No corrections. The file is {folder / FILE}.")
+        click.echo(f"No corrections. The file is {file}.")
 
 
 def _warn_of_lost(folder: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import RecSAEError
 from recsae.core.notebook.cells import Table, card
-from recsae.explore.concept_facts import LatentFacts, concept_rows, latent_facts
+from recsae.explore.concept_facts import OF_TABLE, LatentFacts, concept_rows, latent_facts
 from recsae.run.tables import RunTables
 
 if TYPE_CHECKING:
@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 N_SHOWN = 10
 """Concepts that a notebook shows of a run."""
+
+
+class CorrectionsFile(NamedTuple):
+    """Where people correct concepts."""
+
+    path: Path
+    remark: str | None
+    """What was done to the file, where its latents have other numbers now."""
 
 
 class LoadedRun(RunTables):
@@ -47,6 +55,32 @@ class LoadedRun(RunTables):
             There is no such status.
         """
         return concept_rows(self.folder, text, status)
+
+    def corrections_file(self) -> CorrectionsFile:
+        """The file in which people rename, merge and reject concepts; made where there is none.
+
+        Where the SAE was trained anew its latents are numbered as they are now.
+        """
+        from recsae.concepts.corrections import FILE
+        from recsae.concepts.corrections_file import prepare
+
+        with self.run.reading(*OF_TABLE):
+            return CorrectionsFile(self.folder / FILE, prepare(self.folder))
+
+    def corrections(self) -> pd.DataFrame:
+        """What people corrected, one row for each entry of their file; empty where there is none.
+
+        Raises
+        ------
+        InvalidInput
+            The file is wrong.
+        """
+        import pandas as pd
+
+        from recsae.concepts.corrections_file import changes
+
+        with self.run.reading(*OF_TABLE):
+            return pd.DataFrame(changes(self.folder))
 
     def audit(self, size: int, seed: int = 0) -> AuditSheet:
         """A random sample of verified concepts, for a person to judge the labels.

@@ -124,6 +124,21 @@ def test_hostile_names_and_titles_are_text_in_cards(run, name, monkeypatch):
     assert seen >= 2
 
 
+def test_corrections_are_kept_in_a_file(planted_run, tmp_path):
+    run = recsae.load_run(copy_of(planted_run, tmp_path / "run"))
+    path, remark = run.corrections_file()
+    assert (path.name, remark) == ("corrections.toml", None)
+    assert run.corrections().empty
+    path.write_text('[rename]\n3 = "Mine"\n', encoding="utf-8")
+    assert run.corrections()[["latent", "name"]].to_numpy().tolist() == [[3, "Mine"]]
+    assert run.search("mine")["latent"].tolist() == [3]
+
+
+def test_every_file_is_as_it_was_left(run):
+    health = run.health()
+    assert (health.damaged, health.n_files > 20) == ((), True)
+
+
 def test_an_unfinished_run_says_so_in_a_notebook(planted_run, tmp_path):
     folder = copy_of(planted_run, tmp_path / "run")
     record = read_json(folder / "run.json")
