@@ -202,9 +202,14 @@ def _interventions(
 ) -> list[Intervention]:
     if isinstance(setting, Steered):
         return setting.steering.interventions
-    return (
-        read_interventions(work, (setting,)) if isinstance(setting, str) else scaled(work, setting)
-    )
+    if isinstance(setting, str):
+        return read_interventions(work, (setting,))
+    if not isinstance(setting, Mapping):
+        raise InvalidInput(
+            f"{setting!r} is no setting: give factors by concept, such as {{'Horror': 0}}, a text, "
+            "such as 'Horror=0', or a steering."
+        )
+    return scaled(work, setting)
 
 
 def chosen_users(

@@ -64,6 +64,7 @@ def test_steerings_for_different_users_are_not_joined(run):
         (({3: "a lot"},), "'3?3'? cannot be multiplied by 'a lot'|3 cannot be multiplied"),
         (({3: True},), "cannot be multiplied by True"),
         (("3",), "Cannot read the setting '3'"),
+        ((3,), "3 is no setting"),
     ],
 )
 def test_what_cannot_be_turned_is_refused(run, settings, match):
