@@ -9,14 +9,12 @@ import click
 
 from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
 from recsae.cli.shared.matching import how_matched, migrated_row
-from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import device_option, json_option, trust_option
-from recsae.cli.shared.steering import for_cohort, for_users, requested_steering
+from recsae.cli.shared.steering import for_cohort, for_users
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from recsae.run.workspace import Workspace
-    from recsae.steering.files import Steering
+    from recsae.finished.steered import MigratedSteering
     from recsae.steering.label_results import LabelCheck
     from recsae.steering.tuning.results import GoalEffect
 
@@ -86,32 +84,29 @@ def steer(
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
-    from recsae.steering.effects import metrics_before_after
-    from recsae.steering.lists import lists_before_after
+    from recsae.finished.opened import open_run
 
     if listing:
         _list(folder, as_json)
         return
     if check:
-        from recsae.steering.label_check import predictability
-
-        with opened(folder, device, trust=trust) as work:
-            checked = predictability(work)
+        checked = open_run(folder, device=device, trust=trust).check_labels()
         show_json(checked.to_dict()) if as_json else _show_check(checked)
         return
     _refuse_contradictions(settings, files, migrate, old, user, sequence, everyone, users, cohort)
+    run = open_run(folder, device=device, trust=trust)
+    parts: list[Any] = [*map(run.load_steering, files), *settings]
     migrated: dict[str, Any] = {}
-    with opened(folder, device, trust=trust) as work:
-        steering = requested_steering(work, settings, files, users, cohort)
-        if migrate is not None and old is not None:
-            steering, migrated = _migrate(work, old, migrate, steering, trust)
-        if user is not None or sequence is not None:
-            lists = lists_before_after(work, steering, user, sequence, mask_seen=mask_seen)
-            record = lists.to_dict()
-        else:
-            record = metrics_before_after(work, steering).to_dict()
+    if migrate is not None and old is not None:
+        moved = run.migrate(migrate, old)
+        parts, migrated = [moved.steered, *parts], _migrated(moved)
+    steered = run.steer(*parts, users=users, cohort=cohort)
+    if user is not None or sequence is not None:
+        record = steered.lists(user, sequence, mask_seen=mask_seen).to_dict()
+    else:
+        record = steered.metrics().to_dict()
     if save:
-        record["saved"] = _save(steering, work, save)
+        record["saved"] = str(steered.save(save))
     if as_json:
         show_json({**record, **migrated})
         return
@@ -144,11 +139,10 @@ def _refuse_contradictions(
 
 def _list(folder: Path, as_json: bool) -> None:
     """``--list``: the steering files kept with the run."""
-    from recsae.run.tables import load_run
-    from recsae.steering.files import described, load_steering, steering_files
+    from recsae.finished.loaded import load_run
+    from recsae.steering.files import described
 
-    load_run(folder)  # refuses what is no run
-    files = {path.stem: described(load_steering(folder, path)) for path in steering_files(folder)}
+    files = {name: described(one) for name, one in load_run(folder).steering_files().items()}
     if as_json:
         show_json(files)
     elif files:
@@ -179,29 +173,17 @@ def _cell(value: Any) -> Any:
     )
 
 
-def _migrate(
-    work: Workspace, old: Path, name: str, steering: Steering, trust: bool
-) -> tuple[Steering, dict[str, Any]]:
-    """``--migrate``: put a steering file of another run before what was given here.
-
-    Returns the steering, and what became of the file's latents.
-    """
-    from recsae.explore.migration import check_promise, migrate
-    from recsae.steering.files import place
-
-    moved = migrate(place(old, name), old, work.folder, trust=trust)
-    promise = check_promise(work, moved.steering)
-    both = moved.steering.interventions + steering.interventions
-    intended = moved.steering if steering.users is None else steering
-    rows = [migrated_row(latent) for latent in moved.latents]
-    lost = [latent.name for latent in moved.latents if not latent.counterpart.latents]
-    record: dict[str, Any] = {"how": how_matched(moved.matching)}
+def _migrated(moved: MigratedSteering) -> dict[str, Any]:
+    """``--migrate``: what became of the latents of a steering file of another run."""
+    migration, goal = moved.migration, moved.steered.steering.goal
+    rows = [migrated_row(latent) for latent in migration.latents]
+    lost = [latent.name for latent in migration.latents if not latent.counterpart.latents]
+    record: dict[str, Any] = {"how": how_matched(migration.matching)}
     record |= {"latents before": rows, "left out": lost}
-    record["matched"] = f"{100 * moved.matched:.0f} % of what the file does"
-    if promise is not None and moved.steering.goal is not None:
-        record["goal"] = _promise(promise, moved.steering.goal.max_loss)
-    goal = None if steering.interventions else moved.steering.goal
-    return intended._replace(interventions=both, goal=goal), record
+    record["matched"] = f"{100 * migration.matched:.0f} % of what the file does"
+    if moved.promise is not None and goal is not None:
+        record["goal"] = _promise(moved.promise, goal.max_loss)
+    return record
 
 
 def _promise(effect: GoalEffect, allowed: float) -> dict[str, Any]:
@@ -219,15 +201,6 @@ def _show_migrated(record: dict[str, Any]) -> None:
     _show_rows(record["latents before"])
     show_facts({key: record[key] for key in ("matched", "goal") if key in record})
     click.echo("")
-
-
-def _save(steering: Steering, work: Workspace, name: str) -> str:
-    """``--save``: keep the steering as a file; returns its path."""
-    from recsae.steering.files import place, save_steering
-
-    path = place(work.folder, name)
-    save_steering(steering, work.folder, path, run=work.run)
-    return str(path)
 
 
 def _show(record: dict[str, Any]) -> None:
