@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 from recsae.report.schema.goals import ReachedGoal
 from recsae.report.schema.parts import Code
 from recsae.report.schema.report import Report
+from recsae.report.words.concepts import fire_rate
 from recsae.report.words.formats import number, percent, short
 from recsae.report.words.goals import LATENTS, is_share, visible
-from recsae.report.words.headlines import CODE_NAMES, fire_rate
+from recsae.report.words.headlines import CODE_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from recsae.concepts.wording import readable
 from recsae.report.schema.parts import Concept, Explained, Sequence
 from recsae.report.schema.report import Report
 from recsae.report.words import findings
-from recsae.report.words import headlines as words
+from recsae.report.words.concepts import distinct_key, fire_rate
 
 _NESTED = {
     *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),
@@ -102,9 +102,9 @@ def _concept(
     concept: Concept, numbers: _Numbers, place: dict[tuple[str, str], int]
 ) -> dict[str, Any]:
     shown = {name: _short(getattr(concept, name)) for name in PLAIN}
-    shown["fire_rate"] = _short(words.fire_rate(concept))
+    shown["fire_rate"] = _short(fire_rate(concept))
     del shown["heldout_fire_rate"]
-    shown["key"] = "\n".join(words.distinct_key(concept))
+    shown["key"] = "\n".join(distinct_key(concept))
     pairs = (
         (concept.attribute, concept.value),
         (concept.second_attribute, concept.second_value),

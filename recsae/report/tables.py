@@ -11,6 +11,7 @@ from recsae.report.schema.report import Report
 from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
+from recsae.report.words.concepts import best_distinct
 
 COLUMNS = list(PLAIN)
 """The columns of ``concepts.csv``: every plain field of a concept."""
@@ -51,7 +52,7 @@ def card(report: Report) -> str:
         r=report,
         verdict=words.verdict(report),
         headlines=words.headlines(report),
-        best=words.best_distinct(report),
+        best=best_distinct(report),
         heldout_note=words.heldout_note(report),
         code_names=words.CODE_NAMES,
         core=findings.core(report),

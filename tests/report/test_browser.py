@@ -15,8 +15,8 @@ from helpers.reports import HOSTILE, STATUSES, make_plain, make_report
 from helpers.runs import copy_of
 from recsae.pipeline.report_goals import goals_block
 from recsae.report import Report, write_report
+from recsae.report.words.concepts import usefulness
 from recsae.report.words.findings import judged_rows
-from recsae.report.words.headlines import usefulness
 
 pytestmark = [
     pytest.mark.end_to_end,

@@ -22,9 +22,9 @@ from recsae.report.page import page
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
+from recsae.report.words.concepts import best_distinct
 from recsae.report.words.findings import corrections, cost, judged_rows, stability_section
 from recsae.report.words.formats import floor_percent, percent
-from recsae.report.words.headlines import best_distinct
 
 pytestmark = pytest.mark.end_to_end
 

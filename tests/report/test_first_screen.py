@@ -8,6 +8,7 @@ from helpers.reports import HOSTILE, make_plain
 from recsae.report.page import page
 from recsae.report.schema.parts import ActiveOn
 from recsae.report.schema.report import Report
+from recsae.report.words.concepts import usefulness
 from recsae.report.words.first_screen import (
     _right,
     _telling,
@@ -18,7 +19,6 @@ from recsae.report.words.first_screen import (
     steps,
     trust,
 )
-from recsae.report.words.headlines import usefulness
 
 
 def report_of(*concepts: dict[str, Any], **others: Any) -> Report:

@@ -24,12 +24,11 @@ from recsae.report.figures import figures
 from recsae.report.page import page
 from recsae.report.schema.report import SCHEMA_FILE, Accuracy, Report, schema_text
 from recsae.report.tables import COLUMNS, card, concepts_csv
+from recsae.report.words.concepts import best_distinct, usefulness
 from recsae.report.words.headlines import (
     accuracy_headline,
-    best_distinct,
     headlines,
     share_outcomes,
-    usefulness,
     verdict,
 )
 from recsae.report.write import follows_schema

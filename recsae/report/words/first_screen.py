@@ -24,15 +24,10 @@ from recsae.concepts.attributes.table import (
 from recsae.concepts.wording import readable
 from recsae.report.schema.parts import ActiveOn, Concept
 from recsae.report.schema.report import Report
+from recsae.report.words.concepts import best_distinct, never_back, plainness, usefulness
 from recsae.report.words.formats import floor_percent, interval, listing, percent
 from recsae.report.words.goals import steering_line
-from recsae.report.words.headlines import (
-    best_distinct,
-    never_back,
-    plainness,
-    share_of,
-    usefulness,
-)
+from recsae.report.words.headlines import share_of
 
 N_CARDS = 6
 N_MOST = 12
@@ -165,7 +160,7 @@ def headline(report: Report) -> str:
 def cards(report: Report, n: int = N_CARDS) -> list[Card]:
     """The concepts of the first screen: precise, common, stable and different, best first.
 
-    Useful ones (see :func:`recsae.report.words.headlines.usefulness`) that say what items are come
+    Useful ones (see :func:`recsae.report.words.concepts.usefulness`) that say what items are come
     first; at most two are about the same, and no two are active on the same cases.
     """
     known = [c for c in _sound(report) if (c.fire_rate or 0.0) <= MOST_ACTIVE]
