@@ -19,7 +19,8 @@ from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_SCRIPTS = ("helpers.js", "evidence.js", "table.js", "page.js")
+_STYLES = ("page.css", "map.css")
+_SCRIPTS = ("helpers.js", "evidence.js", "table.js", "map.js", "page.js")
 
 
 def page(report: Report) -> str:
@@ -63,7 +64,8 @@ def page(report: Report) -> str:
         cost=findings.cost(report),
         corrections=findings.corrections(report),
         **_goals(report),
-        style=Markup(_read("page.css")),
+        n_mapped=sum(c.x is not None for c in report.concepts.list),
+        style=Markup("\n".join(map(_read, _STYLES))),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=Markup(script_json(page_data(report))),
