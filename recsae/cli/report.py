@@ -48,7 +48,9 @@ def report(
     if (folder / layout.RUN).exists():
         with alone_in(folder):
             run = load_run(folder).run
-            with run.reading(layout.REPORT, layout.SAE_WEIGHTS):
+            left = run.record["stages"].get("report", {"outputs": {}})["outputs"]
+            turn = [layout.TURN] if layout.TURN in left else []
+            with run.reading(layout.REPORT, *turn, layout.SAE_WEIGHTS):
                 page = written()
             run.tidy()
             if out is None:

@@ -14,17 +14,18 @@ from recsae.report.escape import script_json
 from recsae.report.figures import figures, goal_figures
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import Report
+from recsae.report.schema.turn import TurnData
 from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_STYLES = ("page.css", "map.css")
-_SCRIPTS = ("helpers.js", "evidence.js", "table.js", "map.js", "page.js")
+_STYLES = ("page.css", "map.css", "turn.css")
+_SCRIPTS = ("helpers.js", "evidence.js", "table.js", "map.js", "turn.js", "page.js")
 
 
-def page(report: Report) -> str:
-    """Return the text of ``report.html``."""
+def page(report: Report, turn: TurnData | None = None) -> str:
+    """Return the text of ``report.html``; with ``turn`` concepts can be turned in it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -64,11 +65,12 @@ def page(report: Report) -> str:
         cost=findings.cost(report),
         corrections=findings.corrections(report),
         **_goals(report),
+        turn=turn,
         n_mapped=sum(c.x is not None for c in report.concepts.list),
         style=Markup("\n".join(map(_read, _STYLES))),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(script_json(page_data(report))),
+        data=Markup(script_json(page_data(report, turn))),
         figures={name: Markup(svg) for name, svg in figures(report).items()},
     )
 

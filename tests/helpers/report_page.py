@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html import unescape
@@ -19,10 +21,17 @@ addEventListener("securitypolicyviolation", (e) => problems.push(e.violatedDirec
 """
 
 
-def play(page: Path, script: str, fragment: str = "", width: int = 1280) -> dict[str, Any]:
-    """Run ``script`` in a copy of the page and return the object it fills, ``out``."""
+def play(
+    page: Path, script: str, fragment: str = "", width: int = 1280, *, policy: bool = False
+) -> dict[str, Any]:
+    """Run ``script`` in a copy of the page and return the object it fills, ``out``.
+
+    The copy is without the page's Content-Security-Policy, or with ``policy`` allows by it the
+    scripts of the test besides.
+    """
     text = page.read_text(encoding="utf-8")
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    if not policy:
+        text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
     after = (
         "<pre id=out></pre><script>(async () => { const out = {}; const all = (s) =>"
         " [...document.querySelectorAll(s)]; const rows = () => all('tr.row td.name button')"
@@ -31,6 +40,9 @@ def play(page: Path, script: str, fragment: str = "", width: int = 1280) -> dict
         "out.problems = problems; document.getElementById('out').textContent ="
         " 'OUT' + JSON.stringify(out) + 'END'; })();</script></body>"
     )
+    if policy:
+        own = after.split("<script>")[1].split("</script>")[0]
+        text = text.replace("script-src ", f"script-src {_hash(WATCH)} {_hash(own)} ", 1)
     text = text.replace("<head>", f"<head><script>{WATCH}</script>", 1)
     start, _, end = text.rpartition("</body>")
     copy = page.with_name("copy.html")
@@ -41,3 +53,7 @@ def play(page: Path, script: str, fragment: str = "", width: int = 1280) -> dict
     result: dict[str, Any] = json.loads(unescape(found[1]))
     assert result.pop("problems") == []
     return result
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
