@@ -6,7 +6,7 @@ nodes, never markup. The page's own policy allows no other script and no request
 
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,12 @@ _STYLES = ("page.css", "map.css", "turn.css")
 _SCRIPTS = ("helpers.js", "evidence.js", "table.js", "map.js", "turn.js", "page.js")
 
 
-def page(report: Report, turn: TurnData | None = None) -> str:
-    """Return the text of ``report.html``; with ``turn`` concepts can be turned in it."""
+def page(report: Report, turn: TurnData | None = None, sliders: Sequence[int] | None = None) -> str:
+    """Return the text of ``report.html``.
+
+    With ``turn`` concepts can be turned in it; ``sliders`` are latents that have one when it
+    opens, by default the best distinct ones.
+    """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -48,6 +52,7 @@ def page(report: Report, turn: TurnData | None = None) -> str:
         **_GOAL_FILTERS,
     )
     script = _script()
+    placed = [c for c in report.concepts.list if c.x is not None]
     return environment.get_template("page.html").render(
         r=report,
         verdict=words.verdict(report),
@@ -66,11 +71,12 @@ def page(report: Report, turn: TurnData | None = None) -> str:
         corrections=findings.corrections(report),
         **_goals(report),
         turn=turn,
-        n_mapped=sum(c.x is not None for c in report.concepts.list),
+        n_placed=len(placed),
+        n_mapped=sum(c.correction != "rejected" for c in placed),
         style=Markup("\n".join(map(_read, _STYLES))),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(script_json(page_data(report, turn))),
+        data=Markup(script_json(page_data(report, turn, sliders))),
         figures={name: Markup(svg) for name, svg in figures(report).items()},
     )
 

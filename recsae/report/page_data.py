@@ -25,7 +25,7 @@ N_LAST_ITEMS = 6
 
 
 def page_data(
-    report: Report, turn: TurnData | None = None, first: Sequence_[int] | None = None
+    report: Report, turn: TurnData | None = None, sliders: Sequence_[int] | None = None
 ) -> dict[str, Any]:
     """Return the data of the page's script.
 
@@ -36,7 +36,7 @@ def page_data(
     ----------
     turn
         What concepts are turned with in the page, if they can be.
-    first
+    sliders
         Latents that have sliders when the page opens; None: the best distinct concepts.
     """
     numbered = {item: place for place, item in enumerate(report.items)}
@@ -44,7 +44,7 @@ def page_data(
     values, of_item = _values(report)
     place = {(value[0], value[1]): n for n, value in enumerate(values)}
     concepts = [_concept(concept, listed, place) for concept in report.concepts.list]
-    turned = _turn(report, turn, first, listed) if turn else None
+    turned = _turn(report, turn, sliders, listed) if turn else None
     titles = turn.titles if turn else {}
     more = list(listed.items)[len(numbered) :]
     return {
@@ -63,12 +63,12 @@ def page_data(
 
 
 def _turn(
-    report: Report, turn: TurnData, first: Sequence_[int] | None, numbers: _Numbers
+    report: Report, turn: TurnData, sliders: Sequence_[int] | None, numbers: _Numbers
 ) -> dict[str, Any]:
     """What concepts are turned with, items given by their place in the page's."""
-    if first is None:
-        first = [c.latent for c in words.best_distinct(report)]
-    can = [latent for latent in first if latent in turn.latents] or turn.latents
+    if sliders is None:
+        sliders = [c.latent for c in words.best_distinct(report)]
+    can = [latent for latent in sliders if latent in turn.latents] or turn.latents
     return {
         **turn.model_dump(exclude={"titles", "samples", "items"}),
         "items": [numbers.item(item) for item in turn.items],

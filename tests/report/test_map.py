@@ -8,6 +8,7 @@ from helpers.browser import CHROMIUM, browse, requests
 from helpers.report_page import play
 from helpers.reports import HOSTILE, make_plain
 from recsae.report import Report, write_report
+from recsae.report.tables import with_concepts
 
 pytestmark = [
     pytest.mark.end_to_end,
@@ -162,6 +163,33 @@ def test_no_error_and_no_request(page, tmp_path):
     assert "CONSOLE" not in logged, logged
     assert 'id="map-marks"><svg' in dom
     assert requests(log) == set()
+
+
+def test_what_people_rejected_is_not_on_it(tmp_path, on_map):
+    rejected, report = on_map[2].latent, mapped()
+    said = {"correction": "rejected", "tested_as": "a name"}
+    listed = [
+        c.model_copy(update=said) if c.latent == rejected else c for c in report.concepts.list
+    ]
+    out = play(
+        write_report(with_concepts(report, listed), tmp_path),
+        """
+        out.hrefs = all("#map-marks a, #map-table td:first-child a")
+          .map((a) => a.getAttribute("href"));
+        out.says = document.querySelector("#map p").textContent;
+        """,
+    )
+    left = {f"#latent-{c.latent}" for c in on_map} - {f"#latent-{rejected}"}
+    assert set(out["hrefs"]) == left
+    assert out["says"].startswith("Every mark is a verified concept. ")
+
+
+def test_a_map_of_the_most_useful_says_of_how_many(tmp_path):
+    plain = mapped().model_dump(mode="json", by_alias=True)
+    plain["concepts"]["verified"] = 1234
+    text = write_report(Report.model_validate(plain), tmp_path).read_text()
+    n = sum(c.x is not None for c in mapped().concepts.list)
+    assert f"a verified concept; the {n} most useful of 1,234 are here." in text
 
 
 def test_without_places_there_is_no_map(tmp_path):

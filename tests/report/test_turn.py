@@ -13,6 +13,7 @@ from helpers.report_page import play
 from helpers.reports import HOSTILE, make_report
 from recsae.core.errors import ArtifactMismatch
 from recsae.report import read_report, write_report
+from recsae.report.page import page as write_page
 from recsae.report.page_data import page_data
 from recsae.report.write import read_turn
 from recsae.sae.editing import Intervention
@@ -216,11 +217,13 @@ def test_it_fits_and_every_control_has_a_name(page, width):
         const named = (n) => n.ariaLabel || n.labels?.length || n.textContent.trim();
         const controls = all("#turn input, #turn select, #turn button");
         out.unnamed = controls.filter((n) => !named(n)).length;
+        out.now = getComputedStyle(document.getElementById("turn-now")).display;
         out.cut = all("#turn button").filter((b) => b.scrollWidth > b.clientWidth + 1).length;
         """,
         width=width,
     )
-    assert out == {"fits": True, "unnamed": 0, "cut": 0}
+    now = "none" if width == 1280 else "block"  # where the list is out of sight
+    assert out == {"fits": True, "unnamed": 0, "cut": 0, "now": now}
 
 
 def test_agreement_is_printed_and_nothing_is_asked_for(page, folder, tmp_path):
@@ -308,4 +311,5 @@ def test_sliders_may_be_asked_for(folder):
     report, turn = read_report(folder), read_turn(folder)
     wanted = [turn.latents[6], 10**6, turn.latents[2]]
     assert page_data(report, turn, wanted)["turn"]["first"] == [wanted[0], wanted[2]]
+    assert f'"first":[{wanted[0]},{wanted[2]}]' in write_page(report, turn, wanted)
     assert page_data(report, turn, [10**6])["turn"]["first"] == turn.latents[:5]

@@ -7,7 +7,7 @@ if (byId("map")) {
   };
   const SPREAD = { theme: 1, item: Math.sqrt(Math.PI) / 2, situation: 1.35, general: 1.25 };
   const WIDE = 640, MARGIN = 26, LETTERS = 34;
-  const places = data.concepts.filter((c) => known(c.x)).sort((a, b) => (b.explains ?? 0) - (a.explains ?? 0) || a.latent - b.latent);
+  const places = data.concepts.filter((c) => known(c.x) && c.correction !== "rejected").sort((a, b) => (b.explains ?? 0) - (a.explains ?? 0) || a.latent - b.latent);
   const worth = (c) => (c.explains ?? 0) * (c.f1 ?? 0);
   const apart = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);
   const kindOf = (c) => c.kind || "theme";
