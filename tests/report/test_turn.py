@@ -1,10 +1,12 @@
 """Concepts turned in the page: its lists, command and file are those of ``recsae steer``."""
 
+import base64
 import itertools
 import json
 import re
 import shlex
 
+import numpy as np
 import pytest
 
 from helpers import runs
@@ -15,6 +17,7 @@ from recsae.core.errors import ArtifactMismatch
 from recsae.report import read_report, write_report
 from recsae.report.page import page as write_page
 from recsae.report.page_data import page_data
+from recsae.report.schema.turn import Rounded, encoded
 from recsae.report.write import read_turn
 from recsae.sae.editing import Intervention
 from recsae.steering.files import Steering, load_steering
@@ -206,6 +209,47 @@ def test_histories_are_found_by_an_item(page, folder):
     assert out["before"] == steered(turn.samples[out["chosen"]].user, [])[0]
     assert out["none"] == "no history here has it"
     assert out["all"] == len(turn.samples)
+
+
+def with_turn(folder, to, **change):
+    """The page of the run with something else in ``turn.json``."""
+    turn = read_turn(folder).model_copy(update=change)
+    (to / "turn.json").write_text(turn.to_json())
+    return write_report(read_report(folder), to)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16", "int24"])
+def test_items_of_any_number_of_bits_and_a_bias(folder, tmp_path, kind):
+    turn = read_turn(folder)
+    vectors = Rounded.of(turn.vectors.matrix(), kind)
+    bias = np.linspace(-1, 1, len(turn.items)).astype(np.float32)
+    page = with_turn(folder, tmp_path, vectors=vectors, bias=encoded(bias))
+    out = play(page, TOOLS + "out.lists = [0, 9, 21].map((n) => { pick(n); return cells(2); });")
+    states = np.frombuffer(base64.b64decode(turn.states), "<f4").reshape(len(turn.samples), -1)
+    for n, found in zip((0, 9, 21), out["lists"], strict=True):
+        order = np.argsort(-(vectors.matrix() @ states[n] + bias), kind="stable")[:10]
+        assert found == [turn.titles[turn.items[i]] for i in order]
+
+
+def test_what_is_not_in_the_page_is_said(folder, tmp_path):
+    turn = read_turn(folder)
+    text = with_turn(folder, tmp_path, n_items=54_321).read_text()
+    assert f"Of 54,321 items the page holds the {len(turn.items)} that came up" in text
+    whole = with_turn(folder, tmp_path).read_text()
+    assert "items the page holds" not in whole
+
+
+def test_a_model_that_leaves_out_the_history_always_does(folder, tmp_path):
+    turn = read_turn(folder)
+    page = with_turn(folder, tmp_path, masks_seen=True)
+    out = play(
+        page,
+        TOOLS + "pick(4); out.list = cells(2); out.command = it('turn-command').textContent;"
+        "out.box = [it('turn-mask').checked, it('turn-mask').disabled];",
+    )
+    assert out["list"] == steered(turn.samples[4].user, [], mask=True)[0]
+    assert out["box"] == [True, True]
+    assert "--mask-seen" not in out["command"]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
