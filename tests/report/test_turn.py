@@ -160,7 +160,8 @@ def test_command_and_steering_file_say_the_same(page, folder, first):
         TOOLS
         + SAVED
         + f"""
-        out.shut = [it("turn-copy").disabled, it("turn-save").disabled];
+        out.shut = [it("turn-copy").disabled, it("turn-save").disabled,
+          it("turn-command").textContent];
         pick(5); it("turn-mask").click();
         out.values = [slide({one}, 2.5), slide({two}, -1)];
         out.command = it("turn-command").textContent; out.list = cells(3);
@@ -168,7 +169,7 @@ def test_command_and_steering_file_say_the_same(page, folder, first):
         """,
         policy=True,  # which has to allow the download
     )
-    assert out["shut"] == [True, True]
+    assert out["shut"] == [True, True, "Nothing is turned yet."]
     program, command, where, *options = shlex.split(out["command"])
     assert (program, command, where) == ("recsae", "steer", str(folder))
     user = read_turn(folder).samples[5].user
@@ -239,16 +240,19 @@ def test_what_is_not_in_the_page_is_said(folder, tmp_path):
     assert "items the page holds" not in whole
 
 
-def test_a_model_that_leaves_out_the_history_always_does(folder, tmp_path):
+def test_a_model_that_leaves_out_the_history_always_does(folder, first, tmp_path):
     turn = read_turn(folder)
     page = with_turn(folder, tmp_path, masks_seen=True)
     out = play(
         page,
-        TOOLS + "pick(4); out.list = cells(2); out.command = it('turn-command').textContent;"
-        "out.box = [it('turn-mask').checked, it('turn-mask').disabled];",
+        TOOLS
+        + f"""pick(4); out.list = cells(2); slide({first[0]}, 3);
+        out.command = it("turn-command").textContent;
+        out.box = [it("turn-mask").checked, it("turn-mask").disabled];""",
     )
     assert out["list"] == steered(turn.samples[4].user, [], mask=True)[0]
     assert out["box"] == [True, True]
+    assert "--user" in out["command"]
     assert "--mask-seen" not in out["command"]
 
 
@@ -294,6 +298,7 @@ def test_hostile_titles_and_names_are_text(folder, tmp_path):
         TOOLS
         + """
         pick(0); out.titles = [...new Set(cells(2))]; out.user = it("turn-sample").textContent;
+        slide(Number(document.querySelector("#turn-sliders input").dataset.latent), 1);
         search("img"); out.markup = all("#turn img, #turn script").length;
         out.names = [...new Set(all("#turn-found button").map((b) => b.textContent))];
         out.hacked = String(window.hacked); out.command = it("turn-command").textContent;
@@ -305,7 +310,7 @@ def test_hostile_titles_and_names_are_text(folder, tmp_path):
     assert HOSTILE[0] in shlex.split(out["command"])
 
 
-def test_redacted_pages_name_no_user_and_cut_histories(folder, tmp_path):
+def test_redacted_pages_name_no_user_and_cut_histories(folder, first, tmp_path):
     share = tmp_path / "share"
     page = write_report(None, folder, redact_users=True, max_history=3, out=share)
     ids = {one.user for one in read_turn(folder).samples}
@@ -316,10 +321,11 @@ def test_redacted_pages_name_no_user_and_cut_histories(folder, tmp_path):
     assert (kept.users_hidden, kept.histories_cut) == (True, True)
     out = play(
         page,
-        TOOLS + 'pick(0); out.command = it("turn-command").textContent; out.list = cells(2);'
-        'out.text = it("turn").textContent;',
+        TOOLS
+        + f"""pick(0); out.list = cells(2); out.value = slide({first[0]}, 3);
+        out.command = it("turn-command").textContent; out.text = it("turn").textContent;""",
     )
-    assert out["command"] == "recsae steer FOLDER"
+    assert out["command"] == f"recsae steer FOLDER --set '{first[0]}={out['value']}'"
     assert out["list"] == steered(read_turn(folder).samples[0].user, [])[0]
     assert "Histories are cut" in out["text"]
 

@@ -88,7 +88,7 @@ if (data.turn) {
     byId("turn-says").textContent = !chosen.values.size ? "Nothing is turned: the list is the model’s own."
       : same ? "The list stays as it is." : fresh ? several(fresh, "item is new", "items are new") + "; as many have left the list." : "The same items in another order.";
     byId("turn-now").textContent = "First now: " + after.slice(0, 3).map((item, place) => place + 1 + ". " + short(title(item), 28)).join("  ");
-    byId("turn-command").textContent = command();
+    byId("turn-command").textContent = chosen.values.size ? command() : "Nothing is turned yet.";
     for (const id of ["turn-copy", "turn-save", "turn-reset"]) byId(id).disabled = !chosen.values.size;
     byId("turn-done").textContent = "";
   }
