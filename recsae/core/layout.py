@@ -66,6 +66,8 @@ REPORT: Final = "report.json"
 PAGE: Final = "report.html"
 CARD: Final = "card.md"
 CONCEPTS_CSV: Final = "concepts.csv"
+TURN: Final = "turn.json"
+"""What the page makes lists of when concepts are turned in it."""
 HIDDEN: Final = "hidden.json"
-SHARED: Final = (REPORT, PAGE, CARD, CONCEPTS_CSV, HIDDEN)
+SHARED: Final = (REPORT, PAGE, CARD, CONCEPTS_CSV, TURN, HIDDEN)
 """Of a folder to share, without ids of users."""

@@ -142,7 +142,9 @@ class LoadedRun(RunTables):
         from recsae.report.write import write_report
 
         with alone_in(self.folder):
-            with self.run.reading(layout.REPORT, layout.SAE_WEIGHTS):
+            left = self.run.record["stages"].get("report", {"outputs": {}})["outputs"]
+            turn = [layout.TURN] if layout.TURN in left else []
+            with self.run.reading(layout.REPORT, *turn, layout.SAE_WEIGHTS):
                 remember(self.folder)
                 page = write_report(
                     None, self.folder, redact_users=redact_users, max_history=max_history, out=out

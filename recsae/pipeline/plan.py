@@ -270,9 +270,15 @@ def _try_goals(work: Workspace) -> None:
 
 def _report(work: Workspace) -> None:
     from recsae.pipeline.report_data import build_report
+    from recsae.pipeline.turn import turn_data
     from recsae.report.write import write_report
 
-    work.on_main_process(lambda: write_report(build_report(work, STAGES), work.folder))
+    def write() -> None:
+        turn, report = turn_data(work), build_report(work, STAGES)
+        write_json(work.folder / files.TURN, turn.model_dump(mode="json") if turn else {})
+        write_report(report, work.folder)
+
+    work.on_main_process(write)
 
 
 def _keep(work: Workspace, file: str, make: Callable[[], object]) -> None:
@@ -323,7 +329,9 @@ STAGES: Mapping[str, Stage] = {
     "steering": Stage(_inputs_of_labels, (files.STEERING,), _measure_steering),
     "goals": Stage(_inputs_of_labels, (files.GOALS,), _try_goals),
     "report": Stage(
-        _inputs_of_report, (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV), _report
+        _inputs_of_report,
+        (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV, files.TURN),
+        _report,
     ),
 }
 """Every stage of a run by its name, in the order in which they are done."""

@@ -16,6 +16,7 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.files import read_json
 from recsae.evaluation.evidence import ACTIVE_ON, INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
+from recsae.pipeline.concept_map import Place, places_of_concepts
 from recsae.report.schema.parts import (
     ActiveOn,
     Concept,
@@ -58,6 +59,8 @@ class _ByLatent(NamedTuple):
     """The beginning of the model's list on the first example of each."""
     stability: dict[int, Record]
     language: dict[int, Explained]
+    places: dict[int, Place]
+    """On the map."""
 
 
 class _Predicate(NamedTuple):
@@ -84,6 +87,7 @@ def tested_concepts(work: Workspace) -> Concepts:
         recommended=_recommended(dictionary.examples, work.construction.top_items, external),
         stability=_stability(work),
         language=_language(work),
+        places=places_of_concepts(work, work.label_scores),
     )
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return Concepts(
@@ -102,6 +106,7 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
     mine, again = known.evidence[latent], known.stability.get(latent, {})
     first, second, third = (_predicate(row, part) for part in PARTS)
     promotes, demotes = known.effects.get(latent, ([], []))
+    x, y = known.places.get(latent, (None, None))
     return Concept(
         latent=latent,
         name=row[C.NAME],
@@ -147,6 +152,8 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         kind=kind_of(first.attribute),
         side=side_of(first.view),
         stable=again.get("stable"),
+        x=x,
+        y=y,
         histogram=known.histograms.get(latent),
         promotes=promotes,
         demotes=demotes,

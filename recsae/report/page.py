@@ -1,29 +1,36 @@
 """``report.html``: one file that opens offline and makes no request."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from recsae.report.figures import figures, goal_figures
 from recsae.report.offline import offline_page
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import Report
+from recsae.report.schema.turn import TurnData
 from recsae.report.words import findings, first_screen, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
-_STYLES = ("page.css",)
-_SCRIPTS = ("helpers.js", "evidence.js", "table.js", "page.js")
+_STYLES = ("page.css", "map.css", "turn.css")
+_SCRIPTS = ("helpers.js", "evidence.js", "table.js", "map.js", "turn.js", "page.js")
 
 
-def page(report: Report) -> str:
-    """Return the text of ``report.html``."""
+def page(report: Report, turn: TurnData | None = None, sliders: Sequence[int] | None = None) -> str:
+    """Return the text of ``report.html``.
+
+    With ``turn`` concepts can be turned in it; ``sliders`` are latents that have one when it
+    opens, by default those of the first screen.
+    """
     from markupsafe import Markup
 
+    placed = [c for c in report.concepts.list if c.x is not None]
+    cards = first_screen.cards(report)
     return offline_page(
         "page.html",
         styles=_STYLES,
         scripts=_SCRIPTS,
-        data=page_data(report),
+        data=page_data(report, turn, sliders or [card.latent for card in cards]),
         filters={"share_of": words.share_of, **_GOAL_FILTERS},
         r=report,
         verdict=words.verdict(report),
@@ -33,7 +40,7 @@ def page(report: Report) -> str:
             "headline": first_screen.headline(report),
             "attention": first_screen.attention(report),
             "kinds": first_screen.kinds(report),
-            "cards": first_screen.cards(report),
+            "cards": cards,
             "trust": first_screen.trust(report),
             "steps": first_screen.steps(report),
         },
@@ -48,6 +55,9 @@ def page(report: Report) -> str:
         cost=findings.cost(report),
         corrections=findings.corrections(report),
         **_goals(report),
+        turn=turn,
+        n_placed=len(placed),
+        n_mapped=sum(c.correction != "rejected" for c in placed),
         figures={name: Markup(svg) for name, svg in figures(report).items()},
     )
 

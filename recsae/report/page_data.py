@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Sequence_
 from typing import Any
 
 from recsae.concepts.wording import readable
 from recsae.report.schema.parts import Concept, Explained, Sequence
 from recsae.report.schema.report import Report
+from recsae.report.schema.turn import TurnData
 from recsae.report.words import findings
-from recsae.report.words.concepts import distinct_key, fire_rate
+from recsae.report.words.concepts import best_distinct, distinct_key, fire_rate
 
 _NESTED = {
     *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),
@@ -17,34 +19,66 @@ _NESTED = {
 }
 PLAIN = tuple(name for name in Concept.model_fields if name not in _NESTED)
 """Every field of a concept that is one figure or one text."""
+N_SLIDERS = 5
+"""Concepts that have sliders when the page opens."""
 N_LAST_ITEMS = 6
 """Items of a sequence that are shown, the last ones."""
 
 
-def page_data(report: Report) -> dict[str, Any]:
+def page_data(
+    report: Report, turn: TurnData | None = None, sliders: Sequence_[int] | None = None
+) -> dict[str, Any]:
     """Return the data of the page's script.
 
     ``items`` are (title, attributes, places in ``values``), ``values`` (attribute, value, phrase),
     ``concepts`` what :func:`_concept` makes. Items, users and values are given by their place.
+
+    Parameters
+    ----------
+    turn
+        What concepts are turned with in the page, if they can be.
+    sliders
+        Latents that have sliders when the page opens; None: the best distinct concepts.
     """
     numbered = {item: place for place, item in enumerate(report.items)}
     listed = _Numbers(numbered)
     values, of_item = _values(report)
     place = {(value[0], value[1]): n for n, value in enumerate(values)}
     concepts = [_concept(concept, listed, place) for concept in report.concepts.list]
-    unknown = [[item, {}, []] for item in list(listed.items)[len(numbered) :]]
+    turned = _turn(report, turn, sliders, listed) if turn else None
+    titles = turn.titles if turn else {}
+    more = list(listed.items)[len(numbered) :]
     return {
         "items": [
             [readable(report.title(key)), item.attributes, of_item[key]]
             for key, item in report.items.items()
         ]
-        + unknown,
+        + [[readable(titles.get(item, item)), {}, []] for item in more],
         "values": values,
         "users": list(listed.users),
         "concepts": concepts,
         "level": report.protocol.one_sided_level,
         "threshold": report.protocol.threshold,
         "again": _again(report),
+        "turn": turned,
+    }
+
+
+def _turn(
+    report: Report, turn: TurnData, sliders: Sequence_[int] | None, numbers: _Numbers
+) -> dict[str, Any]:
+    """What concepts are turned with, items given by their place in the page's."""
+    if sliders is None:
+        sliders = [c.latent for c in best_distinct(report)]
+    can = [latent for latent in sliders if latent in turn.latents] or turn.latents
+    return {
+        **turn.model_dump(exclude={"titles", "samples", "items"}),
+        "items": [numbers.item(item) for item in turn.items],
+        "samples": [
+            [one.user, [numbers.item(item) for item in one.items], one.active]
+            for one in turn.samples
+        ],
+        "first": can[:N_SLIDERS],
     }
 
 

@@ -8,10 +8,17 @@ from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import absolute, read_json, remove, write_json
 from recsae.report.schema.parts import Sequence
 from recsae.report.schema.report import Report
+from recsae.report.schema.turn import TurnData
 from recsae.report.tables import with_concepts
 
 AnySequence = TypeVar("AnySequence", bound=Sequence)
-WITH_IDS = (layout.REPORT, layout.EXAMPLES, layout.COUNTEREXAMPLES, layout.ACTIVE_CASES)
+WITH_IDS = (
+    layout.REPORT,
+    layout.TURN,
+    layout.EXAMPLES,
+    layout.COUNTEREXAMPLES,
+    layout.ACTIVE_CASES,
+)
 """Files of a run that hold users' ids; steering files for some users hold theirs too."""
 
 
@@ -61,12 +68,12 @@ def remember(folder: Path, hidden: Hidden) -> None:
 
 def without_people(report: Report, hidden: Hidden) -> Report:
     """The report with users called "user 1", ... in order of appearance, and histories cut."""
-    names: dict[str, str] = {}
+    names = _called(report)
 
     def shown(sequence: AnySequence) -> AnySequence:
         change: dict[str, object] = {}
         if hidden.users:
-            change["user"] = names.setdefault(sequence.user, f"user {len(names) + 1}")
+            change["user"] = names[sequence.user]
         if hidden.max_history is not None:
             change["items"] = sequence.items[-hidden.max_history :]
         return sequence.model_copy(update=change)
@@ -85,6 +92,41 @@ def without_people(report: Report, hidden: Hidden) -> Report:
             for concept in report.concepts.list
         ],
     )
+
+
+def samples_without_people(turn: TurnData, report: Report, hidden: Hidden) -> TurnData:
+    """The samples with users called as in the page of ``report``, and histories cut."""
+    names = _called(report)
+    samples = [
+        sample.model_copy(
+            update={
+                "user": names.setdefault(sample.user, f"user {len(names) + 1}")
+                if hidden.users
+                else sample.user,
+                "items": sample.items[-(hidden.max_history or len(sample.items)) :],
+            }
+        )
+        for sample in turn.samples
+    ]
+    cut = any(len(a.items) < len(b.items) for a, b in zip(samples, turn.samples, strict=True))
+    kept = {*turn.items, *(item for sample in samples for item in sample.items)}
+    return turn.model_copy(
+        update={
+            "samples": samples,
+            "titles": {item: title for item, title in turn.titles.items() if item in kept},
+            "users_hidden": turn.users_hidden or hidden.users,
+            "histories_cut": turn.histories_cut or cut,
+        }
+    )
+
+
+def _called(report: Report) -> dict[str, str]:
+    """What users are called, by id: numbered in order of appearance."""
+    names: dict[str, str] = {}
+    for concept in report.concepts.list:
+        for sequence in (*concept.examples, *concept.counterexamples):
+            names.setdefault(sequence.user, f"user {len(names) + 1}")
+    return names
 
 
 def check_place(folder: Path, out: Path) -> None:

@@ -12,6 +12,7 @@ from recsae.core.files import UNREADABLE, read_text, write_atomically
 
 if TYPE_CHECKING:
     from recsae.report.schema.report import Report
+    from recsae.report.schema.turn import TurnData
     from recsae.report.sharing import Hidden
 
 
@@ -25,6 +26,7 @@ def write_report(
 ) -> Path:
     """Write ``report.json``, ``report.html``, ``card.md`` and ``concepts.csv``.
 
+    In the page concepts can be turned where the folder has ``turn.json``.
     Everything is made before anything is written, and each file is replaced in one step.
 
     Parameters
@@ -71,17 +73,19 @@ def write_report(
         sharing.check_place(folder, to)
         if hidden.max_history is None:  # a folder written again shows no more than before
             hidden = hidden._replace(max_history=sharing.remembered(to).max_history)
-    full = read_report(folder) if report is None else report
+    full, turn = read_report(folder) if report is None else report, read_turn(folder)
     shown = sharing.without_people(corrected(full, folder), hidden)
+    turn = sharing.samples_without_people(turn, full, hidden) if turn else None
     texts: dict[str, str] = {}
     hidden = hidden._replace(shared=hidden.shared or out is not None)
     if hidden.shared:
         texts[layout.REPORT] = shown.to_json()
+        texts[layout.TURN] = turn.to_json() if turn else "{}\n"
     elif report is not None:
         texts[layout.REPORT] = full.to_json()
     texts[layout.CONCEPTS_CSV] = concepts_csv(shown)
     texts[layout.CARD] = card(shown)
-    texts[layout.PAGE] = page(shown)
+    texts[layout.PAGE] = page(shown, turn)
     sharing.remember(to, hidden)
     for name, text in texts.items():
         write_atomically(to / name, partial(_write_text, text))
@@ -129,24 +133,53 @@ def read_report(directory: str | Path) -> "Report":
     ArtifactMismatch
         The file is missing, cut short, or not one that this version can show.
     """
-    import json
-
     from recsae.report.schema.report import Report
 
     path = Path(directory) / layout.REPORT
     try:
-        content = json.loads(read_text(path))
+        content = _content(path)
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactMismatch(
             f"There is no report.json in {directory}: finish the run first, with `recsae run`."
         ) from None
+    with follows_schema(str(path)):
+        return Report.model_validate(content)
+
+
+def read_turn(directory: str | Path) -> "TurnData | None":
+    """Read ``turn.json`` of a run; None where there is none, or nothing in it.
+
+    Raises
+    ------
+    ArtifactMismatch
+        The file is cut short, or not one that this version can show.
+    """
+    from recsae.report.schema.turn import TurnData
+
+    path = Path(directory) / layout.TURN
+    try:
+        content = _content(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    if content == {}:  # the model's scores are not linear in its states
+        return None
+    with follows_schema(str(path)):
+        return TurnData.model_validate(content)
+
+
+def _content(path: Path) -> Any:
+    """The JSON in a file."""
+    import json
+
+    try:
+        return json.loads(read_text(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
     except UNREADABLE as error:
         raise ArtifactMismatch(
             f"{path} is not valid JSON ({error}): it was changed or cut short. "
             "Run `recsae run` again to write it anew."
         ) from None
-    with follows_schema(str(path)):
-        return Report.model_validate(content)
 
 
 def report_facts(directory: str | Path) -> dict[str, Any]:

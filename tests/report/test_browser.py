@@ -244,10 +244,10 @@ def test_the_first_screen_leads_on(page: Path) -> None:
         out.below = document.querySelector("#method h2").getBoundingClientRect().top >= bar.bottom;
         fold.open = false; dispatchEvent(new Event("beforeprint"));
         out.printed = fold.open;
-        out.command = document.querySelector(".command code").textContent;
-        out.buttons = all(".command button").length;
-        all(".command button")[0].click(); await wait();
-        out.copied = all(".command button")[0].textContent === "Copied" || String(getSelection());
+        out.command = document.querySelector(".to-copy code").textContent;
+        out.buttons = all(".to-copy button").length;
+        all(".to-copy button")[0].click(); await wait();
+        out.copied = all(".to-copy button")[0].textContent === "Copied" || String(getSelection());
         """,
     )
     assert out["card"] == "row open"

@@ -261,6 +261,10 @@ class Concept(Part):
     side: Literal["follows", "brings"] | None = None
     """Whether the label speaks of the history, or of the recommendations."""
     stable: bool | None = None
+    x: Figure = None
+    y: Figure = None
+    """Where a verified concept is on the map, from -1 to 1: close together are those that do the
+    same to the item scores."""
     correction: Literal["renamed", "merged", "rejected"] | None = Field(None, exclude=True)
     """What people said of it; this and the next two are read anew from ``corrections.toml``
     whenever a report is written, and never kept in ``report.json``."""

@@ -34,7 +34,7 @@ function nameTheRun() {
   const folder = location.protocol === "file:" ? decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") : "";
   if (!folder) return;
   const quoted = /^[\w./-]+$/.test(folder) ? folder : "'" + folder.replaceAll("'", "'\\''") + "'";
-  for (const code of document.querySelectorAll(".command code")) code.textContent = code.textContent.replace(" RUN", () => " " + quoted);
+  for (const code of document.querySelectorAll(".to-copy code")) code.textContent = code.textContent.replace(" RUN", () => " " + quoted);
 }
 async function copy(button) {
   const code = button.previousElementSibling;

@@ -1,0 +1,239 @@
+
+// ---- concepts turned, and lists made here ----
+if (data.turn) {
+  const t = data.turn;
+  const read = (text, Kind) => new Kind(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
+  function integers(rounded) {
+    if (rounded.kind === "int8") return read(rounded.values, Int8Array);
+    if (rounded.kind === "int16") return read(rounded.values, Int16Array);
+    const low = read(rounded.values, Uint8Array), found = new Int32Array(low.length / 3);
+    // the last of three bytes has the sign
+    for (let i = 0, at = 0; i < found.length; i += 1, at += 3) found[i] = low[at] | (low[at + 1] << 8) | ((low[at + 2] << 24) >> 8);
+    return found;
+  }
+  const width = t.vectors.d, N_ITEMS = t.items.length, N_HISTORY = 10, N_FOUND = 8;
+  const vectors = integers(t.vectors), scales = read(t.vectors.scales, Float32Array);
+  const directions = integers(t.directions), sizes = read(t.directions.scales, Float32Array);
+  const bias = t.bias ? read(t.bias, Float32Array) : null, states = read(t.states, Float32Array);
+  const places = new Map(t.latents.map((latent, place) => [latent, place]));
+  const now = t.samples.map((sample) => new Map(sample[2]));
+  const nameOf = (latent) => (byLatent.get(latent) || { name: "latent " + latent }).name;
+  const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
+  const chosen = { sample: 0, mask: t.masks_seen, shown: [...t.first], values: new Map(), find: "" };
+
+  // ---- scores: (state + (z' - z) direction) item + bias ----
+  function products(vector) {
+    const found = new Float64Array(N_ITEMS);
+    for (let i = 0, at = 0; i < N_ITEMS; i += 1) {
+      let sum = 0;
+      for (let k = 0; k < width; k += 1, at += 1) sum += vectors[at] * vector[k];
+      found[i] = sum * scales[i];
+    }
+    return found;
+  }
+  const remembered = new Map();
+  function once(key, make) {
+    if (!remembered.has(key)) remembered.set(key, make());
+    return remembered.get(key);
+  }
+  const unturned = (sample) => once("state " + sample, () => {
+    const scores = products(states.subarray(sample * width, (sample + 1) * width));
+    if (bias) for (let i = 0; i < N_ITEMS; i += 1) scores[i] += bias[i];
+    return scores;
+  });
+  const effect = (latent) => once("latent " + latent, () => {
+    const place = places.get(latent), vector = Float64Array.from(directions.subarray(place * width, (place + 1) * width));
+    return products(vector.map((x) => x * sizes[place]));
+  });
+  const activation = (latent) => now[chosen.sample].get(latent) || 0;
+  function best(scores, seen) {
+    const list = [];
+    for (let i = 0; i < N_ITEMS; i += 1) {
+      if (seen.has(t.items[i])) continue;
+      let place = list.length;
+      while (place > 0 && scores[list[place - 1]] < scores[i]) place -= 1;
+      if (place >= t.list_length) continue;
+      list.splice(place, 0, i);
+      if (list.length > t.list_length) list.pop();
+    }
+    return list.map((i) => t.items[i]);
+  }
+  function lists() {
+    const before = unturned(chosen.sample), after = Float64Array.from(before);
+    for (const [latent, value] of chosen.values) {
+      const change = value - activation(latent), moves = effect(latent);
+      if (change) for (let i = 0; i < N_ITEMS; i += 1) after[i] += change * moves[i];
+    }
+    const seen = new Set(chosen.mask ? t.samples[chosen.sample][1] : []);
+    return [best(before, seen), best(after, seen)];
+  }
+
+  // ---- the list, the command and the file ----
+  function moved(item, place, before) {
+    const was = before.indexOf(item);
+    if (was === place) return "";
+    const said = was < 0 ? "new" : "was " + (was + 1);
+    return el("span", { class: was < 0 ? "mark new" : "mark" }, said);
+  }
+  function drawLists() {
+    const [before, after] = lists();
+    const rows = after.map((item, place) => {
+      const old = before[place], change = moved(item, place, before);
+      return el("tr", {}, el("td", {}, String(place + 1)),
+        el("td", after.includes(old) ? {} : { class: "gone" }, title(old)), el("td", change ? { class: "moved" } : {}, title(item), change));
+    });
+    byId("turn-list").replaceChildren(...rows);
+    const fresh = after.filter((item) => !before.includes(item)).length;
+    const same = after.every((item, place) => item === before[place]);
+    byId("turn-says").textContent = !chosen.values.size ? "Nothing is turned: the list is the model’s own."
+      : same ? "The list stays as it is." : fresh ? several(fresh, "item is new", "items are new") + "; as many have left the list." : "The same items in another order.";
+    byId("turn-now").textContent = "First now: " + after.slice(0, 3).map((item, place) => place + 1 + ". " + short(title(item), 28)).join("  ");
+    byId("turn-command").textContent = chosen.values.size ? command() : "Nothing is turned yet.";
+    for (const id of ["turn-copy", "turn-save", "turn-reset"]) byId(id).disabled = !chosen.values.size;
+    byId("turn-done").textContent = "";
+  }
+  const quoted = (text) => (/^[\w.\/=-]+$/.test(text) ? text : "'" + text.replace(/'/g, "'\\''") + "'");
+  function folder() {
+    const own = location.protocol === "file:" && !t.users_hidden && /^(\/.*)\/[^\/]*$/.exec(decodeURIComponent(location.pathname));
+    return own ? quoted(own[1]) : "FOLDER";
+  }
+  function command() {
+    const user = t.users_hidden ? [] : ["--user", quoted(t.samples[chosen.sample][0])];
+    const settings = [...chosen.values].flatMap(([latent, value]) => ["--set", "'" + latent + "=" + value + "'"]);
+    return ["recsae", "steer", folder(), ...settings, ...user, ...(chosen.mask && !t.masks_seen && user.length ? ["--mask-seen"] : [])].join(" ");
+  }
+  function steeringFile() {
+    const steps = [...chosen.values].map(([latent, value]) => ({ latents: [latent], op: "set", value, name: nameOf(latent), where: "everyone" }));
+    return JSON.stringify({ version: 1, model: t.model, sae: t.sae, site: t.site, steps, users: null, cohort: null, goal: null }, null, 1) + "\n";
+  }
+  async function copyCommand() {
+    try {
+      await navigator.clipboard.writeText(command());
+      byId("turn-done").textContent = "Copied.";
+    } catch (refused) {
+      getSelection().selectAllChildren(byId("turn-command"));
+      byId("turn-done").textContent = "The command is selected: copy it with the keyboard.";
+    }
+  }
+  function save() {
+    const address = URL.createObjectURL(new Blob([steeringFile()], { type: "application/json" }));
+    const link = el("a", { href: address, download: "steering.json" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 10000);
+    byId("turn-done").textContent = "Saved as steering.json, for everybody. Use it with: recsae steer " + folder() + " --with PATH/steering.json";
+  }
+
+  // ---- histories ----
+  const line = (place) => (t.users_hidden ? "" : "user ") + t.samples[place][0] + ": " + short(t.samples[place][1].slice(-3).reverse().map(title).join(", "), 70);
+  function drawSamples() {
+    const fits = t.samples.map((sample, place) => place).filter((place) => t.samples[place][1].some((item) => title(item).toLowerCase().includes(chosen.find)));
+    byId("turn-sample").replaceChildren(...fits.map((place) => el("option", { value: place }, line(place))));
+    if (!fits.length) byId("turn-sample").append(el("option", { value: chosen.sample, disabled: "" }, "no history here has it"));
+    else if (!fits.includes(chosen.sample)) choose(fits[0]);
+    byId("turn-sample").value = String(chosen.sample);
+  }
+  function choose(sample) {
+    chosen.sample = sample;
+    const items = t.samples[sample][1], earlier = items.length - N_HISTORY;
+    byId("turn-history").replaceChildren(
+      ...(earlier > 0 ? [el("li", { class: "more-items" }, count(earlier) + " earlier …")] : []),
+      ...items.slice(-N_HISTORY).map((item) => el("li", { title: about(item) }, title(item))));
+    drawSliders();
+    drawLists();
+  }
+
+  // ---- sliders: untouched ones stand where the history has them ----
+  function range(latent) {
+    const most = Math.max(t.most[places.get(latent)], activation(latent), 1e-6);
+    const decimals = Math.max(0, 2 - Math.floor(Math.log10(most)) - 1);
+    const step = 10 ** -decimals, end = (Math.ceil((1.5 * most) / step) * step).toFixed(decimals);
+    return { min: "-" + end, max: end, step: step.toFixed(decimals), decimals };
+  }
+  function said(latent) {
+    const value = chosen.values.get(latent), as = Number(activation(latent).toPrecision(3));
+    return value === undefined ? (as ? as + ", as it is" : "not active") : value + " (as it is: " + as + ")";
+  }
+  function mark(latent) {
+    const node = byId("turn-" + latent).closest("li"), value = chosen.values.get(latent);
+    node.classList.toggle("turned", value !== undefined);
+    node.querySelector("output").textContent = said(latent);
+    byId("turn-" + latent).setAttribute("aria-valuetext", said(latent));
+    node.querySelector("[data-does=back]").disabled = value === undefined;
+  }
+  function slider(latent) {
+    const id = "turn-" + latent, { min, max, step } = range(latent), name = nameOf(latent);
+    const button = (does, words) => el("button", { type: "button", "data-does": does, "data-latent": latent, "aria-label": words + ": " + name }, words);
+    const input = el("input", { id, type: "range", min, max, step, "data-latent": latent });
+    input.value = String(chosen.values.get(latent) ?? activation(latent));
+    return el("li", {}, el("label", { for: id }, name, " ", el("a", { href: "#latent-" + latent, class: "link" }, "evidence")), el("output", { for: id }), input,
+      el("span", { class: "does" }, button("off", "Off"), button("back", "As it is"), button("remove", "Remove")));
+  }
+  function drawSliders() {
+    byId("turn-sliders").replaceChildren(...chosen.shown.map(slider));
+    chosen.shown.forEach(mark);
+  }
+  function turn(latent, value) {
+    if (value === undefined) chosen.values.delete(latent);
+    else chosen.values.set(latent, value);
+    byId("turn-" + latent).value = String(value ?? activation(latent));
+    mark(latent);
+    drawLists();
+  }
+  function remove(latent) {
+    const place = chosen.shown.indexOf(latent);
+    chosen.shown.splice(place, 1);
+    chosen.values.delete(latent);
+    drawSliders();
+    drawLists();
+    const next = chosen.shown[Math.min(place, chosen.shown.length - 1)];
+    (next === undefined ? byId("turn-add") : byId("turn-" + next)).focus();
+  }
+  function found() {
+    const text = byId("turn-add").value.trim().toLowerCase(), words = text.split(/\s+/).filter(Boolean);
+    const fits = words.length ? t.latents.filter((latent) => !chosen.shown.includes(latent)
+      && (String(latent) === text || words.every((word) => nameOf(latent).toLowerCase().includes(word)))) : [];
+    const buttons = fits.slice(0, N_FOUND).map((latent) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent))));
+    if (words.length && !fits.length) buttons.push(el("li", { class: "small" }, "No other concept is called that."));
+    if (fits.length > N_FOUND) buttons.push(el("li", { class: "small" }, "and " + count(fits.length - N_FOUND) + " more"));
+    byId("turn-found").replaceChildren(...buttons);
+  }
+  function add(latent) {
+    chosen.shown.push(latent);
+    byId("turn-add").value = "";
+    found();
+    drawSliders();
+    byId("turn-" + latent).focus();
+  }
+
+  // ---- controls ----
+  function listenTurn() {
+    const latentOf = (event, what) => { const node = event.target.closest(what); return node ? Number(node.dataset.latent) : null; };
+    byId("turn-sample").addEventListener("change", (event) => choose(Number(event.target.value)));
+    byId("turn-find").addEventListener("input", (event) => { chosen.find = event.target.value.trim().toLowerCase(); drawSamples(); });
+    byId("turn-mask").addEventListener("change", (event) => { chosen.mask = event.target.checked; drawLists(); });
+    byId("turn-sliders").addEventListener("input", (event) => turn(latentOf(event, "input"), Number(event.target.value)));
+    byId("turn-sliders").addEventListener("click", (event) => {
+      const latent = latentOf(event, "button");
+      if (latent === null) return;
+      const does = event.target.closest("button").dataset.does;
+      if (does === "remove") remove(latent);
+      else turn(latent, does === "off" ? 0 : undefined);
+    });
+    byId("turn-add").addEventListener("input", found);
+    byId("turn-add").addEventListener("keydown", (event) => {
+      const first = byId("turn-found").querySelector("button");
+      if (event.key === "Enter" && first) add(Number(first.dataset.latent));
+    });
+    byId("turn-found").addEventListener("click", (event) => { const latent = latentOf(event, "button"); if (latent !== null) add(latent); });
+    byId("turn-reset").addEventListener("click", () => { chosen.values.clear(); drawSliders(); drawLists(); });
+    byId("turn-copy").addEventListener("click", copyCommand);
+    byId("turn-save").addEventListener("click", save);
+  }
+  byId("turn-mask").checked = chosen.mask;
+  byId("turn-mask").disabled = t.masks_seen;
+  // first the history on which most of the sliders' concepts are active
+  const busy = now.map((active) => t.first.filter((latent) => active.has(latent)).length);
+  choose(busy.indexOf(Math.max(...busy)));
+  drawSamples();
+  listenTurn();
+}
