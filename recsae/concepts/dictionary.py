@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from recsae.concepts.labeler import PARTS
 from recsae.concepts.naming import told_apart
 from recsae.core import columns as C
 from recsae.core import layout
@@ -111,7 +110,7 @@ class ConceptDictionary:
 
     def values_said(self) -> list[tuple[str, str]]:
         """Every different (attribute, value) that a label speaks of."""
-        pairs = [part[:2] for part in PARTS]
+        pairs = [part[:2] for part in C.PARTS]
         rows = [row for pair in pairs for row in self.table[[*pair]].itertuples(index=False)]
         return [(str(a), str(v)) for a, v in dict.fromkeys(map(tuple, rows)) if pd.notna(a)]
 

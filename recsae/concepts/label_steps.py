@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 
-from recsae.concepts.attributes.table import VIEWS
+from recsae.concepts.attributes.names import VIEWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

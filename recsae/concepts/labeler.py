@@ -12,15 +12,8 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.table import (
-    DERIVED,
-    ITEM_ITSELF,
-    SEPARATOR,
-    TERM,
-    VIEWS,
-    ItemAttributes,
-)
+from recsae.concepts.attributes.names import DERIVED, FANS, ITEM_ITSELF, SEPARATOR, TERM, VIEWS
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_sets, theme_of
 from recsae.concepts.label_steps import AND, OR, Column, steps_of_label
 from recsae.concepts.predicates import Columns, Predicates, all_predicates, steps_of
@@ -50,33 +43,9 @@ Halves: TypeAlias = (
     "tuple[tuple[NDArray[np.int64], ...], tuple[HalfOfUsers, HalfOfUsers], "
     "tuple[dict[str, ViewItems], dict[str, ViewItems]]]"
 )
-PREDICATE = (C.ATTRIBUTE, C.VALUE, C.VIEW, C.THRESHOLD, C.NEGATED)
-SECOND_PREDICATE = (
-    C.SECOND_ATTRIBUTE,
-    C.SECOND_VALUE,
-    C.SECOND_VIEW,
-    C.SECOND_THRESHOLD,
-    C.SECOND_NEGATED,
-)
-THIRD_PREDICATE = (
-    C.THIRD_ATTRIBUTE,
-    C.THIRD_VALUE,
-    C.THIRD_VIEW,
-    C.THIRD_THRESHOLD,
-    C.THIRD_NEGATED,
-)
-PARTS = PREDICATE, SECOND_PREDICATE, THIRD_PREDICATE
-"""Columns of the predicates of a label; the third is joined by "and"."""
 CORE = "core"
 FOUND = "found"
 """Where a concept is from: a gate for a statement that was asked, or a latent that was trained."""
-LABEL_COLUMNS = (
-    *(C.LATENT, C.NAME, C.LABEL, C.LABELER, C.ORIGIN),
-    *PREDICATE,
-    C.JOINT,
-    *SECOND_PREDICATE,
-    *THIRD_PREDICATE,
-)
 
 
 @dataclass(frozen=True)
@@ -106,7 +75,7 @@ class Labeler(Protocol):
     def label(
         self, code: scipy.sparse.csr_matrix, cases: Cases, asked: Sequence[Predicate] = ()
     ) -> pd.DataFrame:
-        """One row per latent of a code ``(n, n_latents)``, with the :data:`LABEL_COLUMNS`."""
+        """One row per latent of a code ``(n, n_latents)``, with ``C.LABEL_COLUMNS``."""
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
         """Predictions of the labels on other cases."""
@@ -248,7 +217,7 @@ class AttributeLabeler:
         everywhere: NDArray[np.bool_],
         cases: Cases,
     ) -> list[tuple[object, ...]]:
-        """A row of :data:`LABEL_COLUMNS`, without the latent, for each latent that was searched."""
+        """A row of ``C.LABEL_COLUMNS``, without the latent, for each latent that was searched."""
         titles, external = cases.catalog.title_of, cases.catalog.external_ids
 
         def predicate(column: int, step: int, negated: int) -> Predicate | None:
@@ -287,7 +256,7 @@ class AttributeLabeler:
         keys = list(
             zip(
                 labels[C.JOINT],
-                *(_predicates(labels, part) for part in PARTS),
+                *(_predicates(labels, part) for part in C.PARTS),
                 strict=True,
             )
         )
@@ -332,14 +301,14 @@ def _of_items(chosen: ItemSet, external: Sequence[str]) -> Predicate:
 
 
 def _table(records: list[tuple[object, ...]]) -> pd.DataFrame:
-    """Labels as a table, from rows of :data:`LABEL_COLUMNS` without the latent."""
-    table = pd.DataFrame(records, columns=list(LABEL_COLUMNS[1:]))
+    """Labels as a table, from rows of ``C.LABEL_COLUMNS`` without the latent."""
+    table = pd.DataFrame(records, columns=list(C.LABEL_COLUMNS[1:]))
     table.insert(0, C.LATENT, np.arange(len(table)))
     return table
 
 
 def cells_of(predicate: Predicate | None) -> tuple[str | None, str | None, str | None, int, bool]:
-    """A predicate, or none, as cells of the columns :data:`PREDICATE`."""
+    """A predicate, or none, as cells of the columns ``C.PREDICATE``."""
     if predicate is None:
         return None, None, None, 0, False
     return (

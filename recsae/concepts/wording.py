@@ -6,19 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from recsae.concepts.attributes.communities import FANS, MOSTLY, SHARED
-from recsae.concepts.attributes.history import AT_MOST, LENGTH, MORE_THAN, REPEAT
-from recsae.concepts.attributes.table import (
+from recsae.concepts.attributes.names import (
+    AT_MOST,
     BANDS,
     DECADE,
     ERA,
+    FANS,
     HALF,
     ITEM_ITSELF,
+    LENGTH,
+    MORE_THAN,
+    MOSTLY,
     PERIOD,
     PERIODS,
     POPULARITY,
+    REPEAT,
     SEPARATOR,
     SHARE,
+    SHARED,
     TERM,
     VIEW_SIZES,
     VIEWS,

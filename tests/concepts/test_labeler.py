@@ -16,7 +16,7 @@ from helpers.toy import cases, catalog, random_cases, sparse
 from recsae.concepts import labeler as labelers
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
-from recsae.concepts.labeler import PARTS, AttributeLabeler, cells_of
+from recsae.concepts.labeler import AttributeLabeler, cells_of
 from recsae.concepts.wording import Predicate
 from recsae.core import columns as C
 from recsae.recommender.catalog import build_catalog
@@ -156,7 +156,7 @@ def test_three_statements_count_how_many_hold_from_the_first_on():
     first = Predicate("last", "colour", "red", 1)
     others = (Predicate("top10", "age", "old", 2), Predicate("top10", "colour", "red", 2, True))
     row = {C.LATENT: 0, C.NAME: "", C.LABEL: "", C.LABELER: "", C.ORIGIN: "found", C.JOINT: "and"}
-    for columns, predicate in zip(PARTS, (first, *others), strict=True):
+    for columns, predicate in zip(C.PARTS, (first, *others), strict=True):
         row |= dict(zip(columns, cells_of(predicate), strict=True))
     said = LABELER.predict(pd.DataFrame([row]), made)
     assert said.steps.toarray()[:, 0].tolist() == [3, 1, 0, 2]

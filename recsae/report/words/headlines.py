@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.names import FANS
 from recsae.report.schema.goals import Measured
 from recsae.report.schema.parts import Code, Concept, Figure, Interval
 from recsae.report.schema.report import AttributeScore, NamedShare, Report, ShareFigure
