@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput
-from recsae.core.files import UNREADABLE, read_text, write_atomically
+from recsae.core.files import UNREADABLE, read_text, uncollected, write_atomically
 
 if TYPE_CHECKING:
     from recsae.report.schema.report import Report
@@ -81,7 +81,8 @@ def write_report(
         texts[layout.REPORT] = full.to_json()
     texts[layout.CONCEPTS_CSV] = concepts_csv(shown)
     texts[layout.CARD] = card(shown)
-    texts[layout.PAGE] = page(shown)
+    with uncollected():
+        texts[layout.PAGE] = page(shown)
     sharing.remember(to, hidden)
     for name, text in texts.items():
         write_atomically(to / name, partial(_write_text, text))
@@ -135,7 +136,8 @@ def read_report(directory: str | Path) -> "Report":
 
     path = Path(directory) / layout.REPORT
     try:
-        content = json.loads(read_text(path))
+        with uncollected():
+            content = json.loads(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactMismatch(
             f"There is no report.json in {directory}: finish the run first, with `recsae run`."
@@ -145,13 +147,14 @@ def read_report(directory: str | Path) -> "Report":
             f"{path} is not valid JSON ({error}): it was changed or cut short. "
             "Run `recsae run` again to write it anew."
         ) from None
-    with follows_schema(str(path)):
+    with follows_schema(str(path)), uncollected():
         return Report.model_validate(content)
 
 
 def report_facts(directory: str | Path) -> dict[str, Any]:
     """The content of a run's ``report.json``, checked as :func:`read_report` checks it."""
-    return read_report(directory).model_dump(mode="json", by_alias=True)
+    with uncollected():
+        return read_report(directory).model_dump(mode="json", by_alias=True)
 
 
 def _write_text(text: str, path: Path) -> None:
