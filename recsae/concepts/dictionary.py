@@ -147,7 +147,9 @@ def build_concepts(
         raise NotEnoughData(
             f"{code.nnz} activations on {len(cases)} cases: nothing to build concepts from."
         )
-    table = labeler.label(code, cases, asked)
+    from recsae.concepts.labeler import labels_by
+
+    table = labels_by(labeler, code, cases, asked)
     table.insert(2, C.ABOUT, table[C.NAME])
     table[C.NAME] = told_apart(table)
     fired = np.bincount(code.indices, minlength=code.shape[1])

@@ -351,16 +351,18 @@ def reason_of(label: Mapping[str, Any], step: int) -> str:
     label
         The predicate columns of the label.
     step
-        As in :class:`recsae.concepts.labeler.Predictions`. Of a predicate: how many of its view's
-        thresholds the case reaches; of a negated one, how many it misses; of several, how many
-        predicates hold.
+        As in :class:`recsae.concepts.label_steps.Predictions`. Of a predicate: how many of its
+        view's thresholds the case reaches; of a negated one, how many it misses; of several, how
+        many predicates hold.
 
     >>> label = {"attribute": "genres", "second_attribute": None, "predicate_site": "last20"}
     >>> reason_of(label | {"threshold": 5, "negated": False}, 7)
     '8 or 9 of the last 20 items match, 5 needed'
     """
     if label[C.ATTRIBUTE] is None:
-        return "says active everywhere"
+        if not label[C.THRESHOLD]:
+            return "says active everywhere"
+        return "says active" if step >= label[C.THRESHOLD] else "says not active"  # no predicate
     if label[C.SECOND_ATTRIBUTE] is not None:
         if label.get(C.THIRD_ATTRIBUTE) is not None and step > 1:
             return "all three parts hold" if step == 3 else "its third part does not hold"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.concepts.labeler import Predictions
+    from recsae.concepts.label_steps import Predictions
 
 TABLES = (
     *(layout.FIRING, layout.TOGETHER, layout.COUNTEREXAMPLES),

@@ -14,11 +14,10 @@ def inspection(recommender: Recommender) -> dict[str, Any]:
     from recsae.core.errors import RecSAEError
     from recsae.recommender.protocol import as_recommender
     from recsae.recommender.sequences import split_users
-    from recsae.run.active import TRIED, UNTRIED
+    from recsae.run.active import TRIED, UNTRIED, default_latents
     from recsae.run.config import RunConfig
     from recsae.run.estimate import estimate
-    from recsae.run.stores import planned_stores
-    from recsae.run.workspace import LABEL_CASES, default_latents
+    from recsae.run.stores import LABEL_CASES, planned_stores
 
     site = as_recommender(recommender).sites()[0]
     held = split_users(recommender.sequences())
