@@ -106,8 +106,9 @@ def labels_by(
     table[C.LABELER] = labeler.name
     table[C.ORIGIN] = [CORE] * len(asked) + [FOUND] * (m - len(asked))
     for _, _, _, threshold, negated in C.PARTS:
-        table[negated] = table[negated].fillna(False).astype(bool)
-        table[threshold] = table[threshold].fillna(int(threshold == C.THRESHOLD)).astype(np.int64)
+        table[negated] = [bool(cell) for cell in table[negated]]
+        least = int(threshold == C.THRESHOLD)  # of yes and no
+        table[threshold] = [least if cell is None else int(cell) for cell in table[threshold]]
     return table
 
 
