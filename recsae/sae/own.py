@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,6 +23,8 @@ N_STATES = 4_096
 """States of a store on which the number of active latents is counted."""
 N_PROBED = 64
 """Random inputs that tell one SAE from another, and whether decoding is linear."""
+FIXED = ("topk", "matryoshka")
+"""Activations of which k is a setting, not only a count."""
 TOLERANCE = 1e-3
 """Of decoding, relative to the largest number: what rounding explains."""
 
@@ -108,20 +111,18 @@ def as_sae(given: SAE | Encodes, store: ActivationStore) -> SAE:
     InvalidInput
         As of :class:`OwnSAE`; or it is of states of another size, or has gates.
     """
-    sae = given if isinstance(given, SAE) else OwnSAE(given, store.width)
+    sae = copy(given) if isinstance(given, SAE) else OwnSAE(given, store.width)
     if sae.width != store.width:
         raise InvalidInput(
-            f"The SAE is of states of {sae.width} numbers, these have {store.width}."
+            f"The SAE is of states of {sae.width} numbers, those of the model have {store.width}."
         )
     if sae.n_gates:
         raise InvalidInput("The SAE has gates, which are a run's own: give one without.")
-    states = torch.from_numpy(store.shards[0][:N_STATES].copy())
-    with torch.no_grad():
-        active = int((sae.encode_sparse(states).values > 0).sum())
-    k = min(sae.n_latents, max(1, round(active / len(states))))
-    if k != sae.config.k and sae.config.activation not in ("topk", "matryoshka"):
-        sae.config = sae.config.model_copy(update={"k": k})
-    if isinstance(sae, OwnSAE):
+    if isinstance(sae, OwnSAE) or sae.config.activation not in FIXED:
+        states = torch.from_numpy(store.shards[0][:N_STATES].copy())
+        with torch.no_grad():
+            active = int((sae.encode_sparse(states).values > 0).sum())
+        k = min(sae.n_latents, max(1, round(active / len(states))))
         sae.config = sae.config.model_copy(update={"k": k})
     return sae
 
