@@ -89,6 +89,7 @@ def run_pipeline(
     RecSAEError
         Anything that is wrong with the input, in one sentence.
     """
+    from recsae.concepts.labeler import named_labeler
     from recsae.recommender.protocol import find_site
     from recsae.run.memory import refuse_what_cannot_fit, share_heaps
     from recsae.run.stores import planned_cases
@@ -100,6 +101,8 @@ def run_pipeline(
         config = _with_own(config, recommender, sae)
     elif config.sae is not None:
         raise InvalidInput(f"The run in {folder} has an SAE of its own: give it, as sae=...")
+    if config.labeler is not None:
+        named_labeler(config.labeler)  # before hours of training
     run = Run(Path(folder), config, ranks)
     work = Workspace(run, recommender, progress, ranks, given=sae)
     if work.heldout_users.sum() < 2:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 
 from recsae.core import layout
-from recsae.core.errors import InvalidInput
-from recsae.core.files import write_json
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.files import read_json, write_json
 from recsae.sae.codes import Code, above
 from recsae.sae.config import make_config
 from recsae.sae.model import SAE
@@ -174,3 +174,12 @@ def save_own(sae: SAE, store: ActivationStore, folder: Path) -> None:
     origin = {"model": store.manifest["model"], "site": store.manifest["site"]}
     write_json(folder / layout.K_TRIED, {"kept": {}})
     sae.save(folder / layout.SAE_FOLDER, {**origin, **none, **own})
+
+
+def is_own(folder: Path) -> bool:
+    """Whether the SAE of a run's folder is one that only its own code can encode with."""
+    path = folder / layout.SAE_CONFIG
+    try:
+        return path.exists() and "own" in read_json(path)
+    except ArtifactMismatch:
+        return False

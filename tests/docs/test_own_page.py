@@ -9,11 +9,14 @@ import pytest
 import torch
 
 from helpers.pages import python_of, text_of
+from helpers.runs import command
 from recsae.concepts import labeler as labelers
+from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report
 from recsae.run import RunConfig, load_run
+from recsae.run.record import Run
 from recsae.sae import SAE
 from recsae.testing import PlantedRecommender
 
@@ -58,7 +61,29 @@ def test_an_sae_of_ones_own_is_tested(made):
     assert 1 <= report.sae.k <= 3
     assert report.sae.fvu < 0.9
     assert report.baselines.random is not None
-    assert (folder / "own-run" / "report.html").exists()
+    page = (folder / "own-run" / "report.html").read_text(encoding="utf-8")
+    assert "states seen" not in page  # it was not trained by the run
+
+
+def test_commands_on_a_run_with_an_sae_of_ones_own(made, capsys):
+    names, folder = made
+    run = str(folder / "own-run")
+    assert [command(*words) for words in (["concepts", run], ["report", run], ["doctor", run])] == [
+        *(0, 0, 0)
+    ]
+    capsys.readouterr()
+    assert command("compare", run, run) == 3
+    assert "own (MySAE), whose code is not here" in capsys.readouterr().err
+    with pytest.raises(InvalidInput, match="has an SAE of its own: give it, as sae="):
+        run_pipeline(names["recommender"], run, Run(folder / "own-run").config)
+
+
+def test_another_sae_is_another_run(made):
+    names, folder = made
+    with torch.no_grad():
+        again = names["MySAE"](8, 16, 3).eval()
+    with pytest.raises(InvalidInput, match=r"holds a run with other settings .sae"):
+        run_pipeline(names["recommender"], folder / "own-run", sae=again)
 
 
 def test_saelens_lines(planted, tmp_path, monkeypatch):

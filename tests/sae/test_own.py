@@ -9,7 +9,7 @@ from recsae.core.files import read_json
 from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
-from recsae.sae.own import OwnSAE, as_sae, digest_of_sae, save_own
+from recsae.sae.own import OwnSAE, as_sae, digest_of_sae, is_own, save_own
 from recsae.sae.saelens import read_saelens
 
 
@@ -93,11 +93,14 @@ def test_what_was_saved_says_that_its_code_is_elsewhere(tmp_path):
     states = store(tmp_path / "store", torch.randn(300, 2).numpy())
     save_own(as_sae(Halves(), states), states, tmp_path)
     assert read_json(tmp_path / "sae" / "cfg.json")["own"] == "own (Halves)"
+    assert is_own(tmp_path)
     with pytest.raises(ArtifactMismatch, match=r"was given, own \(Halves\), whose code is not"):
         SAE.load(tmp_path / "sae")
     plain = SAE(make_config(n_latents=4, k=2), 2)
     save_own(plain, states, tmp_path)
     assert torch.equal(SAE.load(tmp_path / "sae").W_dec, plain.W_dec)
+    assert not is_own(tmp_path)
+    assert not is_own(tmp_path / "nowhere")
 
 
 def test_saelens_says_what_is_missing(tmp_path):
