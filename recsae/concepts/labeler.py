@@ -12,7 +12,15 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.names import DERIVED, FANS, ITEM_ITSELF, SEPARATOR, TERM, VIEWS
+from recsae.concepts.attributes.names import (
+    BY_ATTRIBUTES,
+    DERIVED,
+    FANS,
+    ITEM_ITSELF,
+    SEPARATOR,
+    TERM,
+    VIEWS,
+)
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_sets, theme_of
 from recsae.concepts.label_steps import AND, OR, Column, Predictions, steps_of_label
@@ -148,7 +156,7 @@ class AttributeLabeler:
     there are attributes, title terms by .02.
     """
 
-    name = "attributes"
+    name = BY_ATTRIBUTES
     sees_examples = False
 
     def __init__(self, attributes: ItemAttributes) -> None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from recsae.concepts.attributes.names import (
     AT_MOST,
     BANDS,
+    BY_ATTRIBUTES,
     DECADE,
     ERA,
     FANS,
@@ -360,9 +361,8 @@ def reason_of(label: Mapping[str, Any], step: int) -> str:
     '8 or 9 of the last 20 items match, 5 needed'
     """
     if label[C.ATTRIBUTE] is None:
-        if not label[C.THRESHOLD]:
-            return "says active everywhere"
-        return "says active" if step >= label[C.THRESHOLD] else "says not active"  # no predicate
+        own = label.get(C.LABELER, BY_ATTRIBUTES) == BY_ATTRIBUTES
+        return "says active everywhere" if own else f"the label's level is {step}"
     if label[C.SECOND_ATTRIBUTE] is not None:
         if label.get(C.THIRD_ATTRIBUTE) is not None and step > 1:
             return "all three parts hold" if step == 3 else "its third part does not hold"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+BY_ATTRIBUTES = "attributes"
+"""The labeler whose labels are statements on attributes."""
 POPULARITY = "popularity"
 TERM = "title term"
 ITEM_ITSELF = "item"
