@@ -26,7 +26,7 @@ from validation_worlds import (
     share_verified,
 )
 
-from recsae.concepts.attributes.table import ITEM_ITSELF, SEPARATOR, VIEWS
+from recsae.concepts.attributes.names import ITEM_ITSELF, SEPARATOR, VIEWS
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.item_sets import MIN_ITEM_CASES
 from recsae.concepts.status import UNTESTED, VERIFIED

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from validation_worlds import Truths, World, code_of, moved, permuted, share_verified
 
-from recsae.concepts.attributes.table import ITEM_ITSELF, VIEWS
+from recsae.concepts.attributes.names import ITEM_ITSELF, VIEWS
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.item_sets import MIN_ITEM_CASES
 from recsae.concepts.status import UNTESTED, VERIFIED

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from recsae.capture.cases import Cases, read_cases
 from recsae.capture.fill import capture
 from recsae.capture.store import ActivationStore
-from recsae.concepts.attributes.table import VIEWS
+from recsae.concepts.attributes.names import VIEWS
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.dictionary import build_concepts
 from recsae.concepts.labeler import AttributeLabeler

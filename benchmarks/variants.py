@@ -131,7 +131,7 @@ def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Itera
     for name in BASELINES:
         codes[f"{name} 0"] = work.encode(work.baseline(name, base.k))
         rows[name] = [_concepts(work, codes[f"{name} 0"])]
-    attributes = work.labeler.attributes
+    attributes = work.attribute_labeler.attributes
     aucs = attribute_table(attributes, work.construction, work.heldout, codes).mean(
         numeric_only=True
     )

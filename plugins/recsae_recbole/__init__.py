@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,6 @@ class RecBolePlugin:
         of RecBole's or as a pair ``(config, model)``.
         """
         if not isinstance(source, Path):
-            from recsae_recbole.open import live_parts
-
             return live_parts(source) is not None
         from recsae_recbole.checkpoint import is_recbole
 
@@ -30,7 +29,7 @@ class RecBolePlugin:
 
     def open(self, source: object, **options: Any) -> Recommender:
         """Open a checkpoint or a model in memory; see :func:`recsae.load_recommender`."""
-        from recsae_recbole.open import live_parts, open_checkpoint, open_live
+        from recsae_recbole.open import open_checkpoint, open_live
 
         parts = live_parts(source)
         if parts is not None:
@@ -38,13 +37,17 @@ class RecBolePlugin:
         return open_checkpoint(Path(str(source)), **options)
 
     def versions(self) -> dict[str, str]:
-        """RecBole's version; CannotOpenModel with the cure if it cannot be imported."""
+        """RecBole's version; CannotOpenModel with the cure if it is not installed."""
+        from recsae_recbole.installation import version_of_recbole
+
+        return {"recbole": version_of_recbole()}
+
+    def check(self) -> None:
+        """Import RecBole; CannotOpenModel with the cure if that fails."""
         from recsae_recbole.boundary import recbole_boundary
 
         with recbole_boundary():
-            import recbole
-
-            return {"recbole": str(recbole.__version__)}
+            pass
 
     def demo_checkpoint(self, path: Path, *, seed: int, progress: Any = None) -> Path:
         """Train a small SASRec on the ml-100k that RecBole ships and save it at ``path``.
@@ -63,6 +66,19 @@ class RecBolePlugin:
         finally:
             torch.set_num_threads(threads)
         return path
+
+
+def live_parts(source: object) -> tuple[Any, Any] | None:
+    """Config and model of a RecBole ``Trainer``, or of a pair ``(config, model)``; else None."""
+    torch = sys.modules.get("torch")
+    if torch is None:  # then there is no live model
+        return None
+    if isinstance(source, tuple) and len(source) == 2:
+        config, model = source
+    else:
+        config, model = getattr(source, "config", None), getattr(source, "model", None)
+    known = hasattr(config, "final_config_dict") and isinstance(model, torch.nn.Module)
+    return (config, model) if known else None
 
 
 plugin = RecBolePlugin()

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from scipy.sparse import dok_matrix
 
-from recsae.core.errors import CannotOpenModel
+from recsae_recbole.installation import no_recbole, refuse_new_pandas
 
 _ALIASES: dict[str, Any] = {
     "bool": np.bool_,
@@ -75,23 +75,16 @@ def seed_generators(seed: int) -> None:
 
 def _require_recbole() -> None:
     """Refuse an installation that lacks something, with the one command that completes it."""
-    why = None
     try:
         import recbole.config
         import recbole.data  # noqa: F401
     except ImportError as error:
         gone = (error.name or "").partition(".")[0] == "recbole"
         why = "RecBole is not installed" if gone else f"RecBole cannot be imported ({error})"
+        raise no_recbole(why) from None
     except Exception as error:  # under libraries that it was not written for
-        why = f"RecBole cannot be imported ({one_line(error)})"
-    if why is None and int(pd.__version__.split(".")[0]) >= 3:
-        why = f"RecBole misreads data sets under pandas {pd.__version__}"
-    if why is None:
-        return
-    cure = 'pip install "recsae[recbole]"'  # whichever it is: the extra asks for pandas 2, too
-    if sys.version_info >= (3, 12):  # RecBole asks for a ray that has no wheel there
-        cure += " && pip install --no-deps recbole==1.2.1"
-    raise CannotOpenModel(f"{why}. Try: {cure}")
+        raise no_recbole(f"RecBole cannot be imported ({one_line(error)})") from None
+    refuse_new_pandas(pd.__version__)
 
 
 @contextmanager

@@ -55,18 +55,6 @@ def open_checkpoint(
         return _attached(found, folder)
 
 
-def live_parts(source: object) -> tuple[Any, Any] | None:
-    """Config and model of a RecBole ``Trainer``, or of a pair ``(config, model)``; else None."""
-    import torch
-
-    if isinstance(source, tuple) and len(source) == 2:
-        config, model = source
-    else:
-        config, model = getattr(source, "config", None), getattr(source, "model", None)
-    known = hasattr(config, "final_config_dict") and isinstance(model, torch.nn.Module)
-    return (config, model) if known else None
-
-
 def open_live(
     config: Any,
     model: Any,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +19,10 @@ class TorchPlugin:
 
     def recognises(self, source: object) -> bool:
         """Whether it is a live module, or a file of weights alone, which :meth:`open` refuses."""
-        import torch
-
         if isinstance(source, Path):
             return weights_in(source) is not None
-        return isinstance(source, torch.nn.Module)
+        torch = sys.modules.get("torch")  # where it is not imported, there is no live module
+        return torch is not None and isinstance(source, torch.nn.Module)
 
     def open(self, source: object, **options: Any) -> Recommender:
         """Refuse, since a module alone has no data; the message names ``attach``."""
@@ -43,10 +43,10 @@ class TorchPlugin:
         )
 
     def versions(self) -> dict[str, str]:
-        """PyTorch's version."""
-        import torch
+        """PyTorch's version, looked up and not imported."""
+        from importlib.metadata import version
 
-        return {"torch": str(torch.__version__)}
+        return {"torch": version("torch")}
 
 
 def weights_in(path: Path) -> Mapping[str, Any] | None:

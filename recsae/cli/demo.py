@@ -37,7 +37,7 @@ def _demo_checkpoint(checkpoint: Path, seed: int) -> None:
         from recsae.run.trust import remember_trust
 
         maker: Any = get_plugin("recbole")
-        maker.versions()  # refuses an installation that cannot train, before anything is said
+        maker.check()  # refuses an installation that cannot train, before anything is said
         click.echo("Training SASRec on ml-100k (about a minute) ...", err=True)
         maker.demo_checkpoint(checkpoint, seed=seed, progress=progress_bar())
         remember_trust(checkpoint)

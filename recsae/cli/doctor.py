@@ -63,7 +63,7 @@ def checks() -> list[dict[str, str]]:
         rows.append(_row("parquet", True, "written and read"))
     except Exception as error:  # pyarrow built for another NumPy fails at import
         rows.append(_row("parquet", False, str(error).splitlines()[0]))
-    for state in installed():
+    for state in installed(thorough=True):
         ready = state.state.startswith("ready")
         rows.append(
             _row(f"plug-in {state.name}", ready, f"{state.package} {state.version}: {state.state}")

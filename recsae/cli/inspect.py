@@ -33,7 +33,7 @@ def inspect(checkpoint: Path, trust: bool, check: bool, as_json: bool, **options
 
     config = read_settings(checkpoint, options, None)
     recommender = open_recommender(config, trust=trust, device="cpu")
-    from recsae.run.preview import inspection, states_of
+    from recsae.run.preview import in_words, inspection, states_of
 
     facts = inspection(recommender)
     catalog = recommender.catalog
@@ -46,6 +46,7 @@ def inspect(checkpoint: Path, trust: bool, check: bool, as_json: bool, **options
         show_json(facts)
         return
     sites = facts.pop("sites")
+    facts |= in_words(facts.pop("estimate"))
     show_facts({key: fact for key, fact in facts.items() if key not in SHOWN_APART})
     if values:
         click.echo("\nAttributes, and their most frequent values:")

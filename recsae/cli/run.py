@@ -63,6 +63,11 @@ if TYPE_CHECKING:
     help="Make the dictionary again N times, on each half of the users (the default, 2) and then "
     "with other seeds, and mark what comes back.",
 )
+@click.option(
+    "--labeler",
+    metavar="NAME",
+    help="Who labels the latents, one that a package brings; default: statements on attributes.",
+)
 @click.option("--llm-base-url", help="OpenAI-compatible server whose model names and judges too.")
 @click.option("--llm-model", help="Its model; the key is read from OPENAI_API_KEY.")
 @click.option(

@@ -12,10 +12,18 @@ if TYPE_CHECKING:
     from recsae.concepts.attributes.table import ItemAttributes as ItemAttributes
     from recsae.concepts.dictionary import ConceptDictionary as ConceptDictionary
     from recsae.concepts.dictionary import build_concepts as build_concepts
+    from recsae.concepts.label_steps import Predictions as Predictions
     from recsae.concepts.labeler import AttributeLabeler as AttributeLabeler
     from recsae.concepts.labeler import Labeler as Labeler
 
-__all__ = ["AttributeLabeler", "ConceptDictionary", "ItemAttributes", "Labeler", "build_concepts"]
+__all__ = [
+    "AttributeLabeler",
+    "ConceptDictionary",
+    "ItemAttributes",
+    "Labeler",
+    "Predictions",
+    "build_concepts",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -24,6 +32,7 @@ __getattr__, __dir__ = lazy(
         "ConceptDictionary": "dictionary",
         "ItemAttributes": "attributes.table",
         "Labeler": "labeler",
+        "Predictions": "label_steps",
         "build_concepts": "dictionary",
     },
 )

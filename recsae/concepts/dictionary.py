@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from recsae.concepts.labeler import PARTS
 from recsae.concepts.naming import told_apart
 from recsae.core import columns as C
 from recsae.core import layout
@@ -111,7 +110,7 @@ class ConceptDictionary:
 
     def values_said(self) -> list[tuple[str, str]]:
         """Every different (attribute, value) that a label speaks of."""
-        pairs = [part[:2] for part in PARTS]
+        pairs = [part[:2] for part in C.PARTS]
         rows = [row for pair in pairs for row in self.table[[*pair]].itertuples(index=False)]
         return [(str(a), str(v)) for a, v in dict.fromkeys(map(tuple, rows)) if pd.notna(a)]
 
@@ -148,7 +147,9 @@ def build_concepts(
         raise NotEnoughData(
             f"{code.nnz} activations on {len(cases)} cases: nothing to build concepts from."
         )
-    table = labeler.label(code, cases, asked)
+    from recsae.concepts.labeler import labels_by
+
+    table = labels_by(labeler, code, cases, asked)
     table.insert(2, C.ABOUT, table[C.NAME])
     table[C.NAME] = told_apart(table)
     fired = np.bincount(code.indices, minlength=code.shape[1])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
+import scipy.sparse
 
-from recsae.concepts.attributes.table import VIEWS
+from recsae.concepts.attributes.names import VIEWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,6 +18,34 @@ if TYPE_CHECKING:
 
 AND = "and"
 OR = "or"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of labels on n cases, as steps and the step from which each says "active".
+
+    Label j predicts "active" where ``steps[:, column[j]] >= threshold[j]``; labels that differ in
+    their threshold alone share a column.
+    """
+
+    steps: scipy.sparse.csc_matrix
+    """``(n, G)`` for each different label, 0 not stored: how many of the thresholds of its view a
+    case reaches (negated: misses), or how many predicates of several hold."""
+    column: NDArray[np.int64]
+    """``(m,)`` of each label."""
+    threshold: NDArray[np.int64]
+    """``(m,)`` of each label, a step."""
+
+    @classmethod
+    def of(cls, active: NDArray[np.bool_]) -> Predictions:
+        """Of labels that say yes or no, ``(n, m)``.
+
+        >>> Predictions.of(np.array([[True, False]])).steps.toarray().tolist()
+        [[1, 0]]
+        """
+        m = active.shape[1]
+        steps = scipy.sparse.csc_matrix(active.astype(np.int8))
+        return cls(steps, np.arange(m), np.ones(m, dtype=np.int64))
 
 
 class Column(NamedTuple):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from importlib.metadata import entry_points
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -12,28 +12,32 @@ import pandas as pd
 import scipy.sparse
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.table import (
+from recsae.concepts.attributes.names import (
+    BY_ATTRIBUTES,
     DERIVED,
+    FANS,
     ITEM_ITSELF,
     SEPARATOR,
     TERM,
     VIEWS,
-    ItemAttributes,
 )
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.item_sets import SET_VIEWS, ItemSet, ViewItems, best_sets, theme_of
-from recsae.concepts.label_steps import AND, OR, Column, steps_of_label
+from recsae.concepts.label_steps import AND, OR, Column, Predictions, steps_of_label
 from recsae.concepts.predicates import Columns, Predicates, all_predicates, steps_of
 from recsae.concepts.rewording import best_said
 from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, LabelerFailed, nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
 
+GROUP = "recsae.labelers"
+"""The group of entry points that labelers are listed in."""
 MAX_SEARCH_CASES = 80_000
 """Construction cases at most that predicates are searched on, evenly spread: bounds the time."""
 DERIVED_COST = 0.01
@@ -50,54 +54,17 @@ Halves: TypeAlias = (
     "tuple[tuple[NDArray[np.int64], ...], tuple[HalfOfUsers, HalfOfUsers], "
     "tuple[dict[str, ViewItems], dict[str, ViewItems]]]"
 )
-PREDICATE = (C.ATTRIBUTE, C.VALUE, C.VIEW, C.THRESHOLD, C.NEGATED)
-SECOND_PREDICATE = (
-    C.SECOND_ATTRIBUTE,
-    C.SECOND_VALUE,
-    C.SECOND_VIEW,
-    C.SECOND_THRESHOLD,
-    C.SECOND_NEGATED,
-)
-THIRD_PREDICATE = (
-    C.THIRD_ATTRIBUTE,
-    C.THIRD_VALUE,
-    C.THIRD_VIEW,
-    C.THIRD_THRESHOLD,
-    C.THIRD_NEGATED,
-)
-PARTS = PREDICATE, SECOND_PREDICATE, THIRD_PREDICATE
-"""Columns of the predicates of a label; the third is joined by "and"."""
 CORE = "core"
 FOUND = "found"
 """Where a concept is from: a gate for a statement that was asked, or a latent that was trained."""
-LABEL_COLUMNS = (
-    *(C.LATENT, C.NAME, C.LABEL, C.LABELER, C.ORIGIN),
-    *PREDICATE,
-    C.JOINT,
-    *SECOND_PREDICATE,
-    *THIRD_PREDICATE,
-)
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Predictions of labels on n cases, as steps and the step from which each says "active".
-
-    Label j predicts "active" where ``steps[:, column[j]] >= threshold[j]``; labels that differ in
-    their threshold alone share a column.
-    """
-
-    steps: scipy.sparse.csc_matrix
-    """``(n, G)`` for each different label, 0 not stored: how many of the thresholds of its view a
-    case reaches (negated: misses), or how many predicates of several hold."""
-    column: NDArray[np.int64]
-    """``(m,)`` of each label."""
-    threshold: NDArray[np.int64]
-    """``(m,)`` of each label, a step."""
 
 
 class Labeler(Protocol):
-    """Turns a sparse code into labels on construction cases, and labels into predictions."""
+    """Turns a sparse code into labels on construction cases, and labels into predictions.
+
+    One of your own is named by an entry point of the group ``recsae.labelers``, a function that
+    makes it from the :class:`ItemAttributes` of a run; see ``docs/own.md``.
+    """
 
     name: str
     sees_examples: bool
@@ -106,10 +73,75 @@ class Labeler(Protocol):
     def label(
         self, code: scipy.sparse.csr_matrix, cases: Cases, asked: Sequence[Predicate] = ()
     ) -> pd.DataFrame:
-        """One row per latent of a code ``(n, n_latents)``, with the :data:`LABEL_COLUMNS`."""
+        """One row per latent of a code ``(n, n_latents)``, in their order: ``name`` and ``label``,
+        and the others of ``C.LABEL_COLUMNS`` where the label is a predicate on attributes."""
 
     def predict(self, labels: pd.DataFrame, cases: Cases) -> Predictions:
         """Predictions of the labels on other cases."""
+
+
+def labels_by(
+    labeler: Labeler,
+    code: scipy.sparse.csr_matrix,
+    cases: Cases,
+    asked: Sequence[Predicate] = (),
+) -> pd.DataFrame:
+    """What a labeler says of a code, with all of ``C.LABEL_COLUMNS``.
+
+    Raises
+    ------
+    LabelerFailed
+        It does not say a name and a label of every latent.
+    """
+    if isinstance(labeler, AttributeLabeler):
+        return labeler.label(code, cases, asked)
+    m = code.shape[1]
+    said = labeler.label(code, cases, asked)
+    if not isinstance(said, pd.DataFrame) or len(said) != m or not {C.NAME, C.LABEL} <= {*said}:
+        seen = (
+            f"{len(said)} rows of {', '.join(map(str, said))}" if hasattr(said, "columns") else said
+        )
+        raise LabelerFailed(
+            f"The labeler {labeler.name!r} must give a table of one row for each of {m} latents, "
+            f"with {C.NAME} and {C.LABEL} (seen: {seen})."
+        )
+    table = said.reset_index(drop=True).reindex(columns=list(C.LABEL_COLUMNS))
+    texts = table[[C.NAME, C.LABEL]]
+    if not texts.map(lambda text: isinstance(text, str) and bool(text.strip())).all(axis=None):
+        raise LabelerFailed(f"The labeler {labeler.name!r} left a name or a label empty.")
+    table = table.astype(object).where(table.notna(), None)
+    table[C.LATENT] = np.arange(m)
+    table[C.LABELER] = labeler.name
+    table[C.ORIGIN] = [CORE] * len(asked) + [FOUND] * (m - len(asked))
+    for _, _, _, threshold, negated in C.PARTS:
+        table[negated] = [bool(cell) for cell in table[negated]]
+        least = int(threshold == C.THRESHOLD)  # of yes and no
+        table[threshold] = [least if cell is None else int(cell) for cell in table[threshold]]
+    return table
+
+
+def named_labeler(name: str) -> Callable[[ItemAttributes], Labeler]:
+    """What makes the labeler of an entry point of the group ``recsae.labelers``.
+
+    Raises
+    ------
+    InvalidInput
+        There is none of that name, or it cannot be imported.
+    """
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in points:
+        known = ", ".join(sorted(points)) or "none"
+        raise InvalidInput(
+            f"No labeler named {name!r} is installed (there is: {known}): a package names one by "
+            f"an entry point of the group {GROUP!r}.{nearest(name, points)}"
+        )
+    try:
+        made: Callable[[ItemAttributes], Labeler] = points[name].load()
+    except (Exception, SystemExit) as error:  # a third party's package may fail in any way
+        raise InvalidInput(
+            f"The labeler {name!r} cannot be imported ({type(error).__name__}: {error})."
+        ) from error
+    return made
 
 
 class AttributeLabeler:
@@ -124,7 +156,7 @@ class AttributeLabeler:
     there are attributes, title terms by .02.
     """
 
-    name = "attributes"
+    name = BY_ATTRIBUTES
     sees_examples = False
 
     def __init__(self, attributes: ItemAttributes) -> None:
@@ -248,7 +280,7 @@ class AttributeLabeler:
         everywhere: NDArray[np.bool_],
         cases: Cases,
     ) -> list[tuple[object, ...]]:
-        """A row of :data:`LABEL_COLUMNS`, without the latent, for each latent that was searched."""
+        """A row of ``C.LABEL_COLUMNS``, without the latent, for each latent that was searched."""
         titles, external = cases.catalog.title_of, cases.catalog.external_ids
 
         def predicate(column: int, step: int, negated: int) -> Predicate | None:
@@ -287,7 +319,7 @@ class AttributeLabeler:
         keys = list(
             zip(
                 labels[C.JOINT],
-                *(_predicates(labels, part) for part in PARTS),
+                *(_predicates(labels, part) for part in C.PARTS),
                 strict=True,
             )
         )
@@ -332,14 +364,14 @@ def _of_items(chosen: ItemSet, external: Sequence[str]) -> Predicate:
 
 
 def _table(records: list[tuple[object, ...]]) -> pd.DataFrame:
-    """Labels as a table, from rows of :data:`LABEL_COLUMNS` without the latent."""
-    table = pd.DataFrame(records, columns=list(LABEL_COLUMNS[1:]))
+    """Labels as a table, from rows of ``C.LABEL_COLUMNS`` without the latent."""
+    table = pd.DataFrame(records, columns=list(C.LABEL_COLUMNS[1:]))
     table.insert(0, C.LATENT, np.arange(len(table)))
     return table
 
 
 def cells_of(predicate: Predicate | None) -> tuple[str | None, str | None, str | None, int, bool]:
-    """A predicate, or none, as cells of the columns :data:`PREDICATE`."""
+    """A predicate, or none, as cells of the columns ``C.PREDICATE``."""
     if predicate is None:
         return None, None, None, 0, False
     return (

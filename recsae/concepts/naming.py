@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from recsae.concepts.attributes.history import LENGTH
+from recsae.concepts.attributes.names import LENGTH
 from recsae.concepts.wording import amount_in, place_of
 from recsae.core import columns as C
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.concepts.attributes.table import VIEW_SIZES, VIEWS, ItemAttributes
+from recsae.concepts.attributes.names import VIEW_SIZES, VIEWS
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.search_loops import place_steps
 from recsae.core import kernels
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 class Columns(NamedTuple):
     """C columns and their S predicates, the steps of a column one after another.
 
-    ``view`` and ``value (C,)`` are indices of :data:`recsae.concepts.attributes.table.VIEWS` and
+    ``view`` and ``value (C,)`` are indices of :data:`recsae.concepts.attributes.names.VIEWS` and
     of the attributes; ``start (C + 1,)`` the first predicate of each; ``column`` and ``step
     (S,)``, from 1 on, say what each predicate is.
     """

@@ -11,7 +11,7 @@ import scipy.sparse
 from recsae.concepts.gates.choose import few_of_each
 from recsae.concepts.gates.fit import Side
 from recsae.concepts.gates.statements import candidate_statements
-from recsae.concepts.labeler import PARTS, PREDICATE, cells_of
+from recsae.concepts.labeler import cells_of
 from recsae.core import columns as C
 from recsae.recommender.score_metric import root_of
 
@@ -68,5 +68,5 @@ def best_statements(
         cells_of(labeler.predicate(columns, *row))
         for row in zip(*(part.tolist() for part in chosen[:3]), strict=True)
     ]
-    nothing = dict.fromkeys((C.JOINT, *PARTS[1], *PARTS[2]))
-    return pd.DataFrame(cells, columns=list(PREDICATE)).assign(**nothing)
+    nothing = dict.fromkeys((C.JOINT, *C.PARTS[1], *C.PARTS[2]))
+    return pd.DataFrame(cells, columns=list(C.PREDICATE)).assign(**nothing)

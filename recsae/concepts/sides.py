@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, VIEWS
-from recsae.concepts.labeler import LABEL_COLUMNS
+from recsae.concepts.attributes.names import DERIVED, ITEM_ITSELF, VIEWS
 from recsae.core import columns as C
 
 if TYPE_CHECKING:
@@ -81,5 +80,5 @@ def other_sides(
             rows = labeler.label_of_views(code[:, latents], cases, views)
             rows[C.LATENT] = latents
             found.append(rows)
-    table = pd.concat(found) if found else pd.DataFrame(columns=list(LABEL_COLUMNS))
+    table = pd.concat(found) if found else pd.DataFrame(columns=list(C.LABEL_COLUMNS))
     return table.sort_values(C.LATENT, ignore_index=True)

@@ -6,19 +6,25 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from recsae.concepts.attributes.communities import FANS, MOSTLY, SHARED
-from recsae.concepts.attributes.history import AT_MOST, LENGTH, MORE_THAN, REPEAT
-from recsae.concepts.attributes.table import (
+from recsae.concepts.attributes.names import (
+    AT_MOST,
     BANDS,
+    BY_ATTRIBUTES,
     DECADE,
     ERA,
+    FANS,
     HALF,
     ITEM_ITSELF,
+    LENGTH,
+    MORE_THAN,
+    MOSTLY,
     PERIOD,
     PERIODS,
     POPULARITY,
+    REPEAT,
     SEPARATOR,
     SHARE,
+    SHARED,
     TERM,
     VIEW_SIZES,
     VIEWS,
@@ -348,16 +354,17 @@ def reason_of(label: Mapping[str, Any], step: int) -> str:
     label
         The predicate columns of the label.
     step
-        As in :class:`recsae.concepts.labeler.Predictions`. Of a predicate: how many of its view's
-        thresholds the case reaches; of a negated one, how many it misses; of several, how many
-        predicates hold.
+        As in :class:`recsae.concepts.label_steps.Predictions`. Of a predicate: how many of its
+        view's thresholds the case reaches; of a negated one, how many it misses; of several, how
+        many predicates hold.
 
     >>> label = {"attribute": "genres", "second_attribute": None, "predicate_site": "last20"}
     >>> reason_of(label | {"threshold": 5, "negated": False}, 7)
     '8 or 9 of the last 20 items match, 5 needed'
     """
     if label[C.ATTRIBUTE] is None:
-        return "says active everywhere"
+        own = label.get(C.LABELER, BY_ATTRIBUTES) == BY_ATTRIBUTES
+        return "says active everywhere" if own else f"the label's level is {step}"
     if label[C.SECOND_ATTRIBUTE] is not None:
         if label.get(C.THIRD_ATTRIBUTE) is not None and step > 1:
             return "all three parts hold" if step == 3 else "its third part does not hold"

@@ -30,6 +30,18 @@ THIRD_VALUE: Final = "third_value"
 THIRD_VIEW: Final = "third_site"
 THIRD_THRESHOLD: Final = "third_threshold"
 THIRD_NEGATED: Final = "third_negated"
+PREDICATE: Final = (ATTRIBUTE, VALUE, VIEW, THRESHOLD, NEGATED)
+PARTS: Final = (
+    PREDICATE,
+    (SECOND_ATTRIBUTE, SECOND_VALUE, SECOND_VIEW, SECOND_THRESHOLD, SECOND_NEGATED),
+    (THIRD_ATTRIBUTE, THIRD_VALUE, THIRD_VIEW, THIRD_THRESHOLD, THIRD_NEGATED),
+)
+"""Columns of the predicates of a label; the third is joined by "and"."""
+LABEL_COLUMNS: Final = (
+    *(LATENT, NAME, LABEL, LABELER, ORIGIN),
+    *(*PARTS[0], JOINT, *PARTS[1], *PARTS[2]),
+)
+"""What a labeler says of each latent."""
 STATUS: Final = "status"
 FIRE_RATE: Final = "fire_rate"
 CORRECTION: Final = "correction"

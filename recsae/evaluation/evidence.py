@@ -1,4 +1,7 @@
-"""Evidence for and against each concept: when its latent is active and where its label is wrong."""
+"""Evidence for and against each concept: when its latent is active and where its label is wrong.
+
+Tables of a run are read with it, so that what makes them is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,18 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
-import scipy.sparse
 
 from recsae.concepts.dictionary import rank_within
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.files import read_parquet, write_parquet
-from recsae.evaluation.active_on import active_items, drawn_cases
 
 if TYPE_CHECKING:
+    import scipy.sparse
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-    from recsae.concepts.labeler import Predictions
+    from recsae.concepts.label_steps import Predictions
 
 TABLES = (
     *(layout.FIRING, layout.TOGETHER, layout.COUNTEREXAMPLES),
@@ -117,6 +119,8 @@ def build_evidence(
     predictions
         What the labels of the latents say of the same cases.
     """
+    from recsae.evaluation.active_on import active_items
+
     code = code.copy()
     code.eliminate_zeros()
     return Evidence(
@@ -154,6 +158,8 @@ def fire_together(code: scipy.sparse.csr_matrix) -> pd.DataFrame:
 
     Ranked by correlation (phi), so that latents that are active everywhere do not always win.
     """
+    import scipy.sparse
+
     n, m = code.shape
     ones = scipy.sparse.csr_matrix(
         (np.ones(code.nnz, dtype=np.float32), code.indices, code.indptr), (n, m)
@@ -257,6 +263,8 @@ def active_cases(
     code: scipy.sparse.csr_matrix, predictions: Predictions, cases: Cases
 ) -> pd.DataFrame:
     """Cases drawn from all where each latent is active, and what its label counts there."""
+    from recsae.evaluation.active_on import drawn_cases
+
     drawn, titles = drawn_cases(code, cases), cases.catalog.titles
     level = np.zeros(0, dtype=np.int8)  # SciPy takes no places as all of them
     if len(drawn.case):

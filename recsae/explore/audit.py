@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recsae.concepts.corrections import REJECTED
-from recsae.concepts.labeler import PARTS
 from recsae.concepts.sides import OTHER_SIDE
 from recsae.concepts.status import VERIFIED
 from recsae.concepts.wording import concept_name, reason_of
@@ -151,7 +150,7 @@ def _audited(
     n_items_of: dict[tuple[str, str], int],
 ) -> AuditedConcept:
     known = evidence_of(evidence, titles, names)
-    said = [(row[attribute], row[value]) for attribute, value, *_ in PARTS]
+    said = [(row[attribute], row[value]) for attribute, value, *_ in C.PARTS]
     label, precision, recall = (row[OTHER_SIDE[c]] for c in (C.LABEL, C.PRECISION, C.RECALL))
     return AuditedConcept(
         latent=row[C.LATENT],

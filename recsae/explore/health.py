@@ -15,6 +15,7 @@ from recsae.core.errors import RecSAEError
 from recsae.core.files import has_digest
 from recsae.run.record import Run
 from recsae.sae.model import SAE
+from recsae.sae.own import is_own
 from recsae.steering.files import load_steering, steering_files
 
 Problem = Literal["gone", "changed", "unreadable", "unusable"]
@@ -97,9 +98,9 @@ def _cannot_be_used(folder: Path, whole: dict[str, str | None]) -> list[Damage]:
 
     ``whole`` has the stage of each file, None for what is damaged.
     """
-    pieces: dict[str, Callable[[], object]] = {
-        layout.SAE_WEIGHTS: partial(SAE.load, folder / layout.SAE_FOLDER)
-    }
+    pieces: dict[str, Callable[[], object]] = {}
+    if not is_own(folder):  # whose code is elsewhere
+        pieces[layout.SAE_WEIGHTS] = partial(SAE.load, folder / layout.SAE_FOLDER)
     for store in layout.STORES:
         pieces[f"{store}/{layout.MANIFEST}"] = partial(ActivationStore, folder / store)
     found = []

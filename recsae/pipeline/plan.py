@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core import layout as files
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
-from recsae.core.errors import ArtifactMismatch, NotEnoughData
+from recsae.core.errors import ArtifactMismatch, InvalidInput, NotEnoughData
 from recsae.core.files import write_json
 from recsae.core.locks import alone_in
 from recsae.run.config import RunConfig
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from recsae.core.progress import Progress
     from recsae.recommender.protocol import Recommender
     from recsae.run.workspace import Workspace
+    from recsae.sae.model import SAE
+    from recsae.sae.own import Encodes
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ def run_pipeline(
     ranks: Ranks = SINGLE_PROCESS,
     replace: bool = False,
     memory: int | None = None,
+    sae: SAE | Encodes | None = None,
 ) -> Run:
     """Do whatever is not done yet and write the report.
 
@@ -76,19 +79,32 @@ def run_pipeline(
     memory
         Bytes that the process may take; None: what is free. Blocks of scores are a few dozen MB
         whatever the catalogue; a run that needs more all the same is refused before it begins.
+    sae
+        One of your own, which the run takes instead of training: an :class:`recsae.sae.SAE`, such
+        as ``read_saelens`` gives, or any object with ``encode`` and ``decode`` on torch tensors. No
+        gates stand beside it, and the dictionary is not made again from other users.
 
     Raises
     ------
     RecSAEError
         Anything that is wrong with the input, in one sentence.
     """
+    from recsae.concepts.labeler import named_labeler
+    from recsae.recommender.protocol import find_site
     from recsae.run.memory import refuse_what_cannot_fit, share_heaps
+    from recsae.run.stores import planned_cases
     from recsae.run.workspace import Workspace
 
     share_heaps()
     config = config or RunConfig()
+    if sae is not None:
+        config = _with_own(config, recommender, sae)
+    elif config.sae is not None:
+        raise InvalidInput(f"The run in {folder} has an SAE of its own: give it, as sae=...")
+    if config.labeler is not None:
+        named_labeler(config.labeler)  # before hours of training
     run = Run(Path(folder), config, ranks)
-    work = Workspace(run, recommender, progress, ranks)
+    work = Workspace(run, recommender, progress, ranks, given=sae)
     if work.heldout_users.sum() < 2:
         raise NotEnoughData(
             f"Of {len(work.heldout_users)} users only {int(work.heldout_users.sum())} would be "
@@ -99,7 +115,9 @@ def run_pipeline(
             "The processes that share this run opened different models or data: give all of them "
             "the same files."
         )
-    refuse_what_cannot_fit(*work.size, memory)
+    width = find_site(work.recommender, work.site).width
+    n_cases = planned_cases(config, work.recommender.sequences().lengths, work.heldout_users)
+    refuse_what_cannot_fit(work.recommender.catalog.n_items, width, n_cases, memory)
     with ExitStack() as held:
         ranks.broadcast_from_main(lambda: held.enter_context(alone_in(run.folder)))
         run.record = ranks.broadcast_from_main(lambda: _started(run, work, replace))
@@ -108,6 +126,16 @@ def run_pipeline(
             if run.stage(name, inputs, outputs, partial(stage.do, work)) and done:
                 done(name, run.record["stages"][name])
     return run
+
+
+def _with_own(config: RunConfig, recommender: Recommender, sae: SAE | Encodes) -> RunConfig:
+    """The settings of a run that is given its SAE."""
+    from recsae.recommender.protocol import as_recommender, find_site
+    from recsae.sae.own import digest_of_sae
+
+    width = find_site(as_recommender(recommender), config.site).width
+    update = {"sae": digest_of_sae(sae, width), "core": "none", "stability": 0}
+    return config.model_copy(update=update)
 
 
 def _started(run: Run, work: Workspace, replace: bool) -> dict[str, Any]:
@@ -155,11 +183,14 @@ def _vocabulary(work: Workspace) -> list[object]:
 
 def _inputs_of_sae(work: Workspace) -> list[object]:
     config = work.config
+    if config.sae is not None:
+        return [_inputs_of_core(work), config.sae]
     return [_inputs_of_core(work), config.latents, config.k, config.activation, config.samples]
 
 
 def _inputs_of_labels(work: Workspace) -> list[object]:
-    return [_inputs_of_sae(work), *_vocabulary(work)]
+    named = [] if work.config.labeler is None else [work.config.labeler]
+    return [_inputs_of_sae(work), *_vocabulary(work), *named]
 
 
 def _inputs_of_stability(work: Workspace) -> list[object]:
@@ -201,7 +232,9 @@ def _build(work: Workspace) -> None:
         concepts = work.label()
         concepts.save(work.folder)
         catalog = work.recommender.catalog
-        work.labeler.attributes.including(concepts.values_said(), catalog).save(work.folder)
+        work.attribute_labeler.attributes.including(concepts.values_said(), catalog).save(
+            work.folder
+        )
         Statistics.of(work.sae_codes[0]).save(work.folder)
 
     work.on_main_process(build)

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.names import LENGTH, REPEAT
 from recsae.concepts.dictionary import item_effects
-from recsae.concepts.labeler import PARTS
 from recsae.concepts.sides import OTHER_SIDE, kind_of, side_of
 from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 from recsae.concepts.wording import phrase, reason_of
@@ -104,7 +103,7 @@ def tested_concepts(work: Workspace) -> Concepts:
 def _concept(row: Record, known: _ByLatent) -> Concept:
     latent = row[C.LATENT]
     mine, again = known.evidence[latent], known.stability.get(latent, {})
-    first, second, third = (_predicate(row, part) for part in PARTS)
+    first, second, third = (_predicate(row, part) for part in C.PARTS)
     promotes, demotes = known.effects.get(latent, ([], []))
     x, y = known.places.get(latent, (None, None))
     return Concept(

@@ -153,7 +153,7 @@ def _sae(work: Workspace) -> Autoencoder:
         core=_core(work) if work.core.n_candidates else None,
         k=work.sae.config.k,
         tried=read_json(work.folder / layout.K_TRIED)["kept"],
-        activation=work.sae.config.activation,
+        activation=work.sae.kind,
         fvu=quality["fvu"],
         l0=quality["l0"],
         dead_fraction=quality["dead_fraction"],
@@ -252,5 +252,5 @@ def _language(record: Record) -> LanguageModel | None:
 def _skipped(work: Workspace, attributes: list[AttributeScore]) -> list[str]:
     """Values that are asked for, but have too few cases for a probe or are too many."""
     asked = {row.attribute for row in attributes}
-    names = [": ".join(n) for n in work.labeler.attributes.names if n[0] not in NOT_ASKED]
+    names = [": ".join(n) for n in work.attribute_labeler.attributes.names if n[0] not in NOT_ASKED]
     return [name for name in names if name not in asked]

@@ -81,7 +81,7 @@ class SiteWorkspace(Workspace):
             return nothing
         first = self.config.attributes_first or []
         seed = self.config.seed
-        core = core_of(self.labeler, self.construction, self.metric, seed, first)
+        core = core_of(self.attribute_labeler, self.construction, self.metric, seed, first)
         return replace(nothing, core=core)
 
 
@@ -103,7 +103,7 @@ def measured(work: SiteWorkspace, default: SiteWorkspace, windows: Windows) -> S
         parts=[np.unique(work.heldout.user[rows]) for rows, _ in halves],
     )
     sides = (work.construction, work.heldout)
-    attributes = attribute_table(default.labeler.attributes, *sides, {"sae": codes})
+    attributes = attribute_table(default.attribute_labeler.attributes, *sides, {"sae": codes})
     found = shares_of_halves(codes, work.construction, halves, tested.verified_of, work.head)
     own = _mean([half.share.shares[max(SIZES)] for half in found])
     linear = work.head is not None

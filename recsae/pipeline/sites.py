@@ -17,11 +17,10 @@ from recsae.capture.windows import windows_of
 from recsae.core.errors import NotEnoughData, RecSAEError
 from recsae.pipeline.site_figures import SiteFigures, SiteWorkspace, carries_all, measured
 from recsae.recommender.sequences import split_users
-from recsae.run.active import TRIED
+from recsae.run.active import TRIED, default_latents
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
 from recsae.run.stores import planned_stores
-from recsae.run.workspace import default_latents
 from recsae.sae.config import make_config
 
 if TYPE_CHECKING:

@@ -37,7 +37,12 @@ class Plugin(Protocol):
         """Attach to it, with the options of ``load_recommender``."""
 
     def versions(self) -> dict[str, str]:
-        """Versions of what the plug-in stands on; raises if it cannot work here."""
+        """Versions of what the plug-in stands on, looked up and not imported, so that `recsae
+        plugins` answers at once; raises if something is not installed.
+
+        A plug-in may also have ``check()``, which imports it and raises if that fails: `recsae
+        doctor` calls it.
+        """
 
 
 class PluginState(NamedTuple):
@@ -50,12 +55,16 @@ class PluginState(NamedTuple):
     plugin: Plugin | None
 
 
-def installed() -> list[PluginState]:
-    """Every installed plug-in with its version and state; a broken one is listed, not raised."""
-    return [_state(point) for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)]
+def installed(*, thorough: bool = False) -> list[PluginState]:
+    """Every installed plug-in with its version and state; a broken one is listed, not raised.
+
+    ``thorough``: what plug-ins stand on is imported too, see :meth:`Plugin.versions`.
+    """
+    points = sorted(entry_points(group=GROUP), key=lambda p: p.name)
+    return [_state(point, thorough) for point in points]
 
 
-def _state(point: EntryPoint) -> PluginState:
+def _state(point: EntryPoint, thorough: bool) -> PluginState:
     name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
 
     def state(words: str, plugin: Plugin | None = None) -> PluginState:
@@ -71,6 +80,8 @@ def _state(point: EntryPoint) -> PluginState:
     if lacking:
         return state(f"broken: {point.value} has no {', '.join(lacking)}")
     try:
+        if thorough and hasattr(plugin, "check"):
+            plugin.check()
         versions = ", ".join(f"{k} {v}" for k, v in dict(plugin.versions()).items())
     except FAILURES as error:
         return state(f"cannot work here: {_one_line(error)}", plugin)

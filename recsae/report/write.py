@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput
-from recsae.core.files import UNREADABLE, read_text, write_atomically
+from recsae.core.files import UNREADABLE, read_text, uncollected, write_atomically
 
 if TYPE_CHECKING:
     from recsae.report.schema.report import Report
@@ -85,7 +85,8 @@ def write_report(
         texts[layout.REPORT] = full.to_json()
     texts[layout.CONCEPTS_CSV] = concepts_csv(shown)
     texts[layout.CARD] = card(shown)
-    texts[layout.PAGE] = page(shown, turn)
+    with uncollected():
+        texts[layout.PAGE] = page(shown, turn)
     sharing.remember(to, hidden)
     for name, text in texts.items():
         write_atomically(to / name, partial(_write_text, text))
@@ -142,7 +143,7 @@ def read_report(directory: str | Path) -> "Report":
         raise ArtifactMismatch(
             f"There is no report.json in {directory}: finish the run first, with `recsae run`."
         ) from None
-    with follows_schema(str(path)):
+    with follows_schema(str(path)), uncollected():
         return Report.model_validate(content)
 
 
@@ -172,7 +173,8 @@ def _content(path: Path) -> Any:
     import json
 
     try:
-        return json.loads(read_text(path))
+        with uncollected():
+            return json.loads(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise
     except UNREADABLE as error:
@@ -184,7 +186,8 @@ def _content(path: Path) -> Any:
 
 def report_facts(directory: str | Path) -> dict[str, Any]:
     """The content of a run's ``report.json``, checked as :func:`read_report` checks it."""
-    return read_report(directory).model_dump(mode="json", by_alias=True)
+    with uncollected():
+        return read_report(directory).model_dump(mode="json", by_alias=True)
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How many latents are active at a time: the fewest of a short list that keep the ranking."""
+"""How many latents there are, and how many are active: the fewest that keep the ranking."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from recsae.capture.cases import ndcg_of_states
+from recsae.concepts.status import MIN_POSITIVES
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.errors import NotEnoughData
 from recsae.core.files import read_json, write_json
@@ -95,3 +96,15 @@ def fewest_that_keep_enough(
         if not too_little(k):
             break
     return sae
+
+
+def default_latents(width: int, k: int, n_heldout: int) -> int:
+    """RecSAE's 16 latents per dimension, or fewer where they could not be tested.
+
+    A latent needs 20 held-out cases on which it is active; on average k of the latents are active
+    on each of the ``n_heldout`` cases.
+
+    >>> default_latents(64, 8, 200_000), default_latents(64, 8, 190)
+    (1024, 76)
+    """
+    return min(16 * width, max(4 * k, n_heldout * k // MIN_POSITIVES))

@@ -41,5 +41,11 @@ class RunConfig(BaseModel):
     heldout_positions: int = Field(200_000, ge=1, le=MAX_POSITIONS)
     stability: int = Field(2, ge=0, le=MAX_TRAININGS)
     """How often the dictionary is made again: on each half of the users, then with other seeds."""
+    labeler: str | None = None
+    """Who labels: the name of an entry point of the group ``recsae.labelers``; None: statements on
+    the items' attributes."""
+    sae: str | None = None
+    """What tells an SAE of one's own from others, see :func:`recsae.sae.own.digest_of_sae`; None:
+    one is trained."""
     language: LanguageSettings | None = None
     """The language model that names and judges concepts, if any."""

@@ -7,6 +7,7 @@ import re
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from recsae.core.errors import InvalidInput
 
@@ -116,19 +117,36 @@ def refuse_what_cannot_fit(
     InvalidInput
         With the arithmetic.
     """
-    has, most = _status("VmRSS"), _most(limit)
-    if has is None or most is None:
-        return
-    table = n_items * width * 4 / 1e6
-    cases = n_cases * CASE_KB / 1e3
-    needed = has + table + cases
-    if needed > most:
+    most = _most(limit)
+    needs = needed_mb(n_items, width, n_cases)
+    if most is not None and needs.total > most:
         raise InvalidInput(
-            f"The run needs about {needed:,.0f} MB: {has:,.0f} MB that the model and its data take "
-            f"already, {table:,.0f} MB for an item table of {n_items:,} items of {width:,} "
-            f"numbers, and {cases:,.0f} MB for {n_cases:,} cases. {_whose(limit)} {most:,.0f} MB: "
-            f"{MORE_MEMORY}."
+            f"The run needs about {needs.total:,.0f} MB: {needs.taken:,.0f} MB that the model and "
+            f"its data take already, {needs.table:,.0f} MB for an item table of {n_items:,} items "
+            f"of {width:,} numbers, and {needs.cases:,.0f} MB for {n_cases:,} cases. "
+            f"{_whose(limit)} {most:,.0f} MB: {MORE_MEMORY}."
         )
+
+
+class Needs(NamedTuple):
+    """What a run takes, in MB."""
+
+    taken: float
+    """What the process takes already, with the model and its data; 0 where nobody can say."""
+    table: float
+    """The item table, which is held once more while it is worked on."""
+    cases: float
+    """The cases, with all that is counted of them."""
+
+    @property
+    def total(self) -> float:
+        """All of it together."""
+        return self.taken + self.table + self.cases
+
+
+def needed_mb(n_items: int, width: int, n_cases: int) -> Needs:
+    """What a run takes from here on; the parameters are those of :func:`refuse_what_cannot_fit`."""
+    return Needs(_status("VmRSS") or 0.0, n_items * width * 4 / 1e6, n_cases * CASE_KB / 1e3)
 
 
 def _most(limit: int | None) -> float | None:

@@ -146,8 +146,8 @@ class Run:
 
     def is_finished(self, stages: Iterable[str]) -> bool:
         """Whether these stages, and no others, are done, from this configuration, and intact."""
-        if not self.record or self.record["config"] != self.config.model_dump():
-            return False
+        if not self.record or RunConfig(**self.record["config"]) != self.config:
+            return False  # settings that came later had their defaults
         done = self.record["stages"]
         if set(done) != set(stages) or any(map(self._altered, done.values())):
             return False

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from recsae.run.config import RunConfig
 
 
+LABEL_CASES = 80_000
+"""Construction cases at most that concepts are built on."""
+
+
 class Planned(NamedTuple):
     """What a store is captured from."""
 
@@ -32,3 +36,10 @@ def planned_stores(config: RunConfig, held: NDArray[np.bool_]) -> dict[str, Plan
         layout.CONSTRUCTION_STORE: Planned(built, config.construction_positions, exact=False),
         layout.HELDOUT_STORE: Planned(tested, config.heldout_positions, exact=True),
     }
+
+
+def planned_cases(config: RunConfig, lengths: NDArray[np.int64], held: NDArray[np.bool_]) -> int:
+    """How many cases concepts are made and tested on at most, of histories of some lengths."""
+    limits = min(LABEL_CASES, config.construction_positions), config.heldout_positions
+    sides = zip(limits, (~held, held), strict=True)
+    return sum(min(limit, int(lengths[side].sum())) for limit, side in sides)

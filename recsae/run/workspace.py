@@ -19,8 +19,8 @@ from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.corrections import corrected
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.gates.core import Core, FoundCore, find_core
-from recsae.concepts.labeler import AttributeLabeler
-from recsae.concepts.status import MIN_POSITIVES, verified_latents
+from recsae.concepts.labeler import AttributeLabeler, Labeler, named_labeler
+from recsae.concepts.status import verified_latents
 from recsae.core import layout
 from recsae.core.distributed import SINGLE_PROCESS, Ranks
 from recsae.core.files import digest_of, read_parquet
@@ -28,10 +28,17 @@ from recsae.core.progress import Progress
 from recsae.recommender.protocol import as_recommender, find_site
 from recsae.recommender.score_metric import score_metric
 from recsae.recommender.sequences import split_users
-from recsae.run.active import MAX_CASES, TRIED, UNTRIED, fewest_that_keep_enough, ndcg_kept
+from recsae.run.active import (
+    MAX_CASES,
+    TRIED,
+    UNTRIED,
+    default_latents,
+    fewest_that_keep_enough,
+    ndcg_kept,
+)
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
-from recsae.run.stores import Planned, planned_stores
+from recsae.run.stores import LABEL_CASES, Planned, planned_stores
 from recsae.sae.baselines import (
     Baseline,
     LinearCode,
@@ -42,6 +49,7 @@ from recsae.sae.baselines import (
 from recsae.sae.codes import Codes, sparse_code
 from recsae.sae.config import SAEConfig, make_config
 from recsae.sae.model import SAE, Gates
+from recsae.sae.own import as_sae, save_own
 from recsae.sae.statistics import Statistics
 from recsae.sae.train import train_sae
 
@@ -51,9 +59,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.recommender.protocol import LinearHead, Recommender
-
-LABEL_CASES = 80_000
-"""Construction cases at most that concepts are built on."""
+    from recsae.sae.own import Encodes
 
 
 class Workspace:
@@ -72,6 +78,8 @@ class Workspace:
         :meth:`encode` shares its work only if they are passed to it.
     finished
         The run is read as it is: its SAE is loaded, whatever it was trained with.
+    given
+        The SAE that the run takes instead of training one.
     """
 
     def __init__(
@@ -82,9 +90,9 @@ class Workspace:
         ranks: Ranks = SINGLE_PROCESS,
         *,
         finished: bool = False,
+        given: SAE | Encodes | None = None,
     ) -> None:
-        self.run = run
-        self.finished = finished
+        self.run, self.finished, self._given = run, finished, given
         self.config: RunConfig = run.config
         self.recommender = recommender = as_recommender(recommender)
         self.progress = progress
@@ -112,18 +120,6 @@ class Workspace:
     @cached_property
     def _planned(self) -> dict[str, Planned]:
         return planned_stores(self.config, self.heldout_users)
-
-    @property
-    def size(self) -> tuple[int, int, int]:
-        """Items, the width of the states, and how many cases concepts are made and tested on."""
-        recommender, held = self.recommender, self.heldout_users
-        lengths = recommender.sequences().lengths
-        limits = min(LABEL_CASES, self.config.construction_positions), self.config.heldout_positions
-        n = sum(
-            min(limit, int(lengths[side].sum()))
-            for limit, side in zip(limits, (~held, held), strict=True)
-        )
-        return recommender.catalog.n_items, find_site(recommender, self.site).width, n
 
     def store(self, name: str) -> ActivationStore:
         """Capture (or open) the states of construction users, ``activations``, or ``heldout``."""
@@ -227,7 +223,7 @@ class Workspace:
         if config.core == "none":
             asked: object = None
         else:
-            attributes = self.labeler.attributes
+            attributes = self.attribute_labeler.attributes
             asked = attributes.names, attributes.digest, config.attributes_first, config.seed
         made_from = digest_of([self.construction_store.fingerprint, asked])
         if FoundCore.is_there(self.folder, made_from):
@@ -236,7 +232,9 @@ class Workspace:
             found = FoundCore.nothing(self.construction_store.width)
         else:
             first = config.attributes_first or []
-            found = find_core(self.labeler, self.construction, self.metric, config.seed, first)
+            found = find_core(
+                self.attribute_labeler, self.construction, self.metric, config.seed, first
+            )
         found.save(self.folder, made_from)
         return found
 
@@ -245,6 +243,11 @@ class Workspace:
         """The SAE: trained, or read where that was done."""
         if self.finished:
             return SAE.load(self.folder / layout.SAE_FOLDER)
+        if self._given is not None:
+            sae = as_sae(self._given, self.construction_store)
+            main = self.ranks.broadcast_from_main
+            main(lambda: save_own(sae, self.construction_store, self.folder))
+            return sae
         tried = TRIED if self.head is not None else (UNTRIED,)
         gates, config = gates_of(self.core.core), self._sae_config(UNTRIED).model_dump()
         store = self.construction_store.fingerprint
@@ -290,9 +293,17 @@ class Workspace:
         return self._learnable[1]
 
     @cached_property
-    def labeler(self) -> AttributeLabeler:
+    def attribute_labeler(self) -> AttributeLabeler:
         """Labels by item attributes, chosen on construction cases."""
         return AttributeLabeler(self._learnable[0])
+
+    @cached_property
+    def labeler(self) -> Labeler:
+        """Who labels the SAE's latents and those of all it is compared with."""
+        name = self.config.labeler
+        if name is None:
+            return self.attribute_labeler
+        return named_labeler(name)(self.attribute_labeler.attributes)
 
     def label(self) -> ConceptDictionary:
         """Concepts of the SAE's latents: gates are called what they were asked for."""
@@ -384,15 +395,3 @@ class Workspace:
 def gates_of(core: Core) -> Gates:
     """The gates of a core, as an SAE takes them."""
     return Gates(*(torch.from_numpy(part) for part in core[1:]))
-
-
-def default_latents(width: int, k: int, n_heldout: int) -> int:
-    """RecSAE's 16 latents per dimension, or fewer where they could not be tested.
-
-    A latent needs 20 held-out cases on which it is active; on average k of the latents are active
-    on each of the ``n_heldout`` cases.
-
-    >>> default_latents(64, 8, 200_000), default_latents(64, 8, 190)
-    (1024, 76)
-    """
-    return min(16 * width, max(4 * k, n_heldout * k // MIN_POSITIVES))

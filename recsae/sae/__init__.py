@@ -15,9 +15,21 @@ if TYPE_CHECKING:
     from recsae.sae.editing import Intervention as Intervention
     from recsae.sae.editing import make_edit as make_edit
     from recsae.sae.model import SAE as SAE
+    from recsae.sae.saelens import read_saelens as read_saelens
+    from recsae.sae.saelens import write_saelens as write_saelens
     from recsae.sae.train import train_sae as train_sae
 
-__all__ = ["SAE", "Codes", "Intervention", "SAEConfig", "make_edit", "sparse_code", "train_sae"]
+__all__ = [
+    "SAE",
+    "Codes",
+    "Intervention",
+    "SAEConfig",
+    "make_edit",
+    "read_saelens",
+    "sparse_code",
+    "train_sae",
+    "write_saelens",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
@@ -27,7 +39,9 @@ __getattr__, __dir__ = lazy(
         "SAE": "model",
         "SAEConfig": "config",
         "make_edit": "editing",
+        "read_saelens": "saelens",
         "sparse_code": "codes",
         "train_sae": "train",
+        "write_saelens": "saelens",
     },
 )

@@ -92,6 +92,11 @@ class SAE(nn.Module):
         self.variant.prepare(self)
 
     @property
+    def kind(self) -> str:
+        """How latents are chosen, in a word."""
+        return self.config.activation
+
+    @property
     def n_latents(self) -> int:
         """Number of latents: gates and details."""
         return self.n_gates + self.n_details
@@ -256,6 +261,11 @@ class SAE(nn.Module):
         from safetensors.torch import load_file
 
         meta = read_json(Path(folder) / CONFIG)
+        if isinstance(meta, dict) and "own" in meta:
+            raise ArtifactMismatch(
+                f"The SAE in {folder} is one that the run was given, {meta['own']}, whose code is "
+                "not here: work with it in Python (recsae.steer and the like)."
+            )
         try:
             with (Path(folder) / WEIGHTS).open("rb"):
                 pass

@@ -15,7 +15,7 @@ import torch
 from scipy.stats import spearmanr
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.names import LENGTH, REPEAT
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput

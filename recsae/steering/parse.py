@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsae.concepts.labeler import PARTS
 from recsae.concepts.wording import concept_name
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
@@ -149,7 +148,7 @@ def targets_of(work: Workspace, intervention: Intervention) -> dict[str, NDArray
     titles = work.recommender.catalog.title_of
     predicates = (
         (row[attribute], row[value])
-        for attribute, value, *_ in PARTS
+        for attribute, value, *_ in C.PARTS
         if isinstance(row[attribute], str)
     )
     fits = {concept_name(*one, titles): work.attributes.items_with(*one) for one in predicates}

@@ -1,5 +1,7 @@
 """The predicate chosen for a latent is the best of all predicates there are."""
 
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,9 +18,10 @@ from helpers.toy import cases, catalog, random_cases, sparse
 from recsae.concepts import labeler as labelers
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
-from recsae.concepts.labeler import PARTS, AttributeLabeler, cells_of
+from recsae.concepts.labeler import GROUP, AttributeLabeler, cells_of, labels_by, named_labeler
 from recsae.concepts.wording import Predicate
 from recsae.core import columns as C
+from recsae.core.errors import InvalidInput, LabelerFailed
 from recsae.recommender.catalog import build_catalog
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
@@ -156,7 +159,7 @@ def test_three_statements_count_how_many_hold_from_the_first_on():
     first = Predicate("last", "colour", "red", 1)
     others = (Predicate("top10", "age", "old", 2), Predicate("top10", "colour", "red", 2, True))
     row = {C.LATENT: 0, C.NAME: "", C.LABEL: "", C.LABELER: "", C.ORIGIN: "found", C.JOINT: "and"}
-    for columns, predicate in zip(PARTS, (first, *others), strict=True):
+    for columns, predicate in zip(C.PARTS, (first, *others), strict=True):
         row |= dict(zip(columns, cells_of(predicate), strict=True))
     said = LABELER.predict(pd.DataFrame([row]), made)
     assert said.steps.toarray()[:, 0].tolist() == [3, 1, 0, 2]
@@ -333,3 +336,65 @@ def test_of_two_values_that_deny_each_other_the_one_that_holds_is_said():
     labels = labeler.label(sparse(np.stack([new, old], axis=1)), made)
     assert labels[C.NEGATED].tolist() == [False, False]
     assert labels[C.ATTRIBUTE].tolist() == ["decade", "before decade"]
+
+
+# -- one of somebody else's ------------------------------------------------------------------------
+
+
+class Theirs:
+    name, sees_examples = "theirs", False
+
+    def __init__(self, table):
+        self.table = table
+
+    def label(self, code, cases, asked=()):
+        return self.table
+
+
+def said(**columns):
+    rows = pd.DataFrame(columns)
+    return labels_by(Theirs(rows), scipy.sparse.csr_matrix((1, 2)), None)
+
+
+def test_two_columns_are_enough():
+    table = said(name=["a", "b"], label=["A.", "B."], value=["x", None])
+    assert list(table.columns) == list(C.LABEL_COLUMNS)
+    assert table[C.LATENT].tolist() == [0, 1]
+    assert table[C.LABELER].tolist() == ["theirs"] * 2
+    assert table[C.ORIGIN].tolist() == ["found"] * 2
+    assert table[C.VALUE].tolist() == ["x", None]
+    assert table[C.ATTRIBUTE].tolist() == [None, None]
+    assert table[[C.THRESHOLD, C.SECOND_THRESHOLD]].to_numpy().tolist() == [[1, 0], [1, 0]]
+    assert not table[[C.NEGATED, C.SECOND_NEGATED, C.THIRD_NEGATED]].to_numpy().any()
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"name": ["a"], "label": ["A."]}, "for each of 2 latents, .* 1 rows of name, label"),
+        ({"name": ["a", "b"]}, "with name and label"),
+        ({"name": ["a", " "], "label": ["A.", "B."]}, "left a name or a label empty"),
+        ({"name": ["a", None], "label": ["A.", "B."]}, "left a name or a label empty"),
+    ],
+)
+def test_no_usable_labels(columns, words):
+    with pytest.raises(LabelerFailed, match=words):
+        said(**columns)
+
+
+def test_no_table():
+    with pytest.raises(LabelerFailed, match="seen: None"):
+        labels_by(Theirs(None), scipy.sparse.csr_matrix((1, 2)), None)
+
+
+def test_labelers_are_found_by_name(monkeypatch):
+    points = [
+        EntryPoint("mine", f"{__name__}:Theirs", GROUP),
+        EntryPoint("gone", "no_such_module:it", GROUP),
+    ]
+    monkeypatch.setattr("recsae.concepts.labeler.entry_points", lambda group: points)
+    assert named_labeler("mine") is Theirs
+    with pytest.raises(InvalidInput, match=r"No labeler named 'mime' .* gone, mine.*'mine'"):
+        named_labeler("mime")
+    with pytest.raises(InvalidInput, match=r"'gone' cannot be imported .ModuleNotFoundError"):
+        named_labeler("gone")

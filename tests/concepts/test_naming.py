@@ -3,9 +3,10 @@
 import pandas as pd
 import pytest
 
-from recsae.concepts.labeler import LABEL_COLUMNS, cells_of
+from recsae.concepts.labeler import cells_of
 from recsae.concepts.naming import told_apart
 from recsae.concepts.wording import Predicate
+from recsae.core import columns as C
 
 DRAMA = Predicate("last5", "genre", "Drama", 2)
 NOTHING = cells_of(None)
@@ -28,7 +29,7 @@ def named(*labels):
         )
         for latent, (about, one, two) in enumerate(labels)
     ]
-    columns = ["latent", "name", "about", *LABEL_COLUMNS[2:]]
+    columns = ["latent", "name", "about", *C.LABEL_COLUMNS[2:]]
     return told_apart(pd.DataFrame(rows, columns=columns))
 
 

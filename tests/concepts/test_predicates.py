@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.toy import cases_of, catalog, random_cases
-from recsae.concepts.attributes.table import VIEWS
+from recsae.concepts.attributes.names import VIEWS
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.predicates import all_predicates, f1_of, smallest_type
 from recsae.core import kernels

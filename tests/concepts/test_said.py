@@ -6,7 +6,6 @@ import pandas as pd
 from helpers.labels import LABELER, OLD, RED
 from helpers.toy import random_cases
 from recsae.concepts import said
-from recsae.concepts.labeler import LABEL_COLUMNS, PARTS
 from recsae.concepts.said import best_statements, said_code
 from recsae.core import columns as C
 
@@ -21,7 +20,7 @@ def test_what_labels_say_case_by_case():
             C.THRESHOLD: [1, 3, 0, 1],
             C.NEGATED: [True, False, False, False],
             C.JOINT: [None] * 4,
-            **{column: [None] * 4 for column in PARTS[1] + PARTS[2]},
+            **{column: [None] * 4 for column in C.PARTS[1] + C.PARTS[2]},
         }
     )
     code = said_code(labels, made, LABELER).toarray()
@@ -42,7 +41,7 @@ def test_the_statement_that_explains_most_is_the_last_to_go(monkeypatch):
     metric = np.diag([1.0, 0, 0, 0])
     found = best_statements(LABELER, made, metric)
     assert len(found.drop_duplicates()) == len(found) <= 4 * 2
-    assert set(LABEL_COLUMNS) > set(found.columns)
+    assert set(C.LABEL_COLUMNS) > set(found.columns)
     monkeypatch.setattr(said, "MAX_STATEMENTS", 1)
     (row,) = best_statements(LABELER, made, metric).to_dict("records")
     assert (row[C.VIEW], row[C.VALUE], row[C.THRESHOLD]) == ("last5", "red", 3)

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 
 from recsae.concepts import search_loops as loops
-from recsae.concepts.attributes.table import VIEWS
+from recsae.concepts.attributes.names import VIEWS
 from recsae.concepts.predicates import Columns, Predicates, Table, f1_of
 from recsae.concepts.search import Choice, truth
 

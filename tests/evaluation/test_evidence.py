@@ -6,7 +6,7 @@ import scipy.sparse
 
 from helpers.runs import planted
 from helpers.toy import cases, random_cases, sparse
-from recsae.concepts.labeler import Predictions
+from recsae.concepts.label_steps import Predictions
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch
 from recsae.evaluation import evidence as module

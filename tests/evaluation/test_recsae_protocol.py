@@ -6,7 +6,7 @@ import pytest
 
 from helpers import toy
 from recsae.concepts.dictionary import ConceptDictionary
-from recsae.concepts.labeler import Predictions
+from recsae.concepts.label_steps import Predictions
 from recsae.core import columns as C
 from recsae.evaluation.recsae_protocol import activation_levels, recsae_scores
 

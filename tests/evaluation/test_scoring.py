@@ -12,7 +12,7 @@ from helpers.scoring_kit import BLIND, LABELERS, WITNESS, Witness, kept_cases, s
 from helpers.toy import cases, sparse
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
-from recsae.concepts.labeler import PARTS, AttributeLabeler
+from recsae.concepts.labeler import AttributeLabeler
 from recsae.concepts.status import MEANING, distinct
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
@@ -112,7 +112,7 @@ def test_by_hand(shown_right):
             C.VIEW: ["last"],
             C.THRESHOLD: [1],
             C.NEGATED: [False],
-            **{c: [None] for c in (C.JOINT, *PARTS[1], *PARTS[2])},
+            **{c: [None] for c in (C.JOINT, *C.PARTS[1], *C.PARTS[2])},
         }
     )
     shown = pd.DataFrame({C.LATENT: [0], C.TOP_ITEM: [9]})
@@ -205,7 +205,7 @@ def test_label_quality_by_hand():
             C.VIEW: ["last", "last"],
             C.THRESHOLD: [1, 1],
             C.NEGATED: [False, False],
-            **{c: [None, None] for c in (C.JOINT, *PARTS[1], *PARTS[2])},
+            **{c: [None, None] for c in (C.JOINT, *C.PARTS[1], *C.PARTS[2])},
         }
     )
     examples = pd.DataFrame({C.LATENT: [0], C.TOP_ITEM: [9]})

@@ -223,7 +223,7 @@ def test_no_run(tmp_path, planted_run):
 
 def test_a_healthy_installation(monkeypatch):
     ready = PluginState("shop", "shop-recs", "1.0", "ready (shop 1)", None)
-    monkeypatch.setattr("recsae.recommender.plugins.installed", lambda: [ready])
+    monkeypatch.setattr("recsae.recommender.plugins.installed", lambda thorough: [ready])
     rows = {row["check"]: row for row in checks()}
     assert {"python", "torch", "numpy", "pyarrow", "parquet", "disk", "cuda"} <= set(rows)
     assert all(set(row) == {"check", "state", "seen"} for row in rows.values())
@@ -241,7 +241,7 @@ def test_what_does_not_work_is_told(monkeypatch):
         raise RuntimeError("numpy 1 expected\nlong story")
 
     gone = PluginState("shop", "shop-recs", "1.0", "broken: ImportError: no shop", None)
-    monkeypatch.setattr("recsae.recommender.plugins.installed", lambda: [gone])
+    monkeypatch.setattr("recsae.recommender.plugins.installed", lambda thorough: [gone])
     monkeypatch.setattr(doctor, "_parquet_works", broken)
     monkeypatch.setattr(topk, "kernels", broken)
     rows = {row["check"]: (row["state"], row["seen"]) for row in checks()}

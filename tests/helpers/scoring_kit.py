@@ -6,14 +6,8 @@ import scipy.sparse
 
 from helpers.toy import random_cases, sparse
 from recsae.capture.cases import Cases
-from recsae.concepts.attributes.table import (
-    ITEM_ITSELF,
-    SEPARATOR,
-    SHARE,
-    VIEW_SIZES,
-    VIEWS,
-    ItemAttributes,
-)
+from recsae.concepts.attributes.names import ITEM_ITSELF, SEPARATOR, SHARE, VIEW_SIZES, VIEWS
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary, build_concepts
 from recsae.concepts.labeler import AttributeLabeler
 from recsae.core import columns as C

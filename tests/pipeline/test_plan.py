@@ -15,7 +15,7 @@ from helpers.run_files import FILES
 from helpers.runs import CONFIG, in_brief, planted, planted_run
 from helpers.toy import user_table
 from recsae.capture.store import ActivationStore
-from recsae.concepts.attributes.table import DERIVED
+from recsae.concepts.attributes.names import DERIVED
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_json
 from recsae.finished.loaded import load_run

@@ -82,6 +82,11 @@ class Unfinished(Toy):
         return source
 
 
+class Checked(Toy):
+    def check(self):
+        raise ModuleNotFoundError("No module named 'toys'")
+
+
 class Half:
     name = "half"
 
@@ -164,6 +169,14 @@ def test_plugin_whose_versions_fail_cannot_work_here(plugins, caplog, value, wor
     assert installed()[0].state.startswith(words)
     assert load_recommender(7).source == 7
     assert caplog.records == []  # such as RecBole's where there is no RecBole: nothing is broken
+
+
+def test_what_a_plugin_stands_on_is_imported_where_it_is_asked_for(plugins):
+    plugins(toy=f"{__name__}:Checked")
+    assert installed()[0].state == "ready (toybox 1.2)"
+    thorough = installed(thorough=True)[0]
+    assert thorough.state == "cannot work here: ModuleNotFoundError: No module named 'toys'"
+    assert isinstance(thorough.plugin, Checked)
 
 
 def test_keyboard_interrupt_is_nobodys_fault(plugins, monkeypatch):

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.reports import GENRES, HOSTILE, around, make_plain, make_report, named_share
-from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.names import FANS
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.report import read_report, write_report
 from recsae.report.escape import cell, markdown, script_json

@@ -4,6 +4,7 @@ import traceback
 
 import pytest
 
+from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.files import read_json, write_json
 from recsae.pipeline.plan import STAGES
@@ -124,6 +125,16 @@ def test_not_finished_where_a_source_changed(change, tmp_path):
     elif change == "a folder":
         source.mkdir()
     assert not run.is_finished(STAGES)
+
+
+def test_a_run_from_before_a_setting_is_finished_with_its_default(tmp_path):
+    run = finished(tmp_path)
+    for later in ("labeler", "sae"):
+        del run.record["config"][later]
+    write_json(tmp_path / layout.RUN, run.record)
+    assert Run(tmp_path, CONFIG).is_finished(STAGES)
+    changed = CONFIG.model_copy(update={"labeler": "mine"})
+    assert not Run(tmp_path, changed).is_finished(STAGES)
 
 
 def test_not_finished_with_another_configuration(tmp_path):

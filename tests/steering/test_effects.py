@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.runs import planted, planted_open, planted_top, relabelled
-from recsae.concepts.attributes.history import LENGTH, LENGTHS
+from recsae.concepts.attributes.names import LENGTH, LENGTHS
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.recommender.sequences import split_users

@@ -17,7 +17,7 @@ from helpers.runs import (
     relabelled,
 )
 from helpers.toy import UserTable, catalog, sequences
-from recsae.concepts.attributes.table import HALF, UPPER
+from recsae.concepts.attributes.names import HALF, UPPER
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput

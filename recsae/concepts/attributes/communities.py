@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse
 
-from recsae.concepts.attributes.table import SEPARATOR
+from recsae.concepts.attributes.names import MOSTLY, SEPARATOR, SHARED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
 
-FANS = "fans of"
 SIZES = (16, 32, 64, 128, 256)
 """Numbers of groups, from large groups to small ones; those that the items cannot fill are left
 out."""
@@ -37,10 +36,6 @@ MIN_PEOPLE = 5
 """People at least who consumed two of a group's items: what fewer did is not common."""
 N_NAMED = 3
 """Items that a group is named after, the most typical ones."""
-SHARED = " ∷ "
-"""Between what the items of a group share and those that it is named after."""
-MOSTLY = " ∷∷ "
-"""Before what most of its people are, as ``occupation=student``."""
 MIN_SHARED = 0.7
 """A value says what a group is if at least so much of what is consumed of the group has it ..."""
 MIN_LIFT = 2.0

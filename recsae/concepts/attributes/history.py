@@ -6,20 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recsae.concepts.attributes.names import LENGTHS
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
-
-LENGTH = "length"
-REPEAT = "repetition"
-BEFORE = "consumed before"
-CUTS = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16, 20, 25, 32, 40, 50, 70, 100, 150, 200, 300, 500)
-"""Lengths that a history can be at most, or more than: a ruler fine enough that no count of
-something frequent stands in for the length."""
-AT_MOST = "at most"
-MORE_THAN = "more than"
-LENGTHS = {f"{AT_MOST} {n} item{'s' * (n > 1)}": n for n in CUTS}
 
 
 def history_length(cases: Cases, value: str) -> NDArray[np.bool_]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.names import DERIVED, FANS, ITEM_ITSELF
 from recsae.concepts.attributes.probes import probe_aucs
-from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, ItemAttributes
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import TARGETS, attribute_tasks, task_truth
 
 if TYPE_CHECKING:

@@ -12,12 +12,22 @@ import numpy as np
 import pandas as pd
 import scipy.sparse
 
-from recsae.concepts.attributes.history import (
+from recsae.concepts.attributes.history import consumed_before, history_length
+from recsae.concepts.attributes.names import (
+    BANDS,
     BEFORE,
+    DECADE,
+    ERA,
+    ITEM_ITSELF,
     LENGTH,
+    OF_SHARE,
+    PERIOD,
+    PERIODS,
+    POPULARITY,
     REPEAT,
-    consumed_before,
-    history_length,
+    SEPARATOR,
+    SHARE,
+    VIEW_SIZES,
 )
 from recsae.core import columns as C
 from recsae.core import layout
@@ -31,52 +41,6 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.recommender.catalog import ItemCatalog
 
-POPULARITY = "popularity"
-TERM = "title term"
-ITEM_ITSELF = "item"
-PERIOD = "typical place"
-DECADE = "decade"
-ERA = "before decade"
-BANDS = {
-    "most popular": "among the most popular",
-    "popular": "fairly popular",
-    "less popular": "less popular",
-    "niche": "niche",
-}
-"""Popularity bands, quarters of all interactions, and how a person says them."""
-HALF = "popularity half"
-UPPER = "more popular"
-PERIODS = {
-    "first": "usually consumed among the first",
-    "early": "usually consumed in the second quarter",
-    "late": "usually consumed in the third quarter",
-    "last": "usually consumed among the last",
-}
-"""Where in their histories people consume an item, by quarters, and how a person says it."""
-DERIVED = (POPULARITY, HALF, PERIOD, REPEAT, LENGTH)
-"""Attributes of items and histories that need no column of the catalog."""
-SHARE = "share50"
-OF_SHARE = "last50"
-"""The view that shares are of."""
-SEPARATOR = " | "
-"""Between the external ids of items that stand together for a value."""
-VIEWS: dict[str, tuple[int, ...]] = {
-    "last": (1,),
-    "last5": (1, 2, 3, 4, 5),
-    "last20": (1, 2, 3, 4, 5, 6, 8, 10, 12, 15),
-    "last50": (1, 2, 3, 4, 6, 8, 11, 15, 20, 30),
-    "top1": (1,),
-    "top10": (1, 2, 3, 4, 5, 6, 7, 8, 9, 10),
-    SHARE: (10, 20, 30, 40, 50, 60, 70, 80, 90, 100),
-    "history": (1,),
-}
-"""The views of a case and the thresholds of each, numbers of items that have a value; of ``SHARE``
-per cent of the last 50 items, or of as many as there are.
-
-About ten thresholds are enough: where a view has more items, numbers are skipped.
-"""
-VIEW_SIZES = {"last": 1, "last5": 5, "last20": 20, "last50": 50, "top1": 1, "top10": 10, SHARE: 100}
-"""The highest count of each view; the history itself has none."""
 FILE = layout.ATTRIBUTES
 MAX_BESIDE = 0.05
 """Two values of which so few items have none or both are each other's denial."""

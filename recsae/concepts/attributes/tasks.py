@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.names import ERA, FANS, HALF, LENGTH, PERIOD, REPEAT, TERM
 from recsae.concepts.attributes.probes import discriminants
-from recsae.concepts.attributes.table import ERA, HALF, PERIOD, TERM, ItemAttributes
+from recsae.concepts.attributes.table import ItemAttributes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

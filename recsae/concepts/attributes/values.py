@@ -9,23 +9,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
-from recsae.concepts.attributes.communities import FANS, communities, shared_values, value_of
-from recsae.concepts.attributes.history import BEFORE, LENGTH, LENGTHS, REPEAT
-from recsae.concepts.attributes.people import People
-from recsae.concepts.attributes.table import (
+from recsae.concepts.attributes.communities import communities, shared_values, value_of
+from recsae.concepts.attributes.names import (
     BANDS,
+    BEFORE,
     DECADE,
     DERIVED,
     ERA,
+    FANS,
     HALF,
     ITEM_ITSELF,
+    LENGTH,
+    LENGTHS,
     PERIOD,
     PERIODS,
     POPULARITY,
+    REPEAT,
     TERM,
     UPPER,
-    ItemAttributes,
 )
+from recsae.concepts.attributes.people import People
+from recsae.concepts.attributes.table import ItemAttributes
 
 if TYPE_CHECKING:
     import pandas as pd

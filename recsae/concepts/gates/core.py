@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.capture.cases import spread
-from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.history import LENGTH, REPEAT
+from recsae.concepts.attributes.names import FANS, LENGTH, REPEAT
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import own_columns
 from recsae.concepts.gates.choose import (

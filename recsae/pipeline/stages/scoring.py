@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from recsae.concepts.dictionary import ConceptDictionary
+from recsae.concepts.labeler import labels_by
 from recsae.concepts.said import best_statements, said_code
 from recsae.concepts.sides import OTHER_SIDE, other_sides
 from recsae.core import columns as C
@@ -119,7 +120,7 @@ def scoring_stage(work: Workspace) -> Scoring:
         at_random = work.encode(GateCode(gates_of(work.core.at_random)), work.ranks)
         measures[PLAIN] = partial(_train_and_measure, work, best_of)
         measures[AT_RANDOM] = partial(_measure, work, AT_RANDOM, at_random, best_of)
-    attributes, cases = work.labeler.attributes, (work.construction, work.heldout)
+    attributes, cases = work.attribute_labeler.attributes, (work.construction, work.heldout)
     jobs: dict[str, Callable[[], Any]] = {
         **{name: measures[name] for name in (PLAIN, *codes, AT_RANDOM) if name in measures},
         "attributes": partial(attribute_table, attributes, *cases, codes),
@@ -128,7 +129,8 @@ def scoring_stage(work: Workspace) -> Scoring:
         **{f"dense {name}": partial(_dense, work, name, best_of) for name in DENSE},
     }
     _ = work.halves, work.head, work.metric, work.tested_dictionary  # which the jobs share
-    _ = work.labeler.halves_of(work.labeler.sample_of(work.construction))
+    labeler = work.attribute_labeler
+    _ = labeler.halves_of(labeler.sample_of(work.construction))
     results = work.ranks.scatter(jobs, threads=True)
     give_back()
     measured = {name: results[name] for name in measures}
@@ -172,7 +174,7 @@ def _scored(
     heldout = heldout if code.k is not None else heldout.sample(limit)
     n = code.n_latents
     active = sparse_code(code.encode_sparse, construction.states, n)
-    dictionary = ConceptDictionary(labeler.label(active, construction), _NO_EXAMPLES)
+    dictionary = ConceptDictionary(labels_by(labeler, active, construction), _NO_EXAMPLES)
     tested = sparse_code(code.encode_sparse, heldout.states, n)
     scores = score_concepts(tested, dictionary, heldout, labeler, hard_negatives=False)
     return scores, dictionary
@@ -222,18 +224,19 @@ def _parts(work: Workspace) -> dict[str, slice]:
 def _words(work: Workspace, verified: Sequence[NDArray[np.int64]]) -> dict[str, MeanShare]:
     """What the words of verified labels explain without the activations, and what statements of
     the same vocabulary do that are chosen for it."""
-    sample, labels = work.labeler.sample_of(work.construction), work.tested_dictionary.table
+    labeler, labels = work.attribute_labeler, work.tested_dictionary.table
+    sample = labeler.sample_of(work.construction)
     latents = np.unique(np.concatenate(verified))
     places = [np.searchsorted(latents, half) for half in verified]
-    chosen = best_statements(work.labeler, sample, work.metric)
+    chosen = best_statements(labeler, sample, work.metric)
     everything = [np.arange(len(chosen))] * len(places)
     found = {}
-    for name, table, usable in (
-        ("words", labels.iloc[latents], places),
-        ("statements", chosen, everything),
+    for name, table, by, usable in (
+        ("words", labels.iloc[latents], work.labeler, places),
+        ("statements", chosen, labeler, everything),
     ):
         sides = (sample, work.heldout)
-        codes = Codes(*(said_code(table, cases, work.labeler) for cases in sides))
+        codes = Codes(*(said_code(table, cases, by) for cases in sides))
         found[name] = share_on_halves(codes, sample, work.halves, usable, work.head)
     return found
 
@@ -241,10 +244,10 @@ def _words(work: Workspace, verified: Sequence[NDArray[np.int64]]) -> dict[str, 
 def _sides(work: Workspace) -> pd.DataFrame:
     """The statement of each latent's other side and how right it is, one row per latent."""
     codes, labels = work.sae_codes, work.tested_dictionary.table
-    other = other_sides(labels, codes.construction, work.construction, work.labeler)
+    other = other_sides(labels, codes.construction, work.construction, work.attribute_labeler)
     dictionary = ConceptDictionary(other, _NO_EXAMPLES)
     tested = score_concepts(
-        codes.heldout, dictionary, work.heldout, work.labeler, hard_negatives=False
+        codes.heldout, dictionary, work.heldout, work.attribute_labeler, hard_negatives=False
     )
     found = pd.concat([other[[C.NAME, C.LABEL]], tested[list(OTHER_SIDE)[2:]]], axis=1)
     found[other[C.ATTRIBUTE].isna()] = None
@@ -253,7 +256,7 @@ def _sides(work: Workspace) -> pd.DataFrame:
 
 def _labelled(work: Workspace, codes: Codes, asked: Sequence[Predicate] = ()) -> ConceptDictionary:
     """Labels of a code that nobody looks at: without examples."""
-    table = work.labeler.label(codes.construction, work.construction, asked)
+    table = labels_by(work.labeler, codes.construction, work.construction, asked)
     return ConceptDictionary(table, _NO_EXAMPLES)
 
 

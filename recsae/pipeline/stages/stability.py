@@ -16,6 +16,7 @@ import numpy as np
 
 from recsae.capture.store import SEQUENCE
 from recsae.concepts.gates.core import Core, FoundCore, core_of
+from recsae.concepts.labeler import labels_by
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.evaluation.stability import (
@@ -139,7 +140,7 @@ def _retrained(work: Workspace, name: str, kind: str) -> ComparedDictionary | st
         cases = cases.take(np.flatnonzero(np.isin(cases.sequence, store.column(SEQUENCE))))
         n_samples = max(1, config.n_samples * len(store) // whole)
         config = config.model_copy(update={"n_samples": n_samples})
-    sample = work.labeler.sample_of(cases)
+    sample = work.attribute_labeler.sample_of(cases)
     folder, progress = work.folder / FOLDER / name, _named(work.progress, name)
     try:
         core = _core_again(work, sample, config.seed)
@@ -160,7 +161,7 @@ def _core_again(work: Workspace, cases: Cases, seed: int) -> Core:
     if not work.sae.n_gates:
         return FoundCore.nothing(work.sae.width).core
     first = work.config.attributes_first or []
-    return core_of(work.labeler, cases, work.metric, seed, first)
+    return core_of(work.attribute_labeler, cases, work.metric, seed, first)
 
 
 def _by_chance(work: Workspace) -> ComparedDictionary:
@@ -169,7 +170,9 @@ def _by_chance(work: Workspace) -> ComparedDictionary:
 
     seed = work.config.seed + RANDOM_SEED
     code = random_directions(work.construction_store, work.n_active, work.sae.n_latents, seed)
-    compared = _compared(work, code, code.directions, work.labeler.sample_of(work.construction))
+    compared = _compared(
+        work, code, code.directions, work.attribute_labeler.sample_of(work.construction)
+    )
     work.construction.forget()
     return compared
 
@@ -214,7 +217,7 @@ def _compared(
     if len(wanted):
         active = sparse_code(code.encode_sparse, cases.states, n)[:, wanted]
         statements = [asked[j] for j in wanted if j < len(asked)]
-        theirs = _said_first(work.labeler.label(active, cases, statements))
+        theirs = _said_first(labels_by(work.labeler, active, cases, statements))
     return compare_dictionaries(
         best_by_direction(work.sae.decoder(), directions),
         most_alike,

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.history import LENGTH, REPEAT
-from recsae.concepts.attributes.table import DERIVED, ITEM_ITSELF, TERM
+from recsae.concepts.attributes.names import DERIVED, FANS, ITEM_ITSELF, LENGTH, REPEAT, TERM
 from recsae.concepts.dictionary import AT_QUANTILE, ConceptDictionary
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C

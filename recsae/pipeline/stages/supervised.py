@@ -53,7 +53,7 @@ class Supervised:
 
 def directions_of(work: Workspace) -> Directions:
     """Tasks, answers, latents and directions, all chosen and fitted on construction cases."""
-    attributes, encode = work.labeler.attributes, work.sae.encode_sparse
+    attributes, encode = work.attribute_labeler.attributes, work.sae.encode_sparse
     tasks, known, truth, probes = probed_tasks(attributes, work.construction)
     tested = work.heldout.take(spread(len(work.heldout), MAX_TASK_CASES))
     construction, heldout = (

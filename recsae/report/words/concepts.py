@@ -1,6 +1,6 @@
 """Which concepts come first: how useful each is, and which are the same."""
 
-from recsae.concepts.attributes.communities import FANS
+from recsae.concepts.attributes.names import FANS
 from recsae.report.schema.parts import Concept, Figure
 from recsae.report.schema.report import Report
 

@@ -10,15 +10,16 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from recsae.concepts.attributes.communities import FANS
-from recsae.concepts.attributes.history import LENGTH, REPEAT
-from recsae.concepts.attributes.table import (
+from recsae.concepts.attributes.names import (
     DECADE,
     ERA,
+    FANS,
     HALF,
     ITEM_ITSELF,
+    LENGTH,
     PERIOD,
     POPULARITY,
+    REPEAT,
     TERM,
 )
 from recsae.concepts.wording import readable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsae.concepts.attributes.table import ITEM_ITSELF
+from recsae.concepts.attributes.names import ITEM_ITSELF
 from recsae.core.errors import InvalidInput, nearest
 from recsae.sae.editing import Intervention
 from recsae.steering.frontier import Counted

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from helpers.toy import cases_of
 from recsae.capture.cases import Cases
-from recsae.concepts.attributes.history import LENGTH, LENGTHS, consumed_before, history_length
+from recsae.concepts.attributes.history import consumed_before, history_length
+from recsae.concepts.attributes.names import LENGTH, LENGTHS
 from recsae.concepts.wording import Predicate
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from helpers.toy import cases_of
 from recsae.concepts.attributes import communities as module
-from recsae.concepts.attributes.communities import FANS, MOSTLY
+from recsae.concepts.attributes.names import FANS, MOSTLY
 from recsae.concepts.attributes.people import People
 from recsae.concepts.attributes.values import item_attributes
 from recsae.recommender.catalog import build_catalog

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from helpers.labels import two_attributes
 from helpers.toy import ITEMS, cases, catalog, random_cases
 from recsae.concepts.attributes import values as vocabulary
-from recsae.concepts.attributes.table import BANDS, POPULARITY, TERM, VIEWS, ItemAttributes
+from recsae.concepts.attributes.names import BANDS, POPULARITY, TERM, VIEWS
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
 from recsae.concepts.wording import concept_name, phrase
 from recsae.recommender.catalog import build_catalog

@@ -8,7 +8,8 @@ import pytest
 import scipy.sparse
 
 from helpers.runs import planted, planted_run, recbole_run, with_pieces
-from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
+from recsae.concepts.attributes.names import HALF, UPPER
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
 from recsae.pipeline.stages.goals import _goals, _values, goal_stage

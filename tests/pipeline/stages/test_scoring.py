@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from helpers.runs import planted
-from recsae.concepts.attributes.table import ITEM_ITSELF, SEPARATOR
+from recsae.concepts.attributes.names import ITEM_ITSELF, SEPARATOR
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.concepts.status import MEANING, verified_latents
 from recsae.core import columns as C

@@ -25,9 +25,9 @@ from helpers.recbole_kit import (
 )
 from recsae.core.errors import CannotOpenModel
 from recsae.testing import check_recommender
-from recsae_recbole import plugin
+from recsae_recbole import live_parts, plugin
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.open import live_parts, open_checkpoint, open_live
+from recsae_recbole.open import open_checkpoint, open_live
 
 pytestmark = pytest.mark.recbole
 

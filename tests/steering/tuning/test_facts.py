@@ -7,7 +7,8 @@ import torch
 
 from helpers.frontier_cases import BASE, CASES, RANK_2, N, raised
 from helpers.runs import planted_open
-from recsae.concepts.attributes.table import HALF, UPPER, ItemAttributes
+from recsae.concepts.attributes.names import HALF, UPPER
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.steering.frontier import BUDGETS, Outcome, Point, Steered
 from recsae.steering.tuning.facts import (
     effects_at_losses,

@@ -8,8 +8,8 @@ import pytest
 import scipy.sparse
 
 from helpers.runs import planted
-from recsae.concepts.attributes.history import LENGTH, LENGTHS
-from recsae.concepts.attributes.table import ITEM_ITSELF, ItemAttributes
+from recsae.concepts.attributes.names import ITEM_ITSELF, LENGTH, LENGTHS
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
