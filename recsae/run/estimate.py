@@ -46,7 +46,7 @@ DENSER = 1.6
 class Estimate:
     """Seconds of wall and MB that a run takes on an idle machine.
 
-    Of four runs each took between .85 and 1.4 times what the estimate spans, and at most 1.3 times
+    Of four runs each took between .85 and 1.4 times what the estimate spans, and at most 1.4 times
     its memory; the stages were timed on these runs, so that others may be further off.
     """
 
