@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.matching import how_matched
 from recsae.cli.shared.options import json_option, trust_option
+from recsae.cli.shared.tables import show_table
 
 if TYPE_CHECKING:
     import pandas as pd

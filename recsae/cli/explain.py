@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import device_option, json_option, trust_option
+from recsae.cli.shared.tables import show_table
 from recsae.core.errors import InvalidInput
 from recsae.core.text import one_line
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from recsae.cli.shared.console import PATH, show_facts, show_json
+from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import device_option, json_option, trust_option
 from recsae.cli.shared.steering import requested_steering
+from recsae.cli.shared.tables import show_facts
 from recsae.core.errors import InvalidInput
 from recsae.steering.serving.formats import FORMATS
 

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.options import data_options, json_option, trust_option
+from recsae.cli.shared.tables import Column, say, show_facts, show_table
 from recsae.core.text import one_line
+from recsae.report.words.formats import two_digits
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
@@ -52,17 +54,19 @@ def inspect(checkpoint: Path, trust: bool, check: bool, as_json: bool, **options
         for name, counts in values.items():
             shown = ", ".join(f"{one_line(value)} ({n})" for value, n in counts.items())
             how = catalog.separated_by.get(name)
-            click.echo(f"{name}{f' (separated by {how})' if how else ''}: {shown or 'none'}")
+            say(f"{name}{f' (separated by {how})' if how else ''}: {shown or 'none'}")
     if catalog.unread:
         names = ", ".join(map(one_line, catalog.unread))
-        click.echo(
+        say(
             f"\nColumns of the items that are not read: {names}. --attribute-columns NAMES reads "
             "those that you name, separated by commas, and no others."
         )
     click.echo("\nSites, the first being the default:")
+    columns = ("site", "width", "states", Column("share of scores", two_digits))
     show_table(
-        ("site", "width", "states", "share of scores", "what it is"),
+        (*columns, Column("what it is", optional=True)),
         [(s["name"], s["width"], states_of(s), s["share"], s["meaning"]) for s in sites],
+        top=None,
     )
 
 

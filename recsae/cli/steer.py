@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.matching import how_matched, migrated_row
 from recsae.cli.shared.opened import opened
-from recsae.cli.shared.options import device_option, json_option, trust_option
+from recsae.cli.shared.options import all_option, device_option, json_option, trust_option
+from recsae.cli.shared.steered import show_check, show_effect, show_list_change, show_migrated
 from recsae.cli.shared.steering import for_cohort, for_users, requested_steering
+from recsae.cli.shared.tables import show_facts
 from recsae.core.errors import InvalidInput
+from recsae.report.words.formats import two_digits
 
 if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
+    from recsae.steering.effects import SteeringEffect
     from recsae.steering.files import Steering
-    from recsae.steering.label_results import LabelCheck
     from recsae.steering.tuning.results import GoalEffect
-
-
-N_WRONG = 10
-"""How many of the labels that are wrong are shown."""
-EVERYWHERE = "The same at every held-out position that has a next item:"
 
 
 @click.command()
@@ -59,10 +57,8 @@ EVERYWHERE = "The same at every held-out position that has a next item:"
 @click.option(
     "--sequence", help="The same for item ids or titles, separated by commas, oldest first."
 )
-@click.option(
-    "--all", "everyone", is_flag=True, help="Metrics over all held-out users (the default)."
-)
 @click.option("--mask-seen", is_flag=True, help="Leave out items of the history from lists.")
+@all_option
 @trust_option
 @device_option
 @json_option
@@ -79,15 +75,15 @@ def steer(
     check: bool,
     user: str | None,
     sequence: str | None,
-    everyone: bool,
     mask_seen: bool,
+    everything: bool,
     trust: bool,
     device: str,
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
     from recsae.steering.effects import metrics_before_after
-    from recsae.steering.lists import lists_before_after
+    from recsae.steering.lists import ListChange, lists_before_after
 
     if listing:
         _list(folder, as_json)
@@ -97,27 +93,34 @@ def steer(
 
         with opened(folder, device, trust=trust) as work:
             checked = predictability(work)
-        show_json(checked.to_dict()) if as_json else _show_check(checked)
+        if as_json:
+            show_json(checked.to_dict())
+        else:
+            show_check(checked, everything=everything)
         return
-    _refuse_contradictions(settings, files, migrate, old, user, sequence, everyone, users, cohort)
+    _refuse_contradictions(settings, files, migrate, old, user, sequence, users, cohort)
     migrated: dict[str, Any] = {}
     with opened(folder, device, trust=trust) as work:
         steering = requested_steering(work, settings, files, users, cohort)
         if migrate is not None and old is not None:
             steering, migrated = _migrate(work, old, migrate, steering, trust)
         if user is not None or sequence is not None:
-            lists = lists_before_after(work, steering, user, sequence, mask_seen=mask_seen)
-            record = lists.to_dict()
+            done: ListChange | SteeringEffect = lists_before_after(
+                work, steering, user, sequence, mask_seen=mask_seen
+            )
         else:
-            record = metrics_before_after(work, steering).to_dict()
-    if save:
-        record["saved"] = _save(steering, work, save)
+            done = metrics_before_after(work, steering)
+    saved = {"saved": _save(steering, work, save)} if save else {}
     if as_json:
-        show_json({**record, **migrated})
+        show_json({**done.to_dict(), **saved, **migrated})
         return
     if migrated:
-        _show_migrated(migrated)
-    _show(record)
+        show_migrated(migrated)
+    if isinstance(done, ListChange):
+        show_list_change(done)
+    else:
+        show_effect(done)
+    show_facts(saved)
 
 
 def _refuse_contradictions(
@@ -127,7 +130,6 @@ def _refuse_contradictions(
     old: Path | None,
     user: str | None,
     sequence: str | None,
-    everyone: bool,
     users: str | None,
     cohort: str | None,
 ) -> None:
@@ -136,8 +138,8 @@ def _refuse_contradictions(
         raise InvalidInput("Give --migrate FILE and --from DIR together.")
     if not (settings or files or migrate):
         raise InvalidInput("Nothing is turned: give --set or --with (see --help), or --list.")
-    if (user is not None) + (sequence is not None) + everyone > 1:
-        raise InvalidInput("Give one of --user, --sequence and --all.")
+    if user is not None and sequence is not None:
+        raise InvalidInput("Give one of --user and --sequence.")
     if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")
 
@@ -155,28 +157,6 @@ def _list(folder: Path, as_json: bool) -> None:
         show_facts(files)
     else:
         click.echo("No steering file is kept with this run: make one with --set ... --save NAME.")
-
-
-def _show_check(check: LabelCheck) -> None:
-    summary = check.summary
-    click.echo(
-        f"{summary.n_checked} of {summary.n_verified} verified concepts that speak of items "
-        "were turned, one at a time. Shuffled: with the label of another latent.\n"
-    )
-    tables = {name: one.to_dict() for name, one in summary.by_intervention.items()}
-    header = ["intervention", *next(iter(tables.values()))]
-    show_table(header, [[name, *map(_cell, row.values())] for name, row in tables.items()])
-    wrong = [row for row in check.rows if row.agrees is False]
-    if wrong:
-        click.echo("\nWhere the opposite of the label happens:")
-        worst = sorted(wrong, key=lambda row: -abs(row.change[0]))[:N_WRONG]
-        _show_rows([row.to_dict() for row in worst])
-
-
-def _cell(value: Any) -> Any:
-    return (
-        f"{value[0]:.2f} ({value[1]:.2f} to {value[2]:.2f})" if isinstance(value, list) else value
-    )
 
 
 def _migrate(
@@ -197,7 +177,7 @@ def _migrate(
     lost = [latent.name for latent in moved.latents if not latent.counterpart.latents]
     record: dict[str, Any] = {"how": how_matched(moved.matching)}
     record |= {"latents before": rows, "left out": lost}
-    record["matched"] = f"{100 * moved.matched:.0f} % of what the file does"
+    record["matched"] = f"{two_digits(moved.matched)} of what the file does"
     if promise is not None and moved.steering.goal is not None:
         record["goal"] = _promise(promise, moved.steering.goal.max_loss)
     goal = None if steering.interventions else moved.steering.goal
@@ -214,13 +194,6 @@ def _promise(effect: GoalEffect, allowed: float) -> dict[str, Any]:
     }
 
 
-def _show_migrated(record: dict[str, Any]) -> None:
-    click.echo(record["how"] + "\n")
-    _show_rows(record["latents before"])
-    show_facts({key: record[key] for key in ("matched", "goal") if key in record})
-    click.echo("")
-
-
 def _save(steering: Steering, work: Workspace, name: str) -> str:
     """``--save``: keep the steering as a file; returns its path."""
     from recsae.steering.files import place, save_steering
@@ -228,17 +201,3 @@ def _save(steering: Steering, work: Workspace, name: str) -> str:
     path = place(work.folder, name)
     save_steering(steering, work.folder, path, run=work.run)
     return str(path)
-
-
-def _show(record: dict[str, Any]) -> None:
-    """Facts of one list or of metrics, then their tables."""
-    tables = {"": record["table"], EVERYWHERE: record.get("positions", [])}
-    show_facts({key: value for key, value in record.items() if key not in ("table", "positions")})
-    for title, rows in tables.items():
-        if rows:
-            click.echo(f"\n{title}" if title else "")
-            _show_rows(rows)
-
-
-def _show_rows(rows: list[dict[str, Any]]) -> None:
-    show_table(list(rows[0]), [list(row.values()) for row in rows])

@@ -18,6 +18,18 @@ device_option = click.option(
 trust_option = click.option(
     "--trust", is_flag=True, help="Allow unpickling: it can run code from the file's author."
 )
+all_option = click.option(
+    "--all", "everything", is_flag=True, help="All rows of tables, not the first ones only."
+)
+
+
+def top_option(rows: int) -> Callable[[F], F]:
+    """How many rows of a table are shown."""
+    return click.option(
+        "--top", type=click.IntRange(1), default=rows, show_default=True, help="Rows of a table."
+    )
+
+
 DATA_OPTIONS = {
     "data_path": click.option(
         "--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says."
