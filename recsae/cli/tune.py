@@ -16,7 +16,6 @@ from recsae.cli.shared.steering import (
     for_cohort,
     for_users,
 )
-from recsae.cli.shared.tuned import show_tuned
 from recsae.core.errors import InvalidInput
 
 
@@ -100,6 +99,7 @@ def tune(
     loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
     steering through the reconstruction.
     """
+    from recsae.cli.shared.tuned import show_tuned
     from recsae.steering.files import GoalRequest, place, save_steering
     from recsae.steering.tuning.request import requested_goal
     from recsae.steering.tuning.tune import tune as tune_towards

@@ -19,7 +19,7 @@ from recsae.core.text import one_line
 
 ROWS = 20
 """Rows of a table that are shown unless all are asked for."""
-ENOUGH = 24
+ENOUGH = 32
 """Characters of names for which columns that can be missed make room."""
 LEAST = 8
 """Characters to which names are cut at most."""
@@ -144,7 +144,7 @@ def _needed(column: _Sized) -> int:
     """How much room a column needs; names that can be missed need more, or are not worth it."""
     if column.figures:
         return column.width
-    return min(column.width, 2 * ENOUGH if column.column.optional else ENOUGH)
+    return min(column.width, ENOUGH + ENOUGH // 2 if column.column.optional else ENOUGH)
 
 
 def _drawn(columns: list[_Sized], width: int) -> list[str]:
