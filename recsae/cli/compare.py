@@ -91,7 +91,7 @@ MADE_AGAIN = {
 @trust_option
 @json_option
 def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: bool) -> None:
-    """Which concepts of one run are in another: matched, lost and new.
+    """Which concepts of one run are in another, lost or new.
 
     The runs can be of two models, sites, seeds or dates.
     """
@@ -138,10 +138,10 @@ def verdict(likeness: Likeness) -> str:
         "" if control.chance is None else f"; in random directions {two_digits(control.chance)}"
     )
     return (
-        f"{words[likeness.verdict or 'as']} two trainings of one model's SAE: {two_digits(share)} of the "
-        f"{likeness.n:,} verified concepts of the first run have a counterpart in the second. Of "
-        f"those of {control.run} {two_digits(control.share)} have one where its own dictionary is "
-        f"{MADE_AGAIN[control.kind]}{chance}."
+        f"{words[likeness.verdict or 'as']} two trainings of one model's SAE: "
+        f"{two_digits(share)} of the {likeness.n:,} verified concepts of the first run have a "
+        f"counterpart in the second. Of those of {control.run} {two_digits(control.share)} have "
+        f"one where its own dictionary is {MADE_AGAIN[control.kind]}{chance}."
     )
 
 

@@ -90,8 +90,10 @@ def _parquet_works() -> None:
 @click.argument("folder", type=PATH, required=False)
 @json_option
 def doctor(folder: Path | None, as_json: bool) -> int:
-    """Check the installation, or every file of the run in FOLDER; exit code 3 if one is not as it
-    should be."""
+    """Check the installation, or every file of the run in FOLDER.
+
+    The exit code is 3 if one is not as it should be.
+    """
     if folder is not None:
         return _of_run(folder, as_json)
     rows = checks()

@@ -13,6 +13,7 @@ from recsae.cli.shared.options import (
     all_option,
     device_option,
     json_option,
+    sequence_option,
     top_option,
     trust_option,
 )
@@ -38,7 +39,7 @@ BASELINES = ("zero", "mean-user", "popular-user", "sampled-users")
 @click.command()
 @click.argument("folder", type=PATH)
 @click.option("--user", help="Explain what this user is recommended.")
-@click.option("--sequence", help="Item ids or titles, separated by commas, oldest first.")
+@sequence_option
 @click.option("--item", help="Id or title of the item to explain; default the first of the list.")
 @click.option(
     "--latent", "latents", type=int, multiple=True, help="Ask about this latent too. Repeatable."
@@ -66,7 +67,7 @@ BASELINES = ("zero", "mean-user", "popular-user", "sampled-users")
 def explain(
     folder: Path,
     user: str | None,
-    sequence: str | None,
+    sequence: tuple[str, ...],
     item: str | None,
     latents: tuple[int, ...],
     top: int,
@@ -78,17 +79,20 @@ def explain(
     device: str,
     as_json: bool,
 ) -> None:
-    """Say why an item stands where it stands in a list: which concepts, from which history."""
+    """Say why an item stands where it stands in a list.
+
+    Which concepts put it there, and which items of the history they come from.
+    """
     from recsae.attribution import explanation
     from recsae.cli.shared.explained import show_explanation
     from recsae.run.open import list_request
     from recsae.run.tables import load_run
 
-    if (user is None) == (sequence is None):
+    if (user is None) == (not sequence):
         raise InvalidInput("Give one of --user and --sequence.")
     with opened(folder, device, trust=trust) as work:
         catalog, concepts = work.recommender.catalog, load_run(folder).concepts
-        request = list_request(work.recommender, user, sequence, mask_seen=mask_seen)
+        request = list_request(work.recommender, user, sequence or None, mask_seen=mask_seen)
         explained = explanation.explain(
             work.recommender,
             work.sae,

@@ -40,7 +40,10 @@ def export(
     device: str,
     as_json: bool,
 ) -> None:
-    """Write the steered model for serving: weights, a loader without recsae, and a recipe."""
+    """Write the steered model for serving.
+
+    Weights, a loader without recsae, and a recipe.
+    """
     from recsae.steering.serving.write import export as write
 
     if not (settings or files):

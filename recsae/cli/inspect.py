@@ -30,7 +30,7 @@ SHOWN_APART = ("values", "separated_by", "columns_not_read")
 )
 @json_option
 def inspect(checkpoint: Path, trust: bool, check: bool, as_json: bool, **options: Any) -> None:
-    """Say what CHECKPOINT is, where it can be read, and what would be done."""
+    """Say what CHECKPOINT is and where it can be read."""
     from recsae.run.settings import open_recommender, read_settings
 
     config = read_settings(checkpoint, options, None)

@@ -101,7 +101,7 @@ def profile(
     as_json: bool,
     **choice: str | None,
 ) -> None:
-    """Which concepts are over-represented among users, or after an item.
+    """Which concepts set users apart, or come after an item.
 
     Users are the unit: share is the mean share of a user's own positions on which a concept is
     active, others the same elsewhere, points the difference with its 95 % interval; p is adjusted

@@ -64,10 +64,10 @@ COLUMNS: Columns = {
 def sites(
     checkpoint: Path, trust: bool, device: str, positions: int, as_json: bool, **options: Any
 ) -> int:
-    """Compare the sites of CHECKPOINT by what a run there would find, and recommend one.
+    """Compare the places where CHECKPOINT can be read.
 
-    At each site a core and a small SAE are made and tested as a run does it. Nothing is kept on
-    disk.
+    One is recommended, by what a run there would find. At each site a core and a small SAE are made
+    and tested as a run does it. Nothing is kept on disk.
     """
     from tempfile import TemporaryDirectory
 

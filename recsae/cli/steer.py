@@ -10,7 +10,13 @@ import click
 from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.matching import how_matched, migrated_row
 from recsae.cli.shared.opened import opened
-from recsae.cli.shared.options import all_option, device_option, json_option, trust_option
+from recsae.cli.shared.options import (
+    all_option,
+    device_option,
+    json_option,
+    sequence_option,
+    trust_option,
+)
 from recsae.cli.shared.steered import show_check, show_effect, show_list_change, show_migrated
 from recsae.cli.shared.steering import for_cohort, for_users, requested_steering
 from recsae.cli.shared.tables import show_facts
@@ -54,9 +60,7 @@ if TYPE_CHECKING:
     "--check", is_flag=True, help="Turn every verified concept: does its label say what happens?"
 )
 @click.option("--user", help="One user's list before and after.")
-@click.option(
-    "--sequence", help="The same for item ids or titles, separated by commas, oldest first."
-)
+@sequence_option
 @click.option("--mask-seen", is_flag=True, help="Leave out items of the history from lists.")
 @all_option
 @trust_option
@@ -74,7 +78,7 @@ def steer(
     cohort: str | None,
     check: bool,
     user: str | None,
-    sequence: str | None,
+    sequence: tuple[str, ...],
     mask_seen: bool,
     everything: bool,
     trust: bool,
@@ -104,7 +108,7 @@ def steer(
         steering = requested_steering(work, settings, files, users, cohort)
         if migrate is not None and old is not None:
             steering, migrated = _migrate(work, old, migrate, steering, trust)
-        if user is not None or sequence is not None:
+        if user is not None or sequence:
             done: ListChange | SteeringEffect = lists_before_after(
                 work, steering, user, sequence, mask_seen=mask_seen
             )
@@ -129,7 +133,7 @@ def _refuse_contradictions(
     migrate: str | None,
     old: Path | None,
     user: str | None,
-    sequence: str | None,
+    sequence: tuple[str, ...],
     users: str | None,
     cohort: str | None,
 ) -> None:
@@ -138,7 +142,7 @@ def _refuse_contradictions(
         raise InvalidInput("Give --migrate FILE and --from DIR together.")
     if not (settings or files or migrate):
         raise InvalidInput("Nothing is turned: give --set or --with (see --help), or --list.")
-    if user is not None and sequence is not None:
+    if user is not None and sequence:
         raise InvalidInput("Give one of --user and --sequence.")
     if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")

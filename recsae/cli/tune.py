@@ -92,7 +92,7 @@ def tune(
     device: str,
     as_json: bool,
 ) -> None:
-    """Find the latents to turn, and how far, to get more or less of something.
+    """Find what to turn, and how far, for more or less of something.
 
     Found on construction users, at most so much NDCG@10 being lost; what is reached is measured on
     held-out users, at every position of their histories, beside what other ways reach at the same

@@ -16,6 +16,8 @@ from recsae.run.trust import is_trusted
 from recsae.run.workspace import Workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from recsae.recommender.protocol import Recommender
@@ -109,9 +111,15 @@ class ListRequest(NamedTuple):
 
 
 def list_request(
-    recommender: Recommender, user: str | None, sequence: str | None, *, mask_seen: bool
+    recommender: Recommender,
+    user: str | None,
+    sequence: str | Sequence[str] | None,
+    *,
+    mask_seen: bool,
 ) -> ListRequest:
     """The request for the list of a user, or of a sequence that was typed in.
+
+    A sequence is read by :meth:`recsae.recommender.catalog.ItemCatalog.parse_sequence`.
 
     A user's history is cut before the items that the model's own test holds out. Its items are left
     out of the list with ``mask_seen``, or where the model's own lists leave them out.
@@ -133,10 +141,10 @@ def list_request(
     return ListRequest(history, pad([history], recommender.max_length, user_row), seen)
 
 
-def _typed_in(recommender: Recommender, text: str) -> list[int]:
+def _typed_in(recommender: Recommender, typed: str | Sequence[str]) -> list[int]:
     if recommender.sites()[0].per_user:
         raise InvalidInput(
             f"{recommender.name} keeps one state for each user and reads no sequence, so it has no "
             "list for one that is typed in: give a user with --user instead."
         )
-    return recommender.catalog.parse_sequence(text)
+    return recommender.catalog.parse_sequence(typed)

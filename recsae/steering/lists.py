@@ -16,6 +16,8 @@ from recsae.steering.files import Steering
 from recsae.steering.unchanged import Unchanged, why_unchanged
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from recsae.recommender.sequences import Batch
@@ -119,7 +121,7 @@ def lists_before_after(
     work: Workspace,
     steering: Steering,
     user: str | None,
-    sequence: str | None,
+    sequence: str | Sequence[str] | None,
     *,
     mask_seen: bool,
 ) -> ListChange:

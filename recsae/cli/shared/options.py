@@ -21,6 +21,13 @@ trust_option = click.option(
 all_option = click.option(
     "--all", "everything", is_flag=True, help="All rows of tables, not the first ones only."
 )
+sequence_option = click.option(
+    "--sequence",
+    multiple=True,
+    metavar="ITEMS",
+    help="Item ids or titles, oldest first: separated by commas, or each in a --sequence of its "
+    "own, where titles can have commas.",
+)
 
 
 def top_option(rows: int) -> Callable[[F], F]:

@@ -35,7 +35,7 @@ MEASURES: Columns = {
 CHECKED: Columns = {
     "intervention": "intervention",
     "agree": "agree",
-    "disagree": "disagree",
+    "disagree": "against",
     "undecided": Column("neither"),
     "signs": Column("signs", two_digits),
     "shuffled": Column("shuffled", two_digits),
@@ -61,7 +61,7 @@ MIGRATED: Columns = {
 
 def show_list_change(changed: ListChange) -> None:
     """One list before and after, and which latents moved what."""
-    record = changed.to_dict()
+    record = changed.to_dict() | {"history": " | ".join(changed.history)}
     show_facts({k: v for k, v in record.items() if k not in ("table", "left the list")})
     click.echo("")
     rows = [
