@@ -10,7 +10,7 @@ import click
 from recsae.cli.shared.console import PATH, records, show_json
 from recsae.cli.shared.latent import VIEWS, rate, show_latent
 from recsae.cli.shared.options import all_option, json_option, trust_option
-from recsae.cli.shared.tables import ROWS, Column, Columns, say, show_rows, show_table
+from recsae.cli.shared.tables import ROWS, Column, Columns, say, show_rows
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
 from recsae.report.words.formats import floor_percent, number, signed, two_digits
@@ -175,7 +175,7 @@ def _edit(folder: Path, as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif rows:
-        show_table(list(rows[0]), [list(row.values()) for row in rows])
+        show_rows({key: key.replace("_", " ") for key in rows[0]}, rows, top=None)
         click.echo(f"\nKept in {folder / FILE}; `recsae report {folder}` takes it into the report.")
     else:
         click.echo(f"No corrections. The file is {folder / FILE}.")

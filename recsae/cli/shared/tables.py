@@ -81,7 +81,8 @@ def show_rows(
 
 def show_facts(facts: Mapping[str, Any]) -> None:
     """Print ``name: value`` lines, one level of nesting indented."""
-    for name, value in facts.items():
+    for key, value in facts.items():
+        name = key.replace("_", " ")
         if isinstance(value, list) and value and isinstance(value[0], dict):
             click.echo(f"{name}:")
             for entry in value:
