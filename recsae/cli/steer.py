@@ -110,7 +110,7 @@ def steer(
             steering, migrated = _migrate(work, old, migrate, steering, trust)
         if user is not None or sequence:
             done: ListChange | SteeringEffect = lists_before_after(
-                work, steering, user, sequence, mask_seen=mask_seen
+                work, steering, user, sequence or None, mask_seen=mask_seen
             )
         else:
             done = metrics_before_after(work, steering)

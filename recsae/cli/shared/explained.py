@@ -65,7 +65,7 @@ def where_and_why(facts: dict[str, Any]) -> str:
         for words, terms in (("raised", up), ("lowered", down))
         if terms
     ]
-    said = f"{_titled(item)} {place}, its score being {signed(item['above_mean'])} against the mean"
+    said = f"{titled(item)} {place}, its score being {signed(item['above_mean'])} against the mean"
     rest = max(facts["rest"], key=lambda row: row["centred"], default=None)
     if rest and rest["centred"] > max([0, *(term["centred"] for term in up)]):
         more = f"{rest['name']} ({signed(rest['centred'])})"
@@ -98,12 +98,12 @@ def what_matters(facts: dict[str, Any]) -> str:
         return f"{said}."
     if best["gradients"] is first:
         return f"{said}, and gradients say so too."
-    return f"{said}; by gradients it is {_titled(best['gradients'])}."
+    return f"{said}; by gradients it is {titled(best['gradients'])}."
 
 
 def _back(row: dict[str, Any]) -> str:
     place = "the newest" if row["back"] == 1 else f"{row['back']} back"
-    return f"Of the history {_titled(row)}, {place},"
+    return f"Of the history {titled(row)}, {place},"
 
 
 def _show_history(facts: dict[str, Any], top: int | None) -> None:
@@ -180,7 +180,7 @@ def _show_drivers(drivers: dict[str, Any], top: int | None, baseline: str) -> No
         )
 
 
-def _titled(item: dict[str, Any]) -> str:
+def titled(item: dict[str, Any]) -> str:
     """Title and id on one line."""
     title = one_line(str(item["title"]))
     return title if title == item["item"] else f"{title} ({item['item']})"

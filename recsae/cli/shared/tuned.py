@@ -46,7 +46,7 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
         {
             "goal": result.goal,
             "strength": f"{result.strength:.2f}, for a loss of at most "
-            f"{two_digits(result.allowed_loss)} on construction users",
+            f"{_loss(result.allowed_loss)} on construction users",
             "held-out users": f"{effect.n_users:,}, {effect.n_positions:,} positions",
             "NDCG@10 kept": interval(effect.ndcg_kept),
             result.quantity: f"{amount(effect.before)} -> {amount(effect.after)}, "
@@ -96,12 +96,21 @@ def answer(result: TuningResult) -> str:
 
 
 def _instead(better: Alternative, amount: Callable[[float | None], str]) -> str:
-    at = f"{amount(better.value)} at a loss of {two_digits(better.loss)}"
+    at = f"{amount(better.value)} at a loss of {_loss(better.loss)}"
     ours = f"latents reach {amount(better.latents_value)} on the same cases"
     if better.loss < better.latents_loss:
-        ours += f" at {two_digits(better.latents_loss)}"
+        ours += f" at {_loss(better.latents_loss)}"
     said = f"With {better.method} it is {at}, where {ours}"
     return f"{said}: use that where lists can be re-ranked." if better.by_lists else f"{said}."
+
+
+def _loss(value: float) -> str:
+    """A loss that was chosen, as it was typed.
+
+    >>> _loss(0.005), _loss(0.02)
+    ('0.5%', '2%')
+    """
+    return f"{100 * value:g}%"
 
 
 def _is_share(result: TuningResult) -> bool:
@@ -142,7 +151,7 @@ def _show_losses(result: TuningResult) -> None:
         for one in result.at_losses
     ]
     columns: Columns = {
-        "loss": Column("loss", two_digits),
+        "loss": Column("loss", _loss),
         "strength": Column("strength", number),
         "kept": Column("NDCG@10 kept", interval),
         "value": Column("share" if _is_share(result) else "popularity", _amount(result)),
@@ -176,8 +185,8 @@ def _show_methods(result: TuningResult) -> None:
     losses = list(result.methods[0].at_loss)
     columns: Columns = {
         "way": "way",
-        **{loss_key(loss): Column(two_digits(loss), amount) for loss in losses},
-        "area": Column("area", lambda area: f"{area:.3g}"),
+        **{loss_key(loss): Column(_loss(loss), amount) for loss in losses},
+        "area": Column("area", lambda area: f"{area + 0.0:.3g}"),
         "others move": Column("others move", points, optional=True),
     }
 

@@ -18,7 +18,6 @@ from recsae.cli.shared.console import (
 )
 from recsae.core.errors import CannotOpenModel, InvalidInput
 
-
 # -- JSON ----------------------------------------------------------------------------------------
 
 

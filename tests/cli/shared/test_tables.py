@@ -161,7 +161,9 @@ def test_a_terminal_that_can_do_nothing_gets_plain_text(terminal, monkeypatch):
 
 
 def test_rich_is_imported_where_a_table_is_drawn_alone():
-    code = "import sys, recsae.cli.entry; print(sorted({'rich', 'torch', 'pandas'} & {*sys.modules}))"
+    code = (
+        "import sys, recsae.cli.entry; print(sorted({'rich', 'torch', 'pandas'} & {*sys.modules}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
