@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,9 +100,7 @@ def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: b
     compared = compare_runs(before, after, trust=trust)
     changes, likeness = compared.changes, likeness_of(compared)
     if as_json:
-        shown = changes if everything else strongest(changes, len(changes))
-        found = to_dict(replace(compared, changes=shown))
-        show_json({**found, "likeness": likeness.to_dict()})
+        show_json({**to_dict(compared), "likeness": likeness.to_dict()})
         return
     say(verdict(likeness))
     say(f"{how_matched(compared.matching)}\n")

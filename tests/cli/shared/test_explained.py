@@ -65,8 +65,8 @@ def row(item, back, **effects):
                 row(ALIENS, 1, left_out=0.1, gradients=-2.0),
             ],
             (
-                "Of the history Alien (a1), 2 back, matters most: without it the score would be 0.50 "
-                "lower; by gradients it is Aliens (a2)."
+                "Of the history Alien (a1), 2 back, matters most: without it the score would be "
+                "0.50 lower; by gradients it is Aliens (a2)."
             ),
         ),
         (
