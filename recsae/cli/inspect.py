@@ -9,7 +9,7 @@ import click
 
 from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.options import data_options, json_option, trust_option
-from recsae.cli.shared.tables import Column, say, show_facts, show_table
+from recsae.cli.shared.tables import Column, Columns, say, show_facts, show_rows
 from recsae.core.text import one_line
 from recsae.report.words.formats import two_digits
 
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
 SHOWN_APART = ("values", "separated_by", "columns_not_read")
+SITES: Columns = {
+    "name": Column("site", whole=True),
+    "width": "width",
+    "share": Column("share of scores", two_digits),
+    "states": Column("states", optional=True),
+    "meaning": Column("what it is", optional=True),
+}
 
 
 @click.command()
@@ -62,12 +69,7 @@ def inspect(checkpoint: Path, trust: bool, check: bool, as_json: bool, **options
             "those that you name, separated by commas, and no others."
         )
     click.echo("\nSites, the first being the default:")
-    columns = ("site", "width", "states", Column("share of scores", two_digits))
-    show_table(
-        (*columns, Column("what it is", optional=True)),
-        [(s["name"], s["width"], states_of(s), s["share"], s["meaning"]) for s in sites],
-        top=None,
-    )
+    show_rows(SITES, [s | {"states": states_of(s)} for s in sites], top=None)
 
 
 def _validation(recommender: Recommender) -> dict[str, Any]:

@@ -27,11 +27,11 @@ FIGURES = (
     *("verified", "distinct_verified"),
 )
 COLUMNS: Columns = {
-    "site": "site",
+    "site": Column("site", whole=True),
     "named": Column("named share", interval),
-    "verified": "verified",
-    "distinct_verified": "distinct",
-    "share": Column("share of scores", two_digits),
+    "verified": Column("verified", optional=True),
+    "distinct_verified": Column("distinct", optional=True),
+    "share": Column("share of scores", two_digits, optional=True),
     "ndcg_kept": Column("NDCG kept", two_digits, optional=True),
     "fvu": Column("FVU", two_digits, optional=True),
     "auc_sae": Column("AUC latent", number, optional=True),

@@ -153,7 +153,7 @@ def show_migrated(record: dict[str, Any]) -> None:
     """What became of a steering file of another run."""
     say(record["how"] + "\n")
     show_rows(MIGRATED, record["latents before"], top=ROWS)
-    said = {key: record[key] for key in ("matched", "goal") if key in record}
+    said: dict[str, Any] = {key: record[key] for key in ("matched", "goal") if key in record}
     if "goal" in said:
         shares = ("NDCG@10 kept", "allowed loss")
         said["goal"] = said["goal"] | {key: two_digits(said["goal"][key]) for key in shares}

@@ -38,6 +38,8 @@ class Column:
     """How its figures are said; None: as :func:`cell` says them."""
     optional: bool = False
     """Left out where there is no room; those on the right go first."""
+    whole: bool = False
+    """Never cut, like figures: a name that has to be typed elsewhere."""
 
 
 Columns = Mapping[str, Column | str]
@@ -51,6 +53,11 @@ class _Sized(NamedTuple):
     cells: list[str]
     figures: bool
     width: int
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is never cut."""
+        return self.figures or self.column.whole
 
 
 def show_table(
@@ -90,7 +97,7 @@ def show_facts(facts: Mapping[str, Any]) -> None:
         elif isinstance(value, list):
             say(f"{name}: {', '.join(map(cell, value)) or 'none'}")
         elif isinstance(value, dict):
-            say(f"{name}: {', '.join(f'{k} {cell(v)}' for k, v in value.items())}")
+            say(f"{name}: {cell(value)}")
         else:
             say(f"{name}: {cell(value)}")
 
@@ -105,9 +112,13 @@ def say(text: str = "") -> None:
 def cell(value: Any) -> str:
     """A value as it stands in a table.
 
-    >>> cell(None), cell(0.12345), cell(0.0004), cell("two\\nlines")
-    ('-', '0.123', '4e-04', 'two lines')
+    >>> cell(None), cell(0.12345), cell(0.0004), cell("two\\nlines"), cell(True)
+    ('-', '0.123', '4e-04', 'two lines', 'yes')
     """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{key.replace('_', ' ')} {cell(part)}" for key, part in value.items())
     if value is None or value != value:  # NaN
         return "-"
     if isinstance(value, float):
@@ -143,7 +154,7 @@ def _with_room(columns: list[_Sized], width: int) -> list[_Sized]:
 
 def _needed(column: _Sized) -> int:
     """How much room a column needs; names that can be missed need more, or are not worth it."""
-    if column.figures:
+    if column.fixed:
         return column.width
     return min(column.width, ENOUGH + ENOUGH // 2 if column.column.optional else ENOUGH)
 
@@ -156,12 +167,12 @@ def _drawn(columns: list[_Sized], width: int) -> list[str]:
     from rich.table import Table
     from rich.text import Text
 
-    names = [c.width for c in columns if not c.figures]
-    room = width - GAP * (len(columns) - 1) - sum(c.width for c in columns if c.figures)
+    names = [c.width for c in columns if not c.fixed]
+    room = width - GAP * (len(columns) - 1) - sum(c.width for c in columns if c.fixed)
     longest = max(names, default=0)
     while longest > LEAST and sum(min(n, longest) for n in names) > room:
         longest -= 1
-    widths = [c.width if c.figures else min(c.width, longest) for c in columns]
+    widths = [c.width if c.fixed else min(c.width, longest) for c in columns]
     table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0))
     for c, fixed in zip(columns, widths, strict=True):
         table.add_column(

@@ -85,6 +85,14 @@ def test_names_stay_readable_where_figures_alone_are_too_wide(lines, width):
     assert lines()[1] == "fans of…  123456.789"
 
 
+def test_what_has_to_be_typed_elsewhere_is_never_cut(lines, width):
+    width(40)
+    show_table([Column("site", whole=True), "meaning"], [["layer.0.attention.dense", LONG]])
+    found = lines()
+    assert found[1].startswith("layer.0.attention.dense  fans of")
+    assert max(map(len, found)) == 40
+
+
 def test_two_names_share_the_room(lines, width):
     width(40)
     show_table(["before", "after"], [[LONG, "short"], ["x", LONG]])
@@ -134,7 +142,8 @@ def test_records_are_shown_by_key(lines, width):
         (float("nan"), "-"),
         (0.12345, "0.123"),
         (7, "7"),
-        (True, "True"),
+        (True, "yes"),
+        ({"a_b": 1, "c": False}, "a b 1, c no"),
         ("Amélie", "Amélie"),
         ("[bold]a[/bold]", "[bold]a[/bold]"),  # no markup
         ("a\x1b[31mb\nc\td\u202ee", "a [31mb c d e"),  # a title cannot steer the terminal
