@@ -105,7 +105,7 @@ def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: b
     say(verdict(likeness))
     say(f"{how_matched(compared.matching)}\n")
     _show_counts(compared, everything)
-    click.echo("")
+    say(f"\nbefore: {compared.before.run}\nafter: {compared.after.run}")
     show_table(("", Column("before", str), Column("after", str)), _said(compared), top=None)
     click.echo("")
     rows = _rows(changes if everything else strongest(changes, N_SHOWN))
@@ -175,6 +175,7 @@ def _said(compared: Comparison) -> list[list[str]]:
     return [
         [words, *(_figure(key, getattr(run, key)) for run in (compared.before, compared.after))]
         for key, words in FIGURES.items()
+        if key != "run"  # a path may be long
     ]
 
 

@@ -52,6 +52,7 @@ def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, rename
     assert "\nSame model and site: two latents are a pair where the decoder direction" in out
     assert "pairs with another name" in out
     assert "lost: there is none like it" in out
+    assert f"\nbefore: {planted_run}\nafter: {renamed}\n" in out
     assert "named share, 32 concepts" in out
     assert "another name  Comedy" in out
     assert "Jokes" in out
@@ -60,11 +61,12 @@ def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, rename
     table = out.split("\nchange ")[1].splitlines()
     assert max(map(len, table[:-2])) <= 80
     assert table[0].split() == ["before", "after", "similarity"]
-    assert table[-2].startswith("Where there is room also: ")
+    assert table[-2].startswith("Where there is room, ")
     assert re.search(r"^F1 of labels, by activation +\d+% +\d+%$", out, re.MULTILINE)
 
 
-def test_all_shows_also_what_was_never_verified(says, renamed, planted_run):
+def test_all_shows_also_what_was_never_verified(says, renamed, planted_run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")  # with room for the status
     few, every = says(planted_run, renamed)[1], says(planted_run, renamed, "--all")[1]
     assert len(every.splitlines()) > len(few.splitlines())
     assert "untested" in every

@@ -96,7 +96,7 @@ def test_twenty_concepts_that_fit_the_terminal_or_all(says, run, monkeypatch):
     known = json.loads(says("concepts", run, "--json"))
     few = says("concepts", run).splitlines()
     assert len(few) == 1 + 20 + 1
-    assert few[-1].startswith(f"{len(known) - 20} more: --all shows them. Where there is room also")
+    assert few[-1].startswith(f"{len(known) - 20} more: --all shows them. Where there is room")
     assert max(map(len, few[:-1])) <= 80
     every = says("concepts", run, "--all").splitlines()
     latents = [int(line.split()[0]) for line in every[1 : 1 + len(known)]]

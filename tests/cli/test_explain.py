@@ -97,7 +97,7 @@ def test_of_a_user_for_people(says, recommender):
     for words in ("bias of the model", "offset of the SAE", "not reconstructed by the SAE", "sum"):
         assert f" -  {words} " in out
     assert "The sum is the model's own score, to " in out
-    assert "What drives the score, less the mean over items:" in out
+    assert "What drives the score, less the mean over items (" in out
     assert out.count("What drives latent ") == 3
     assert out.count("Gradients from sampled-users add up to the change from") == 4
     assert out.count("Agreement of the two: Spearman ") == 4

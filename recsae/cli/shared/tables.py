@@ -194,7 +194,7 @@ def _say_left_out(n_rows: int, heads: list[str]) -> None:
     """One line on the rows and columns that are not shown, if there are any."""
     said = [f"{n_rows:,} more: --all shows them."] if n_rows else []
     if heads:
-        said.append(f"Where there is room also: {', '.join(heads)}.")
+        said.append(f"Where there is room, or with --json, also: {', '.join(heads)}.")
     if said:
         say(" ".join(said))
 

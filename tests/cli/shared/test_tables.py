@@ -112,7 +112,7 @@ def test_what_can_be_missed_makes_room_and_is_named(lines, width):
     show_table(columns, rows)
     found = lines()
     assert found[0].split() == ["name", "n"]
-    assert found[-1] == "Where there is room also: label."
+    assert found[-1] == "Where there is room, or with --json, also: label."
     width(200)
     show_table(columns, rows)
     assert lines()[0].split() == ["name", "n", "label"]
