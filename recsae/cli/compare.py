@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from recsae.explore.compare import Comparison
-    from recsae.explore.likeness import Likeness
 
 N_SHOWN = 3
 """Changes of each kind in the table, unless all are asked for."""
@@ -37,25 +37,6 @@ CHANGES = {
     "new_with_name": "  and none was verified by its name",
 }
 CHANGES_OF_NAMES = ("same_name", "lost", "new")
-FIGURES = {
-    "run": "run",
-    "model": "model",
-    "data": "data",
-    "site": "site",
-    "seed": "seed",
-    "n_latents": "latents",
-    "l0": "active per state",
-    "fvu": "unexplained (FVU)",
-    "ndcg_kept": "NDCG kept",
-    "tested": "concepts tested",
-    "verified": "concepts verified",
-    "distinct_verified": "distinct ones verified",
-    "named_share_8": "named share, 8 concepts",
-    "named_share_16": "named share, 16 concepts",
-    "named_share_32": "named share, 32 concepts",
-    "label_quality": "F1 of labels, by activation",
-    "mean_auc": "attribute AUC",
-}
 SAID: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("ndcg_kept", "fvu", "label_quality"), two_digits),
     **dict.fromkeys(("named_share_8", "named_share_16", "named_share_32"), two_digits),
@@ -75,10 +56,6 @@ COLUMNS: Columns = {
     "recall_before": Column("recall", two_digits, optional=True),
     "recall_after": Column("recall after", two_digits, optional=True),
 }
-MADE_AGAIN = {
-    "seeds": "made again with other seeds",
-    "halves": "made again on each half of the users",
-}
 
 
 @click.command()
@@ -87,22 +64,31 @@ MADE_AGAIN = {
 @click.option(
     "--all", "everything", is_flag=True, help="All rows of tables, also of latents never verified."
 )
+@click.option(
+    "--html", "page", type=PATH, metavar="FILE", help="Write a page with both runs side by side."
+)
 @trust_option
 @json_option
-def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: bool) -> None:
+def compare(
+    before: Path, after: Path, everything: bool, page: Path | None, trust: bool, as_json: bool
+) -> None:
     """Which concepts of one run are in another, lost or new.
 
     The runs can be of two models, sites, seeds or dates.
     """
     from recsae.explore.compare import compare_runs, strongest
-    from recsae.explore.likeness import likeness_of
+    from recsae.explore.compare_page import check_page, write_comparison
 
+    if page is not None:
+        check_page(page, (before, after))
     compared = compare_runs(before, after, trust=trust)
-    changes, likeness = compared.changes, likeness_of(compared)
+    if page is not None:
+        write_comparison(compared, page, trust=trust)
+    changes = compared.changes
     if as_json:
-        show_json({**to_dict(compared), "likeness": likeness.to_dict()})
+        show_json(to_dict(compared))
         return
-    say(verdict(likeness))
+    say(f"{compared.verdict.title}. {compared.verdict.detail}\n")
     say(f"{how_matched(compared.matching)}\n")
     _show_counts(compared, everything)
     say(f"\nbefore: {compared.before.run}\nafter: {compared.after.run}")
@@ -116,37 +102,18 @@ def compare(before: Path, after: Path, everything: bool, trust: bool, as_json: b
             f"{len(verified) - len(rows):,} more with a verified concept on one side or both, of "
             f"{len(changes):,} latents and pairs in all: --all shows them."
         )
-
-
-def verdict(likeness: Likeness) -> str:
-    """Whether the runs are as alike as two trainings of one SAE, or that it cannot be said."""
-    control, share = likeness.control, likeness.share
-    if share is None:
-        return "Nothing is verified in the first run, so that there is nothing to look for."
-    if control is None:
-        n = round(share * likeness.n)
-        return (
-            f"How alike is not known: {n:,} of the {likeness.n:,} verified concepts of the first "
-            f"run ({two_digits(share)}) are in the second, and there is nothing to hold that to. "
-            "Neither run's dictionary was made again in a way that can be compared with this."
-        )
-    words = {"as": "As alike as", "more": "More alike than", "less": "Less alike than"}
-    chance = (
-        "" if control.chance is None else f"; in random directions {two_digits(control.chance)}"
-    )
-    return (
-        f"{words[likeness.verdict or 'as']} two trainings of one model's SAE: "
-        f"{two_digits(share)} of the {likeness.n:,} verified concepts of the first run have a "
-        f"counterpart in the second. Of those of {control.run} {two_digits(control.share)} have "
-        f"one where its own dictionary is {MADE_AGAIN[control.kind]}{chance}."
-    )
+    if page is not None:
+        click.echo(f"\nPage: {page}")
 
 
 def to_dict(compared: Comparison) -> dict[str, Any]:
     """The comparison as JSON holds it."""
+    from recsae.core.files import plain
+
     counts = {"verified": compared.n_verified, "all": compared.n_all}
     return {
         "how": compared.matching.method,
+        "verdict": plain(asdict(compared.verdict)),
         "said": how_matched(compared.matching),
         "n_cases": compared.matching.n_cases,
         "headline": _figures(compared),
@@ -160,6 +127,8 @@ def to_dict(compared: Comparison) -> dict[str, Any]:
 
 
 def _figures(compared: Comparison) -> list[dict[str, Any]]:
+    from recsae.explore.run_figures import FIGURES
+
     return [
         {
             "figure": words,
@@ -172,6 +141,8 @@ def _figures(compared: Comparison) -> list[dict[str, Any]]:
 
 def _said(compared: Comparison) -> list[list[str]]:
     """The figures of both runs as a person reads them."""
+    from recsae.explore.run_figures import FIGURES
+
     return [
         [words, *(_figure(key, getattr(run, key)) for run in (compared.before, compared.after))]
         for key, words in FIGURES.items()

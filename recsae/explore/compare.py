@@ -15,8 +15,10 @@ from recsae.concepts.status import STATUSES, VERIFIED
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, RecSAEError
+from recsae.core.files import read_json
 from recsae.explore.common_cases import common_rows
-from recsae.report.write import report_facts
+from recsae.explore.run_figures import RunFigures, run_figures
+from recsae.explore.verdict import Control, Criterion, Side, Verdict, controls_of, verdict
 from recsae.run.open import open_run
 from recsae.run.tables import LoadedRun, load_run
 from recsae.sae.codes import sparse_code
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 MIN_CASES = 1_000
 """Common held-out positions below which activations are not compared, but names alone."""
+TWIN = 0.9999
+"""Similarity above which two latents are one and the same."""
 KEPT = "same name"
 RENAMED = "another name"
 MERGED = "merged"
@@ -85,64 +89,14 @@ class ComparedRun:
         states = self.store.rows(STATES, rows)
         return sparse_code(self.sae.encode_sparse, states, self.sae.n_latents)
 
+    def controls(self, criterion: Criterion) -> dict[str, Control]:
+        """What comes back where the run's own dictionary is made again, see :class:`Control`."""
+        with self.run.run.reading(layout.STABILITY):
+            return controls_of(read_json(self.folder / layout.STABILITY), criterion)
+
     def verified_names(self) -> set[str]:
         """Names of verified concepts."""
         return set(self.concepts.loc[self.concepts[C.STATUS] == VERIFIED, C.NAME])
-
-    def figures(self) -> RunFigures:
-        """Headline figures, from ``report.json``."""
-        report = report_facts(self.folder)
-        aucs = [row["auc_sae"] for row in report["attributes"] if row["auc_sae"] is not None]
-        sae, counts, share = report["sae"], report["concepts"], report["named_share"]["sae"]
-        return RunFigures(
-            run=str(self.folder),
-            model=report["model"]["name"],
-            data=report["data"]["name"],
-            site=report["model"]["site"],
-            seed=report["seed"],
-            n_latents=sae["n_latents"],
-            l0=sae["l0"],
-            fvu=sae["fvu"],
-            ndcg_kept=report["accuracy"]["heldout"]["ndcg_kept"],
-            tested=counts["tested"],
-            verified=counts["verified"],
-            distinct_verified=counts["distinct_verified"],
-            named_share_8=share["8"],
-            named_share_16=share["16"],
-            named_share_32=share["32"],
-            label_quality=report["label_quality"]["sae"]["value"][0],
-            mean_auc=float(np.mean(aucs)) if aucs else None,
-        )
-
-
-@dataclass(frozen=True)
-class RunFigures:
-    """Headline figures of a run; None where one could not be computed."""
-
-    run: str
-    """Its folder."""
-    model: str
-    data: str
-    site: str
-    seed: int
-    n_latents: int
-    l0: float | None
-    """Mean number of active latents per state."""
-    fvu: float | None
-    """Fraction of the states' variance that the SAE leaves unexplained."""
-    ndcg_kept: float | None
-    """NDCG@10 of held-out cases with every state reconstructed, relative to without."""
-    tested: int
-    verified: int
-    distinct_verified: int
-    named_share_8: float | None
-    """Share of score variance that 8 verified concepts explain; below, 16 and 32 of them."""
-    named_share_16: float | None
-    named_share_32: float | None
-    label_quality: float | None
-    """F1 of labels, weighted by held-out activations."""
-    mean_auc: float | None
-    """Mean over attributes of the AUC of the attribute's best latent."""
 
 
 class Matching(NamedTuple):
@@ -199,6 +153,8 @@ class Comparison:
     """One row for each pair and each latent without, the strongest changes first: ``change``,
     latent, name, status, F1, precision and recall with their lower bounds ``_before`` and
     ``_after``, ``similarity``, and whether the name is lost or new ``with_name``."""
+    verdict: Verdict
+    """Whether the runs are as alike as two dictionaries trained on one model."""
 
 
 def compare_runs(before: Path, after: Path, *, trust: bool = False) -> Comparison:
@@ -230,14 +186,15 @@ def compare_runs(before: Path, after: Path, *, trust: bool = False) -> Compariso
     names = one.verified_names(), two.verified_names()
     return Comparison(
         matching,
-        one.figures(),
-        two.figures(),
+        run_figures(before),
+        run_figures(after),
         _counts(changes[_any_verified(changes)]),
         _counts(changes),
         VerifiedNames(
             sorted(names[0] & names[1]), sorted(names[0] - names[1]), sorted(names[1] - names[0])
         ),
         changes,
+        _verdict(one, two, matching, changes),
     )
 
 
@@ -355,6 +312,21 @@ def _changes(one: ComparedRun, two: ComparedRun, pairs: pd.DataFrame) -> pd.Data
     table = table.sort_values(["kind", "strength"], ascending=[True, False], kind="stable")
     columns = [f"{column}_{key}" for column in COMPARED for key in ("before", "after")]
     return table[["change", *columns, "similarity", "with_name"]].reset_index(drop=True)
+
+
+def _verdict(
+    one: ComparedRun, two: ComparedRun, matching: Matching, changes: pd.DataFrame
+) -> Verdict:
+    criterion = None if matching.method == "names" else matching.method
+    sides = []
+    for run, key, single in ((one, "before", (MERGED, LOST)), (two, "after", (SPLIT, NEW))):
+        mine = changes[changes["change"].isin((KEPT, RENAMED, *single))]
+        mine = mine[mine[f"{C.STATUS}_{key}"] == VERIFIED]
+        latents = mine[f"{C.LATENT}_{key}"].to_numpy(dtype=np.int64)
+        found = ~mine["change"].isin((LOST, NEW)).to_numpy()
+        sides.append(Side(latents, found, run.controls(criterion) if criterion else {}))
+    same = bool(((changes["change"] == KEPT) & (changes["similarity"] > TWIN)).all())
+    return verdict(criterion, *sides, same=same)
 
 
 def _any_verified(changes: pd.DataFrame) -> pd.Series:

@@ -1,52 +1,30 @@
-"""``report.html``: one file that opens offline and makes no request.
+"""``report.html``: one file that opens offline and makes no request."""
 
-The template escapes what it prints; what the script shows travels as JSON and becomes text
-nodes, never markup. The page's own policy allows no other script and no request.
-"""
-
-import base64
-import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from recsae.report.escape import script_json
 from recsae.report.figures import figures, goal_figures
+from recsae.report.offline import offline_page
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import Report
 from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
-_TEMPLATES = Path(__file__).parent / "templates"
+_STYLES = ("page.css",)
 _SCRIPTS = ("helpers.js", "evidence.js", "table.js", "page.js")
 
 
 def page(report: Report) -> str:
     """Return the text of ``report.html``."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        pct=formats.percent,
-        num=formats.number,
-        at_least=formats.floor_percent,
-        points=formats.points,
-        short=formats.short,
-        share_of=words.share_of,
-        count=lambda n: f"{n:,}",
-        **_GOAL_FILTERS,
-    )
-    script = _script()
-    return environment.get_template("page.html").render(
+    return offline_page(
+        "page.html",
+        styles=_STYLES,
+        scripts=_SCRIPTS,
+        data=page_data(report),
+        filters={"share_of": words.share_of, **_GOAL_FILTERS},
         r=report,
         verdict=words.verdict(report),
         headlines=words.headlines(report),
@@ -63,10 +41,6 @@ def page(report: Report) -> str:
         cost=findings.cost(report),
         corrections=findings.corrections(report),
         **_goals(report),
-        style=Markup(_read("page.css")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        data=Markup(script_json(page_data(report))),
         figures={name: Markup(svg) for name, svg in figures(report).items()},
     )
 
@@ -99,12 +73,3 @@ def _goals(report: Report) -> dict[str, Any]:
         "interventions": goal_words.INTERVENTIONS,
         "check_says": goal_words.check_says(check) if check else "",
     }
-
-
-def _script() -> str:
-    """Return the page's script: its files, as the data flows, in a scope of their own."""
-    return '(() => {\n"use strict";\n' + "\n".join(map(_read, _SCRIPTS)) + "\n})();"
-
-
-def _read(name: str) -> str:
-    return (_TEMPLATES / name).read_text(encoding="utf-8").rstrip("\n")

@@ -48,7 +48,7 @@ def renamed(tmp_path_factory, planted_run):
 def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, renamed, planted_run):
     code, out, err = says(planted_run, renamed)
     assert (code, err) == (0, "")
-    assert out.startswith("How alike is not known: ")  # no dictionary of a run was made again
+    assert out.startswith("No control for how alike they are. Of the ")
     assert "\nSame model and site: two latents are a pair where the decoder direction" in out
     assert "pairs with another name" in out
     assert "lost: there is none like it" in out
@@ -60,7 +60,7 @@ def test_a_person_sees_how_counts_figures_and_the_strongest_changes(says, rename
     assert "--all shows them." in out
     table = out.split("\nchange ")[1].splitlines()
     assert max(map(len, table[:-2])) <= 80
-    assert table[0].split() == ["before", "after", "similarity"]
+    assert table[0].split()[:3] == ["before", "after", "similarity"]
     assert table[-2].startswith("Where there is room, ")
     assert re.search(r"^F1 of labels, by activation +\d+% +\d+%$", out, re.MULTILINE)
 
@@ -82,8 +82,8 @@ def test_a_machine_reads_everything(says, renamed, planted_run):
     assert (code, err, found["how"]) == (0, "", "direction")
     assert found["counts"]["all"]["lost"] == found["counts"]["all"]["new"] == 1
     assert len(found["concepts"]) == 15 + 2  # one latent of 16 on either side has no pair
-    assert found["likeness"]["verdict"] is None
-    assert 0 < found["likeness"]["share"] < 1
+    assert found["verdict"]["kind"] == "unknown"
+    assert 0 < found["verdict"]["sides"][0]["found"] < 1
 
 
 def test_the_same_folder_twice_is_fine(says, planted_run):
@@ -117,10 +117,36 @@ def test_by_name_counts_are_of_names(says, renamed, tmp_path, planted_run):
     taken_as_it_is(other)
     code, out, err = says(planted_run, other)
     assert (code, err) == (0, "")
-    assert out.startswith("How alike is not known: ")
+    assert out.startswith("Compared by name alone. ")
     assert "\nA model in memory cannot be asked again who its users are. So only names" in out
     assert "\nnames " in out
     assert "merged" not in out
+
+
+def test_a_page_is_written_beside_what_is_printed(says, renamed, tmp_path, planted_run):
+    page = tmp_path / "new folder" / "both.html"
+    code, out, err = says(planted_run, renamed, "--html", page)
+    assert (code, err) == (0, "")
+    assert out.endswith(f"\nPage: {page}\n")
+    assert out.startswith(says(planted_run, renamed)[1])
+    text = page.read_text(encoding="utf-8")
+    assert "Jokes" in text
+    assert "Both runs are of the same model, so its lists are the same." in text
+    code, out, err = says(planted_run, renamed, "--html", page, "--json")
+    assert (code, json.loads(out)["how"], err) == (0, "direction", "")
+
+
+@pytest.mark.parametrize("name", ["both.txt", "folder.html", "report.html"])
+def test_what_is_no_page_or_a_run_s_own_is_refused_before_anything_is_read(
+    says, renamed, tmp_path, name
+):
+    (tmp_path / "folder.html").mkdir()
+    page = (renamed if name == "report.html" else tmp_path) / name
+    code, out, err = says(renamed, tmp_path / "no run", "--html", page)
+    assert (code, out) == (2, "")
+    said = {"report.html": "give the comparison another name"}.get(name, "ends in .html")
+    assert said in err
+    assert err.count("\n") == 1
 
 
 def refused(found):

@@ -43,6 +43,7 @@ def run_of(
     names: list[str],
     *,
     status: dict[str, str] | None = None,
+    stability: dict[str, Any] | None = None,
     model: str = "toy",
     site: str = "toy",
     checkpoint: str | None = "model.pth",
@@ -70,6 +71,7 @@ def run_of(
     write_parquet(folder / "scores.parquet", pd.DataFrame({**known, **rates}))
     labels = {C.LATENT: range(n), C.NAME: names, C.ABOUT: names}
     write_parquet(folder / "concepts.parquet", pd.DataFrame(labels))
+    write_json(folder / "stability.json", stability or {})
     config = RunConfig(checkpoint=checkpoint).model_dump()
     write_json(folder / "report.json", headline(n, statuses.count("verified"), site))
     files = [p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()]
@@ -204,6 +206,33 @@ def test_headlines_stand_beside_each_other_and_json_can_hold_all(tmp_path):
     assert figures["attribute AUC"] == pytest.approx((0.7, 0.7))
     assert figures["named share, 32 concepts"] == (None, None)
     assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_the_verdict_is_on_verified_concepts_by_what_comes_back_of_them_anyway(tmp_path):
+    names = [f"c{i}" for i in range(25)]
+    axes = np.eye(50)
+    again = {"cosine": {"half-1": 1.0}, "correlation": {"half-1": 0.0}}
+    stability = {
+        "dictionaries": [{"name": "half-1", "kind": "halves"}],
+        "latents": [{"latent": latent, **again} for latent in range(25)],
+    }
+    one = run_of(
+        *(tmp_path / "one", axes[:25], names),
+        status={"c0": "untested"},
+        stability=stability,
+        states=np.ones((10, 50)),
+    )
+    two = run_of(tmp_path / "two", axes[20:45], names, states=np.ones((10, 50)))
+    said = compare_runs(one, two).verdict
+    figures = said.sides
+    assert (figures[0].n, figures[0].found, figures[0].control) == (
+        24,
+        pytest.approx(5 / 24),
+        (1.0,),
+    )
+    assert (figures[1].n, figures[1].found, figures[1].control) == (25, pytest.approx(5 / 25), ())
+    assert said.kind == "less"
+    assert compare_runs(one, one).verdict.kind == "same"
 
 
 # -- another site, another model -------------------------------------------------------------------
@@ -341,6 +370,7 @@ def test_a_model_that_cannot_be_opened_leaves_only_names(two_models, monkeypatch
     compared = compare_runs(*two_models[:2])
     assert (compared.matching.method, compared.matching.n_cases) == ("names", None)
     assert how_matched(compared.matching) == "The checkpoint is gone. So only names are compared."
+    assert compared.verdict.title == "Compared by name alone"
 
 
 def test_by_name_the_best_of_each_name_is_compared(tmp_path):
@@ -377,6 +407,7 @@ def test_an_unfinished_run_and_no_run_are_refused(tmp_path, planted_run):
 def test_a_run_beside_itself_is_all_the_same(tmp_path, planted_run):
     compared = compare_runs(planted_run, copy_of(planted_run, tmp_path / "copy"))
     assert compared.n_all.same_name == len(rows_of(compared)) == CONFIG.latents
+    assert compared.verdict.title == "The same dictionary"
     assert not compared.names.lost
     assert not compared.names.new
 

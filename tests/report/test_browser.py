@@ -3,15 +3,14 @@
 import json
 import math
 import re
-from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from helpers.browser import CHROMIUM, browse, requests
 from helpers.goal_reports import raw
 from helpers.report_kit import HOSTILE_NAME, full_report
+from helpers.report_page import play
 from helpers.reports import HOSTILE, STATUSES, make_plain, make_report
 from helpers.runs import copy_of
 from recsae.pipeline.report_goals import goals_block
@@ -25,41 +24,12 @@ pytestmark = [
         CHROMIUM is None, reason="no Chromium here: install chromium or google-chrome to run this"
     ),
 ]
-WATCH = """
-window.problems = [];
-addEventListener("error", (e) => problems.push(String(e.message)), true);
-addEventListener("securitypolicyviolation", (e) => problems.push(e.violatedDirective));
-"""
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a report with hostile titles among its items."""
     return write_report(make_report(60), tmp_path_factory.mktemp("report"))
-
-
-def play(page: Path, script: str, fragment: str = "") -> dict[str, Any]:
-    """Run ``script`` in a copy of the page and return the object it fills, ``out``."""
-    text = page.read_text(encoding="utf-8")
-    text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
-    after = (
-        "<pre id=out></pre><script>(async () => { const out = {}; const all = (s) =>"
-        " [...document.querySelectorAll(s)]; const rows = () => all('tr.row td.name button')"
-        ".map((b) => b.textContent);\n"
-        f"try {{ {script} }} catch (e) {{ problems.push(String(e)); }}\n"
-        "out.problems = problems; document.getElementById('out').textContent ="
-        " 'OUT' + JSON.stringify(out) + 'END'; })();</script></body>"
-    )
-    text = text.replace("<head>", f"<head><script>{WATCH}</script>", 1)
-    start, _, end = text.rpartition("</body>")
-    copy = page.with_name("copy.html")
-    copy.write_text(start + after + end, encoding="utf-8")
-    dom, _ = browse(copy.as_uri() + fragment, page.parent)
-    found = re.search(r"<pre id=\"out\">OUT(.*)END</pre>", dom, flags=re.S)
-    assert found, dom[-2000:]
-    result: dict[str, Any] = json.loads(unescape(found[1]))
-    assert result.pop("problems") == []
-    return result
 
 
 def test_no_console_error_and_no_request(page: Path, tmp_path: Path) -> None:
