@@ -26,7 +26,7 @@ from recsae.core import columns as C
 from recsae.evaluation.scoring import measure_concepts
 from recsae.pipeline.stages.stability import half_of
 from recsae.run.active import ndcg_kept
-from recsae.run.open import open_run
+from recsae.run.open import open_workspace
 from recsae.run.workspace import Workspace, gates_of
 from recsae.sae.codes import Codes, sparse_code
 from recsae.sae.matching import ALIKE
@@ -45,7 +45,7 @@ MIN_ACTIVE = 10  # of those, for a detail to be looked for
 @click.option("--trust", is_flag=True, help="Open the checkpoint although it may run code.")
 def main(run: Path, samples: int, trust: bool) -> None:
     """Vary one setting of the run's SAE at a time."""
-    work = open_run(run, trust=trust)
+    work = open_workspace(run, trust=trust)
     base = work.sae.config.model_copy(update={"n_samples": samples})
     click.echo(
         "| setting | NDCG kept | L0 | FVU | label quality | of found | verified of found | "

@@ -30,9 +30,9 @@ LEAST_KEPT = 0.99
 def main(run: Path, cases: int) -> None:
     """Turn the gates of a run, print what each direction reaches."""
     from recsae.concepts.attributes.values import own_columns
-    from recsae.run.open import open_run
+    from recsae.run.open import open_workspace
 
-    work = open_run(run)
+    work = open_workspace(run)
     directions = _directions(work)
     own = {work.attributes.names[column] for column in own_columns(work.attributes)}
     gates: dict[tuple[str, str], list[int]] = {}

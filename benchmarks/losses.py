@@ -67,12 +67,12 @@ def main(runs: tuple[Path, ...], ks: str, samples: int) -> None:
     """Train with each loss, measure on held-out users."""
     from recsae.evaluation.reconstruction import heldout_accuracy
     from recsae.recommender.score_metric import score_metric
-    from recsae.run.open import open_run
+    from recsae.run.open import open_workspace
     from recsae.sae.config import make_config
     from recsae.sae.quality import quality
 
     for run in runs:
-        work = open_run(run)
+        work = open_workspace(run)
         if work.head is None:
             raise click.ClickException(f"{run}: the scores are not linear in the states.")
         store, recommendable = work.construction_store, work.recommender.catalog.recommendable

@@ -23,12 +23,12 @@ import click
 def main(run: Path, ks: str, latents: int, seeds: int) -> None:
     """Train on the run's construction states, measure on its held-out ones."""
     from recsae.evaluation.reconstruction import heldout_accuracy
-    from recsae.run.open import open_run
+    from recsae.run.open import open_workspace
     from recsae.sae.config import make_config
     from recsae.sae.quality import quality
     from recsae.sae.train import train_sae
 
-    work = open_run(run)
+    work = open_workspace(run)
     if work.head is None:
         raise click.ClickException("The scores of this model are not linear in its states.")
     click.echo(

@@ -22,11 +22,11 @@ import numpy as np
 @click.option("--limit", default=20, show_default=True, help="Most frequent values.")
 def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     """Tune towards each value, print as it goes."""
-    from recsae.run.open import open_run
+    from recsae.run.open import open_workspace
     from recsae.steering.tuning.goals import goal_of
     from recsae.steering.tuning.tune import tune
 
-    work = open_run(run)
+    work = open_workspace(run)
     names = _goals(work, attribute, limit)
     click.echo("| more of | share | after | times | NDCG@10 kept | seconds |")
     click.echo("|---|---:|---:|---|---|---:|")

@@ -104,10 +104,10 @@ def planted_table(names: list[str], seeds: int = 5) -> Iterator[str]:
 def run_table(folder: Path, names: list[str], seeds: int, samples: int) -> Iterator[str]:
     """One row for each kind of SAE and each baseline."""
     from recsae.evaluation.attribute_auc import attribute_table
-    from recsae.run.open import open_run
+    from recsae.run.open import open_workspace
     from recsae.sae.baselines import BASELINES
 
-    work = open_run(folder)
+    work = open_workspace(folder)
     base = work.sae.config.model_copy(update={"n_samples": samples, "seed": 0})
     described = work.recommender.describe()
     yield (

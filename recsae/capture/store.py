@@ -13,6 +13,7 @@ from recsae.capture.moments import ROWS_AT_ONCE, Moments
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import digest_of, let_go, lies_within, map_arrays, read_json
+from recsae.core.notebook.cells import card
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,19 @@ class ActivationStore:
 
     def __len__(self) -> int:
         return int(self.manifest["n"])
+
+    def __repr__(self) -> str:
+        return f"ActivationStore({str(self.folder)!r}, {len(self):,} states of width {self.width})"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "folder": self.folder,
+            "site": self.manifest["site"],
+            "states": len(self),
+            "width": self.width,
+            "shards": len(self._shards),
+        }
+        return card("Activation store", facts)
 
     @property
     def width(self) -> int:

@@ -76,12 +76,13 @@ def compare(
 
     The runs can be of two models, sites, seeds or dates.
     """
-    from recsae.explore.compare import compare_runs, strongest
+    from recsae.explore.compare import strongest
     from recsae.explore.compare_page import check_page, write_comparison
+    from recsae.finished.loaded import load_run
 
     if page is not None:
         check_page(page, (before, after))
-    compared = compare_runs(before, after, trust=trust)
+    compared = load_run(before).compare(after, trust=trust)
     if page is not None:
         write_comparison(compared, page, trust=trust)
     changes = compared.changes

@@ -86,7 +86,9 @@ def concepts(
     as_json: bool,
 ) -> None:
     """The concept dictionary of a run, best first."""
-    from recsae.explore.concept_facts import concept_rows, item_latents, latent_facts, nearest_names
+    from recsae.explore.concept_facts import nearest_names
+    from recsae.finished.loaded import load_run
+    from recsae.finished.opened import open_run
 
     filtered = search is not None or status is not None
     asked = (latent is not None, item is not None, edit, audit is not None, filtered)
@@ -101,13 +103,13 @@ def concepts(
     elif audit is not None:
         _audit(folder, audit, seed or 0, as_json)
     elif latent is not None:
-        facts = latent_dict(latent_facts(folder, latent))
+        facts = latent_dict(load_run(folder).concept(latent))
         show_json(facts) if as_json else show_latent(facts)
     elif item is not None:
-        latents = item_dict(item_latents(folder, item, trust=trust))
+        latents = item_dict(open_run(folder, trust=trust).item(item))
         show_json(latents) if as_json else _show_item(latents)
     else:
-        rows = records(concept_rows(folder, search, status))
+        rows = records(load_run(folder).search(search, status))
         if as_json:
             show_json(rows)
         elif rows:
@@ -160,25 +162,20 @@ def item_dict(latents: ItemLatents) -> dict[str, list[dict[str, Any]]]:
 
 
 def _edit(folder: Path, as_json: bool) -> None:
-    from recsae.concepts.corrections import FILE
-    from recsae.concepts.corrections_file import changes, prepare
-    from recsae.explore.concept_facts import OF_TABLE
-    from recsae.run.tables import load_run
+    from recsae.finished.loaded import load_run
 
-    with load_run(folder).run.reading(*OF_TABLE):
-        remark = prepare(folder)
+    file, remark = load_run(folder).corrections_file()
     if remark:
         click.echo(remark, err=True)
-    click.edit(filename=str(folder / FILE))
-    with load_run(folder).run.reading(*OF_TABLE):
-        rows = changes(folder)
+    click.edit(filename=str(file))
+    rows = records(load_run(folder).corrections())
     if as_json:
         show_json(rows)
     elif rows:
         show_rows({key: key.replace("_", " ") for key in rows[0]}, rows, top=None)
-        click.echo(f"\nKept in {folder / FILE}; `recsae report {folder}` takes it into the report.")
+        click.echo(f"\nKept in {file}; `recsae report {folder}` takes it into the report.")
     else:
-        click.echo(f"No corrections. The file is {folder / FILE}.")
+        click.echo(f"No corrections. The file is {file}.")
 
 
 def _warn_of_lost(folder: Path) -> None:
@@ -204,9 +201,9 @@ def _show_item(latents: dict[str, list[dict[str, Any]]]) -> None:
 def _audit(folder: Path, size: int, seed: int, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from recsae.explore.audit import audit_sheet
+    from recsae.finished.loaded import load_run
 
-    sheet = audit_sheet(folder, size, seed)
+    sheet = load_run(folder).audit(size, seed)
     if as_json:
         show_json(asdict(sheet))
         return

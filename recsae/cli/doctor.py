@@ -105,10 +105,9 @@ def doctor(folder: Path | None, as_json: bool) -> int:
 
 
 def _of_run(folder: Path, as_json: bool) -> int:
-    from recsae.explore.health import examine
-    from recsae.pipeline.plan import STAGES
+    from recsae.finished.loaded import load_run
 
-    health = examine(folder, STAGES)
+    health = load_run(folder).health()
     lines = [said(damage, folder) for damage in health.damaged]
     if as_json:
         known = [

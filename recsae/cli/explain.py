@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.console import PATH, show_json
-from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import (
     all_option,
     device_option,
@@ -16,14 +15,14 @@ from recsae.cli.shared.options import (
     sequence_option,
     top_option,
     trust_option,
+    typed_sequence,
 )
 from recsae.core.errors import InvalidInput
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from recsae.attribution.explanation import Drivers, Explanation
-    from recsae.recommender.catalog import ItemCatalog
+    from recsae.attribution.explanation import Drivers
+    from recsae.finished.explained import ExplainedItem
+    from recsae.steering.lists import ListedItem
 
 N_ROWS = 10
 """Rows of each of the tables, which are several."""
@@ -83,48 +82,36 @@ def explain(
 
     Which concepts put it there, and which items of the history they come from.
     """
-    from recsae.attribution import explanation
     from recsae.cli.shared.explained import show_explanation
-    from recsae.run.open import list_request
-    from recsae.run.tables import load_run
+    from recsae.finished.opened import open_run
 
     if (user is None) == (not sequence):
         raise InvalidInput("Give one of --user and --sequence.")
-    with opened(folder, device, trust=trust) as work:
-        catalog, concepts = work.recommender.catalog, load_run(folder).concepts
-        request = list_request(work.recommender, user, sequence or None, mask_seen=mask_seen)
-        explained = explanation.explain(
-            work.recommender,
-            work.sae,
-            request.batch,
-            None if item is None else catalog.internal(item),
-            site=work.site,
-            seen=request.seen,
-            latents=latents,
-            method=method,
-            baseline=baseline,
-        )
-    facts = {
-        "per_user": work.recommender.sites()[0].per_user,
-        "n_known": len(request.history),
-        "baseline": baseline,
-        **to_dict(explained, catalog, concepts),
-    }
+    explained = open_run(folder, device=device, trust=trust).explain(
+        user=user,
+        sequence=typed_sequence(sequence),
+        item=item,
+        latents=latents,
+        method=method,
+        baseline=baseline,
+        mask_seen=mask_seen,
+    )
+    facts = to_dict(explained)
     if as_json:
         show_json(facts)
         return
     show_explanation(facts, None if everything else top)
 
 
-def to_dict(explained: Explanation, catalog: ItemCatalog, concepts: pd.DataFrame) -> dict[str, Any]:
+def to_dict(explained: ExplainedItem) -> dict[str, Any]:
     """The explanation as JSON holds it, with titles and names of concepts."""
     from recsae.core import columns as C
 
-    table = concepts.set_index(C.LATENT)
-    score = explained.score
+    explanation, table = explained.explanation, explained.concepts
+    score = explanation.score
 
-    def item(internal: int) -> dict[str, Any]:
-        return {"item": catalog.external_ids[internal], "title": catalog.titles[internal]}
+    def item(one: ListedItem) -> dict[str, Any]:
+        return {"item": one.external_id, "title": one.title}
 
     def concept(latent: int | None) -> dict[str, Any]:
         if latent is None:
@@ -133,14 +120,17 @@ def to_dict(explained: Explanation, catalog: ItemCatalog, concepts: pd.DataFrame
         return {"latent": latent, "name": row[C.NAME], "status": row[C.STATUS]}
 
     m = len(explained.history)
-    history = [{"back": m - place, **item(i)} for place, i in enumerate(explained.history)]
+    history = [{"back": m - place, **item(one)} for place, one in enumerate(explained.history)]
     return {
+        "per_user": explained.per_user,
+        "n_known": explained.n_known,
+        "baseline": explained.baseline,
         "history": history,
         "item": {
-            **item(score.item),
+            **item(explained.item),
             "rank": score.rank,
             "of": score.n_ranked,
-            "in_history": score.item in explained.history,
+            "in_history": score.item in explanation.history,
             "score": score.score,
             "above_mean": score.above_mean,
         },
@@ -159,8 +149,8 @@ def to_dict(explained: Explanation, catalog: ItemCatalog, concepts: pd.DataFrame
         ],
         "sum": {"contribution": score.total, "centred": score.total_centred},
         "gap": score.gap,
-        "drivers": [_driver_facts(d, concept(d.latent), history) for d in explained.drivers],
-        "notes": list(explained.notes),
+        "drivers": [_driver_facts(d, concept(d.latent), history) for d in explanation.drivers],
+        "notes": list(explanation.notes),
     }
 
 

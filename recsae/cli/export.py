@@ -7,9 +7,7 @@ from pathlib import Path
 import click
 
 from recsae.cli.shared.console import PATH, show_json
-from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import device_option, json_option, trust_option
-from recsae.cli.shared.steering import requested_steering
 from recsae.cli.shared.tables import show_facts
 from recsae.core.errors import InvalidInput
 from recsae.steering.serving.formats import FORMATS
@@ -44,13 +42,13 @@ def export(
 
     Weights, a loader without recsae, and a recipe.
     """
-    from recsae.steering.serving.write import export as write
+    from recsae.finished.opened import open_run
 
     if not (settings or files):
         raise InvalidInput("Nothing is turned: give --with or --set.")
-    with opened(folder, device, trust=trust) as work:
-        steering = requested_steering(work, settings, files, None, None)
-        record = write(work, steering, out, formats).to_dict()
+    run = open_run(folder, device=device, trust=trust)
+    saved = map(run.load_steering, files)
+    record = run.export(out, *saved, *settings, formats=formats).to_dict()
     if as_json:
         show_json(record)
     else:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from recsae.cli.shared.console import PATH, records, show_json
-from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import (
     all_option,
     device_option,
@@ -22,12 +20,8 @@ from recsae.core.errors import InvalidInput
 from recsae.report.words.formats import number, points, signed, two_digits
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from recsae.finished.profiles import Profile
 
-    from recsae.explore.cohorts import Cohort, Profiler
-
-N_PROMOTING = 10
-"""Latents shown that promote an item."""
 CHANCE = 0.001
 """A smaller probability is not said in digits."""
 
@@ -110,90 +104,24 @@ def profile(
     chosen = {key: value for key, value in choice.items() if value is not None}
     if len(chosen) != 1:
         raise InvalidInput("Give one of --item, --user, --users and --cohort.")
-    from recsae.explore.cohorts import Profiler
+    from recsae.finished.opened import open_run
 
-    ((kind, value),) = chosen.items()
-    make = {"item": _item, "user": _user, "users": _users, "cohort": _cohort}[kind]
-    with opened(folder, device, trust=trust) as work:
-        shown = make(Profiler(work, each_latent=latents), value)
-    show_json(shown.to_dict()) if as_json else _show(shown, None if everything else top)
+    run = open_run(folder, device=device, trust=trust)
+    shown = run.profile(**chosen, each_latent=latents)
+    show_json(to_dict(shown)) if as_json else _show(shown, None if everything else top)
 
 
-@dataclass(frozen=True)
-class Profile:
-    """The tables that are shown, and of whom in words; those that do not apply are None."""
-
-    subject: str
-    """Who is compared with whom."""
-    compared: pd.DataFrame | None = None
-    """All concepts, users of the group (or after the item) beside the rest; empty where there are
-    too few users."""
-    own: pd.DataFrame | None = None
-    """The concepts of one user."""
-    promoting: pd.DataFrame | None = None
-    """Latents that promote the item."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The profile as JSON holds it."""
-        known: dict[str, Any] = {"of": self.subject}
-        if self.compared is not None:
-            known["concepts"] = records(self.compared)
-            known["n_different"] = len(_different(self.compared))
-        if self.promoting is not None:
-            known["promoted by"] = records(self.promoting)
-        if self.own is not None:
-            known["own"] = records(self.own)
-        return known
-
-
-def _different(compared: pd.DataFrame) -> pd.DataFrame:
-    """The concepts that differ, false discoveries controlled."""
-    from recsae.explore.cohorts import FALSE_DISCOVERIES
-
-    if compared.empty:
-        return compared
-    return compared[compared["p_adjusted"] <= FALSE_DISCOVERIES]
-
-
-def _item(profiler: Profiler, text: str) -> Profile:
-    import pandas as pd
-
-    catalog = profiler.work.recommender.catalog
-    item = catalog.internal(text)
-    after, promoting = profiler.after_item(item), profiler.promoting(item)
-    return Profile(
-        f"States whose last item is {catalog.titles[item]!r}, beside all other states. ",
-        compared=pd.DataFrame() if after is None else after,
-        promoting=pd.DataFrame()
-        if promoting is None
-        else promoting[promoting["adds"] > 0].head(N_PROMOTING),
-    )
-
-
-def _user(profiler: Profiler, user: str) -> Profile:
-    return Profile(
-        f"User {user} beside all other users; percentile: how many of them have less. ",
-        own=profiler.of_user(profiler.sequences.row_of(user)),
-    )
-
-
-def _users(profiler: Profiler, text: str) -> Profile:
-    from recsae.explore.cohorts import Cohort, listed_users
-
-    cohort = Cohort(listed_users(text, profiler.sequences), ())
-    return _group(profiler, cohort, "users of the list")
-
-
-def _cohort(profiler: Profiler, rule: str) -> Profile:
-    return _group(profiler, profiler.cohort(rule), f"users of the cohort {rule!r}")
-
-
-def _group(profiler: Profiler, cohort: Cohort, words: str) -> Profile:
-    n, rest = len(cohort.rows), len(profiler.sequences) - len(cohort.rows)
-    subject = f"{n:,} {words} beside the {rest:,} others. "
-    if cohort.latents:
-        subject += "Concepts of the latents that chose them are left out. "
-    return Profile(subject, compared=profiler.of_users(cohort.rows, without=cohort.latents))
+def to_dict(profile: Profile) -> dict[str, Any]:
+    """The profile as JSON holds it."""
+    known: dict[str, Any] = {"of": profile.subject}
+    if profile.compared is not None:
+        known["concepts"] = records(profile.compared)
+        known["n_different"] = len(profile.different)
+    if profile.promoting is not None:
+        known["promoted by"] = records(profile.promoting)
+    if profile.own is not None:
+        known["own"] = records(profile.own)
+    return known
 
 
 def _show(profile: Profile, top: int | None) -> None:
@@ -202,7 +130,7 @@ def _show(profile: Profile, top: int | None) -> None:
     subject, compared = profile.subject, profile.compared
     differ: list[dict[str, Any]] = []
     if compared is not None and len(compared):
-        differ = records(_different(compared))
+        differ = records(profile.different)
         subject += (
             f"{len(differ)} of {len(compared)} concepts differ "
             f"({100 * FALSE_DISCOVERIES:.0f} % of these may do so by chance)."

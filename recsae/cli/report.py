@@ -34,27 +34,19 @@ def report(
 ) -> None:
     """Rebuild report.html, card.md and concepts.csv from report.json."""
     from recsae.concepts.corrections import remember
-    from recsae.core.locks import alone_in
+    from recsae.finished.loaded import load_run
     from recsae.report.sharing import remembered
     from recsae.report.write import write_report
-    from recsae.run.tables import load_run
-
-    def written() -> Path:
-        remember(folder)
-        return write_report(
-            None, folder, redact_users=redact_users, max_history=max_history, out=out
-        )
 
     if (folder / layout.RUN).exists():
-        with alone_in(folder):
-            run = load_run(folder).run
-            with run.reading(layout.REPORT, layout.SAE_WEIGHTS):
-                page = written()
-            run.tidy()
-            if out is None:
-                run.keep("report")  # so that `recsae run` does not undo the redaction
-    else:
-        page = written()
+        page = load_run(folder).write_report(
+            redact_users=redact_users, max_history=max_history, out=out
+        )
+    else:  # a folder to share
+        remember(folder)
+        page = write_report(
+            None, folder, redact_users=redact_users, max_history=max_history, out=out
+        )
     click.echo(f"Report: {page}")
     hidden = remembered(page.parent)
     if hidden.users:

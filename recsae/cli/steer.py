@@ -9,24 +9,23 @@ import click
 
 from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.matching import how_matched, migrated_row
-from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import (
     all_option,
     device_option,
     json_option,
     sequence_option,
     trust_option,
+    typed_sequence,
 )
 from recsae.cli.shared.steered import show_check, show_effect, show_list_change, show_migrated
-from recsae.cli.shared.steering import for_cohort, for_users, requested_steering
+from recsae.cli.shared.steering import for_cohort, for_users
 from recsae.cli.shared.tables import show_facts
 from recsae.core.errors import InvalidInput
 from recsae.report.words.formats import two_digits
 
 if TYPE_CHECKING:
-    from recsae.run.workspace import Workspace
+    from recsae.finished.steered import MigratedSteering
     from recsae.steering.effects import SteeringEffect
-    from recsae.steering.files import Steering
     from recsae.steering.tuning.results import GoalEffect
 
 
@@ -86,35 +85,34 @@ def steer(
     as_json: bool,
 ) -> None:
     """Turn concepts and see the recommendations change."""
-    from recsae.steering.effects import metrics_before_after
-    from recsae.steering.lists import ListChange, lists_before_after
+    from recsae.finished.opened import open_run
+    from recsae.steering.lists import ListChange
 
     if listing:
         _list(folder, as_json)
         return
     if check:
-        from recsae.steering.label_check import predictability
-
-        with opened(folder, device, trust=trust) as work:
-            checked = predictability(work)
+        checked = open_run(folder, device=device, trust=trust).check_labels()
         if as_json:
             show_json(checked.to_dict())
         else:
             show_check(checked, everything=everything)
         return
     _refuse_contradictions(settings, files, migrate, old, user, sequence, users, cohort)
+    run = open_run(folder, device=device, trust=trust)
+    parts: list[Any] = [*map(run.load_steering, files), *settings]
     migrated: dict[str, Any] = {}
-    with opened(folder, device, trust=trust) as work:
-        steering = requested_steering(work, settings, files, users, cohort)
-        if migrate is not None and old is not None:
-            steering, migrated = _migrate(work, old, migrate, steering, trust)
-        if user is not None or sequence:
-            done: ListChange | SteeringEffect = lists_before_after(
-                work, steering, user, sequence or None, mask_seen=mask_seen
-            )
-        else:
-            done = metrics_before_after(work, steering)
-    saved = {"saved": _save(steering, work, save)} if save else {}
+    if migrate is not None and old is not None:
+        moved = run.migrate(migrate, old)
+        parts, migrated = [moved.steered, *parts], _migrated(moved)
+    steered = run.steer(*parts, users=users, cohort=cohort)
+    if user is not None or sequence:
+        done: ListChange | SteeringEffect = steered.lists(
+            user, typed_sequence(sequence), mask_seen=mask_seen
+        )
+    else:
+        done = steered.metrics()
+    saved = {"saved": str(steered.save(save))} if save else {}
     if as_json:
         show_json({**done.to_dict(), **saved, **migrated})
         return
@@ -150,11 +148,10 @@ def _refuse_contradictions(
 
 def _list(folder: Path, as_json: bool) -> None:
     """``--list``: the steering files kept with the run."""
-    from recsae.run.tables import load_run
-    from recsae.steering.files import described, load_steering, steering_files
+    from recsae.finished.loaded import load_run
+    from recsae.steering.files import described
 
-    load_run(folder)  # refuses what is no run
-    files = {path.stem: described(load_steering(folder, path)) for path in steering_files(folder)}
+    files = {name: described(one) for name, one in load_run(folder).steering_files().items()}
     if as_json:
         show_json(files)
     elif files:
@@ -163,29 +160,17 @@ def _list(folder: Path, as_json: bool) -> None:
         click.echo("No steering file is kept with this run: make one with --set ... --save NAME.")
 
 
-def _migrate(
-    work: Workspace, old: Path, name: str, steering: Steering, trust: bool
-) -> tuple[Steering, dict[str, Any]]:
-    """``--migrate``: put a steering file of another run before what was given here.
-
-    Returns the steering, and what became of the file's latents.
-    """
-    from recsae.explore.migration import check_promise, migrate
-    from recsae.steering.files import place
-
-    moved = migrate(place(old, name), old, work.folder, trust=trust)
-    promise = check_promise(work, moved.steering)
-    both = moved.steering.interventions + steering.interventions
-    intended = moved.steering if steering.users is None else steering
-    rows = [migrated_row(latent) for latent in moved.latents]
-    lost = [latent.name for latent in moved.latents if not latent.counterpart.latents]
-    record: dict[str, Any] = {"how": how_matched(moved.matching)}
+def _migrated(moved: MigratedSteering) -> dict[str, Any]:
+    """``--migrate``: what became of the latents of a steering file of another run."""
+    migration, goal = moved.migration, moved.steered.steering.goal
+    rows = [migrated_row(latent) for latent in migration.latents]
+    lost = [latent.name for latent in migration.latents if not latent.counterpart.latents]
+    record: dict[str, Any] = {"how": how_matched(migration.matching)}
     record |= {"latents before": rows, "left out": lost}
-    record["matched"] = f"{two_digits(moved.matched)} of what the file does"
-    if promise is not None and moved.steering.goal is not None:
-        record["goal"] = _promise(promise, moved.steering.goal.max_loss)
-    goal = None if steering.interventions else moved.steering.goal
-    return intended._replace(interventions=both, goal=goal), record
+    record["matched"] = f"{two_digits(migration.matched)} of what the file does"
+    if moved.promise is not None and goal is not None:
+        record["goal"] = _promise(moved.promise, goal.max_loss)
+    return record
 
 
 def _promise(effect: GoalEffect, allowed: float) -> dict[str, Any]:
@@ -196,12 +181,3 @@ def _promise(effect: GoalEffect, allowed: float) -> dict[str, Any]:
         "NDCG@10 kept": effect.ndcg_kept[0],
         "allowed loss": allowed,
     }
-
-
-def _save(steering: Steering, work: Workspace, name: str) -> str:
-    """``--save``: keep the steering as a file; returns its path."""
-    from recsae.steering.files import place, save_steering
-
-    path = place(work.folder, name)
-    save_steering(steering, work.folder, path, run=work.run)
-    return str(path)

@@ -8,14 +8,8 @@ from typing import Any
 import click
 
 from recsae.cli.shared.console import PATH, show_json
-from recsae.cli.shared.opened import opened
 from recsae.cli.shared.options import all_option, device_option, json_option, trust_option
-from recsae.cli.shared.steering import (
-    chosen_users,
-    external_ids,
-    for_cohort,
-    for_users,
-)
+from recsae.cli.shared.steering import for_cohort, for_users
 from recsae.core.errors import InvalidInput
 
 
@@ -100,34 +94,22 @@ def tune(
     steering through the reconstruction.
     """
     from recsae.cli.shared.tuned import show_tuned
-    from recsae.steering.files import GoalRequest, place, save_steering
-    from recsae.steering.tuning.request import requested_goal
-    from recsae.steering.tuning.tune import tune as tune_towards
+    from recsae.finished.opened import open_run
 
     if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")
-    request = GoalRequest.model_validate(
-        {
-            "more": more,
-            "less": less,
-            "never": never,
-            "popularity": popularity,
-            "max_loss": max_ndcg_loss,
-        }
+    tuned = open_run(folder, device=device, trust=trust).tune(
+        more=more,
+        less=less,
+        never=never,
+        popularity=popularity,
+        max_ndcg_loss=max_ndcg_loss,
+        users=users,
+        cohort=cohort,
+        n_latents=latents,
+        compare=not quick,
     )
-    everybody = users is None and cohort is None
-    with opened(folder, device, trust=trust) as work:
-        goal = requested_goal(work, request)
-        rows, words = (None, None) if everybody else chosen_users(work, users, cohort)
-        tuned = tune_towards(
-            work, goal, max_ndcg_loss, users=rows, n_latents=latents, compare=not quick
-        )
-    path = place(folder, save) if save else None
-    if path:
-        ids = None if rows is None else external_ids(work.recommender, rows)
-        reached = request.model_copy(update={"ndcg_kept": tuned.result.effect.ndcg_kept[0]})
-        kept = tuned.steering._replace(users=ids, cohort=words, goal=reached)
-        save_steering(kept, folder, path, run=work.run)
+    path = tuned.steered.save(save) if save else None
     if as_json:
         show_json({**tuned.result.to_dict(), **({"saved": str(path)} if path else {})})
         return

@@ -19,7 +19,7 @@ from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.core.files import read_parquet
 from recsae.explore.concept_facts import ActiveItem, Case, evidence_of, tested_table
 from recsae.report.write import report_facts
-from recsae.run.tables import load_run
+from recsae.run.record import Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +86,10 @@ class AuditSheet:
     seed: int
     concepts: tuple[AuditedConcept, ...]
 
+    def __repr__(self) -> str:
+        n = len(self.concepts)
+        return f"AuditSheet({n} of {self.n_verified} verified concepts, seed {self.seed})"
+
 
 def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
     """A random sample of a run's verified concepts, to be judged by a person.
@@ -107,7 +111,7 @@ def audit_sheet(folder: Path, size: int, seed: int = 0) -> AuditSheet:
     """
     from recsae.evaluation.evidence import TABLES, Evidence
 
-    run = load_run(folder).run  # says so if there is none
+    run = Run(folder)  # says so if there is none
     needed = (layout.CONCEPTS, layout.SCORES, layout.ATTRIBUTES, *TABLES, layout.REPORT)
     lacking = [name for name in needed if not (folder / name).exists()]
     if lacking:

@@ -27,6 +27,8 @@ from recsae.run.workspace import Workspace
 from recsae.sae.codes import sparse_code
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from recsae.capture.store import ActivationStore
@@ -269,15 +271,15 @@ def read_users(text: str) -> list[str]:
     return [user.strip() for user in re.split(r"[,\n]", content) if user.strip()]
 
 
-def listed_users(text: str, sequences: Sequences) -> NDArray[np.int64]:
-    """Rows of the users of :func:`read_users`, each once.
+def listed_users(listed: str | Iterable[object], sequences: Sequences) -> NDArray[np.int64]:
+    """Rows of users, each once: of those of :func:`read_users`, or of ids.
 
     Raises
     ------
     InvalidInput
         A user is unknown, or there is none.
     """
-    users = read_users(text)
+    users = read_users(listed) if isinstance(listed, str) else list(map(str, listed))
     if not users:
         raise InvalidInput("There is no user in the list: give ids separated by commas, or a file.")
     return np.unique([sequences.row_of(user) for user in users])

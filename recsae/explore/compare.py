@@ -19,8 +19,8 @@ from recsae.core.files import read_json
 from recsae.explore.common_cases import common_rows
 from recsae.explore.run_figures import RunFigures, run_figures
 from recsae.explore.verdict import Control, Criterion, Side, Verdict, controls_of, verdict
-from recsae.run.open import open_run
-from recsae.run.tables import LoadedRun, load_run
+from recsae.run.open import open_workspace
+from recsae.run.tables import RunTables
 from recsae.sae.codes import sparse_code
 from recsae.sae.matching import (
     ALIKE,
@@ -62,9 +62,9 @@ class ComparedRun:
     """One of the two runs that are compared."""
 
     folder: Path
-    run: LoadedRun
+    run: RunTables
     trust: bool = False
-    """Open the run's checkpoint if need be, see :func:`recsae.run.open.open_run`."""
+    """Open the run's checkpoint if need be, see :func:`recsae.run.open.open_workspace`."""
 
     @cached_property
     def concepts(self) -> pd.DataFrame:
@@ -156,6 +156,14 @@ class Comparison:
     verdict: Verdict
     """Whether the runs are as alike as two dictionaries trained on one model."""
 
+    def __repr__(self) -> str:
+        counts = self.n_verified
+        return (
+            f"Comparison({self.before.run!r} -> {self.after.run!r}: of the verified concepts "
+            f"{counts.same_name} kept, {counts.renamed} renamed, {counts.lost} lost, "
+            f"{counts.new} new)"
+        )
+
 
 def compare_runs(before: Path, after: Path, *, trust: bool = False) -> Comparison:
     """What became of the concepts of one run in another one.
@@ -172,8 +180,8 @@ def compare_runs(before: Path, after: Path, *, trust: bool = False) -> Compariso
     Parameters
     ----------
     trust
-        Open the checkpoints of both runs, see :func:`recsae.run.open.open_run`. They are needed
-        where the models are not the same; without them concepts are compared by name.
+        Open the checkpoints of both runs, see :func:`recsae.run.open.open_workspace`. They are
+        needed where the models are not the same; without them concepts are compared by name.
 
     Raises
     ------
@@ -209,7 +217,7 @@ def strongest(changes: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def _opened(folder: Path, trust: bool) -> ComparedRun:
-    loaded = load_run(folder)
+    loaded = RunTables(folder)
     if "report" not in loaded.run.record["stages"]:
         raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")
     return ComparedRun(folder, loaded, trust)
@@ -242,7 +250,7 @@ def _match(one: ComparedRun, two: ComparedRun) -> Matching:
 
 
 def _model(side: ComparedRun) -> Recommender:
-    return open_run(side.folder, trust=side.trust).recommender
+    return open_workspace(side.folder, trust=side.trust).recommender
 
 
 def _paired(there: Nearest, back: Nearest, at_least: float) -> pd.DataFrame:

@@ -16,12 +16,15 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import read_parquet
+from recsae.core.notebook.cells import Table, card
 from recsae.report.words.formats import two_digits
 from recsae.report.write import report_facts
-from recsae.run.tables import load_run
+from recsae.run.record import Run
+from recsae.run.tables import RunTables
 
 if TYPE_CHECKING:
     from recsae.concepts.dictionary import ConceptDictionary
+    from recsae.run.workspace import Workspace
 
 SHOWN = (
     *(C.LATENT, C.NAME, C.LABEL, C.STATUS, C.PRECISION, C.PRECISION_LOW),
@@ -30,6 +33,11 @@ SHOWN = (
 """Columns of :func:`concept_rows`."""
 OF_TABLE = (layout.CONCEPTS, layout.EXAMPLES, layout.SCORES, layout.SAE_WEIGHTS)
 """Files that :func:`tested_table` reads."""
+OF_CARD = (C.LABEL, C.STATUS, C.PRECISION, C.RECALL)
+"""Figures of a concept that a notebook shows."""
+N_SHORT = 5
+"""Examples that a notebook shows of a latent, and the last items of each."""
+VIEW_WORDS = {"last": "last item", "last5": "among the last five", "top1": "recommended first"}
 N_OF_ITEM = 10
 """Latents of each kind that :func:`item_latents` gives."""
 
@@ -109,6 +117,26 @@ class LatentFacts:
     examples: tuple[Case, ...]
     evidence: LatentEvidence
 
+    def __repr__(self) -> str:
+        concept = self.concept
+        return f"LatentFacts({concept[C.LATENT]}, {concept[C.NAME]!r}, {concept[C.STATUS]})"
+
+    def _repr_html_(self) -> str:
+        concept, facts = self.concept, {key: self.concept[key] for key in OF_CARD}
+        facts |= {key: " | ".join(getattr(self, key)) or None for key in ("promotes", "demotes")}
+        active = [
+            (VIEW_WORDS[x.view], x.title, x.n_active, x.n_cases) for x in self.evidence.active_on
+        ]
+        cases = [
+            (x.activation, " | ".join(x.titles[-N_SHORT:]), x.top_recommendation)
+            for x in self.examples[:N_SHORT]
+        ]
+        tables = [
+            Table("Active on", ("where", "item", "times", "of"), active),
+            Table("Where it is most active", ("activation", "history ends with", "then"), cases),
+        ]
+        return card(f"Latent {concept[C.LATENT]}: {concept[C.NAME]}", facts, tables)
+
 
 @dataclass(frozen=True)
 class ItemLatents:
@@ -169,7 +197,7 @@ def tested_table(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
     """The dictionary, and its table beside the scores."""
     from recsae.concepts.dictionary import ConceptDictionary
 
-    with load_run(folder).run.reading(*OF_TABLE):
+    with Run(folder).reading(*OF_TABLE):
         dictionary = with_names(ConceptDictionary.load(folder), folder)
         scores = read_parquet(folder / layout.SCORES)
     return dictionary, dictionary.table.merge(scores, on=C.LATENT)
@@ -192,7 +220,7 @@ def latent_facts(folder: Path, latent: int) -> LatentFacts:
     """
     from recsae.evaluation.evidence import TABLES
 
-    loaded = load_run(folder)
+    loaded = RunTables(folder)
     with loaded.run.reading(layout.REPORT, *OF_TABLE, *TABLES):
         return _latent_facts(folder, report_facts(folder), latent)
 
@@ -311,24 +339,20 @@ def evidence_of(rows: dict[str, Any], titles: dict[str, str], names: pd.Series) 
     )
 
 
-def item_latents(folder: Path, item: str, *, trust: bool = False) -> ItemLatents:
-    """The latents that promote an item, and those that are active after it.
+def item_latents(work: Workspace, item: str) -> ItemLatents:
+    """The latents that promote an item, given by id or title, and those that are active after it.
 
-    Parameters
-    ----------
-    item
-        Id or title.
-    trust
-        Open the run's checkpoint, see :func:`recsae.run.open.open_run`.
+    Raises
+    ------
+    InvalidInput
+        There is no such item.
     """
     from recsae.explore.cohorts import FALSE_DISCOVERIES, Profiler
-    from recsae.run.open import open_run
 
-    work = open_run(folder, trust=trust)
     internal = work.recommender.catalog.internal(item)
     profiler = Profiler(work, each_latent=True)
     with work.run.reading(*OF_TABLE):  # the same table as that of the run that was opened
-        table = tested_table(folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
+        table = tested_table(work.folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
     promoted, after = profiler.promoting(internal), profiler.after_item(internal)
     best, active = pd.DataFrame(), pd.DataFrame()
     if promoted is not None:

@@ -15,7 +15,8 @@ from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, NotEnoughData
 from recsae.explore.compare import Matching, match_runs
 from recsae.run.open import READ
-from recsae.run.tables import load_run
+from recsae.run.record import Run
+from recsae.run.tables import RunTables
 from recsae.sae.editing import Intervention
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Statistics
@@ -93,7 +94,7 @@ def migrate(path: Path, old: Path, new: Path, *, trust: bool = False) -> Migrati
     ----------
     trust
         Open the checkpoints of both runs where their models have to be compared, see
-        :func:`recsae.run.open.open_run`.
+        :func:`recsae.run.open.open_workspace`.
 
     Raises
     ------
@@ -101,14 +102,14 @@ def migrate(path: Path, old: Path, new: Path, *, trust: bool = False) -> Migrati
         The file is none, is not of the old run, or a folder holds no finished run; or less than
         ``MIN_MATCHED`` of its weight has a counterpart.
     """
-    with load_run(old).run.reading(*READ), load_run(new).run.reading(*READ):
+    with Run(old).reading(*READ), Run(new).reading(*READ):
         return _migrated(path, old, new, trust)
 
 
 def _migrated(path: Path, old: Path, new: Path, trust: bool) -> Migration:
     steering = load_steering(old, path)
     matching = match_runs(old, new, trust=trust)
-    before, after = (load_run(folder).concepts.set_index(C.LATENT) for folder in (old, new))
+    before, after = (RunTables(folder).concepts.set_index(C.LATENT) for folder in (old, new))
     turned = sorted({j for step in steering.interventions for j in step.latents})
     counterparts = {j: _counterpart(j, matching.pairs, before, after) for j in turned}
     old_sd, new_sd = (Statistics.load(folder).sd for folder in (old, new))

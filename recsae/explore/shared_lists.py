@@ -12,7 +12,7 @@ from recsae.explore.common_cases import same_beginnings
 from recsae.recommender.lists import History, best_items, rows_at_once
 from recsae.report.compare_page import SharedLists, UserLists
 from recsae.report.sharing import remembered
-from recsae.run.open import open_run
+from recsae.run.open import open_workspace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +40,7 @@ def shared_lists(before: Path, after: Path, *, trust: bool = False) -> SharedLis
     Parameters
     ----------
     trust
-        Open the checkpoints of both runs, see :func:`recsae.run.open.open_run`.
+        Open the checkpoints of both runs, see :func:`recsae.run.open.open_workspace`.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def shared_lists(before: Path, after: Path, *, trust: bool = False) -> SharedLis
     """
     hidden = [remembered(folder) for folder in (before, after)]
     try:
-        works = [open_run(folder, trust=trust) for folder in (before, after)]
+        works = [open_workspace(folder, trust=trust) for folder in (before, after)]
     except RecSAEError as error:
         return str(error)
     one, two = (work.recommender for work in works)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -135,7 +135,7 @@ class ItemCatalog:
             )
         return rows[0] if rows else None
 
-    def parse_sequence(self, typed: str | Sequence[str]) -> list[int]:
+    def parse_sequence(self, typed: str | Iterable[str]) -> list[int]:
         """Internal ids of external ids or titles, oldest first.
 
         One text is an item, or items that are separated by commas; titles that hold commas are then
@@ -146,22 +146,25 @@ class ItemCatalog:
         InvalidInput
             There is no item, or one that is unknown, or whose title several items have.
         """
-        texts = [typed] if isinstance(typed, str) else list(typed)
-        if len(texts) == 1 and self._known(texts[0]) is None:
-            try:
-                texts = next(csv.reader(texts, skipinitialspace=True), [])
-            except csv.Error as error:
-                raise InvalidInput(f"The sequence cannot be read: {error}.") from error
+        texts = self._separated(typed) if isinstance(typed, str) else list(typed)
         texts = [text for text in texts if text.strip()]
         if not texts:
             raise InvalidInput("The sequence is empty: give item ids or titles, oldest first.")
         try:
             return [self.internal(text) for text in texts]
         except InvalidInput as error:
-            if isinstance(typed, str) or len(typed) == 1 < len(texts):
-                hint = " Titles with commas are quoted, or given one by one."
-                raise InvalidInput(f"{error}{hint if len(texts) > 1 else ''}") from None
+            if isinstance(typed, str) and len(texts) > 1:
+                hint = "Titles with commas are quoted, or given one by one."
+                raise InvalidInput(f"{error} {hint}") from None
             raise
+
+    def _separated(self, typed: str) -> list[str]:
+        if self._known(typed) is not None:
+            return [typed]
+        try:
+            return next(csv.reader([typed], skipinitialspace=True), [])
+        except csv.Error as error:
+            raise InvalidInput(f"The sequence cannot be read: {error}.") from error
 
 
 def build_catalog(

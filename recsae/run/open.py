@@ -10,13 +10,14 @@ import numpy as np
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, CannotOpenModel, InvalidInput
 from recsae.recommender.sequences import pad
+from recsae.run.record import Run
 from recsae.run.settings import open_recommender
-from recsae.run.tables import check_latents, load_run
+from recsae.run.tables import check_latents
 from recsae.run.trust import is_trusted
 from recsae.run.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -35,7 +36,7 @@ READ = (
 """Files that answers are worked out from; reports may be written on."""
 
 
-def open_run(folder: Path, device: str = "cpu", *, trust: bool = False) -> Workspace:
+def open_workspace(folder: Path, device: str = "cpu", *, trust: bool = False) -> Workspace:
     """Open a finished run and attach to its model again.
 
     The checkpoint is opened if a file of its very bytes was trusted on this machine before, or with
@@ -55,7 +56,7 @@ def open_run(folder: Path, device: str = "cpu", *, trust: bool = False) -> Works
     CannotOpenModel
         The checkpoint has to be trusted, and was not.
     """
-    run = load_run(folder).run
+    run = Run(folder)
     config = run.config
     if "scoring" not in run.record["stages"]:
         raise ArtifactMismatch(f"The run in {folder} is not finished: run the same command again.")
@@ -113,22 +114,24 @@ class ListRequest(NamedTuple):
 def list_request(
     recommender: Recommender,
     user: str | None,
-    sequence: str | Sequence[str] | None,
+    sequence: str | Iterable[str] | None,
     *,
     mask_seen: bool,
 ) -> ListRequest:
     """The request for the list of a user, or of a sequence that was typed in.
 
-    A sequence is read by :meth:`recsae.recommender.catalog.ItemCatalog.parse_sequence`.
-
-    A user's history is cut before the items that the model's own test holds out. Its items are left
+    A sequence is item ids or titles, oldest first: one text with commas, or one text for each. A
+    user's history is cut before the items that the model's own test holds out. Its items are left
     out of the list with ``mask_seen``, or where the model's own lists leave them out.
 
     Raises
     ------
     InvalidInput
-        An unknown user or item, or a sequence for a model that keeps a state per user.
+        An unknown user or item, a sequence for a model that keeps a state per user, or not one of
+        user and sequence.
     """
+    if (user is None) == (sequence is None):
+        raise InvalidInput("Give one of user and sequence.")
     if sequence is not None:
         history, user_row = _typed_in(recommender, sequence), 0
     else:
@@ -141,7 +144,7 @@ def list_request(
     return ListRequest(history, pad([history], recommender.max_length, user_row), seen)
 
 
-def _typed_in(recommender: Recommender, typed: str | Sequence[str]) -> list[int]:
+def _typed_in(recommender: Recommender, typed: str | Iterable[str]) -> list[int]:
     if recommender.sites()[0].per_user:
         raise InvalidInput(
             f"{recommender.name} keeps one state for each user and reads no sequence, so it has no "

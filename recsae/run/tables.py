@@ -19,8 +19,8 @@ NDCG = ("ndcg_kept", "ndcg_low", "ndcg_high")
 RESULT = ("allowed_loss", "strength", "n_users", "n_positions", "verdict")
 
 
-class LoadedRun:
-    """A finished run as tables: see :func:`load_run`.
+class RunTables:
+    """The tables of a finished run.
 
     A table is read when it is used; ArtifactMismatch if its file is damaged, or the run was made
     anew since it was opened.
@@ -111,20 +111,3 @@ def check_latents(concepts: pd.DataFrame, folder: Path) -> None:
             f"{folder / layout.CONCEPTS} has not one row for each latent: this table was not "
             "written by recsae; make a new run, in another folder."
         )
-
-
-def load_run(folder: str | Path) -> LoadedRun:
-    """Open a run's folder.
-
-    Returns
-    -------
-    LoadedRun
-        With the tables ``concepts``, ``examples``, ``attributes``, ``steering``, ``goals``,
-        ``named_share`` as DataFrames, and ``report``, the content of ``report.json``.
-
-    Raises
-    ------
-    ArtifactMismatch
-        The folder holds no run.
-    """
-    return LoadedRun(Path(folder))

@@ -20,6 +20,7 @@ from recsae.core.files import (
     write_atomically,
     write_json,
 )
+from recsae.core.notebook.cells import card
 from recsae.core.text import one_line
 from recsae.sae.codes import Code, above
 from recsae.sae.config import SAEConfig, make_config
@@ -109,6 +110,22 @@ class SAE(nn.Module):
     def width(self) -> int:
         """Hidden size d."""
         return int(self.W_dec.shape[1])
+
+    def __repr__(self) -> str:
+        return f"SAE({self.n_latents} latents of width {self.width}, {self.config.activation})"
+
+    def _repr_html_(self) -> str:
+        config = self.config
+        facts = {
+            "latents": self.n_latents,
+            "of them gates": self.n_gates or None,
+            "width": self.width,
+            "activation": config.activation,
+            "k": config.k,
+            "training samples": config.n_samples,
+            "seed": str(config.seed),
+        }
+        return card("Sparse autoencoder", facts)
 
     def fit_input(self, store: ActivationStore) -> None:
         """Take mean and scale from what gates leave of a store: afterwards ``E ||x||^2 = d``."""

@@ -11,20 +11,35 @@ from recsae.core.faces import lazy
 
 if TYPE_CHECKING:
     from recsae.steering.context import steer as steer
+    from recsae.steering.effects import SteeringEffect as SteeringEffect
     from recsae.steering.files import Steering as Steering
+    from recsae.steering.label_results import LabelCheck as LabelCheck
+    from recsae.steering.lists import ListChange as ListChange
     from recsae.steering.parse import parse_intervention as parse_intervention
-    from recsae.steering.serving.write import export as export
-    from recsae.steering.tuning.tune import tune as tune
+    from recsae.steering.serving.write import Exported as Exported
+    from recsae.steering.tuning.results import TuningResult as TuningResult
 
-__all__ = ["Steering", "export", "parse_intervention", "steer", "tune"]
+__all__ = [
+    "Exported",
+    "LabelCheck",
+    "ListChange",
+    "Steering",
+    "SteeringEffect",
+    "TuningResult",
+    "parse_intervention",
+    "steer",
+]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "Exported": "serving.write",
+        "LabelCheck": "label_results",
+        "ListChange": "lists",
         "Steering": "files",
-        "export": "serving.write",
+        "SteeringEffect": "effects",
+        "TuningResult": "tuning.results",
         "parse_intervention": "parse",
         "steer": "context",
-        "tune": "tuning.tune",
     },
 )

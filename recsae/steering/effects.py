@@ -10,6 +10,7 @@ import torch
 
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
+from recsae.core.notebook.cells import Table, card
 from recsae.recommender.evaluation import evaluation_cases, hits_in, restrict, top_lists
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
@@ -93,6 +94,27 @@ class SteeringEffect:
             "table": [row.to_dict() for row in self.own_test],
             "positions": [row.to_dict() for row in self.at_positions],
         }
+
+    def __repr__(self) -> str:
+        turned, changed = "; ".join(map(str, self.interventions)), 100 * self.lists_changed
+        return f"SteeringEffect({turned}: {changed:.1f} % of the lists of {self.n_users:,} users)"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "turned": "; ".join(map(str, self.interventions)),
+            "nothing changes": self.unchanged,
+            "held-out users": self.n_users,
+            "lists that changed": f"{100 * self.lists_changed:.1f} %",
+        }
+        columns = ("measure", "before", "after", "times", "low", "high")
+        tables = [
+            Table(title, columns, [tuple(row.to_dict().values()) for row in rows])
+            for title, rows in (
+                ("The model's own test", self.own_test),
+                ("Every held-out position that has a next item", self.at_positions),
+            )
+        ]
+        return card("What steering does", facts, tables)
 
 
 def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:

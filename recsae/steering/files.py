@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
 from recsae.core.files import read_json, remove_left_over, write_json
-from recsae.run.tables import load_run
+from recsae.run.record import Run
 from recsae.sae.editing import Intervention, Op, check_interventions
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def save_steering(steering: Steering, folder: Path, path: Path, *, run: Run | No
         raise InvalidInput("There is nothing to keep: no latent is turned.")
     if steering.users == ():
         raise InvalidInput("There is nothing to keep: the steering is for no user.")
-    run = run or load_run(folder).run
+    run = run or Run(folder)
     with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
         check_interventions(steering.interventions, _n_latents(folder))
     steps = tuple(SavedIntervention(**vars(one)) for one in steering.interventions)
@@ -151,7 +151,7 @@ def load_steering(folder: Path, path: Path) -> Steering:
     ArtifactMismatch
         It is for another model or another SAE.
     """
-    content, run = read_steering_file(folder, path), load_run(folder).run
+    content, run = read_steering_file(folder, path), Run(folder)
     made_for = _made_for(run)
     for key, what in (("model", "model"), ("sae", "SAE")):
         if getattr(content, key) != getattr(made_for, key):

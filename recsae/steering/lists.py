@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsae.core import columns as C
+from recsae.core.notebook.cells import Table, card
 from recsae.recommender.lists import top_of_scores
 from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, turning
@@ -16,7 +17,7 @@ from recsae.steering.files import Steering
 from recsae.steering.unchanged import Unchanged, why_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
@@ -112,6 +113,34 @@ class ListChange:
             "table": [one.to_dict() for one in self.places],
         }
 
+    def __repr__(self) -> str:
+        turned = "; ".join(map(str, self.interventions)) or "nothing"
+        return (
+            f"ListChange({turned}: {len(self.removed)} of {len(self.places)} items left the list)"
+        )
+
+    def _repr_html_(self) -> str:
+        user = self.excluded_user
+        facts = {
+            "turned": "; ".join(map(str, self.interventions)) or "nothing",
+            "not for": user,
+            "nothing changes": self.unchanged,
+            "history": " | ".join(self.history),
+            "left the list": " | ".join(one.item.title for one in self.removed) or None,
+        }
+        rows = [
+            (
+                one.place,
+                one.before.title,
+                one.after.title,
+                one.place_before,
+                _words(one.pushes or ()),
+            )
+            for one in self.places
+        ]
+        columns = ("place", "before", "after", "was at", "moved by")
+        return card("List without and with steering", facts, [Table("", columns, rows)])
+
 
 def _words(pushes: tuple[Push, ...]) -> str:
     return ", ".join(f"{push.name} ({push.latent}) {push.size:+.2f}" for push in pushes)
@@ -121,7 +150,7 @@ def lists_before_after(
     work: Workspace,
     steering: Steering,
     user: str | None,
-    sequence: str | Sequence[str] | None,
+    sequence: str | Iterable[str] | None,
     *,
     mask_seen: bool,
 ) -> ListChange:

@@ -15,6 +15,8 @@ from recsae.sae.editing import Intervention, Op
 from recsae.sae.statistics import Statistics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from recsae.concepts.dictionary import ConceptDictionary
@@ -113,6 +115,31 @@ def read_interventions(work: Workspace, settings: tuple[str, ...]) -> list[Inter
     return [
         parse_intervention(text, work.dictionary, work.verified, work.statistics)
         for text in settings
+    ]
+
+
+def scaled(work: Workspace, factors: Mapping[int | str, float]) -> list[Intervention]:
+    """Multiply concepts, given by name or latent, by their factors; 0 switches one off.
+
+    Raises
+    ------
+    InvalidInput
+        No such latent or concept, or a factor that is no number.
+    """
+    for concept, factor in factors.items():
+        if isinstance(factor, bool) or not isinstance(factor, int | float | np.number):
+            raise InvalidInput(
+                f"{concept!r} cannot be multiplied by {factor!r}: give a number, such as 0 to "
+                "switch it off or 2 to double it."
+            )
+    return [
+        Intervention(
+            tuple(work.dictionary.find(str(concept), work.verified)),
+            "scale",
+            float(factor),
+            str(concept),
+        )
+        for concept, factor in factors.items()
     ]
 
 

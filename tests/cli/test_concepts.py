@@ -10,11 +10,11 @@ import pytest
 from helpers.runs import command, copy_of, taken_as_it_is
 from recsae.core.files import read_parquet, write_arrays, write_parquet
 from recsae.explore.cohorts import Profiler
+from recsae.finished.loaded import load_run
 from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.report import read_report
 from recsae.report.words.formats import floor_percent, two_digits
-from recsae.run.open import open_run
-from recsae.run.tables import load_run
+from recsae.run.open import open_workspace
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 def run(tmp_path_factory, recbole_run):
     """A copy of the run with its evidence."""
     folder = copy_of(recbole_run, tmp_path_factory.mktemp("run") / "run")
-    evidence_stage(open_run(folder)).save(folder)
+    evidence_stage(open_workspace(folder)).save(folder)
     return folder
 
 
@@ -114,7 +114,7 @@ def test_a_search_without_a_hit_names_the_nearest(says, run):
 
 
 def test_from_an_item_to_its_concepts(says, run):
-    opened = open_run(run)
+    opened = open_workspace(run)
     item = opened.recommender.catalog.external_ids[3]
     found = json.loads(says("concepts", run, "--item", item, "--json"))
     assert 0 < len(found["promoted by"]) <= 10
@@ -248,7 +248,7 @@ def test_edit(says, folder, monkeypatch, tmp_path):
     )
     steered = json.loads(
         says("steer", folder, "--set", "My own=0", "--user", "1", "--json")
-        if "1" in open_run(folder).recommender.sequences().users
+        if "1" in open_workspace(folder).recommender.sequences().users
         else says("steer", folder, "--set", "My own=0", "--all", "--json")
     )
     assert steered["changed"] == ["My own ablated"]
@@ -298,7 +298,7 @@ def test_lost_corrections_are_told(says, folder, capsys):
 
 @pytest.fixture(scope="module")
 def sequences(recbole_run):
-    return open_run(recbole_run).recommender.sequences()
+    return open_workspace(recbole_run).recommender.sequences()
 
 
 def test_profile_of_users(says, run, sequences, tmp_path):
@@ -331,7 +331,7 @@ def test_profile_of_a_user(says, run, sequences):
 
 
 def test_profile_of_an_item(says, run, sequences):
-    recommender = open_run(run).recommender
+    recommender = open_workspace(run).recommender
     item = int(recommender.sequences().flat[0])
     title = recommender.catalog.titles[item]
     found = json.loads(says("profile", run, "--item", title, "--json"))
@@ -345,7 +345,7 @@ def test_profile_of_an_item(says, run, sequences):
 
 
 def test_profile_of_a_cohort(says, run):
-    profiler = Profiler(open_run(run))
+    profiler = Profiler(open_workspace(run))
     names = list(profiler.concepts["name"])  # those about the same stand together
     name = next(row["name"] for row in verified(says, run) if row["name"] in names)
     column = names.index(name)

@@ -9,10 +9,9 @@ pytest.importorskip("recbole")
 
 from helpers.runs import checkpoint
 from recsae.cli.entry import group
-from recsae.cli.shared.steering import requested_steering
 from recsae.core.errors import InvalidInput
+from recsae.finished.opened import open_run
 from recsae.recommender.plugins import load_recommender
-from recsae.run.open import open_run
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
@@ -68,11 +67,13 @@ def test_a_rule_that_fits_nobody_is_nobody(refuses, recbole_run):
 
 
 def test_empty_text_in_python_is_nobody_too(recbole_run):
-    work = open_run(recbole_run)
+    run = open_run(recbole_run)
     with pytest.raises(InvalidInput, match="There is no user in the list"):
-        requested_steering(work, ("3=0",), (), "", None)
+        run.steer("3=0", users="")
+    with pytest.raises(InvalidInput, match="There is no user in the list"):
+        run.steer("3=0", users=[])
     with pytest.raises(InvalidInput, match="Cannot read the cohort ''"):
-        requested_steering(work, ("3=0",), (), None, "")
+        run.steer("3=0", cohort="")
 
 
 def test_a_steering_file_for_nobody_is_refused(says, refuses, folder):

@@ -9,9 +9,9 @@ pytest.importorskip("recbole")
 
 from helpers.runs import checkpoint, command
 from recsae.cli.shared.explained import titled
+from recsae.finished.loaded import load_run
 from recsae.recommender.plugins import load_recommender
 from recsae.recommender.sequences import pad
-from recsae.run.tables import load_run
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 

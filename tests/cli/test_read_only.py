@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("recbole")
 
-from recsae.run.open import open_run
-from recsae.run.tables import load_run
+from recsae.finished.loaded import load_run
+from recsae.run.open import open_workspace
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
@@ -68,7 +68,7 @@ def test_it_is_read_with_its_corrections(says, read_only, arguments):
 
 def test_in_python_too(read_only, recbole_run):
     assert load_run(read_only).concepts["name"][3] == "Mine"
-    assert open_run(read_only).dictionary.find("Mine") == [3]
+    assert open_workspace(read_only).dictionary.find("Mine") == [3]
     assert load_run(recbole_run).concepts["name"][3] != "Mine"
 
 

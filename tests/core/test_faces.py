@@ -17,7 +17,7 @@ FACES = ["recsae"] + [
     f"recsae.{name}"
     for name in (
         *("recommender", "capture", "sae", "concepts", "evaluation", "run", "attribution"),
-        *("report", "steering", "explore", "pipeline", "cli", "testing"),
+        *("report", "steering", "explore", "pipeline", "finished", "cli", "testing"),
     )
 ]
 HEAVY = {"torch", "pandas", "numpy", "recbole", "matplotlib", "sklearn", "scipy", "openai", "onnx"}

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -11,6 +12,7 @@ pytest.importorskip("recbole")
 
 from helpers.pages import PAGES, python_of, text_of
 from helpers.runs import checkpoint, command, copy_of
+from recsae import open_run
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report
 from recsae.run import RunConfig
@@ -37,8 +39,24 @@ def executed(code, page, names=None):
     return names
 
 
+@pytest.fixture(scope="module")
+def known(recbole_run):
+    """What stands for the names on the pages in the tests' own run, which is of other data."""
+    run = open_run(recbole_run)
+    sequences, titles = run.recommender.sequences(), run.recommender.catalog.titles
+    values = run.recommender.catalog.frequent_values()
+    return {
+        "saved/SASRec.pth": str(checkpoint()),
+        "452": "45",
+        "user=23": f"user={sequences.users[5]!s}",
+        "Alien": titles[int(np.bincount(sequences.flat).argmax())],
+        "Horror": run.search(status="verified")["name"].iloc[0],
+        "Documentary": next(iter(values["class"])),
+    }
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/start.md"])
-def test_a_run_from_python(page, tmp_path, monkeypatch, recbole_run):
+def test_a_run_from_python(page, tmp_path, monkeypatch, recbole_run, known):
     asked, finished = [], recbole_run
 
     def run_pipeline(recommender, folder, config):
@@ -48,10 +66,16 @@ def test_a_run_from_python(page, tmp_path, monkeypatch, recbole_run):
     monkeypatch.setattr("recsae.pipeline.run_pipeline", run_pipeline)
     monkeypatch.chdir(tmp_path)
     (code,) = python_of(page)
-    code = code.replace("saved/SASRec.pth", str(checkpoint())).replace("452", "45")
+    for old, new in known.items():
+        code = code.replace(old, new)
     names = executed(code, page)
     assert asked == [("SASRec", RunConfig(checkpoint=str(checkpoint())))]
     assert len(names["concepts"]) == read_report(recbole_run).sae.n_latents
+    assert names["card"].concept["latent"] == 45
+    assert names["why"].item.title == known["Alien"]
+    assert len(names["lists"].places) == 10
+    assert 0.9 < names["tuned"].result.effect.ndcg_kept[0] < 1.1
+    assert Path("serving/loader.py").exists()
 
 
 def test_a_finished_run_as_tables(recbole_run):

@@ -334,7 +334,7 @@ def test_two_models_are_compared_on_the_same_users(two_models, monkeypatch):
     one, two, models = two_models
     monkeypatch.setattr(
         comparing,
-        "open_run",
+        "open_workspace",
         lambda folder, trust: SimpleNamespace(recommender=models[folder.name]),
     )
     compared = compare_runs(one, two)
@@ -352,7 +352,7 @@ def test_too_few_common_users_leave_only_names(two_models, monkeypatch):
     models["two"].sequences = lambda: others
     monkeypatch.setattr(
         comparing,
-        "open_run",
+        "open_workspace",
         lambda folder, trust: SimpleNamespace(recommender=models[folder.name]),
     )
     compared = compare_runs(one, two)
@@ -366,7 +366,7 @@ def test_a_model_that_cannot_be_opened_leaves_only_names(two_models, monkeypatch
     def refuse(folder, trust):
         raise CannotOpenModel("The checkpoint is gone.")
 
-    monkeypatch.setattr(comparing, "open_run", refuse)
+    monkeypatch.setattr(comparing, "open_workspace", refuse)
     compared = compare_runs(*two_models[:2])
     assert (compared.matching.method, compared.matching.n_cases) == ("names", None)
     assert how_matched(compared.matching) == "The checkpoint is gone. So only names are compared."

@@ -53,7 +53,7 @@ def lists_of(tmp_path, monkeypatch):
             store = toy.store(name, np.ones((len(rows), 2)), **columns)
             return SimpleNamespace(recommender=models[folder.name], heldout_store=store)
 
-        monkeypatch.setattr(sharing, "open_run", opened)
+        monkeypatch.setattr(sharing, "open_workspace", opened)
         for folder in folders:
             folder.mkdir(exist_ok=True)
         remember(folders[1], hidden or Hidden())

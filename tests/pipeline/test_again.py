@@ -14,9 +14,9 @@ from helpers.runs import CONFIG, FEWER, copy_of, planted, run_in_brief
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.files import read_json, write_json
 from recsae.core.llm.settings import LanguageSettings
+from recsae.finished.loaded import load_run
 from recsae.pipeline.plan import STAGES, run_pipeline
 from recsae.run.record import Run
-from recsae.run.tables import load_run
 from recsae.testing.planted import PlantedRecommender
 
 pytestmark = pytest.mark.end_to_end

@@ -10,9 +10,9 @@ from helpers.runs import FEWER, copy_of, run_in_brief, small_planted, taken_as_i
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch
 from recsae.explore.compare import ComparedRun
+from recsae.finished.loaded import load_run
 from recsae.pipeline.plan import STAGES
 from recsae.run.record import Run
-from recsae.run.tables import load_run
 from recsae.run.workspace import Workspace
 from recsae.sae.model import SAE
 

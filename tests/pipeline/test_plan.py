@@ -18,6 +18,7 @@ from recsae.capture.store import ActivationStore
 from recsae.concepts.attributes.table import DERIVED
 from recsae.core.errors import ArtifactMismatch
 from recsae.core.files import read_json
+from recsae.finished.loaded import load_run
 from recsae.pipeline.plan import STAGES, run_pipeline
 from recsae.recommender.catalog import build_catalog
 from recsae.recommender.evaluation import evaluate
@@ -26,7 +27,6 @@ from recsae.report import read_report
 from recsae.report.schema.report import SCHEMA_FILE
 from recsae.run.config import RunConfig
 from recsae.run.record import Run
-from recsae.run.tables import load_run
 from recsae.sae.editing import insert_reconstruction
 from recsae.sae.model import SAE
 from recsae.testing.planted import PlantedRecommender

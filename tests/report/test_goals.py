@@ -10,6 +10,7 @@ from helpers import runs
 from helpers.goal_reports import raw, raw_goal, way
 from helpers.reports import HOSTILE, make_plain, make_report
 from recsae.core.files import read_json
+from recsae.finished.loaded import load_run
 from recsae.pipeline.report_goals import goals_block
 from recsae.report import read_report, write_report
 from recsae.report.figures import apart, goal_figures
@@ -28,7 +29,6 @@ from recsae.report.words.goals import (
     visible,
 )
 from recsae.run.record import Run
-from recsae.run.tables import load_run
 from recsae.steering import label_results
 from recsae.steering.tuning import baselines
 

@@ -7,7 +7,7 @@ import pytest
 from helpers.runs import checkpoint, command, copy_of, taken_as_it_is
 from recsae.core.errors import CannotOpenModel
 from recsae.core.files import read_json, write_json
-from recsae.run.open import open_run
+from recsae.run.open import open_workspace
 from recsae.run.trust import is_trusted, remember_trust
 
 
@@ -72,9 +72,9 @@ def test_a_folder_from_somebody_else_runs_no_code(recbole_run, another_machine, 
 @pytest.mark.recbole
 def test_trust_is_remembered_once_it_was_given(recbole_run, another_machine, tmp_path):
     with pytest.raises(CannotOpenModel, match="once with --trust is enough"):
-        open_run(recbole_run)
-    open_run(recbole_run, trust=True)
-    open_run(copy_of(recbole_run, tmp_path / "copy"))
+        open_workspace(recbole_run)
+    open_workspace(recbole_run, trust=True)
+    open_workspace(copy_of(recbole_run, tmp_path / "copy"))
 
 
 @pytest.mark.end_to_end

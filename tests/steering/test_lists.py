@@ -23,7 +23,7 @@ from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json, write_json
 from recsae.recommender.sequences import pad, split_users
-from recsae.run.open import open_run
+from recsae.run.open import open_workspace
 from recsae.run.record import Run
 from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
@@ -178,7 +178,7 @@ def test_a_name_stands_for_its_verified_latents(opened):
 
 def test_opened_again_it_is_the_model_of_the_run(recbole_run):
     pytest.importorskip("recbole")
-    run = open_run(recbole_run)
+    run = open_workspace(recbole_run)
     assert run.recommender.fingerprint() == Run(recbole_run).record["model"]
     assert run.sae.n_latents == run.sae.n_gates + 128
     assert len(run.dictionary.table) == run.sae.n_latents
@@ -220,12 +220,12 @@ def test_a_run_that_cannot_be_opened_again(spoil, match, tmp_path, recbole_run):
         (folder / f"{spoil}.parquet").write_bytes(b"PAR1")
     write_json(folder / "run.json", record)
     with pytest.raises(ArtifactMismatch, match=match):
-        open_run(folder)
+        open_workspace(folder)
 
 
 def test_a_run_made_from_a_model_in_memory_cannot_be_opened_from_its_folder(planted_run):
     with pytest.raises(InvalidInput, match=r"a model in memory.* in Python, use recsae\.steer"):
-        open_run(planted_run)
+        open_workspace(planted_run)
 
 
 # -- for some users --------------------------------------------------------------------------------

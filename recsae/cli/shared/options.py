@@ -30,6 +30,15 @@ sequence_option = click.option(
 )
 
 
+def typed_sequence(typed: tuple[str, ...]) -> str | tuple[str, ...] | None:
+    """What ``--sequence`` says: items separated by commas, one item for each, or nothing.
+
+    >>> typed_sequence(("1, 2",)), typed_sequence(("1", "2")), typed_sequence(())
+    ('1, 2', ('1', '2'), None)
+    """
+    return typed[0] if len(typed) == 1 else typed or None
+
+
 def top_option(rows: int) -> Callable[[F], F]:
     """How many rows of a table are shown."""
     return click.option(

@@ -5,12 +5,36 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from recsae.core.errors import InvalidInput
+from recsae.steering.files import GoalRequest
 from recsae.steering.tuning.goals import Goal, goal_of
 from recsae.steering.tuning.popularity import popularity_goal, popularity_of
 
 if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
-    from recsae.steering.files import GoalRequest
+
+
+def goal_request(
+    more: tuple[str, ...],
+    less: tuple[str, ...],
+    never: tuple[str, ...],
+    popularity: str | None,
+    max_loss: float,
+) -> GoalRequest:
+    """What is asked for, checked.
+
+    Raises
+    ------
+    InvalidInput
+        A loss that is no part, or a popularity that is neither ``-`` nor ``+``.
+    """
+    if not 0 < max_loss < 1:
+        raise InvalidInput(
+            f"The loss {max_loss!r} is no part: give one between 0 and 1, e.g. 0.01."
+        )
+    if popularity not in (None, "-", "+"):
+        raise InvalidInput(f"The popularity {popularity!r} is neither '-' (less) nor '+' (more).")
+    wishes = {"more": more, "less": less, "never": never, "popularity": popularity}
+    return GoalRequest.model_validate({**wishes, "max_loss": max_loss})
 
 
 def requested_goal(work: Workspace, request: GoalRequest) -> Goal:

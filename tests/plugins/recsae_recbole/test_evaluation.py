@@ -21,7 +21,7 @@ from helpers.recbole_kit import (
 from helpers.runs import checkpoint
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.evaluation import evaluate
-from recsae.run.open import open_run
+from recsae.run.open import open_workspace
 from recsae.steering.context import steer
 from recsae.steering.tuning.goals import goal_of
 from recsae.steering.tuning.tune import tune
@@ -106,7 +106,7 @@ def test_recboles_trainer_sees_a_tuned_steering(tmp_path, recbole_run):
     """Before, inside and after; inside it gives the digits of our own evaluation, steered alike."""
     from recbole.utils import get_trainer
 
-    work = open_run(recbole_run)
+    work = open_workspace(recbole_run)
     recommender = work.recommender
     goal = goal_of(work, ("Comedy",), ())
     steps = tune(work, goal, 0.1, compare=False).steering.interventions

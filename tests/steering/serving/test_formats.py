@@ -18,7 +18,7 @@ import torch
 from helpers.exports import ADDED, MIXED, batch, steered_scores
 from helpers.runs import command
 from recsae.core.errors import InvalidInput, RecSAEError
-from recsae.run.open import open_run
+from recsae.run.open import open_workspace
 from recsae.steering.files import Steering
 from recsae.steering.serving import formats as export_formats
 from recsae.steering.serving.formats import FORMATS, failing_as, formats_of
@@ -37,7 +37,7 @@ WIDTH = 6
 
 @pytest.fixture(scope="module")
 def opened(recbole_run):
-    return open_run(recbole_run)
+    return open_workspace(recbole_run)
 
 
 @pytest.fixture(scope="module")

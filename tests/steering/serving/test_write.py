@@ -19,7 +19,7 @@ from helpers.exports import ADDED, MIXED, batch, steered_scores
 from helpers.runs import command, copy_of, with_pieces
 from recsae.core.errors import ArtifactMismatch, InvalidInput, RecSAEError
 from recsae.core.files import read_json, write_json
-from recsae.run.open import open_run
+from recsae.run.open import open_workspace
 from recsae.steering.context import steer
 from recsae.steering.files import Steering
 from recsae.steering.serving.server import Server, Steered
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def opened(recbole_run):
-    return open_run(recbole_run)
+    return open_workspace(recbole_run)
 
 
 @pytest.fixture(scope="module", params=[MIXED, ADDED], ids=["mixed", "added"])
@@ -190,7 +190,7 @@ def test_an_export_that_was_killed_can_be_repeated(opened, tmp_path, write):
 
 def test_no_export_of_a_run_that_was_made_anew_meanwhile(recbole_run, tmp_path):
     folder = copy_of(recbole_run, tmp_path / "run")
-    work = open_run(folder)
+    work = open_workspace(folder)
     taken = read_json(folder / "run.json")
     taken["stages"]["train"]["outputs"]["sae/sae.safetensors"] = "0" * 64
     write_json(folder / "run.json", taken)
