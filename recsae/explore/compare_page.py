@@ -57,8 +57,8 @@ def write_comparison(compared: Comparison, path: str | Path, *, trust: bool = Fa
     path
         The file, ending in ``.html``; replaced where it exists.
     trust
-        Open the checkpoints of two models for the lists, see :func:`recsae.run.open.open_workspace`;
-        the page says so where they cannot be opened.
+        Open the checkpoints of two models for the lists, see
+        :func:`recsae.run.open.open_workspace`; the page says so where they cannot be opened.
 
     Returns
     -------
