@@ -7,22 +7,49 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, records, show_facts, show_json, show_table
-from recsae.cli.shared.options import json_option, trust_option
+from recsae.cli.shared.console import PATH, records, show_json
+from recsae.cli.shared.latent import VIEWS, rate, show_latent
+from recsae.cli.shared.options import all_option, json_option, trust_option
+from recsae.cli.shared.tables import ROWS, Column, Columns, say, show_rows
+from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
+from recsae.report.words.formats import floor_percent, number, signed, two_digits
 
 if TYPE_CHECKING:
     from recsae.explore.audit import AuditedConcept, JudgedCase
     from recsae.explore.concept_facts import Case, ItemLatents, LatentFacts
 
-VIEWS = {
-    "last": ("after", "after {}"),
-    "last5": ("among the last five", "with {} among the last five"),
-    "top1": ("first recommendation", "first recommendation {}"),
+CONCEPTS: Columns = {
+    C.LATENT: "latent",
+    C.NAME: "name",
+    C.STATUS: "status",
+    C.PRECISION: Column("precision", two_digits),
+    C.RECALL: Column("recall", two_digits),
+    C.EXPLAINS: Column("explains", two_digits),
+    C.FIRE_RATE: Column("active on", two_digits, optional=True),
+    C.TESTED_AS: Column("tested as", optional=True),
+    C.PRECISION_LOW: Column("precision at least", floor_percent, optional=True),
+    C.RECALL_LOW: Column("recall at least", floor_percent, optional=True),
+    C.F1: Column("F1", number, optional=True),
+    C.N_POS: Column("active cases", optional=True),
+    C.LABEL: Column("label", optional=True),
 }
-"""How a line, and a phrase about one title, says where an item stands."""
-N_PHRASES = 3
-"""Items of each view that one latent's line names; ``--json`` and ``--audit`` have all."""
+PROMOTING: Columns = {
+    C.LATENT: "latent",
+    C.NAME: "name",
+    C.STATUS: "status",
+    "adds": Column("adds", signed),
+    "rank": "rank",
+    C.LABEL: Column("label", optional=True),
+}
+AFTER: Columns = {
+    C.LATENT: "latent",
+    C.NAME: "name",
+    C.STATUS: "status",
+    "share": Column("share", two_digits),
+    "others": Column("others", two_digits),
+    C.LABEL: Column("label", optional=True),
+}
 N_SHORT = 5
 """Last items of a case that the audit's text shows; ``--json`` has all that are kept."""
 
@@ -42,6 +69,7 @@ N_SHORT = 5
     help="A random sample of so many verified concepts, for a person to judge the labels.",
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Of that sample; 0 by default.")
+@all_option
 @trust_option
 @json_option
 def concepts(
@@ -53,6 +81,7 @@ def concepts(
     edit: bool,
     audit: int | None,
     seed: int | None,
+    everything: bool,
     trust: bool,
     as_json: bool,
 ) -> None:
@@ -75,7 +104,7 @@ def concepts(
         _audit(folder, audit, seed or 0, as_json)
     elif latent is not None:
         facts = latent_dict(load_run(folder).concept(latent))
-        show_json(facts) if as_json else _show_latent(facts)
+        show_json(facts) if as_json else show_latent(facts)
     elif item is not None:
         latents = item_dict(open_run(folder, trust=trust).item(item))
         show_json(latents) if as_json else _show_item(latents)
@@ -84,7 +113,8 @@ def concepts(
         if as_json:
             show_json(rows)
         elif rows:
-            show_table(list(rows[0]), [list(row.values()) for row in rows])
+            columns = {key: column for key, column in CONCEPTS.items() if key in rows[0]}
+            show_rows(columns, rows, top=None if everything else ROWS)
         else:
             click.echo(f"No concept fits.{nearest_names(folder, search) if search else ''}")
         _warn_of_lost(folder)
@@ -142,7 +172,7 @@ def _edit(folder: Path, as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif rows:
-        show_table(list(rows[0]), [list(row.values()) for row in rows])
+        show_rows({key: key.replace("_", " ") for key in rows[0]}, rows, top=None)
         click.echo(f"\nKept in {file}; `recsae report {folder}` takes it into the report.")
     else:
         click.echo(f"No corrections. The file is {file}.")
@@ -161,65 +191,11 @@ def _warn_of_lost(folder: Path) -> None:
 
 
 def _show_item(latents: dict[str, list[dict[str, Any]]]) -> None:
-    for title, rows in latents.items():
+    for (title, rows), columns in zip(latents.items(), (PROMOTING, AFTER), strict=True):
         click.echo(f"{title}:" if rows else f"{title}: none")
         if rows:
-            show_table(list(rows[0]), [list(row.values()) for row in rows])
+            show_rows(columns, rows)
         click.echo("")
-
-
-def _show_latent(facts: dict[str, Any]) -> None:
-    """What it is active on first, then figures, what it does, and sequences for and against."""
-    if "active_on" in facts:
-        click.echo(f"active on: {_active_on(facts['active_on'])}")
-    plain = {k: v for k, v in facts.items() if not isinstance(v, list | dict)}
-    show_facts({k: v for k, v in plain.items() if v is not None})
-    firing = facts.get("firing")
-    if firing:
-        click.echo(
-            f"active on held-out users: {100 * firing['fire_rate']:.2f} % of positions, "
-            f"{100 * firing['user_share']:.1f} % of users; mean activation where active "
-            f"{firing['mean_activation']:.2f}"
-        )
-    for key in ("promotes", "demotes"):
-        click.echo(f"{key}: {' | '.join(facts[key]) or 'unknown'}")
-    for key, words in (("fires_with", "active together with"), ("fires_instead", "rarely with")):
-        for other in facts.get(key, []):
-            click.echo(
-                f"{words}: {other['latent']} {other['name']} ({other['n_together']} times, "
-                f"{other['lift']:.2g} x chance, correlation {other['phi']:.2f})"
-            )
-    sections = {
-        "examples": "\nWhere it is active (the strongest, then at quantiles):",
-        "missed": "\nThe label says active, and it is not:",
-        "unexpected": "\nIt is active, and the label says no:",
-    }
-    for key, title in sections.items():
-        if facts.get(key):
-            click.echo(title)
-            for case in facts[key]:
-                _show_case(case)
-
-
-def _active_on(items: list[dict[str, Any]]) -> str:
-    """The items in one line; the first figure says that it counts times."""
-    times = iter([" times"])
-    phrases = [
-        [
-            f"{phrase.format(x['title'])} {x['n_active']} of {x['n_cases']}{next(times, '')}"
-            for x in items
-            if x["view"] == view
-        ]
-        for view, (_, phrase) in VIEWS.items()
-    ]
-    line = "; ".join(", ".join(of_view[:N_PHRASES]) for of_view in phrases if of_view)
-    return line or "no item in particular"
-
-
-def _show_case(case: dict[str, Any]) -> None:
-    why = f" ({case['why']})" if "why" in case else ""
-    click.echo(f"  {case['activation']:.2f}, user {case['user']}{why}:")
-    click.echo(f"      {case['items']}  ->  {case['then']}")
 
 
 def _audit(folder: Path, size: int, seed: int, as_json: bool) -> None:
@@ -231,7 +207,7 @@ def _audit(folder: Path, size: int, seed: int, as_json: bool) -> None:
     if as_json:
         show_json(asdict(sheet))
         return
-    click.echo(
+    say(
         f"{len(sheet.concepts)} of {sheet.n_verified} verified concepts, drawn with seed {seed}. "
         "Does each label say on what its latent is active?"
     )
@@ -240,26 +216,26 @@ def _audit(folder: Path, size: int, seed: int, as_json: bool) -> None:
 
 
 def _show_audited(place: int, concept: AuditedConcept) -> None:
-    click.echo(f"\n{place}. latent {concept.latent}, {concept.name}: {concept.label}")
-    click.echo(
-        f"   precision {concept.precision:.2f} (at least {concept.precision_low:.2f}), "
-        f"recall {concept.recall:.2f} (at least {concept.recall_low:.2f}); active on "
+    say(f"\n{place}. latent {concept.latent}, {concept.name}: {concept.label}")
+    say(
+        f"   precision {rate(concept.precision, concept.precision_low)}, "
+        f"recall {rate(concept.recall, concept.recall_low)}; active on "
         f"{concept.n_active:,} of {concept.n_cases:,} held-out cases, of {concept.n_users} users"
     )
     if concept.n_items_of:
         said = (f"{name} {number:,}" for name, number in concept.n_items_of.items())
-        click.echo(f"   items that it speaks of: {' | '.join(said)}")
+        say(f"   items that it speaks of: {' | '.join(said)}")
     if concept.alternative:
         other = concept.alternative
-        click.echo(
-            f"   or else: {other.label} (precision {other.precision:.2f}, recall "
-            f"{other.recall:.2f})"
+        say(
+            f"   or else: {other.label} (precision {two_digits(other.precision)}, recall "
+            f"{two_digits(other.recall)})"
         )
     for view, (title, _) in VIEWS.items():
         rates = [
             f"{x.title} {x.n_active} of {x.n_cases}" for x in concept.active_on if x.view == view
         ]
-        click.echo(f"   {title}: {' | '.join(rates) or 'no item in particular'}")
+        say(f"   {title}: {' | '.join(rates) or 'no item in particular'}")
     click.echo("   drawn from all its active cases:")
     for case in concept.examples:
         _show_judged(case)
@@ -274,7 +250,7 @@ def _show_audited(place: int, concept: AuditedConcept) -> None:
 
 def _show_judged(case: JudgedCase) -> None:
     says = "yes" if case.label_says_active else "no"
-    click.echo(
+    say(
         f"     {case.activation:.2f}, user {case.user}, label says {says} ({case.why}):\n"
         f"       {' | '.join(case.titles[-N_SHORT:])}  ->  {' | '.join(case.recommended)}"
     )

@@ -18,7 +18,10 @@ from recsae.core.limits import MAX_SEED
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=2020, show_default=True)
 @trust_option
 def demo(out: Path, seed: int, trust: bool) -> None:
-    """Train a small SASRec on the ml-100k that RecBole ships, then run everything on it."""
+    """Train a small model on ml-100k, then run everything on it.
+
+    The data are those that RecBole ships; the model is SASRec.
+    """
     from recsae.core.files import absolute
     from recsae.run.config import RunConfig
     from recsae.run.trust import is_trusted

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from recsae.cli.shared.console import PATH, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.options import json_option
+from recsae.cli.shared.tables import say, show_rows
 from recsae.core.text import one_line
 
 if TYPE_CHECKING:
@@ -89,15 +90,17 @@ def _parquet_works() -> None:
 @click.argument("folder", type=PATH, required=False)
 @json_option
 def doctor(folder: Path | None, as_json: bool) -> int:
-    """Check the installation, or every file of the run in FOLDER; exit code 3 if one is not as it
-    should be."""
+    """Check the installation, or every file of the run in FOLDER.
+
+    The exit code is 3 if one is not as it should be.
+    """
     if folder is not None:
         return _of_run(folder, as_json)
     rows = checks()
     if as_json:
         show_json(rows)
     else:
-        show_table(["check", "state", "seen"], [[r["check"], r["state"], r["seen"]] for r in rows])
+        show_rows({key: key for key in ("check", "state", "seen")}, rows, top=None)
     return 3 if any(row["state"] == "fails" for row in rows) else 0
 
 
@@ -117,7 +120,7 @@ def _of_run(folder: Path, as_json: bool) -> int:
             lines.append(f"Not done yet: {', '.join(health.undone)}: {AGAIN}, which goes on there.")
         all_well = f"All {health.n_files} files of the run in {folder} are as its stages left them."
         for line in lines or [all_well]:
-            click.echo(line)
+            say(line)
     return 3 if lines or health.undone else 0
 
 

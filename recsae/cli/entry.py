@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import click
 
@@ -31,6 +31,9 @@ from recsae.cli.tune import tune
 from recsae.core.distributed import ranks_of_torchrun
 from recsae.core.errors import InvalidInput
 
+COMPLETION = "_RECSAE_COMPLETE"
+"""The variable by which a shell asks how a word that is being typed can go on."""
+
 
 def main() -> None:
     """Entry point of the ``recsae`` command."""
@@ -38,7 +41,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = "--debug" in sys.argv
     sys.argv = [a for a in sys.argv if a != "--debug"]
-    with plain_output():
+    # a shell that completes words reads bytes of click's own, none of strangers
+    with nullcontext() if COMPLETION in os.environ else plain_output():
         try:
             with ranks_of_torchrun() as ranks:
                 code = run_command(group, debug, ranks)

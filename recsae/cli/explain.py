@@ -7,20 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_json, show_table
-from recsae.cli.shared.options import device_option, json_option, trust_option
+from recsae.cli.shared.console import PATH, show_json
+from recsae.cli.shared.options import (
+    all_option,
+    device_option,
+    json_option,
+    sequence_option,
+    top_option,
+    trust_option,
+    typed_sequence,
+)
 from recsae.core.errors import InvalidInput
-from recsae.core.text import one_line
 
 if TYPE_CHECKING:
     from recsae.attribution.explanation import Drivers
     from recsae.finished.explained import ExplainedItem
     from recsae.steering.lists import ListedItem
 
-N_HISTORY = 10
-"""Items of the history that are shown."""
-LONGEST_TITLE = 48
-"""Letters of a title in a table."""
+N_ROWS = 10
+"""Rows of each of the tables, which are several."""
 RESTS = {
     "bias": "bias of the model",
     "offset": "offset of the SAE",
@@ -33,12 +38,13 @@ BASELINES = ("zero", "mean-user", "popular-user", "sampled-users")
 @click.command()
 @click.argument("folder", type=PATH)
 @click.option("--user", help="Explain what this user is recommended.")
-@click.option("--sequence", help="Item ids or titles, separated by commas, oldest first.")
+@sequence_option
 @click.option("--item", help="Id or title of the item to explain; default the first of the list.")
 @click.option(
     "--latent", "latents", type=int, multiple=True, help="Ask about this latent too. Repeatable."
 )
-@click.option("--top", default=10, show_default=True, type=click.IntRange(1), help="Rows shown.")
+@top_option(N_ROWS)
+@all_option
 @click.option(
     "--method",
     type=click.Choice(METHODS),
@@ -60,10 +66,11 @@ BASELINES = ("zero", "mean-user", "popular-user", "sampled-users")
 def explain(
     folder: Path,
     user: str | None,
-    sequence: str | None,
+    sequence: tuple[str, ...],
     item: str | None,
     latents: tuple[int, ...],
     top: int,
+    everything: bool,
     method: Any,
     baseline: Any,
     mask_seen: bool,
@@ -71,14 +78,18 @@ def explain(
     device: str,
     as_json: bool,
 ) -> None:
-    """Say why an item stands where it stands in a list: which concepts, from which history."""
+    """Say why an item stands where it stands in a list.
+
+    Which concepts put it there, and which items of the history they come from.
+    """
+    from recsae.cli.shared.explained import show_explanation
     from recsae.finished.opened import open_run
 
-    if (user is None) == (sequence is None):
+    if (user is None) == (not sequence):
         raise InvalidInput("Give one of --user and --sequence.")
     explained = open_run(folder, device=device, trust=trust).explain(
         user=user,
-        sequence=sequence,
+        sequence=typed_sequence(sequence),
         item=item,
         latents=latents,
         method=method,
@@ -89,11 +100,7 @@ def explain(
     if as_json:
         show_json(facts)
         return
-    _show_score(facts, top)
-    for drivers in facts["drivers"]:
-        _show_drivers(drivers, top, baseline)
-    for note in facts["notes"]:
-        click.echo(f"\n{note}")
+    show_explanation(facts, None if everything else top)
 
 
 def to_dict(explained: ExplainedItem) -> dict[str, Any]:
@@ -171,95 +178,3 @@ def _driver_facts(
         else {k: v for k, v in vars(gradients).items() if k != "attributions"},
         "items": sorted(rows, key=lambda row: -abs(row.get(key, 0.0))),
     }
-
-
-def _show_score(facts: dict[str, Any], top: int) -> None:
-    history, item, exact = facts["history"], facts["item"], facts["method"] == "exact"
-    shown = history[-N_HISTORY:]
-    m, known = len(history), facts["n_known"]
-    what = "What is known of the user is made of" if facts["per_user"] else "The model reads"
-    click.echo(
-        f"{what} {m} item{'s' * (m != 1)}"
-        + (f", the newest of {known}" if known > m else "")
-        + (f"; the newest {len(shown)}:" if len(shown) < m else ":")
-    )
-    show_table(("back", "item"), [(i["back"], _titled(i)) for i in shown])
-    if item["rank"] is None:
-        place = "left out of the list, because the history has it"
-    else:
-        place = f"rank {item['rank']:,} of {item['of']:,}"
-        if item["in_history"]:
-            place += " (the history has it; --mask-seen leaves such items out)"
-    click.echo(
-        f"\n{_titled(item)}: {place}, score {item['score']:.4g}, {item['above_mean']:+.4g} against "
-        "the mean over items.\n"
-    )
-    rows = [
-        tuple(t[k] for k in ("latent", "name", "status", "activation", "contribution", "centred"))
-        for t in facts["terms"][:top]
-    ]
-    hidden = facts["terms"][top:]
-    if hidden:
-        both = (sum(t[k] for t in hidden) for k in ("contribution", "centred"))
-        rows.append((None, f"{len(hidden)} more latents", None, None, *both))
-    rows += [(None, r["name"], None, None, r["contribution"], r["centred"]) for r in facts["rest"]]
-    if exact:
-        rows.append((None, "sum", None, None, *facts["sum"].values()))
-    header = ("latent", "concept", "status", "activation", "contribution", "centred")
-    show_table(header, rows)
-    if exact:
-        click.echo(
-            "\ncentred is the contribution less its mean over items: that moves the item in the "
-            "list, and rows are\nsorted by its size. The sum is the model's own score, to "
-            f"{facts['gap']:.0e} of the largest score."
-        )
-    else:
-        click.echo(
-            "\nScores are not linear in the states of this site. A contribution is what the score "
-            "loses when the latent\nis set to 0, centred the same less its mean over items; they "
-            "need not add up. Rows are sorted by centred."
-        )
-
-
-def _show_drivers(drivers: dict[str, Any], top: int, baseline: str) -> None:
-    if drivers["latent"] is None:
-        what, unit = "the score, less the mean over items", "score"
-    else:
-        on = f"active at {drivers['activation']:.3g}" if drivers["activation"] else "not active"
-        name = f"{drivers['name']} ({drivers['status']})"
-        what, unit = f"latent {drivers['latent']}, {name}, {on}", "pre-activation"
-    click.echo(f"\nWhat drives {what}:")
-    columns = {
-        "left_out": f"left out: {unit}",
-        "left_out_activation": "left out: activation",
-        "gradients": f"gradients: {unit}",
-    }
-    present = [key for key in columns if key in drivers["items"][0]]
-    show_table(
-        ("back", "item", *(columns[key] for key in present)),
-        [(r["back"], _titled(r), *(r[key] for key in present)) for r in drivers["items"][:top]],
-    )
-    path, agreement = drivers["path"], drivers["agreement"]
-    if path is not None:
-        change = path["value"] - path["baseline_value"]
-        adds = "add up" if path["complete"] else "do not quite add up"
-        click.echo(
-            f"Gradients from {baseline} {adds} to the change from {path['baseline_value']:.4g} to "
-            f"{path['value']:.4g} ({change:+.4g}): gap {path['gap']:.2%} of their size, "
-            f"{path['steps']} steps."
-        )
-    if agreement is not None:
-        spearman, kendall = (
-            "-" if agreement[k] is None else f"{agreement[k]:.2f}" for k in ("spearman", "kendall")
-        )
-        click.echo(
-            f"Agreement of the two: Spearman {spearman}, Kendall {kendall}, {agreement['top']} of "
-            f"the top {agreement['n_top']}."
-        )
-
-
-def _titled(item: dict[str, Any]) -> str:
-    """Title and id on one line; long titles are cut."""
-    title = one_line(str(item["title"]))
-    short = title if len(title) <= LONGEST_TITLE else f"{title[: LONGEST_TITLE - 1]}…"
-    return short if title == item["item"] else f"{short} ({item['item']})"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from recsae.cli.shared.console import PATH, show_facts, show_json
+from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.options import device_option, json_option, trust_option
+from recsae.cli.shared.tables import show_facts
 from recsae.core.errors import InvalidInput
 from recsae.steering.serving.formats import FORMATS
 
@@ -37,7 +38,10 @@ def export(
     device: str,
     as_json: bool,
 ) -> None:
-    """Write the steered model for serving: weights, a loader without recsae, and a recipe."""
+    """Write the steered model for serving.
+
+    Weights, a loader without recsae, and a recipe.
+    """
     from recsae.finished.opened import open_run
 
     if not (settings or files):

@@ -7,14 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
+from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.options import data_options, json_option, trust_option
+from recsae.cli.shared.tables import Column, Columns, say, show_facts, show_rows
 from recsae.core.text import one_line
+from recsae.report.words.formats import two_digits
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
 
 SHOWN_APART = ("values", "separated_by", "columns_not_read")
+SITES: Columns = {
+    "name": Column("site", whole=True),
+    "width": "width",
+    "share": Column("share of scores", two_digits),
+    "states": Column("states", optional=True),
+    "meaning": Column("what it is", optional=True),
+}
 
 
 @click.command()
@@ -28,7 +37,7 @@ SHOWN_APART = ("values", "separated_by", "columns_not_read")
 )
 @json_option
 def inspect(checkpoint: Path, trust: bool, check: bool, as_json: bool, **options: Any) -> None:
-    """Say what CHECKPOINT is, where it can be read, and what would be done."""
+    """Say what CHECKPOINT is and where it can be read."""
     from recsae.run.settings import open_recommender, read_settings
 
     config = read_settings(checkpoint, options, None)
@@ -53,18 +62,15 @@ def inspect(checkpoint: Path, trust: bool, check: bool, as_json: bool, **options
         for name, counts in values.items():
             shown = ", ".join(f"{one_line(value)} ({n})" for value, n in counts.items())
             how = catalog.separated_by.get(name)
-            click.echo(f"{name}{f' (separated by {how})' if how else ''}: {shown or 'none'}")
+            say(f"{name}{f' (separated by {how})' if how else ''}: {shown or 'none'}")
     if catalog.unread:
         names = ", ".join(map(one_line, catalog.unread))
-        click.echo(
+        say(
             f"\nColumns of the items that are not read: {names}. --attribute-columns NAMES reads "
             "those that you name, separated by commas, and no others."
         )
     click.echo("\nSites, the first being the default:")
-    show_table(
-        ("site", "width", "states", "share of scores", "what it is"),
-        [(s["name"], s["width"], states_of(s), s["share"], s["meaning"]) for s in sites],
-    )
+    show_rows(SITES, [s | {"states": states_of(s)} for s in sites], top=None)
 
 
 def _validation(recommender: Recommender) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from recsae.cli.shared.console import show_json, show_table
+from recsae.cli.shared.console import show_json
 from recsae.cli.shared.options import json_option
+from recsae.cli.shared.tables import show_rows
 
 
 @click.command()
@@ -19,4 +20,4 @@ def plugins(as_json: bool) -> None:
     if as_json:
         show_json(rows)
     elif rows:
-        show_table(list(rows[0]), [list(row.values()) for row in rows])
+        show_rows({key: key for key in rows[0]}, rows, top=None)

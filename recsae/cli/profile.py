@@ -7,26 +7,65 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, records, show_json, show_table
-from recsae.cli.shared.options import device_option, json_option, trust_option
+from recsae.cli.shared.console import PATH, records, show_json
+from recsae.cli.shared.options import (
+    all_option,
+    device_option,
+    json_option,
+    top_option,
+    trust_option,
+)
+from recsae.cli.shared.tables import ROWS, Column, Columns, say, show_rows
 from recsae.core.errors import InvalidInput
+from recsae.report.words.formats import number, points, signed, two_digits
 
 if TYPE_CHECKING:
     from recsae.finished.profiles import Profile
 
-COMPARED = {
-    "concept": "name",
-    "share": "share",
-    "others": "others",
-    "difference": "difference",
-    "low": "low",
-    "high": "high",
-    "ratio": "ratio",
-    "users": "n_users",
-    "p": "p_adjusted",
+CHANCE = 0.001
+"""A smaller probability is not said in digits."""
+
+
+def _change(of: tuple[float, float, float]) -> str:
+    """A difference of shares in percentage points, with its interval.
+
+    >>> _change((0.123, 0.1014, 0.1451))
+    '+12.3 (+10.1 to +14.5)'
+    """
+    value, low, high = map(points, of)
+    return f"{value} ({low} to {high})"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}"
+
+
+def _probability(p: float) -> str:
+    return f"<{CHANCE:g}" if p < CHANCE else number(p, 3)
+
+
+COMPARED: Columns = {
+    "name": "concept",
+    "share": Column("share", two_digits),
+    "others": Column("others", two_digits),
+    "change": Column("points", _change),
+    "ratio": Column("ratio", _ratio, optional=True),
+    "p_adjusted": Column("p", _probability, optional=True),
+    "n_users": Column("users", optional=True),
 }
-OWN = {"concept": "name", "share": "share", "others": "others", "percentile": "percentile"}
-PROMOTED = {"latent": "latent", "concept": "name", "adds": "adds", "rank": "rank", "label": "label"}
+OWN: Columns = {
+    "name": "concept",
+    "share": Column("share", two_digits),
+    "others": Column("others", two_digits),
+    "percentile": Column("percentile", lambda value: f"{value:.0f}"),
+}
+PROMOTED: Columns = {
+    "latent": "latent",
+    "name": "concept",
+    "adds": Column("adds", signed),
+    "rank": "rank",
+    "label": Column("label", optional=True),
+}
 
 
 @click.command()
@@ -41,7 +80,8 @@ PROMOTED = {"latent": "latent", "concept": "name", "adds": "adds", "rank": "rank
     "their positions; or <) or 'item:Alien' (who have had it).",
 )
 @click.option("--latents", is_flag=True, help="Every latent by itself, whatever its status.")
-@click.option("--top", type=click.IntRange(1), default=15, show_default=True, help="Rows shown.")
+@top_option(ROWS)
+@all_option
 @trust_option
 @device_option
 @json_option
@@ -49,15 +89,16 @@ def profile(
     folder: Path,
     latents: bool,
     top: int,
+    everything: bool,
     trust: bool,
     device: str,
     as_json: bool,
     **choice: str | None,
 ) -> None:
-    """Which concepts are over-represented among users, or after an item.
+    """Which concepts set users apart, or come after an item.
 
     Users are the unit: share is the mean share of a user's own positions on which a concept is
-    active, others the same elsewhere. Differences have 95 % intervals (low, high); p is adjusted
+    active, others the same elsewhere, points the difference with its 95 % interval; p is adjusted
     for the number of concepts (Benjamini-Hochberg).
     """
     chosen = {key: value for key, value in choice.items() if value is not None}
@@ -67,7 +108,7 @@ def profile(
 
     run = open_run(folder, device=device, trust=trust)
     shown = run.profile(**chosen, each_latent=latents)
-    show_json(to_dict(shown)) if as_json else _show(shown, top)
+    show_json(to_dict(shown)) if as_json else _show(shown, None if everything else top)
 
 
 def to_dict(profile: Profile) -> dict[str, Any]:
@@ -83,7 +124,7 @@ def to_dict(profile: Profile) -> dict[str, Any]:
     return known
 
 
-def _show(profile: Profile, top: int) -> None:
+def _show(profile: Profile, top: int | None) -> None:
     from recsae.explore.cohorts import FALSE_DISCOVERIES
 
     subject, compared = profile.subject, profile.compared
@@ -96,18 +137,25 @@ def _show(profile: Profile, top: int) -> None:
         )
     elif compared is not None:
         subject += "Fewer than five users have such states: too few to compare."
-    click.echo(subject.rstrip())
-    _table("More often", [r for r in differ if r["difference"] > 0][:top], COMPARED)
-    _table("Less often", [r for r in differ if r["difference"] < 0][::-1][:top], COMPARED)
+    say(subject.rstrip())
+    for row in differ:
+        row["change"] = tuple(row[key] for key in ("difference", "low", "high"))
+    _table("More often", [r for r in differ if r["difference"] > 0], COMPARED, top)
+    _table("Less often", [r for r in differ if r["difference"] < 0][::-1], COMPARED, top)
     if profile.own is not None:
-        _table("", records(profile.own)[:top], OWN)
+        _table("", records(profile.own), OWN, top)
     if profile.promoting is not None:
         title = "Latents that promote it (what each adds at its median activation)"
-        _table(title, records(profile.promoting), PROMOTED)
+        _table(title, records(profile.promoting), PROMOTED, top)
 
 
-def _table(title: str, rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
+def _table(
+    title: str,
+    rows: list[dict[str, Any]],
+    columns: Columns,
+    top: int | None,
+) -> None:
     if not rows:
         return
-    click.echo(f"\n{title}:" if title else "")
-    show_table(list(columns), [[row[key] for key in columns.values()] for row in rows])
+    say(f"\n{title}:" if title else "")
+    show_rows(columns, rows, top=top)

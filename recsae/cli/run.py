@@ -91,7 +91,10 @@ def run(
     config_file: Path | None,
     **options: Any,
 ) -> None:
-    """Open CHECKPOINT, train an SAE, build and test concepts, write the report."""
+    """Train an SAE on CHECKPOINT, name and test its concepts.
+
+    Everything goes into one folder, with a report.
+    """
     from recsae.run.memory import bytes_of
     from recsae.run.settings import read_settings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, progress_bar, show_json, show_table
+from recsae.cli.shared.console import PATH, progress_bar, show_json
 from recsae.cli.shared.options import (
     data_options,
     device_option,
@@ -15,27 +15,29 @@ from recsae.cli.shared.options import (
     trust_option,
     typed_data_options,
 )
+from recsae.cli.shared.tables import Column, Columns, say, show_rows
+from recsae.report.words.formats import interval, number, two_digits
 
 if TYPE_CHECKING:
     from recsae.core.intervals import UserEstimate
-    from recsae.pipeline.sites import Interval, MeasuredSite, Recommendation, SiteScan
+    from recsae.pipeline.sites import MeasuredSite, Recommendation, SiteScan
 
 FIGURES = (
     *("n_latents", "n_core", "fvu", "ndcg_kept", "auc_sae", "auc_supervised"),
     *("verified", "distinct_verified"),
 )
-COLUMNS = {
-    "site": "site",
-    "width": "width",
-    "share": "share of scores",
-    "fvu": "FVU",
-    "ndcg_kept": "NDCG kept",
-    "auc_sae": "AUC latent",
-    "auc_supervised": "AUC probe",
-    "verified": "verified",
-    "distinct_verified": "distinct",
-    "named_share": "named share",
-    "seconds": "seconds",
+COLUMNS: Columns = {
+    "site": Column("site", whole=True),
+    "named": Column("named share", interval),
+    "verified": Column("verified", optional=True),
+    "distinct_verified": Column("distinct", optional=True),
+    "share": Column("share of scores", two_digits, optional=True),
+    "ndcg_kept": Column("NDCG kept", two_digits, optional=True),
+    "fvu": Column("FVU", two_digits, optional=True),
+    "auc_sae": Column("AUC latent", number, optional=True),
+    "auc_supervised": Column("AUC probe", number, optional=True),
+    "width": Column("width", optional=True),
+    "seconds": Column("seconds", optional=True),
 }
 
 
@@ -62,10 +64,10 @@ COLUMNS = {
 def sites(
     checkpoint: Path, trust: bool, device: str, positions: int, as_json: bool, **options: Any
 ) -> int:
-    """Compare the sites of CHECKPOINT by what a run there would find, and recommend one.
+    """Compare the places where CHECKPOINT can be read.
 
-    At each site a core and a small SAE are made and tested as a run does it. Nothing is kept on
-    disk.
+    One is recommended, by what a run there would find. At each site a core and a small SAE are made
+    and tested as a run does it. Nothing is kept on disk.
     """
     from tempfile import TemporaryDirectory
 
@@ -127,35 +129,27 @@ def reason(recommended: Recommendation) -> str:
 
     >>> from recsae.pipeline.sites import Recommendation
     >>> reason(Recommendation("b", "a", "b", (0.1, 0.06, 0.14)))
-    'its concepts explain more of the scores than those at a, the default: by .100 (.060 to .140)'
+    'its concepts explain more of the scores than a, the default: by 10.0 points (6.0 to 14.0)'
     """
     if recommended.best is None:
         return "the default; there is no other whose share of the scores can be compared with its"
     if recommended.ahead is None:
         return "the default, with the highest named share"
-    by = _in_words(recommended.ahead)
+    value, low, high = (f"{100 * part:.1f}" for part in recommended.ahead)
+    by = f"{value} points ({low} to {high})"
     if recommended.site != recommended.default:
-        more = f"its concepts explain more of the scores than those at {recommended.default}"
+        more = f"its concepts explain more of the scores than {recommended.default}"
         return f"{more}, the default: by {by}"
     return f"the default; at {recommended.best} the named share is higher, but only by {by}"
-
-
-def _in_words(interval: Interval | list[float]) -> str:
-    """A share and its interval, in three digits.
-
-    >>> _in_words((0.9661, 0.9, 1.0)), _in_words((0.004, -0.02, 0.03))
-    ('.966 (.900 to 1.000)', '.004 (-.020 to .030)')
-    """
-    value, low, high = (f"{part:.3f}".replace("0.", ".", 1) for part in interval)
-    return f"{value} ({low} to {high})"
 
 
 def _rule() -> str:
     from recsae.pipeline.sites import BETTER
 
     return (
-        "of the sites that all scores go through, the default one, unless another's named share is "
-        f"higher by more than {BETTER}, and surely so: user by user, with 95 % confidence"
+        "of the sites that all scores go through, the default one, unless another's named share "
+        f"is higher by more than {100 * BETTER:g} points, and surely so: user by user, with 95 % "
+        "confidence"
     )
 
 
@@ -168,32 +162,31 @@ def _command(checkpoint: Path, trust: bool, options: dict[str, Any], site: str) 
     return shlex.join([*words, "--site", site, "--out", "DIR"])
 
 
-def _row(measured: MeasuredSite) -> list[Any]:
-    row, share = _site_dict(measured), measured.named_share
-    row["named_share"] = None if share is None else _in_words(share.interval())
-    return [row[key] for key in COLUMNS]
+def _row(measured: MeasuredSite) -> dict[str, Any]:
+    share = measured.named_share
+    return {**_site_dict(measured), "named": None if share is None else share.interval()}
 
 
 def _show(scan: SiteScan, command: str) -> None:
     different = [measured for measured in scan.sites if measured.same_as is None]
-    show_table(list(COLUMNS.values()), [_row(measured) for measured in different])
+    show_rows(COLUMNS, [_row(measured) for measured in different], top=None)
     click.echo("")
     for measured in scan.sites:
-        click.echo(f"{measured.site.name}: {measured.site.meaning}")
+        say(f"{measured.site.name}: {measured.site.meaning}")
         if measured.same_as:
-            click.echo(f"  the same states as at {measured.same_as}")
+            say(f"  the same states as at {measured.same_as}")
         if measured.problem:
-            click.echo(f"  not measured: {measured.problem}")
+            say(f"  not measured: {measured.problem}")
         if measured.share_of_states:
-            own = _in_words(measured.share_of_states.interval())
-            click.echo(f"  a run here says what its concepts explain of its own states: {own}")
-    click.echo(
+            own = interval(measured.share_of_states.interval())
+            say(f"  a run here says what its concepts explain of its own states: {own}")
+    say(
         f"\nLearned from {scan.n_construction:,} positions and tested on {scan.n_heldout:,} of "
         f"other users; the states of all sites were captured in {scan.capture_seconds} s. The "
         "named share, with its 95 % interval over users, is measured as a run measures it, of a "
         "smaller dictionary and on fewer positions. NDCG kept and the AUCs say little of a site "
         "that only a part of the scores goes through."
     )
-    click.echo(f"\nRecommended: {scan.recommended.site}: {reason(scan.recommended)}.")
-    click.echo(f"Rule: {_rule()}.")
+    say(f"\nRecommended: {scan.recommended.site}: {reason(scan.recommended)}.")
+    say(f"Rule: {_rule()}.")
     click.echo(f"\n  {command}")

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_facts, show_json, show_table
-from recsae.cli.shared.options import device_option, json_option, trust_option
+from recsae.cli.shared.console import PATH, show_json
+from recsae.cli.shared.options import all_option, device_option, json_option, trust_option
 from recsae.cli.shared.steering import for_cohort, for_users
 from recsae.core.errors import InvalidInput
-
-if TYPE_CHECKING:
-    from recsae.steering.frontier import Estimate
-    from recsae.steering.tuning.results import TuningResult
-
-
-METHODS = (
-    "{quantity} at a loss of NDCG@10 of at most; the mean gain over all losses to 10 % "
-    "(area); how far the shares of other attributes move at 5 %:"
-)
-NOT_SHOWN = ("plus", "curve")
-"""Columns that are left to ``--json``."""
 
 
 class Percent(click.ParamType):  # type: ignore[type-arg]
@@ -77,6 +65,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--save", metavar="FILE", help="Keep it as a steering file; a name or a path.")
 @click.option("--quick", is_flag=True, help="Without the comparison with other ways.")
+@all_option
 @trust_option
 @device_option
 @json_option
@@ -92,17 +81,19 @@ def tune(
     latents: int,
     save: str | None,
     quick: bool,
+    everything: bool,
     trust: bool,
     device: str,
     as_json: bool,
 ) -> None:
-    """Find the latents to turn, and how far, to get more or less of something.
+    """Find what to turn, and how far, for more or less of something.
 
     Found on construction users, at most so much NDCG@10 being lost; what is reached is measured on
     held-out users, at every position of their histories, beside what other ways reach at the same
     loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
     steering through the reconstruction.
     """
+    from recsae.cli.shared.tuned import show_tuned
     from recsae.finished.opened import open_run
 
     if users is not None and cohort is not None:
@@ -122,44 +113,6 @@ def tune(
     if as_json:
         show_json({**tuned.result.to_dict(), **({"saved": str(path)} if path else {})})
         return
-    _show(tuned.result)
+    show_tuned(tuned.result, everything=everything)
     if path:
         click.echo(f"\nSaved: {path}")
-
-
-def _show(result: TuningResult) -> None:
-    effect, record = result.effect, result.to_dict()
-    show_facts(
-        {
-            "goal": result.goal,
-            "strength": f"{result.strength:.2f}, for a loss of at most "
-            f"{100 * result.allowed_loss:g} % on construction users",
-            "held-out users": f"{effect.n_users:,}, {effect.n_positions:,} positions",
-            "NDCG@10 kept": _interval(effect.ndcg_kept),
-            result.quantity: f"{effect.before:.4g} -> {effect.after:.4g}, "
-            f"times {_interval(effect.ratio)}",
-        }
-    )
-    for title, table in (
-        ("Latents, those turned most first:", "latents"),
-        ("What is reached at what loss, held-out users:", "strengths"),
-        ("Popularity:", "popularity"),
-        ("Side effects, shares of the lists:", "side effects"),
-        (METHODS.format(quantity=result.quantity.capitalize()), "ways"),
-    ):
-        rows = record.get(table)
-        if rows:
-            click.echo(f"\n{title}")
-            header = list(dict.fromkeys(key for row in rows for key in row if key not in NOT_SHOWN))
-            show_table(header, [[row.get(key) for key in header] for row in rows])
-    if result.ranked_in_full is not None:
-        click.echo(
-            f"\nFor {100 * result.ranked_in_full:.1f} % of the steered lists all items were "
-            "ranked, and else the first 500 without steering, as no other can come in."
-        )
-    if result.verdict:
-        click.echo(f"\n{result.verdict}")
-
-
-def _interval(values: Estimate) -> str:
-    return f"{values[0]:.3f} ({values[1]:.3f} to {values[2]:.3f})"

@@ -17,6 +17,7 @@ from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
 from recsae.core.files import read_parquet
 from recsae.core.notebook.cells import Table, card
+from recsae.report.words.formats import two_digits
 from recsae.report.write import report_facts
 from recsae.run.record import Run
 from recsae.run.tables import RunTables
@@ -261,8 +262,8 @@ def _said(other: dict[str, Any] | None) -> str | None:
     """The statement of the other side of a concept, and how right it is."""
     if other is None:
         return None
-    p, r = (100 * (other[key] or 0) for key in (C.PRECISION, C.RECALL))
-    return f"{other[C.LABEL]} (precision {p:.0f} %, recall {r:.0f} %)"
+    p, r = (two_digits(other[key] or 0) for key in (C.PRECISION, C.RECALL))
+    return f"{other[C.LABEL]} (precision {p}, recall {r})"
 
 
 def _again(back: dict[str, float] | None, stability: dict[str, Any] | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,6 +30,8 @@ ATTRIBUTE_NAMES = (
 """Columns that are taken for attributes, of RecBole's data sets and of common item tables."""
 YEAR_NAMES = ("release_year", "year", "publication_year")
 """Columns of years, which become the attribute "decade"."""
+N_NAMESAKES = 5
+"""Ids of items of one title that a message names at most."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +88,12 @@ class ItemCatalog:
         return {**{x.strip(): i for x, i in reversed(ids.items())}, **ids}
 
     @cached_property
-    def _by_title(self) -> dict[str, int]:
-        rows = [i for i in range(self.n_items) if self.recommendable[i]]
-        return {self.titles[i].casefold(): i for i in reversed(rows)}
+    def _by_title(self) -> dict[str, list[int]]:
+        rows: dict[str, list[int]] = {}
+        for i, title in enumerate(self.titles):
+            if self.recommendable[i]:
+                rows.setdefault(title.casefold(), []).append(i)
+        return rows
 
     def frequent_values(self, n: int = 10) -> dict[str, dict[str, int]]:
         """The most frequent values of each attribute, and of how many items they are."""
@@ -104,30 +109,62 @@ class ItemCatalog:
         Raises
         ------
         InvalidInput
-            Neither is known; the message names the nearest.
+            Neither is known, and the message names the nearest; or several items have the title.
         """
-        text = external.strip()
-        known = self._by_id.get(external, self._by_id.get(text))
-        item = self._by_title.get(text.casefold()) if known is None else known
+        item = self._known(external)
         if item is None:
-            titles = [self.titles[i] for i in self._by_title.values()]
+            text = external.strip()
+            titles = [self.titles[rows[0]] for rows in self._by_title.values()]
             hint = nearest(text, titles) or nearest(text, self._by_id)
             raise InvalidInput(f"No item has the id or title {text!r}.{hint}")
         return item
 
-    def parse_sequence(self, text: str) -> list[int]:
-        """Internal ids of a comma-separated list of external ids or titles, oldest first.
+    def _known(self, external: str) -> int | None:
+        text = external.strip()
+        known = self._by_id.get(external, self._by_id.get(text))
+        if known is not None:
+            return known
+        rows = self._by_title.get(text.casefold(), [])
+        exact = [i for i in rows if self.titles[i] == text]
+        rows = exact if len(exact) == 1 else rows
+        if len(rows) > 1:
+            ids = ", ".join(self.external_ids[i] for i in rows[:N_NAMESAKES])
+            more = "" if len(rows) <= N_NAMESAKES else " ..."
+            raise InvalidInput(
+                f"{len(rows)} items have the title {text!r}: give one of their ids, {ids}{more}."
+            )
+        return rows[0] if rows else None
 
-        Titles that hold commas are quoted as in CSV: ``1,"Good, the Bad, The"``.
+    def parse_sequence(self, typed: str | Iterable[str]) -> list[int]:
+        """Internal ids of external ids or titles, oldest first.
+
+        One text is an item, or items that are separated by commas; titles that hold commas are then
+        quoted as in CSV: ``1,"Good, the Bad, The"``. Of several texts each is one item.
+
+        Raises
+        ------
+        InvalidInput
+            There is no item, or one that is unknown, or whose title several items have.
         """
+        texts = self._separated(typed) if isinstance(typed, str) else list(typed)
+        texts = [text for text in texts if text.strip()]
+        if not texts:
+            raise InvalidInput("The sequence is empty: give item ids or titles, oldest first.")
         try:
-            row = next(csv.reader([text], skipinitialspace=True), [])
+            return [self.internal(text) for text in texts]
+        except InvalidInput as error:
+            if isinstance(typed, str) and len(texts) > 1:
+                hint = "Titles with commas are quoted, or given one by one."
+                raise InvalidInput(f"{error} {hint}") from None
+            raise
+
+    def _separated(self, typed: str) -> list[str]:
+        if self._known(typed) is not None:
+            return [typed]
+        try:
+            return next(csv.reader([typed], skipinitialspace=True), [])
         except csv.Error as error:
             raise InvalidInput(f"The sequence cannot be read: {error}.") from error
-        cells = [c for c in row if c.strip()]
-        if not cells:
-            raise InvalidInput("The sequence is empty: give item ids or titles, oldest first.")
-        return [self.internal(cell) for cell in cells]
 
 
 def build_catalog(

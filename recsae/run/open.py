@@ -150,10 +150,4 @@ def _typed_in(recommender: Recommender, typed: str | Iterable[str]) -> list[int]
             f"{recommender.name} keeps one state for each user and reads no sequence, so it has no "
             "list for one that is typed in: give a user with --user instead."
         )
-    catalog = recommender.catalog
-    if isinstance(typed, str):
-        return catalog.parse_sequence(typed)
-    items = [catalog.internal(one) for one in typed]
-    if not items:
-        raise InvalidInput("The sequence is empty: give item ids or titles, oldest first.")
-    return items
+    return recommender.catalog.parse_sequence(typed)

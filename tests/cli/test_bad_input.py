@@ -260,7 +260,6 @@ def test_a_full_disk(refuses, tmp_path, monkeypatch):
         (("--set", "5"), "Cannot read the setting '5'"),
         (("--set", "5=nan"), "Cannot read the setting '5=nan'"),
         (("--set", "5=1e20"), "cannot be turned by 1e+20"),
-        (("--set", "5=0", "--user", "1", "--all"), "Give one of --user, --sequence and --all."),
         (("--set", "5=0", "--user", "1", "--sequence", "50"), "Give one of"),
         (("--set", "5=0", "--users", "1", "--cohort", "item:50"), "Give one of"),
         (("--set", "5=0", "--cohort", "horror"), "Cannot read the cohort 'horror'"),

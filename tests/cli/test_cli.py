@@ -22,6 +22,7 @@ from helpers.runs import (
 )
 from recsae.pipeline.plan import STAGES
 from recsae.report import read_report
+from recsae.report.words.formats import floor_percent, two_digits
 from recsae.run.record import Run
 
 pytestmark = [
@@ -132,7 +133,7 @@ def test_what_a_run_may_take(size, said, folder, capsys):
 def test_inspect(says):
     out = says("inspect", checkpoint(), "--trust")
     assert "model: SASRec" in out
-    assert "title_column: movie_title" in out
+    assert "title column: movie_title" in out
     assert "sequence" in out
     facts = json.loads(says("inspect", checkpoint(), "--trust", "--json"))
     assert (facts["users"], facts["items"], facts["max_length"]) == (202, 234, 20)
@@ -182,11 +183,7 @@ def test_inspect_names_the_columns_that_are_not_read_and_reads_those_that_are_na
 
 def test_concepts(says, report, recbole_run):
     out = says("concepts", recbole_run).splitlines()
-    assert out[0].split() == [
-        *("latent", "name", "label", "status", "precision", "precision_low"),
-        *("recall", "recall_low", "f1", "n_pos", "fire_rate", "explains"),
-    ]
-    assert len(out) == 1 + report.sae.n_latents
+    assert out[0].split() == ["latent", "name", "status", "precision", "recall", "explains"]
     rows = json.loads(says("concepts", recbole_run, "--json"))
     assert len(rows) == report.sae.n_latents
     verified = json.loads(says("concepts", recbole_run, "--status", "verified", "--json"))
@@ -206,10 +203,10 @@ def test_one_latent(says, report, recbole_run):
     assert len(facts["promotes"]) == len(facts["demotes"]) == 5
     said = says("concepts", recbole_run, "--latent", 5).splitlines()
     assert f"label: {concept.label}" in said
-    shown = [line.split(":")[0] for line in said]
     known = ("precision", "precision_low", "recall", "recall_low")
-    where = [shown.index(name) for name in known if facts[name] is not None]
-    assert where == sorted(where)
+    for rate in ("precision", "recall"):
+        low = floor_percent(facts[f"{rate}_low"])
+        assert f"{rate}: {two_digits(facts[rate])} (at least {low})" in said
     assert {facts[name] for name in known} == {getattr(concept, name) for name in known}
 
 
@@ -234,8 +231,13 @@ def test_steer_one_user(says, recommender, concept, recbole_run):
     assert [row["place"] for row in table] == list(range(1, 11))
     assert [row["before"] for row in table] != [row["after"] for row in table]
     out = says("steer", recbole_run, "--set", f"{concept}=30", "--user", user)
-    assert out.splitlines()[0] == "history: " + ", ".join(found["history"])
-    assert all(row["after"] in out for row in table)
+    assert out.splitlines()[0] == "history: " + " | ".join(found["history"])
+    shown = out.split("\nplace ")[1].splitlines()[1:11]
+    assert [int(line.split()[0]) for line in shown] == list(range(1, 11))
+    assert all(
+        row["before"].rsplit(" (", 1)[0][:12] in line
+        for row, line in zip(table, shown, strict=True)
+    )
 
 
 def test_seen_items_are_left_out_on_request(says, recommender, concept, recbole_run):

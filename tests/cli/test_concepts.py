@@ -13,6 +13,7 @@ from recsae.explore.cohorts import Profiler
 from recsae.finished.loaded import load_run
 from recsae.pipeline.stages.evidence import evidence_stage
 from recsae.report import read_report
+from recsae.report.words.formats import floor_percent, two_digits
 from recsae.run.open import open_workspace
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
@@ -75,8 +76,12 @@ def test_everything_about_a_latent(says, run):
     for view, words in (("last", "after {}"), ("top1", "first recommendation {}")):
         x = best[view]
         assert f"{words.format(x['title'])} {x['n_active']} of {x['n_cases']}" in first
-    share = 100 * facts["firing"]["fire_rate"]
-    assert f"active on held-out users: {share:.2f} % of positions" in text
+    share = two_digits(facts["firing"]["fire_rate"])
+    assert f"active on held-out users: {share} of positions" in text
+    assert f"precision: {two_digits(facts['precision'])} (at least " in text
+    for internal in ("labeler", "predicate_site", "threshold", "negated", "n_pos", "∷"):
+        assert internal in facts or internal == "∷"
+        assert internal not in text
     assert f"promotes: {' | '.join(facts['promotes'])}" in text
     for other in facts["fires_with"]:
         assert f"active together with: {other['latent']} {other['name']} (" in text
@@ -84,6 +89,20 @@ def test_everything_about_a_latent(says, run):
         assert f"{case['items']}  ->  {case['then']}" in text
     assert ("\nIt is active, and the label says no:" in text) == bool(facts["unexpected"])
     assert not re.search(r"\bNone\b(?! of)", text)
+
+
+def test_twenty_concepts_that_fit_the_terminal_or_all(says, run, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    known = json.loads(says("concepts", run, "--json"))
+    few = says("concepts", run).splitlines()
+    assert len(few) == 1 + 20 + 1
+    assert few[-1].startswith(f"{len(known) - 20} more: --all shows them. Where there is room")
+    assert max(map(len, few[:-1])) <= 80
+    every = says("concepts", run, "--all").splitlines()
+    latents = [int(line.split()[0]) for line in every[1 : 1 + len(known)]]
+    assert latents == [row["latent"] for row in known]
+    monkeypatch.setenv("COLUMNS", "400")
+    assert all(row["label"] in says("concepts", run, "--all") for row in known[:3])
 
 
 def test_a_search_without_a_hit_names_the_nearest(says, run):
@@ -106,8 +125,12 @@ def test_from_an_item_to_its_concepts(says, run):
     assert all(row["label"] == labels[row["latent"]] for row in found["promoted by"])
     title = opened.recommender.catalog.titles[3]
     text = says("concepts", run, "--item", title)
-    assert found["promoted by"][0]["label"] in text
-    assert "active after it:" in text
+    promoted, after = text.split("active after it:")
+    for row in found["promoted by"]:
+        assert re.search(
+            rf"^ *{row['latent']}  .*  {row['status']} .* {row['rank']}$", promoted, re.M
+        )
+    assert after.count("\n") >= len(found["active after it"])
 
 
 @pytest.mark.parametrize(
@@ -145,7 +168,8 @@ def test_a_sheet_to_judge_labels_by(says, run):
         assert concept["label"] in text
         for rate in ("precision", "recall"):
             assert 0.5 <= concept[f"{rate}_low"] <= concept[rate] == row[rate]
-            assert f"{rate} {concept[rate]:.2f} (at least {concept[f'{rate}_low']:.2f})" in text
+            low = floor_percent(concept[f"{rate}_low"])
+            assert f"{rate} {two_digits(concept[rate])} (at least {low})" in text
         assert concept["n_active"] == row["n_pos"]
         for item in concept["active_on"]:
             assert f"{item['title']} {item['n_active']} of {item['n_cases']}" in text
@@ -217,7 +241,7 @@ def test_edit(says, folder, monkeypatch, tmp_path):
     first, name = best[0]["latent"], best[0]["name"]
     edits(monkeypatch, tmp_path, f'{first} = "My own"')
     text = says("concepts", folder, "--edit")
-    assert f"{first}  renamed     My own  {name}" in text
+    assert re.search(rf"{first}  renamed +My own  {re.escape(name[:8])}", text)
     assert "recsae report" in text
     assert (
         json.loads(says("concepts", folder, "--search", "my own", "--json"))[0]["latent"] == first
@@ -299,9 +323,11 @@ def test_profile_of_a_user(says, run, sequences):
     found = json.loads(says("profile", run, "--user", user, "--json"))
     assert found["own"]
     assert all(0 < row["share"] <= 1 for row in found["own"])
-    text = says("profile", run, "--user", user, "--top", 1)
-    assert found["own"][0]["name"] in text
-    assert len(text.splitlines()) == 4
+    text = says("profile", run, "--user", user, "--top", 1).splitlines()
+    assert text[3].startswith(found["own"][0]["name"][:20])
+    assert text[4:] == [f"{len(found['own']) - 1} more: --all shows them."]
+    every = says("profile", run, "--user", user, "--all").splitlines()
+    assert len(every) == 3 + len(found["own"])
 
 
 def test_profile_of_an_item(says, run, sequences):
@@ -312,8 +338,10 @@ def test_profile_of_an_item(says, run, sequences):
     assert title in found["of"]
     assert 0 < len(found["promoted by"]) <= 10
     text = says("profile", run, "--item", title)
-    assert "Latents that promote it" in text
-    assert found["promoted by"][0]["label"] in text
+    promoted = text.split("Latents that promote it")[1].splitlines()[2:]
+    assert [int(line.split()[0]) for line in promoted[: len(found["promoted by"])]] == [
+        row["latent"] for row in found["promoted by"]
+    ]
 
 
 def test_profile_of_a_cohort(says, run):

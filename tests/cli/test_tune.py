@@ -26,6 +26,7 @@ def folder(tmp_path_factory, recbole_run):
 
 def test_a_goal_is_reached_kept_and_used_again(said, folder):
     out = said("tune", folder, "--more", "Comedy", "--max-ndcg-loss", "5%", "--save", "funny")
+    assert out.startswith("More Comedy: ")
     for words in ("goal: more Comedy", "re-ranking", "The latents' curve", "Saved: "):
         assert words in out
     assert "funny: more Comedy (16 latents) x" in said("steer", folder, "--list")
@@ -55,7 +56,7 @@ def test_what_a_cohort_is_never_to_be_recommended(said, folder):
     out = said(*arguments)
     for words in (
         "goal: never Comedy",
-        "What is reached at what loss",
+        "What is reached at what loss. The strength is chosen on construction users",
         "lists with any",
         "Side effects",
     ):
@@ -64,7 +65,12 @@ def test_what_a_cohort_is_never_to_be_recommended(said, folder):
 
 def test_popularity(said, folder):
     out = said("tune", folder, "--popularity", "-", "--quick", "--max-ndcg-loss", "0.02")
-    for words in ("goal: less popular items", "Gini coefficient", "users of tail items"):
+    for words in (
+        "goal: less popular items",
+        "Gini coefficient",
+        "users of tail items",
+        "Other ways were not",
+    ):
         assert words in out
 
 

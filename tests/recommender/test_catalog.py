@@ -129,13 +129,23 @@ def test_ids_and_titles_are_looked_up():
     items = catalog()
     assert items.internal("m3") == 3
     assert items.internal(" star trek ") == 3
-    assert items.internal("Alien") == 1  # of two items of that title, the first
     with pytest.raises(InvalidInput, match=r"'Sta Trek'\. Did you mean 'Star Trek'"):
         items.internal("Sta Trek")
     with pytest.raises(InvalidInput, match="Did you mean 'm1'"):
         items.internal("mm1")
     with pytest.raises(InvalidInput):
         items.internal("[PAD]")
+
+
+def test_a_title_must_be_of_one_item():
+    items = catalog()
+    with pytest.raises(InvalidInput, match=r"2 items have the title 'Alien'.*: give .* m1, m8\."):
+        items.internal("Alien")
+    table = pd.DataFrame({"item_id": ["1", "2"], "title": ["It", "IT"]})
+    both = build_catalog(["[PAD]", "1", "2"], table)
+    assert (both.internal("It"), both.internal("IT")) == (1, 2)  # as it is written
+    with pytest.raises(InvalidInput, match="2 items have the title 'it'"):
+        both.internal("it")
 
 
 def test_id_wins_over_a_title_of_the_same_text():
@@ -147,7 +157,13 @@ def test_sequences_are_parsed():
     items = catalog()
     assert items.parse_sequence("m1, star trek,m6") == [1, 3, 6]
     assert items.parse_sequence('m1, "Good, the Bad, The"') == [1, 5]
-    for empty in ("", "  ", ",,"):
+    assert items.parse_sequence("Good, the Bad, The") == [5]  # one item, by its whole title
+    assert items.parse_sequence(["m1", "good, the bad, the", "m6"]) == [1, 5, 6]
+    with pytest.raises(InvalidInput, match="Titles with commas are quoted, or given one by one"):
+        items.parse_sequence("m1, Good, the Bad, The")
+    with pytest.raises(InvalidInput, match=r"title 'm1, m6'\."):
+        items.parse_sequence(["m1, m6", "m6"])  # each of several is one item
+    for empty in ("", "  ", ",,", [], ["", " "]):
         with pytest.raises(InvalidInput, match="empty"):
             items.parse_sequence(empty)
 
@@ -155,15 +171,18 @@ def test_sequences_are_parsed():
 @given(st.lists(st.integers(1, 8), min_size=1), st.randoms(use_true_random=False))
 def test_any_mixture_of_ids_and_titles_comes_back(rows, random):
     items = catalog()
-    cells = [random.choice([items.external_ids[i], items.titles[i]]) for i in rows]
+    alike = items.titles.count("Alien")
+    assert alike == 2  # their ids must be typed
+    cells = [
+        items.external_ids[i]
+        if items.titles[i] == "Alien"
+        else random.choice([items.external_ids[i], items.titles[i]])
+        for i in rows
+    ]
     text = io.StringIO()
     csv.writer(text, lineterminator="").writerow(cells)
-    same_title = {8: 1}  # Alien
-    expected = [
-        same_title.get(i, i) if cell == items.titles[i] else i
-        for i, cell in zip(rows, cells, strict=True)
-    ]
-    assert items.parse_sequence(text.getvalue()) == expected
+    assert items.parse_sequence(text.getvalue()) == rows
+    assert items.parse_sequence(cells) == rows
 
 
 @given(st.text(alphabet=st.sampled_from('m12,"\n\r\x00 ;äA')) | st.text())

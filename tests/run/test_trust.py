@@ -88,7 +88,7 @@ def test_other_models_are_compared_by_name_until_they_are_trusted(
     write_json(other / "heldout/manifest.json", {**manifest, "model": "another"})
     taken_as_it_is(other)
     assert command("compare", recbole_run, other, *(["--trust"] if trust else [])) == 0
-    said = capsys.readouterr().out.splitlines()[0]
+    said = capsys.readouterr().out.splitlines()[2]  # below the verdict
     if trust:
         assert "held-out positions in common" in said  # the models told which users they are
     else:

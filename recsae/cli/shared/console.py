@@ -1,11 +1,11 @@
-"""The console: progress bars, tables, JSON, and errors as one message and an exit code."""
+"""The console: progress bars, JSON, and errors as one message and an exit code."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -74,47 +74,6 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
         }
         for row in table.to_dict("records")
     ]
-
-
-def show_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print aligned columns; figures to the right."""
-    cells = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(h), *(len(row[i]) for row in cells), 0) for i, h in enumerate(header)]
-    right = [
-        all(isinstance(row[i], int | float) or row[i] is None for row in rows) and bool(rows)
-        for i in range(len(header))
-    ]
-
-    def line(values: Sequence[str]) -> str:
-        pairs = zip(values, widths, right, strict=True)
-        return "  ".join(v.rjust(w) if r else v.ljust(w) for v, w, r in pairs).rstrip()
-
-    click.echo(line(header))
-    for row in cells:
-        click.echo(line(row))
-
-
-def _cell(value: Any) -> str:
-    if value is None or value != value:  # NaN
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.3f}" if value == 0 or abs(value) >= 5e-4 else f"{value:.0e}"
-    return one_line(str(value))
-
-
-def show_facts(facts: dict[str, Any]) -> None:
-    """Print ``name: value`` lines, one level of nesting indented."""
-    for name, value in facts.items():
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            click.echo(f"{name}:")
-            for entry in value:
-                click.echo("  " + ", ".join(f"{k}: {_cell(v)}" for k, v in entry.items()))
-        elif isinstance(value, list):
-            click.echo(f"{name}: {', '.join(map(_cell, value)) or 'none'}")
-        elif isinstance(value, dict):
-            click.echo(f"{name}: {', '.join(f'{k} {_cell(v)}' for k, v in value.items())}")
-        else:
-            click.echo(f"{name}: {_cell(value)}")
 
 
 def run_command(command: click.Command, debug: bool, ranks: Ranks = SINGLE_PROCESS) -> int:

@@ -18,6 +18,34 @@ device_option = click.option(
 trust_option = click.option(
     "--trust", is_flag=True, help="Allow unpickling: it can run code from the file's author."
 )
+all_option = click.option(
+    "--all", "everything", is_flag=True, help="All rows of tables, not the first ones only."
+)
+sequence_option = click.option(
+    "--sequence",
+    multiple=True,
+    metavar="ITEMS",
+    help="Item ids or titles, oldest first: separated by commas, or each in a --sequence of its "
+    "own, where titles can have commas.",
+)
+
+
+def typed_sequence(typed: tuple[str, ...]) -> str | tuple[str, ...] | None:
+    """What ``--sequence`` says: items separated by commas, one item for each, or nothing.
+
+    >>> typed_sequence(("1, 2",)), typed_sequence(("1", "2")), typed_sequence(())
+    ('1, 2', ('1', '2'), None)
+    """
+    return typed[0] if len(typed) == 1 else typed or None
+
+
+def top_option(rows: int) -> Callable[[F], F]:
+    """How many rows of a table are shown."""
+    return click.option(
+        "--top", type=click.IntRange(1), default=rows, show_default=True, help="Rows of a table."
+    )
+
+
 DATA_OPTIONS = {
     "data_path": click.option(
         "--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says."

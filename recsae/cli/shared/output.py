@@ -7,6 +7,7 @@ blank in what is printed.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -49,6 +50,20 @@ def plain_output() -> Iterator[None]:
         redirect_stderr(PlainStream(sys.stderr)),
     ):
         yield
+
+
+@contextmanager
+def bold() -> Iterator[None]:
+    """Print in bold meanwhile, if this is a terminal that can."""
+    marked = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    stream = raw(sys.stdout)
+    if marked:
+        stream.write("\x1b[1m")
+    try:
+        yield
+    finally:
+        if marked:
+            stream.write("\x1b[0m")
 
 
 def raw(stream: Any) -> Any:

@@ -1,10 +1,15 @@
 """Figures and names as text: percentages, intervals, signs, and what is too long cut short."""
 
-import math
-from collections.abc import Iterable
+from __future__ import annotations
 
-from recsae.report.schema.goals import Measured
-from recsae.report.schema.parts import Figure
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from recsae.report.schema.goals import Measured
+    from recsae.report.schema.parts import Figure
 
 
 def percent(value: Figure, digits: int = 0) -> str:
@@ -14,6 +19,24 @@ def percent(value: Figure, digits: int = 0) -> str:
     ('71%', '–')
     """
     return "–" if value is None else f"{100 * value:.{digits}f}%"
+
+
+def two_digits(value: Figure) -> str:
+    """Return a share as a percentage of two significant digits, or a dash where there is none.
+
+    Only what is all is 100%.
+
+    >>> two_digits(0.714), two_digits(0.0312), two_digits(0.000837), two_digits(None)
+    ('71%', '3.1%', '0.084%', '–')
+    >>> two_digits(0), two_digits(1.0), two_digits(0.9996), two_digits(-0.0996)
+    ('0%', '100%', '99.9%', '-10%')
+    """
+    if value is None or not value:
+        return "–" if value is None else "0%"
+    if 0.995 <= value < 1:
+        return f"{math.floor(1000 * value) / 10}%"
+    rounded = float(f"{100 * value:.2g}")
+    return f"{rounded:.{max(0, 1 - math.floor(math.log10(abs(rounded))))}f}%"
 
 
 def floor_percent(value: Figure) -> str:

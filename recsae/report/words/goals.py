@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from recsae.report.schema.goals import CheckedWay, LabelCheck, ReachedGoal, WayThere
 from recsae.report.schema.parts import Figure
 from recsae.report.schema.report import Report
-from recsae.report.words.formats import interval, listing, number, percent, short
+from recsae.report.words.formats import interval, listing, number, percent, short, two_digits
 
 LATENTS = "latents"
 RERANKING = "re-ranking"
@@ -103,7 +103,7 @@ def amount(value: Figure, row: ReachedGoal) -> str:
         return "–"
     if not is_share(row):
         return number(value, 0 if abs(value) >= 100 else 1)
-    return percent(value, 0 if value >= 0.1 or not value else 1 if value >= 0.01 else 2)
+    return two_digits(value)
 
 
 def is_share(row: ReachedGoal) -> bool:

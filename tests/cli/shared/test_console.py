@@ -1,4 +1,4 @@
-"""What commands print: tables, facts, JSON, progress; and how each way of failing ends."""
+"""What commands print: JSON and progress; and how each way of failing ends."""
 
 import json
 import sys
@@ -14,63 +14,11 @@ from recsae.cli.shared.console import (
     progress_bar,
     records,
     run_command,
-    show_facts,
     show_json,
-    show_table,
 )
 from recsae.core.errors import CannotOpenModel, InvalidInput
 
-
-def lines(capsys):
-    out, err = capsys.readouterr()
-    assert err == ""
-    return out.splitlines()
-
-
-# -- tables, facts, JSON ---------------------------------------------------------------------------
-
-
-def test_a_table_is_aligned_figures_to_the_right(capsys):
-    show_table(["name", "n", "share"], [["Horror", 5, 0.25], ["Sci-Fi & more", 1200, None]])
-    assert lines(capsys) == [
-        "name              n  share",
-        "Horror            5  0.250",
-        "Sci-Fi & more  1200      -",
-    ]
-
-
-def test_an_empty_table_has_a_header(capsys):
-    show_table(["name", "n"], [])
-    assert lines(capsys) == ["name  n"]
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (None, "-"),
-        (float("nan"), "-"),
-        (0.12345, "0.123"),
-        (7, "7"),
-        (True, "True"),
-        ("Amélie", "Amélie"),
-        ("a\x1b[31mb\nc\td\u202ee", "a [31mb c d e"),  # a title cannot steer the terminal
-    ],
-)
-def test_cells(value, shown, capsys):
-    show_facts({"x": value})
-    assert lines(capsys) == [f"x: {shown}"]
-
-
-def test_facts(capsys):
-    show_facts({"a": 1, "b": [], "c": ["x", 2.0], "d": [{"e": "f", "g": None}, {"e": 0.5, "g": 1}]})
-    assert lines(capsys) == [
-        "a: 1",
-        "b: none",
-        "c: x, 2.000",
-        "d:",
-        "  e: f, g: -",
-        "  e: 0.500, g: 1",
-    ]
+# -- JSON ----------------------------------------------------------------------------------------
 
 
 def test_json_is_for_machines(capsys):

@@ -156,7 +156,7 @@ def test_what_cannot_be_exported(opened, tmp_path, monkeypatch):
 
 def test_from_the_command_line(tmp_path, capsys, recbole_run):
     assert command("export", recbole_run, "--set", "5+=1sd", "--out", tmp_path / "a") == 0
-    assert "needs the encoder: False" in capsys.readouterr().out
+    assert "needs the encoder: no" in capsys.readouterr().out
     arguments = ("export", recbole_run, "--set", "5=x2", "--out", tmp_path / "b", "--json")
     assert command(*arguments) == 0
     assert json.loads(capsys.readouterr().out)["needs the encoder"] is True

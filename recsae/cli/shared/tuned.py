@@ -1,0 +1,199 @@
+"""What tuning towards a goal reached, as a person reads it: the answer first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from recsae.cli.shared.tables import ROWS, Column, Columns, cell, say, show_facts, show_rows
+from recsae.concepts.wording import concept_name
+from recsae.report.words.formats import interval, number, points, times, two_digits
+from recsae.steering.tuning.answer import better_method, moved
+from recsae.steering.tuning.results import loss_key
+
+if TYPE_CHECKING:
+    from recsae.steering.tuning.answer import Alternative
+    from recsae.steering.tuning.results import TuningResult
+
+LATENTS: Columns = {
+    "latent": "latent",
+    "name": "name",
+    "verified": "verified",
+    "times": Column("times", number),
+    "plus sd": Column("plus sd", number),
+}
+SIDE: Columns = {
+    "value": "value",
+    "before": Column("before", two_digits),
+    "after": Column("after", two_digits),
+}
+POPULARITY: Columns = {
+    "measure": "measure",
+    "before": Column("before", str),
+    "after": Column("after", str),
+    "kept": Column("kept", interval),
+}
+
+
+def show_tuned(result: TuningResult, *, everything: bool) -> None:
+    """The answer, then what was done and measured."""
+    effect, amount = result.effect, _amount(result)
+    say(answer(result))
+    click.echo("")
+    show_facts(
+        {
+            "goal": result.goal,
+            "strength": f"{result.strength:.2f}, for a loss of at most "
+            f"{_loss(result.allowed_loss)} on construction users",
+            "held-out users": f"{effect.n_users:,}, {effect.n_positions:,} positions",
+            "NDCG@10 kept": interval(effect.ndcg_kept),
+            result.quantity: f"{amount(effect.before)} -> {amount(effect.after)}, "
+            f"{times(effect.ratio)}",
+        }
+    )
+    click.echo("\nLatents, those turned most first:")
+    latents = [
+        one.to_dict() | {"verified": "yes" if one.verified else "no"} for one in result.latents
+    ]
+    show_rows(LATENTS, latents, top=None if everything else ROWS)
+    _show_losses(result)
+    if result.popularity:
+        click.echo("\nPopularity:")
+        show_rows(POPULARITY, _popularity(result))
+    if result.side_effects:
+        click.echo("\nSide effects, shares of the lists:")
+        show_rows(SIDE, [vars(x) | {"value": _said(x.value)} for x in result.side_effects])
+    if result.methods:
+        _show_methods(result)
+    if result.ranked_in_full is not None:
+        say(
+            f"\nFor {two_digits(result.ranked_in_full)} of the steered lists all items were "
+            "ranked, and else the first 500 without steering, as no other can come in."
+        )
+    if result.verdict:
+        say(f"\n{result.verdict}")
+
+
+def answer(result: TuningResult) -> str:
+    """What is reached at what loss, and what reaches clearly more."""
+    effect, amount = result.effect, _amount(result)
+    said = f"{amount(effect.before)} -> {amount(effect.after)}"
+    said = f"{said} of the lists" if _is_share(result) else f"average popularity {said}"
+    said = (
+        f"{result.goal[:1].upper()}{result.goal[1:]}: {said}, with {interval(effect.ndcg_kept)} "
+        "of NDCG@10 kept"
+    )
+    if not moved(result):
+        said += f", which may be chance ({times(effect.ratio)})"
+    if not result.methods:
+        return f"{said}. Other ways were not tried."
+    better = better_method(result)
+    if better is None:
+        return f"{said}. No other way that was tried reaches clearly more at that loss."
+    return f"{said}. {_instead(better, amount)}"
+
+
+def _instead(better: Alternative, amount: Callable[[float | None], str]) -> str:
+    at = f"{amount(better.value)} at a loss of {_loss(better.loss)}"
+    ours = f"latents reach {amount(better.latents_value)} on the same cases"
+    if better.loss < better.latents_loss:
+        ours += f" at {_loss(better.latents_loss)}"
+    said = f"With {better.method} it is {at}, where {ours}"
+    return f"{said}: use that where lists can be re-ranked." if better.by_lists else f"{said}."
+
+
+def _loss(value: float) -> str:
+    """A loss that was chosen, as it was typed.
+
+    >>> _loss(0.005), _loss(0.02)
+    ('0.5%', '2%')
+    """
+    return f"{100 * value:g}%"
+
+
+def _is_share(result: TuningResult) -> bool:
+    return result.quantity.startswith("share")
+
+
+def _amount(result: TuningResult) -> Callable[[float | None], str]:
+    """How values of the goal's quantity are said."""
+    return two_digits if _is_share(result) else _popular
+
+
+def _said(name: str) -> str:
+    """An attribute's value in words.
+
+    >>> _said("before decade: 1970s"), _said("genres: Drama")
+    ('before 1970s', 'Drama')
+    """
+    attribute, _, value = name.partition(": ")
+    return concept_name(attribute, value, {})
+
+
+def _popular(value: float | None) -> str:
+    return number(value, 0 if value is not None and value >= 100 else 1)
+
+
+def _show_losses(result: TuningResult) -> None:
+    rows = [
+        {
+            "loss": one.allowed_loss,
+            "strength": one.strength,
+            "kept": one.ndcg_kept,
+            "value": one.value,
+            "times": one.ratio,
+            "any": one.lists_with_any,
+            "gini": one.gini,
+            "head": one.head_share,
+        }
+        for one in result.at_losses
+    ]
+    columns: Columns = {
+        "loss": Column("loss", _loss),
+        "strength": Column("strength", number),
+        "kept": Column("NDCG@10 kept", interval),
+        "value": Column("share" if _is_share(result) else "popularity", _amount(result)),
+        "times": Column("times", number),
+        "any": Column("lists with any", two_digits),
+        "gini": Column("Gini", number),
+        "head": Column("head's share", two_digits),
+    }
+    known = {key: c for key, c in columns.items() if any(r[key] is not None for r in rows)}
+    say(
+        "\nWhat is reached at what loss. The strength is chosen on construction users, who lose so "
+        "much; the rest is measured on held-out users, of whom fewer cases than above are taken:"
+    )
+    show_rows(known, rows)
+
+
+def _popularity(result: TuningResult) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for one in result.popularity:
+        shares = one.measure.startswith("long tail")
+        said = two_digits if shares else _popular if one.before >= 1 else cell
+        before, after = said(one.before), said(one.after)
+        rows.append(
+            {"measure": one.measure, "before": before, "after": after, "kept": one.ndcg_kept}
+        )
+    return rows
+
+
+def _show_methods(result: TuningResult) -> None:
+    amount = _amount(result)
+    losses = list(result.methods[0].at_loss)
+    columns: Columns = {
+        "way": "way",
+        **{loss_key(loss): Column(_loss(loss), amount) for loss in losses},
+        "area": Column("area", lambda area: f"{area + 0.0:.3g}"),
+        "others move": Column("others move", points, optional=True),
+    }
+
+    say(
+        f"\n{result.quantity.capitalize()} at a loss of NDCG@10 of at most so much, by way. Here a "
+        "loss is what these held-out cases lose themselves, so that the latents' figures are not "
+        "those above. Area: the mean gain over all losses to 10 %; others move: how far the shares "
+        "of other attributes do at 5 %:"
+    )
+    show_rows(columns, [method.to_dict() for method in result.methods])
