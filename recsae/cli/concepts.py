@@ -88,7 +88,6 @@ def concepts(
     """The concept dictionary of a run, best first."""
     from recsae.explore.concept_facts import nearest_names
     from recsae.finished.loaded import load_run
-    from recsae.finished.opened import open_run
 
     filtered = search is not None or status is not None
     asked = (latent is not None, item is not None, edit, audit is not None, filtered)
@@ -106,6 +105,8 @@ def concepts(
         facts = latent_dict(load_run(folder).concept(latent))
         show_json(facts) if as_json else show_latent(facts)
     elif item is not None:
+        from recsae.finished.opened import open_run
+
         latents = item_dict(open_run(folder, trust=trust).item(item))
         show_json(latents) if as_json else _show_item(latents)
     else:

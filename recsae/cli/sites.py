@@ -128,8 +128,8 @@ def reason(recommended: Recommendation) -> str:
     """Say why a site is recommended.
 
     >>> from recsae.pipeline.sites import Recommendation
-    >>> reason(Recommendation("b", "a", "b", (0.1, 0.06, 0.14)))
-    'its concepts explain more of the scores than a, the default: by 10.0 points (6.0 to 14.0)'
+    >>> reason(Recommendation("b", "a", "b", (0.1, 0.06, 0.14)))  # doctest: +ELLIPSIS
+    'its concepts explain more ... than those at a, the default: by 10.0 points (6.0 to 14.0)'
     """
     if recommended.best is None:
         return "the default; there is no other whose share of the scores can be compared with its"
@@ -138,7 +138,7 @@ def reason(recommended: Recommendation) -> str:
     value, low, high = (f"{100 * part:.1f}" for part in recommended.ahead)
     by = f"{value} points ({low} to {high})"
     if recommended.site != recommended.default:
-        more = f"its concepts explain more of the scores than {recommended.default}"
+        more = f"its concepts explain more of the scores than those at {recommended.default}"
         return f"{more}, the default: by {by}"
     return f"the default; at {recommended.best} the named share is higher, but only by {by}"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from recsae.core import columns as C
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
 THRESHOLD = 0.5
@@ -41,11 +41,11 @@ STATUSES = (VERIFIED, SUPPORTED, UNSUPPORTED, UNTESTED, DEAD)
 
 
 def usefulness(concepts: pd.DataFrame) -> pd.Series:
-    """What concepts are sorted by: the share of score variance that each explains, times its F1.
-
-    So much of what the model does is said by its name.
+    """What concepts are sorted by: precision, times the share of score variance that each explains,
+    times how often it comes back with its label where that is known (column ``back``).
     """
-    return (concepts[C.EXPLAINS] * concepts[C.F1].fillna(0)).astype(float)
+    back = concepts[C.BACK].fillna(0) if C.BACK in concepts else 1.0
+    return (concepts[C.PRECISION].fillna(0) * concepts[C.EXPLAINS] * back).astype(float)
 
 
 def verified_latents(scores: pd.DataFrame) -> NDArray[np.int64]:

@@ -65,6 +65,7 @@ N_NEG: Final = "n_neg"
 N_USERS_POS: Final = "n_users_pos"
 EMBEDDING_AUC: Final = "embedding_auc"
 EXPLAINS: Final = "explains"
+BACK: Final = "back"
 
 # one row per example sequence of a latent
 KIND: Final = "kind"

@@ -7,15 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from recsae.concepts.corrections import REJECTED
 from recsae.concepts.corrections import corrected as with_names
 from recsae.concepts.status import STATUSES, usefulness
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
-from recsae.core.files import read_parquet
+from recsae.core.files import read_json, read_parquet
 from recsae.core.notebook.cells import Table, card
 from recsae.report.words.formats import two_digits
 from recsae.report.write import report_facts
@@ -23,6 +21,8 @@ from recsae.run.record import Run
 from recsae.run.tables import RunTables
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from recsae.concepts.dictionary import ConceptDictionary
     from recsae.run.workspace import Workspace
 
@@ -188,9 +188,17 @@ def concept_rows(
     if search is not None:
         table = table[table[C.LATENT].isin(dictionary.search(search)[C.LATENT])]
     order = table[C.STATUS].map([*STATUSES, REJECTED].index)
+    if back := _back(folder):
+        table[C.BACK] = table[C.LATENT].map(back)
     table = table.assign(order=order, useful=usefulness(table))
     table = table.sort_values(["order", "useful"], ascending=[True, False], kind="stable")
     return table[[*SHOWN, C.TESTED_AS] if corrected else list(SHOWN)]
+
+
+def _back(folder: Path) -> dict[int, float]:
+    """How often each latent comes back with its label; empty where nothing was made again."""
+    rows = read_json(folder / layout.STABILITY).get("latents", [])
+    return {row[C.LATENT]: row["back"]["label"] for row in rows}
 
 
 def tested_table(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:
@@ -354,6 +362,8 @@ def item_latents(work: Workspace, item: str) -> ItemLatents:
     with work.run.reading(*OF_TABLE):  # the same table as that of the run that was opened
         table = tested_table(work.folder)[1][[C.LATENT, C.LABEL, C.STATUS]]
     promoted, after = profiler.promoting(internal), profiler.after_item(internal)
+    import pandas as pd
+
     best, active = pd.DataFrame(), pd.DataFrame()
     if promoted is not None:
         best = promoted[promoted["adds"] > 0].head(N_OF_ITEM).drop(columns=C.LABEL)

@@ -10,12 +10,13 @@ import torch
 
 from helpers.pages import python_of, text_of
 from helpers.runs import command
+from recsae import load_run
 from recsae.concepts import labeler as labelers
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
 from recsae.pipeline import run_pipeline
 from recsae.report import read_report
-from recsae.run import RunConfig, load_run
+from recsae.run import RunConfig
 from recsae.run.record import Run
 from recsae.sae import SAE
 from recsae.testing import PlantedRecommender

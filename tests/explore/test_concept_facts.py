@@ -80,7 +80,7 @@ def test_a_state_per_user_is_one_position():
 def test_the_dictionary_best_first(report, planted_run):
     rows = concept_rows(planted_run, None, None)
     assert len(rows) == 16
-    useful = [row["explains"] * (row["f1"] or 0) for row in rows]
+    useful = [row["explains"] * (row["precision"] or 0) for row in rows]
     order = [(STATUSES.index(row["status"]), -u) for row, u in zip(rows, useful, strict=True)]
     assert max(useful) > 0.05
     assert order == sorted(order)

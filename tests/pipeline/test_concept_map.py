@@ -43,7 +43,7 @@ def test_few_concepts_or_the_same_ones_have_places_too(effects):
 def scores_of(statuses, explains):
     n = len(statuses)
     return pd.DataFrame(
-        {C.LATENT: range(n), C.STATUS: statuses, C.EXPLAINS: explains, C.F1: [0.5] * n}
+        {C.LATENT: range(n), C.STATUS: statuses, C.EXPLAINS: explains, C.PRECISION: [0.5] * n}
     )
 
 

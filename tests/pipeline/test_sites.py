@@ -286,11 +286,11 @@ def test_without_a_named_share_nothing_speaks_against_the_default():
 def test_reasons():
     assert why(row("a", 0.6), row("b", 0.5)) == "the default, with the highest named share"
     assert why(row("a", 0.6), row("b", 0.605)) == (
-        "the default; at b the named share is higher, but only by .005 (.005 to .005)"
+        "the default; at b the named share is higher, but only by 0.5 points (0.5 to 0.5)"
     )
     assert why(row("a", 0.6), row("b", 0.7)) == (
         "its concepts explain more of the scores than those at a, the default: "
-        "by .100 (.100 to .100)"
+        "by 10.0 points (10.0 to 10.0)"
     )
     assert "no other" in why(row("a"))
 

@@ -75,7 +75,7 @@ def test_concepts_come_by_status_and_usefulness_without_the_dead(opened, made):
     assert set(made.latents) == set(scores.index[scores[C.STATUS] != "dead"])
     verified = scores.index[scores[C.STATUS] == "verified"]
     assert set(made.latents[: len(verified)]) == set(verified)
-    worth = (scores[C.EXPLAINS] * scores[C.F1].fillna(0))[made.latents[: len(verified)]]
+    worth = (scores[C.EXPLAINS] * scores[C.PRECISION].fillna(0))[made.latents[: len(verified)]]
     assert worth.is_monotonic_decreasing
     for latent, most in zip(made.latents, made.most, strict=True):
         assert most == pytest.approx(opened.statistics.quantile(latent, 1.0))
