@@ -30,7 +30,6 @@ from recsae.concepts.attributes.names import (
     VIEWS,
 )
 from recsae.core import columns as C
-from recsae.recommender.user_table import AGES
 
 TAGS = ("tag", "tags", "user_tags", "keywords", "labels")
 PEOPLE = ("director", "author", "artist", "developer", "publisher")
@@ -319,7 +318,7 @@ def of_people(column: str, value: str) -> str:
     'with age 18'
     """
     name = column.lower()
-    if name in AGES and not value.isdigit():  # a bare number may stand for a band that it begins
+    if name in C.AGES and not value.isdigit():  # a bare number may stand for a band that it begins
         bands = {"0s": "under 10", "10s": "in their teens"}
         return bands.get(value, f"in their {value}" if value.endswith("s") else f"aged {value}")
     if name in GENDERS and value.casefold() in WOMEN_AND_MEN:

@@ -75,3 +75,6 @@ POSITION: Final = "position"
 ACTIVATION: Final = "activation"
 ITEMS: Final = "items"
 TOP_ITEM: Final = "top_item"
+
+AGES: Final = ("age", "ages", "user_age")
+"""Columns of user tables that hold ages if their cells are numbers, whatever the file says."""

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recsae.core.columns import AGES
 from recsae.core.errors import InvalidInput
 from recsae.recommender.item_values import NO_VALUES, values_of
 
-AGES = ("age", "ages", "user_age")
-"""Columns that hold ages if their cells are numbers, whatever the file says of them."""
 _SEVERAL = (list, tuple, set, frozenset, np.ndarray)
 
 

@@ -10,7 +10,7 @@ import scipy.sparse
 from scipy.special import betainc
 
 from recsae.concepts.attributes.communities import telling
-from recsae.recommender.user_table import AGES
+from recsae.core.columns import AGES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
