@@ -117,7 +117,7 @@ class LoadedRun(RunTables):
         ----------
         placed
             Only the concepts that have a place on the map, which are the verified ones. Give it for
-            Embedding Atlas, which draws rows without a place in the middle.
+            Embedding Atlas, which takes every row for a point of the map.
 
         Returns
         -------
