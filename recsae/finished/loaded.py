@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
@@ -109,6 +109,60 @@ class LoadedRun(RunTables):
 
         after = other.folder if isinstance(other, RunTables) else Path(other)
         return compare_runs(self.folder, after, trust=trust)
+
+    def concept_map(self, *, placed: bool = False) -> pd.DataFrame:
+        """The concepts with their places on the report's map, for Embedding Atlas among others.
+
+        Parameters
+        ----------
+        placed
+            Only the concepts that have a place on the map, which are the verified ones. Give it for
+            Embedding Atlas, which takes every row for a point of the map.
+
+        Returns
+        -------
+        DataFrame
+            One row per latent: ``latent``, ``name`` and ``status`` (with people's corrections),
+            ``label``, ``kind``, ``precision``, ``recall``, ``explains``, ``x`` and ``y`` (from -1
+            to 1, NaN where it has no place) and ``neighbors``: up to five concepts that are active
+            on the same held-out cases, as ``{"ids": [...], "distances": [...]}``. Ids are rows of
+            this table, counted from 0; a distance is 1 - phi, phi being the correlation of the two
+            activities, and the nearest comes first.
+
+        Raises
+        ------
+        ArtifactMismatch
+            The run is not finished, or a file of it is damaged.
+        """
+        from recsae.finished.concept_map import concept_map, shown_report
+
+        with self.run.reading(layout.REPORT, layout.SAE_WEIGHTS):
+            return concept_map(shown_report(self.folder), placed=placed)
+
+    def features(self) -> list[dict[str, Any]]:
+        """The concepts as features in the form of Neuronpedia, to be written as JSON.
+
+        Returns
+        -------
+        list of dict
+            One per latent, with Neuronpedia's names: ``modelId``, ``layer`` (the site), ``index``,
+            ``explanations`` (the label as ``description``), ``pos_str`` and ``pos_values`` (titles
+            of promoted items and their weights), ``neg_str`` and ``neg_values``, ``frac_nonzero``,
+            ``maxActApprox`` (the largest of the examples) and ``activations``: for each example
+            ``tokens`` (titles of the history), ``values`` (None but after the last item, where the
+            activation is known), ``maxValue``, ``maxValueTokenIndex`` and ``user``. ``name``,
+            ``status``, ``precision`` and ``recall`` are recsae's own. Users and histories are as
+            the report's page shows them: hidden and cut where they are there.
+
+        Raises
+        ------
+        ArtifactMismatch
+            The run is not finished, a file of it is damaged, or what is to be hidden is not known.
+        """
+        from recsae.finished.concept_map import features, shown_report
+
+        with self.run.reading(layout.REPORT, layout.SAE_WEIGHTS):
+            return features(shown_report(self.folder))
 
     def steering_files(self) -> dict[str, Steering]:
         """The steering files kept with the run, by name."""
