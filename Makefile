@@ -6,6 +6,7 @@
 # make fuzz   thousands of hostile command lines and files, others each time
 # make lint   style, types, and who imports whom
 # make docs   the site: guide, decisions and API, in site/
+# make notebooks  run the notebooks of the guide, on the demo's runs, and store what they show
 # make clean  remove everything these targets made
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip install -c constraints.txt
 REQUIREMENTS := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test fast base engines fuzz lint docs clean browser
+.PHONY: demo test fast base engines fuzz lint docs notebooks clean browser
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/recsae demo --out recsae-demo
@@ -55,8 +56,11 @@ docs: $(VENV)/.installed-docs
 	$(VENV)/bin/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -c docs . site
 	@echo "The site: site/docs/index.html"
 
+notebooks: $(VENV)/.installed-dev
+	$(VENV)/bin/python tests/helpers/notebooks.py
+
 clean:
-	rm -rf $(VENV) $(BASE) build dist *.egg-info plugins/*.egg-info recsae-demo site
+	rm -rf $(VENV) $(BASE) build dist *.egg-info plugins/*.egg-info recsae-demo docs/notebooks/recsae-demo site
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -20,6 +20,7 @@ html_show_copyright = False
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 root_doc = "docs/index"
 include_patterns = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/**", "benchmarks/*.md"]
+exclude_patterns = ["docs/notebooks/*/**"]  # the runs that the notebooks are shown on
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
