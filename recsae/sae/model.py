@@ -98,7 +98,7 @@ class SAE(nn.Module):
 
     @property
     def n_latents(self) -> int:
-        """Number of latents: gates and details."""
+        """Number of latents, gates and details."""
         return self.n_gates + self.n_details
 
     @property
