@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def capture(
     recommender: Recommender,
     rows: NDArray[np.int64],
-    folder: Path,
+    folder: str | Path,
     *,
     site: str | None = None,
     limit: int | None = None,
@@ -51,7 +51,7 @@ def capture(
 def capture_sites(
     recommender: Recommender,
     rows: NDArray[np.int64],
-    folders: Mapping[str, Path],
+    folders: Mapping[str, str | Path],
     *,
     limit: int | None = None,
     thinned: int | None = None,
@@ -94,12 +94,13 @@ def capture_sites(
         There is no such site.
     """
     recommender = as_recommender(recommender)
+    places = {name: Path(folder) for name, folder in folders.items()}
     plans = plans_of(
-        *(recommender, rows, folders), limit=limit, thinned=thinned, seed=seed, exact=exact
+        *(recommender, rows, places), limit=limit, thinned=thinned, seed=seed, exact=exact
     )
     for plan in plans:
-        _fill_stores(recommender, plan, folders, progress, ranks)
-    return {name: ActivationStore(folder) for name, folder in folders.items()}
+        _fill_stores(recommender, plan, places, progress, ranks)
+    return {name: ActivationStore(folder) for name, folder in places.items()}
 
 
 def _fill_stores(

@@ -46,7 +46,7 @@ class ActivationStore:
     says ``hides_history``. Everything is memory-mapped.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
         self._shards: list[Mapping[str, NDArray[Any]]] = [

@@ -50,18 +50,19 @@ class ConceptDictionary:
     table: pd.DataFrame
     examples: pd.DataFrame
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``concepts.parquet`` and ``examples.parquet``."""
-        write_parquet(folder / layout.CONCEPTS, self.table)
-        write_parquet(folder / layout.EXAMPLES, self.examples)
+        write_parquet(Path(folder) / layout.CONCEPTS, self.table)
+        write_parquet(Path(folder) / layout.EXAMPLES, self.examples)
 
     @classmethod
-    def load(cls, folder: Path) -> ConceptDictionary:
+    def load(cls, folder: str | Path) -> ConceptDictionary:
         """Read what ``save`` wrote: the concepts as they were tested.
 
         The names that people gave are put on by :func:`recsae.concepts.corrections.corrected`.
         """
-        return cls(read_parquet(folder / layout.CONCEPTS), read_parquet(folder / layout.EXAMPLES))
+        files = (Path(folder) / name for name in (layout.CONCEPTS, layout.EXAMPLES))
+        return cls(*map(read_parquet, files))
 
     def find(self, concept: str, among: NDArray[np.int64] | None = None) -> list[int]:
         """Latents of a concept given by its name, or by the number of its latent.

@@ -245,17 +245,19 @@ class SAE(nn.Module):
         squared = self.gate_weight.square().sum(1, keepdim=True).clamp_min(1e-24)
         return torch.cat([self.gate_weight / squared, details])
 
-    def save(self, folder: Path, extra: dict[str, Any] | None = None) -> None:
+    def save(self, folder: str | Path, extra: dict[str, Any] | None = None) -> None:
         """Write ``cfg.json`` and ``sae.safetensors`` into a folder."""
         from safetensors.torch import save_file
 
         weights = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        write_atomically(folder / WEIGHTS, lambda p: save_file(weights, p))
+        write_atomically(Path(folder) / WEIGHTS, lambda p: save_file(weights, p))
         size = {"width": self.width, "n_gates": self.n_gates}
-        write_json(folder / CONFIG, {"config": self.config.model_dump(), **size, **(extra or {})})
+        write_json(
+            Path(folder) / CONFIG, {"config": self.config.model_dump(), **size, **(extra or {})}
+        )
 
     @classmethod
-    def load(cls, folder: Path) -> SAE:
+    def load(cls, folder: str | Path) -> SAE:
         """Read an SAE that was saved; ArtifactMismatch if the files are damaged or do not fit."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file

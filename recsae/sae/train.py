@@ -37,7 +37,7 @@ MAX_VALIDATION_STATES = 20_000
 def train_sae(
     store: ActivationStore,
     config: SAEConfig | None = None,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     *,
     gates: Gates | None = None,
     items: torch.Tensor | None = None,
@@ -79,10 +79,11 @@ def train_sae(
     NotEnoughData
         The store has fewer states than a latent needs to be learned from.
     """
+    place = None if folder is None else Path(folder)
     beside_gates = gates is not None and len(gates.bound) > 0
     config = (config or SAEConfig()).resolved(store.width, beside_gates=beside_gates)
     if ranks.size > 1 and not _is_shared(config, store.width, ranks):
-        alone = partial(train_sae, store, config, folder, gates=gates, items=items, device=device)
+        alone = partial(train_sae, store, config, place, gates=gates, items=items, device=device)
         return ranks.broadcast_from_main(partial(alone, progress=progress))
     if len(store) < 2 * config.k:
         raise NotEnoughData(f"{len(store)} hidden states are too few to train an SAE on.")
@@ -94,8 +95,8 @@ def train_sae(
             "items": beside_gates and items is not None,  # the store says of which model
         }
     )
-    if folder is not None and ranks.broadcast_from_main(lambda: _is_trained(folder, made_from)):
-        return SAE.load(folder)
+    if place is not None and ranks.broadcast_from_main(lambda: _is_trained(place, made_from)):
+        return SAE.load(place)
     sae = SAE(config, store.width, gates)
     sae.fit_input(store)
     if beside_gates:
@@ -105,23 +106,23 @@ def train_sae(
     )
     n_states = len(store) - (0 if validation_users is None else store.count_of(validation_users))
     state = TrainingState(Trainer(sae.to(device), n_states, ranks), made_from)
-    if folder is not None:
-        state.resume(folder, ranks)
+    if place is not None:
+        state.resume(place, ranks)
     validation = None
     if validation_users is not None and validation_users.any():
         validation = torch.from_numpy(store.states_of(validation_users, MAX_VALIDATION_STATES)).to(
             device
         )
     batches = partial(store.blocks, without=validation_users, size=state.trainer.batch_size)
-    _train(state, batches, validation, folder, progress, ranks)
+    _train(state, batches, validation, place, progress, ranks)
     best = state.best
     if best.weights:
         sae.load_state_dict(best.weights)
     sae = sae.cpu().eval()
     if ranks.size > 1:  # processors of different makes round differently
         sae.load_state_dict(ranks.broadcast_from_main(sae.state_dict))
-    if folder is not None:
-        ranks.broadcast_from_main(lambda: _save(sae, state, store, folder))
+    if place is not None:
+        ranks.broadcast_from_main(lambda: _save(sae, state, store, place))
     return sae
 
 

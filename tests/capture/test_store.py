@@ -74,7 +74,7 @@ def test_any_number_of_threads_makes_the_same_store(threads, whole, tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        store = capture(planted(), rows(), tmp_path, seed=4)
+        store = capture(planted(), rows(), str(tmp_path), seed=4)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)

@@ -362,6 +362,13 @@ def test_auxiliary_loss_revives_dead_latents(tmp_path):
     assert dead[1] <= 0.2
 
 
+def test_folders_may_be_texts(states, tmp_path):
+    sae = train_sae(states, make_config(**SMALL), str(tmp_path / "sae"))
+    assert weights(SAE.load(str(tmp_path / "sae"))) == weights(sae)
+    sae.save(str(tmp_path / "copy"))
+    assert weights(SAE.load(tmp_path / "copy")) == weights(sae)
+
+
 def test_too_few_states(tmp_path):
     with pytest.raises(NotEnoughData, match="3 hidden states are too few"):
         train_sae(store(tmp_path, planted(n=3)[0]), make_config(**SMALL))

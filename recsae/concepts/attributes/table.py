@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,8 +35,6 @@ from recsae.core import layout
 from recsae.core.files import read_parquet, write_parquet
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
@@ -86,17 +85,17 @@ class ItemAttributes:
                         deniable[[one, other]] = False
         return deniable
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: str | Path) -> None:
         """Write ``attributes.parquet``: attribute, value, and the items that have it."""
         columns = self.matrix.tocsc()
         items = np.split(columns.indices, columns.indptr[1:-1])
         table = pd.DataFrame(list(self.names), columns=[C.ATTRIBUTE, C.VALUE])
-        write_parquet(folder / FILE, table.assign(items=items))
+        write_parquet(Path(folder) / FILE, table.assign(items=items))
 
     @classmethod
-    def load(cls, folder: Path, n_items: int) -> ItemAttributes:
+    def load(cls, folder: str | Path, n_items: int) -> ItemAttributes:
         """Read what ``save`` wrote for a catalog of ``n_items``."""
-        table = read_parquet(folder / FILE)
+        table = read_parquet(Path(folder) / FILE)
         items = [np.sort(has) for has in table["items"]]
         bounds = np.cumsum([0, *map(len, items)])
         indices = np.concatenate([np.zeros(0, dtype=np.int32), *items])
