@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from recsae.evaluation.stability import CHANCE, HALVES, SEEDS
+from recsae.report.words.formats import two_digits
 from recsae.sae.matching import ALIKE, SAME
 
 if TYPE_CHECKING:
@@ -248,12 +249,14 @@ def _share_says(order: tuple[str, str], side: SideFigures) -> str:
     if side.found is None:
         return f"The {one} run has no verified concept."
     says = (
-        f"Of the {side.n:,} verified concepts of the {one} run {side.found:.0%} have a counterpart "
-        f"in the {other}"
+        f"Of the {side.n:,} verified concepts of the {one} run {two_digits(side.found)} have a "
+        f"counterpart in the {other}"
     )
     if not side.control:
         return f"{says}."
-    chance = "" if side.chance is None else f"; among random directions {side.chance:.0%} have one"
+    chance = ""
+    if side.chance is not None:
+        chance = f"; among random directions {two_digits(side.chance)} have one"
     return (
         f"{says}, and {_range(side.control)} where its own dictionary was trained again "
         f"{AGAIN[str(side.kind)]}{chance}."
@@ -263,8 +266,8 @@ def _share_says(order: tuple[str, str], side: SideFigures) -> str:
 def _range(shares: Sequence[float]) -> str:
     """Shares as one percentage, or from the lowest to the highest.
 
-    >>> _range([0.081, 0.084]), _range([0.2, 0.1])
-    ('8%', '10% to 20%')
+    >>> _range([0.0812, 0.0814]), _range([0.2, 0.1])
+    ('8.1%', '10% to 20%')
     """
-    low, high = f"{min(shares):.0%}", f"{max(shares):.0%}"
+    low, high = two_digits(min(shares)), two_digits(max(shares))
     return low if low == high else f"{low} to {high}"

@@ -82,10 +82,10 @@ def test_the_sentences_say_the_figures_and_the_criterion():
     assert said == (
         "Of the 40 verified concepts of the first run 25% have a counterpart in the second, and "
         "50% to 75% where its own dictionary was trained again with another seed; among random "
-        "directions 5% have one. Of the 40 verified concepts of the second run 50% have a "
+        "directions 5.0% have one. Of the 40 verified concepts of the second run 50% have a "
         "counterpart in the first, and 50% where its own dictionary was trained again with another "
-        "seed; among random directions 5% have one. A counterpart is a latent whose activations on "
-        "the same held-out cases have a correlation above 0.7."
+        "seed; among random directions 5.0% have one. A counterpart is a latent whose activations "
+        "on the same held-out cases have a correlation above 0.7."
     )
 
 
