@@ -207,6 +207,28 @@ def test_a_search_that_finds_nothing_says_where_else_the_words_are(tmp_path: Pat
     assert out["nowhere"] == "The words are in no title and no label either."
 
 
+def test_words_are_looked_for_where_words_begin_and_names_come_first(tmp_path: Path) -> None:
+    plain = make_plain(12)
+    for n, concept in enumerate(plain["concepts"]["list"]):
+        concept |= {"name": f"c{n}", "label": "A label.", "promotes": [{"item": "i7", "weight": 1}]}
+    listed = plain["concepts"]["list"]
+    listed[3]["name"], listed[4]["label"], listed[5]["name"] = "War", "About war.", "Edward"
+    plain["items"]["i7"]["title"] = "Toward Dawn"
+    plain["items"]["z"] = {"title": "Star Wars", "attributes": {}}
+    listed[6]["promotes"] = [{"item": "z", "weight": 1}]
+    out = play(
+        write_report(Report.model_validate(plain), tmp_path),
+        """
+        const box = document.getElementById("search");
+        box.value = "war"; box.dispatchEvent(new Event("input"));
+        out.found = all("tr.row").map((row) => row.id);
+        out.why = all("tr.row").map((row) => row.querySelector(".mark")?.textContent ?? "");
+        """,
+    )
+    assert out["found"] == ["latent-3", "latent-4", "latent-6"]
+    assert out["why"] == ["", "", "promotes Star Wars"]
+
+
 def test_kinds_are_a_filter(tmp_path: Path) -> None:
     plain = make_plain(12)
     for n, concept in enumerate(plain["concepts"]["list"]):

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from helpers.goal_reports import raw
 from helpers.reports import HOSTILE, make_plain
+from recsae.pipeline.report_goals import goals_block
 from recsae.report.page import page
 from recsae.report.schema.parts import ActiveOn
 from recsae.report.schema.report import Report
@@ -51,7 +53,7 @@ def test_what_the_concepts_are_about_is_counted():
         "when items are from and 1 about single items."
     )
     assert kinds(MIXED) == (
-        "Of 6 different verified concepts 1 follow a few items and 5 follow a theme. 4 read the "
+        "Of 6 verified concepts 1 follow a few items and 5 follow a theme. 4 read the "
         "history, 3 of them no further back than its last five items; the others say what the "
         "list begins with."
     )
@@ -126,7 +128,7 @@ def test_the_items_that_a_concept_follows():
             ("top1", "other", 99, 100),
         )
     ]
-    assert _telling(told, "last") == ["surely", "always"]
+    assert _telling(told, "last") == ["surely", "always", "often"]
 
 
 def test_a_card_holds_a_real_history_and_its_list():
@@ -153,6 +155,19 @@ def test_trust_has_intervals_and_leaves_out_what_was_not_measured():
     assert facts["Together"] == "71% (70 to 72)"
     assert "Again" not in facts
     assert "One by one" in facts
+
+
+def test_what_follows_one_card_is_not_told_of_another():
+    told = [{"view": "last", "item": f"i{n}", "n_active": 90 - n, "n_cases": 100} for n in range(4)]
+    made = cards(report_of({"active_on": told}, {"active_on": told, "attribute": "decade"}))
+    assert [list(card.follows) for card in made] == [HOSTILE[:2], HOSTILE[2:4]]
+
+
+def test_the_command_is_that_of_the_goal_that_is_told():
+    goals = goals_block(raw()).model_dump(mode="json", by_alias=True)
+    report = report_of({}, goals=goals)
+    assert report.goals.rows[0].goal == "more genre: Horror"
+    assert steps(report)[0].command == "recsae tune RUN --more Horror"
 
 
 def test_commands_are_quoted():

@@ -30,8 +30,16 @@ const KINDS = [["item", "a few items"], ["theme", "a theme"], ["situation", "a s
 const state = { text: "", status: null, kind: null, once: false, sort: null, direction: 1, shown: STEP };
 const open = new Set();
 concepts.sort(byTrust);
-const haystack = new Map(concepts.map((c) => [c.latent,
-  [c.name, c.label, c.tested_as || "", ...(c.language ? [c.language.name, c.language.text] : []), ...c.promotes.map((p) => title(p[0]))].join("\n").toLowerCase()]));
+const own = (c) => [c.name, c.label, c.tested_as || "", ...(c.language ? [c.language.name, c.language.text] : [])];
+const haystack = new Map(concepts.map((c) => [c.latent, [...own(c), ...c.promotes.map((p) => title(p[0]))].join("\n").toLowerCase()]));
+// a word is looked for where words begin: "war" is in "Star Wars", not in "Edward"
+const begins = (text, word) => {
+  for (let at = text.indexOf(word); at >= 0; at = text.indexOf(word, at + 1)) if (!at || !/[\p{L}\p{N}]/u.test(text[at - 1]) || !/[\p{L}\p{N}]/u.test(word[0])) return true;
+  return false;
+};
+const says = (texts, words) => words.every((word) => begins(texts.join("\n").toLowerCase(), word));
+// where the words are: 0 in the name, 1 in what the label says, 2 in an item that it promotes
+const nearness = (c, words) => (says([c.name], words) ? 0 : says(own(c), words) ? 1 : 2);
 
 function selected() {
   const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
@@ -41,12 +49,13 @@ function selected() {
     if (state.status && standing(c) !== state.status) return false;
     if (state.kind && c.kind !== state.kind) return false;
     const text = haystack.get(c.latent);
-    if (number ? c.latent !== Number(number[1]) : !words.every((word) => text.includes(word))) return false;
+    if (number ? c.latent !== Number(number[1]) : !words.every((word) => begins(text, word))) return false;
     if (!state.once) return true;
     const fresh = !seen.has(c.key);
     seen.add(c.key);
     return fresh;
   });
+  if (words.length && !number && !state.sort) list = list.map((c) => [nearness(c, words), c]).sort(([a, x], [b, y]) => a - b || byTrust(x, y)).map((pair) => pair[1]);
   if (state.sort) {
     const value = state.sort.value;
     list = list.map((c) => [value(c), c]).sort(([a, x], [b, y]) => {
@@ -62,7 +71,7 @@ const FEW = 8;
 function elsewhere(text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   if (!words.length) return [];
-  const has = (string) => words.every((word) => string.toLowerCase().includes(word));
+  const has = (string) => says([string], words);
   const parts = [], hidden = concepts.filter((c) => has(haystack.get(c.latent)));
   if (hidden.length) {
     parts.push(el("p", {}, several(hidden.length, "concept has", "concepts have") + " these words, but not the status or kind that is shown. ",
@@ -84,7 +93,11 @@ function elsewhere(text) {
 
 // ---- drawing the table ----
 function marks(c) {
-  const found = [];
+  const found = [], words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
+  if (words.length && !says(own(c), words)) {
+    const items = c.promotes.map((p) => title(p[0])).filter((name) => words.some((word) => begins(name.toLowerCase(), word)));
+    if (items.length) found.push(el("span", { class: "mark" }, "promotes " + items.slice(0, 2).join(", ")));
+  }
   if (c.correction) found.push(el("span", { class: "mark corrected", title: "People " + c.correction + " it; tested as " + c.tested_as }, c.correction + ", tested as “" + c.tested_as + "”"));
   if (c.stable) found.push(el("span", { class: "mark stable" }, "comes back"));
   return found;
@@ -113,7 +126,7 @@ function draw() {
   byId("table").tBodies[0].replaceChildren(rows);
   const all = several(concepts.length, "concept", "concepts");
   byId("found").textContent = list.length === concepts.length ? all
-    : list.length ? count(list.length) + " of " + all : "No concept matches. Try fewer words or another status.";
+    : list.length ? count(list.length) + " of " + all : "No concept matches.";
   byId("elsewhere").replaceChildren(...(list.length ? [] : elsewhere(state.text)));
   const more = byId("more");
   more.replaceChildren();

@@ -159,6 +159,7 @@ if (data.turn) {
     node.querySelector("output").textContent = said(latent);
     byId("turn-" + latent).setAttribute("aria-valuetext", said(latent));
     node.querySelector("[data-does=back]").disabled = value === undefined;
+    node.querySelector("[data-does=off]").disabled = value === undefined && !activation(latent);
   }
   function slider(latent) {
     const id = "turn-" + latent, { min, max, step } = range(latent), name = nameOf(latent);
@@ -192,7 +193,7 @@ if (data.turn) {
     const text = byId("turn-add").value.trim().toLowerCase(), words = text.split(/\s+/).filter(Boolean);
     const fits = words.length ? t.latents.filter((latent) => !chosen.shown.includes(latent)
       && (String(latent) === text || words.every((word) => nameOf(latent).toLowerCase().includes(word)))) : [];
-    const buttons = fits.slice(0, N_FOUND).map((latent) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent))));
+    const buttons = fits.slice(0, N_FOUND).map((latent) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent)), el("span", { class: "small" }, " " + standing(byLatent.get(latent)))));
     if (words.length && !fits.length) buttons.push(el("li", { class: "small" }, "No other concept is called that."));
     if (fits.length > N_FOUND) buttons.push(el("li", { class: "small" }, "and " + count(fits.length - N_FOUND) + " more"));
     byId("turn-found").replaceChildren(...buttons);

@@ -7,7 +7,7 @@ of them, never by how they sound.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from recsae.concepts.attributes.names import (
@@ -132,12 +132,12 @@ def attention(report: Report) -> str:
 
 def kinds(report: Report) -> str:
     """How many different verified concepts follow what, and how far back they look."""
-    known = _sound(report)
+    known = [c for c in report.concepts.list if c.status == "verified" and not c.correction]
     counts = Counter(str(c.kind) for c in known)
     said = [f"{counts[kind]:,} {does}" for kind, does in KINDS.items() if counts[kind]]
     if not said:
         return ""
-    text = f"Of {_number(len(known), 'different verified concept')} {listing(said)}."
+    text = f"Of {_number(len(known), 'verified concept')} {listing(said)}."
     reading = [c for c in known if c.predicate_site in HISTORIES]
     recent = sum(c.predicate_site in RECENT for c in reading)
     if reading:
@@ -173,7 +173,10 @@ def cards(report: Report, n: int = N_CARDS) -> list[Card]:
             beside = any(other is concept or _together(concept, other) for other in chosen)
             if len(chosen) < n and alike < most and not beside:
                 chosen.append(concept)
-    return [_card(concept, report) for concept in chosen]
+    made: list[Card] = []
+    for concept in chosen:
+        made.append(_card(concept, report, {title for card in made for title in card.follows}))
+    return made
 
 
 def trust(report: Report) -> list[Fact]:
@@ -186,14 +189,14 @@ def trust(report: Report) -> list[Fact]:
         says = f"of what its {about} depend on is said by {_number(n, 'named concept')}"
         facts.append(Fact("Together", interval(share_of(share), 0), says))
     if quality is not None and quality.value[0] is not None:
-        says = "is how right a label is, over all that it says and all it should"
+        says = "is how right labels are, precision and recall in one"
         facts.append(Fact("One by one", interval(quality.value, 0), says))
     rows = report.stability.summary if report.stability else []
     for row in rows:
         if (row.among, row.level) == ("verified", "label") and row.every is not None:
             says = (
-                "of the verified concepts come back with their label every time the dictionary is "
-                f"made again (by chance, once: {percent(row.chance)})"
+                "of the verified concepts come back with their label every time the analysis is "
+                f"repeated (by chance, once: {percent(row.chance)})"
             )
             facts.append(Fact("Again", percent(row.every), says))
     return facts
@@ -212,7 +215,7 @@ def steps(report: Report) -> list[Step]:
             steering_line(report)
             or "What it takes, and what it costs in accuracy, beside other ways to get it.",
             "#steering" if report.steering or report.goals else "",
-            f"recsae tune RUN --more {_quoted(of)}",
+            f"recsae tune RUN {_goal(report) or f'--more {_quoted(of)}'}",
         ),
         Step(
             "Why this item?",
@@ -227,6 +230,13 @@ def steps(report: Report) -> list[Step]:
             "recsae compare RUN OTHER --html both.html",
         ),
     ]
+
+
+def _goal(report: Report) -> str:
+    """The first goal that was tried, as the options of ``recsae tune`` have it."""
+    goal = report.goals.rows[0].goal if report.goals and report.goals.rows else ""
+    way, _, of = goal.partition(" ")
+    return f"--{way} {_quoted(of.rpartition(': ')[2])}" if way in ("more", "less") and of else ""
 
 
 def _sound(report: Report) -> list[Concept]:
@@ -254,7 +264,9 @@ def _together(one: Concept, other: Concept) -> bool:
     )
 
 
-def _card(concept: Concept, report: Report) -> Card:
+def _card(concept: Concept, report: Report, told: Set[str]) -> Card:
+    """The card; items that follow is said of on another one tell nothing more."""
+
     def titles(items: Iterable[str]) -> list[str]:
         return [readable(report.title(item)) for item in items]
 
@@ -267,7 +279,9 @@ def _card(concept: Concept, report: Report) -> Card:
         sure=f"at least {floor_percent(concept.precision_low)} and "
         f"{floor_percent(concept.recall_low)}, {percent(report.protocol.one_sided_level)} sure of "
         "each",
-        follows=titles(_telling(concept.active_on, "last")),
+        follows=[t for t in titles(_telling(concept.active_on, "last")) if t not in told][
+            :N_TITLES
+        ],
         promotes=titles(weight.item for weight in concept.promotes[:N_TITLES]),
         history=titles(example.items[-N_HISTORY:] if example else []),
         recommended=titles(concept.recommended),
@@ -299,7 +313,7 @@ def _telling(items: Sequence[ActiveOn], view: str) -> list[str]:
         and told.n_active >= MOSTLY * told.n_cases
     ]
     there.sort(key=lambda told: (-told.n_active / (told.n_cases + MIN_CASES), told.item))
-    return [told.item for told in there[:N_TITLES]]
+    return [told.item for told in there]
 
 
 def _number(n: int, noun: str) -> str:
