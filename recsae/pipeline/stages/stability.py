@@ -143,6 +143,7 @@ def _retrained(work: Workspace, name: str, kind: str) -> ComparedDictionary | st
     sample = work.attribute_labeler.sample_of(cases)
     folder, progress = work.folder / FOLDER / name, _named(work.progress, name)
     try:
+        give_back()
         core = _core_again(work, sample, config.seed)
         give_back()
         sae = train_sae(
@@ -174,6 +175,7 @@ def _by_chance(work: Workspace) -> ComparedDictionary:
         work, code, code.directions, work.attribute_labeler.sample_of(work.construction)
     )
     work.construction.forget()
+    give_back()
     return compared
 
 
