@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 ROWS_AT_ONCE = 4096
-"""States in one go: few enough that their differences from the mean stay in the cache."""
+"""States in one go where differences are in double precision: few enough to stay in the cache."""
 
 
 @dataclass(frozen=True)

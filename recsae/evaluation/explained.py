@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse
 
+from recsae.capture.moments import ROWS_AT_ONCE
 from recsae.core.intervals import UserEstimate, ratio_estimate
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-ROWS_AT_ONCE = 4096
-"""States in one go: double precision of all of them would take twice their memory, twice."""
 RIDGE = 1e-4
 """Penalty of ridge regressions, of standardised values: keeps weights of alike values finite."""
 

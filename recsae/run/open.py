@@ -37,24 +37,12 @@ READ = (
 
 
 def open_workspace(folder: Path, device: str = "cpu", *, trust: bool = False) -> Workspace:
-    """Open a finished run and attach to its model again.
-
-    The checkpoint is opened if a file of its very bytes was trusted on this machine before, or with
-    ``trust``, which is remembered: the folder may come from somebody else, and vouches for nothing.
+    """Open a finished run and attach to its model again, as :func:`recsae.open_run` says it.
 
     Returns
     -------
     Workspace
         The run; its pieces are read when first used.
-
-    Raises
-    ------
-    ArtifactMismatch
-        No run, an unfinished one, or a model that has changed since.
-    InvalidInput
-        The run was made from a model in memory.
-    CannotOpenModel
-        The checkpoint has to be trusted, and was not.
     """
     run = Run(folder)
     config = run.config

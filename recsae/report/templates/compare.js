@@ -48,7 +48,7 @@ function pairRow(pair) {
   return el("li", { class: "pair", tabindex: "-1" }, ...(note ? [el("p", { class: "pair-note" }, note)] : []), el("div", { class: "sides" }, ...sides));
 }
 function draw() {
-  const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wordsOf(state.text);
   for (const [id, list] of pairs) {
     const asked = list.filter((pair) => state.every || pair.verified);
     const found = asked.filter((pair) => words.every((word) => pair.text.includes(word)));

@@ -21,6 +21,15 @@ function svg(tag, attributes, ...children) {
   return node;
 }
 
+// ---- what is typed, and command lines ----
+const wordsOf = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
+const shellWord = (text) => (/^[\w.\/=-]+$/.test(text) ? text : "'" + text.replace(/'/g, "'\\''") + "'");
+// where the page lies, if it was opened as a file
+function folderOfPage() {
+  const found = location.protocol === "file:" && /^(\/.*)\/[^\/]*$/.exec(decodeURIComponent(location.pathname));
+  return found ? found[1] : "";
+}
+
 // ---- figures in words ----
 const count = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 const score = (x) => (known(x) ? x.toFixed(2) : "–");

@@ -31,10 +31,9 @@ function unfold(node) {
 }
 const unfoldLinked = () => location.hash.length > 1 && unfold(byId(decodeURIComponent(location.hash.slice(1))));
 function nameTheRun() {
-  const folder = location.protocol === "file:" ? decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") : "";
+  const folder = folderOfPage();
   if (!folder) return;
-  const quoted = /^[\w./-]+$/.test(folder) ? folder : "'" + folder.replaceAll("'", "'\\''") + "'";
-  for (const code of document.querySelectorAll(".to-copy code")) code.textContent = code.textContent.replace(" RUN", () => " " + quoted);
+  for (const code of document.querySelectorAll(".to-copy code")) code.textContent = code.textContent.replace(" RUN", () => " " + shellWord(folder));
 }
 async function copy(button) {
   const code = button.previousElementSibling;

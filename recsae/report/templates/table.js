@@ -42,7 +42,7 @@ const says = (texts, words) => words.every((word) => begins(texts.join("\n").toL
 const nearness = (c, words) => (says([c.name], words) ? 0 : says(own(c), words) ? 1 : 2);
 
 function selected() {
-  const words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wordsOf(state.text);
   const number = /^\s*(?:latent|#)\s*(\d+)\s*$/i.exec(state.text);
   const seen = new Set();
   let list = concepts.filter((c) => {
@@ -69,7 +69,7 @@ function selected() {
 // ---- a search that finds nothing: where else the words occur ----
 const FEW = 8;
 function elsewhere(text) {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = wordsOf(text);
   if (!words.length) return [];
   const has = (string) => says([string], words);
   const parts = [], hidden = concepts.filter((c) => has(haystack.get(c.latent)));
@@ -93,7 +93,7 @@ function elsewhere(text) {
 
 // ---- drawing the table ----
 function marks(c) {
-  const found = [], words = state.text.toLowerCase().split(/\s+/).filter(Boolean);
+  const found = [], words = wordsOf(state.text);
   if (words.length && !says(own(c), words)) {
     const items = c.promotes.map((p) => title(p[0])).filter((name) => words.some((word) => begins(name.toLowerCase(), word)));
     if (items.length) found.push(el("span", { class: "mark" }, "promotes " + items.slice(0, 2).join(", ")));

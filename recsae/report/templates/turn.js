@@ -92,13 +92,9 @@ if (data.turn) {
     for (const id of ["turn-copy", "turn-save", "turn-reset"]) byId(id).disabled = !chosen.values.size;
     byId("turn-done").textContent = "";
   }
-  const quoted = (text) => (/^[\w.\/=-]+$/.test(text) ? text : "'" + text.replace(/'/g, "'\\''") + "'");
-  function folder() {
-    const own = location.protocol === "file:" && !t.users_hidden && /^(\/.*)\/[^\/]*$/.exec(decodeURIComponent(location.pathname));
-    return own ? quoted(own[1]) : "FOLDER";
-  }
+  const folder = () => (!t.users_hidden && folderOfPage() ? shellWord(folderOfPage()) : "FOLDER");
   function command() {
-    const user = t.users_hidden ? [] : ["--user", quoted(t.samples[chosen.sample][0])];
+    const user = t.users_hidden ? [] : ["--user", shellWord(t.samples[chosen.sample][0])];
     const settings = [...chosen.values].flatMap(([latent, value]) => ["--set", "'" + latent + "=" + value + "'"]);
     return ["recsae", "steer", folder(), ...settings, ...user, ...(chosen.mask && !t.masks_seen && user.length ? ["--mask-seen"] : [])].join(" ");
   }
@@ -190,7 +186,7 @@ if (data.turn) {
     (next === undefined ? byId("turn-add") : byId("turn-" + next)).focus();
   }
   function found() {
-    const text = byId("turn-add").value.trim().toLowerCase(), words = text.split(/\s+/).filter(Boolean);
+    const text = byId("turn-add").value.trim().toLowerCase(), words = wordsOf(text);
     const fits = words.length ? t.latents.filter((latent) => !chosen.shown.includes(latent)
       && (String(latent) === text || words.every((word) => nameOf(latent).toLowerCase().includes(word)))) : [];
     const buttons = fits.slice(0, N_FOUND).map((latent) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent)), el("span", { class: "small" }, " " + standing(byLatent.get(latent)))));

@@ -115,8 +115,7 @@ def attention(report: Report) -> str:
 
     Empty where no concept is verified.
     """
-    known = _sound(report)
-    most = sorted(known, key=lambda c: (-(c.explains or 0.0) * (c.f1 or 0.0), c.latent))[:N_MOST]
+    most = _most(report)
     subjects = _subjects(most)
     if not subjects:
         return ""
@@ -150,8 +149,7 @@ def kinds(report: Report) -> str:
 
 def headline(report: Report) -> str:
     """The two subjects of most of the best concepts, as the first words of the page."""
-    known = _sound(report)
-    most = sorted(known, key=lambda c: (-(c.explains or 0.0) * (c.f1 or 0.0), c.latent))[:N_MOST]
+    most = _most(report)
     subjects = [subject for subject, n in _subjects(most) if n > 1 or len(most) < 4][:2]
     if not subjects:
         return ""
@@ -242,6 +240,12 @@ def _goal(report: Report) -> str:
 def _sound(report: Report) -> list[Concept]:
     """Different verified concepts that nobody rejected."""
     return best_distinct(report, len(report.concepts.list))
+
+
+def _most(report: Report) -> list[Concept]:
+    """Those that explain most of the scores, as far as their labels are right."""
+    known = _sound(report)
+    return sorted(known, key=lambda c: (-(c.explains or 0.0) * (c.f1 or 0.0), c.latent))[:N_MOST]
 
 
 def _subject(concept: Concept) -> str:
