@@ -1,4 +1,7 @@
-"""recsae's plug-in for PyTorch: any sequential recommender that is a ``torch.nn.Module``."""
+"""recsae's plug-in for PyTorch: any sequential recommender that is a ``torch.nn.Module``.
+
+And for what is no module: vectors of users and items, see ``attach_factors``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
+    from recsae_torch.factors import attach_factors
     from recsae_torch.open import attach
 
 
@@ -73,13 +77,17 @@ def weights_in(path: Path) -> Mapping[str, Any] | None:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "attach":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from recsae_torch.open import attach
+    if name == "attach":
+        from recsae_torch.open import attach
 
-    return attach
+        return attach
+    if name == "attach_factors":
+        from recsae_torch.factors import attach_factors
+
+        return attach_factors
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 plugin = TorchPlugin()
 
-__all__ = ["TorchPlugin", "attach", "plugin"]
+__all__ = ["TorchPlugin", "attach", "attach_factors", "plugin"]
