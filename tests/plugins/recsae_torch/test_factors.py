@@ -7,6 +7,7 @@ import torch
 
 import recsae_torch
 from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
+from recsae.pipeline import run_pipeline
 from recsae.recommender.evaluation import evaluate, evaluation_cases, top_lists
 from recsae.recommender.lists import best_items
 from recsae.testing import check_recommender
@@ -250,6 +251,11 @@ def test_what_does_not_fit_is_said_in_a_sentence(options, words):
 
 def test_a_user_without_a_history_may_be_all_zero():
     assert len(tiny([[1, 0], [0, 1], [0, 0]]).sequences()) == 2
+
+
+def test_too_few_users_for_a_run_are_said(tmp_path):
+    with pytest.raises(NotEnoughData, match="too few to keep some users aside"):
+        run_pipeline(tiny(), tmp_path / "run")
 
 
 def test_swapped_matrices_are_said():
