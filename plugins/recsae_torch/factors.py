@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -102,11 +102,10 @@ def attach_factors(
     tensor([[0., 2., 3., 0.]])
     """
     of_users, of_items = _vectors(user_vectors, "user"), _vectors(item_vectors, "item")
+    user_ids, item_ids = _listed(user_ids, "user_ids"), _listed(item_ids, "item_ids")
     _check_shapes(of_users, of_items, len(user_ids), len(item_ids))
-    user_rows = _row_of(user_ids, "user_ids")
-    catalog, _ = make_catalog(
-        _row_of(item_ids, "item_ids"), items, title_column, attribute_columns, separator
-    )
+    user_rows, item_rows = _row_of(user_ids, "user_ids"), _row_of(item_ids, "item_ids")
+    catalog, _ = make_catalog(item_rows, items, title_column, attribute_columns, separator)
     trained, notes = make_sequences(histories, catalog)
     data = replace(trained, user_rows=1 + _rows_of_users(trained.users, user_rows))
     if test is None:
@@ -193,12 +192,19 @@ def _check_shapes(users: Floats, items: Floats, n_user_ids: int, n_item_ids: int
         )
 
 
+def _listed(ids: Ids, name: str) -> Ids:
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise InvalidInput(
+            f"{name} is a {type(ids).__name__}: it holds your own ids, in the order of the rows."
+        )
+    return ids if isinstance(ids, Mapping) else list(ids)
+
+
 def _row_of(ids: Ids, name: str) -> dict[str, int]:
     """The row of each id, as text."""
-    numbered = ids if isinstance(ids, Mapping) else None
     names = [str(x) for x in ids]
-    rows = list(range(len(names))) if numbered is None else list(numbered.values())
-    if sorted(rows) != list(range(len(names))):
+    rows = list(ids.values()) if isinstance(ids, Mapping) else list(range(len(names)))
+    if set(rows) != set(range(len(names))):
         raise InvalidInput(f"{name} is a dict whose values are not the rows 0 to {len(names) - 1}.")
     row_of = dict(zip(names, rows, strict=True))
     if len(row_of) < len(names):
@@ -326,6 +332,6 @@ def _check_belonging(recommender: FactorRecommender) -> None:
         raise InvalidInput(
             "The vectors of users fit their own histories no better than those of other users do: "
             f"{own.mean():.0%} of all items have a lower score than an item of the history, and "
-            f"{others.mean():.0%} with another user's vector. Ids are in the order of the rows, "
-            "histories are what the vectors were trained on, and users are not items: which is it?"
+            f"{others.mean():.0%} with another user's vector. Give ids in the order of the rows, "
+            "users' vectors before those of items, and the histories that they were trained on."
         )

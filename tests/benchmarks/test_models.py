@@ -118,6 +118,10 @@ def test_a_page_has_a_table_for_each_kind_that_was_asked_for(models: ModuleType)
     assert "; DGCF `user_inter_num_interval` [20,40], `epochs` 8;" in text
     rows["BPR"] = ({"seconds": 1.0}, {"error": "no", "seconds": 1.0})
     assert "| BPR | no |" in models.page(rows, jobs=2).partition("## General models")[2]
+    rows["LightFM"] = ({"seconds": 1.0, "error": "No module named 'lightfm'"}, {})
+    factors = models.page(rows, jobs=2).partition("## Factor models")[2]
+    assert "| It cannot be trained: No module named 'lightfm' |" in factors
+    assert "BPR" not in factors
 
 
 def test_errors_of_recsae_stand_alone_and_others_with_their_kind(models: ModuleType) -> None:

@@ -209,7 +209,9 @@ def with_nan(vectors, value=np.nan):
         ({"user_vectors": [[1, 0], [1]]}, "user_vectors is no array of numbers"),
         ({"item_vectors": [["x", "y"]] * 3}, "item_vectors is no array of numbers"),
         ({"user_vectors": TINY_USERS[:2]}, "user_vectors has 2 rows and user_ids has 3 ids"),
-        ({"item_ids": "abcd"}, "item_vectors has 3 rows and item_ids has 4 ids"),
+        ({"user_ids": None}, "user_ids is a NoneType: it holds your own ids"),
+        ({"item_ids": "abc"}, "item_ids is a str: it holds your own ids"),
+        ({"item_ids": list("abcd")}, "item_vectors has 3 rows and item_ids has 4 ids"),
         ({"item_vectors": [[1], [2], [3]]}, "users have 2 numbers and those of items 1"),
         (
             {"user_vectors": with_nan(TINY_USERS)},
