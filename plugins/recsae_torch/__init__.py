@@ -22,16 +22,24 @@ class TorchPlugin:
     name = "torch"
 
     def recognises(self, source: object) -> bool:
-        """Whether it is a live module, or a file of weights alone, which :meth:`open` refuses."""
+        """Whether it is a live module, or a file of weights or of arrays alone, which :meth:`open`
+        refuses."""
         if isinstance(source, Path):
-            return weights_in(source) is not None
+            return bool(arrays_in(source)) or weights_in(source) is not None
         torch = sys.modules.get("torch")  # where it is not imported, there is no live module
         return torch is not None and isinstance(source, torch.nn.Module)
 
     def open(self, source: object, **options: Any) -> Recommender:
-        """Refuse, since a module alone has no data; the message names ``attach``."""
+        """Refuse, since a module alone has no data; the message names what takes both."""
         from recsae.core.errors import CannotOpenModel
 
+        arrays = arrays_in(source) if isinstance(source, Path) else []
+        if arrays:
+            raise CannotOpenModel(
+                f"{source} holds arrays alone, {', '.join(arrays[:4])}, and no ids. Where these "
+                "are vectors of users and items, as implicit saves them, give them to "
+                "recsae_torch.attach_factors(...) with ids and interactions, in Python."
+            )
         weights = weights_in(source) if isinstance(source, Path) else None
         if weights is not None:
             raise CannotOpenModel(
@@ -51,6 +59,19 @@ class TorchPlugin:
         from importlib.metadata import version
 
         return {"torch": version("torch")}
+
+
+def arrays_in(path: Path) -> list[str]:
+    """Names of the arrays in a file of NumPy's (``.npz``), empty if it is another."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = file.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):  # none, or a damaged one
+        return []
+    found = [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+    return found if len(found) == len(names) else []
 
 
 def weights_in(path: Path) -> Mapping[str, Any] | None:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from recsae_torch.histories import Histories
 
     Floats: TypeAlias = NDArray[np.float32]
-    Ids: TypeAlias = Sequence[Any] | Mapping[Any, int]
+    Ids: TypeAlias = Iterable[Any] | Mapping[Any, int]
+    Listed: TypeAlias = list[Any] | Mapping[Any, int]
 
 N_TRIED = 500
 """Users on whom it is tried whether vectors and histories belong together."""
@@ -102,9 +103,9 @@ def attach_factors(
     tensor([[0., 2., 3., 0.]])
     """
     of_users, of_items = _vectors(user_vectors, "user"), _vectors(item_vectors, "item")
-    user_ids, item_ids = _listed(user_ids, "user_ids"), _listed(item_ids, "item_ids")
-    _check_shapes(of_users, of_items, len(user_ids), len(item_ids))
-    user_rows, item_rows = _row_of(user_ids, "user_ids"), _row_of(item_ids, "item_ids")
+    named_users, named_items = _listed(user_ids, "user_ids"), _listed(item_ids, "item_ids")
+    _check_shapes(of_users, of_items, len(named_users), len(named_items))
+    user_rows, item_rows = _row_of(named_users, "user_ids"), _row_of(named_items, "item_ids")
     catalog, _ = make_catalog(item_rows, items, title_column, attribute_columns, separator)
     trained, notes = make_sequences(histories, catalog)
     data = replace(trained, user_rows=1 + _rows_of_users(trained.users, user_rows))
@@ -120,12 +121,9 @@ def attach_factors(
             else "test has no interactions of users with histories: there is nothing to ask for."
         )
     _check_not_zero(of_users, of_items, data)
-    without = len(of_users) - len(data)
-    if without:
-        notes = (*notes, f"{without:,} of {len(of_users):,} users have a vector and no history.")
     recommender = FactorRecommender(
         model=_model(of_users, of_items, _biases(item_biases, len(of_items)), data),
-        catalog=replace(catalog, notes=(*catalog.notes, *notes)),
+        catalog=replace(catalog, notes=(*catalog.notes, *notes, *_notes(data, len(of_users)))),
         data=data,
         tested="last item, known to the vectors" if test is None else "test interactions",
         filters_seen=filters_seen,
@@ -192,7 +190,7 @@ def _check_shapes(users: Floats, items: Floats, n_user_ids: int, n_item_ids: int
         )
 
 
-def _listed(ids: Ids, name: str) -> Ids:
+def _listed(ids: Ids, name: str) -> Listed:
     if isinstance(ids, str) or not isinstance(ids, Iterable):
         raise InvalidInput(
             f"{name} is a {type(ids).__name__}: it holds your own ids, in the order of the rows."
@@ -200,7 +198,7 @@ def _listed(ids: Ids, name: str) -> Ids:
     return ids if isinstance(ids, Mapping) else list(ids)
 
 
-def _row_of(ids: Ids, name: str) -> dict[str, int]:
+def _row_of(ids: Listed, name: str) -> dict[str, int]:
     """The row of each id, as text."""
     names = [str(x) for x in ids]
     rows = list(ids.values()) if isinstance(ids, Mapping) else list(range(len(names)))
@@ -269,6 +267,20 @@ def _check_unseen(
             "what the vectors were trained on and nothing else. If people have items again and "
             "the model recommends them again, say filters_seen=False."
         )
+
+
+def _notes(data: Sequences, n_vectors: int) -> list[str]:
+    """How many users are not looked at."""
+    without, untested = n_vectors - len(data), int((data.lengths == data.known).sum())
+    notes = []
+    if without:
+        notes.append(f"{without:,} of {n_vectors:,} users have a vector and no history.")
+    if untested:
+        notes.append(
+            f"{untested:,} of {len(data):,} users with histories have no item that the evaluation "
+            "could ask for, and are not looked at."
+        )
+    return notes
 
 
 def _check_not_zero(users: Floats, items: Floats, data: Sequences) -> None:

@@ -114,8 +114,10 @@ def test_without_a_test_the_last_item_is_asked_for_and_said_to_be_known():
     assert not any("trained on" in note for note in tiny().catalog.notes)
 
 
-def test_users_without_a_history_are_said():
+def test_users_who_are_not_looked_at_are_said():
     assert "1 of 3 users have a vector and no history." in tiny().catalog.notes
+    (_, _, note) = tiny(test={"ann": ["b"]}).catalog.notes
+    assert note.startswith("1 of 2 users with histories have no item that the evaluation could")
 
 
 def test_what_is_the_same_for_all_users_is_a_bias():
