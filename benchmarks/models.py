@@ -1,4 +1,4 @@
-"""Train every RecBole model briefly, attach to it, and write one table of what works.
+"""Train every RecBole model, and some factor models, briefly, attach, and write what works.
 
 Each model is trained and measured in a process of its own; what they find is kept as JSON beside
 the checkpoint, so that the command goes on where it was stopped.
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from models_factors import FACTORS, train_factors
 from models_measuring import BY_PAIRS, RUN, measure, one_line
 from models_training import (
     GENERAL,
@@ -33,9 +34,21 @@ from models_training import (
 )
 
 Facts = dict[str, Any]
-STEPS: dict[str, Callable[[str, Path], Facts]] = {"train": train, "measure": measure}
 
-HEAD = """# Every RecBole model
+
+def train_any(name: str, folder: Path) -> Facts:
+    """Train a model by the library that it is of."""
+    return train_factors(name, folder) if name in FACTORS else train(name, folder)
+
+
+STEPS: dict[str, Callable[[str, Path], Facts]] = {"train": train_any, "measure": measure}
+GROUPS = {
+    "Sequential models": SEQUENTIAL,
+    "General models": GENERAL,
+    "Factor models": list(FACTORS),
+}
+
+HEAD = """# Every RecBole model, and factor models
 
 Written by `python benchmarks/models.py`. {versions}.
 
@@ -43,7 +56,9 @@ Each model is trained by RecBole's own trainer on a part of the ml-100k that Rec
 best epoch is kept: {training}. General models: {general}. To save time: {smaller}. Epochs of each
 pretraining: {pretrained}. GRU4RecKG and KSR read random embeddings of entities and relations, KSR's
 in single precision, because RecBole cannot train it with what it reads; NCL needs faiss-cpu. All
-else is as RecBole sets it. These models are there to be attached to, not to be good.
+else is as RecBole sets it. Factor models are made by implicit and LightFM: {factors}.
+They are of the users of the general models, and the evaluation asks for the last item of each, kept
+out of the training. All these models are there to be attached to, not to be good.
 
 Then recsae attaches to the checkpoint and does a run: {run}, for models that rank pair by pair also
 {by_pairs}. NDCG@10 is of the cases in brackets, all of held-out users; kept is the share that is
@@ -65,7 +80,7 @@ def row(name: str, trained: Facts, measured: Facts) -> str:
     """A model's line of the table."""
     note = trained.get("error") or measured.get("error") or ""
     if "error" in trained:
-        note = f"RecBole cannot train it: {note}"
+        note = f"{'It cannot be trained' if name in FACTORS else 'RecBole cannot train it'}: {note}"
     m, cells = measured, [name, "yes" if "site" in measured else "no"]
     share = number(m["share"]) if "share" in m else ""
     cells += [m.get("site", ""), m.get("positions", ""), share, m.get("head", "")]
@@ -104,7 +119,7 @@ def times(trained: Facts, measured: Facts) -> str:
 
 
 def page(rows: dict[str, tuple[Facts, Facts]], jobs: int) -> str:
-    """The whole page: how it was made, a table of sequential and one of general models."""
+    """The whole page: how it was made, and a table for each group of models."""
     names = ("recsae", "recbole", "torch", "numpy", "pandas", "scipy")
     total = sum(step.get("seconds", 0) for pair in rows.values() for step in pair)
     parts = [
@@ -116,11 +131,12 @@ def page(rows: dict[str, tuple[Facts, Facts]], jobs: int) -> str:
             general=listed(OF_GENERAL),
             smaller="; ".join(f"{name} {listed(own)}" for name, own in SMALLER.items()),
             pretrained=listed(PRETRAINING),
+            factors="; ".join(f"{name} {listed(own)}" for name, own in FACTORS.items()),
             minutes=total / 60,
             jobs=jobs,
         )
     ]
-    for title, group in (("Sequential models", SEQUENTIAL), ("General models", GENERAL)):
+    for title, group in GROUPS.items():
         lines = [row(name, *rows[name]) for name in group if name in rows]
         if lines:
             head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
@@ -180,7 +196,7 @@ def _process(step: str, name: str, work: Path, limit_s: int) -> str:
 
 
 def both(name: str, work: Path, limit_s: int) -> tuple[Facts, Facts]:
-    """Train a model and, where RecBole can, measure it."""
+    """Train a model and, where that can be done, measure it."""
     trained = do_apart("train", name, work, limit_s)
     return trained, {} if "error" in trained else do_apart("measure", name, work, limit_s)
 
@@ -202,14 +218,15 @@ def main(
     remeasure: bool,
     step: str | None,
 ) -> None:
-    """Train every RecBole model, attach recsae to it and write the table.
+    """Train every model, attach recsae to it and write the table.
 
     The same command with the same --work goes on where it was stopped.
     """
-    names = only.split(",") if only else SEQUENTIAL + GENERAL
-    unknown = sorted(set(names) - {*SEQUENTIAL, *GENERAL})
+    known = [name for group in GROUPS.values() for name in group]
+    names = only.split(",") if only else known
+    unknown = sorted(set(names) - set(known))
     if unknown:
-        raise click.UsageError(f"RecBole has no model {', '.join(unknown)}.")
+        raise click.UsageError(f"There is no model {', '.join(unknown)}.")
     with tempfile.TemporaryDirectory() as scratch:
         folder = (work or Path(scratch)).resolve()
         if step:

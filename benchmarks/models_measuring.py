@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models_factors import FACTORS, attached_factors
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -19,19 +21,23 @@ BY_PAIRS: dict[str, Any] = {"construction_positions": 2_000, "heldout_positions"
 
 
 def measure(name: str, folder: Path) -> dict[str, Any]:
-    """Attach to the checkpoint, do a run, turn a latent; an error after attaching is a fact."""
+    """Attach to what was trained, do a run, turn a latent; an error after attaching is a fact."""
     from recsae import load_recommender
     from recsae.core.files import read_json
     from recsae.pipeline.plan import run_pipeline
     from recsae.run.config import RunConfig
 
-    path = folder / f"{name}.pth"
-    recommender = load_recommender(path, trust=True)
+    path = None if name in FACTORS else str(folder / f"{name}.pth")
+    if path is None:
+        recommender = attached_factors(name, folder)
+    else:
+        recommender = load_recommender(path, trust=True)
     facts = attached(recommender)
     shutil.rmtree(folder / "run", ignore_errors=True)
-    fewer = BY_PAIRS if recommender.describe()["scores_by"].startswith("pairs") else {}
+    by_pairs = recommender.describe().get("scores_by", "").startswith("pairs")
+    fewer = BY_PAIRS if by_pairs else {}
     try:
-        run_pipeline(recommender, folder / "run", RunConfig(checkpoint=str(path), **RUN, **fewer))
+        run_pipeline(recommender, folder / "run", RunConfig(checkpoint=path, **RUN, **fewer))
         facts |= figures_of(read_json(folder / "run/report.json"))
         facts |= steered(recommender, folder / "run")
     except Exception as error:  # what was found before stays in the table

@@ -1,4 +1,7 @@
-"""recsae's plug-in for PyTorch: any sequential recommender that is a ``torch.nn.Module``."""
+"""recsae's plug-in for PyTorch: any sequential recommender that is a ``torch.nn.Module``.
+
+And for what is no module: vectors of users and items, see ``attach_factors``.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
+    from recsae_torch.factors import attach_factors
     from recsae_torch.open import attach
 
 
@@ -18,16 +22,24 @@ class TorchPlugin:
     name = "torch"
 
     def recognises(self, source: object) -> bool:
-        """Whether it is a live module, or a file of weights alone, which :meth:`open` refuses."""
+        """Whether it is a live module, or a file of weights or of arrays alone, which :meth:`open`
+        refuses."""
         if isinstance(source, Path):
-            return weights_in(source) is not None
+            return bool(arrays_in(source)) or weights_in(source) is not None
         torch = sys.modules.get("torch")  # where it is not imported, there is no live module
         return torch is not None and isinstance(source, torch.nn.Module)
 
     def open(self, source: object, **options: Any) -> Recommender:
-        """Refuse, since a module alone has no data; the message names ``attach``."""
+        """Refuse, since a module alone has no data; the message names what takes both."""
         from recsae.core.errors import CannotOpenModel
 
+        arrays = arrays_in(source) if isinstance(source, Path) else []
+        if arrays:
+            raise CannotOpenModel(
+                f"{source} holds arrays alone, {', '.join(arrays[:4])}, and no ids. Where these "
+                "are vectors of users and items, as implicit saves them, give them to "
+                "recsae_torch.attach_factors(...) with ids and interactions, in Python."
+            )
         weights = weights_in(source) if isinstance(source, Path) else None
         if weights is not None:
             raise CannotOpenModel(
@@ -47,6 +59,19 @@ class TorchPlugin:
         from importlib.metadata import version
 
         return {"torch": version("torch")}
+
+
+def arrays_in(path: Path) -> list[str]:
+    """Names of the arrays in a file of NumPy's (``.npz``), empty if it is another."""
+    import zipfile
+
+    try:
+        with zipfile.ZipFile(path) as file:
+            names = file.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile):  # none, or a damaged one
+        return []
+    found = [name.removesuffix(".npy") for name in names if name.endswith(".npy")]
+    return found if len(found) == len(names) else []
 
 
 def weights_in(path: Path) -> Mapping[str, Any] | None:
@@ -73,13 +98,17 @@ def weights_in(path: Path) -> Mapping[str, Any] | None:
 
 
 def __getattr__(name: str) -> Any:
-    if name != "attach":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from recsae_torch.open import attach
+    if name == "attach":
+        from recsae_torch.open import attach
 
-    return attach
+        return attach
+    if name == "attach_factors":
+        from recsae_torch.factors import attach_factors
+
+        return attach_factors
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 plugin = TorchPlugin()
 
-__all__ = ["TorchPlugin", "attach", "plugin"]
+__all__ = ["TorchPlugin", "attach", "attach_factors", "plugin"]

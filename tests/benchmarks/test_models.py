@@ -5,6 +5,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
@@ -119,6 +120,10 @@ def test_a_page_has_a_table_for_each_kind_that_was_asked_for(models: ModuleType)
     assert "; DGCF `user_inter_num_interval` [20,40], `epochs` 8;" in text
     rows["BPR"] = ({"seconds": 1.0}, {"error": "no", "seconds": 1.0})
     assert "| BPR | no |" in models.page(rows, jobs=2).partition("## General models")[2]
+    rows["LightFM"] = ({"seconds": 1.0, "error": "No module named 'lightfm'"}, {})
+    factors = models.page(rows, jobs=2).partition("## Factor models")[2]
+    assert "| It cannot be trained: No module named 'lightfm' |" in factors
+    assert "BPR" not in factors
 
 
 def test_errors_of_recsae_stand_alone_and_others_with_their_kind(models: ModuleType) -> None:
@@ -128,3 +133,18 @@ def test_errors_of_recsae_stand_alone_and_others_with_their_kind(models: ModuleT
 
     assert one_line(CannotOpenModel("No\nstate.")) == "No state."
     assert one_line(ValueError("bad")) == "ValueError: bad"
+
+
+def test_factor_models_are_of_the_users_of_general_ones_and_do_not_know_the_last_item(
+    models: ModuleType,
+) -> None:
+    from models_factors import _split
+
+    rows = [(user, f"i{i}", 100 - i) for user in "abcde" for i in range(20)]
+    rows += [("f", f"i{i}", i) for i in range(3)]  # too few
+    rows += [("a", "rare", 500)]
+    table = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
+    train, test = _split(table)
+    assert (len(train), len(test)) == (5 * 19, 5)
+    assert {*test["item"]} == {"i0"}
+    assert "i0" not in {*train["item"]}

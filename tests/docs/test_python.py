@@ -22,7 +22,11 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
 
 CLASS, ATTACH, *_ = python_of("docs/torch.md")
-RUN_HERE = {"README.md", "docs/start.md", "docs/run-folder.md", "docs/torch.md"}
+FACTORS, TWO_TOWER = "docs/factors.md", "docs/examples/two_tower.md"
+RUN_HERE = {
+    *("README.md", "docs/start.md", "docs/run-folder.md", "docs/torch.md"),
+    *(FACTORS, TWO_TOWER),
+}
 RUN_ELSEWHERE = {
     *("docs/plugins.md", "docs/own.md"),
     *("docs/examples/ray.md", "docs/examples/spark.md"),
@@ -89,17 +93,29 @@ def test_a_finished_run_as_tables(recbole_run):
     assert "ndcg_kept" in names["goals"]
 
 
+def planted_files(folder, n_users, *, again):
+    """Planted data as the files that pages speak of; items are had ``again`` or not."""
+    planted = PlantedRecommender(n_users=n_users, n_items=60, n_concepts=4, width=8, length=20)
+    ids, sequences = planted.catalog.external_ids, planted.sequences()
+    rows = [(u, ids[i], t) for u in range(n_users) for t, i in enumerate(sequences[u])]
+    ratings = pd.DataFrame(rows, columns=["user", "item", "time"])
+    ratings = ratings if again else ratings.drop_duplicates(["user", "item"])
+    ratings.to_csv(folder / "ratings.csv", index=False)
+    table = planted.catalog.frame[1:].assign(genre=lambda t: t["genre"].map("|".join))
+    table.to_csv(folder / "items.csv", index=False)
+    return planted
+
+
+def small_run(recommender, folder):
+    """In the place of run_pipeline on the pages of torch models."""
+    return run_pipeline(recommender, folder, RunConfig(samples=20_000, latents=64))
+
+
 @pytest.fixture
 def torch_names(tmp_path, monkeypatch):
     """The page's own model, trained for a moment on planted data, and the files it speaks of."""
-    planted = PlantedRecommender(n_users=150, n_items=60, n_concepts=4, width=8, length=20)
+    planted = planted_files(tmp_path, 150, again=True)
     ids, sequences = planted.catalog.external_ids, planted.sequences()
-    rows = [(u, ids[i], t) for u in range(150) for t, i in enumerate(sequences[u])]
-    pd.DataFrame(rows, columns=["user", "item", "time"]).to_csv(
-        tmp_path / "ratings.csv", index=False
-    )
-    table = planted.catalog.frame[1:].assign(genre=lambda t: t["genre"].map("|".join))
-    table.to_csv(tmp_path / "items.csv", index=False)
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     names = executed(CLASS, "docs/torch.md")
@@ -121,13 +137,7 @@ def torch_names(tmp_path, monkeypatch):
 
 
 def test_the_torch_lines_make_a_report(torch_names, monkeypatch):
-    real = run_pipeline
-
-    def quickly(recommender, folder):
-        config = RunConfig(samples=20_000, latents=64)
-        return real(recommender, folder, config)
-
-    monkeypatch.setattr("recsae.pipeline.run_pipeline", quickly)
+    monkeypatch.setattr("recsae.pipeline.run_pipeline", small_run)
     lines = re.findall(r"^(?!import|from).+$", ATTACH, flags=re.MULTILINE)
     assert len(lines) == 8
     assert "eight lines" in text_of("docs/torch.md")
@@ -138,3 +148,70 @@ def test_the_torch_lines_make_a_report(torch_names, monkeypatch):
     assert report.data.attributes == ["genre"]
     assert Path("gru-run/report.html").stat().st_size > 10_000
     assert command("concepts", "gru-run") == command("report", "gru-run") == 0
+
+
+def test_a_two_tower_model_is_trained_and_makes_a_report(tmp_path, monkeypatch):
+    planted_files(tmp_path, 150, again=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("recsae.pipeline.run_pipeline", small_run)
+    torch.manual_seed(0)
+    names = {}
+    for code in python_of(TWO_TOWER):
+        names = executed(code, TWO_TOWER, names)
+    found = names["recommender"]
+    assert [site.name for site in found.sites()] == ["user_tower", "user_tower.0"]
+    assert torch.allclose(found.linear_head().items[1:], names["model"].items()[1:], atol=1e-4)
+    report = read_report(Path("two-tower-run"))
+    assert report.model.linear_head
+    assert report.accuracy.heldout.base["ndcg@10"] > 0.15  # by chance 0.08
+
+
+class Decomposed:
+    """A factor model in NumPy: the first singular vectors of the table of users and items."""
+
+    def __init__(self, names):
+        table = np.zeros((len(names["user_ids"]), len(names["item_ids"])))
+        table[names["rows"], names["columns"]] = 1
+        left, sizes, right = np.linalg.svd(table, full_matrices=False)
+        self.user_factors, self.item_factors = left[:, :8] * sizes[:8], right[:8].T
+
+
+@pytest.fixture
+def factor_names(tmp_path, monkeypatch):
+    """What the page's first lines leave, but for implicit's model, and the page's other blocks."""
+    planted_files(tmp_path, 600, again=False)
+    monkeypatch.chdir(tmp_path)
+    first, *others = python_of(FACTORS)
+    assert first.count("implicit.als") == 1
+    lines = re.sub(r"^(import implicit|model).*$", "", first, flags=re.MULTILINE)
+    return executed(lines, FACTORS), others
+
+
+def test_factors_make_a_report_and_are_steered(factor_names, monkeypatch, capsys):
+    names, (attach, _, steer) = factor_names
+    names["model"] = Decomposed(names)
+    monkeypatch.setattr("recsae.pipeline.run_pipeline", small_run)
+    names = executed(attach, FACTORS, names)
+    report = read_report(Path("als-run"))
+    assert report.model.one_state_per_user
+    assert (report.data.n_users, report.data.attributes) == (600, ["genre"])
+    assert report.accuracy.heldout.base["ndcg@10"] > 0.15  # by chance 0.08
+    names = executed(steer, FACTORS, names)
+    assert len(names["best"]) == 10
+    assert capsys.readouterr().out.count("'") == 20
+    assert command("concepts", "als-run") == command("report", "als-run") == 0
+    assert command("steer", "als-run", "--user", "1", "--set", "3=0") == 2
+    assert "made from a model in memory" in capsys.readouterr().err
+
+
+def test_implicit_and_lightfm_as_on_the_page(factor_names, monkeypatch):
+    implicit, lightfm = pytest.importorskip("implicit"), pytest.importorskip("lightfm")
+    monkeypatch.setattr("recsae.pipeline.run_pipeline", lambda *_: None)
+    names, (attach, of_lightfm, _) = factor_names
+    names = executed(attach, FACTORS, executed(python_of(FACTORS)[0], FACTORS))
+    assert isinstance(names["model"], implicit.cpu.als.AlternatingLeastSquares)
+    model = lightfm.LightFM(no_components=8, loss="warp", random_state=0)
+    ones = [1.0] * len(names["rows"])
+    model.fit(names["csr_matrix"]((ones, (names["rows"], names["columns"]))), epochs=20)
+    found = executed(of_lightfm, FACTORS, {**names, "model": model})["recommender"]
+    assert found.linear_head().bias is not None
