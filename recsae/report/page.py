@@ -42,7 +42,7 @@ def page(report: Report, turn: TurnData | None = None, sliders: Sequence[int] | 
             "kinds": first_screen.kinds(report),
             "cards": cards,
             "trust": first_screen.trust(report),
-            "steps": first_screen.steps(report),
+            "steps": first_screen.steps(report, cards),
         },
         code_names=words.CODE_NAMES,
         core=findings.core(report),
