@@ -13,7 +13,7 @@ if (byId("map")) {
   const kindOf = (c) => c.kind || "theme";
   const brief = (name) => (name.length > LETTERS ? name.slice(0, LETTERS - 1).trimEnd() + "…" : name);
   const says = (c) => c.name + " (" + kindOf(c) + "): explains " + percent(c.explains) + " of the scores by itself";
-  const HINT = "Arrow keys go from mark to mark, Enter opens the evidence.";
+  const HINT = "Tap or click a mark for its evidence. With a keyboard, arrow keys go from mark to mark and Enter opens it.";
   let at = 0, marks = [], width = 0;
 
   // marks of one size have about the same area, whatever their shape
@@ -100,11 +100,6 @@ if (byId("map")) {
       if (!event.key.startsWith("Arrow") || markOf(event) < 0) return;
       event.preventDefault();
       go(event.key);
-    });
-    canvas.addEventListener("click", (event) => {
-      const place = markOf(event);
-      // a link to where the page already is tells nobody
-      if (place >= 0 && location.hash === "#latent-" + marks[place].c.latent) dispatchEvent(new Event("hashchange"));
     });
     new ResizeObserver(() => { if (canvas.clientWidth !== width) drawMap(); }).observe(canvas);
   }
