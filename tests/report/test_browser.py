@@ -362,7 +362,7 @@ def test_the_first_screen_leads_on(page: Path) -> None:
         const bar = document.querySelector("nav").getBoundingClientRect();
         out.below = document.querySelector("#method h2").getBoundingClientRect().top >= bar.bottom;
         fold.open = false; dispatchEvent(new Event("beforeprint"));
-        out.printed = fold.open;
+        out.printed = all("details.fold, details.part, .evidence details").every((d) => d.open);
         out.command = document.querySelector(".to-copy code").textContent;
         out.buttons = all(".to-copy button").length;
         all(".to-copy button")[0].click(); await wait();

@@ -303,7 +303,7 @@ def test_attributes_left_out_are_listed_with_their_evidence():
     for attributes in (plain["attributes"], []):
         html = page(Report.model_validate(plain | {"attributes": attributes}))
         assert "1 attribute that no label speaks of: no probe can learn it" in html
-        assert "studio: Acme" in html
+        assert 'Acme <span class="small">studio</span>' in html
         assert "<td>0.53</td><td>0.50</td>" in html
 
 

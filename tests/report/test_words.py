@@ -1,10 +1,13 @@
-"""What the report says of a concept in words: which items it follows, how right its label is."""
+"""What the report says in words: which items a concept follows, how right its label is, values."""
 
 import pytest
 
 from helpers.reports import make_plain
 from recsae.report.schema.parts import ActiveOn, Concept
+from recsae.report.page_data import page_data
+from recsae.report.schema.report import Report
 from recsae.report.words.concepts import follows, right_words
+from recsae.report.words.values import brief, intervention_words, place_words, value_words
 
 
 @pytest.mark.parametrize(
@@ -36,3 +39,38 @@ def test_the_items_that_a_concept_follows():
     ]
     concept = Concept.model_validate(make_plain(1)["concepts"]["list"][0] | {"active_on": told})
     assert follows(concept) == ["surely", "always", "often"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("class: Horror", ("Horror", "class")),
+        ("before decade: 1990s", ("from before the 1990s", "")),
+        ("decade: 1990s", ("from the 1990s", "")),
+        ("popularity: most popular", ("among the most popular", "")),
+        ("popularity: a band of its own", ("a band of its own", "")),
+        ("item: i1 | i2", ("“Alien” or “i2”", "")),
+        ("class: a: b", ("a: b", "class")),
+        ("no attribute", ("no attribute", "")),
+    ],
+)
+def test_values_of_tables_are_said_as_people_say_them(said, words):
+    assert value_words(said, {"i1": "Alien"}) == words
+
+
+def test_what_is_not_known_is_said_as_it_is():
+    assert place_words("somewhere else") == "somewhere else"
+    assert intervention_words("something new") == "something new"
+
+
+def test_a_label_of_many_items_names_two_and_the_page_has_it_whole_besides():
+    label = "The last item is “A, b”, “C”, “D” or “E”, and not all of the last 5 items are Drama."
+    short = (
+        "The last item is “A, b”, “C” or 2 more items, and not all of the last 5 items are Drama."
+    )
+    assert brief(label) == short
+    plain = make_plain(2)
+    plain["concepts"]["list"][0]["label"] = label
+    first, second = page_data(Report.model_validate(plain))["concepts"]
+    assert (first["label"], first["brief"]) == (label, short)
+    assert "brief" not in second

@@ -87,7 +87,7 @@ if (byId("map")) {
     const body = el("tbody");
     for (const c of [...places].sort((a, b) => worth(b) - worth(a))) {
       const close = places.filter((o) => o !== c).sort((a, b) => apart(a, c) - apart(b, c)).slice(0, 3);
-      const names = close.flatMap((o, i) => [i ? "; " : "", el("a", { href: "#latent-" + o.latent }, brief(o.name))]);
+      const names = close.flatMap((o, i) => [i ? "; " : "", el("a", { href: "#latent-" + o.latent }, o.name)]);
       body.append(el("tr", {}, el("td", {}, el("a", { href: "#latent-" + c.latent }, c.name)), el("td", {}, kindOf(c)), el("td", {}, percent(c.explains)), el("td", {}, ...names)));
     }
     const heads = ["concept", "kind", "explains", "closest on the map"].map((h) => el("th", { scope: "col" }, h));

@@ -91,7 +91,7 @@ function listen() {
     unfold(byId(link.getAttribute("href").slice(1)));
     if (link.getAttribute("href") === location.hash) showLinked(); // no hashchange comes
   });
-  addEventListener("beforeprint", () => document.querySelectorAll("details.fold, details.part").forEach((fold) => { fold.open = true; }));
+  addEventListener("beforeprint", () => document.querySelectorAll("details.fold, details.part, .evidence details").forEach((fold) => { fold.open = true; }));
   byId("more").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button) { state.shown = Number(button.dataset.show); draw(); }

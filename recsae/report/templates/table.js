@@ -131,7 +131,7 @@ function elsewhere(text) {
   const near = parts.length ? null : suggestion(words);
   if (near) parts.push(el("p", {}, "Did you mean ", el("button", { type: "button", "data-near": near }, near), "?"));
   const values = data.values.filter((value) => has(value[0] + " " + value[2]));
-  if (values.length && !hidden.length) parts.push(el("p", {}, "Labels know of: " + values.slice(0, FEW).map((value) => value[0] + ": " + value[2]).join("; ") + "."));
+  if (values.length && !hidden.length) parts.push(el("p", {}, "Labels know of: " + values.slice(0, FEW).map((value) => value[2]).join("; ") + "."));
   return parts.length ? parts : [el("p", {}, "The words are in no title and no label either.")];
 }
 
