@@ -3,8 +3,8 @@
 import pytest
 
 from helpers.reports import make_plain
-from recsae.report.schema.parts import ActiveOn, Concept
 from recsae.report.page_data import page_data
+from recsae.report.schema.parts import ActiveOn, Concept
 from recsae.report.schema.report import Report
 from recsae.report.words.concepts import follows, right_words
 from recsae.report.words.values import brief, intervention_words, place_words, value_words
