@@ -16,6 +16,7 @@ from recsae.report.words.concepts import (
     fire_rate,
     follows,
     right_words,
+    usefulness,
 )
 from recsae.report.words.values import brief
 
@@ -46,7 +47,8 @@ def page_data(
     """Return the data of the page's script.
 
     ``items`` are (title, attributes, places in ``values``), ``values`` (attribute, value, phrase),
-    ``concepts`` what :func:`_concept` makes. Items, users and values are given by their place.
+    ``concepts`` what :func:`_concept` makes, the most useful first. Items, users and values are
+    given by their place.
 
     Parameters
     ----------
@@ -59,7 +61,9 @@ def page_data(
     listed = _Numbers(numbered)
     values, of_item = _values(report)
     place = {(value[0], value[1]): n for n, value in enumerate(values)}
-    concepts = [_concept(concept, listed, place) for concept in report.concepts.list]
+    made = {c.latent: _concept(c, listed, place) for c in report.concepts.list}
+    order = sorted(report.concepts.list, key=lambda c: (-usefulness(c), c.latent))
+    concepts = [made[concept.latent] for concept in order]
     turned = _turn(report, turn, sliders, listed) if turn else None
     titles = turn.titles if turn else {}
     more = list(listed.items)[len(numbered) :]

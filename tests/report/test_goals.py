@@ -116,7 +116,9 @@ def test_the_page_says_why_the_table_has_another_figure_than_the_heading():
     shown = with_goals(raw() | {"goals": [raw_goal(ways=[way("latents", 0.2)])]})
     (row,) = shown.goals.rows
     said = beside_heading(row)
-    assert said.startswith("Why 25% here and 10% for latents in the table: here 1% may be lost by")
+    assert said.startswith(
+        "Why 25% above and 10% for latents in the table: above, 1% may be lost by"
+    )
     assert (
         "held-out users lose 1.4%; in the table held-out users themselves lose 1% at most" in said
     )

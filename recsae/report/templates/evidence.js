@@ -91,7 +91,7 @@ function moves(c, list) {
     const bar = el("i", {});
     bar.style.width = 100 * Math.abs(weight || 0) / top + "%";
     node.append(el("li", { class: matching(c, item).trim() }, el("span", { class: "title", title: about(item) }, title(item)),
-      bar, el("span", { class: "weight" }, signed(weight))));
+      bar, el("span", { class: "weight", title: "How far one unit of the concept moves the item’s score" }, signed(weight))));
   }
   return node;
 }

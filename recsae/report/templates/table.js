@@ -22,8 +22,9 @@ if (data.again) {
   COLUMNS.push({ id: "back", head: "comes back", value: (c) => c.back && c.back.label, show: (c) => (c.back ? ofAgain(c.back.label) : "–"), first: -1, minor: true,
     tip: "In how many of the dictionaries that were made again a latent active on the same cases has the same label" });
 }
-const useful = (c) => (c.precision ?? 0) * (c.explains ?? 0) * (c.back ? c.back.label ?? 0 : 1);
-const byTrust = (a, b) => rank(a) - rank(b) || useful(b) - useful(a) || a.latent - b.latent;
+// the data hold the most useful first
+const placed = new Map(concepts.map((c, place) => [c, place]));
+const byTrust = (a, b) => rank(a) - rank(b) || placed.get(a) - placed.get(b);
 const KINDS = [["item", "a few items"], ["theme", "a theme"], ["situation", "a situation"], ["general", "general"]];
 
 // ---- state ----

@@ -135,8 +135,8 @@ def beside_heading(row: ReachedGoal) -> str:
         return ""
     lost = f"{100 * (1 - kept):.1f}%" if kept < 1 else "nothing"
     return (
-        f"Why {amount(row.after, row)} here and {amount(value, row)} for latents in the table: "
-        f"here {allowed} may be lost by the users on whom the latents were found, and held-out "
+        f"Why {amount(row.after, row)} above and {amount(value, row)} for latents in the table: "
+        f"above, {allowed} may be lost by the users on whom the latents were found, and held-out "
         f"users lose {lost}; in the table held-out users themselves lose {allowed} at most, on "
         "fewer of their positions."
     )
