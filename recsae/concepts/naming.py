@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 def told_apart(table: pd.DataFrame) -> list[str]:
     """A name of its own for each concept of a table.
 
-    Where several are about the same, each says where it looks ("Drama, last 5 items"); if that is
-    the same too, how much of it there is ("Drama, at least 2 of the last 5 items"); and else its
-    latent.
+    Where several are about the same, each says where it looks ("Drama in the last 5 items"); if
+    that is the same too, how much of it there is ("Drama, at least 2 of the last 5 items"); and
+    else its latent.
 
     Parameters
     ----------
@@ -44,14 +44,16 @@ def told_apart(table: pd.DataFrame) -> list[str]:
 
 
 def _place(row: Row) -> str:
-    return _of_parts(row, lambda view, *_: place_of(view))
+    places = _of_parts(row, lambda view, *_: place_of(view))
+    whole = row[C.SECOND_ATTRIBUTE] is None and not row[C.NEGATED] and "," not in str(row[C.ABOUT])
+    return f"{' ' if whole else ', '}{' and '.join(places)}" if places else ""
 
 
 def _amount(row: Row) -> str:
-    return _of_parts(row, amount_in)
+    return "".join(f", {amount}" for amount in _of_parts(row, amount_in))
 
 
-def _of_parts(row: Row, say: Callable[[str, int, bool], str]) -> str:
+def _of_parts(row: Row, say: Callable[[str, int, bool], str]) -> list[str]:
     parts = []
     for attribute, view, threshold, negated in (
         (C.ATTRIBUTE, C.VIEW, C.THRESHOLD, C.NEGATED),
@@ -60,7 +62,7 @@ def _of_parts(row: Row, say: Callable[[str, int, bool], str]) -> str:
     ):
         if isinstance(row[attribute], str) and row[attribute] != LENGTH:
             parts.append(say(str(row[view]), int(str(row[threshold])), bool(row[negated])))
-    return "".join(f", {part}" for part in dict.fromkeys(parts))
+    return list(dict.fromkeys(parts))
 
 
 def _latent(row: Row) -> str:

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recsae.core import columns as C
+from recsae.core import layout
+from recsae.core.files import read_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -42,10 +46,20 @@ STATUSES = (VERIFIED, SUPPORTED, UNSUPPORTED, UNTESTED, DEAD)
 
 def usefulness(concepts: pd.DataFrame) -> pd.Series:
     """What concepts are sorted by: precision, times the share of score variance that each explains,
-    times how often it comes back with its label where that is known (column ``back``).
+    times how often it comes back with its label where that is known (see :func:`with_back`).
     """
     back = concepts[C.BACK].fillna(0) if C.BACK in concepts else 1.0
     return (concepts[C.PRECISION].fillna(0) * concepts[C.EXPLAINS] * back).astype(float)
+
+
+def with_back(concepts: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Concepts with the column ``back``: how often each comes back with its label.
+
+    As they are where the run in the folder made no dictionary again.
+    """
+    rows = read_json(folder / layout.STABILITY).get("latents", [])
+    back = {row[C.LATENT]: row["back"]["label"] for row in rows}
+    return concepts.assign(**{C.BACK: concepts[C.LATENT].map(back)}) if back else concepts
 
 
 def verified_latents(scores: pd.DataFrame) -> NDArray[np.int64]:

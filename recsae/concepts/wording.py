@@ -42,20 +42,19 @@ MANY = {
     SHARE: "last 50 items",
 }
 PLACES = {
-    "last": "last item",
-    "top1": "recommended first",
-    "last5": "last 5 items",
-    "last20": "last 20 items",
-    "last50": "last 50 items",
-    SHARE: "share of the last 50 items",
-    "top10": "recommended",
+    "last": "as the last item",
+    "top1": "as the first recommendation",
+    "last5": "in the last 5 items",
+    "last20": "in the last 20 items",
+    "last50": "in the last 50 items",
+    SHARE: "by share of the last 50 items",
+    "top10": "in the recommendations",
 }
+"""Where a predicate looks, as the end of a name: "1990s in the recommendations"."""
 AFTER = {"last": "after", "last5": "recently", "top1": "recommends"}
 """How the name of a set of items says which items of a case it speaks of."""
-N_OF_THEME = 2
-"""Titles that stand for a set of items which have something in common."""
-N_TITLES = 3
-"""Titles that the name of a set of items has at most."""
+N_TITLES = 2
+"""Titles that stand for a set of items in a name."""
 _ARTICLE = re.compile(
     r"^(?P<title>.+), (?P<article>The|An?|Le|La|Les|L'|Il|El|Los|Las|Der|Die|Das)"
     r"(?P<rest> \(.*\))?$"
@@ -141,7 +140,7 @@ class Predicate(NamedTuple):
             return OPPOSITES[self.attribute].format(self.value)
         name = concept_name(self.attribute, self.value, titles)
         if self.attribute == ITEM_ITSELF:
-            name = f"{AFTER.get(self.view, self.view)} {name}"
+            name = f"{AFTER.get(self.view, 'with')} {name}"
         return "not " * self.negated + name
 
     def _length(self) -> str:
@@ -152,8 +151,8 @@ class Predicate(NamedTuple):
 def place_of(view: str) -> str:
     """Where a predicate looks, in short.
 
-    >>> place_of("last5"), place_of("share50")
-    ('last 5 items', 'share of the last 50 items')
+    >>> place_of("last5"), place_of("top10")
+    ('in the last 5 items', 'in the recommendations')
     """
     return PLACES[view]
 
@@ -162,14 +161,14 @@ def amount_in(view: str, threshold: int, negated: bool) -> str:
     """How much of what a predicate is about there is where it looks.
 
     >>> amount_in("last5", 2, False), amount_in("top10", 10, False), amount_in("share50", 20, True)
-    ('at least 2 of the last 5 items', 'all 10 recommended', 'less than 20 % of the last 50 items')
-    >>> amount_in("top10", 1, True), amount_in("top10", 3, False), amount_in("last", 1, False)
-    ('none of 10 recommended', 'at least 3 of 10 recommended', 'last item')
+    ('at least 2 of the last 5 items', 'all top 10', 'less than 20 % of the last 50 items')
+    >>> amount_in("top10", 1, True), amount_in("top10", 3, False), amount_in("last", 1, True)
+    ('none of the top 10', 'at least 3 of the top 10', 'not as the last item')
     """
     if view in ONE:
-        return f"{'not the ' * negated}{PLACES[view]}"
+        return f"{'not ' * negated}{PLACES[view]}"
     size = VIEW_SIZES[view]
-    place = "10 recommended" if view == "top10" else f"the {MANY[view]}"
+    place = "the top 10" if view == "top10" else f"the {MANY[view]}"
     if view == SHARE and threshold < size:
         return f"{'less than' if negated else 'at least'} {threshold} % of {place}"
     if threshold == size:
@@ -219,7 +218,7 @@ def name_of(
     'after Horror such as “The Shining” or “Carrie”'
     """
     if theme is not None:
-        such = _quoted(first.value, titles)[:N_OF_THEME]
+        such = _quoted(first.value, titles)[:N_TITLES]
         return f"{AFTER[first.view]} {concept_name(*theme, titles)} such as {_joined(such)}"
     name = first.name(titles)
     if not others or others[0][1:3] == first[1:3]:
@@ -255,9 +254,11 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     >>> concept_name("genres", "Horror", {}), concept_name("title term", "star", {})
     ('Horror', 'titled “star”')
     >>> concept_name("fans of", "1980s Horror ∷ i1 | i2 | i3", {"i1": "Carrie", "i2": "It"})
-    'fans of 1980s Horror such as “Carrie”, “It”, “i3”'
+    'fans of 1980s Horror such as “Carrie” and “It”'
     >>> concept_name("fans of", "Comedy ∷ i1 | i2 | i3 ∷∷ occupation=student", {})
-    'fans of Comedy such as “i1”, “i2”, “i3”, mostly students'
+    'fans of Comedy such as “i1” and “i2”, mostly students'
+    >>> concept_name("item", "i1 | i2 | i3 | i4", {}), concept_name("item", "i1 | i2 | i3", {})
+    ('“i1”, “i2” or 2 more items', '“i1”, “i2” or “i3”')
     """
     if attribute == TERM:
         return f"titled “{value}”"
@@ -266,18 +267,20 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
     if attribute == HALF:
         return "more popular half"
     if attribute == ERA:
-        return f"before {value}"
+        return f"before the {value}"
     if attribute == PERIOD:
         return PERIODS[value].removeprefix("usually ")
     if attribute == REPEAT:
         return "repetition"
     if attribute == FANS:
         of, items, mostly = _community(value, titles)
-        return f"{of}{', '.join(items)}{mostly}"
+        return f"{of}{' and '.join(items[:N_TITLES])}{mostly}"
     if attribute == ITEM_ITSELF:
         shown = _quoted(value, titles)
         more = len(shown) - N_TITLES
-        return _joined(shown) if more <= 0 else f"{', '.join(shown[:N_TITLES])} or {more} more"
+        if more <= 1:
+            return _joined(shown)
+        return f"{', '.join(shown[:N_TITLES])} or {more} more items"
     return phrase(attribute, value, titles) if attribute in (*PEOPLE, *TAGS, RATING) else value
 
 

@@ -23,6 +23,7 @@ from recsae.report.compare_page import (
     comparison_html,
 )
 from recsae.report.tables import corrected
+from recsae.report.words.concepts import follows, right_words
 from recsae.report.write import read_report
 
 if TYPE_CHECKING:
@@ -164,12 +165,16 @@ def _cards(folder: Path, changes: pd.DataFrame, side: str) -> list[ConceptCard]:
 
 def _card(report: Report, concept: Concept, name: str) -> ConceptCard:
     status = REJECTED if concept.correction == REJECTED else concept.status
-    follows = dict.fromkeys(told.item for told in concept.active_on if told.view != "top1")
     promotes = [weight.item for weight in concept.promotes]
     titles = [
         tuple(report.title(item) for item in items[:N_TITLES])
-        for items in (list(follows), promotes)
+        for items in (follows(concept), promotes)
     ]
     return ConceptCard(
-        concept.latent, name, concept.label, status, concept.precision, concept.recall, *titles
+        concept.latent,
+        name,
+        concept.label,
+        status,
+        right_words(concept.status, concept.precision, concept.recall),
+        *titles,
     )

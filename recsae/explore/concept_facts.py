@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from recsae.concepts.corrections import REJECTED
 from recsae.concepts.corrections import corrected as with_names
-from recsae.concepts.status import STATUSES, usefulness
+from recsae.concepts.status import STATUSES, usefulness, with_back
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import InvalidInput, nearest
-from recsae.core.files import read_json, read_parquet
+from recsae.core.files import read_parquet
 from recsae.core.notebook.cells import Table, card
 from recsae.report.words.formats import two_digits
 from recsae.report.write import report_facts
@@ -188,17 +188,10 @@ def concept_rows(
     if search is not None:
         table = table[table[C.LATENT].isin(dictionary.search(search)[C.LATENT])]
     order = table[C.STATUS].map([*STATUSES, REJECTED].index)
-    if back := _back(folder):
-        table[C.BACK] = table[C.LATENT].map(back)
+    table = with_back(table, folder)
     table = table.assign(order=order, useful=usefulness(table))
     table = table.sort_values(["order", "useful"], ascending=[True, False], kind="stable")
     return table[[*SHOWN, C.TESTED_AS] if corrected else list(SHOWN)]
-
-
-def _back(folder: Path) -> dict[int, float]:
-    """How often each latent comes back with its label; empty where nothing was made again."""
-    rows = read_json(folder / layout.STABILITY).get("latents", [])
-    return {row[C.LATENT]: row["back"]["label"] for row in rows}
 
 
 def tested_table(folder: Path) -> tuple[ConceptDictionary, pd.DataFrame]:

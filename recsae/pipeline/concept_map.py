@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recsae.concepts.status import usefulness, verified_latents
+from recsae.concepts.status import usefulness, verified_latents, with_back
 from recsae.core import columns as C
 from recsae.recommender.score_metric import root_of
 
@@ -41,7 +41,8 @@ def places_of_concepts(work: Workspace, scores: pd.DataFrame) -> dict[int, Place
         Empty where fewer than three concepts are verified.
     """
     verified = scores[scores[C.LATENT].isin(verified_latents(scores))]
-    order = np.lexsort((verified[C.LATENT], -usefulness(verified)))[:MAX_CONCEPTS]
+    useful = usefulness(with_back(verified, work.folder))
+    order = np.lexsort((verified[C.LATENT], -useful))[:MAX_CONCEPTS]
     latents = np.sort(verified[C.LATENT].to_numpy(np.int64)[order])
     if len(latents) < MIN_CONCEPTS:
         return {}

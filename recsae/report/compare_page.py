@@ -45,10 +45,8 @@ class ConceptCard(NamedTuple):
     """Its label as a sentence."""
     status: str
     """Of its test, or that people rejected it."""
-    precision: float | None
-    """How often it is active on held-out users when its label says so."""
-    recall: float | None
-    """How many of its active cases the label finds."""
+    right: str
+    """How often its label is right on held-out users, and how many active cases it finds."""
     follows: tuple[str, ...]
     """Titles after which it is active."""
     promotes: tuple[str, ...]
@@ -168,12 +166,11 @@ def _card(card: ConceptCard, items: dict[str, int]) -> dict[str, Any]:
     def numbered(titles: tuple[str, ...]) -> list[int]:
         return [items.setdefault(title, len(items)) for title in titles]
 
-    rates = {"precision": card.precision, "recall": card.recall}
     return {
         "name": card.name,
         "label": card.label,
         "status": card.status,
-        **{key: round(rate, 6) for key, rate in rates.items() if rate is not None},
+        "right": card.right,
         "follows": numbered(card.follows),
         "promotes": numbered(card.promotes),
     }

@@ -1,6 +1,7 @@
 """``report.html``: one file that opens offline and makes no request."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from recsae.report.figures import figures, goal_figures
@@ -8,7 +9,7 @@ from recsae.report.offline import offline_page
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import Report
 from recsae.report.schema.turn import TurnData
-from recsae.report.words import findings, first_screen, formats
+from recsae.report.words import findings, first_screen, formats, values
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
@@ -31,7 +32,16 @@ def page(report: Report, turn: TurnData | None = None, sliders: Sequence[int] | 
         styles=_STYLES,
         scripts=_SCRIPTS,
         data=page_data(report, turn, sliders or [card.latent for card in cards]),
-        filters={"share_of": words.share_of, **_GOAL_FILTERS},
+        filters={
+            "share_of": words.share_of,
+            "value": partial(
+                values.value_words, titles={key: report.title(key) for key in report.items}
+            ),
+            "place": values.place_words,
+            "done": values.intervention_words,
+            "brief": values.brief,
+            **_GOAL_FILTERS,
+        },
         r=report,
         verdict=words.verdict(report),
         headlines=words.headlines(report),
@@ -42,9 +52,10 @@ def page(report: Report, turn: TurnData | None = None, sliders: Sequence[int] | 
             "kinds": first_screen.kinds(report),
             "cards": cards,
             "trust": first_screen.trust(report),
-            "steps": first_screen.steps(report),
+            "steps": first_screen.steps(report, cards),
         },
         code_names=words.CODE_NAMES,
+        bar_names=words.BAR_NAMES,
         core=findings.core(report),
         labels_stand=words.standing(words.label_outcomes(report)),
         mean_auc=lambda code: words.mean_auc(report.attributes, code),
@@ -65,6 +76,7 @@ def page(report: Report, turn: TurnData | None = None, sliders: Sequence[int] | 
 _GOAL_FILTERS: dict[str, Callable[..., Any]] = {
     "amount": goal_words.amount,
     "area": goal_words.area,
+    "beside_heading": goal_words.beside_heading,
     "correlation": formats.correlation,
     "from_to": goal_words.from_to,
     "interval": formats.interval,
@@ -84,8 +96,8 @@ def _goals(report: Report) -> dict[str, Any]:
     return {
         "goals": shown,
         "charts": [Markup(svg) for svg in goal_figures(report)],
+        "skipped": goal_words.skipped(report),
         "losses": goal_words.LOSSES,
         "ways": {name: does for name, does in goal_words.METHODS.items() if name in tried},
-        "interventions": goal_words.INTERVENTIONS,
         "check_says": goal_words.check_says(check) if check else "",
     }

@@ -10,17 +10,33 @@ from recsae.report.schema.parts import Concept, Explained, Sequence
 from recsae.report.schema.report import Report
 from recsae.report.schema.turn import TurnData
 from recsae.report.words import findings
-from recsae.report.words.concepts import best_distinct, distinct_key, fire_rate
+from recsae.report.words.concepts import (
+    best_distinct,
+    distinct_key,
+    fire_rate,
+    follows,
+    right_words,
+    usefulness,
+)
+from recsae.report.words.values import brief
 
 _NESTED = {
     *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),
     "active_on",
     *("other_side", "back", "language", "recommended"),
 }
+_IN_THE_LABEL = {
+    *("value", "predicate_site", "threshold", "negated", "joint"),
+    *("second_attribute", "second_value", "second_site", "second_threshold", "second_negated"),
+    *("third_attribute", "third_value", "third_site", "third_threshold", "third_negated"),
+}
+"""What the label says in words, and the page in no other."""
 PLAIN = tuple(name for name in Concept.model_fields if name not in _NESTED)
 """Every field of a concept that is one figure or one text."""
 N_SLIDERS = 5
 """Concepts that have sliders when the page opens."""
+N_FOLLOWED = 3
+"""Items that a concept follows, the first ones."""
 N_LAST_ITEMS = 6
 """Items of a sequence that are shown, the last ones."""
 
@@ -31,7 +47,8 @@ def page_data(
     """Return the data of the page's script.
 
     ``items`` are (title, attributes, places in ``values``), ``values`` (attribute, value, phrase),
-    ``concepts`` what :func:`_concept` makes. Items, users and values are given by their place.
+    ``concepts`` what :func:`_concept` makes, the most useful first. Items, users and values are
+    given by their place.
 
     Parameters
     ----------
@@ -44,7 +61,9 @@ def page_data(
     listed = _Numbers(numbered)
     values, of_item = _values(report)
     place = {(value[0], value[1]): n for n, value in enumerate(values)}
-    concepts = [_concept(concept, listed, place) for concept in report.concepts.list]
+    made = {c.latent: _concept(c, listed, place) for c in report.concepts.list}
+    order = sorted(report.concepts.list, key=lambda c: (-usefulness(c), c.latent))
+    concepts = [made[concept.latent] for concept in order]
     turned = _turn(report, turn, sliders, listed) if turn else None
     titles = turn.titles if turn else {}
     more = list(listed.items)[len(numbered) :]
@@ -135,9 +154,13 @@ def _short(value: Any) -> Any:
 def _concept(
     concept: Concept, numbers: _Numbers, place: dict[tuple[str, str], int]
 ) -> dict[str, Any]:
-    shown = {name: _short(getattr(concept, name)) for name in PLAIN}
+    shown = {name: _short(getattr(concept, name)) for name in PLAIN if name not in _IN_THE_LABEL}
     shown["fire_rate"] = _short(fire_rate(concept))
     del shown["heldout_fire_rate"]
+    if concept.precision is None or concept.recall is None:
+        shown["right"] = right_words(concept.status, concept.precision, concept.recall)
+    if (short := brief(concept.label)) != concept.label:
+        shown["brief"] = short
     shown["key"] = "\n".join(distinct_key(concept))
     pairs = (
         (concept.attribute, concept.value),
@@ -152,6 +175,7 @@ def _concept(
         }
     for name in ("promotes", "demotes"):
         shown[name] = [[numbers.item(w.item), _short(w.weight)] for w in getattr(concept, name)]
+    shown["follows"] = [numbers.item(item) for item in follows(concept)[:N_FOLLOWED]]
     shown["active"] = [
         [told.view, numbers.item(told.item), told.n_active, told.n_cases]
         for told in concept.active_on

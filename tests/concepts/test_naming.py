@@ -39,7 +39,7 @@ def named(*labels):
         ([("Drama", DRAMA, None), ("War", DRAMA, None)], ["Drama", "War"]),
         (
             [("Drama", DRAMA, None), ("Drama", DRAMA._replace(view="top10"), None)],
-            ["Drama, last 5 items", "Drama, recommended"],
+            ["Drama in the last 5 items", "Drama in the recommendations"],
         ),
         (
             [("Drama", DRAMA, None), ("Drama", DRAMA._replace(threshold=5), None)],
@@ -48,7 +48,7 @@ def named(*labels):
         ([("Drama", DRAMA, None)] * 2, ["Drama (latent 0)", "Drama (latent 1)"]),
         (
             [("Drama", DRAMA, None)] * 2 + [("Drama", DRAMA._replace(view="last"), None)],
-            ["Drama (latent 0)", "Drama (latent 1)", "Drama, last item"],
+            ["Drama (latent 0)", "Drama (latent 1)", "Drama as the last item"],
         ),
         (
             [
@@ -57,7 +57,7 @@ def named(*labels):
                 ("Drama + War", DRAMA, DRAMA._replace(threshold=1, negated=True)),
             ],
             [
-                "Drama + War, last 5 items, recommended",
+                "Drama + War, in the last 5 items and in the recommendations",
                 "Drama + War, at least 2 of the last 5 items",
                 "Drama + War, at least 2 of the last 5 items, none of the last 5 items",
             ],

@@ -53,6 +53,16 @@ def test_verified_concepts_are_on_it_the_most_useful_ones(monkeypatch):
     assert list(places_of_concepts(runs.planted_open(), scores)) == [2, 3, 4]
 
 
+def test_what_does_not_come_back_is_less_useful(monkeypatch):
+    monkeypatch.setattr(concept_map, "MAX_CONCEPTS", 3)
+    back = dict(enumerate([0.0, 1.0, 1.0, 1.0]))
+    monkeypatch.setattr(
+        concept_map, "with_back", lambda rows, _: rows.assign(back=rows[C.LATENT].map(back))
+    )
+    scores = scores_of(["verified"] * 4, [0.9, 0.1, 0.2, 0.3])
+    assert list(places_of_concepts(runs.planted_open(), scores)) == [1, 2, 3]
+
+
 def test_two_make_no_map():
     scores = scores_of(["verified", "verified", "supported"], [0.1, 0.2, 0.3])
     assert places_of_concepts(runs.planted_open(), scores) == {}

@@ -15,7 +15,7 @@ from helpers.reports import HOSTILE, STATUSES, make_plain, make_report
 from helpers.runs import copy_of
 from recsae.pipeline.report_goals import goals_block
 from recsae.report import Report, write_report
-from recsae.report.words.concepts import usefulness
+from recsae.report.words.concepts import follows, usefulness
 from recsae.report.words.findings import judged_rows
 
 pytestmark = [
@@ -37,7 +37,7 @@ def test_no_console_error_and_no_request(page: Path, tmp_path: Path) -> None:
     log = tmp_path / "net.json"
     dom, logged = browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
     assert "CONSOLE" not in logged, logged
-    assert dom.count('class="row"') == 25
+    assert dom.count('class="row"') == 12
     assert requests(log) == set()
 
 
@@ -88,12 +88,13 @@ def test_search_filter_and_sort(page: Path) -> None:
         const shown = all("td.precision").map((c) => parseFloat(c.firstChild.textContent));
         out.sorted = shown.every((v, i) => !i || shown[i - 1] >= v);
         out.aria = all("th.precision")[0].getAttribute("aria-sort");
+        all("#more button")[0].click(); out.more = rows().length;
         all("#more button")[1].click(); out.shown = rows().length;
         """,
     )
     assert out["all"] == "60 concepts"
     assert out["genre"] == ["Film-Noir"]
-    assert 0 < out["title"] <= 25
+    assert 0 < out["title"] <= 12
     assert out["latent"] == "latent-7"
     assert out["none"].startswith("No concept matches")
     assert out["dead"] == ["dead"]
@@ -102,9 +103,10 @@ def test_search_filter_and_sort(page: Path) -> None:
         make_report(60).concepts.list,
         key=lambda c: (STATUSES.index(c.status), -c.explains * (c.precision or 0), c.latent),
     )
-    assert out["trusted"] == [[c.status, f"{c.f1:.2f}"] for c in order[:25]]
+    assert out["trusted"] == [[c.status, f"{c.f1:.2f}"] for c in order[:12]]
     assert out["sorted"] is True
     assert out["aria"] == "descending"
+    assert out["more"] == 25
     assert out["shown"] == 60
 
 
@@ -121,6 +123,8 @@ def test_a_link_opens_its_concept(page: Path) -> None:
         location.hash = "#latent-0";
         await new Promise((done) => setTimeout(done, 50));
         out.second = document.getElementById("latent-0").className;
+        out.first = document.getElementById("latent-{last}").className;
+        out.details = all("tr.detail").map((d) => d.id);
         """,
         f"#latent-{last}",
     )
@@ -133,7 +137,75 @@ def test_a_link_opens_its_concept(page: Path) -> None:
     )
     assert out["bars"] > 5
     assert out["examples"] == 6
-    assert out["second"] == "row open"
+    assert (out["second"], out["first"]) == ("row open", "row")
+    assert out["details"] == ["evidence-0"]
+
+
+def test_opening_a_row_closes_the_other_where_it_is_and_keeps_the_focus(page: Path) -> None:
+    out = play(
+        page,
+        """
+        const buttons = () => all("tr.row td.name button");
+        const open = () => all("tr.row.open").map((row) => row.id);
+        buttons()[0].focus(); buttons()[0].click(); out.one = open();
+        const there = buttons()[3], top = () => there.getBoundingClientRect().top;
+        there.scrollIntoView({ block: "center", behavior: "instant" });
+        there.focus({ preventScroll: true }); const before = top();
+        there.click(); out.two = open(); out.moved = Math.abs(top() - before);
+        out.focus = document.activeElement === there;
+        out.expanded = buttons().filter((b) => b.getAttribute("aria-expanded") === "true").length;
+        out.wanted = [buttons()[0], there].map((b) => b.closest("tr").id);
+        there.click(); out.none = open(); out.left = all("tr.detail").length;
+        const card = all(".concept h3 a")[0];
+        card.click(); await new Promise((done) => setTimeout(done, 50)); out.card = open();
+        document.querySelector("tr.row.open button").click();
+        card.click(); out.again = open(); // no hashchange this time
+        """,
+    )
+    assert out["one"] == out["wanted"][:1]
+    assert out["two"] == out["wanted"][1:]
+    assert out["moved"] < 1
+    assert out["focus"] is True
+    assert out["expanded"] == 1
+    assert (out["none"], out["left"]) == ([], 0)
+    assert out["again"] == out["card"] != []
+
+
+PHONE = """
+const phone = document.createElement("iframe");
+phone.style = "width: 390px; height: 800px; border: 0";
+const scripts = new RegExp("<script[^]*?<" + "/script>", "g");
+phone.srcdoc = document.documentElement.outerHTML.replace(scripts, "");
+document.body.append(phone);
+await new Promise((done) => { phone.onload = done; });
+const there = phone.contentDocument;
+"""
+
+
+def test_links_lead_to_the_top_of_a_section_on_a_phone_too(page: Path) -> None:
+    out = play(
+        page,
+        PHONE
+        + """
+        for (const [name, doc] of [["wide", document], ["phone", there]]) {
+          doc.documentElement.style.scrollBehavior = "auto";
+          const bar = doc.querySelector("nav");
+          out[name] = ["map", "steering", "evidence", "method"].flatMap((id) => {
+            const section = doc.getElementById(id);
+            if (!section) return [];
+            for (const d of doc.querySelectorAll("details.fold")) d.open = true;
+            section.scrollIntoView();
+            const head = section.querySelector("h2").getBoundingClientRect().top;
+            return [head - Math.max(0, bar.getBoundingClientRect().bottom)];
+          });
+        }
+        out.nav = there.querySelector("nav").scrollWidth <= there.querySelector("nav").clientWidth;
+        """,
+    )
+    assert len(out["phone"]) == len(out["wide"]) >= 3
+    for below in out["wide"] + out["phone"]:
+        assert 0 <= below <= 40
+    assert out["nav"] is True
 
 
 def test_precision_and_recall_stand_with_their_bounds_on_a_phone_too(page: Path) -> None:
@@ -143,14 +215,8 @@ def test_precision_and_recall_stand_with_their_bounds_on_a_phone_too(page: Path)
     )
     out = play(
         page,
-        """
-        const phone = document.createElement("iframe");
-        phone.style = "width: 390px; height: 800px; border: 0";
-        const scripts = new RegExp("<script[^]*?<" + "/script>", "g");
-        phone.srcdoc = document.documentElement.outerHTML.replace(scripts, "");
-        document.body.append(phone);
-        await new Promise((done) => { phone.onload = done; });
-        const there = phone.contentDocument;
+        PHONE
+        + """
         for (const [name, doc] of [["wide", document], ["phone", there]]) {
           const cells = ["precision", "recall"].map((c) => doc.querySelector("tr.row td." + c));
           out[name] = cells.map((c) => [c.textContent, c.getBoundingClientRect().width > 40,
@@ -160,6 +226,8 @@ def test_precision_and_recall_stand_with_their_bounds_on_a_phone_too(page: Path)
         }
         out.fits = there.documentElement.scrollWidth <= 390;
         out.tip = document.querySelector("th.precision").title;
+        const names = [...there.querySelectorAll("tr.row td.name .clamp")];
+        out.cut = names.filter((n) => n.scrollHeight > n.clientHeight + 1).length;
         """,
     )
     said = [
@@ -169,6 +237,7 @@ def test_precision_and_recall_stand_with_their_bounds_on_a_phone_too(page: Path)
     assert out["wide"] == out["phone"] == said
     assert (out["wide minor"], out["phone minor"]) == ("visible", "hidden")
     assert out["fits"] is True
+    assert out["cut"] == 0
     assert "at least (95% sure); verified asks for 50%." in out["tip"]
 
 
@@ -205,6 +274,34 @@ def test_a_search_that_finds_nothing_says_where_else_the_words_are(tmp_path: Pat
     assert out["hidden"].startswith(f"{out['all']} concepts have these words, but not the status")
     assert out["cleared"] == out["all"] > 0
     assert out["nowhere"] == "The words are in no title and no label either."
+
+
+def test_a_word_with_a_slip_is_answered_with_the_nearest_one(tmp_path: Path) -> None:
+    plain = make_plain(12)
+    plain["items"]["z"] = {"title": "Zanzibar, The", "attributes": {}}
+    plain["concepts"]["list"][3]["active_on"] = [
+        {"view": "last", "item": "z", "n_active": 5, "n_cases": 9}
+    ]
+    out = play(
+        write_report(Report.model_validate(plain), tmp_path),
+        """
+        const type = (text) => { const box = document.getElementById("search");
+          box.value = text; box.dispatchEvent(new Event("input")); };
+        const said = () => document.getElementById("elsewhere").textContent;
+        type("horor"); out.horror = said();
+        type("comdey"); out.swapped = said();
+        type("zanzabar the"); out.title = said();
+        type("wxy"); out.short = said();
+        type("horor"); all("#elsewhere button")[0].click();
+        out.typed = document.getElementById("search").value; out.rows = [...new Set(rows())];
+        out.focus = document.activeElement.id;
+        """,
+    )
+    assert out["horror"] == "Did you mean Horror?"
+    assert out["swapped"] == "Did you mean Comedy?"
+    assert out["title"] == "Did you mean Zanzibar the?"
+    assert out["short"] == "The words are in no title and no label either."
+    assert (out["typed"], out["rows"], out["focus"]) == ("Horror", ["Horror"], "search")
 
 
 def test_words_are_looked_for_where_words_begin_and_names_come_first(tmp_path: Path) -> None:
@@ -265,7 +362,7 @@ def test_the_first_screen_leads_on(page: Path) -> None:
         const bar = document.querySelector("nav").getBoundingClientRect();
         out.below = document.querySelector("#method h2").getBoundingClientRect().top >= bar.bottom;
         fold.open = false; dispatchEvent(new Event("beforeprint"));
-        out.printed = fold.open;
+        out.printed = all("details.fold, details.part, .evidence details").every((d) => d.open);
         out.command = document.querySelector(".to-copy code").textContent;
         out.buttons = all(".to-copy button").length;
         all(".to-copy button")[0].click(); await wait();
@@ -291,7 +388,7 @@ def test_hostile_titles_show_as_text(page: Path) -> None:
     out = play(
         page,
         """
-        out.titles = all("#evidence-0 .moves .title").map((t) => t.textContent);
+        out.titles = all("#evidence-0 details .moves .title").map((t) => t.textContent);
         out.markup = all("#evidence-0 script, #evidence-0 img, main img").length;
         out.hacked = String(window.hacked);
         """,
@@ -334,6 +431,11 @@ def full(tmp_path_factory: pytest.TempPathFactory, full_run: Path) -> Path:
     return write_report(None, folder)
 
 
+WHERE = {
+    "last": "With these as the last item",
+    "last5": "With these among the last five",
+    "top1": "With these as the first recommendation",
+}
 HEADINGS = """
 const card = (latent) => document.getElementById("evidence-" + latent);
 const heads = (latent) =>
@@ -356,7 +458,7 @@ def test_a_card_shows_all_evidence(full: Path) -> None:
         out.cases = here.querySelectorAll("li.case").length;
         out.meta = [...here.querySelectorAll("li.case .meta")].map((m) => m.textContent);
         out.others = [...here.querySelectorAll(".together a")].map((a) => a.getAttribute("href"));
-        out.says = here.querySelector(".predicates").textContent;
+        out.shown = [...here.querySelectorAll("li.case")].filter((x) => x.checkVisibility()).length;
         out.text = here.textContent;
         out.first = here.querySelector("p").textContent;
         out.markup = here.querySelectorAll("img").length;
@@ -367,32 +469,36 @@ def test_a_card_shows_all_evidence(full: Path) -> None:
         f"#latent-{concept.latent}",
     )
     assert out["heads"] == [
+        "How right it is",
+        *(["Titles it follows"] if follows(concept) else []),
+        "Titles it promotes",
         "What a language model says",
         "Where it is most active",
+        "3 more such cases",
         "From strong to weak",
         "Should be active by its label, and is not",
         "Active, though its label says no",
-        "Scores of the label",
-        "What the label reads",
-        "How often it is active",
-        "How strong the activations are",
-        "Items it promotes",
-        "Items it demotes",
+        "Titles that tell where it is active",
+        *[WHERE[v] for v in WHERE if any(told.view == v for told in concept.active_on)],
         *(["Active together with"] if any(t.kind == "with" for t in concept.together) else []),
         *(["Active instead of it"] if any(t.kind == "instead" for t in concept.together) else []),
+        "All items it promotes",
+        "Items it demotes",
         "Does it come back?",
+        "All scores of the label",
+        "How often it is active",
+        "How strong it is (activations)",
     ]
+    assert out["shown"] == 2
     told = concept.active_on[0]
-    where = {"last": "after", "last5": "among the last five", "top1": "first recommendation"}
     title = full_report().title(told.item)
-    first = f"Active {where[told.view]} {title} {told.n_active:,} of {told.n_cases:,} times"
-    assert out["first"].startswith(first)
+    assert f"{title}{told.n_active:,} of {told.n_cases:,}" in out["text"]
+    assert out["first"] == concept.label
+    assert f"{concept.precision:.0%} right when it speaks (precision) at least" in out["text"]
     assert out["cases"] == len(concept.examples) + len(concept.counterexamples)
     for missed in wrong["missed"]:
         assert f"user {missed.user}not active; the label: {missed.why}" in out["meta"]
     assert out["others"] == [f"#latent-{t.latent}" for t in concept.together]
-    assert concept.attribute is not None
-    assert out["says"].startswith(f"{concept.attribute} = {concept.value}, site ")
     assert HOSTILE_NAME in out["text"]
     assert (out["markup"], out["hacked"]) == (0, "undefined")
     for row in judged_rows(concept.language):

@@ -8,12 +8,9 @@ from helpers.goal_reports import raw
 from helpers.reports import HOSTILE, make_plain
 from recsae.pipeline.report_goals import goals_block
 from recsae.report.page import page
-from recsae.report.schema.parts import ActiveOn
 from recsae.report.schema.report import Report
 from recsae.report.words.concepts import usefulness
 from recsae.report.words.first_screen import (
-    _right,
-    _telling,
     attention,
     cards,
     headline,
@@ -63,7 +60,7 @@ def test_without_a_verified_concept_nothing_is_said():
     none = report_of({"status": "supported"})
     assert (headline(none), attention(none), kinds(none), cards(none)) == ("", "", "", [])
     assert "What this recommender pays attention to" in page(none)
-    assert [step.command for step in steps(none)] == [
+    assert [step.command for step in steps(none, [])] == [
         "recsae tune RUN --more CONCEPT",
         "recsae explain RUN --user USER",
         "recsae compare RUN OTHER --html both.html",
@@ -102,35 +99,6 @@ def test_cards_are_useful_common_and_different():
     assert [card.latent for card in cards(report, 2)] == [0, 3]
 
 
-@pytest.mark.parametrize(
-    ("precision", "recall", "said"),
-    [
-        (0.852, 0.876, "Right 9 times of 10 when it speaks, finds 9 of 10"),
-        (0.97, 0.44, "Right more than 9 times of 10 when it speaks, finds 4 of 10"),
-        (1.0, 0.5, "Right 10 times of 10 when it speaks, finds 5 of 10"),
-        (None, 0.5, ""),
-    ],
-)
-def test_precision_and_recall_in_tenths(precision, recall, said):
-    (concept,) = report_of({"precision": precision, "recall": recall}).concepts.list
-    assert _right(concept) == said
-
-
-def test_the_items_that_a_concept_follows():
-    told = [
-        ActiveOn(view=view, item=item, n_active=n, n_cases=of)
-        for view, item, n, of in (
-            ("last", "often", 60, 100),
-            ("last", "always", 90, 100),
-            ("last", "few", 5, 5),  # too few cases
-            ("last", "seldom", 49, 100),  # on less than half of them
-            ("last", "surely", 850, 1000),
-            ("top1", "other", 99, 100),
-        )
-    ]
-    assert _telling(told, "last") == ["surely", "always", "often"]
-
-
 def test_a_card_holds_a_real_history_and_its_list():
     concept = {"recommended": ["i0", "i7", "i8"], "precision_low": 0.769, "recall_low": 0.7}
     (card,) = cards(report_of(concept))
@@ -167,9 +135,21 @@ def test_the_command_is_that_of_the_goal_that_is_told():
     goals = goals_block(raw()).model_dump(mode="json", by_alias=True)
     report = report_of({}, goals=goals)
     assert report.goals.rows[0].goal == "more genre: Horror"
-    assert steps(report)[0].command == "recsae tune RUN --more Horror"
+    assert steps(report, cards(report))[0].command == "recsae tune RUN --more Horror"
 
 
 def test_commands_are_quoted():
     report = report_of({"attribute": "genre", "value": "Film-Noir & more"})
-    assert steps(report)[0].command == "recsae tune RUN --more 'Film-Noir & more'"
+    assert steps(report, cards(report))[0].command == "recsae tune RUN --more 'Film-Noir & more'"
+
+
+def test_how_common_a_concept_is_counts_on_held_out_users():
+    rare = {"fire_rate": 0.9, "heldout_fire_rate": 0.1}
+    common = {"fire_rate": 0.1, "heldout_fire_rate": 0.9, "attribute": "decade"}
+    assert [card.latent for card in cards(report_of(rare, common))] == [0]
+
+
+def test_every_step_leads_into_the_page():
+    assert [s.href for s in steps(MIXED, cards(MIXED))] == ["#steering", "#latent-0", "#run"]
+    bare = report_of({"status": "supported"}, steering=[])
+    assert [s.href for s in steps(bare, [])] == ["#concepts", "#concepts", "#run"]

@@ -111,7 +111,7 @@ def test_one_tab_stop_and_arrows_between_marks(page, on_map):
         const key = (name) => document.activeElement.dispatchEvent(
           new KeyboardEvent("keydown", { key: name, bubbles: true, cancelable: true }));
         const x = () => document.activeElement.getBoundingClientRect().left;
-        out.stops = [stops()];
+        out.stops = [stops()]; out.hint = document.getElementById("map-says").textContent;
         document.querySelector('#map-marks a[tabindex="0"]').focus();
         out.visited = []; out.right = true;
         for (let n = 0; n < 200; n += 1) {
@@ -127,6 +127,7 @@ def test_one_tab_stop_and_arrows_between_marks(page, on_map):
         out.focused = document.activeElement.getAttribute("aria-label");
         """,
     )
+    assert out["hint"].startswith("Tap or click a mark for its evidence.")
     assert out["stops"] == [1, 1]
     assert out["right"] is True
     assert len(set(out["visited"])) > 3

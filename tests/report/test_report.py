@@ -305,8 +305,11 @@ def test_card_escapes() -> None:
 def test_verdict_when_the_concepts_win() -> None:
     said = verdict(make_report())
     assert (said.tone, said.title) == ("good", "The concepts beat every baseline")
-    assert "SAE 71% (70 to 72), random directions 52% (51 to 53), raw neurons 31%" in said.detail
-    assert "labels are, over all activations: SAE 62% (61 to 63), random" in said.detail
+    assert (
+        "these concepts 71% (70 to 72), random directions 52% (51 to 53), raw neurons 31%"
+        in said.detail
+    )
+    assert "labels are, over all activations: these concepts 62% (61 to 63), random" in said.detail
 
 
 def test_verdict_when_they_lose_or_tie() -> None:
@@ -397,7 +400,7 @@ def test_the_tiles_say_what_is_sure_and_what_the_named_ones_keep() -> None:
         *(("sae", 0.62), ("random", 0.41), ("neurons", 0.38), ("pca", 0.55))
     ]
     assert kept.figure == "97% and 84%"
-    assert "with all latents, named or not, and with the 32 named, verified" in kept.says
+    assert "with all concepts, named or not, and with the 32 named, verified" in kept.says
     assert "(95% interval 97% to 98%), or by what the named" in kept.how
     assert "(95% interval 83% to 85%); 198,000 positions" in kept.how
     assert count.figure == str(plain["concepts"]["distinct_verified"])

@@ -16,23 +16,13 @@ const pairs = Object.entries(data.sections).map(([id, list]) => [id, list.map(([
   return { change, similarity, withName, text, cards, verified: both.some((c) => c.status === "verified") };
 })]);
 
-// never all of ten, nor none, where it is less or more than that
-function tenths(x) {
-  const n = Math.round(10 * x);
-  return n === 10 && x < 1 ? "more than 9" : n === 0 && x > 0 ? "less than 1" : String(n);
-}
-function rates(c) {
-  if (c.status === "dead") return "never active on held-out users";
-  if (!known(c.precision) || !known(c.recall)) return "too few cases to test";
-  return "right " + tenths(c.precision) + " times of 10 when it speaks, finds " + tenths(c.recall) + " of 10";
-}
 function titles(key, list) {
   const quoted = list.map((item) => "“" + title(item) + "”").join(", ");
   return list.length ? [el("p", {}, el("span", { class: "key" }, key + " "), quoted)] : [];
 }
 function card(c, run) {
   return el("div", { class: "side" }, el("p", { class: "of" }, run), el("h3", { title: c.label }, c.name),
-    el("p", {}, el("span", { class: "status " + c.status }, c.status), " · " + rates(c)),
+    el("p", {}, el("span", { class: "status " + c.status }, c.status), " · " + c.right),
     ...titles("follows", c.follows), ...titles("promotes", c.promotes));
 }
 function nothing(run, pair) {

@@ -30,28 +30,14 @@ function scores(c) {
     ["F1", score(c.f1), "One figure for precision and recall, their harmonic mean"],
     ["balanced accuracy", score(c.balanced_accuracy), "Mean of recall and specificity; 0.5 is a coin"], ["specificity", percent(c.specificity)], ["specificity, hard cases", percent(c.hard_specificity)],
     ["ROC-AUC", score(c.auc)], ["average precision", score(c.average_precision)],
-    ["label’s words", score(c.embedding_auc), "ROC-AUC of how near the label’s words are to those of a sequence’s items: a score that nothing was chosen by"],
-    ["label from", c.labeler], ["latent is", c.origin === "core" ? "of the core" : "found"]]);
+    ["its words are near", score(c.embedding_auc), "ROC-AUC of how near the label’s words are to those of a sequence’s items; 0.5 is a coin. Nothing was chosen by it"],
+    ["label made from", c.labeler], ["about the column", c.attribute ?? "–"], ["how it came about", c.origin === "core" ? "asked for (of the core)" : "found in training"]]);
 }
 function firing(c) {
   const rows = [["active on", percent(c.fire_rate), "Share of held-out cases"]];
   if (known(c.user_share)) rows.push(["users with any", percent(c.user_share), "Share of held-out users"]);
   if (known(c.mean_activation)) rows.push(["mean where active", score(c.mean_activation)]);
   return pairs(rows);
-}
-function predicates(c) {
-  const items = (place, value) => (known(c.says[place]) ? data.values[c.says[place]][2] : value);
-  const parts = [["", c.attribute, c.attribute === "item" ? items(0, c.value) : c.value, c.predicate_site, c.threshold, c.negated],
-    [" " + (c.joint || "and"), c.second_attribute, c.second_value, c.second_site, c.second_threshold, c.second_negated],
-    [" and", c.third_attribute, c.third_value, c.third_site, c.third_threshold, c.third_negated]];
-  const list = el("ul", { class: "predicates" });
-  for (const [joint, attribute, value, site, threshold, negated] of parts) {
-    if (!known(attribute)) continue;
-    const says = attribute + (known(value) ? " = " + value : "") + (known(site) ? ", site " + site : "")
-      + (known(threshold) ? (negated ? ", fewer than " : ", at least ") + threshold + (site === "share50" ? " %" : "") : "");
-    list.append(el("li", {}, joint ? joint.trim() + " " + says : says));
-  }
-  return list.children.length ? list : el("p", { class: "small" }, "Its label makes no statement about items, only that it is active on most histories.");
 }
 function histogram(h) {
   const width = 320, height = 90, n = h.counts.length, top = Math.max(1, ...h.counts);
@@ -78,22 +64,23 @@ function sequence(c, [userAt, n, last, top, activation], detail) {
   const name = data.users[userAt];
   return el("li", { class: "case" },
     el("p", { class: "meta" }, el("span", {}, /^user /.test(name) ? name : "user " + name),
-      el("span", {}, (activation ? "activation " + score(activation) : "not active") + detail)), chips);
+      el("span", {}, (activation ? "strength " + score(activation) : "not active") + detail)), chips);
 }
-function folded(name, open, list) {
-  return el("details", open ? { open: "" } : {}, el("summary", {}, name), el("ol", { class: "examples" }, ...list));
-}
+const folded = (name, ...parts) => el("details", {}, el("summary", {}, name), ...parts);
+const examples = (list) => el("ol", { class: "examples" }, ...list);
+const N_CASES = 2;
 function sequences(c) {
   const parts = [], of = (list, kind) => list.filter((e) => e[0] === kind);
-  const quantile = (q) => (known(q) ? ", quantile " + score(q) : "");
-  for (const [kind, name, open] of [["top", "Where it is most active", true], ["quantile", "From strong to weak", false]]) {
-    const chosen = of(c.examples, kind).map(([, q, ...rest]) => sequence(c, rest, quantile(q)));
-    if (chosen.length) parts.push(folded(name, open, chosen));
-  }
+  const quantile = (q) => (known(q) ? ", stronger than " + Math.round(100 * q) + "% of its cases" : "");
+  const top = of(c.examples, "top").map(([, q, ...rest]) => sequence(c, rest, quantile(q)));
+  if (top.length) parts.push(heading("Where it is most active"), examples(top.slice(0, N_CASES)));
+  if (top.length > N_CASES) parts.push(folded(several(top.length - N_CASES, "more such case", "more such cases"), examples(top.slice(N_CASES))));
+  const further = of(c.examples, "quantile").map(([, q, ...rest]) => sequence(c, rest, quantile(q)));
+  if (further.length) parts.push(folded("From strong to weak", examples(further)));
   const wrong = [["missed", "Should be active by its label, and is not"], ["unexpected", "Active, though its label says no"]];
   for (const [kind, name] of wrong) {
     const chosen = of(c.against, kind).map(([, why, ...rest]) => sequence(c, rest, "; the label: " + why));
-    if (chosen.length) parts.push(folded(name, true, chosen));
+    if (chosen.length) parts.push(folded(name, examples(chosen)));
   }
   return parts;
 }
@@ -104,7 +91,7 @@ function moves(c, list) {
     const bar = el("i", {});
     bar.style.width = 100 * Math.abs(weight || 0) / top + "%";
     node.append(el("li", { class: matching(c, item).trim() }, el("span", { class: "title", title: about(item) }, title(item)),
-      bar, el("span", { class: "weight" }, signed(weight))));
+      bar, el("span", { class: "weight", title: "How far one unit of the concept moves the item’s score" }, signed(weight))));
   }
   return node;
 }
@@ -134,42 +121,72 @@ function language(c) {
   }
   return [el("p", {}, el("b", {}, c.language.name), ". " + c.language.text), table];
 }
-function legend(c, left, right) {
-  const shown = (kind) => left.querySelector("." + kind) || right.querySelector("." + kind);
+function legend(c, ...places) {
+  const shown = (kind) => places.some((node) => node.querySelector("." + kind));
   const parts = [["match", 0, "Underlined: "], ["match2", 1, "Dotted: "]].filter(([kind]) => shown(kind));
   return parts.map(([kind, place, name]) => el("span", {}, el("span", { class: kind }, name + data.values[c.says[place]][2]), ". "));
 }
-const STANDS = [["last", "after "], ["last5", "among the last five "], ["top1", "first recommendation "]];
-const N_PHRASES = 3;
+const STANDS = [["last", "as the last item"], ["last5", "among the last five"], ["top1", "as the first recommendation"]];
+const times = (told) => count(told[2]) + " of " + count(told[3]);
+function items(c, rows, tip) {
+  const list = el("ul", { class: "together" });
+  for (const [item, figure] of rows) {
+    list.append(el("li", { class: matching(c, item).trim() }, el("span", { class: "title", title: about(item) }, title(item)), el("span", { class: "weight", title: tip }, figure)));
+  }
+  return list;
+}
+const N_ACTS = 3, N_PHRASES = 3;
+// what the reader can act on: how right it is, what it follows, what it promotes
+function acts(c) {
+  const node = el("div", { class: "acts" });
+  const bounds = (low) => (known(low) ? el("span", { class: "bound" }, "at least " + floored(low) + SURE) : "");
+  const right = el("div", {}, heading("How right it is"));
+  if (known(c.precision) && known(c.recall)) {
+    right.append(el("p", {}, el("b", {}, percent(c.precision)), " right when it speaks (precision) ", bounds(c.precision_low)),
+      el("p", {}, el("b", {}, percent(c.recall)), " of its cases found (recall) ", bounds(c.recall_low)));
+  } else right.append(el("p", {}, c.right));
+  node.append(right);
+  const last = new Map(c.active.filter((told) => told[0] === "last").map((told) => [told[1], told]));
+  const followed = c.follows.slice(0, N_ACTS).map((item) => [item, "active " + times(last.get(item)) + " times"]);
+  if (followed.length) node.append(el("div", {}, heading("Titles it follows"), items(c, followed, "Held-out cases whose last item it is")));
+  if (c.promotes.length) node.append(el("div", {}, heading("Titles it promotes"), moves(c, c.promotes.slice(0, N_ACTS))));
+  return node;
+}
 function activeOn(c) {
-  const parts = STANDS.flatMap(([view, words]) => c.active.filter((told) => told[0] === view).slice(0, N_PHRASES)
-    .map(([, item, active, cases]) => [words, el("b", { class: matching(c, item).trim(), title: about(item) }, title(item)), " " + count(active) + " of " + count(cases)]));
-  return parts.flatMap((phrase, place) => [place ? "; " : "Active ", ...phrase, place ? "" : " times"]);
+  const parts = STANDS.flatMap(([view, words]) => {
+    const told = c.active.filter((one) => one[0] === view).slice(0, N_PHRASES);
+    return told.length ? [heading("With these " + words), items(c, told.map((one) => [one[1], times(one)]), "Held-out cases on which it is active, of all with the item there")] : [];
+  });
+  return el("details", {}, el("summary", {}, "Titles that tell where it is active"), ...parts);
 }
 function otherSide(c) {
   const says = c.side === "brings" ? "What it follows, as well as that can be said: " : "What it brings, as well as that can be said: ";
   return [says, el("b", {}, c.other.label), " (precision " + percent(c.other.precision) + ", recall " + percent(c.other.recall) + ")"];
 }
 function evidence(c) {
-  const left = el("div", {}), right = el("div", {});
+  const top = el("div", { class: "first" }), left = el("div", {}), right = el("div", {});
   const link = el("a", { class: "link", href: "#latent-" + c.latent }, "latent " + c.latent);
-  if (c.active.length) left.append(el("p", { class: "active-on" }, ...activeOn(c), "."));
-  left.append(el("p", { class: "says-label" }, c.label));
-  if (c.other) left.append(el("p", { class: "small other-side" }, ...otherSide(c)));
-  if (corrected(c)) left.append(el("p", { class: "corrected" }, corrected(c)));
-  left.append(el("p", { class: "says-tested" }, sentence(c), " ", link));
+  top.append(el("p", { class: "says-label" }, c.label));
+  if (!known(c.attribute)) top.append(el("p", { class: "small" }, "Its label makes no statement about items, only that it is active on most histories."));
+  if (corrected(c)) top.append(el("p", { class: "corrected" }, corrected(c)));
+  top.append(acts(c));
+  if (c.other) top.append(el("p", { class: "small other-side" }, ...otherSide(c)));
+  top.append(el("p", { class: "small says-tested" }, sentence(c), " ", link));
   if (c.language) left.append(heading("What a language model says"), ...language(c));
   left.append(...sequences(c));
-  right.append(heading("Scores of the label"), scores(c), heading("What the label reads"), predicates(c), heading("How often it is active"), firing(c));
-  if (c.histogram && c.histogram.counts.length) right.append(heading("How strong the activations are"), histogram(c.histogram));
-  if (c.promotes.length) right.append(heading("Items it promotes"), moves(c, c.promotes));
-  if (c.demotes.length) right.append(heading("Items it demotes"), moves(c, c.demotes));
+  if (c.active.length) left.append(activeOn(c));
   for (const [kind, name] of [["with", "Active together with"], ["instead", "Active instead of it"]]) {
     const others = together(c, kind);
     if (others) right.append(heading(name), others);
   }
-  if (c.back && data.again) right.append(heading("Does it come back?"), ...comesBack(c));
-  const marks = legend(c, left, right);
+  if (c.promotes.length > N_ACTS) right.append(folded("All items it promotes", moves(c, c.promotes)));
+  if (c.demotes.length) right.append(folded("Items it demotes", moves(c, c.demotes)));
+  if (c.back && data.again) right.append(folded("Does it come back?", ...comesBack(c)));
+  right.append(folded("All scores of the label", scores(c)));
+  const often = [firing(c)];
+  if (c.histogram && c.histogram.counts.length) often.push(heading("How strong it is (activations)"), histogram(c.histogram));
+  right.append(folded("How often it is active", ...often));
+  const marks = legend(c, top, left, right);
   if (marks.length) left.append(el("p", { class: "small legend" }, ...marks));
-  return el("div", { class: "evidence" }, left, right);
+  return el("div", { class: "evidence" }, top, left, right);
 }

@@ -2,7 +2,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
 const STATUSES = ["verified", "supported", "unsupported", "untested", "dead", "rejected"];
-const STEP = 25;
+const FIRST = 12, STEP = 25;
 const SURE = typeof data.level === "number" ? " (" + 100 * data.level + "% sure)" : "";
 const ASKED = typeof data.threshold === "number" ? 100 * data.threshold + "%" : "more";
 const known = (value) => value !== undefined && value !== null;

@@ -13,7 +13,7 @@ if (byId("map")) {
   const kindOf = (c) => c.kind || "theme";
   const brief = (name) => (name.length > LETTERS ? name.slice(0, LETTERS - 1).trimEnd() + "…" : name);
   const says = (c) => c.name + " (" + kindOf(c) + "): explains " + percent(c.explains) + " of the scores by itself";
-  const HINT = "Arrow keys go from mark to mark, Enter opens the evidence.";
+  const HINT = "Tap or click a mark for its evidence. With a keyboard, arrow keys go from mark to mark and Enter opens it.";
   let at = 0, marks = [], width = 0;
 
   // marks of one size have about the same area, whatever their shape
@@ -87,7 +87,7 @@ if (byId("map")) {
     const body = el("tbody");
     for (const c of [...places].sort((a, b) => worth(b) - worth(a))) {
       const close = places.filter((o) => o !== c).sort((a, b) => apart(a, c) - apart(b, c)).slice(0, 3);
-      const names = close.flatMap((o, i) => [i ? "; " : "", el("a", { href: "#latent-" + o.latent }, brief(o.name))]);
+      const names = close.flatMap((o, i) => [i ? "; " : "", el("a", { href: "#latent-" + o.latent }, o.name)]);
       body.append(el("tr", {}, el("td", {}, el("a", { href: "#latent-" + c.latent }, c.name)), el("td", {}, kindOf(c)), el("td", {}, percent(c.explains)), el("td", {}, ...names)));
     }
     const heads = ["concept", "kind", "explains", "closest on the map"].map((h) => el("th", { scope: "col" }, h));
@@ -100,11 +100,6 @@ if (byId("map")) {
       if (!event.key.startsWith("Arrow") || markOf(event) < 0) return;
       event.preventDefault();
       go(event.key);
-    });
-    canvas.addEventListener("click", (event) => {
-      const place = markOf(event);
-      // a link to where the page already is tells nobody
-      if (place >= 0 && location.hash === "#latent-" + marks[place].c.latent) dispatchEvent(new Event("hashchange"));
     });
     new ResizeObserver(() => { if (canvas.clientWidth !== width) drawMap(); }).observe(canvas);
   }

@@ -17,16 +17,15 @@ function showLinked() {
     byId("once").checked = false;
     place = selected().indexOf(c);
   }
-  state.shown = Math.max(state.shown, Math.ceil((place + 1) / STEP) * STEP);
-  open.add(c.latent);
+  if (place >= state.shown) state.shown = Math.ceil((place + 1) / STEP) * STEP;
+  opened = c.latent;
   draw();
   byId("latent-" + c.latent).scrollIntoView({ behavior: "instant" });
 }
 // ---- folded sections, and commands to copy ----
 function unfold(node) {
-  const fold = node && node.closest("details.fold:not([open])");
-  if (!fold) return;
-  fold.open = true;
+  if (!node || !node.closest("details:not([open])")) return;
+  for (let fold = node.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
   node.scrollIntoView({ behavior: "instant" });
 }
 const unfoldLinked = () => location.hash.length > 1 && unfold(byId(decodeURIComponent(location.hash.slice(1))));
@@ -63,7 +62,7 @@ function setUp() {
   nameTheRun();
 }
 function listen() {
-  const change = (update) => { Object.assign(state, { shown: STEP }, update); draw(); };
+  const change = (update) => { Object.assign(state, { shown: FIRST }, update); draw(); };
   byId("search").addEventListener("input", (event) => change({ text: event.target.value }));
   byId("once").addEventListener("change", (event) => change({ once: event.target.checked }));
   byId("sortby").addEventListener("change", (event) => {
@@ -78,14 +77,21 @@ function listen() {
   }
   byId("elsewhere").addEventListener("click", (event) => {
     if (event.target.closest("[data-clear]")) change({ status: null, kind: null });
+    const near = event.target.closest("[data-near]");
+    if (!near) return;
+    byId("search").value = near.dataset.near;
+    change({ text: near.dataset.near });
+    byId("search").focus();
   });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) copy(button).catch(() => {});
     const link = event.target.closest("a[href^='#']");
-    if (link) unfold(byId(link.getAttribute("href").slice(1)));
+    if (!link) return;
+    unfold(byId(link.getAttribute("href").slice(1)));
+    if (link.getAttribute("href") === location.hash) showLinked(); // no hashchange comes
   });
-  addEventListener("beforeprint", () => document.querySelectorAll("details.fold").forEach((fold) => { fold.open = true; }));
+  addEventListener("beforeprint", () => document.querySelectorAll("details.fold, details.part, .evidence details").forEach((fold) => { fold.open = true; }));
   byId("more").addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button) { state.shown = Number(button.dataset.show); draw(); }

@@ -22,13 +22,14 @@ if (data.again) {
   COLUMNS.push({ id: "back", head: "comes back", value: (c) => c.back && c.back.label, show: (c) => (c.back ? ofAgain(c.back.label) : "–"), first: -1, minor: true,
     tip: "In how many of the dictionaries that were made again a latent active on the same cases has the same label" });
 }
-const useful = (c) => (c.precision ?? 0) * (c.explains ?? 0) * (c.back ? c.back.label ?? 0 : 1);
-const byTrust = (a, b) => rank(a) - rank(b) || useful(b) - useful(a) || a.latent - b.latent;
+// the data hold the most useful first
+const placed = new Map(concepts.map((c, place) => [c, place]));
+const byTrust = (a, b) => rank(a) - rank(b) || placed.get(a) - placed.get(b);
 const KINDS = [["item", "a few items"], ["theme", "a theme"], ["situation", "a situation"], ["general", "general"]];
 
 // ---- state ----
-const state = { text: "", status: null, kind: null, once: false, sort: null, direction: 1, shown: STEP };
-const open = new Set();
+const state = { text: "", status: null, kind: null, once: false, sort: null, direction: 1, shown: FIRST };
+let opened = null; // the latent whose evidence is open
 concepts.sort(byTrust);
 const own = (c) => [c.name, c.label, c.tested_as || "", ...(c.language ? [c.language.name, c.language.text] : [])];
 const haystack = new Map(concepts.map((c) => [c.latent, [...own(c), ...c.promotes.map((p) => title(p[0]))].join("\n").toLowerCase()]));
@@ -66,8 +67,50 @@ function selected() {
   return list;
 }
 
-// ---- a search that finds nothing: where else the words occur ----
+// ---- a search that finds nothing: the nearest words, and where else the words occur ----
 const FEW = 8;
+// how many letters must be put in, left out, changed or swapped with the next one
+function apart(a, b) {
+  let before = [], above = [...b, ""].map((_, j) => j);
+  for (let i = 1; i <= a.length; i += 1) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j += 1) {
+      row[j] = Math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (a[i - 1] !== b[j - 1]));
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1]) row[j] = Math.min(row[j], before[j - 2] + 1);
+    }
+    [before, above] = [above, row];
+  }
+  return above[b.length];
+}
+let spelt = null;
+// every word of names and titles as it is written, and how often
+function vocabulary() {
+  if (spelt) return spelt;
+  spelt = new Map();
+  for (const text of [...concepts.map((c) => c.name), ...data.items.map((item) => item[0])]) {
+    for (const word of text.match(/[\p{L}\p{N}]+/gu) || []) {
+      const known = spelt.get(word.toLowerCase());
+      if (known) known[1] += 1; else spelt.set(word.toLowerCase(), [word, 1]);
+    }
+  }
+  return spelt;
+}
+function nearestWord(word) {
+  const most = word.length < 4 ? 0 : word.length < 8 ? 1 : 2;
+  let found = null, best = [most + 1, 0];
+  for (const [other, [written, often]] of vocabulary()) {
+    if (Math.abs(other.length - word.length) > most) continue;
+    const far = apart(word, other);
+    if (far < best[0] || (far === best[0] && often > best[1])) [found, best] = [written, [far, often]];
+  }
+  return best[0] <= most ? found : null;
+}
+// what was typed with each unknown word as the nearest one is written; null where one has none
+function suggestion(words) {
+  const lists = [...haystack.values()];
+  const near = words.map((word) => (lists.some((text) => begins(text, word)) ? word : nearestWord(word)));
+  return near.includes(null) || near.every((word, i) => word === words[i]) ? null : near.join(" ");
+}
 function elsewhere(text) {
   const words = wordsOf(text);
   if (!words.length) return [];
@@ -86,8 +129,10 @@ function elsewhere(text) {
       parts.push(el("p", {}, "Concepts active on them:"), el("ul", {}, ...theirs.slice(0, FEW).map((c) => el("li", {}, el("a", { href: "#latent-" + c.latent }, c.name)))));
     }
   }
+  const near = parts.length ? null : suggestion(words);
+  if (near) parts.push(el("p", {}, "Did you mean ", el("button", { type: "button", "data-near": near }, near), "?"));
   const values = data.values.filter((value) => has(value[0] + " " + value[2]));
-  if (values.length && !hidden.length) parts.push(el("p", {}, "Labels know of: " + values.slice(0, FEW).map((value) => value[0] + ": " + value[2]).join("; ") + "."));
+  if (values.length && !hidden.length) parts.push(el("p", {}, "Labels know of: " + values.slice(0, FEW).map((value) => value[2]).join("; ") + "."));
   return parts.length ? parts : [el("p", {}, "The words are in no title and no label either.")];
 }
 
@@ -103,11 +148,11 @@ function marks(c) {
   return found;
 }
 function row(c) {
-  const is = open.has(c.latent);
+  const is = opened === c.latent;
   const button = el("button", { type: "button", "aria-expanded": is, "aria-controls": "evidence-" + c.latent }, el("span", { class: "clamp", title: c.name }, c.name));
   const rejected = standing(c) === "rejected";
   const node = el("tr", { id: "latent-" + c.latent, class: (is ? "row open" : "row") + (rejected ? " out" : "") },
-    el("td", { class: "name" }, button, el("p", { class: "clamp", title: c.label }, c.label), ...marks(c)),
+    el("td", { class: "name" }, button, el("p", { class: "clamp", title: c.label }, c.brief ?? c.label), ...marks(c)),
     el("td", { class: "status-cell" }, el("span", { class: "status " + standing(c) }, standing(c)), rejected ? el("span", { class: "bound" }, "tested: " + c.status) : ""));
   for (const column of COLUMNS.slice(2)) node.append(el("td", { class: column.minor ? "minor" : column.id }, ...[column.show(c)].flat()));
   return node;
@@ -121,7 +166,7 @@ function draw() {
   const rows = document.createDocumentFragment();
   for (const c of list.slice(0, state.shown)) {
     rows.append(row(c));
-    if (open.has(c.latent)) rows.append(evidenceRow(c));
+    if (opened === c.latent) rows.append(evidenceRow(c));
   }
   byId("table").tBodies[0].replaceChildren(rows);
   const all = several(concepts.length, "concept", "concepts");
@@ -131,7 +176,8 @@ function draw() {
   const more = byId("more");
   more.replaceChildren();
   if (list.length > state.shown) {
-    more.append(el("button", { type: "button", "data-show": state.shown + STEP }, "Show " + Math.min(STEP, list.length - state.shown) + " more"),
+    const next = Math.min(STEP * (Math.floor(state.shown / STEP) + 1), list.length);
+    more.append(el("button", { type: "button", "data-show": next }, "Show " + (next - state.shown) + " more"),
       el("button", { type: "button", "data-show": list.length }, "Show all " + count(list.length)));
   }
   for (const head of byId("table").tHead.rows[0].cells) {
@@ -142,10 +188,25 @@ function draw() {
     for (const button of byId(group).children) button.setAttribute("aria-pressed", (button.dataset[key] || null) === state[key]);
   }
 }
+function shut() {
+  const row = known(opened) && byId("latent-" + opened);
+  if (row) {
+    row.classList.remove("open");
+    row.querySelector("button").setAttribute("aria-expanded", false);
+    byId("evidence-" + opened).remove();
+  }
+  opened = null;
+}
+// one row is open at a time; the one that was clicked stays where it is on the screen
 function toggle(c, node) {
-  const opening = !open.has(c.latent);
-  if (opening) { open.add(c.latent); node.after(evidenceRow(c)); } else { open.delete(c.latent); node.nextElementSibling.remove(); }
-  node.classList.toggle("open", opening);
-  node.querySelector("button").setAttribute("aria-expanded", opening);
-  if (opening) history.replaceState(null, "", "#latent-" + c.latent);
+  const opening = opened !== c.latent, place = node.getBoundingClientRect().top;
+  shut();
+  if (opening) {
+    opened = c.latent;
+    node.after(evidenceRow(c));
+    node.classList.add("open");
+    node.querySelector("button").setAttribute("aria-expanded", true);
+    history.replaceState(null, "", "#latent-" + c.latent);
+  }
+  scrollBy({ top: node.getBoundingClientRect().top - place, behavior: "instant" });
 }

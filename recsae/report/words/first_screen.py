@@ -23,9 +23,17 @@ from recsae.concepts.attributes.names import (
     TERM,
 )
 from recsae.concepts.wording import readable
-from recsae.report.schema.parts import ActiveOn, Concept
+from recsae.report.schema.parts import Concept
 from recsae.report.schema.report import Report
-from recsae.report.words.concepts import best_distinct, never_back, plainness, usefulness
+from recsae.report.words.concepts import (
+    best_distinct,
+    fire_rate,
+    follows,
+    never_back,
+    plainness,
+    right_words,
+    usefulness,
+)
 from recsae.report.words.formats import floor_percent, interval, listing, percent
 from recsae.report.words.goals import steering_line
 from recsae.report.words.headlines import share_of
@@ -37,10 +45,6 @@ N_TITLES = 2
 """Titles on a card that a concept follows, and that it promotes."""
 N_HISTORY = 5
 """Items of the history on a card, the last ones."""
-MIN_CASES = 20
-"""Held-out cases with an item, from which on the item may stand on a card."""
-MOSTLY = 0.5
-"""Share of these cases on which a concept is active, from which on it follows the item."""
 MAX_TOGETHER = 0.6
 """Correlation of activity from which on two concepts are not shown beside each other."""
 MOST_ACTIVE = 0.5
@@ -102,7 +106,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do next: a question, where the page answers it, the command that does."""
+    """Something to do next: a question, where in the page it leads, the command that answers it."""
 
     question: str
     says: str
@@ -162,7 +166,7 @@ def cards(report: Report, n: int = N_CARDS) -> list[Card]:
     Useful ones (see :func:`recsae.report.words.concepts.usefulness`) that say what items are come
     first; at most two are about the same, and no two are active on the same cases.
     """
-    known = [c for c in _sound(report) if (c.fire_rate or 0.0) <= MOST_ACTIVE]
+    known = [c for c in _sound(report) if (fire_rate(c) or 0.0) <= MOST_ACTIVE]
     known.sort(key=lambda c: (never_back(c), plainness(c) > 1, -usefulness(c), c.latent))
     chosen: list[Concept] = []
     for most in (MAX_ALIKE, n):  # a catalogue with one attribute has cards of that one
@@ -200,9 +204,8 @@ def trust(report: Report) -> list[Fact]:
     return facts
 
 
-def steps(report: Report) -> list[Step]:
-    """What to do next."""
-    best = cards(report, 1)
+def steps(report: Report, best: Sequence[Card]) -> list[Step]:
+    """What to do next, with the first of the best concepts, which are :func:`cards`."""
     name = best[0].name if best else "CONCEPT"
     theme = next((c for c in best_distinct(report) if c.kind == "theme" and not c.negated), None)
     of = theme.value if theme is not None and theme.attribute != FANS and theme.value else name
@@ -212,19 +215,19 @@ def steps(report: Report) -> list[Step]:
             "More of something?",
             steering_line(report)
             or "What it takes, and what it costs in accuracy, beside other ways to get it.",
-            "#steering" if report.steering or report.goals else "",
+            "#steering" if report.steering or report.goals else "#concepts",
             f"recsae tune RUN {_goal(report) or f'--more {_quoted(of)}'}",
         ),
         Step(
             "Why this item?",
             "Which concepts put an item where it stands, and which items of the history.",
-            f"#latent-{best[0].latent}" if best else "",
+            f"#latent-{best[0].latent}" if best else "#concepts",
             f"recsae explain RUN --user {_quoted(user)}",
         ),
         Step(
             "Another model?",
-            "What became of each concept in another run.",
-            "",
+            "What became of each concept in another run. What this one was made of is below.",
+            "#run",
             "recsae compare RUN OTHER --html both.html",
         ),
     ]
@@ -279,45 +282,15 @@ def _card(concept: Concept, report: Report, told: Set[str]) -> Card:
         latent=concept.latent,
         name=concept.name,
         label=concept.label,
-        right=_right(concept),
+        right=right_words(concept.status, concept.precision, concept.recall),
         sure=f"at least {floor_percent(concept.precision_low)} and "
         f"{floor_percent(concept.recall_low)}, {percent(report.protocol.one_sided_level)} sure of "
         "each",
-        follows=[t for t in titles(_telling(concept.active_on, "last")) if t not in told][
-            :N_TITLES
-        ],
+        follows=[t for t in titles(follows(concept)) if t not in told][:N_TITLES],
         promotes=titles(weight.item for weight in concept.promotes[:N_TITLES]),
         history=titles(example.items[-N_HISTORY:] if example else []),
         recommended=titles(concept.recommended),
     )
-
-
-def _right(concept: Concept) -> str:
-    """Precision and recall in tenths, which a person can repeat.
-
-    Nobody says "10 times of 10" of something that is wrong now and then.
-    """
-    if concept.precision is None or concept.recall is None:
-        return ""
-    right, finds = _tenths(concept.precision), _tenths(concept.recall)
-    return f"Right {right} times of 10 when it speaks, finds {finds} of 10"
-
-
-def _tenths(share: float) -> str:
-    return "more than 9" if 0.95 <= share < 1 else f"{round(10 * share)}"
-
-
-def _telling(items: Sequence[ActiveOn], view: str) -> list[str]:
-    """The items that tell most where a concept is active, among those seen often enough."""
-    there = [
-        told
-        for told in items
-        if told.view == view
-        and told.n_cases >= MIN_CASES
-        and told.n_active >= MOSTLY * told.n_cases
-    ]
-    there.sort(key=lambda told: (-told.n_active / (told.n_cases + MIN_CASES), told.item))
-    return [told.item for told in there]
 
 
 def _number(n: int, noun: str) -> str:

@@ -7,6 +7,7 @@ from recsae.report.schema.goals import CheckedWay, LabelCheck, ReachedGoal, WayT
 from recsae.report.schema.parts import Figure
 from recsae.report.schema.report import Report
 from recsae.report.words.formats import interval, listing, number, percent, short, two_digits
+from recsae.report.words.values import value_words
 
 LATENTS = "latents"
 RERANKING = "re-ranking"
@@ -17,19 +18,14 @@ METHODS = {
     "the most that re-ranking with them can be expected to reach, and needs the attribute of every "
     "item.",
     "class mean": "what sets states with the attribute apart on average is added to every state.",
-    "probe": "the direction of a logistic probe of the attribute is added to every state.",
+    "probe": "the direction of a classifier of the attribute (a logistic probe) is added to every "
+    "state.",
     "neurons": "as many single dimensions of the state are turned, found as the latents are.",
     "reconstruction steering": "the latents are turned, and what the autoencoder does not "
     "reconstruct is thrown away.",
     "random direction": "a direction drawn at random is added to every state.",
 }
 """Every steering method and what it does."""
-INTERVENTIONS = {
-    "x10 where active": "×10 where it is active",
-    "x0.1 where active": "×0.1 where it is active",
-    "+1 sd": "one standard deviation more, everywhere",
-    "-1 sd": "one standard deviation less, everywhere",
-}
 LOSSES = {"1 %": "1%", "2 %": "2%", "5 %": "5%"}
 """Losses of the table of methods, as ``report.json`` has them and as the page shows them."""
 
@@ -67,13 +63,23 @@ def goals(report: Report) -> list[ShownGoal]:
     ]
 
 
+def skipped(report: Report) -> list[tuple[str, str]]:
+    """Return the goals that were not tried, as headings have them, and why."""
+    untried = report.goals.skipped if report.goals else {}
+    return [(_name(report, goal)[0], reason) for goal, reason in untried.items()]
+
+
 def _name(report: Report, goal: str) -> tuple[str, str]:
-    """Split "more categories: Comedy" into "More Comedy" and "categories"."""
+    """Split "more categories: Comedy" into "More Comedy" and "categories".
+
+    What tells its attribute itself stands alone: "More from the 1990s".
+    """
     for attribute in report.data.attributes:
         for direction in ("more", "less"):
             start = f"{direction} {attribute}: "
             if goal.startswith(start) and len(goal) > len(start):
-                return f"{direction.capitalize()} {goal[len(start) :]}", attribute
+                words, of = value_words(goal.removeprefix(f"{direction} "))
+                return f"{direction.capitalize()} {words}", of
     return goal[:1].upper() + goal[1:], ""
 
 
@@ -117,6 +123,25 @@ def from_to(row: ReachedGoal) -> str:
     return f"{said} of the top 10" if is_share(row) else f"average popularity {said}"
 
 
+def beside_heading(row: ReachedGoal) -> str:
+    """Say why the table of methods has another figure for latents than the heading.
+
+    Empty where it has the same, or no figure at that loss.
+    """
+    ours = next((way for way in row.ways if way.way == LATENTS), None)
+    value = ours.at.get(f"{100 * row.allowed_loss:g} %") if ours and row.allowed_loss else None
+    kept, allowed = row.ndcg_kept[0], f"{100 * (row.allowed_loss or 0):g}%"
+    if value is None or kept is None or amount(value, row) == amount(row.after, row):
+        return ""
+    lost = f"{100 * (1 - kept):.1f}%" if kept < 1 else "nothing"
+    return (
+        f"Why {amount(row.after, row)} above and {amount(value, row)} for latents in the table: "
+        f"above, {allowed} may be lost by the users on whom the latents were found, and held-out "
+        f"users lose {lost}; in the table held-out users themselves lose {allowed} at most, on "
+        "fewer of their positions."
+    )
+
+
 def area(value: Figure, row: ReachedGoal) -> str:
     """Return the area under a method's curve, rounded as the goal's verdict rounds it."""
     digits = 3 if is_share(row) else 1
@@ -150,7 +175,7 @@ def steering_line(report: Report) -> str:
     if not shown:
         return ""
     row = shown[0].row
-    said = f"{short(shown[0].name)} by turning latents: {from_to(row)} at "
+    said = f"{short(shown[0].name)} by turning concepts: {from_to(row)} at "
     said += f"{interval(row.ndcg_kept)} of NDCG@10"
     if not any(way.way == LATENTS for way in row.ways):
         return f"{said}."

@@ -32,6 +32,25 @@ CODE_NAMES: dict[Code, str] = {
     "neurons": "raw neurons",
     "pca": "principal components",
 }
+BAR_NAMES: dict[Code, tuple[str, str]] = {
+    "sae": ("these concepts", "all that are listed here, asked for or found"),
+    "core": (
+        "asked for (the core)",
+        "concepts made for a statement about items or histories that the states hold",
+    ),
+    "found": ("found in training", "in what those asked for leave of a state"),
+    "words": ("labels, yes or no", "whether each label is true, not how active its concept is"),
+    "statements": ("chosen statements", "of the same vocabulary, chosen for what they explain"),
+    "plain": ("plain SAE", "another autoencoder, for which nothing was asked for"),
+    "gates": (
+        "core drawn at random",
+        "as those asked for, but drawn at random among all statements that states hold",
+    ),
+    "random": ("random directions", "in the model’s states: what chance gives"),
+    "neurons": ("raw neurons", "single numbers of the model’s states"),
+    "pca": ("principal components", "directions in which states vary most"),
+}
+"""What codes are called beside their bars, and what they are."""
 FEW_USERS = 200
 """Held-out users under which a concept of one in ten is seldom active often enough to verify."""
 
@@ -158,7 +177,7 @@ def _shares(report: Report) -> str:
     if report.model.one_state_per_user and n < FEW_USERS:
         few = f" With only {n:,} held-out users, a state each, few concepts can be verified."
     return (
-        "Share explained by up to 32 verified concepts (95% intervals): SAE "
+        "Share explained by up to 32 verified concepts (95% intervals): these concepts "
         f"{interval(share_of(shares['sae']), 0)}, {', '.join(said)}.{few}"
     )
 
@@ -167,8 +186,8 @@ def _qualities(report: Report) -> str:
     known = report.label_quality
     said = [f"{CODE_NAMES[c]} {interval(q.value, 0)}" for c in LABELLED if (q := known.get(c))]
     return (
-        f"How right labels are, over all activations: SAE {interval(known['sae'].value, 0)}, "
-        f"{', '.join(said)}."
+        "How right labels are, over all activations: these concepts "
+        f"{interval(known['sae'].value, 0)}, {', '.join(said)}."
     )
 
 
@@ -230,7 +249,7 @@ def accuracy_headline(report: Report) -> Headline:
     held, share = report.accuracy.heldout, report.named_share.get("sae")
     if held.ndcg_kept is None:
         return Headline("–", "Accuracy kept: could not be computed", "No held-out cases.")
-    survives = "of the model’s ranking quality survives with all latents, named or not"
+    survives = "of the model’s ranking quality survives with all concepts, named or not"
     how = "NDCG kept with every state replaced by its reconstruction"
     how += _in_brackets(held.ndcg_kept_ci)
     where = "" if report.model.one_state_per_user else f"{held.n_positions:,} positions of "
@@ -243,7 +262,7 @@ def accuracy_headline(report: Report) -> Headline:
     how += ", or by what the named concepts say of it"
     how += _in_brackets(share.intervals.get("ndcg_kept_32"))
     bars = (
-        Bar("all latents", "all", held.ndcg_kept),
+        Bar("all, named or not", "all", held.ndcg_kept),
         Bar("the named ones", "sae", share.ndcg_kept_32),
     )
     figure = f"{kept} and {percent(share.ndcg_kept_32)}"
@@ -255,9 +274,9 @@ def count_headline(report: Report) -> Headline:
     c = report.concepts
     return Headline(
         f"{c.distinct_verified:,}",
-        f"different concepts are verified ({c.verified:,} of {report.sae.n_latents:,} latents; "
-        "several latents can share a label)",
-        f"{c.tested:,} latents were tested on held-out users; {c.supported:,} more are "
+        f"different concepts are verified ({c.verified:,} of {report.sae.n_latents:,}; several "
+        "can say the same)",
+        f"{c.tested:,} were tested on held-out users; {c.supported:,} more are "
         f"supported, {c.unsupported:,} are not, {c.untested:,} were active too seldom to test.",
     )
 
@@ -276,7 +295,8 @@ def _in_brackets(ends: Interval | None) -> str:
 
 def _bars(values: Mapping[Code, Figure]) -> tuple[Bar, ...]:
     """A bar of every code whose figure is known, the SAE first; none of one alone."""
-    bars = [Bar(said, c, v) for c, said in CODE_NAMES.items() if (v := values.get(c)) is not None]
+    said = {c: name for c, (name, _) in BAR_NAMES.items()}
+    bars = [Bar(said[c], c, v) for c in said if (v := values.get(c)) is not None]
     return tuple(bars) if len(bars) > 1 else ()
 
 

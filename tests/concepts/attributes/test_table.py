@@ -157,10 +157,8 @@ def test_words():
     titles = {"m1": "Alien", "m2": "Aliens", "m4": "Brazil", "m5": "Big"}
     assert phrase("item", "m1 | m2 | m3", titles) == "“Alien”, “Aliens” or “m3”"
     assert concept_name("item", "m1 | m2", titles) == "“Alien” or “Aliens”"
-    assert (
-        concept_name("item", "m1 | m2 | m4 | m5 | m6", titles)
-        == "“Alien”, “Aliens”, “Brazil” or 2 more"
-    )
+    several = "m1 | m2 | m4 | m5 | m6"
+    assert concept_name("item", several, titles) == "“Alien”, “Aliens” or 3 more items"
     assert concept_name("decade", "1990s", {}) == "1990s"
 
 
