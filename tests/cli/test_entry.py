@@ -67,6 +67,14 @@ def test_charts_are_drawn_anew_only_where_none_are_kept(folder):
     assert "matplotlib" not in imported("report", folder)
 
 
+def test_a_run_is_opened_without_what_only_learns_or_draws():
+    code = "import sys, recsae.finished.opened; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = set(done.stdout.split())
+    assert "recsae.finished.opened" in found
+    assert found.isdisjoint({"matplotlib", "sklearn", "recbole", "scipy.stats"})
+
+
 def test_no_summary_is_cut_in_eighty_characters():
     shown = CliRunner().invoke(group, ["--help"], prog_name="recsae", terminal_width=80).output
     commands = shown.split("Commands:\n")[1].splitlines()
