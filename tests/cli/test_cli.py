@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from helpers.runs import (
     settings,
 )
 from recsae.pipeline.plan import STAGES
+from recsae.recommender.plugins import LABELERS
 from recsae.report import read_report
 from recsae.report.words.formats import floor_percent, two_digits
 from recsae.run.record import Run
@@ -323,10 +325,28 @@ def test_steer_everybody(says, concept, report, recbole_run):
 
 def test_plugins(says):
     out = says("plugins")
-    assert out.split()[:4] == ["name", "package", "version", "state"]
+    assert out.split()[:5] == ["kind", "name", "package", "version", "state"]
     rows = {row["name"]: row for row in json.loads(says("plugins", "--json"))}
     assert rows["recbole"]["state"] == "ready (recbole 1.2.1)"
-    assert set(rows["recbole"]) == {"name", "package", "version", "state"}
+    assert set(rows["recbole"]) == {"kind", "name", "package", "version", "state"}
+    assert [rows[name]["kind"] for name in ("recbole", "attributes")] == ["plug-in", "labeler"]
+    assert rows["attributes"]["state"] == "ready (where no --labeler is given)"
+
+
+def test_labelers_of_other_packages_and_why_they_do_not_work(says, monkeypatch):
+    values = {"mine": "collections:Counter", "gone": "no_such_module:it", "odd": "string:digits"}
+    points = [EntryPoint(name, value, LABELERS) for name, value in values.items()]
+    monkeypatch.setattr(
+        "recsae.recommender.plugins.entry_points",
+        lambda group: points if group == LABELERS else [],
+    )
+    rows = {row["name"]: row["state"] for row in json.loads(says("plugins", "--json"))}
+    assert rows == {
+        "attributes": "ready (where no --labeler is given)",
+        "gone": "broken: ModuleNotFoundError: No module named 'no_such_module'",
+        "mine": "ready (recsae run --labeler mine)",
+        "odd": "broken: string:digits cannot be called to make a labeler",
+    }
 
 
 def test_doctor(recsae_says):

@@ -15,6 +15,7 @@ from recsae.concepts import labeler as labelers
 from recsae.core.errors import InvalidInput
 from recsae.core.files import read_json
 from recsae.pipeline import run_pipeline
+from recsae.recommender.plugins import LABELERS
 from recsae.report import read_report
 from recsae.run import RunConfig
 from recsae.run.record import Run
@@ -106,7 +107,7 @@ def test_a_labeler_of_ones_own_is_tested(planted, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "last_item", module)
     name, value = "last-item", "last_item:LastItem"
     assert f'{name} = "{value}"' in text_of(PAGE)
-    points = [EntryPoint(name, value, labelers.GROUP)]
+    points = [EntryPoint(name, value, LABELERS)]
     monkeypatch.setattr(labelers, "entry_points", lambda group: points)
     config = RunConfig(
         core="none", latents=16, k=3, samples=20_000, stability=1, labeler="last-item"
