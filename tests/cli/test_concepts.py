@@ -82,7 +82,7 @@ def test_everything_about_a_latent(says, run):
     for internal in ("labeler", "predicate_site", "threshold", "negated", "n_pos", "∷"):
         assert internal in facts or internal == "∷"
         assert internal not in text
-    assert f"promotes: {' | '.join(facts['promotes'])}" in text
+    assert f"promotes: {titles_of(facts['promotes'])}" in text
     for other in facts["fires_with"]:
         assert f"active together with: {other['latent']} {other['name']} (" in text
     for case in facts["unexpected"] + facts["missed"] + facts["examples"]:
@@ -172,7 +172,7 @@ def test_a_sheet_to_judge_labels_by(says, run):
             assert f"{rate} {two_digits(concept[rate])} (at least {low})" in text
         assert concept["n_active"] == row["n_pos"]
         for item in concept["active_on"]:
-            assert f"{item['title']} {item['n_active']} of {item['n_cases']}" in text
+            assert f"{readable(item['title'])} {item['n_active']} of {item['n_cases']}" in text
         examples = concept["examples"]
         assert 3 <= len(examples) <= 5
         assert len({case["user"] for case in examples}) == len(examples)
