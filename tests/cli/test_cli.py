@@ -21,6 +21,8 @@ from helpers.runs import (
     in_brief,
     settings,
 )
+from recsae.cli.shared.tables import titles_of
+from recsae.core.text import readable
 from recsae.pipeline.plan import STAGES
 from recsae.recommender.plugins import LABELERS
 from recsae.report import read_report
@@ -233,11 +235,11 @@ def test_steer_one_user(says, recommender, concept, recbole_run):
     assert [row["place"] for row in table] == list(range(1, 11))
     assert [row["before"] for row in table] != [row["after"] for row in table]
     out = says("steer", recbole_run, "--set", f"{concept}=30", "--user", user)
-    assert out.splitlines()[0] == "history: " + " | ".join(found["history"])
+    assert out.splitlines()[0] == "history: " + titles_of(found["history"])
     shown = out.split("\nplace ")[1].splitlines()[1:11]
     assert [int(line.split()[0]) for line in shown] == list(range(1, 11))
     assert all(
-        row["before"].rsplit(" (", 1)[0][:12] in line
+        readable(row["before"].rsplit(" (", 1)[0])[:12] in line
         for row, line in zip(table, shown, strict=True)
     )
 
