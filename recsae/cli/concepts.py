@@ -69,7 +69,7 @@ N_SHORT = 5
     type=click.IntRange(min=1),
     help="A random sample of so many verified concepts, for a person to judge the labels.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Of that sample; 0 by default.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of that sample; default 0.")
 @all_option
 @trust_option
 @json_option

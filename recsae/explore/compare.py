@@ -181,7 +181,10 @@ class Comparison:
                 Table(
                     "What became of concepts, where one of the two is verified, and of all latents",
                     ("change", "verified", "all"),
-                    [(kind.replace("_", " "), n, counts[1][kind]) for kind, n in counts[0].items()],
+                    [
+                        (kind.replace("_", " ").replace("with", "with its"), n, counts[1][kind])
+                        for kind, n in counts[0].items()
+                    ],
                 ),
                 Table(
                     "Names of verified concepts",
