@@ -10,9 +10,10 @@ import click
 from recsae.cli.shared.console import PATH, records, show_json
 from recsae.cli.shared.latent import VIEWS, rate, show_latent
 from recsae.cli.shared.options import all_option, json_option, trust_option
-from recsae.cli.shared.tables import ROWS, Column, Columns, say, show_rows
+from recsae.cli.shared.tables import ROWS, Column, Columns, say, show_rows, titles_of
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
+from recsae.core.text import readable
 from recsae.report.words.formats import floor_percent, number, signed, two_digits
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ N_SHORT = 5
     type=click.IntRange(min=1),
     help="A random sample of so many verified concepts, for a person to judge the labels.",
 )
-@click.option("--seed", type=click.IntRange(min=0), help="Of that sample; 0 by default.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of that sample; default 0.")
 @all_option
 @trust_option
 @json_option
@@ -234,7 +235,9 @@ def _show_audited(place: int, concept: AuditedConcept) -> None:
         )
     for view, (title, _) in VIEWS.items():
         rates = [
-            f"{x.title} {x.n_active} of {x.n_cases}" for x in concept.active_on if x.view == view
+            f"{readable(x.title)} {x.n_active} of {x.n_cases}"
+            for x in concept.active_on
+            if x.view == view
         ]
         say(f"   {title}: {' | '.join(rates) or 'no item in particular'}")
     click.echo("   drawn from all its active cases:")
@@ -253,5 +256,5 @@ def _show_judged(case: JudgedCase) -> None:
     says = "yes" if case.label_says_active else "no"
     say(
         f"     {case.activation:.2f}, user {case.user}, label says {says} ({case.why}):\n"
-        f"       {' | '.join(case.titles[-N_SHORT:])}  ->  {' | '.join(case.recommended)}"
+        f"       {titles_of(case.titles[-N_SHORT:])}  ->  {titles_of(case.recommended)}"
     )

@@ -14,7 +14,13 @@ from recsae.core.limits import MAX_SEED
 
 
 @click.command()
-@click.option("--out", type=PATH, default=Path("recsae-demo"), show_default=True)
+@click.option(
+    "--out",
+    help="Folder of the model and its run.",
+    type=PATH,
+    default=Path("recsae-demo"),
+    show_default=True,
+)
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=2020, show_default=True)
 @trust_option
 def demo(out: Path, seed: int, trust: bool) -> None:

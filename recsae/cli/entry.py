@@ -96,6 +96,8 @@ def _refuse_empty(command: click.Command, arguments: list[str]) -> None:
 def group() -> None:
     """Understand and correct recommender models through concepts.
 
+    CHECKPOINT is the file of a trained model, FOLDER what `recsae run --out` made.
+
     Every command takes --debug, which shows a traceback where something fails.
     """
 

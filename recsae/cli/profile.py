@@ -72,12 +72,12 @@ PROMOTED: Columns = {
 @click.argument("folder", type=PATH)
 @click.option("--item", help="What comes after an item, and what promotes it: id or title.")
 @click.option("--user", help="The concepts of one user beside those of all others.")
-@click.option("--users", help="Of these users against the rest: a file of ids, or U1,U2,...")
+@click.option("--users", help="These users beside all others: a file of ids, or U1,U2,...")
 @click.option(
     "--cohort",
     metavar="RULE",
-    help="Of the users that a rule chooses: 'concept:Horror>0.1' (active on more than a tenth of "
-    "their positions; or <) or 'item:Alien' (who have had it).",
+    help="The users that a rule chooses beside all others: 'concept:Horror>0.1' (active on more "
+    "than a tenth of their positions; or <) or 'item:Alien' (who have had it).",
 )
 @click.option("--latents", is_flag=True, help="Every latent by itself, whatever its status.")
 @top_option(ROWS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,7 +96,7 @@ class ConceptDictionary:
 
         What people named or merged counts as it stands, tested or not.
         """
-        names, about = (self.table[column].str.casefold() for column in (C.NAME, C.ABOUT))
+        names, about = self._folded
         rows = self.table[(names == name.casefold()) | (about == name.casefold())]
         if among is not None:
             said = rows.get(C.CORRECTION, pd.Series("", rows.index)).fillna("") != ""
@@ -104,6 +105,11 @@ class ConceptDictionary:
         if latents or among is None:
             return latents
         return self.named(name)
+
+    @cached_property
+    def _folded(self) -> tuple[pd.Series, pd.Series]:
+        """Names, and what concepts are about, as they are looked up."""
+        return self.table[C.NAME].str.casefold(), self.table[C.ABOUT].str.casefold()
 
     def names(self) -> list[str]:
         """All that :meth:`named` finds something by."""

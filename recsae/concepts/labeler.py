@@ -30,14 +30,13 @@ from recsae.concepts.search import Choice, HalfOfUsers, Kinds, choose
 from recsae.concepts.wording import Predicate, label_of, name_of
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, LabelerFailed, nearest
+from recsae.recommender.plugins import LABELERS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
 
-GROUP = "recsae.labelers"
-"""The group of entry points that labelers are listed in."""
 MAX_SEARCH_CASES = 80_000
 """Construction cases at most that predicates are searched on, evenly spread: bounds the time."""
 DERIVED_COST = 0.01
@@ -128,12 +127,12 @@ def named_labeler(name: str) -> Callable[[ItemAttributes], Labeler]:
     InvalidInput
         There is none of that name, or it cannot be imported.
     """
-    points = {point.name: point for point in entry_points(group=GROUP)}
+    points = {point.name: point for point in entry_points(group=LABELERS)}
     if name not in points:
         known = ", ".join(sorted(points)) or "none"
         raise InvalidInput(
             f"No labeler named {name!r} is installed (there is: {known}): a package names one by "
-            f"an entry point of the group {GROUP!r}.{nearest(name, points)}"
+            f"an entry point of the group {LABELERS!r}.{nearest(name, points)}"
         )
     try:
         made: Callable[[ItemAttributes], Labeler] = points[name].load()

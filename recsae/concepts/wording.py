@@ -30,6 +30,7 @@ from recsae.concepts.attributes.names import (
     VIEWS,
 )
 from recsae.core import columns as C
+from recsae.core.text import readable
 
 TAGS = ("tag", "tags", "user_tags", "keywords", "labels")
 PEOPLE = ("director", "author", "artist", "developer", "publisher")
@@ -55,10 +56,6 @@ AFTER = {"last": "after", "last5": "recently", "top1": "recommends"}
 """How the name of a set of items says which items of a case it speaks of."""
 N_TITLES = 2
 """Titles that stand for a set of items in a name."""
-_ARTICLE = re.compile(
-    r"^(?P<title>.+), (?P<article>The|An?|Le|La|Les|L'|Il|El|Los|Las|Der|Die|Das)"
-    r"(?P<rest> \(.*\))?$"
-)
 WOMEN_AND_MEN = {
     **dict.fromkeys(("f", "female", "woman", "w"), "women"),
     **dict.fromkeys(("m", "male", "man"), "men"),
@@ -282,21 +279,6 @@ def concept_name(attribute: str, value: str, titles: Mapping[str, str]) -> str:
             return _joined(shown)
         return f"{', '.join(shown[:N_TITLES])} or {more} more items"
     return phrase(attribute, value, titles) if attribute in (*PEOPLE, *TAGS, RATING) else value
-
-
-def readable(title: str) -> str:
-    """A title as a person says it: catalogues sort by the word after the article.
-
-    >>> readable("Matrix, The"), readable("Bicycle Thief, The (Ladri di biciclette)")
-    ('The Matrix', 'The Bicycle Thief (Ladri di biciclette)')
-    >>> readable("Good, The Bad and The Ugly, The"), readable("Me, Myself and I")
-    ('The Good, The Bad and The Ugly', 'Me, Myself and I')
-    """
-    match = _ARTICLE.match(title)
-    if match is None:
-        return title
-    space = "" if match["article"].endswith("'") else " "
-    return f"{match['article']}{space}{match['title']}{match['rest'] or ''}"
 
 
 def _community(value: str, titles: Mapping[str, str]) -> tuple[str, list[str], str]:

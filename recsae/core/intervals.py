@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import digamma
-from scipy.stats import beta, norm, t
+from scipy.special import betaincinv, digamma, ndtri, stdtrit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -101,9 +100,9 @@ def precision_bound(
     alarm, _, effective = _rate(alarms, n_neg)
     alike = (digamma(n_neg + 1) + np.euler_gamma).sum(0)
     effective = np.where(alarm > 0, np.minimum(effective, alike), alike)
-    effective = effective * np.square(norm.ppf(confidence) / _quantile(n_neg, confidence))
+    effective = effective * np.square(ndtri(confidence) / _quantile(n_neg, confidence))
     seen = alarm * effective
-    most = beta.ppf(confidence, seen + 1, np.maximum(effective - seen, 1e-9))
+    most = betaincinv(seen + 1, np.maximum(effective - seen, 1e-9), confidence)
     with np.errstate(invalid="ignore", divide="ignore"):
         below = least * (2 * recall - least)
         within = np.square(alarm * recall) - most * (2 * alarm - most) * below
@@ -115,7 +114,7 @@ def precision_bound(
 def _quantile(n: Floats, confidence: float) -> Floats:
     """Student's quantile for each concept's effective number of users."""
     effective = n.sum(0) ** 2 / np.maximum(np.square(n).sum(0), 1)
-    return t.ppf(confidence, np.maximum(effective - 1, 1))  # type: ignore[no-any-return]
+    return stdtrit(np.maximum(effective - 1, 1), confidence)  # type: ignore[no-any-return]
 
 
 def _rate(hits: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
@@ -161,7 +160,7 @@ class UserEstimate:
         if n < 2 or not np.isfinite(self.value):
             return self.value if n > 1 else float("nan"), float("nan"), float("nan")
         error = float(np.sqrt(n / (n - 1) * np.square(self.influence).sum()))
-        half = float(norm.ppf(0.5 + confidence / 2)) * error
+        half = float(ndtri(0.5 + confidence / 2)) * error
         return self.value, self.value - half, self.value + half
 
 

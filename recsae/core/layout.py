@@ -68,6 +68,8 @@ CARD: Final = "card.md"
 CONCEPTS_CSV: Final = "concepts.csv"
 TURN: Final = "turn.json"
 """What the page makes lists of when concepts are turned in it."""
+FIGURES: Final = "figures.json"
+"""The page's charts, drawn."""
 HIDDEN: Final = "hidden.json"
-SHARED: Final = (REPORT, PAGE, CARD, CONCEPTS_CSV, TURN, HIDDEN)
+SHARED: Final = (REPORT, PAGE, CARD, CONCEPTS_CSV, TURN, FIGURES, HIDDEN)
 """Of a folder to share, without ids of users."""

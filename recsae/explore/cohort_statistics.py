@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.stats import false_discovery_control, t
+from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,9 +76,24 @@ def compare(mine: Shares, others: Shares, concepts: pd.DataFrame) -> pd.DataFram
         ratio_low=ratio_low,
         ratio_high=ratio_high,
         n_users=n_users,
-        p_adjusted=false_discovery_control(p),
+        p_adjusted=adjusted(p),
     )
     return table.sort_values("low", ascending=False, kind="stable")
+
+
+def adjusted(p: Floats) -> Floats:
+    """P-values adjusted for their number: the least rate of false discoveries that keeps each.
+
+    By Benjamini and Hochberg (1995).
+
+    >>> adjusted(np.array([0.03, 0.01, 0.5]))
+    array([0.045, 0.03 , 0.5  ])
+    """
+    order = np.argsort(p)[::-1]
+    rates = p[order] * len(p) / np.arange(len(p), 0, -1)
+    found = np.empty(len(p))
+    found[order] = np.minimum(np.minimum.accumulate(rates), 1)
+    return found
 
 
 @dataclass(frozen=True)
@@ -93,7 +108,7 @@ class _Mean:
 
     def bounds(self, alpha: Floats) -> tuple[Floats, Floats]:
         """Two-sided bounds at level ``1 - alpha``."""
-        z2 = t.ppf(1 - alpha / 2, self.freedom) ** 2
+        z2 = stdtrit(self.freedom, 1 - alpha / 2) ** 2
         centre = self.value + z2 / (2 * self.effective_n)
         spread = self.value * (1 - self.value) / self.effective_n + z2 / (4 * self.effective_n**2)
         half, scale = np.sqrt(z2 * spread), 1 + z2 / self.effective_n

@@ -16,8 +16,9 @@ from recsae.core import columns as C
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.core.files import read_json
+from recsae.core.notebook.cells import Table, card
 from recsae.explore.common_cases import common_rows
-from recsae.explore.run_figures import RunFigures, run_figures
+from recsae.explore.run_figures import FIGURES, RunFigures, run_figures
 from recsae.explore.verdict import Control, Criterion, Side, Verdict, controls_of, verdict
 from recsae.run.open import open_workspace
 from recsae.run.tables import RunTables
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 MIN_CASES = 1_000
 """Common held-out positions below which activations are not compared, but names alone."""
+N_SHOWN = 3
+"""Changes of each kind that a notebook shows."""
 TWIN = 0.9999
 """Similarity above which two latents are one and the same."""
 KEPT = "same name"
@@ -162,6 +165,46 @@ class Comparison:
             f"Comparison({self.before.run!r} -> {self.after.run!r}: of the verified concepts "
             f"{counts.same_name} kept, {counts.renamed} renamed, {counts.lost} lost, "
             f"{counts.new} new)"
+        )
+
+    def _repr_html_(self) -> str:
+        facts = {"before": self.before.run, "after": self.after.run, "verdict": self.verdict.title}
+        counts = vars(self.n_verified), vars(self.n_all)
+        figures = [key for key in FIGURES if key != "run"]
+        columns = ("change", "name_before", "name_after", "similarity")
+        changed = strongest(self.changes, N_SHOWN)[list(columns)]
+        names = self.names
+        return card(
+            "Comparison of two runs",
+            facts | {"of that": self.verdict.detail},
+            [
+                Table(
+                    "What became of concepts, where one of the two is verified, and of all latents",
+                    ("change", "verified", "all"),
+                    [
+                        (kind.replace("_", " ").replace("with", "with its"), n, counts[1][kind])
+                        for kind, n in counts[0].items()
+                    ],
+                ),
+                Table(
+                    "Names of verified concepts",
+                    ("in both", "only before", "only after"),
+                    [(len(names.both), len(names.lost), len(names.new))],
+                ),
+                Table(
+                    f"The {N_SHOWN} strongest changes of each kind",
+                    ("change", "before", "after", "similarity"),
+                    changed.astype(object).where(changed.notna(), None).to_numpy().tolist(),
+                ),
+                Table(
+                    "Figures of both runs",
+                    ("", "before", "after"),
+                    [
+                        (FIGURES[k], getattr(self.before, k), getattr(self.after, k))
+                        for k in figures
+                    ],
+                ),
+            ],
         )
 
 

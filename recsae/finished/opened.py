@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
+    from recsae.sae.own import Encodes
     from recsae.steering.label_results import LabelCheck
 
 
@@ -286,7 +287,13 @@ def _names(names: str | Iterable[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def open_run(folder: str | Path, *, device: str = "cpu", trust: bool = False) -> OpenRun:
+def open_run(
+    folder: str | Path,
+    *,
+    device: str = "cpu",
+    trust: bool = False,
+    sae: Encodes | None = None,
+) -> OpenRun:
     """Open a finished run and attach to its model again.
 
     The checkpoint is opened if a file of its very bytes was trusted on this machine before, or with
@@ -300,6 +307,8 @@ def open_run(folder: str | Path, *, device: str = "cpu", trust: bool = False) ->
         Where the model runs.
     trust
         Allow unpickling the checkpoint, which can run code from its author.
+    sae
+        The SAE that the run was given, where it encodes by code that the run's folder cannot keep.
 
     Returns
     -------
@@ -310,10 +319,10 @@ def open_run(folder: str | Path, *, device: str = "cpu", trust: bool = False) ->
     Raises
     ------
     ArtifactMismatch
-        No run, an unfinished one, or a model that has changed since.
+        No run, an unfinished one, a model that has changed since, or another SAE.
     InvalidInput
         The run was made from a model in memory.
     CannotOpenModel
         The checkpoint has to be trusted, and was not.
     """
-    return OpenRun(open_workspace(Path(folder), device, trust=trust), trust=trust)
+    return OpenRun(open_workspace(Path(folder), device, trust=trust, sae=sae), trust=trust)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from recsae.core.errors import InvalidInput
 from recsae.core.notebook.cells import Table, card
+from recsae.core.text import readable
 from recsae.explore.cohorts import FALSE_DISCOVERIES, Cohort, Profiler, listed_users
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _item(profiler: Profiler, text: str) -> Profile:
     item = catalog.internal(text)
     after, promoting = profiler.after_item(item), profiler.promoting(item)
     return Profile(
-        f"States whose last item is {catalog.titles[item]!r}, beside all other states. ",
+        f"States whose last item is {readable(catalog.titles[item])!r}, beside all other states. ",
         compared=pd.DataFrame() if after is None else after,
         promoting=pd.DataFrame()
         if promoting is None

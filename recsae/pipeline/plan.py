@@ -363,7 +363,7 @@ STAGES: Mapping[str, Stage] = {
     "goals": Stage(_inputs_of_labels, (files.GOALS,), _try_goals),
     "report": Stage(
         _inputs_of_report,
-        (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV, files.TURN),
+        (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV, files.TURN, files.FIGURES),
         _report,
     ),
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ import pandas as pd
 
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, nearest
+from recsae.core.text import readable
 from recsae.recommender.item_values import FOREMOST, NO_VALUES, by_weight, values_of
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ ATTRIBUTE_NAMES = (
 """Columns that are taken for attributes, of RecBole's data sets and of common item tables."""
 YEAR_NAMES = ("release_year", "year", "publication_year")
 """Columns of years, which become the attribute "decade"."""
+_YEAR = re.compile(r" \(\d{4}\)$")
 N_NAMESAKES = 5
 """Ids of items of one title that a message names at most."""
 
@@ -89,10 +92,20 @@ class ItemCatalog:
 
     @cached_property
     def _by_title(self) -> dict[str, list[int]]:
+        """Items by what can be typed for them: the title, or as a person says it."""
+        return self._items_by(lambda title: {title, readable(title)})
+
+    @cached_property
+    def _by_title_alone(self) -> dict[str, list[int]]:
+        """Items by the same without the year at the end."""
+        return self._items_by(lambda t: {_YEAR.sub("", said) for said in (t, readable(t))})
+
+    def _items_by(self, said: Callable[[str], set[str]]) -> dict[str, list[int]]:
         rows: dict[str, list[int]] = {}
         for i, title in enumerate(self.titles):
             if self.recommendable[i]:
-                rows.setdefault(title.casefold(), []).append(i)
+                for key in {text.casefold() for text in said(title)}:
+                    rows.setdefault(key, []).append(i)
         return rows
 
     def frequent_values(self, n: int = 10) -> dict[str, dict[str, int]]:
@@ -106,6 +119,9 @@ class ItemCatalog:
     def internal(self, external: str) -> int:
         """Internal id of an external id or, failing that, of a title.
 
+        A title is the catalog's or as a person says it, whatever the case: "The Shadow (1994)" is
+        "Shadow, The (1994)", and so is "The Shadow" where no item is called just that.
+
         Raises
         ------
         InvalidInput
@@ -114,8 +130,9 @@ class ItemCatalog:
         item = self._known(external)
         if item is None:
             text = external.strip()
-            titles = [self.titles[rows[0]] for rows in self._by_title.values()]
-            hint = nearest(text, titles) or nearest(text, self._by_id)
+            titles = list(dict.fromkeys(self.titles[rows[0]] for rows in self._by_title.values()))
+            hint = nearest(text, map(readable, titles)) or nearest(text, titles)
+            hint = hint or nearest(text, self._by_id)
             raise InvalidInput(f"No item has the id or title {text!r}.{hint}")
         return item
 
@@ -124,8 +141,9 @@ class ItemCatalog:
         known = self._by_id.get(external, self._by_id.get(text))
         if known is not None:
             return known
-        rows = self._by_title.get(text.casefold(), [])
-        exact = [i for i in rows if self.titles[i] == text]
+        key = text.casefold()
+        rows = self._by_title.get(key) or self._by_title_alone.get(key, [])
+        exact = [i for i in rows if text in (self.titles[i], readable(self.titles[i]))]
         rows = exact if len(exact) == 1 else rows
         if len(rows) > 1:
             ids = ", ".join(self.external_ids[i] for i in rows[:N_NAMESAKES])

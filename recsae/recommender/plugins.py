@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, nearest
+from recsae.core.errors import CannotOpenModel, InvalidInput, nearest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 GROUP = "recsae.plugins"
 """The group of entry points that plug-ins are listed in."""
+LABELERS = "recsae.labelers"
+"""The group that labelers are listed in, see :class:`recsae.concepts.labeler.Labeler`."""
 PARTS = ("name", "recognises", "open", "versions")
 """What an entry point must have, see :class:`Plugin`."""
 FAILURES = (Exception, SystemExit)
@@ -46,7 +48,7 @@ class Plugin(Protocol):
 
 
 class PluginState(NamedTuple):
-    """One line of ``recsae plugins``."""
+    """One line of ``recsae plugins``: a plug-in, or a labeler, which has no ``plugin``."""
 
     name: str
     package: str
@@ -64,32 +66,48 @@ def installed(*, thorough: bool = False) -> list[PluginState]:
     return [_state(point, thorough) for point in points]
 
 
-def _state(point: EntryPoint, thorough: bool) -> PluginState:
+def installed_labelers() -> list[PluginState]:
+    """Every labeler that a package brings, by its name; a broken one is listed, not raised."""
+    points = sorted(entry_points(group=LABELERS), key=lambda p: p.name)
+    return [_labeler_state(point) for point in points]
+
+
+def _listed(point: EntryPoint, state: str, plugin: Plugin | None = None) -> PluginState:
     name, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    return PluginState(point.name, str(name or "?"), str(version or "?"), state, plugin)
 
-    def state(words: str, plugin: Plugin | None = None) -> PluginState:
-        return PluginState(point.name, str(name or "?"), str(version or "?"), words, plugin)
 
+def _labeler_state(point: EntryPoint) -> PluginState:
+    try:
+        made = point.load()
+    except FAILURES as error:
+        return _listed(point, f"broken: {_one_line(error)}")
+    if not callable(made):
+        return _listed(point, f"broken: {point.value} cannot be called to make a labeler")
+    return _listed(point, f"ready (recsae run --labeler {point.name})")
+
+
+def _state(point: EntryPoint, thorough: bool) -> PluginState:
     try:
         plugin: Plugin = point.load()
         if isinstance(plugin, type):
             plugin = plugin()
         lacking = [part for part in PARTS if not hasattr(plugin, part)]
     except FAILURES as error:
-        return state(f"broken: {_one_line(error)}")
+        return _listed(point, f"broken: {_one_line(error)}")
     if lacking:
-        return state(f"broken: {point.value} has no {', '.join(lacking)}")
+        return _listed(point, f"broken: {point.value} has no {', '.join(lacking)}")
     try:
         if thorough and hasattr(plugin, "check"):
             plugin.check()
         versions = ", ".join(f"{k} {v}" for k, v in dict(plugin.versions()).items())
     except FAILURES as error:
-        return state(f"cannot work here: {_one_line(error)}", plugin)
+        return _listed(point, f"cannot work here: {_one_line(error)}", plugin)
     try:
         plugin.recognises(object())
     except FAILURES as error:
-        return state(f"broken: {_blame(error)}")
-    return state(f"ready ({versions})", plugin)
+        return _listed(point, f"broken: {_blame(error)}")
+    return _listed(point, f"ready ({versions})", plugin)
 
 
 def _blame(error: BaseException) -> str:
@@ -241,4 +259,7 @@ def _describe(source: object) -> str:
     return f"{source} ({kind}, {size:,} bytes)"
 
 
-__all__ = ["Plugin", "PluginState", "RecSAEError", "get_plugin", "installed", "load_recommender"]
+__all__ = [
+    *("Plugin", "PluginState", "RecSAEError", "get_plugin", "installed", "installed_labelers"),
+    "load_recommender",
+]

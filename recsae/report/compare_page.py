@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from recsae.core.text import readable
 from recsae.report.offline import offline_page
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _data(content: ComparisonContent) -> dict[str, Any]:
     for pair in sorted(content.pairs, key=lambda pair: order.index(pair.change)):
         sections[_SECTION_OF[pair.change]].append(list(pair))
     return {
-        "items": [[title, {}, []] for title in items],
+        "items": [[readable(title), {}, []] for title in items],
         "concepts": [],  # the report's list, which this page has not
         "before": sides[0],
         "after": sides[1],

@@ -10,11 +10,11 @@ from functools import partial
 from html import escape
 from io import StringIO
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsae.report.schema.goals import ReachedGoal
 from recsae.report.schema.parts import Code
-from recsae.report.schema.report import Report
+from recsae.report.schema.report import Baselines, NamedShare, Report
 from recsae.report.words.concepts import fire_rate
 from recsae.report.words.formats import number, percent, short
 from recsae.report.words.goals import LATENTS, is_share, visible
@@ -102,20 +102,49 @@ _METHOD_STYLES: dict[str, dict[str, Any]] = {
 _OTHER_STYLE: dict[str, Any] = {"color": MUTED, "linewidth": 1.1, "markersize": 3.5, "zorder": 2}
 
 
-def figures(report: Report) -> dict[str, str]:
-    """Draw every chart there is data for.
+class Point(NamedTuple):
+    """What the charts show of a concept."""
 
-    Parameters
-    ----------
-    report
-        The report to draw.
+    status: str
+    precision: float | None
+    recall: float | None
+    fire_rate: float | None
+
+
+class Charted(NamedTuple):
+    """All that the charts show of a report, so that equal ones have equal charts."""
+
+    codes: Baselines
+    shares: dict[Code, NamedShare]
+    threshold: float | None
+    concepts: list[Point]
+    goals: list[ReachedGoal]
+
+
+def charted(report: Report) -> Charted:
+    """Return what the charts show of a report."""
+    return Charted(
+        report.baselines,
+        report.named_share,
+        report.protocol.threshold,
+        [Point(c.status, c.precision, c.recall, fire_rate(c)) for c in report.concepts.list],
+        report.goals.rows if report.goals else [],
+    )
+
+
+def figures(data: Charted) -> dict[str, str]:
+    """Draw every chart there is data for.
 
     Returns
     -------
     dict
-        ``verified``, ``share``, ``scatter`` and ``firing``, each an ``<svg>`` element or absent.
+        ``verified``, ``share``, ``scatter`` and ``firing``, and ``goal0``, ``goal1``, ... of goals,
+        each an ``<svg>`` element; absent where there is nothing to draw.
     """
-    return drawn({name: partial(draw, report) for name, draw in _DRAW.items()})
+    draws: dict[str, Callable[[], Canvas | None]] = {
+        name: partial(draw, data) for name, draw in _DRAW.items()
+    }
+    return drawn(draws | {f"goal{n}": partial(_curves, row) for n, row in enumerate(data.goals)})
 
 
 def drawn(draws: "dict[str, Callable[[], Canvas | None]]") -> dict[str, str]:
@@ -160,14 +189,14 @@ def _svg(canvas: "Canvas", name: str) -> str:
     return text.strip()
 
 
-def _scatter(report: Report) -> "Canvas | None":
+def _scatter(data: Charted) -> "Canvas | None":
     """Precision against recall of every tested concept, coloured by status."""
     styles = (
         ("unsupported", UNSUPPORTED, "unsupported", "x"),
         ("supported", SUPPORTED, "supported", "^"),
         ("verified", VERIFIED, "verified", "o"),
     )
-    tested = [c for c in report.concepts.list if c.precision is not None and c.recall is not None]
+    tested = [c for c in data.concepts if c.precision is not None and c.recall is not None]
     if not tested:
         return None
     canvas, axes = new_canvas(5.2, 4.4)
@@ -184,7 +213,7 @@ def _scatter(report: Report) -> "Canvas | None":
             markeredgewidth=0 if marker != "x" else 1,
             label=f"{label} ({len(points):,})",
         )
-    if (asked := report.protocol.threshold) is not None:  # of both, to be supported
+    if (asked := data.threshold) is not None:  # of both, to be supported
         axes.plot([asked, asked, 1.02], [1.02, asked, asked], color=MUTED, linewidth=0.8)
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.set_xlabel("recall: active cases that the label finds")
@@ -202,9 +231,9 @@ def _scatter(report: Report) -> "Canvas | None":
     return canvas
 
 
-def _verified(report: Report) -> "Canvas | None":
+def _verified(data: Charted) -> "Canvas | None":
     """Verified and distinct verified concepts of every code."""
-    counts = {c: n for c in _MARKERS if (n := getattr(report.baselines, c, None)) is not None}
+    counts = {c: n for c in _MARKERS if (n := getattr(data.codes, c, None)) is not None}
     if not counts:
         return None
     canvas, axes = new_canvas(5.2, 3.6)
@@ -227,14 +256,14 @@ def _verified(report: Report) -> "Canvas | None":
     return canvas
 
 
-def _share(report: Report) -> "Canvas | None":
+def _share(data: Charted) -> "Canvas | None":
     """The share explained by 8, 16 and 32 verified concepts of every code."""
-    if not report.named_share:
+    if not data.shares:
         return None
     canvas, axes = new_canvas(5.2, 3.6)
     said = []
     for code, marker in _MARKERS.items():
-        if (share := report.named_share.get(code)) is None:
+        if (share := data.shares.get(code)) is None:
             continue
         sizes = [(8, share.of_8), (16, share.of_16), (32, share.of_32)]
         known = [(n, 100 * v) for n, v in sizes if v is not None]
@@ -257,9 +286,9 @@ def _share(report: Report) -> "Canvas | None":
     return canvas
 
 
-def _firing(report: Report) -> "Canvas | None":
+def _firing(data: Charted) -> "Canvas | None":
     """How often concepts are active, on a logarithmic scale."""
-    rates = [r for c in report.concepts.list if (r := fire_rate(c)) is not None and r > 0]
+    rates = [c.fire_rate for c in data.concepts if c.fire_rate]
     if not rates:
         return None
     import numpy as np
@@ -284,16 +313,6 @@ def _firing(report: Report) -> "Canvas | None":
 
 
 _DRAW = {"verified": _verified, "share": _share, "scatter": _scatter, "firing": _firing}
-
-
-# -- goals -----------------------------------------------------------------------------------------
-
-
-def goal_figures(report: Report) -> list[str]:
-    """Return an ``<svg>`` element for every goal, empty where no methods were compared."""
-    rows = report.goals.rows if report.goals else []
-    drawings = drawn({f"goal{n}": partial(_curves, row) for n, row in enumerate(rows)})
-    return [drawings.get(f"goal{n}", "") for n in range(len(rows))]
 
 
 def _curves(row: ReachedGoal) -> "Canvas | None":

@@ -1,10 +1,10 @@
 """``report.html``: one file that opens offline and makes no request."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
-from recsae.report.figures import figures, goal_figures
 from recsae.report.offline import offline_page
 from recsae.report.page_data import page_data
 from recsae.report.schema.report import Report
@@ -17,8 +17,14 @@ _STYLES = ("page.css", "map.css", "turn.css")
 _SCRIPTS = ("helpers.js", "evidence.js", "table.js", "map.js", "turn.js", "page.js")
 
 
-def page(report: Report, turn: TurnData | None = None, sliders: Sequence[int] | None = None) -> str:
-    """Return the text of ``report.html``.
+def page(
+    report: Report,
+    turn: TurnData | None = None,
+    sliders: Sequence[int] | None = None,
+    *,
+    charts: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """Return the text of ``report.html``, with those charts that are given, by their names.
 
     With ``turn`` concepts can be turned in it; ``sliders`` are latents that have one when it
     opens, by default those of the first screen.
@@ -65,11 +71,11 @@ def page(report: Report, turn: TurnData | None = None, sliders: Sequence[int] | 
         again=findings.stability_section(report),
         cost=findings.cost(report),
         corrections=findings.corrections(report),
-        **_goals(report),
+        **_goals(report, charts),
         turn=turn,
         n_placed=len(placed),
         n_mapped=sum(c.correction != "rejected" for c in placed),
-        figures={name: Markup(svg) for name, svg in figures(report).items()},
+        figures={name: Markup(svg) for name, svg in charts.items()},
     )
 
 
@@ -86,7 +92,7 @@ _GOAL_FILTERS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _goals(report: Report) -> dict[str, Any]:
+def _goals(report: Report, charts: Mapping[str, str]) -> dict[str, Any]:
     """Return what the section on steering by goal shows."""
     from markupsafe import Markup
 
@@ -95,7 +101,7 @@ def _goals(report: Report) -> dict[str, Any]:
     check = report.goals.check if report.goals else None
     return {
         "goals": shown,
-        "charts": [Markup(svg) for svg in goal_figures(report)],
+        "charts": [Markup(charts.get(f"goal{n}", "")) for n in range(len(shown))],
         "skipped": goal_words.skipped(report),
         "losses": goal_words.LOSSES,
         "ways": {name: does for name, does in goal_words.METHODS.items() if name in tried},

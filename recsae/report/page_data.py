@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Sequence_
 from typing import Any
 
-from recsae.concepts.wording import readable
+from recsae.core.text import readable
 from recsae.report.schema.parts import Concept, Explained, Sequence
 from recsae.report.schema.report import Report
 from recsae.report.schema.turn import TurnData

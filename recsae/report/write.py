@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from recsae.report.sharing import Hidden
 
 
+@uncollected()
 def write_report(
     report: "Report | None",
     directory: str | Path,
@@ -24,7 +25,7 @@ def write_report(
     max_history: int | None = None,
     out: str | Path | None = None,
 ) -> Path:
-    """Write ``report.json``, ``report.html``, ``card.md`` and ``concepts.csv``.
+    """Write ``report.json``, ``report.html``, ``card.md``, ``concepts.csv`` and ``figures.json``.
 
     In the page concepts can be turned where the folder has ``turn.json``.
     Everything is made before anything is written, and each file is replaced in one step.
@@ -61,6 +62,8 @@ def write_report(
         folder that was made to be shared.
     """
     from recsae.report import sharing
+    from recsae.report.figures import charted
+    from recsae.report.kept_figures import kept_figures
     from recsae.report.page import page
     from recsae.report.tables import card, concepts_csv, corrected
 
@@ -85,8 +88,9 @@ def write_report(
         texts[layout.REPORT] = full.to_json()
     texts[layout.CONCEPTS_CSV] = concepts_csv(shown)
     texts[layout.CARD] = card(shown)
-    with uncollected():
-        texts[layout.PAGE] = page(shown, turn)
+    charts = kept_figures(folder, charted(shown))
+    texts[layout.FIGURES] = charts.to_json()
+    texts[layout.PAGE] = page(shown, turn, charts=charts.svg)
     sharing.remember(to, hidden)
     for name, text in texts.items():
         write_atomically(to / name, partial(_write_text, text))
@@ -116,6 +120,7 @@ def _chosen(folder: Path, redact_users: bool | None, max_history: int | None) ->
     )
 
 
+@uncollected()
 def read_report(directory: str | Path) -> "Report":
     """Read ``report.json`` of a run.
 
@@ -143,7 +148,7 @@ def read_report(directory: str | Path) -> "Report":
         raise ArtifactMismatch(
             f"There is no report.json in {directory}: finish the run first, with `recsae run`."
         ) from None
-    with follows_schema(str(path)), uncollected():
+    with follows_schema(str(path)):
         return Report.model_validate(content)
 
 
@@ -173,8 +178,7 @@ def _content(path: Path) -> Any:
     import json
 
     try:
-        with uncollected():
-            return json.loads(read_text(path))
+        return json.loads(read_text(path))
     except (FileNotFoundError, NotADirectoryError):
         raise
     except UNREADABLE as error:
@@ -184,10 +188,10 @@ def _content(path: Path) -> Any:
         ) from None
 
 
+@uncollected()
 def report_facts(directory: str | Path) -> dict[str, Any]:
     """The content of a run's ``report.json``, checked as :func:`read_report` checks it."""
-    with uncollected():
-        return read_report(directory).model_dump(mode="json", by_alias=True)
+    return read_report(directory).model_dump(mode="json", by_alias=True)
 
 
 def _write_text(text: str, path: Path) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import Recommender
     from recsae.recommender.sequences import Batch
     from recsae.run.record import Run
+    from recsae.sae.own import Encodes
 
 KEPT = ("sae", "dictionary", "attributes", "statistics", "verified")
 """Pieces of a finished run that are read on opening, so that damage is reported at once."""
@@ -36,7 +37,13 @@ READ = (
 """Files that answers are worked out from; reports may be written on."""
 
 
-def open_workspace(folder: Path, device: str = "cpu", *, trust: bool = False) -> Workspace:
+def open_workspace(
+    folder: Path,
+    device: str = "cpu",
+    *,
+    trust: bool = False,
+    sae: Encodes | None = None,
+) -> Workspace:
     """Open a finished run and attach to its model again, as :func:`recsae.open_run` says it.
 
     Returns
@@ -58,7 +65,7 @@ def open_workspace(folder: Path, device: str = "cpu", *, trust: bool = False) ->
             "here: in Python, use recsae.steer(recommender, SAE.load(folder / 'sae'), ...)."
         )
     with run.reading(*READ):
-        work = Workspace(run, _model(run, device, trust=trust), finished=True)
+        work = Workspace(run, _model(run, device, trust=trust), finished=True, given=sae)
         for piece in KEPT:
             getattr(work, piece)
     check_latents(work.tested_dictionary.table, folder)

@@ -49,7 +49,7 @@ from recsae.sae.baselines import (
 from recsae.sae.codes import Codes, sparse_code
 from recsae.sae.config import SAEConfig, make_config
 from recsae.sae.model import SAE, Gates
-from recsae.sae.own import as_sae, save_own
+from recsae.sae.own import as_sae, given_again, save_own
 from recsae.sae.statistics import Statistics
 from recsae.sae.train import train_sae
 
@@ -79,7 +79,7 @@ class Workspace:
     finished
         The run is read as it is: its SAE is loaded, whatever it was trained with.
     given
-        The SAE that the run takes instead of training one.
+        The SAE that the run takes, or took, instead of training one.
     """
 
     def __init__(
@@ -241,8 +241,10 @@ class Workspace:
     @cached_property
     def sae(self) -> SAE:
         """The SAE: trained, or read where that was done."""
-        if self.finished:
+        if self.finished and self._given is None:
             return SAE.load(self.folder / layout.SAE_FOLDER)
+        if self.finished:
+            return given_again(self._given, self.config.sae, self.construction_store, self.folder)
         if self._given is not None:
             sae = as_sae(self._given, self.construction_store)
             main = self.ranks.broadcast_from_main

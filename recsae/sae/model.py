@@ -266,7 +266,8 @@ class SAE(nn.Module):
         if isinstance(meta, dict) and "own" in meta:
             raise ArtifactMismatch(
                 f"The SAE in {folder} is one that the run was given, {meta['own']}, whose code is "
-                "not here: work with it in Python (recsae.steer and the like)."
+                f"not here: in Python, recsae.open_run({str(Path(folder).parent)!r}, sae=...) "
+                "takes it again, and steers, explains and tunes."
             )
         try:
             with (Path(folder) / WEIGHTS).open("rb"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from copy import copy
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,6 +28,14 @@ FIXED = ("topk", "matryoshka")
 """Activations of which k is a setting, not only a count."""
 TOLERANCE = 1e-3
 """Of decoding, relative to the largest number: what rounding explains."""
+
+
+SAME_CELLS = 1e-4
+"""Of the active latents of some states, the share that rounding may choose otherwise."""
+STRETCHES = (2.0, 4.0)
+"""How far from their mean states are moved to find what is active on no others."""
+PLAIN = ("relu", "topk")
+"""Activations that an encoder is compared with, to be kept as an SAE of recsae's."""
 
 
 class Encodes(Protocol):
@@ -106,12 +115,14 @@ class OwnSAE(SAE):
 def as_sae(given: SAE | Encodes, store: ActivationStore) -> SAE:
     """An SAE of one's own as a run takes it, its ``k`` counted on states of a store.
 
+    An object that encodes as SAEs of recsae's do becomes one of them, see :func:`read_off`.
+
     Raises
     ------
     InvalidInput
         As of :class:`OwnSAE`; or it is of states of another size, or has gates.
     """
-    sae = copy(given) if isinstance(given, SAE) else OwnSAE(given, store.width)
+    sae = copy(given) if isinstance(given, SAE) else read_off(OwnSAE(given, store.width), store)
     if sae.width != store.width:
         raise InvalidInput(
             f"The SAE is of states of {sae.width} numbers, those of the model have {store.width}."
@@ -125,6 +136,99 @@ def as_sae(given: SAE | Encodes, store: ActivationStore) -> SAE:
         k = min(sae.n_latents, max(1, round(active / len(states))))
         sae.config = sae.config.model_copy(update={"k": k})
     return sae
+
+
+def given_again(
+    given: SAE | Encodes | None, digest: str | None, store: ActivationStore, folder: Path
+) -> SAE:
+    """The SAE that a finished run was given, handed to it again: of the digest that it kept.
+
+    Raises
+    ------
+    ArtifactMismatch
+        It is another one than the run was given, or the run trained its own.
+    """
+    if given is None or digest is None:
+        raise ArtifactMismatch(f"The run in {folder} trained its own SAE: leave sae= out.")
+    if digest_of_sae(given, store.width) != digest:
+        raise ArtifactMismatch(
+            f"The SAE is not the one that the run in {folder} was given: give the same weights."
+        )
+    return as_sae(given, store)
+
+
+def read_off(sae: OwnSAE, store: ActivationStore) -> SAE:
+    """An SAE of recsae's that encodes as the given one does, or the given one where there is none.
+
+    What a latent reads is the gradient of its activation at a state where it is active, and its
+    bias the rest. With these the states of a store, and the same stretched from their mean, must
+    have the same code by ReLU or by TopK, but for rounding. A latent that is active on none of them
+    counts as one that never is.
+    """
+    states = torch.from_numpy(store.shards[0][:N_STATES].copy())
+    states = torch.cat([states, *_stretched(states, STRETCHES[:1])])
+    try:
+        where = _where_active(sae, store)
+        reads, bias = _affine(sae, where)
+    except Exception:  # somebody else's code, which need not have gradients
+        return sae
+    with torch.no_grad():
+        theirs = sae.preactivations(states)
+        k = max(1, int((theirs > 0).sum(1).max()))
+        for activation in PLAIN:
+            plain = SAE(make_config(n_latents=sae.n_latents, k=k, activation=activation), sae.width)
+            own = {"W_enc": reads, "W_dec": sae.W_dec, "b_dec": sae.b_dec}
+            for name, value in (own | {"b_enc": bias + reads @ sae.b_dec}).items():
+                getattr(plain, name).copy_(value)
+            if _same(plain.encode(states), theirs):
+                return plain.eval()
+    return sae
+
+
+def _stretched(states: torch.Tensor, factors: tuple[float, ...]) -> list[torch.Tensor]:
+    """States further from their mean, so many times."""
+    mean = states.mean(0)
+    return [mean + (states - mean) * factor for factor in factors]
+
+
+def _where_active(sae: OwnSAE, store: ActivationStore) -> torch.Tensor:
+    """``(n_latents, d)`` states on which each latent is most active; any if it never is."""
+    first = torch.from_numpy(store.shards[0][:N_STATES].copy())
+    batches = (
+        batch
+        for shard in store.shards
+        for batch in torch.from_numpy(shard[:].copy()).split(N_STATES)
+    )
+    most, found = torch.zeros(sae.n_latents), torch.zeros(sae.n_latents, sae.width)
+    with torch.no_grad():
+        for states in chain(batches, _stretched(first, STRETCHES)):
+            z, rows = sae.preactivations(states).max(0)
+            better = z > most
+            most[better], found[better] = z[better], states[rows[better]]
+            if bool((most > 0).all()):
+                break
+    return found
+
+
+def _affine(sae: OwnSAE, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Weights ``(n_latents, d)`` and biases ``(n_latents,)`` of activations, each at a state."""
+    weights, biases = [], []
+    for first in range(0, len(where), N_PROBED):
+        states = where[first : first + N_PROBED].clone().requires_grad_()
+        with torch.enable_grad():
+            z = sae.preactivations(states)[
+                torch.arange(len(states)), first + torch.arange(len(states))
+            ]
+            (gradient,) = torch.autograd.grad(z.sum(), states)
+        weights.append(gradient)
+        biases.append((z - (gradient * states).sum(1)).detach())
+    return torch.cat(weights), torch.cat(biases)
+
+
+def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two codes ``(n, n_latents)`` are the same but for rounding."""
+    differ = (one - other).abs() > TOLERANCE * other.max()
+    return int(differ.sum()) <= SAME_CELLS * int((other > 0).sum())
 
 
 def digest_of_sae(given: SAE | Encodes, width: int) -> str:

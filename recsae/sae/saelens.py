@@ -73,7 +73,11 @@ def _from_weights(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> S
     encoder, b_enc, b_dec = weights["W_enc"].T, weights["b_enc"], weights["b_dec"]
     if not config.get("apply_b_dec_to_input", True):  # here it is always taken off
         b_enc = b_enc + encoder @ b_dec
-    own = {"W_enc": encoder, "b_enc": b_enc, "W_dec": weights["W_dec"], "b_dec": b_dec}
+    decoder = weights["W_dec"]
+    if config.get("rescale_acts_by_decoder_norm", False):  # before the largest are chosen
+        norm = decoder.norm(dim=1)
+        encoder, b_enc, decoder = encoder * norm[:, None], b_enc * norm, decoder / norm[:, None]
+    own = {"W_enc": encoder, "b_enc": b_enc, "W_dec": decoder, "b_dec": b_dec}
     if kind == "jumprelu":
         own["log_threshold"] = weights["threshold"].clamp_min(SMALLEST).log()
     with torch.no_grad():

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
-from scipy.stats import spearmanr
 
 from recsae.capture.cases import spread
 from recsae.concepts.attributes.names import LENGTH, REPEAT
@@ -248,6 +247,8 @@ def _rank_correlation(one: Floats, other: Floats) -> Estimate | None:
     """Spearman's, with its 95 % interval by Fisher's transformation (Fieller et al. 1957)."""
     if len(one) < 4 or not np.ptp(one) or not np.ptp(other):
         return None
+    from scipy.stats import spearmanr  # takes half a second to import
+
     r = float(spearmanr(one, other).statistic)
     half = 1.96 * 1.03 / np.sqrt(len(one) - 3)
     z = np.arctanh(np.clip(r, -0.999999, 0.999999))

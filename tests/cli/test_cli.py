@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,10 @@ from helpers.runs import (
     in_brief,
     settings,
 )
+from recsae.cli.shared.tables import titles_of
+from recsae.core.text import readable
 from recsae.pipeline.plan import STAGES
+from recsae.recommender.plugins import LABELERS
 from recsae.report import read_report
 from recsae.report.words.formats import floor_percent, two_digits
 from recsae.run.record import Run
@@ -231,11 +235,11 @@ def test_steer_one_user(says, recommender, concept, recbole_run):
     assert [row["place"] for row in table] == list(range(1, 11))
     assert [row["before"] for row in table] != [row["after"] for row in table]
     out = says("steer", recbole_run, "--set", f"{concept}=30", "--user", user)
-    assert out.splitlines()[0] == "history: " + " | ".join(found["history"])
+    assert out.splitlines()[0] == "history: " + titles_of(found["history"])
     shown = out.split("\nplace ")[1].splitlines()[1:11]
     assert [int(line.split()[0]) for line in shown] == list(range(1, 11))
     assert all(
-        row["before"].rsplit(" (", 1)[0][:12] in line
+        readable(row["before"].rsplit(" (", 1)[0])[:12] in line
         for row, line in zip(table, shown, strict=True)
     )
 
@@ -323,10 +327,28 @@ def test_steer_everybody(says, concept, report, recbole_run):
 
 def test_plugins(says):
     out = says("plugins")
-    assert out.split()[:4] == ["name", "package", "version", "state"]
+    assert out.split()[:5] == ["kind", "name", "package", "version", "state"]
     rows = {row["name"]: row for row in json.loads(says("plugins", "--json"))}
     assert rows["recbole"]["state"] == "ready (recbole 1.2.1)"
-    assert set(rows["recbole"]) == {"name", "package", "version", "state"}
+    assert set(rows["recbole"]) == {"kind", "name", "package", "version", "state"}
+    assert [rows[name]["kind"] for name in ("recbole", "attributes")] == ["plug-in", "labeler"]
+    assert rows["attributes"]["state"] == "ready (where no --labeler is given)"
+
+
+def test_labelers_of_other_packages_and_why_they_do_not_work(says, monkeypatch):
+    values = {"mine": "collections:Counter", "gone": "no_such_module:it", "odd": "string:digits"}
+    points = [EntryPoint(name, value, LABELERS) for name, value in values.items()]
+    monkeypatch.setattr(
+        "recsae.recommender.plugins.entry_points",
+        lambda group: points if group == LABELERS else [],
+    )
+    rows = {row["name"]: row["state"] for row in json.loads(says("plugins", "--json"))}
+    assert rows == {
+        "attributes": "ready (where no --labeler is given)",
+        "gone": "broken: ModuleNotFoundError: No module named 'no_such_module'",
+        "mine": "ready (recsae run --labeler mine)",
+        "odd": "broken: string:digits cannot be called to make a labeler",
+    }
 
 
 def test_doctor(recsae_says):

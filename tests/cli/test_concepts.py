@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from helpers.runs import command, copy_of, taken_as_it_is
+from recsae.cli.shared.tables import BETWEEN, titles_of
 from recsae.core.files import read_parquet, write_arrays, write_parquet
+from recsae.core.text import readable
 from recsae.explore.cohorts import Profiler
 from recsae.finished.loaded import load_run
 from recsae.pipeline.stages.evidence import evidence_stage
@@ -75,18 +77,18 @@ def test_everything_about_a_latent(says, run):
     best = {x["view"]: x for x in reversed(facts["active_on"])}
     for view, words in (("last", "after {}"), ("top1", "first recommendation {}")):
         x = best[view]
-        assert f"{words.format(x['title'])} {x['n_active']} of {x['n_cases']}" in first
+        assert f"{words.format(readable(x['title']))} {x['n_active']} of {x['n_cases']}" in first
     share = two_digits(facts["firing"]["fire_rate"])
     assert f"active on held-out users: {share} of positions" in text
     assert f"precision: {two_digits(facts['precision'])} (at least " in text
     for internal in ("labeler", "predicate_site", "threshold", "negated", "n_pos", "∷"):
         assert internal in facts or internal == "∷"
         assert internal not in text
-    assert f"promotes: {' | '.join(facts['promotes'])}" in text
+    assert f"promotes: {titles_of(facts['promotes'])}" in text
     for other in facts["fires_with"]:
         assert f"active together with: {other['latent']} {other['name']} (" in text
     for case in facts["unexpected"] + facts["missed"] + facts["examples"]:
-        assert f"{case['items']}  ->  {case['then']}" in text
+        assert f"{titles_of(case['items'].split(BETWEEN))}  ->  {readable(case['then'])}" in text
     assert ("\nIt is active, and the label says no:" in text) == bool(facts["unexpected"])
     assert not re.search(r"\bNone\b(?! of)", text)
 
@@ -172,7 +174,7 @@ def test_a_sheet_to_judge_labels_by(says, run):
             assert f"{rate} {two_digits(concept[rate])} (at least {low})" in text
         assert concept["n_active"] == row["n_pos"]
         for item in concept["active_on"]:
-            assert f"{item['title']} {item['n_active']} of {item['n_cases']}" in text
+            assert f"{readable(item['title'])} {item['n_active']} of {item['n_cases']}" in text
         examples = concept["examples"]
         assert 3 <= len(examples) <= 5
         assert len({case["user"] for case in examples}) == len(examples)
@@ -181,7 +183,7 @@ def test_a_sheet_to_judge_labels_by(says, run):
         assert missed is None or (missed["label_says_active"] and missed["activation"] == 0)
         assert unexpected is None or not unexpected["label_says_active"]
         for case in [*examples, *filter(None, (missed, unexpected))]:
-            assert f"{' | '.join(case['titles'][-5:])}  ->  " in text
+            assert f"{titles_of(case['titles'][-5:])}  ->  " in text
             assert case["why"] in text
 
 
@@ -335,7 +337,7 @@ def test_profile_of_an_item(says, run, sequences):
     item = int(recommender.sequences().flat[0])
     title = recommender.catalog.titles[item]
     found = json.loads(says("profile", run, "--item", title, "--json"))
-    assert title in found["of"]
+    assert readable(title) in found["of"]
     assert 0 < len(found["promoted by"]) <= 10
     text = says("profile", run, "--item", title)
     promoted = text.split("Latents that promote it")[1].splitlines()[2:]

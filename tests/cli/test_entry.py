@@ -57,8 +57,22 @@ def test_the_dictionary_is_read_without_what_made_it(folder, question):
 
 def test_the_page_is_written_without_what_made_the_run(folder):
     found = imported("report", folder)
-    assert found.isdisjoint({*LEARNING, "pandas", "pyarrow"} - {"matplotlib"})
-    assert "matplotlib" in found  # the charts
+    assert found.isdisjoint({*LEARNING, "pandas", "pyarrow"})
+    assert {"pydantic", "jinja2"} <= found
+
+
+def test_charts_are_drawn_anew_only_where_none_are_kept(folder):
+    (folder / "figures.json").unlink()
+    assert "matplotlib" in imported("report", folder)
+    assert "matplotlib" not in imported("report", folder)
+
+
+def test_a_run_is_opened_without_what_only_learns_or_draws():
+    code = "import sys, recsae.finished.opened; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = set(done.stdout.split())
+    assert "recsae.finished.opened" in found
+    assert found.isdisjoint({"matplotlib", "sklearn", "recbole", "scipy.stats"})
 
 
 def test_no_summary_is_cut_in_eighty_characters():

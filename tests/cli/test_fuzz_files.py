@@ -39,6 +39,7 @@ IN_JSON = {
     "run.json": [["concepts", "RUN"], STEER, ["compare", "RUN", "RUN"]],
     "report.json": [["report", "RUN"], ["concepts", "RUN", "--latent", "3"]],
     "sae/cfg.json": [STEER, ["compare", "RUN", "RUN"]],
+    "figures.json": [["report", "RUN"]],
     "hidden.json": [["report", "RUN", "--max-history", "2"]],
     "activations/manifest.json": [["profile", "RUN", "--item", "50"]],
     "scoring.json": [["compare", "RUN", "RUN"]],

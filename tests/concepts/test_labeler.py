@@ -18,11 +18,12 @@ from helpers.toy import cases, catalog, random_cases, sparse
 from recsae.concepts import labeler as labelers
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.values import item_attributes
-from recsae.concepts.labeler import GROUP, AttributeLabeler, cells_of, labels_by, named_labeler
+from recsae.concepts.labeler import AttributeLabeler, cells_of, labels_by, named_labeler
 from recsae.concepts.wording import Predicate
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput, LabelerFailed
 from recsae.recommender.catalog import build_catalog
+from recsae.recommender.plugins import LABELERS
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
 
@@ -389,8 +390,8 @@ def test_no_table():
 
 def test_labelers_are_found_by_name(monkeypatch):
     points = [
-        EntryPoint("mine", f"{__name__}:Theirs", GROUP),
-        EntryPoint("gone", "no_such_module:it", GROUP),
+        EntryPoint("mine", f"{__name__}:Theirs", LABELERS),
+        EntryPoint("gone", "no_such_module:it", LABELERS),
     ]
     monkeypatch.setattr("recsae.concepts.labeler.entry_points", lambda group: points)
     assert named_labeler("mine") is Theirs

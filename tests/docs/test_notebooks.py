@@ -114,7 +114,7 @@ def test_an_sae_and_a_labeler_of_ones_own(tmp_path):
     }
     with in_brief():
         shown = shown_again("own.ipynb", given)
-    assert read_report(tmp_path / "run").sae.activation == "own (MySAE)"
+    assert read_report(tmp_path / "run").sae.activation == "topk"
     assert "The last item is" in text(shown[-1][0])
 
 

@@ -12,13 +12,17 @@ from helpers.pages import python_of, text_of
 from helpers.runs import command
 from recsae import load_run
 from recsae.concepts import labeler as labelers
-from recsae.core.errors import InvalidInput
+from recsae.core.errors import ArtifactMismatch, InvalidInput
 from recsae.core.files import read_json
+from recsae.finished.opened import OpenRun
 from recsae.pipeline import run_pipeline
+from recsae.recommender.plugins import LABELERS
 from recsae.report import read_report
 from recsae.run import RunConfig
 from recsae.run.record import Run
+from recsae.run.workspace import Workspace
 from recsae.sae import SAE
+from recsae.sae.config import make_config
 from recsae.testing import PlantedRecommender
 
 pytestmark = pytest.mark.end_to_end
@@ -58,7 +62,7 @@ def test_an_sae_of_ones_own_is_tested(made):
     assert len(concepts) == 16
     assert (concepts["status"] == "verified").sum() > 3  # the genres can be found
     report = read_report(folder / "own-run")
-    assert report.sae.activation == "own (MySAE)"
+    assert report.sae.activation == "topk"  # as the example encodes
     assert 1 <= report.sae.k <= 3
     assert report.sae.fvu < 0.9
     assert report.baselines.random is not None
@@ -73,10 +77,37 @@ def test_commands_on_a_run_with_an_sae_of_ones_own(made, capsys):
         *(0, 0, 0)
     ]
     capsys.readouterr()
-    assert command("compare", run, run) == 3
-    assert "own (MySAE), whose code is not here" in capsys.readouterr().err
+    assert command("compare", run, run) == 0
+    work = Workspace(Run(folder / "own-run"), names["recommender"], finished=True)
+    assert work.sae.kind == "topk"  # as the example encodes
+    effect = OpenRun(work).steer({int(work.verified[0]): 0}).metrics()
+    assert effect.n_users > 0
     with pytest.raises(InvalidInput, match="has an SAE of its own: give it, as sae="):
         run_pipeline(names["recommender"], run, Run(folder / "own-run").config)
+
+
+class Squared:
+    """Encodes by code that no folder keeps: the squares of what another one reads."""
+
+    def __init__(self, given):
+        self.encode, self.decode = lambda h: given.encode(h).square(), given.decode
+
+
+def test_a_run_whose_sae_is_code_takes_it_again(planted, tmp_path, capsys):
+    plain = SAE(make_config(n_latents=16, k=3), planted.sites()[0].width)
+    given, folder = Squared(plain), tmp_path / "run"
+    run_pipeline(planted, folder, RunConfig(core="none", stability=0), sae=given)
+    assert read_report(folder).sae.activation == "own (Squared)"
+    assert command("compare", folder, folder) == 3
+    said = capsys.readouterr().err
+    assert "own (Squared), whose code is not here: in Python, recsae.open_run(" in said
+    assert said.count("\n") == 1
+    work = Workspace(Run(folder), planted, finished=True, given=given)
+    with torch.no_grad():
+        assert OpenRun(work).steer({3: 0}).metrics().n_users > 0
+    other = Workspace(Run(folder), planted, finished=True, given=plain)
+    with pytest.raises(ArtifactMismatch, match="is not the one that the run in"):
+        _ = other.sae
 
 
 def test_another_sae_is_another_run(made):
@@ -106,7 +137,7 @@ def test_a_labeler_of_ones_own_is_tested(planted, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "last_item", module)
     name, value = "last-item", "last_item:LastItem"
     assert f'{name} = "{value}"' in text_of(PAGE)
-    points = [EntryPoint(name, value, labelers.GROUP)]
+    points = [EntryPoint(name, value, LABELERS)]
     monkeypatch.setattr(labelers, "entry_points", lambda group: points)
     config = RunConfig(
         core="none", latents=16, k=3, samples=20_000, stability=1, labeler="last-item"

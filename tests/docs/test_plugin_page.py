@@ -99,6 +99,7 @@ def test_third_party_plugins_are_listed_and_broken_ones_are_a_warning(done):
     listed, inspected = done["plugins"], done["inspect"]
     rows = {row.pop("name"): row for row in json.loads(listed.stdout)}
     ready = {"package": "recsae-toybox", "version": "0.1", "state": "ready (toybox 1.0)"}
+    ready["kind"] = "plug-in"
     assert rows["toybox"] == ready
     for name, (_, words) in BROKEN.items():
         assert (rows[name]["package"], rows[name]["version"]) == (f"recsae-{name}", "2.0")

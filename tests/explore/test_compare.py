@@ -1,6 +1,7 @@
 """Two runs beside each other: dictionaries made by hand, users in another order, planted seeds."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from helpers import toy
-from helpers.reports import make_plain
+from helpers.reports import HOSTILE, make_plain
 from helpers.runs import CONFIG, copy_of, in_brief, planted, taken_as_it_is
 from recsae.cli.compare import to_dict
 from recsae.cli.shared.matching import how_matched
@@ -392,6 +393,18 @@ def test_by_name_the_best_of_each_name_is_compared(tmp_path):
 
 
 # -- runs that were made ---------------------------------------------------------------------------
+
+
+def test_a_notebook_shows_the_verdict_changes_and_figures_and_no_markup_of_names(tmp_path):
+    compared = compare_runs(*(run_of(tmp_path / name, np.eye(3), list("abc")) for name in "xy"))
+    plain = compared._repr_html_()
+    assert compared.verdict.title in plain
+    for words in ("same name", "lost", "attribute AUC", "in both"):
+        assert words in plain
+    hostile = compared.changes.assign(name_before=HOSTILE[0], name_after=HOSTILE[1])
+    html = replace(compared, changes=hostile)._repr_html_()
+    assert html != plain
+    assert re.findall(r"<(?!td)[^>]*>", html) == re.findall(r"<(?!td)[^>]*>", plain)
 
 
 def test_an_unfinished_run_and_no_run_are_refused(tmp_path, planted_run):

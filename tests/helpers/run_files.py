@@ -7,6 +7,7 @@ FILES = {
     *("active_items.parquet", "active_cases.parquet"),
     *("stability.json", "language.json", "supervised.json"),
     *("run.json", "report.json", "report.html", "card.md", "concepts.csv", "turn.json"),
+    "figures.json",
     *("concepts.parquet", "scores.parquet", "examples.parquet"),
     *("attributes.parquet", "latents.parquet", "core.json", "core.safetensors"),
     *("scoring.json", "accuracy.json", "steering.json", "goals.json"),

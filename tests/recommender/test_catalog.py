@@ -148,6 +148,34 @@ def test_a_title_must_be_of_one_item():
         both.internal("it")
 
 
+def titled(*titles):
+    ids = [str(n + 1) for n in range(len(titles))]
+    return build_catalog(["[PAD]", *ids], pd.DataFrame({"item_id": ids, "title": titles}))
+
+
+def test_titles_are_found_as_a_person_says_them():
+    items = titled("Shadow, The (1994)", "Alien (1979)", "Good, the Bad, The", "Big (1988)", "Big")
+    for text in ("Shadow, The (1994)", "The Shadow (1994)", "the shadow", "shadow, the"):
+        assert items.internal(text) == 1, text
+    assert items.internal("Alien") == 2
+    assert items.internal("The Good, the Bad") == 3
+    assert (items.internal("Big"), items.internal("big (1988)")) == (5, 4)  # the whole title first
+    with pytest.raises(InvalidInput, match=r"'The Shado'\. Did you mean 'The Shadow \(1994\)'\?"):
+        items.internal("The Shado")
+    assert items.parse_sequence('The Shadow, Alien, "The Good, the Bad"') == [1, 2, 3]
+
+
+def test_what_a_person_says_must_be_of_one_item():
+    items = titled("Shadow, The", "The Shadow", "Omen, The (1976)", "The Omen (2006)")
+    assert items.internal("Shadow, The") == 1
+    with pytest.raises(InvalidInput, match=r"2 items have the title 'The Shadow'.* ids, 1, 2\."):
+        items.internal("The Shadow")
+    with pytest.raises(InvalidInput, match=r"2 items have the title 'The Omen'.* ids, 3, 4\."):
+        items.internal("The Omen")
+    assert items.internal("The Omen (1976)") == 3
+    assert items.internal("Omen, The (1976)") == 3
+
+
 def test_id_wins_over_a_title_of_the_same_text():
     table = pd.DataFrame({"item_id": ["1", "2"], "title": ["2", "1"]})
     assert build_catalog(["[PAD]", "1", "2"], table).internal("1") == 1

@@ -20,7 +20,7 @@ from recsae.concepts.attributes.names import FANS
 from recsae.core.errors import ArtifactMismatch, RecSAEError
 from recsae.report import read_report, write_report
 from recsae.report.escape import cell, markdown, script_json
-from recsae.report.figures import figures
+from recsae.report.figures import charted, figures
 from recsae.report.page import page
 from recsae.report.schema.report import SCHEMA_FILE, Accuracy, Report, schema_text
 from recsae.report.tables import COLUMNS, card, concepts_csv
@@ -139,7 +139,9 @@ def test_missing_or_cut_report_json(tmp_path: Path) -> None:
 def test_writes_every_file_and_the_same_bytes_again(drawn_anew: None, tmp_path: Path) -> None:
     html = write_report(make_report(), tmp_path / "run")
     first = {p.name: p.read_bytes() for p in html.parent.iterdir()}
-    assert set(first) == {"report.json", "report.html", "card.md", "concepts.csv"}
+    assert set(first) == {
+        *("report.json", "report.html", "card.md", "concepts.csv", "figures.json")
+    }
     (html.parent / "report.html").unlink()
     write_report(None, html.parent)
     assert {p.name: p.read_bytes() for p in html.parent.iterdir()} == first
@@ -161,9 +163,9 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: Any) ->
 
 
 def test_figures_are_deterministic_and_ask_for_nothing(drawn_anew: None) -> None:
-    drawn = figures(make_report(40))
+    drawn = figures(charted(make_report(40)))
     assert list(drawn) == ["verified", "share", "scatter", "firing"]
-    assert drawn == figures(make_report(40))
+    assert drawn == figures(charted(make_report(40)))
     for svg in drawn.values():
         assert svg.startswith('<svg role="img" aria-label=')
         assert svg.endswith("</svg>")

@@ -8,7 +8,7 @@ import click
 
 from recsae.cli.shared.tables import Column, Columns, say, show_rows
 from recsae.concepts.status import VERIFIED
-from recsae.core.text import one_line
+from recsae.core.text import one_line, readable
 from recsae.report.words.formats import listing, signed
 
 N_HISTORY = 10
@@ -17,7 +17,7 @@ N_PUTTING = 2
 """Concepts that the first sentence names, at most."""
 HISTORY: Columns = {
     "back": "back",
-    "title": "item",
+    "title": Column("item", readable),
     "item": Column("id", str),
 }
 TERMS: Columns = {
@@ -182,5 +182,5 @@ def _show_drivers(drivers: dict[str, Any], top: int | None, baseline: str) -> No
 
 def titled(item: dict[str, Any]) -> str:
     """Title and id on one line."""
-    title = one_line(str(item["title"]))
+    title = one_line(readable(str(item["title"])))
     return title if title == item["item"] else f"{title} ({item['item']})"

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from recsae.cli.shared.tables import say, show_facts
+from recsae.cli.shared.tables import BETWEEN, say, show_facts, titles_of
 from recsae.core import columns as C
+from recsae.core.text import readable
 from recsae.report.words.formats import floor_percent, number, two_digits
 
 VIEWS = {
@@ -35,7 +36,7 @@ def show_latent(facts: dict[str, Any]) -> None:
     say(f"active on: {_active_on(facts.get('active_on', []))}")
     show_facts({k: v for k, v in _said(facts).items() if v is not None})
     for key in ("promotes", "demotes"):
-        say(f"{key}: {' | '.join(facts[key]) or 'unknown'}")
+        say(f"{key}: {titles_of(facts[key]) or 'unknown'}")
     for key, words in NEIGHBOURS:
         for other in facts.get(key, []):
             say(
@@ -94,7 +95,8 @@ def _active_on(items: list[dict[str, Any]]) -> str:
     times = iter([" times"])
     phrases = [
         [
-            f"{phrase.format(x['title'])} {x['n_active']} of {x['n_cases']}{next(times, '')}"
+            f"{phrase.format(readable(x['title']))} {x['n_active']} of {x['n_cases']}"
+            f"{next(times, '')}"
             for x in items
             if x["view"] == view
         ]
@@ -107,4 +109,4 @@ def _active_on(items: list[dict[str, Any]]) -> str:
 def _show_case(case: dict[str, Any]) -> None:
     why = f" ({case['why']})" if "why" in case else ""
     say(f"  {case['activation']:.2f}, user {case['user']}{why}:")
-    say(f"      {case['items']}  ->  {case['then']}")
+    say(f"      {titles_of(case['items'].split(BETWEEN))}  ->  {readable(case['then'])}")

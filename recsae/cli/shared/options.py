@@ -11,9 +11,9 @@ from recsae.cli.shared.console import PATH
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-json_option = click.option("--json", "as_json", is_flag=True, help="For machines.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 device_option = click.option(
-    "--device", default="cpu", show_default=True, help="Where the model runs."
+    "--device", default="cpu", show_default=True, help="Where the model runs: cpu or cuda."
 )
 trust_option = click.option(
     "--trust", is_flag=True, help="Allow unpickling: it can run code from the file's author."
@@ -42,7 +42,11 @@ def typed_sequence(typed: tuple[str, ...]) -> str | tuple[str, ...] | None:
 def top_option(rows: int) -> Callable[[F], F]:
     """How many rows of a table are shown."""
     return click.option(
-        "--top", type=click.IntRange(1), default=rows, show_default=True, help="Rows of a table."
+        "--top",
+        type=click.IntRange(1),
+        default=rows,
+        show_default=True,
+        help="Rows of a table at most.",
     )
 
 

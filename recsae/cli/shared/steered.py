@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.tables import ROWS, Column, Columns, cell, say, show_facts, show_rows
+from recsae.cli.shared.tables import (
+    ROWS,
+    Column,
+    Columns,
+    cell,
+    say,
+    show_facts,
+    show_rows,
+    titles_of,
+)
+from recsae.core.text import readable
 from recsae.report.words.formats import correlation, points, times, two_digits
 
 if TYPE_CHECKING:
@@ -61,14 +71,14 @@ MIGRATED: Columns = {
 
 def show_list_change(changed: ListChange) -> None:
     """One list before and after, and which latents moved what."""
-    record = changed.to_dict() | {"history": " | ".join(changed.history)}
+    record = changed.to_dict() | {"history": titles_of(changed.history)}
     show_facts({k: v for k, v in record.items() if k not in ("table", "left the list")})
     click.echo("")
     rows = [
         {
             "place": place.place,
-            "before": place.before.title,
-            "after": place.after.title,
+            "before": readable(place.before.title),
+            "after": readable(place.after.title),
             "was": place.place_before,
             "by": _pushed(place.pushes),
             "id": place.after.external_id,
@@ -80,7 +90,7 @@ def show_list_change(changed: ListChange) -> None:
     show_rows(columns, rows)
     if changed.removed:
         click.echo("\nLeft the list:")
-        gone = [{"item": x.item.title, "by": _pushed(x.pushes)} for x in changed.removed]
+        gone = [{"item": readable(x.item.title), "by": _pushed(x.pushes)} for x in changed.removed]
         left: Columns = {"item": "item", "by": PLACES["by"]} if known else {"item": "item"}
         show_rows(left, gone)
     sets = [*(place.pushes for place in changed.places), *(x.pushes for x in changed.removed)]

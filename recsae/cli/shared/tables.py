@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import click
 
 from recsae.cli.shared.output import bold
-from recsae.core.text import one_line
+from recsae.core.text import one_line, readable
 
 ROWS = 20
 """Rows of a table that are shown unless all are asked for."""
@@ -42,6 +42,8 @@ class Column:
     """Never cut, like figures: a name that has to be typed elsewhere."""
 
 
+BETWEEN = " | "
+"""Between the titles of a sequence."""
 Columns = Mapping[str, Column | str]
 """What is shown of records, by key."""
 
@@ -58,6 +60,15 @@ class _Sized(NamedTuple):
     def fixed(self) -> bool:
         """Whether it is never cut."""
         return self.figures or self.column.whole
+
+
+def titles_of(titles: Iterable[str]) -> str:
+    """Titles in a line, each as a person says it; ``--json`` has them as the catalog does.
+
+    >>> titles_of(["Shadow, The (1994)", "Alien"])
+    'The Shadow (1994) | Alien'
+    """
+    return BETWEEN.join(map(readable, titles))
 
 
 def show_table(

@@ -22,7 +22,7 @@ from recsae.concepts.attributes.names import (
     REPEAT,
     TERM,
 )
-from recsae.concepts.wording import readable
+from recsae.core.text import readable
 from recsae.report.schema.parts import Concept
 from recsae.report.schema.report import Report
 from recsae.report.words.concepts import (
