@@ -106,3 +106,9 @@ def test_what_was_saved_says_that_its_code_is_elsewhere(tmp_path):
 def test_saelens_says_what_is_missing(tmp_path):
     with pytest.raises(ArtifactMismatch):
         read_saelens(tmp_path)
+
+
+def test_activations_that_are_recorded_are_the_objects():
+    sae = OwnSAE(Halves(), 2)
+    states = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    assert torch.equal(sae.encode_plainly(states), sae.encode(states))
