@@ -14,7 +14,16 @@ from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
 
 _STYLES = ("page.css", "map.css", "turn.css")
-_SCRIPTS = ("helpers.js", "evidence.js", "table.js", "map.js", "turn.js", "page.js")
+_SCRIPTS = (
+    "helpers.js",
+    "evidence.js",
+    "table.js",
+    "map.js",
+    "forward.js",
+    "typed.js",
+    "turn.js",
+    "page.js",
+)
 
 
 def page(

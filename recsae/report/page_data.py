@@ -89,10 +89,12 @@ def _turn(
     """What concepts are turned with, items given by their place in the page's."""
     if sliders is None:
         sliders = [c.latent for c in best_distinct(report)]
+    seen = {item for one in turn.samples for item in one.items}
     can = [latent for latent in sliders if latent in turn.latents] or turn.latents
     return {
         **turn.model_dump(exclude={"titles", "samples", "items"}),
         "items": [numbers.item(item) for item in turn.items],
+        "ids": {numbers.item(item): item for item in [*turn.items, *seen]},
         "samples": [
             [one.user, [numbers.item(item) for item in one.items], one.active]
             for one in turn.samples

@@ -195,6 +195,11 @@ class SAE(nn.Module):
         dense = code.values.new_zeros(len(states), self.n_latents)
         return dense.scatter_add(1, code.indices, code.values)
 
+    def encode_plainly(self, states: torch.Tensor) -> torch.Tensor:
+        """What ``encode`` gives, by torch's operations alone, so that they can be recorded."""
+        details = self.variant.dense(self, self.detail_preactivations(self.normalised(states)))
+        return torch.cat([self.gate_preactivations(states).relu(), details], 1)
+
     def decode(self, activations: torch.Tensor) -> torch.Tensor:
         """Raw states ``(n, d)`` from activations ``(n, n_latents)``."""
         gates, details = activations.split([self.n_gates, self.n_details], 1)

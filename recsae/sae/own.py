@@ -93,6 +93,10 @@ class OwnSAE(SAE):
         """The active latents of raw states ``(n, d)``."""
         return above(self._encoded(states), 0.0)
 
+    def encode_plainly(self, states: torch.Tensor) -> torch.Tensor:
+        """What the object says, not looked at again."""
+        return self._given[0].encode(states).float()
+
     def _encoded(self, states: torch.Tensor) -> torch.Tensor:
         z = self._given[0].encode(states).float()
         if z.shape != (len(states), self.n_latents) or not bool((z >= 0).all()):

@@ -9,9 +9,11 @@ import torch
 from helpers import runs
 from recsae.core import columns as C
 from recsae.pipeline import turn as module
+from recsae.pipeline import turned_lists
 from recsae.pipeline.turn import turn_data
 from recsae.recommender.lists import top_of_scores
-from recsae.report.schema.turn import Rounded, TurnData
+from recsae.report.schema.rounded import Rounded
+from recsae.report.schema.turn import TurnData
 from recsae.report.write import read_turn
 from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, make_edit
@@ -112,9 +114,9 @@ def test_its_lists_are_those_of_the_steered_model(made):
 
 
 def test_too_few_bits_are_noticed_and_more_are_taken(opened, monkeypatch):
-    monkeypatch.setattr(module, "SAME", 2.0)  # nothing agrees that well
+    monkeypatch.setattr(turned_lists, "SAME", 2.0)  # nothing agrees that well
     assert turn_data(opened).vectors.kind == "int24"
-    monkeypatch.setattr(module, "SAME", 0.0)
+    monkeypatch.setattr(turned_lists, "SAME", 0.0)
     short = turn_data(opened)
     assert short.vectors.kind == "int8"
     assert short.agreement.n_same < short.agreement.n_lists

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers import runs
 from helpers.browser import AXE, CHROMIUM, browse
 from helpers.goal_reports import raw
 from helpers.report_kit import full_report
@@ -31,8 +32,21 @@ axe.run(document).then((found) => {
 """
 
 
-def violations(page: Path, width: int, dark: bool) -> list[list[str]]:
-    """Rules that the page breaks, each with the first element that does."""
+OWN_HISTORY = """
+const changed = (node, value, what) => { node.value = value; node.dispatchEvent(new Event(what, { bubbles: true })); };
+const found = (id) => document.getElementById(id);
+changed(found("turn-sample"), -1, "change");
+for (const title of ["a", "s", "the"]) {
+  changed(found("own-add"), title, "input");
+  const first = found("own-found").querySelector("button"); if (first) first.click();
+}
+changed(found("own-add"), "s", "input");
+changed(document.querySelector("#turn-sliders input"), 1, "input");
+"""  # noqa: E501
+
+
+def violations(page: Path, width: int, dark: bool, before: str = "") -> list[list[str]]:
+    """Rules that the page breaks after a script, each with the first element that does."""
     text = page.read_text(encoding="utf-8")
     text = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
     if dark:
@@ -41,7 +55,7 @@ def violations(page: Path, width: int, dark: bool) -> list[list[str]]:
     checker = AXE.read_text(encoding="utf-8").replace("</script>", r"<\/script>")
     start, _, end = text.rpartition("</body>")
     copy = page.with_name("checked.html")
-    added = f"<script>{checker}</script><script>{RUN}</script></body>"
+    added = f"<script>{checker}</script><script>{before}{RUN}</script></body>"
     copy.write_text(start + added + end, encoding="utf-8")
     sized = f"--window-size={width},900"
     dom, _ = browse(copy.as_uri(), page.parent, sized, "--virtual-time-budget=60000")
@@ -55,6 +69,14 @@ def violations(page: Path, width: int, dark: bool) -> list[list[str]]:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_no_rule_is_broken(tmp_path: Path, width: int, dark: bool) -> None:
     assert violations(write_report(full_report(), tmp_path), width, dark) == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_rule_is_broken_by_a_history_of_ones_own(
+    tmp_path: Path, planted_run: Path, width: int
+) -> None:
+    page = write_report(None, runs.copy_of(planted_run, tmp_path / "run"))
+    assert violations(page, width, width == 390, OWN_HISTORY) == []
 
 
 def test_no_rule_is_broken_by_goals(tmp_path: Path) -> None:

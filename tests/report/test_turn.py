@@ -17,7 +17,7 @@ from recsae.core.errors import ArtifactMismatch
 from recsae.report import read_report, write_report
 from recsae.report.page import page as write_page
 from recsae.report.page_data import page_data
-from recsae.report.schema.turn import Rounded, encoded
+from recsae.report.schema.rounded import Rounded, encoded
 from recsae.report.write import read_turn
 from recsae.sae.editing import Intervention
 from recsae.steering.files import Steering, load_steering
@@ -143,7 +143,64 @@ def test_any_other_concept_is_found_and_added_by_keyboard(page, folder, first):
     assert out["gone"] is None
     assert out["back"] == steered(user, [])[0]
     assert out["still"] == f"turn-{first[-1]}"
-    assert out["none"] == "No other concept is called that."
+    assert out["none"] == "No concept here has these words."
+
+
+def test_concepts_are_found_as_in_the_table(page, folder):
+    turn, concepts = read_turn(folder), read_report(folder).concepts.list
+    words = [c.name.split()[0].strip("“”,") for c in concepts[:3]] + [turn.items[0], "zzzq"]
+    out = play(
+        page,
+        TOOLS
+        + f"""
+        const latents = (nodes) => nodes.map((n) => Number(n.dataset.latent));
+        out.found = {json.dumps(words)}.map((text) => {{
+          search(text); const turned = all("#turn-found button").map((b) => b.textContent);
+          const table = it("search"); table.value = text;
+          table.dispatchEvent(new Event("input", {{ bubbles: true }}));
+          return [turned, rows()]; }});
+        """,
+    )
+    for turned, listed in out["found"]:
+        assert turned == [name for name in listed if name in turned]
+        assert len(turned) == min(8, len(listed))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_where_a_setting_lies_among_what_occurs_is_said(page, folder, first, width):
+    turn = read_turn(folder)
+    place = turn.latents.index(first[0])
+    usual, most = turn.usual[place], turn.most[place]
+    out = play(
+        page,
+        TOOLS
+        + f"""
+        pick(0); const row = it("turn-{first[0]}").closest("li");
+        out.scale = row.querySelector(".scale").textContent;
+        const at = (node) => node.getBoundingClientRect();
+        out.ticks = [...row.querySelectorAll(".ticks i")].map((n) => at(n).left);
+        out.bar = [at(it("turn-{first[0]}")).left, at(it("turn-{first[0]}")).width];
+        out.end = Number(it("turn-{first[0]}").max);
+        const said = (value) => {{ slide({first[0]}, value);
+          return [row.querySelector(".beyond").textContent, it("turn-{first[0]}").getAttribute("aria-valuetext")]; }};
+        out.said = [{usual}, {1.2 * most}, -1].map(said);
+        """,  # noqa: E501
+        width=width,
+    )
+    assert (
+        out["scale"] == f"off 0 · usual {float(f'{usual:.3g}'):g} · most {float(f'{most:.3g}'):g}"
+    )
+    left, width = out["bar"]
+    shares = [(x - left - 8) / (width - 16) for x in out["ticks"]]
+    assert shares == pytest.approx(
+        [0.5, *((v / out["end"] + 1) / 2 for v in (usual, most))], abs=0.02
+    )
+    (nothing, plain), (above, above_read), (below, _) = out["said"]
+    assert nothing == ""
+    assert "occurs" not in plain
+    assert above == " – more than ever occurs"
+    assert above_read.endswith(", more than ever occurs")
+    assert below == " – pushed below off: beyond what occurs"
 
 
 SAVED = """
@@ -198,18 +255,21 @@ def test_histories_are_found_by_an_item(page, folder):
         TOOLS
         + f"""
         const find = (text) => {{ it("turn-find").value = text; it("turn-find").dispatchEvent(new Event("input")); }};
-        find({json.dumps(title.upper())}); out.found = all("#turn-sample option").map((o) => Number(o.value));
+        find({json.dumps(title.upper())}); out.found = all("#turn-sample option").map((o) => Number(o.value)).slice(1);
         out.before = cells(2); out.chosen = Number(it("turn-sample").value);
-        find("no such item"); out.none = it("turn-sample").textContent;
-        find(""); out.all = all("#turn-sample option").length;
+        find("no such item"); out.none = it("turn-none").textContent; out.kept = cells(2);
+        find(""); out.all = all("#turn-sample option").length; out.silent = it("turn-none").textContent;
         """,  # noqa: E501
     )
     titled = [n for n, s in enumerate(turn.samples)
               if any(title in turn.titles[i] for i in s.items)]  # fmt: skip
     assert set(fits) <= set(out["found"]) == set(titled)
     assert out["before"] == steered(turn.samples[out["chosen"]].user, [])[0]
-    assert out["none"] == "no history here has it"
-    assert out["all"] == len(turn.samples)
+    assert out["none"].startswith(
+        "No history here has “no such item”. The list is still of the one"
+    )
+    assert out["kept"] == out["before"]
+    assert (out["all"], out["silent"]) == (len(turn.samples) + 1, "")  # one's own is the first
 
 
 def with_turn(folder, to, **change):
@@ -328,6 +388,47 @@ def test_redacted_pages_name_no_user_and_cut_histories(folder, first, tmp_path):
     assert out["command"] == f"recsae steer FOLDER --set '{first[0]}={out['value']}'"
     assert out["list"] == steered(read_turn(folder).samples[0].user, [])[0]
     assert "Histories are cut" in out["text"]
+
+
+def test_redacted_whole_histories_give_the_command_by_items(folder, first, tmp_path):
+    page = write_report(None, folder, redact_users=True, out=tmp_path / "share")
+    out = play(
+        page,
+        TOOLS
+        + f"""pick(7); slide({first[0]}, 3); it("turn-mask").click(); out.list = cells(3);
+        out.command = it("turn-command").textContent; out.where = it("turn-where").textContent;""",
+    )
+    _, _, where, *options = shlex.split(out["command"])
+    assert (where, out["where"]) == ("FOLDER", "The same in the terminal")
+    typed = [b for a, b in itertools.pairwise(options) if a == "--sequence"]
+    assert typed == read_turn(folder).samples[7].items[-10:]
+    assert "--user" not in options
+    assert options[-1] == "--mask-seen"
+    value = float(options[1].split("=")[1])
+    steps = Steering([Intervention((first[0],), "set", value)])
+    made = lists_before_after(runs.planted_open(), steps, None, typed, mask_seen=True)
+    assert out["list"] == [p.after.title for p in made.places]
+
+
+def test_a_user_who_is_more_than_the_items_is_not_given_by_them(folder, first, tmp_path):
+    page = with_turn(folder, tmp_path, users_hidden=True, same_typed=False)
+    out = play(
+        page,
+        TOOLS
+        + f"""pick(0); slide({first[0]}, 3); out.command = it("turn-command").textContent;
+        out.where = it("turn-where").textContent;""",
+    )
+    assert out["where"] == "In the terminal, for all held-out users"
+    assert "--sequence" not in out["command"]
+    assert "--user" not in out["command"]
+
+
+def test_costs_are_a_link_away_and_the_box_is_explained(page, folder, tmp_path):
+    section = page.read_text().partition('<section id="turn">')[2].partition("</section>")[0]
+    assert '<a href="#steering">Steering</a>' in section
+    assert "evaluation keeps them in its lists" in section
+    masked = with_turn(folder, tmp_path, masks_seen=True).read_text()
+    assert "this model’s lists always do" in masked
 
 
 def test_somebody_has_one_name_in_the_whole_page(folder, tmp_path):

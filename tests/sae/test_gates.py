@@ -118,3 +118,7 @@ def test_no_gates_are_the_plain_sae(states_stored):
     none = Gates(torch.zeros(0, 8), torch.zeros(0), torch.zeros(0, 8))
     assert weights(train_sae(states_stored, make_config(**SMALL), gates=none)) == weights(plain)
     assert plain.n_gates == 0
+
+
+def test_activations_by_torch_alone_are_the_same(trained):
+    torch.testing.assert_close(trained.encode_plainly(H), trained.encode(H))

@@ -168,3 +168,9 @@ def test_it_is_given_again_if_it_is_the_same(tmp_path, states):
 def test_saelens_says_what_is_missing(tmp_path):
     with pytest.raises(ArtifactMismatch):
         read_saelens(tmp_path)
+
+
+def test_activations_that_are_recorded_are_the_objects():
+    sae = OwnSAE(Halves(), 2)
+    states = torch.tensor([[1.0, -2.0], [0.5, 3.0]])
+    assert torch.equal(sae.encode_plainly(states), sae.encode(states))

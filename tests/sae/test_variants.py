@@ -372,3 +372,16 @@ def test_planted_directions_are_rebuilt_with_k_latents(tmp_path, name):
     assert 1.4 <= found["l0"] <= 2.6
     # an L1 norm also shrinks what is active: where few latents may be, that costs a lot
     assert found["fvu"] < (0.75 if name == "relu" else 0.5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_activations_by_torch_alone_are_the_same(name):
+    sae = axes(name, k=2)
+    with torch.no_grad():
+        for kept, value in (("threshold", 1.5), ("log_threshold", 0.4)):
+            if hasattr(sae, kept):
+                getattr(sae, kept).fill_(value)
+    assert sae.encode_plainly(PRE).tolist() == sae.encode(PRE).tolist()
+    trained = SAE(small(name), 8)
+    states = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(trained.encode_plainly(states), trained.encode(states))

@@ -3,60 +3,13 @@
 Arrays are base64 of little-endian numbers, row by row: the page decodes them as they are.
 """
 
-import base64
-import binascii
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from recsae.report.schema.parts import Count, Figure, Finite, Part
-
-Kind = Literal["int8", "int16", "int24"]
-BYTES: dict[Kind, int] = {"int8": 1, "int16": 2, "int24": 3}
-FLOAT: "np.dtype[Any]" = np.dtype("<f4")
-
-
-class Rounded(Part):
-    """A matrix ``(n, d)``: row i is its integers times ``scales[i]``."""
-
-    n: Count
-    d: Count
-    kind: Kind
-    values: str
-    scales: str
-
-    @classmethod
-    def of(cls, matrix: NDArray[np.float64], kind: Kind) -> "Rounded":
-        """Round a matrix ``(n, d)``, each row to a scale of its own.
-
-        >>> Rounded.of(np.array([[0.5, -1.0]]), "int8").matrix().round(2).tolist()
-        [[0.5, -1.0]]
-        """
-        most = 2 ** (8 * BYTES[kind] - 1) - 1
-        scales = (np.abs(matrix).max(1, initial=0) / most).astype(FLOAT)
-        divisor = np.where(scales > 0, scales, 1)[:, None].astype(np.float64)
-        values = np.clip(np.round(matrix / divisor), -most, most).astype("<i4")
-        low = values.reshape(-1, 1).view(np.uint8)[:, : BYTES[kind]]
-        n, d = matrix.shape
-        return cls(n=n, d=d, kind=kind, values=encoded(low), scales=encoded(scales))
-
-    def matrix(self) -> NDArray[np.float64]:
-        """``(n, d)`` as the page reads it."""
-        size = BYTES[self.kind]
-        low = np.frombuffer(base64.b64decode(self.values), np.uint8).reshape(-1, size)
-        values = low[:, -1].astype(np.int8).astype(np.int64)  # the last byte has the sign
-        for place in reversed(range(size - 1)):
-            values = values * 256 + low[:, place]
-        scales = np.frombuffer(base64.b64decode(self.scales), FLOAT).astype(np.float64)
-        return np.asarray(values.reshape(self.n, self.d) * scales[:, None])
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        _check_length(self.values, self.n * self.d * BYTES[self.kind])
-        _check_length(self.scales, self.n * FLOAT.itemsize)
-        return self
+from recsae.report.schema.forward import Forward
+from recsae.report.schema.parts import Count, Finite, Part
+from recsae.report.schema.rounded import FLOAT, Agreement, Rounded, check_length
 
 
 class SampleHistory(Part):
@@ -67,32 +20,26 @@ class SampleHistory(Part):
     active: list[tuple[Count, Finite]]
 
 
-class Agreement(Part):
-    """How many of the lists tried are those that the model makes: the same items in one order.
-
-    ``largest_error`` is of a score, in standard deviations of the scores of its list.
-    """
-
-    n_lists: Count
-    n_same: Count
-    n_same_items: Count
-    largest_error: Figure
-
-
 class TurnData(Part):
     """What lists are made of: scores are ``(state + (z' - z) direction) item + bias``.
 
-    ``items`` are external ids, in the catalogue's order; ``most`` is the largest activation of each
-    of the latents on construction users.
+    ``items`` are external ids, in the catalogue's order; ``usual`` is the median of the activations
+    of each of the latents where it is active on construction users, ``most`` the largest of them.
     """
 
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     model: str
     """Digests of the model and of the SAE, and the site: what steering files are made for."""
     sae: str
     site: str | None
     masks_seen: bool
     """Whether the model's own lists leave out the items of the history."""
+    reads: Count
+    """Items of a history that the model reads, the last ones."""
+    reads_histories: bool
+    """Whether the model has lists for items that are typed in."""
+    same_typed: bool
+    """Whether the samples have the same lists when their items are typed in, without a user."""
     list_length: Count
     n_items: Count
     """Items that can be recommended, whether or not they are here."""
@@ -103,11 +50,16 @@ class TurnData(Part):
     bias: str | None
     latents: list[Count]
     """Most useful first."""
+    usual: list[Finite]
     most: list[Finite]
     directions: Rounded
     samples: list[SampleHistory] = Field(min_length=1)
     states: str
     agreement: Agreement
+    forward: Forward | None
+    """How the page knows the state of a history that a reader puts together."""
+    no_forward: str
+    """Why it does not, to follow "The model": "" if it does."""
     users_hidden: bool = False
     """Whether users are called user 1, user 2, ..."""
     histories_cut: bool = False
@@ -116,28 +68,15 @@ class TurnData(Part):
     def _fits(self) -> Self:
         if self.vectors.n != len(self.items) or self.directions.n != len(self.latents):
             raise ValueError("the rows are not those of the items and the latents")
-        if self.directions.d != self.vectors.d or len(self.most) != len(self.latents):
+        if self.directions.d != self.vectors.d or {len(self.most), len(self.usual)} != {
+            len(self.latents)
+        }:
             raise ValueError("items and latents are not of the same states")
-        _check_length(self.states, len(self.samples) * self.vectors.d * FLOAT.itemsize)
+        check_length(self.states, len(self.samples) * self.vectors.d * FLOAT.itemsize)
         if self.bias is not None:
-            _check_length(self.bias, len(self.items) * FLOAT.itemsize)
+            check_length(self.bias, len(self.items) * FLOAT.itemsize)
         return self
 
     def to_json(self) -> str:
         """Return the text of ``turn.json``."""
         return self.model_dump_json(indent=1) + "\n"
-
-
-def encoded(values: NDArray[Any]) -> str:
-    """Base64 of an array, little-endian, row by row."""
-    little = np.ascontiguousarray(values.astype(values.dtype.newbyteorder("<")))
-    return base64.b64encode(little.tobytes()).decode("ascii")
-
-
-def _check_length(text: str, n_bytes: int) -> None:
-    try:
-        found = len(base64.b64decode(text, validate=True))
-    except binascii.Error as error:
-        raise ValueError(f"an array is not base64: {error}") from error
-    if found != n_bytes:
-        raise ValueError(f"an array has {found} bytes, not {n_bytes}")

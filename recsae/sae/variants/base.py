@@ -68,6 +68,11 @@ class Variant:
         """The active latents once trained; no state's depend on the other states."""
         return above(pre, sae.threshold)
 
+    def dense(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
+        """What ``select`` gives, ``(n, n_latents)``, by torch's operations alone: they can be
+        recorded, and take longer."""
+        return pre.where((pre >= sae.threshold) & (pre > 0), 0.0)
+
     def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """Activations z in training, to be differentiated."""
         raise NotImplementedError

@@ -33,6 +33,10 @@ class JumpReLU(Variant):
         threshold = sae.log_threshold.detach().exp()
         return above(pre.masked_fill(pre <= threshold, 0.0), 0.0)
 
+    def dense(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
+        """The same, dense, by torch's operations alone."""
+        return pre.where((pre > sae.log_threshold.detach().exp()) & (pre > 0), 0.0)
+
     def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The same, dense."""
         threshold = sae.log_threshold.exp()

@@ -35,6 +35,10 @@ class ReLU(Variant):
         """All that are positive."""
         return above(pre, 0.0)
 
+    def dense(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
+        """The same, dense, by torch's operations alone."""
+        return pre.relu()
+
     def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The same, dense."""
         return pre.relu()

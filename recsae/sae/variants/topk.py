@@ -23,6 +23,11 @@ class TopK(Variant):
         values, indices = top_k(pre, sae.config.k)
         return Code(values.relu(), indices)
 
+    def dense(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
+        """The same, dense, by torch's operations alone."""
+        best = pre.topk(sae.config.k, dim=1)
+        return torch.zeros_like(pre).scatter(1, best.indices, best.values.relu())
+
     def activate(self, sae: Weights, pre: torch.Tensor) -> torch.Tensor:
         """The same, dense."""
         _, indices = top_k(pre, sae.config.k)
