@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from recsae.capture.cases import spread
-from recsae.concepts.status import DEAD, STATUSES, usefulness
+from recsae.concepts.status import DEAD, STATUSES, usefulness, with_back
 from recsae.core import columns as C
 from recsae.core import layout
 from recsae.pipeline.turned_lists import (
@@ -141,7 +141,8 @@ def _latents(work: Workspace) -> list[int]:
     scores = work.label_scores
     scores = scores[scores[C.STATUS] != DEAD]
     rank = scores[C.STATUS].map(STATUSES.index).to_numpy()
-    order = np.lexsort((scores[C.LATENT], -usefulness(scores).fillna(0), rank))
+    useful = usefulness(with_back(scores, work.folder)).fillna(0)
+    order = np.lexsort((scores[C.LATENT], -useful, rank))
     room = MAX_BYTES // 3 // (BYTES[KINDS[-1]] * work.sae.width)
     latents: list[int] = scores[C.LATENT].to_numpy(np.int64)[order][:room].tolist()
     return latents

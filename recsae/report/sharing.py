@@ -20,6 +20,8 @@ WITH_IDS = (
     layout.ACTIVE_CASES,
 )
 """Files of a run that hold users' ids; steering files for some users hold theirs too."""
+NO_WEIGHTS = "has its weights in no page without ids, which is one to share"
+"""Why such a page has no lists for histories of the reader's own; follows the model's name."""
 
 
 class Hidden(NamedTuple):
@@ -95,7 +97,10 @@ def without_people(report: Report, hidden: Hidden) -> Report:
 
 
 def samples_without_people(turn: TurnData, report: Report, hidden: Hidden) -> TurnData:
-    """The samples with users called as in the page of ``report``, and histories cut."""
+    """The samples with users called as in the page of ``report``, and histories cut.
+
+    Where users are hidden the model's weights are left out too: who has them has the model.
+    """
     names = _called(report)
     samples = [
         sample.model_copy(
@@ -115,6 +120,7 @@ def samples_without_people(turn: TurnData, report: Report, hidden: Hidden) -> Tu
             "samples": samples,
             "titles": {item: title for item, title in turn.titles.items() if item in kept},
             "users_hidden": turn.users_hidden or hidden.users,
+            **({"forward": None, "no_forward": NO_WEIGHTS} if hidden.users else {}),
             "histories_cut": turn.histories_cut or cut,
         }
     )
