@@ -85,7 +85,7 @@ def test_the_page_of_a_real_run_in_a_browser(tmp_path, recbole_run):
     dom, logged = browse(page.as_uri(), tmp_path, f"--log-net-log={log}")
     assert "CONSOLE" not in logged, logged
     assert requests(log) == set()
-    assert dom.count('class="row"') == 25
+    assert dom.count('class="row"') == 12
     assert "SASRec" in dom
 
 
