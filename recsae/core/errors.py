@@ -40,6 +40,16 @@ class LabelerFailed(RecSAEError):
     """A labeler gave no usable answer."""
 
 
+def summary_of(error: BaseException) -> str:
+    """Kind and first line of an error of somebody else's, without a full stop.
+
+    >>> summary_of(ValueError("bad:\\nworse"))
+    'ValueError: bad'
+    """
+    first = next(iter(str(error).splitlines()), "").strip().rstrip(".:")
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
+
+
 def nearest(name: str, known: Iterable[str], n: int = 3) -> str:
     """Return ``" Did you mean 'a' or 'b'?"`` for the names closest to ``name``, or ``""``.
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsae.core.errors import CannotOpenModel
-from recsae_recbole.boundary import one_line
+from recsae.core.errors import CannotOpenModel, summary_of
 from recsae_recbole.sites.joint import JointTap, UserTableTap
 from recsae_recbole.sites.taps import Layout, OutputTap, Tap, at_last_item, read
 
@@ -150,7 +149,7 @@ def find_default(probed: ProbedModel, *, general: bool) -> DefaultSite:
             seen.append(str(error).rstrip("."))
             continue
         except Exception as error:  # the model's own code, used in a way that it may not stand
-            seen.append(f"{tap.call} cannot be read: {one_line(error)}")
+            seen.append(f"{tap.call} cannot be read: {summary_of(error)}")
             continue
         _check_finite(probed, states)
         share = 0.0 if _are_the_scores(probed, states) else probed.share(tap)
