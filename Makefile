@@ -23,15 +23,16 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-dev browser
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 20
 
-# Everything that needs no whole run, browser, RecBole or further process: in under a minute.
+# Everything that needs no whole run, browser, RecBole, RecTools or further process: in under a
+# minute.
 fast: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not (end_to_end or browser or recbole or processes)"
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not (end_to_end or browser or recbole or rectools or processes)"
 
 # RecBole holds NumPy and pandas back; whoever does not need it has newer ones.
 BASE := .venv-base
 base: $(BASE)/.installed
 	$(BASE)/bin/python -m pytest -n $(WORKERS) \
-	    -m "not (end_to_end or browser or recbole or processes)" \
+	    -m "not (end_to_end or browser or recbole or rectools or processes)" \
 	    tests/recommender tests/plugins/recsae_torch tests/capture tests/sae tests/testing
 
 # Not part of CI: half a gigabyte of packages, and Spark needs Java. What cannot be installed skips.
@@ -85,7 +86,7 @@ $(BASE)/.installed: $(REQUIREMENTS)
 
 $(VENV)/.installed-dev: $(VENV)/.created $(REQUIREMENTS)
 	@rm -f $@
-	$(PIP) -e ".[recbole,dev]"
+	$(PIP) -e ".[recbole,rectools,dev]"
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev

@@ -95,10 +95,13 @@ class ModelCaller:
         return Layout(n_read, behind)
 
     def _tokens(self, session: list[int]) -> torch.Tensor:
-        n = len(session)
-        extras = {"unix_ts": [0] * (n + 1)} if self.preparator.add_unix_ts else {}
-        given = [*session, 0] if extras else session
-        return self.preparator._collate_fn_recommend([(given, [1.0] * len(given), extras)])["x"][0]
+        extras = {}
+        if self.preparator.add_unix_ts:
+            session = [*session, 0]
+            extras["unix_ts"] = [0] * len(session)
+        element = (session, [1.0] * len(session), extras)
+        tokens: torch.Tensor = self.preparator._collate_fn_recommend([element])["x"][0]
+        return tokens
 
     # -- scores ------------------------------------------------------------------------------------
     def item_vectors(self) -> torch.Tensor:
