@@ -135,7 +135,7 @@ def test_a_user_of_unknown_items_has_no_sequence():
         (SASRecModel, {}, False),
         (SASRecModel, {"use_pos_emb": False, "use_key_padding_mask": True}, True),
         (HSTUModel, {}, False),
-        (HSTUModel, {"use_pos_emb": False}, True),
+        (HSTUModel, {"use_pos_emb": False, "relative_time_attention": False}, True),
         (BERT4RecModel, {"use_pos_emb": False}, False),
     ],
 )

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.rectools
 
 
 @pytest.mark.parametrize(
-    ("name", "layout"), [("SASRec", Layout(6, 0)), ("BERT4Rec", Layout(5, 1)), ("HSTU", Layout(6, 0))]
+    ("name", "layout"),
+    [("SASRec", Layout(6, 0)), ("BERT4Rec", Layout(5, 1)), ("HSTU", Layout(6, 0))],
 )
 def test_where_items_are(name, layout):
     """On the right, behind padding; BERT4Rec's mask, number 1, takes the place of an item."""
@@ -33,7 +34,9 @@ def test_a_model_that_puts_items_elsewhere_is_refused(monkeypatch):
     monkeypatch.setattr(
         caller.preparator, "_collate_fn_recommend", lambda batch: {"x": own(batch)["x"].flip(1)}
     )
-    with pytest.raises(CannotOpenModel, match=r"makes \[1, 1, 0, 0, 0, 0\] of the history \[1, 1\]"):
+    with pytest.raises(
+        CannotOpenModel, match=r"makes \[1, 1, 0, 0, 0, 0\] of the history \[1, 1\]"
+    ):
         caller._find_layout()
 
 
