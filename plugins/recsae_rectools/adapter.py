@@ -211,10 +211,10 @@ def refuse_strange(model: Any) -> None:
     name, net, preparator = type(model).__name__, model.torch_model, model.data_preparator
     why = ""
     if not isinstance(net, TransformerTorchBackbone):
-        why = f"backbone is a {type(net).__name__}, and recsae reads TransformerTorchBackbone"
+        why = f"backbone is {type(net).__name__}, and recsae reads TransformerTorchBackbone"
     elif not isinstance(net.similarity_module, DistanceSimilarityModule):
         kind = type(net.similarity_module).__name__
-        why = f"similarity is a {kind}, and recsae reads dot and cosine (DistanceSimilarityModule)"
+        why = f"similarity is {kind}, and recsae reads dot and cosine (DistanceSimilarityModule)"
     elif preparator.extra_cols:
         why = f"data preparator reads the columns {preparator.extra_cols} beside items and times"
     if why:

@@ -25,14 +25,14 @@ def rectools_boundary() -> Iterator[None]:
     CannotOpenModel
         RecTools cannot be imported; the message has the cure.
     """
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        _require_rectools()  # which sets the levels of its loggers
+        loggers = [logging.getLogger(name) for name in LOGGERS]
+        levels = [logger.level for logger in loggers]
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         try:
-            _require_rectools()
             yield
         finally:
             for logger, level in zip(loggers, levels, strict=True):

@@ -31,6 +31,8 @@ SUPPORTED = (
     "of your own that inherit from them, with layers of any kind)"
 )
 
+SAVE_AGAIN = f"save it with {SERIES}, or train it again there."
+
 
 class PickledClass(NamedTuple):
     """The class of what a file holds, by the beginning of its pickle."""
@@ -103,13 +105,10 @@ def read_saved(path: Path, *, trust: bool) -> Saved:
     if not isinstance(settings, Mapping) or not settings.keys() >= SETTINGS:
         raise CannotOpenModel(
             f"{path} is no checkpoint of RecTools {SERIES}: that has {sorted(SETTINGS)} among its "
-            f"hyper_parameters, this one has {sorted(settings or {})}. {_save_again()}"
+            f"hyper_parameters, this one has {sorted(settings or {})}. If another "
+            f"version of RecTools saved it, {SAVE_AGAIN}"
         )
     return Saved(model_class, content)
-
-
-def _save_again() -> str:
-    return f"Save the model with RecTools {SERIES}, or train it again there."
 
 
 def _unwrapped(path: Path) -> tuple[type, io.BytesIO]:
@@ -158,10 +157,11 @@ def build_model(saved: Saved, path: Path) -> Any:
     try:
         model = _constructed(saved.model_class, config, settings)
     except Exception as error:  # settings of another version, or a class that is not there
+        said = " ".join(str(error).partition(" [type=")[0].split())  # pydantic's, on several lines
         raise CannotOpenModel(
             f"RecTools {SERIES} cannot make the model {config.get('cls')!r} of {path} by its "
-            f"settings ({summary_of(error)}). If it was saved by another version of RecTools: "
-            f"{_save_again()}"
+            f"settings ({type(error).__name__}: {said[:200]}). If another version of RecTools "
+            f"saved it, {SAVE_AGAIN}"
         ) from error
     _load_weights(model, saved.checkpoint.get("state_dict") or {}, path)
     return model

@@ -32,7 +32,7 @@ class Data(NamedTuple):
     """A data set, and what a model reads of it."""
 
     dataset: Any
-    """RecTools' own."""
+    """RecTools' own; None once the model is attached."""
     sequences: Sequences
     times: NDArray[np.int64]
     """``(n,)`` nanoseconds since 1970 of the interactions in ``sequences.flat``."""

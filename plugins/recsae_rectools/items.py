@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
 
 from recsae.core.errors import InvalidInput
 from recsae.recommender.catalog import PAD, ItemCatalog, build_catalog
 from recsae.recommender.item_table import read_items_csv
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from recsae_rectools.dataset import Data
 
-MARKS = ("|", ";", "\n")
-"""What may stand between values of a feature, the first that none of them has in it."""
-FROM_FEATURES = "Attributes are the categorical item features of the data set."
+Values = tuple[str, ...]
+FROM_FEATURES = (
+    "No titles of items were found; items are shown by their ids.",
+    "Attributes are the categorical features of items in the data set.",
+)
 
 
 def item_catalog(
@@ -58,39 +59,43 @@ def item_catalog(
             return build_catalog([PAD, *names], table, **columns)
         except InvalidInput as error:
             raise InvalidInput(f"{items}: {error}") from error
+    plain = build_catalog([PAD, *names], None)
     values = feature_values(data.dataset.item_features)
+    if columns["title_column"] is not None:
+        raise InvalidInput("Titles are read from a table of items: give one with --items FILE.csv.")
+    wanted = values if columns["attribute_columns"] is None else columns["attribute_columns"]
+    for name in wanted:
+        if name not in values:
+            raise InvalidInput(
+                f"The data set's items have no categorical feature {name!r}; they have "
+                f"{list(values)}. A table of items can be given with --items FILE.csv."
+            )
+    return _with_features(plain, {name: values[name] for name in wanted}, data.rows)
+
+
+def _with_features(
+    plain: ItemCatalog, values: Mapping[str, Sequence[Values]], rows: NDArray[np.int64]
+) -> ItemCatalog:
+    """The catalog with the values of the data set's features; items without any have none."""
     if not values:
-        return build_catalog([PAD, *names], None, **columns)
-    mark, cells = _cells(values, data.rows[1:])
-    table = pd.DataFrame({"item_id": names, **cells})
-    if columns["attribute_columns"] is None:
-        columns = {**columns, "attribute_columns": list(cells)}
-    kinds = dict.fromkeys(cells, "token_seq")
-    catalog = build_catalog([PAD, *names], table, **columns, expected=mark, kinds=kinds)
-    return catalog.with_notes(FROM_FEATURES)
+        return plain
+    frame = plain.frame.copy()
+    for name, column in values.items():
+        taken = f"{name} attribute" if name in plain.frame else name
+        frame[taken] = [column[row] if row >= 0 else () for row in rows.tolist()]
+    attributes = tuple(frame.columns[plain.frame.shape[1] :])
+    return replace(plain, frame=frame, attributes=attributes, notes=FROM_FEATURES)
 
 
-def feature_values(features: Any) -> dict[str, list[tuple[str, ...]]]:
+def feature_values(features: Any) -> dict[str, list[Values]]:
     """The values of each categorical feature, a tuple for each of the data set's ids."""
     if features is None or not hasattr(features, "get_cat_features"):  # dense ones are numbers
         return {}
     found = features.get_cat_features()
     rows, columns = found.values.nonzero()
-    values: dict[str, list[tuple[str, ...]]] = {}
+    values: dict[str, list[Values]] = {}
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
         name, value = map(str, found.names[column])
         cells = values.setdefault(name, [()] * found.values.shape[0])
         cells[row] = (*cells[row], value)
     return values
-
-
-def _cells(
-    values: Mapping[str, Sequence[tuple[str, ...]]], rows: NDArray[np.int64]
-) -> tuple[str, dict[str, list[str]]]:
-    """Cells of a table, a row for each item of the model, and what separates values in them."""
-    known = {value for column in values.values() for several in column for value in several}
-    mark = next((m for m in MARKS if not any(m in value for value in known)), MARKS[-1])
-    return mark, {
-        name: [mark.join(column[row]) if row >= 0 else "" for row in rows.tolist()]
-        for name, column in values.items()
-    }

@@ -41,7 +41,7 @@ class ModelCaller:
     """
 
     def __init__(self, model: Any, data: Data) -> None:
-        self.data, self.net = data, model.torch_model
+        self.net, self.sequences, self.times = model.torch_model, data.sequences, data.times
         self.preparator = model.data_preparator
         self.shift = self.preparator.n_item_extra_tokens - 1
         self.cosine = str(self.net.similarity_module.distance.value) == "cosine"
@@ -65,7 +65,7 @@ class ModelCaller:
             own = items[:length] + self.shift
             session, extras = own.tolist(), {}
             if self.preparator.add_unix_ts:  # it takes off the item that it recommends instead of
-                asked = times_of(items[:length], user, self.data.sequences, self.data.times)
+                asked = times_of(items[:length], user, self.sequences, self.times)
                 session = [*session, 0]
                 extras["unix_ts"] = [t // NS for t in (*asked.times.tolist(), asked.at)]
             elements.append((session, [1.0] * len(session), extras))

@@ -1,4 +1,4 @@
-"""Every kind of RecTools' transformers keeps the whole protocol, and its lists are RecTools' own."""
+"""RecTools' transformers of every kind keep the whole protocol, and their lists are its own."""
 
 import json
 
