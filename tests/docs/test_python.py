@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 CLASS, ATTACH, *_ = python_of("docs/torch.md")
 RUN_HERE = {"README.md", "docs/start.md", "docs/run-folder.md", "docs/torch.md"}
 RUN_ELSEWHERE = {
-    *("docs/plugins.md", "docs/own.md"),
+    *("docs/plugins.md", "docs/own.md", "docs/rectools.md"),
     *("docs/examples/ray.md", "docs/examples/spark.md"),
 }
-"""By test_plugin_page, test_own_page and test_engines; the usual shapes of torch models by the
-plug-in's test_shapes."""
+"""By test_plugin_page, test_own_page and test_engines; RecTools' page and the usual shapes of torch
+models by the plug-ins' test_page and test_shapes."""
 
 
 def test_every_page_with_python_is_run():
