@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.errors import CannotOpenModel, nearest, summary_of
-from recsae.recommender.plugins import UNTRUSTED, look_into_archive
+from recsae.recommender.plugins import UNTRUSTED, look_into_archive, unpickling_failed
 from recsae_recbole.boundary import seed_generators
 from recsae_recbole.versions import without_wrappers
 
@@ -45,18 +45,10 @@ def read_checkpoint(path: Path, *, trust: bool, device: str) -> dict[str, Any]:
         raise CannotOpenModel(UNTRUSTED.format(path=path, what="RecBole's Config"))
     try:
         checkpoint = torch.load(path, map_location=device, weights_only=False)
-    except ModuleNotFoundError as error:
-        raise CannotOpenModel(
-            f"{path} needs the module {error.name!r}, which cannot be imported: put the file that "
-            "defines the model's class on PYTHONPATH."
-        ) from error
     except AttributeError as error:
         raise _missing_class(path, error) from error
-    except Exception as error:  # unpickling runs foreign code: anything can come out
-        raise CannotOpenModel(
-            f"{path} cannot be read ({summary_of(error)}): the file is damaged or was written by "
-            "an incompatible version. Copy it again or save it again."
-        ) from error
+    except Exception as error:
+        raise unpickling_failed(path, error) from error
     content = checkpoint if isinstance(checkpoint, dict) else {}
     config, weights = content.get("config"), content.get("state_dict")
     settings = getattr(config, "final_config_dict", None)

@@ -28,11 +28,9 @@ class RecToolsPlugin:
 
     def open(self, source: object, **options: Any) -> Recommender:
         """Open a file or a model in memory; see :func:`recsae.load_recommender`."""
-        from recsae_rectools.open import open_live, open_saved
+        from recsae_rectools.open import open_model
 
-        if isinstance(source, Path):
-            return open_saved(source, **options)
-        return open_live(source, **options)
+        return open_model(source, **options)
 
     def versions(self) -> dict[str, str]:
         """RecTools' version; CannotOpenModel with the cure if it cannot be used."""

@@ -13,8 +13,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsae.core.errors import CannotOpenModel, summary_of
-from recsae.recommender.plugins import UNTRUSTED, look_into_archive, look_into_pickle
+from recsae.core.errors import CannotOpenModel
+from recsae.recommender.plugins import (
+    UNTRUSTED,
+    look_into_archive,
+    look_into_pickle,
+    unpickling_failed,
+)
 from recsae_rectools.installation import SERIES
 
 if TYPE_CHECKING:
@@ -88,18 +93,10 @@ def read_saved(path: Path, *, trust: bool) -> Saved:
     try:
         model_class, source = _unwrapped(path) if found is not None else (None, path)
         checkpoint = torch.load(source, map_location="cpu", weights_only=False)
-    except ModuleNotFoundError as error:
-        raise CannotOpenModel(
-            f"{path} needs the module {error.name!r}, which cannot be imported: put the file that "
-            "defines the model's class on PYTHONPATH."
-        ) from error
     except CannotOpenModel:
         raise
-    except Exception as error:  # unpickling runs foreign code: anything can come out
-        raise CannotOpenModel(
-            f"{path} cannot be read ({summary_of(error)}): the file is damaged or was written by "
-            "an incompatible version. Copy it again or save it again."
-        ) from error
+    except Exception as error:
+        raise unpickling_failed(path, error) from error
     content = checkpoint if isinstance(checkpoint, dict) else {}
     settings = content.get("hyper_parameters")
     if not isinstance(settings, Mapping) or not settings.keys() >= SETTINGS:

@@ -42,7 +42,7 @@ class Data(NamedTuple):
     notes: tuple[str, ...]
 
 
-def find_data(checkpoint: Path, given: str | Path | None) -> Path:
+def find_data(checkpoint: Path | None, given: str | Path | None) -> Path:
     """The file of the data set: the one that is given, or in that folder, or beside the model.
 
     Raises
@@ -50,7 +50,7 @@ def find_data(checkpoint: Path, given: str | Path | None) -> Path:
     CannotOpenModel
         There is none.
     """
-    place = absolute(checkpoint).parent if given is None else Path(given)
+    place = absolute(checkpoint or "model").parent if given is None else Path(given)
     if place.is_file():
         return place
     for name in FILES:

@@ -22,8 +22,8 @@ from recsae_rectools.origin import check_lists, origin_note
 from recsae_rectools.users import user_table
 
 
-def open_saved(
-    path: Path,
+def open_model(
+    source: Any,
     *,
     trust: bool = False,
     data_path: str | Path | None = None,
@@ -34,48 +34,40 @@ def open_saved(
     device: str = "cpu",
     dataset: Any = None,
 ) -> RecToolsRecommender:
-    """Open what ``model.save`` or RecTools' trainer wrote; see :func:`recsae.load_recommender`."""
-    with rectools_boundary():
-        where = usable_device(device)
-        model = build_model(read_saved(path, trust=trust), path)
-        model.torch_model.to(where)
-        data = _data(model, dataset, data_path, path, trust)
-        columns = _columns(title_column, attribute_columns, separator)
-        return _attached(model, data, items, columns, path)
+    """Attach to a fitted model in memory, or to one in the file that ``source`` is the path of.
 
-
-def open_live(
-    model: Any,
-    *,
-    trust: bool = False,
-    data_path: str | Path | None = None,
-    items: str | Path | None = None,
-    title_column: str | None = None,
-    attribute_columns: list[str] | None = None,
-    separator: str | None = None,
-    device: str | None = None,
-    dataset: Any = None,
-) -> RecToolsRecommender:
-    """Attach to a fitted model in memory; it is put into evaluation mode and stays on its device.
-
-    See :func:`recsae.load_recommender` for the parameters. ``dataset`` has everybody's histories,
-    or they are in the file ``data_path``.
+    A model in memory is put into evaluation mode and stays on its device. See
+    :func:`recsae.load_recommender` for the parameters: ``dataset`` has everybody's histories, or
+    they are in the file ``data_path``.
 
     Raises
     ------
     CannotOpenModel
-        It is no transformer, not fitted, or the data set is missing or another model's.
+        It is no transformer, not fitted, or its data set is missing or another model's.
+    InvalidInput, NotEnoughData
+        Tables that cannot be read; a data set without sequences.
     """
+    columns = {
+        "title_column": title_column,
+        "attribute_columns": attribute_columns,
+        "separator": separator,
+    }
+    path = source if isinstance(source, Path) else None
     with rectools_boundary():
-        _refuse_others(model)
-        if dataset is None and data_path is None:
-            raise CannotOpenModel(
-                f"A RecTools model holds no interactions: give {type(model).__name__} its Dataset, "
-                "load_recommender(model, dataset=dataset)."
-            )
-        data = _data(model, dataset, data_path, Path.cwd() / "model", trust)
-        columns = _columns(title_column, attribute_columns, separator)
-        return _attached(model, data, items, columns, None)
+        if path is not None:
+            where = usable_device(device)
+            model = build_model(read_saved(path, trust=trust), path)
+            model.torch_model.to(where)
+        else:
+            model = source
+            _refuse_others(model)
+            if dataset is None and data_path is None:
+                raise CannotOpenModel(
+                    f"A RecTools model holds no interactions: give {type(model).__name__} its "
+                    "Dataset, load_recommender(model, dataset=dataset)."
+                )
+        data = _data(model, dataset, data_path, path, trust)
+        return _attached(model, data, items, columns, path)
 
 
 def _refuse_others(model: Any) -> None:
@@ -96,22 +88,14 @@ def _refuse_others(model: Any) -> None:
     refuse_broken(model, f"The weights of {name}")
 
 
-def _data(model: Any, dataset: Any, data_path: str | Path | None, path: Path, trust: bool) -> Data:
+def _data(
+    model: Any, dataset: Any, data_path: str | Path | None, path: Path | None, trust: bool
+) -> Data:
     ids, name = list(model.data_preparator.get_known_item_ids()), type(model).__name__
     if dataset is not None:
         return arrange(dataset, ids, name)
     file = find_data(path, data_path)
     return arrange(read_data(file, ids, trust=trust), ids, name, [file])
-
-
-def _columns(
-    title_column: str | None, attribute_columns: list[str] | None, separator: str | None
-) -> dict[str, Any]:
-    return {
-        "title_column": title_column,
-        "attribute_columns": attribute_columns,
-        "separator": separator,
-    }
 
 
 def _attached(

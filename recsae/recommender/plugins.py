@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, nearest
+from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, nearest, summary_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -282,6 +282,19 @@ def look_into_archive(path: Path) -> Pickled | None:
     except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError):
         return None
     return found if found is not None and found.whole else None
+
+
+def unpickling_failed(path: Path, error: Exception) -> CannotOpenModel:
+    """The error of a file that could not be unpickled: foreign code runs, so anything comes out."""
+    if isinstance(error, ModuleNotFoundError):
+        return CannotOpenModel(
+            f"{path} needs the module {error.name!r}, which cannot be imported: put the file that "
+            "defines the model's class on PYTHONPATH."
+        )
+    return CannotOpenModel(
+        f"{path} cannot be read ({summary_of(error)}): the file is damaged or was written by an "
+        "incompatible version. Copy it again or save it again."
+    )
 
 
 def usable_device(device: str) -> str:

@@ -11,7 +11,7 @@ from rectools.models import BERT4RecModel, HSTUModel, SASRecModel
 from rectools.models.nn.transformers.ligr import LiGRLayers
 
 from recsae_rectools.boundary import rectools_boundary
-from recsae_rectools.open import open_live
+from recsae_rectools.open import open_model
 
 MODELS = {
     "SASRec": (SASRecModel, {}),
@@ -95,7 +95,7 @@ def fitted(name="SASRec", distance="dot", with_features=False):
 @functools.cache
 def _attached(name, distance, with_features):
     model = fitted(name, distance, with_features)
-    return open_live(model, dataset=dataset(with_features))
+    return open_model(model, dataset=dataset(with_features))
 
 
 def attached(name="SASRec", distance="dot", with_features=False):

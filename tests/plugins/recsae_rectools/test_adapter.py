@@ -27,7 +27,7 @@ from recsae.recommender.protocol import EvaluationCases
 from recsae.recommender.sequences import probe_batch
 from recsae.testing import check_recommender
 from recsae_rectools.boundary import rectools_boundary
-from recsae_rectools.open import open_live
+from recsae_rectools.open import open_model
 
 pytestmark = pytest.mark.rectools
 
@@ -142,7 +142,7 @@ def test_a_user_of_unknown_items_has_no_sequence():
 def test_causality_is_tried(model_class, settings, causal):
     """Positions are counted from the newest item, and padding is read too, so that an earlier state
     is another one than when its item was the newest, unless settings say otherwise."""
-    recommender = open_live(fit(model_class, dataset(), **settings), dataset=dataset())
+    recommender = open_model(fit(model_class, dataset(), **settings), dataset=dataset())
     assert [s.every_position for s in recommender.sites()] == [causal] * len(recommender.sites())
     batch = probe_batch(recommender.sequences(), recommender.max_length, 8)
     assert is_causal(recommender, None, batch) == causal
@@ -150,9 +150,9 @@ def test_causality_is_tried(model_class, settings, causal):
 
 def test_who_somebody_is_can_be_read_from_the_fingerprint():
     one = attached().fingerprint()
-    assert one == open_live(fitted(), dataset=dataset()).fingerprint()
+    assert one == open_model(fitted(), dataset=dataset()).fingerprint()
     assert one != attached(distance="cosine").fingerprint()
     with rectools_boundary():
         rest, _ = before_last(interactions())
         fewer = type(dataset()).construct(rest)
-    assert one != open_live(fitted(), dataset=fewer).fingerprint()
+    assert one != open_model(fitted(), dataset=fewer).fingerprint()

@@ -18,7 +18,7 @@ from recsae.recommender.plugins import get_plugin
 from recsae_rectools import plugin
 from recsae_rectools.boundary import rectools_boundary
 from recsae_rectools.checkpoint import is_rectools, pickled_class
-from recsae_rectools.open import open_saved
+from recsae_rectools.open import open_model
 
 pytestmark = pytest.mark.rectools
 
@@ -43,7 +43,7 @@ def saved(path, name="SASRec", change=None, **which):
 def test_a_saved_model_is_the_one_in_memory(name, file, tmp_path):
     path = saved(tmp_path / file, name, with_features=True)
     assert plugin.recognises(path)
-    found = open_saved(path, trust=True, dataset=dataset(True))
+    found = open_model(path, trust=True, dataset=dataset(True))
     there = attached(name, "dot", True)
     assert found.fingerprint() == there.fingerprint()
     assert found.sites() == there.sites()
@@ -69,7 +69,7 @@ def test_nothing_is_unpickled_to_recognise_or_without_trust(tmp_path):
     for file in ("model.pkl", "model.ckpt"):
         path = saved(tmp_path / file)
         with pytest.raises(CannotOpenModel, match=r"holds pickled Python objects .*--trust"):
-            open_saved(path, dataset=dataset())
+            open_model(path, dataset=dataset())
 
 
 def test_what_is_not_rectools(tmp_path):
@@ -100,7 +100,7 @@ def test_a_file_that_was_cut_short(file, cut, tmp_path):
         assert not plugin.recognises(path)
         return
     with pytest.raises(CannotOpenModel, match="is damaged or was written by an incompatible"):
-        open_saved(path, trust=True, dataset=dataset())
+        open_model(path, trust=True, dataset=dataset())
 
 
 def test_other_things_that_rectools_saves(tmp_path):
@@ -109,14 +109,14 @@ def test_other_things_that_rectools_saves(tmp_path):
         PopularModel().fit(dataset()).save(path)
     assert plugin.recognises(path)
     with pytest.raises(CannotOpenModel, match="holds a PopularModel, which is no transformer: re"):
-        open_saved(path, trust=True)
+        open_model(path, trust=True)
     path.write_bytes(pickle.dumps(dataset()))
     with pytest.raises(CannotOpenModel, match=r"holds RecTools' Dataset, no model: .*--data-path"):
-        open_saved(path, trust=True)
+        open_model(path, trust=True)
     with rectools_boundary():
         SASRecModel().save(path)
     with pytest.raises(CannotOpenModel, match="holds a SASRecModel that is not fitted: there are"):
-        open_saved(path, trust=True)
+        open_model(path, trust=True)
 
 
 def of_another_version(checkpoint):
@@ -155,7 +155,7 @@ def of_a_class_that_is_gone(checkpoint):
 def test_checkpoints_that_cannot_be_opened(change, words, tmp_path):
     path = saved(tmp_path / "model.ckpt", change=change)
     with pytest.raises(CannotOpenModel, match=words) as raised:
-        open_saved(path, trust=True, dataset=dataset())
+        open_model(path, trust=True, dataset=dataset())
     assert "\n" not in str(raised.value)
 
 
@@ -166,7 +166,7 @@ def test_a_function_for_training_is_not_needed(tmp_path):
         checkpoint["hyper_parameters"]["model_config"]["get_trainer_func"] = "gone.trainer"
 
     path = saved(tmp_path / "model.ckpt", change=change)
-    assert open_saved(path, trust=True, dataset=dataset()).name == "SASRecModel"
+    assert open_model(path, trust=True, dataset=dataset()).name == "SASRecModel"
 
 
 OWN = "from rectools.models import SASRecModel\nclass Mine(SASRecModel):\n    pass\n"
@@ -183,11 +183,11 @@ def test_a_class_of_ones_own(tmp_path, monkeypatch):
     with rectools_boundary():
         fit(my_rectools.Mine, dataset()).save(path)
     assert plugin.recognises(path)
-    assert open_saved(path, trust=True, dataset=dataset()).name == "Mine"
+    assert open_model(path, trust=True, dataset=dataset()).name == "Mine"
     monkeypatch.undo()
     monkeypatch.delitem(sys.modules, "my_rectools")
     with pytest.raises(CannotOpenModel, match="needs the module 'my_rectools', which cannot be"):
-        open_saved(path, trust=True, dataset=dataset())
+        open_model(path, trust=True, dataset=dataset())
 
 
 def test_a_pickle_that_only_begins_like_a_model(tmp_path):
@@ -196,5 +196,5 @@ def test_a_pickle_that_only_begins_like_a_model(tmp_path):
     outer = pickle.dumps(fitted().__class__, protocol=4)[:-1]
     path.write_bytes(outer + b"\x8c\x11fitted_checkpoint.")
     with pytest.raises(CannotOpenModel, match="cannot be read"):
-        open_saved(path, trust=True, dataset=dataset())
+        open_model(path, trust=True, dataset=dataset())
     assert io.BytesIO(path.read_bytes()).read(1) == b"\x80"

@@ -9,7 +9,7 @@ from rectools.models import BERT4RecModel, SASRecModel
 
 from helpers.rectools_kit import attached, before_last, dataset, fit, interactions
 from recsae_rectools.boundary import rectools_boundary
-from recsae_rectools.open import open_live
+from recsae_rectools.open import open_model
 from recsae_rectools.origin import SEEN, UNKNOWN
 
 pytestmark = pytest.mark.rectools
@@ -21,7 +21,7 @@ def constructed(table):
 
 
 def notes(model, data):
-    return set(open_live(model, dataset=data).catalog.notes) & {SEEN, UNKNOWN}
+    return set(open_model(model, dataset=data).catalog.notes) & {SEEN, UNKNOWN}
 
 
 @pytest.mark.parametrize("model_class", [SASRecModel, BERT4RecModel])

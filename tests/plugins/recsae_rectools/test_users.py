@@ -9,7 +9,7 @@ from rectools.dataset import Dataset
 
 from helpers.rectools_kit import attached, fitted, interactions
 from recsae_rectools.boundary import rectools_boundary
-from recsae_rectools.open import open_live
+from recsae_rectools.open import open_model
 
 pytestmark = pytest.mark.rectools
 
@@ -20,7 +20,7 @@ def test_categorical_features_by_user():
     said = pd.DataFrame(rows, columns=["id", "feature", "value"])
     with rectools_boundary():
         data = Dataset.construct(interactions(), user_features_df=said, cat_user_features=["job"])
-    table = open_live(fitted(), dataset=data).user_table()
+    table = open_model(fitted(), dataset=data).user_table()
     assert list(table.columns) == ["job"]
     assert sorted(table["job"]["u0"]) == ["nurse", "poet"]
     assert table["job"]["u1"] == ("pilot",)
