@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from recsae.core.errors import CannotOpenModel
@@ -14,11 +15,10 @@ from recsae_rectools.sites import SESSION, Edit, Place
 from recsae_rectools.times import times_of
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from recsae.recommender.sequences import Batch
     from recsae_rectools.dataset import Data
-
-NS = 10**9
-"""Nanoseconds in a second: RecTools gives models whole seconds."""
 
 
 class Layout(NamedTuple):
@@ -67,7 +67,7 @@ class ModelCaller:
             if self.preparator.add_unix_ts:  # it takes off the item that it recommends instead of
                 asked = times_of(items[:length], user, self.sequences, self.times)
                 session = [*session, 0]
-                extras["unix_ts"] = [t // NS for t in (*asked.times.tolist(), asked.at)]
+                extras["unix_ts"] = _seconds(np.append(asked.times, asked.at))
             elements.append((session, [1.0] * len(session), extras))
         made = self.preparator._collate_fn_recommend(elements)
         return {name: values.to(self.device) for name, values in made.items()}
@@ -176,7 +176,7 @@ class ModelCaller:
         return {place.name: seen[place.name] for place in places}
 
     def _at_prediction(self, batch: Batch, states: torch.Tensor) -> torch.Tensor:
-        return states[:, -1]
+        return states[:, -1].clone()  # a view would keep the states of all positions in memory
 
     def _at_items(self, batch: Batch, states: torch.Tensor) -> torch.Tensor:
         """Item j at j, zeros behind the last."""
@@ -247,6 +247,12 @@ class ModelCaller:
 
         with replaced_method(self.net, "encode_sessions", wrap):
             yield
+
+
+def _seconds(times: NDArray[np.int64]) -> list[int]:
+    """Whole seconds of nanoseconds, in RecTools' arithmetic."""
+    seconds: list[int] = (times / 10**9).astype(np.int64).tolist()
+    return seconds
 
 
 def _keeping(seen: dict[str, torch.Tensor], name: str) -> Edit:

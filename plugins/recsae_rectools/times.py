@@ -47,9 +47,10 @@ def times_of(
         return Asked(np.zeros(len(items), dtype=np.int64), 0)
     first, stop = sequences.offsets[user - 1], sequences.offsets[user]
     own, when = sequences.flat[first:stop], times[first:stop]
-    places = _one_taken_out(items, own)
-    if places is None:
-        places = (_nearest_part(items, own) + np.arange(len(items))).clip(max=len(own) - 1)
+    places = (_nearest_part(items, own) + np.arange(len(items))).clip(max=len(own) - 1)
+    if not np.array_equal(own[places], items):
+        others = _one_taken_out(items, own)
+        places = places if others is None else others
     after = min(int(places[-1]) + 1, len(own) - 1)
     return Asked(when[places], int(when[after]))
 

@@ -106,3 +106,9 @@ def test_padding_is_not_edited():
     with recommender.edit(edit):
         recommender.score(batch)
     assert seen == [8, 2]
+
+
+def test_states_of_the_last_position_do_not_keep_the_others_in_memory():
+    recommender = attached()
+    states = recommender.represent(pad([[3, 1], [9, 8, 7, 6, 5, 4]], 6))
+    assert states.untyped_storage().nbytes() == states.numel() * 4
