@@ -52,8 +52,8 @@ def pickled_class(path: Path) -> PickledClass | None:
     """The class of the pickled object, read without unpickling; None if the file is no pickle."""
     with path.open("rb") as file:
         head = file.read(HEAD)
-    found = look_into_pickle(head)
-    if not head.startswith(b"\x80") or not found.names:
+    found = look_into_pickle(head) if head.startswith(b"\x80") else None
+    if found is None or not found.names:
         return None
     return PickledClass(found.names[0], bool(found.strings & {CONTENT, "model_config"}))
 
