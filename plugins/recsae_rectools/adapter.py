@@ -52,7 +52,7 @@ class RecToolsRecommender(Recommender):
         self.path, self.items = path, items
         self.model = model.torch_model
         self.name = type(model).__name__
-        self.dataset = data.files[0].stem if data.files else "given"
+        self.dataset = data.name
         self._scorer = ModelCaller(model, data)
         self.max_length = self._scorer.layout.max_length
         self._places = {place.name: place for place in find_places(self.model)}

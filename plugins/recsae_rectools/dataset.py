@@ -41,6 +41,14 @@ class Data(NamedTuple):
     files: list[Path]
     notes: tuple[str, ...]
 
+    @property
+    def name(self) -> str:
+        """Of the file or, where that is the usual one, of its folder."""
+        if not self.files:
+            return "given"
+        file = absolute(self.files[0])
+        return file.parent.name if file.name in FILES else file.stem
+
 
 def find_data(checkpoint: Path | None, given: str | Path | None) -> Path:
     """The file of the data set: the one that is given, or in that folder, or beside the model.

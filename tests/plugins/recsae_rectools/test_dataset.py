@@ -93,6 +93,8 @@ def test_files_of_every_kind_are_the_same_data_set(kind, tmp_path):
     assert read.sequences.users.tolist() == whole.sequences.users.tolist()
     assert np.array_equal(read.times, whole.times)
     assert read.files == [path]
+    assert read.name == (tmp_path.name if kind != "pkl" else "interactions")
+    assert whole.name == "given"
 
 
 def test_ids_in_a_file_are_text(tmp_path):
