@@ -14,7 +14,7 @@ import pandas as pd
 
 from recsae.core.errors import CannotOpenModel
 from recsae.core.files import digest_of, digest_of_file, digest_of_module
-from recsae.recommender.checks import is_causal, verify_head
+from recsae.recommender.checks import is_causal, share_of_scores, verify_head
 from recsae.recommender.evaluation import leave_one_out
 from recsae.recommender.protocol import EvaluationCases, LinearHead, Recommender, Site, find_site
 from recsae.recommender.sequences import probe_batch
@@ -92,6 +92,7 @@ class RecToolsRecommender(Recommender):
     @cached_property
     def _sites(self) -> list[Site]:
         places = list(self._places.values())
+        even = probe_batch(self.data.sequences, self.max_length, N_PROBES, even=True)
         widths = self._scorer.states(self._probe, places, positions=False)
         return [
             Site(
@@ -99,7 +100,7 @@ class RecToolsRecommender(Recommender):
                 place.meaning,
                 int(widths[place.name].shape[1]),
                 every_position=is_causal(self, place.name, self._probe),
-                share=1.0 if place.name == SESSION else None,
+                share=round(share_of_scores(self, place.name, even), 4),
             )
             for place in places
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsae.core.errors import CannotOpenModel, summary_of
+from recsae.recommender.checks import share_that_follows
 from recsae_recbole.sites.joint import JointTap, UserTableTap
 from recsae_recbole.sites.taps import Layout, OutputTap, Tap, at_last_item, read
 
@@ -110,18 +111,11 @@ class ProbedModel(NamedTuple):
         return at_last_item(self.model, tap, outputs[-1], self.interaction)
 
     def share(self, tap: Tap) -> float:
-        """How far scores follow the states when these are moved to another sequence.
-
-        ``1 - sum (moved - wanted)^2 / sum (before - wanted)^2``, at least 0: 1 if they follow
-        wholly.
-        """
+        """How far scores follow the states when these are moved to another sequence."""
         before = self.scorer.scores_of_real_items(self.even, self.real)
         with tap.swapped():
             after = self.scorer.scores_of_real_items(self.even, self.real)
-        wanted = before.roll(1, 0)
-        room = float((before - wanted).square().sum())
-        missed = float((after - wanted).square().sum())
-        return max(0.0, 1 - missed / room) if room > 0 and missed == missed else 0.0
+        return share_that_follows(before, after)
 
 
 def find_default(probed: ProbedModel, *, general: bool) -> DefaultSite:

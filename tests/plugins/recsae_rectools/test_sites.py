@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("rectools")
 
-from helpers.rectools_kit import attached
+from helpers.rectools_kit import MODELS, attached
 from recsae.core.errors import SiteNotFound
 from recsae.recommender.sequences import pad
 
@@ -38,9 +38,18 @@ def test_names_and_meanings():
         ("transformer_layers.stu_blocks.1", "output of block 1"),
         ("transformer_layers.stu_blocks.1.output_mlp", "what block 1 adds"),
     ]
-    assert [site.share for site in attached("HSTU").sites()] == [1.0, None, None, None, None]
     with pytest.raises(SiteNotFound, match=r"no site 'stu_blocks.0'.*It has: \['session', 'tr"):
         attached("HSTU").represent(pad([[1]], 6), "stu_blocks.0")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_all_scores_go_through_sessions_and_blocks(name):
+    """And only a part of them through what a block adds."""
+    sites = attached(name).sites()
+    whole = [site for site in sites if site.name == "session" or site.name[-2:] in (".0", ".1")]
+    assert len(whole) == 3
+    assert min(site.share for site in whole) > 0.999
+    assert max(site.share for site in sites if site not in whole) < 0.99
 
 
 def test_the_parts_of_a_block_are_what_it_adds():
