@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from scipy.sparse import dok_matrix
 
-from recsae.core.errors import summary_of
+from recsae.core.errors import NotInstalled, summary_of
 from recsae_recbole.installation import no_recbole, refuse_new_pandas
 
 _ALIASES: dict[str, Any] = {
@@ -80,9 +80,9 @@ def _require_recbole() -> None:
         import recbole.config
         import recbole.data  # noqa: F401
     except ImportError as error:
-        gone = (error.name or "").partition(".")[0] == "recbole"
-        why = "RecBole is not installed" if gone else f"RecBole cannot be imported ({error})"
-        raise no_recbole(why) from None
+        if (error.name or "").partition(".")[0] == "recbole":
+            raise no_recbole("RecBole is not installed", NotInstalled) from None
+        raise no_recbole(f"RecBole cannot be imported ({error})") from None
     except Exception as error:  # under libraries that it was not written for
         raise no_recbole(f"RecBole cannot be imported ({summary_of(error)})") from None
     refuse_new_pandas(pd.__version__)

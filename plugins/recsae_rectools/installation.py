@@ -2,7 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-from recsae.core.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel, NotInstalled
 
 SERIES = "0.19"
 """The versions that this plug-in reads: it uses more of RecTools than RecTools promises to keep."""
@@ -20,7 +20,7 @@ def version_of_rectools() -> str:
     try:
         found = version("rectools")
     except PackageNotFoundError:
-        raise no_rectools("RecTools is not installed") from None
+        raise no_rectools("RecTools is not installed", NotInstalled) from None
     if not found.startswith(f"{SERIES}."):
         raise no_rectools(f"RecTools {found} is installed, and recsae reads the models of {SERIES}")
     try:
@@ -30,6 +30,6 @@ def version_of_rectools() -> str:
     return found
 
 
-def no_rectools(why: str) -> CannotOpenModel:
+def no_rectools(why: str, kind: type[CannotOpenModel] = CannotOpenModel) -> CannotOpenModel:
     """The error, with the command that completes the installation."""
-    return CannotOpenModel(f'{why}. Try: pip install "recsae[rectools]"')
+    return kind(f'{why}. Try: pip install "recsae[rectools]"')

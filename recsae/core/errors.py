@@ -20,6 +20,10 @@ class CannotOpenModel(RecSAEError):
     """The checkpoint or its data set cannot be opened."""
 
 
+class NotInstalled(CannotOpenModel):
+    """The framework of a plug-in is not installed, which is no fault where nobody needs it."""
+
+
 class SiteNotFound(InvalidInput):
     """The model has no such site."""
 

@@ -7,7 +7,14 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from recsae.core.errors import CannotOpenModel, InvalidInput, RecSAEError, nearest, summary_of
+from recsae.core.errors import (
+    CannotOpenModel,
+    InvalidInput,
+    NotInstalled,
+    RecSAEError,
+    nearest,
+    summary_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +35,9 @@ UNTRUSTED = (
 )
 """What plug-ins say of a file that is unpickled only with ``trust``."""
 
+MISSING = "missing"
+"""How the state of a plug-in begins whose framework is not installed."""
+
 logger = logging.getLogger("recsae")
 
 
@@ -45,7 +55,8 @@ class Plugin(Protocol):
 
     def versions(self) -> dict[str, str]:
         """Versions of what the plug-in stands on, looked up and not imported, so that `recsae
-        plugins` answers at once; raises if something is not installed.
+        plugins` answers at once; raises :class:`recsae.core.errors.NotInstalled` if that is not
+        installed, and anything else if it cannot be used.
 
         A plug-in may also have ``check()``, which imports it and raises if that fails: `recsae
         doctor` calls it.
@@ -90,6 +101,8 @@ def _state(point: EntryPoint, thorough: bool) -> PluginState:
         if thorough and hasattr(plugin, "check"):
             plugin.check()
         versions = ", ".join(f"{k} {v}" for k, v in dict(plugin.versions()).items())
+    except NotInstalled as error:
+        return state(f"{MISSING}: {error}", plugin)
     except FAILURES as error:
         return state(f"cannot work here: {_one_line(error)}", plugin)
     try:

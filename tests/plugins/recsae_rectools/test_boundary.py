@@ -8,7 +8,9 @@ import torch
 
 pytest.importorskip("rectools")
 
+from recsae.cli.doctor import checks
 from recsae.core.errors import CannotOpenModel
+from recsae.recommender.plugins import installed
 from recsae_rectools import plugin
 from recsae_rectools.boundary import LOGGERS, rectools_boundary
 from recsae_rectools.installation import version_of_rectools
@@ -48,6 +50,18 @@ def test_what_is_not_installed_is_said(versions, words, monkeypatch):
         plugin.versions()
     with pytest.raises(CannotOpenModel, match=words), rectools_boundary():
         pass
+
+
+def test_a_framework_that_is_not_installed_is_no_fault_of_the_installation(monkeypatch):
+    def version(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("recsae_rectools.installation.version", version)
+    (state,) = (state for state in installed(thorough=True) if state.name == "rectools")
+    assert state.state.startswith("missing: RecTools is not installed. Try: pip install")
+    rows = {row["check"]: row["state"] for row in checks()}
+    assert rows["plug-in rectools"] == "missing"
+    assert rows["plug-in torch"] == "works"
 
 
 def test_the_version_is_said():
