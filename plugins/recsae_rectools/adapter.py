@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from recsae.core.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel, NotEnoughData
 from recsae.core.files import digest_of, digest_of_file, digest_of_module
 from recsae.recommender.checks import is_causal, share_of_scores, verify_head
 from recsae.recommender.evaluation import leave_one_out
@@ -68,8 +69,32 @@ class RecToolsRecommender(Recommender):
         return self.data.sequences
 
     def evaluation(self, split: str = "test") -> EvaluationCases:
-        """Leave one out, all items ranked: a RecTools model has no split of its own."""
-        return leave_one_out(self.data.sequences, split)
+        """Leave one out, all items ranked: a RecTools model has no split of its own.
+
+        Nothing is asked of users whose interaction there is with an item that the model does not
+        know, as where RecTools' splitters filter cold items.
+
+        Raises
+        ------
+        NotEnoughData
+            So it is of every user.
+        """
+        cases, sequences = leave_one_out(self.data.sequences, split), self.data.sequences
+        place = np.flatnonzero(self.data.back == (0 if split == "test" else 1))
+        place = place[~np.isin(place, sequences.offsets)]  # nothing comes before
+        if not len(place):
+            raise NotEnoughData(
+                f"Of no user is the interaction that the split {split!r} asks for with an item "
+                f"that {self.name} knows: give a data set that ends sooner after it was fitted."
+            )
+        rows = np.searchsorted(sequences.offsets, place, side="right") - 1
+        return replace(
+            cases,
+            rows=rows,
+            ends=place - sequences.offsets[rows],
+            targets=sequences.flat[place].astype(np.int64),
+            groups=np.arange(len(rows)),
+        )
 
     def user_table(self) -> pd.DataFrame | None:
         """The data set's categorical features of users."""

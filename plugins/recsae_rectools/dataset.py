@@ -36,6 +36,8 @@ class Data(NamedTuple):
     sequences: Sequences
     times: NDArray[np.int64]
     """``(n,)`` nanoseconds since 1970 of the interactions in ``sequences.flat``."""
+    back: NDArray[np.int64]
+    """``(n,)`` how many interactions the user has behind each, also with items that are unknown."""
     rows: NDArray[np.int64]
     """``(n_items,)`` the data set's internal id of each item of the model's, -1 if it has none."""
     files: list[Path]
@@ -171,7 +173,9 @@ def arrange(dataset: Any, item_ids: Sequence[Any], model: str, files: Sequence[P
     notes = _fits(items > 0, own, known, theirs, model)
     users, times = table[USER].to_numpy(), table[TIME].to_numpy().astype("datetime64[ns]")
     order = np.lexsort((times.astype(np.int64), users))
-    order = order[items[order] > 0]
+    stops = np.searchsorted(users[order], users[order], side="right")
+    kept = np.flatnonzero(items[order] > 0)
+    order, back = order[kept], (stops - 1 - np.arange(len(order)))[kept]
     rows, starts = np.unique(users[order], return_index=True)
     names = np.array([str(user) for user in dataset.user_id_map.external_ids[rows]], dtype=object)
     sequences = Sequences(
@@ -183,9 +187,9 @@ def arrange(dataset: Any, item_ids: Sequence[Any], model: str, files: Sequence[P
     place = np.full(len(known) + 1, -1, dtype=np.int64)
     place[own] = np.arange(len(own))
     place[0] = -1
-    seconds = times[order].astype(np.int64)
-    notes = (*notes, *_same_times(sequences, seconds))
-    return Data(dataset, sequences, seconds, place, list(files), notes)
+    nanoseconds = times[order].astype(np.int64)
+    notes = (*notes, *_same_times(sequences, nanoseconds))
+    return Data(dataset, sequences, nanoseconds, back, place, list(files), notes)
 
 
 def _fits(

@@ -21,8 +21,9 @@ from helpers.rectools_kit import (
     interactions,
     recommended,
 )
+from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.recommender.checks import is_causal
-from recsae.recommender.evaluation import evaluate
+from recsae.recommender.evaluation import evaluate, evaluation_cases
 from recsae.recommender.protocol import EvaluationCases
 from recsae.recommender.sequences import probe_batch
 from recsae.testing import check_recommender
@@ -91,6 +92,44 @@ def test_ndcg_of_leave_one_out_is_rectools_own(name, distance):
     assert len(ours) == 40
     assert ours.mean() == pytest.approx(theirs, abs=1e-6)
     assert 0 < theirs < 1
+
+
+def test_who_has_something_unknown_last_is_not_asked_about():
+    """As where RecTools' splitters filter cold items. Of u4 only what is first is unknown."""
+    late = pd.Timestamp("2021-01-01")
+    new = [("u3", 777, 1.0, late), ("u4", 777, 1.0, pd.Timestamp("2019-01-01"))]
+    table = pd.concat([interactions(), pd.DataFrame(new, columns=interactions().columns)])
+    with rectools_boundary():
+        rest, last = before_last(table)
+        asked = last[~last["item_id"].isin([777, 999])]
+        lists = recommended(fitted(), asked["user_id"].tolist(), type(dataset()).construct(rest))
+        theirs = NDCG(10, divide_by_achievable=True).calc(lists, asked)
+        found = open_model(fitted(), dataset=type(dataset()).construct(table))
+    cases = found.evaluation()
+    users = set(found.sequences().users[cases.rows])
+    assert len(users) == len(asked) == 39
+    assert "u3" not in users
+    assert evaluate(found, cases)["ndcg@10"].mean() == pytest.approx(theirs, abs=1e-6)
+    valid = found.evaluation("valid")
+    assert "u3" in set(found.sequences().users[valid.rows])
+    row = found.sequences().row_of("u3")
+    (at,) = np.flatnonzero(valid.rows == row)
+    assert valid.targets[at] == found.sequences()[row][-1]
+
+
+def test_if_everybody_has_something_unknown_last_the_one_before_is_asked_for():
+    late = interactions().drop_duplicates("user_id").assign(item_id=777)
+    late["datetime"] = pd.Timestamp("2021-01-01")
+    with rectools_boundary():
+        data = type(dataset()).construct(pd.concat([interactions(), late]))
+    found = open_model(fitted(), dataset=data)
+    with pytest.raises(
+        NotEnoughData, match="Of no user is the interaction that the split 'test' a"
+    ):
+        found.evaluation()
+    assert len(evaluation_cases(found).rows) == 40
+    with pytest.raises(InvalidInput, match="There is no split 'train'"):
+        found.evaluation("train")
 
 
 @pytest.mark.parametrize("name", ["SASRec", "BERT4Rec", "HSTU"])

@@ -44,6 +44,7 @@ def test_by_hand():
         "2020-01-02",
     ]
     assert found.rows.tolist() == [-1, 2, 1, 0]
+    assert found.back.tolist() == [1, 0, 0]
     assert found.notes == ()
 
 
@@ -52,6 +53,7 @@ def test_what_the_model_does_not_know_is_left_out_and_said():
     found = arrange(made(*rows), [*KNOWN, 40], "SASRecModel")
     assert found.sequences.users.tolist() == ["b", "a"]
     assert found.sequences[0].tolist() == [1, 3]
+    assert found.back.tolist() == [2, 0, 0]
     items, rows = found.notes
     assert items == "1 of 4 items of the model are not in the data set."
     assert rows.startswith("2 of 5 interactions are with items that the model does not know;")
