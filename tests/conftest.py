@@ -1,5 +1,6 @@
 """What every test shares: one thread per process, the same examples on every run, finished runs."""
 
+import contextlib
 import os
 import tempfile
 
@@ -38,7 +39,8 @@ def pytest_collection_finish(session):
 
     first = (runs.planted_run, runs.small_run)
     for make in first if worker == "gw0" else (runs.recbole_run, report_kit.full_run):
-        make()
+        with contextlib.suppress(pytest.skip.Exception):  # there is no RecBole
+            make()
 
 
 @pytest.fixture(scope="session")

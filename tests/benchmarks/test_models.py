@@ -111,6 +111,7 @@ def test_a_user_counts_once_however_many_lists_change(models: ModuleType) -> Non
 
 def test_a_page_has_a_table_for_each_kind_that_was_asked_for(models: ModuleType) -> None:
     rows: dict[str, Any] = {"SASRec": ({"seconds": 80.0}, {**MEASURED, "seconds": 100.0})}
+    pytest.importorskip("recbole")
     text = models.page(rows, jobs=2)
     assert "3 minutes in all; 2 at a time." in text
     assert "## Sequential models" in text

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
 from recsae_recbole.boundary import recbole_boundary
@@ -81,6 +82,7 @@ FOLDER = Path(_folder.name)
 
 def save_checkpoint(path, model="SASRec", dataset="ml-100k", *, change=None, **settings):
     """Write what RecBole's trainer writes, through RecBole alone; ``change`` edits it before."""
+    pytest.importorskip("recbole")
     with recbole_boundary(), contextlib.redirect_stdout(None):
         config, built = built_by_recbole(model, dataset, settings)
         checkpoint = {

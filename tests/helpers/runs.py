@@ -146,6 +146,7 @@ def planted_top(history, edit=None, without=()):
 @functools.cache
 def checkpoint():
     """A SASRec trained for a few seconds on a part of ml-100k: 202 users, 234 items."""
+    pytest.importorskip("recbole")
     from recsae_recbole.demo.train import train_sasrec
 
     few = {"user_inter_num_interval": "[20,40]", "item_inter_num_interval": "[5,inf)"}
@@ -166,6 +167,7 @@ def settings():
 @functools.cache
 def recbole_run():
     """Folder of a run that the command line made of :func:`checkpoint`."""
+    pytest.importorskip("recbole")
     return made_once("recbole", _run_recsae)
 
 

@@ -116,6 +116,7 @@ def test_a_checkpoint_that_lay_in_the_demo_folder_is_not_trusted(
 @pytest.mark.end_to_end
 @pytest.mark.recbole
 def test_what_the_demo_trained_is_trusted(another_machine, tmp_path, monkeypatch):
+    pytest.importorskip("recbole")
     path, told = tmp_path / "demo/SASRec-ml-100k-5.pth", []
 
     def train(_, path, *, seed, progress):

@@ -1,5 +1,6 @@
 """Plain torch models of every make keep the whole protocol, at every site."""
 
+import importlib.metadata
 import json
 from pathlib import Path
 
@@ -541,7 +542,7 @@ def test_fingerprint_is_of_all_that_changes_a_run():
 # -- the plug-in ----------------------------------------------------------------------------------
 def test_plugin_says_how_a_module_becomes_a_recommender():
     plugin = get_plugin("torch")
-    assert plugin.versions() == {"torch": torch.__version__}
+    assert plugin.versions() == {"torch": importlib.metadata.version("torch")}
     assert not plugin.recognises(Path("model.pt"))
     with pytest.raises(CannotOpenModel, match=r"GRU is a module without data: recsae_torch.attach"):
         load_recommender(GRU())
