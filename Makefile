@@ -25,15 +25,16 @@ test: $(VENV)/.installed-dev browser
 
 # On Python 3.12 and 3.13, as in `make test PYTHON=python3.13`, the tests of RecBole skip.
 
-# Everything that needs no whole run, browser, RecBole or further process: in under a minute.
+# Everything that needs no whole run, browser, RecBole, RecTools or further process: in under a
+# minute.
 fast: $(VENV)/.installed-dev
-	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not (end_to_end or browser or recbole or processes)"
+	$(VENV)/bin/python -m pytest -n $(WORKERS) -m "not (end_to_end or browser or recbole or rectools or processes)"
 
 # RecBole holds NumPy and pandas back; whoever does not need it has newer ones. RecTools takes
 # NumPy 2 with pandas 2.
 BASE := .venv-base
 BASE_TESTS := $(BASE)/bin/python -m pytest -n $(WORKERS) \
-    -m "not (end_to_end or browser or recbole or processes)" \
+    -m "not (end_to_end or browser or recbole or rectools or processes)" \
     tests/recommender tests/plugins/recsae_torch tests/capture tests/sae tests/testing
 base: $(BASE)/.installed
 	$(BASE_TESTS)
@@ -91,7 +92,7 @@ $(BASE)/.installed: $(REQUIREMENTS)
 
 $(VENV)/.installed-dev: $(VENV)/.created $(REQUIREMENTS)
 	@rm -f $@
-	$(PIP) -e ".[recbole,dev]"
+	$(PIP) -e ".[recbole,rectools,dev]"
 	@touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: $(VENV)/.installed-dev

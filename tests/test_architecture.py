@@ -24,7 +24,7 @@ def copy(tmp_path):
     """The packages, to add an import to."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "recsae", tmp_path / "recsae", ignore=ignored)
-    for plugin in ("recsae_recbole", "recsae_torch"):
+    for plugin in ("recsae_recbole", "recsae_rectools", "recsae_torch"):
         shutil.copytree(ROOT / "plugins" / plugin, tmp_path / plugin, ignore=ignored)
     shutil.copy(ROOT / "setup.cfg", tmp_path)
     return tmp_path

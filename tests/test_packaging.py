@@ -21,9 +21,10 @@ ROOT = Path(__file__).parent.parent
 SOURCES = {
     "recsae": ROOT / "recsae",
     "recsae_recbole": ROOT / "plugins" / "recsae_recbole",
+    "recsae_rectools": ROOT / "plugins" / "recsae_rectools",
     "recsae_torch": ROOT / "plugins" / "recsae_torch",
 }
-HEAVY = {"torch", "recbole", "matplotlib", "onnx", "openai", "sklearn", "pandas"}
+HEAVY = {"torch", "recbole", "rectools", "matplotlib", "onnx", "openai", "sklearn", "pandas"}
 NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.egg-info", ".*")
 
 
@@ -111,25 +112,33 @@ def test_entry_points(dist_info: Path) -> None:
     parser.read_string((dist_info / "entry_points.txt").read_text(encoding="utf-8"))
     assert {section: dict(parser[section]) for section in parser.sections()} == {
         "console_scripts": {"recsae": "recsae.cli:main"},
-        "recsae.plugins": {"recbole": "recsae_recbole:plugin", "torch": "recsae_torch:plugin"},
+        "recsae.plugins": {
+            "recbole": "recsae_recbole:plugin",
+            "rectools": "recsae_rectools:plugin",
+            "torch": "recsae_torch:plugin",
+        },
     }
 
 
 def test_plugins_are_found_where_recsae_is_installed() -> None:
-    assert {"recbole", "torch"} <= {point.name for point in entry_points(group="recsae.plugins")}
+    assert {"recbole", "rectools", "torch"} <= {
+        point.name for point in entry_points(group="recsae.plugins")
+    }
 
 
 def test_metadata(dist_info: Path) -> None:
     headers = HeaderParser().parsestr((dist_info / "METADATA").read_text(encoding="utf-8"))
     assert headers["Name"] == "recsae"
     assert headers["Requires-Python"] == ">=3.11"
-    assert set(headers.get_all("Provides-Extra", [])) == {"recbole", "llm", "onnx", "docs", "dev"}
+    extras = {"recbole", "rectools", "llm", "onnx", "docs", "dev"}
+    assert set(headers.get_all("Provides-Extra", [])) == extras
     assert "MIT" in (headers["License-Expression"] or headers["License"])
 
 
-def test_recbole_openai_and_onnx_are_asked_for_only_by_their_extras(dist_info: Path) -> None:
+def test_frameworks_openai_and_onnx_are_asked_for_only_by_their_extras(dist_info: Path) -> None:
     plain = requirements(dist_info, "3.11")
-    assert not plain.keys() & {"recbole", "ray", "openai", "onnx", "onnxscript"}
+    assert not plain.keys() & {"recbole", "ray", "rectools", "openai", "onnx", "onnxscript"}
+    assert str(requirements(dist_info, "3.11", "rectools")["rectools"].specifier) == "<0.20,>=0.19"
     assert str(requirements(dist_info, "3.11", "recbole")["recbole"].specifier) == "==1.2.1"
     assert "openai" in requirements(dist_info, "3.11", "llm")
     assert {"onnx", "onnxscript"} <= requirements(dist_info, "3.11", "onnx").keys()
@@ -153,7 +162,7 @@ def test_constraints_pin_every_requirement(dist_info: Path) -> None:
         if pin.marker is None or pin.marker.evaluate({"python_version": "3.11"})
     }
     assert str(pins["torch"]) == "==2.13.0"
-    extras = ("", "recbole", "onnx", "docs", "dev")
+    extras = ("", "recbole", "rectools", "onnx", "docs", "dev")
     asked = [r for e in extras for r in requirements(dist_info, "3.11", e).values()]
     for requirement in asked:
         version = str(pins[canonicalize_name(requirement.name)]).removeprefix("==")
@@ -204,7 +213,7 @@ def state():
         "threads": torch.get_num_threads(),
     }
 before, names = state(), []
-for package in ("recsae", "recsae_recbole", "recsae_torch"):
+for package in ("recsae", "recsae_recbole", "recsae_rectools", "recsae_torch"):
     names.append(package)
     module = importlib.import_module(package)
     for info in pkgutil.walk_packages(module.__path__, package + "."):

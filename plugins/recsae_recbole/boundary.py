@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from scipy.sparse import dok_matrix
 
+from recsae.core.errors import NotInstalled, summary_of
 from recsae_recbole.installation import no_recbole, refuse_new_pandas
 
 _ALIASES: dict[str, Any] = {
@@ -79,11 +80,11 @@ def _require_recbole() -> None:
         import recbole.config
         import recbole.data  # noqa: F401
     except ImportError as error:
-        gone = (error.name or "").partition(".")[0] == "recbole"
-        why = "RecBole is not installed" if gone else f"RecBole cannot be imported ({error})"
-        raise no_recbole(why) from None
+        if (error.name or "").partition(".")[0] == "recbole":
+            raise no_recbole("RecBole is not installed", NotInstalled) from None
+        raise no_recbole(f"RecBole cannot be imported ({error})") from None
     except Exception as error:  # under libraries that it was not written for
-        raise no_recbole(f"RecBole cannot be imported ({one_line(error)})") from None
+        raise no_recbole(f"RecBole cannot be imported ({summary_of(error)})") from None
     refuse_new_pandas(pd.__version__)
 
 
@@ -195,9 +196,3 @@ def _yaml_loader() -> Iterator[None]:
             setattr(yaml.FullLoader, name, copy)
         elif name in vars(yaml.FullLoader):
             delattr(yaml.FullLoader, name)
-
-
-def one_line(error: Exception) -> str:
-    """Kind and first line of an error of somebody else's, without a full stop."""
-    first = next(iter(str(error).splitlines()), "").strip().rstrip(".:")
-    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__

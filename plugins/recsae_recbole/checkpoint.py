@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pickletools
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from io import StringIO
@@ -13,8 +10,9 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recsae.core.errors import CannotOpenModel, nearest
-from recsae_recbole.boundary import one_line, seed_generators
+from recsae.core.errors import CannotOpenModel, nearest, summary_of
+from recsae.recommender.plugins import UNTRUSTED, look_into_archive, unpickling_failed
+from recsae_recbole.boundary import seed_generators
 from recsae_recbole.versions import without_wrappers
 
 if TYPE_CHECKING:
@@ -24,40 +22,12 @@ if TYPE_CHECKING:
 _NO_CLASS = re.compile(r"Can't get attribute '([^']+)' on <module '([^']+)'")
 
 
-def pickled_names(path: Path) -> set[str] | None:
-    """Names that the checkpoint's pickle refers to, read without unpickling.
-
-    None if the file is not a torch archive (also when it was cut short).
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            inner = next((n for n in archive.namelist() if n.endswith("data.pkl")), None)
-            if inner is None:
-                return None
-            data = archive.read(inner)
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError):
-        return None
-    names: set[str] = set()
-    strings: list[str] = []
-    try:
-        for opcode, argument, _ in pickletools.genops(data):
-            if opcode.name == "GLOBAL":
-                names.add(str(argument).replace(" ", "."))
-            elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
-                names.add(".".join(strings[-2:]))
-            elif "UNICODE" in opcode.name:
-                strings.append(str(argument))
-    except ValueError:
-        return None
-    return names
-
-
 def is_recbole(path: Path) -> bool:
     """Whether the file is a checkpoint that holds the ``Config`` of RecBole or a sister package."""
-    names = pickled_names(path) or set()
+    found = look_into_archive(path)
     return any(
         name.startswith("recbole.") or (name.endswith(".Config") and "config" in name)
-        for name in names
+        for name in (found.names if found else ())
     )
 
 
@@ -72,25 +42,13 @@ def read_checkpoint(path: Path, *, trust: bool, device: str) -> dict[str, Any]:
     import torch
 
     if not trust:
-        raise CannotOpenModel(
-            f"{path} holds pickled Python objects (RecBole's Config), and unpickling can run any "
-            "code that the author of the file put there. If you trust where it came from, say so: "
-            "--trust on the command line, trust=True in Python."
-        )
+        raise CannotOpenModel(UNTRUSTED.format(path=path, what="RecBole's Config"))
     try:
         checkpoint = torch.load(path, map_location=device, weights_only=False)
-    except ModuleNotFoundError as error:
-        raise CannotOpenModel(
-            f"{path} needs the module {error.name!r}, which cannot be imported: put the file that "
-            "defines the model's class on PYTHONPATH."
-        ) from error
     except AttributeError as error:
         raise _missing_class(path, error) from error
-    except Exception as error:  # unpickling runs foreign code: anything can come out
-        raise CannotOpenModel(
-            f"{path} cannot be read ({one_line(error)}): the file is damaged or was written by an "
-            "incompatible version. Copy it again or save it again."
-        ) from error
+    except Exception as error:
+        raise unpickling_failed(path, error) from error
     content = checkpoint if isinstance(checkpoint, dict) else {}
     config, weights = content.get("config"), content.get("state_dict")
     settings = getattr(config, "final_config_dict", None)
@@ -108,7 +66,8 @@ def _missing_class(path: Path, error: AttributeError) -> CannotOpenModel:
     found = _NO_CLASS.search(str(error))
     if found is None:
         return CannotOpenModel(
-            f"{path} cannot be read ({one_line(error)}): it was written by an incompatible version."
+            f"{path} cannot be read ({summary_of(error)}): it was written by an incompatible "
+            "version."
         )
     name, module = found.groups()
     if not module.endswith("__main__"):  # also of `python -m`
@@ -208,7 +167,7 @@ def build_model(checkpoint: dict[str, Any], data: Data, path: Path) -> Any:
             model = _constructed(found, config, data.splits["train"])
     except Exception as error:  # RecBole raises whatever it meets
         raise CannotOpenModel(
-            f"RecBole cannot build the model {config['model']!r} of {path} ({one_line(error)})."
+            f"RecBole cannot build the model {config['model']!r} of {path} ({summary_of(error)})."
         ) from error
     weights = without_wrappers(checkpoint["state_dict"], model.state_dict())
     _check_shapes(model, weights, data, path)

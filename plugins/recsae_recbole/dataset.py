@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsae.core.errors import CannotOpenModel, NotEnoughData
+from recsae.core.errors import CannotOpenModel, NotEnoughData, summary_of
 from recsae.core.files import absolute
 from recsae.recommender.sequences import Sequences
-from recsae_recbole.boundary import one_line, seed_generators
+from recsae_recbole.boundary import seed_generators
 from recsae_recbole.general_data import POSITION_FIELD, general_class, general_sequences
 from recsae_recbole.split_files import sequences_of_rows
 
@@ -113,7 +113,7 @@ def open_data(config: Any, folder: Path, kind: type | None = None) -> Data:
         splits = dict(zip(("train", "valid", "test"), dataset.build(), strict=True))
     except Exception as error:  # RecBole raises whatever it meets
         raise CannotOpenModel(
-            f"RecBole cannot build the data set {name!r} from {folder} ({one_line(error)}). If "
+            f"RecBole cannot build the data set {name!r} from {folder} ({summary_of(error)}). If "
             "these are not the files that the model was trained on, give those with --data-path."
         ) from error
     if not any(map(len, splits.values())):

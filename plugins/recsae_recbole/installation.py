@@ -3,7 +3,7 @@
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from recsae.core.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel, NotInstalled
 
 
 def version_of_recbole() -> str:
@@ -17,7 +17,7 @@ def version_of_recbole() -> str:
     try:
         found = version("recbole")
     except PackageNotFoundError:
-        raise no_recbole("RecBole is not installed") from None
+        raise no_recbole("RecBole is not installed", NotInstalled) from None
     refuse_new_pandas(version("pandas"))
     return found
 
@@ -28,9 +28,9 @@ def refuse_new_pandas(pandas: str) -> None:
         raise no_recbole(f"RecBole misreads data sets under pandas {pandas}")
 
 
-def no_recbole(why: str) -> CannotOpenModel:
+def no_recbole(why: str, kind: type[CannotOpenModel] = CannotOpenModel) -> CannotOpenModel:
     """The error, with the one command that completes the installation."""
     cure = 'pip install "recsae[recbole]"'  # whichever it is: the extra asks for pandas 2, too
     if sys.version_info >= (3, 12):  # RecBole asks for a ray that has no wheel there
         cure += " && pip install --no-deps recbole==1.2.1"
-    return CannotOpenModel(f"{why}. Try: {cure}")
+    return kind(f"{why}. Try: {cure}")

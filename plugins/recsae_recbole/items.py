@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsae.core.errors import InvalidInput
+from recsae.core.errors import InvalidInput, summary_of
 from recsae.recommender.catalog import ItemCatalog, build_catalog
 from recsae.recommender.item_table import read_cells, read_items_csv
-from recsae_recbole.boundary import one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,7 +85,7 @@ def read_raw(config: Any, path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
         text = path.read_text(encoding=config["encoding"] or "utf-8")
         table = read_cells(text.removeprefix("\ufeff"), config["field_separator"])
     except (OSError, ValueError, LookupError) as error:  # pandas' own are kinds of ValueError
-        raise InvalidInput(f"cannot be read ({one_line(error)})") from error
+        raise InvalidInput(f"cannot be read ({summary_of(error)})") from error
     kinds = dict(str(c).strip().partition(":")[::2] for c in table.columns)
     table.columns = [str(c).strip().partition(":")[0] for c in table.columns]
     return table.loc[:, ~table.columns.duplicated()], kinds
@@ -131,12 +129,7 @@ def item_catalog(
         where = f"{source.path}: " if source.path else ""
         cure = "" if found.key is None else f" {OTHER_TABLE}"
         raise InvalidInput(f"{where}{error}{cure}") from error
-    return with_notes(catalog, *notes), source
-
-
-def with_notes(catalog: ItemCatalog, *notes: str) -> ItemCatalog:
-    """The catalog with further remarks for the report."""
-    return replace(catalog, notes=(*catalog.notes, *notes)) if notes else catalog
+    return catalog.with_notes(*notes), source
 
 
 def _key_of(table: pd.DataFrame, external: Sequence[str]) -> str | None:

@@ -6,12 +6,13 @@ import copy
 from pathlib import Path
 from typing import Any
 
-from recsae.core.errors import CannotOpenModel, InvalidInput
+from recsae.core.errors import CannotOpenModel
+from recsae.recommender.plugins import usable_device
 from recsae_recbole.adapter import RecBoleRecommender
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.checkpoint import build_model, model_class, read_checkpoint
 from recsae_recbole.dataset import Data, drop_what_only_building_reads, find_data, open_data
-from recsae_recbole.items import Columns, item_catalog, item_table, with_notes
+from recsae_recbole.items import Columns, item_catalog, item_table
 from recsae_recbole.origin import IN_MEMORY, check_same_data, own_class, stated_score, with_origin
 from recsae_recbole.users import user_table
 from recsae_recbole.versions import bring_up_to_date
@@ -31,7 +32,7 @@ def open_checkpoint(
 ) -> RecBoleRecommender:
     """Open a RecBole checkpoint; see :func:`recsae.load_recommender` for the parameters."""
     with recbole_boundary():
-        checkpoint = read_checkpoint(path, trust=trust, device=_usable(device))
+        checkpoint = read_checkpoint(path, trust=trust, device=usable_device(device))
         config = checkpoint["config"]
         config["device"] = device
         written = bring_up_to_date(config, path)
@@ -131,7 +132,7 @@ def _attached(recommender: RecBoleRecommender, folder: Path) -> RecBoleRecommend
     users = user_table(recommender.config, folder, list(recommender.sequences().users))
     recommender.users = users.table
     if users.note:
-        recommender.catalog = with_notes(recommender.catalog, users.note)
+        recommender.catalog = recommender.catalog.with_notes(users.note)
     drop_what_only_building_reads(recommender.data)
     recommender.sites()  # finds them inside the boundary, or refuses the model
     return with_origin(recommender)
@@ -139,16 +140,3 @@ def _attached(recommender: RecBoleRecommender, folder: Path) -> RecBoleRecommend
 
 def _external_ids(data: Data) -> list[str]:
     return [str(token) for token in data.dataset.field2id_token[data.dataset.iid_field]]
-
-
-def _usable(device: str) -> str:
-    import torch
-
-    try:
-        torch.zeros(1, device=device).item()  # the device "meta" holds no values
-        kind = torch.device(device).type
-    except Exception as error:  # builds of torch fail in their own ways for what they lack
-        raise InvalidInput(
-            f"The device {device!r} cannot be used here; give cpu or, with a GPU, cuda."
-        ) from error
-    return "cpu" if kind == "cpu" else device  # it may have a number, which torch.load refuses

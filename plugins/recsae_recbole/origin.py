@@ -11,7 +11,6 @@ from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.recommender.protocol import StatedScore
 from recsae.recommender.validation import compare_with_stated
 from recsae_recbole.evaluation import RANKING
-from recsae_recbole.items import with_notes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +59,7 @@ def with_origin(recommender: RecBoleRecommender) -> RecBoleRecommender:
     """
     found = compare_with_stated(recommender)
     if found is not None and found.note:
-        recommender.catalog = with_notes(recommender.catalog, found.note)
+        recommender.catalog = recommender.catalog.with_notes(found.note)
     return recommender
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from recsae.core.errors import CannotOpenModel
+from recsae.core.errors import CannotOpenModel, summary_of
 from recsae.recommender.hooks import replaced_method
-from recsae_recbole.boundary import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +62,7 @@ class ModelCaller:
         except Exception as error:  # the model's own code: anything can come out
             raise CannotOpenModel(
                 f"{type(model).__name__} cannot score sequences of its own data set "
-                f"({one_line(error)}): recsae cannot attach to it."
+                f"({summary_of(error)}): recsae cannot attach to it."
             ) from error
 
     def __call__(self, interaction: Any) -> torch.Tensor:

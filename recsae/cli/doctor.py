@@ -14,9 +14,11 @@ from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.options import json_option
 from recsae.cli.shared.tables import say, show_rows
 from recsae.core.text import one_line
+from recsae.recommender.plugins import MISSING
 
 if TYPE_CHECKING:
     from recsae.explore.health import Damage
+    from recsae.recommender.plugins import PluginState
 
 AGAIN = "run the same `recsae run` again"
 SEEN = {"gone": "is missing", "changed": "is not as the run left it"}
@@ -53,7 +55,7 @@ def checks() -> list[dict[str, str]]:
     rows.append(
         {
             "check": "cuda",
-            "state": "works" if torch.cuda.is_available() else "missing",
+            "state": "works" if torch.cuda.is_available() else MISSING,
             "seen": cuda,
         }
     )
@@ -64,12 +66,15 @@ def checks() -> list[dict[str, str]]:
         rows.append(_row("parquet", True, "written and read"))
     except Exception as error:  # pyarrow built for another NumPy fails at import
         rows.append(_row("parquet", False, str(error).splitlines()[0]))
-    for state in installed(thorough=True):
-        ready = state.state.startswith("ready")
-        rows.append(
-            _row(f"plug-in {state.name}", ready, f"{state.package} {state.version}: {state.state}")
-        )
+    rows += [_of_plugin(state) for state in installed(thorough=True)]
     return rows
+
+
+def _of_plugin(state: PluginState) -> dict[str, str]:
+    """Of a framework that is not installed nothing is wrong: who has one seldom has all."""
+    seen = f"{state.package} {state.version}: {state.state}"
+    row = _row(f"plug-in {state.name}", state.state.startswith("ready"), seen)
+    return row | {"state": MISSING} if state.state.startswith(MISSING) else row
 
 
 def _row(check: str, works: bool, seen: str) -> dict[str, str]:

@@ -20,6 +20,10 @@ class CannotOpenModel(RecSAEError):
     """The checkpoint or its data set cannot be opened."""
 
 
+class NotInstalled(CannotOpenModel):
+    """The framework of a plug-in is not installed, which is no fault where nobody needs it."""
+
+
 class SiteNotFound(InvalidInput):
     """The model has no such site."""
 
@@ -38,6 +42,16 @@ class ProcessLost(RecSAEError):
 
 class LabelerFailed(RecSAEError):
     """A labeler gave no usable answer."""
+
+
+def summary_of(error: BaseException) -> str:
+    """Kind and first line of an error of somebody else's, without a full stop.
+
+    >>> summary_of(ValueError("bad:\\nworse"))
+    'ValueError: bad'
+    """
+    first = next(iter(str(error).splitlines()), "").strip().rstrip(".:")
+    return f"{type(error).__name__}: {first[:200]}" if first else type(error).__name__
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> str:

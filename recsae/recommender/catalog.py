@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -69,6 +69,10 @@ class ItemCatalog:
     def n_items(self) -> int:
         """Number of internal ids, padding included: the width of the model's scores."""
         return len(self.frame)
+
+    def with_notes(self, *notes: str) -> ItemCatalog:
+        """The catalog with further remarks for the report."""
+        return replace(self, notes=(*self.notes, *notes)) if notes else self
 
     @cached_property
     def external_ids(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Numerical checks of an adapter: that states are causal, and that a head gives the scores."""
+"""Numerical checks of an adapter: causality of states, what scores follow, whether a head fits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from recsae.recommender.protocol import LinearHead, Recommender
 
 if TYPE_CHECKING:
+    import torch
+
     from recsae.recommender.sequences import Batch
 
 
@@ -57,3 +59,38 @@ def verify_head(
         return False
     gap = (scores - ours)[:, real].abs().max()
     return bool(gap <= rtol * (scores[:, real].abs().max() + 1e-12))
+
+
+def share_of_scores(recommender: Recommender, site: str, batch: Batch) -> float:
+    """Share of the scores' variance that the states of a site determine; see ``Site.share``.
+
+    Parameters
+    ----------
+    batch
+        Sequences of one length, so that each has as many states as the next one.
+    """
+    real = recommender.catalog.recommendable
+    n = len(batch.lengths)
+
+    def moved(states: torch.Tensor) -> torch.Tensor:
+        return states.view(n, -1, states.shape[-1]).roll(1, 0).reshape(states.shape)
+
+    before = recommender.score(batch)[:, real]
+    with recommender.edit(moved, site):
+        return share_that_follows(before, recommender.score(batch)[:, real])
+
+
+def share_that_follows(before: torch.Tensor, after: torch.Tensor) -> float:
+    """How far scores follow states that were moved from each sequence to the next one.
+
+    ``1 - sum (after - wanted)^2 / sum (before - wanted)^2``, at least 0: 1 if they follow wholly.
+
+    >>> import torch
+    >>> scores = torch.tensor([[1.0, 2.0], [3.0, 1.0]])
+    >>> share_that_follows(scores, scores.roll(1, 0)), share_that_follows(scores, scores)
+    (1.0, 0.0)
+    """
+    wanted = before.roll(1, 0)
+    room = float((before - wanted).square().sum())
+    missed = float((after - wanted).square().sum())
+    return max(0.0, 1 - missed / room) if room > 0 and missed == missed else 0.0

@@ -7,7 +7,13 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from recsae.core.errors import CannotOpenModel, InvalidInput, nearest
+from recsae.core.errors import (
+    CannotOpenModel,
+    InvalidInput,
+    NotInstalled,
+    nearest,
+    summary_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +28,16 @@ PARTS = ("name", "recognises", "open", "versions")
 """What an entry point must have, see :class:`Plugin`."""
 FAILURES = (Exception, SystemExit)
 """A third party's package may fail in any way, and some exit."""
+
+UNTRUSTED = (
+    "{path} holds pickled Python objects ({what}), and unpickling can run any code that the author "
+    "of the file put there. If you trust where it came from, say so: --trust on the command line, "
+    "trust=True in Python."
+)
+"""What plug-ins say of a file that is unpickled only with ``trust``."""
+
+MISSING = "missing"
+"""How the state of a plug-in begins whose framework is not installed."""
 
 logger = logging.getLogger("recsae")
 
@@ -40,7 +56,8 @@ class Plugin(Protocol):
 
     def versions(self) -> dict[str, str]:
         """Versions of what the plug-in stands on, looked up and not imported, so that `recsae
-        plugins` answers at once; raises if something is not installed.
+        plugins` answers at once; raises :class:`recsae.core.errors.NotInstalled` if that is not
+        installed, and anything else if it cannot be used.
 
         A plug-in may also have ``check()``, which imports it and raises if that fails: `recsae
         doctor` calls it.
@@ -101,6 +118,8 @@ def _state(point: EntryPoint, thorough: bool) -> PluginState:
         if thorough and hasattr(plugin, "check"):
             plugin.check()
         versions = ", ".join(f"{k} {v}" for k, v in dict(plugin.versions()).items())
+    except NotInstalled as error:
+        return _listed(point, f"{MISSING}: {error}", plugin)
     except FAILURES as error:
         return _listed(point, f"cannot work here: {_one_line(error)}", plugin)
     try:
@@ -158,7 +177,8 @@ def load_recommender(
     trust
         Allow unpickling, which can run code that the file's author put there.
     data_path
-        Folder of the data set; default is what the checkpoint says, then places beside it.
+        Folder of the data set, or its file; default is what the checkpoint says, then places
+        beside it.
     items
         CSV file of titles and attributes: first column the external item id.
     title_column, attribute_columns
@@ -169,8 +189,9 @@ def load_recommender(
     device
         Where the model runs, "cpu" or "cuda".
     dataset
-        The framework's own data set of the model, of which users, items and histories must be those
-        of the files; for RecBole what ``create_dataset(config)`` gives.
+        The framework's own data set of the model: for RecBole what ``create_dataset(config)``
+        gives, of which users, items and histories must be those of the files; for RecTools the
+        ``Dataset`` with everybody's histories.
 
     Raises
     ------
@@ -243,6 +264,87 @@ def _refuse_packed(path: Path) -> None:
             f"{path} unpacks from {size:,} to {unpacked:,} bytes. Torch writes its files unpacked, "
             "so this is none of them: give the file that it wrote."
         )
+
+
+class Pickled(NamedTuple):
+    """What a pickle is made of, as far as it could be read."""
+
+    names: list[str]
+    """Classes and functions that it refers to, with their modules, in order."""
+    strings: set[str]
+    whole: bool
+    """Whether it could be read to its end."""
+
+
+def look_into_pickle(data: bytes) -> Pickled:
+    """What a pickle, or the beginning of one, refers to: for :meth:`Plugin.recognises`.
+
+    >>> import pickle
+    >>> look_into_pickle(pickle.dumps(print, protocol=4)).names
+    ['builtins.print']
+    """
+    import pickletools
+
+    names: list[str] = []
+    strings: list[str] = []
+    try:
+        for opcode, argument, _ in pickletools.genops(data):
+            if opcode.name == "GLOBAL":
+                names.append(str(argument).replace(" ", "."))
+            elif opcode.name == "STACK_GLOBAL" and len(strings) > 1:
+                names.append(".".join(strings[-2:]))
+            elif "UNICODE" in opcode.name:
+                strings.append(str(argument))
+    except (ValueError, IndexError):  # it ends too early, or is no pickle
+        return Pickled(names, set(strings), whole=False)
+    return Pickled(names, set(strings), whole=True)
+
+
+def look_into_archive(path: Path) -> Pickled | None:
+    """The pickle in a file that ``torch.save`` wrote; None if it is another, or was cut short."""
+    import zipfile
+    import zlib
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inner = next((n for n in archive.namelist() if n.endswith("data.pkl")), None)
+            found = None if inner is None else look_into_pickle(archive.read(inner))
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError):
+        return None
+    return found if found is not None and found.whole else None
+
+
+def unpickling_failed(path: Path, error: Exception) -> CannotOpenModel:
+    """The error of a file that could not be unpickled: foreign code runs, so anything comes out."""
+    if isinstance(error, ModuleNotFoundError):
+        return CannotOpenModel(
+            f"{path} needs the module {error.name!r}, which cannot be imported: put the file that "
+            "defines the model's class on PYTHONPATH."
+        )
+    return CannotOpenModel(
+        f"{path} cannot be read ({summary_of(error)}): the file is damaged or was written by an "
+        "incompatible version. Copy it again or save it again."
+    )
+
+
+def usable_device(device: str) -> str:
+    """The device as ``torch.load`` takes it, which refuses the CPU with a number.
+
+    Raises
+    ------
+    InvalidInput
+        It cannot be used here.
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device).item()  # the device "meta" holds no values
+        kind = torch.device(device).type
+    except Exception as error:  # builds of torch fail in their own ways for what they lack
+        raise InvalidInput(
+            f"The device {device!r} cannot be used here; give cpu or, with a GPU, cuda."
+        ) from error
+    return "cpu" if kind == "cpu" else device
 
 
 def _describe(source: object) -> str:

@@ -14,7 +14,16 @@ from recsae.cli.entry import COMPLETION, group
 
 pytestmark = pytest.mark.end_to_end
 
-LEARNING = ("torch", "numba", "recbole", "sklearn", "scipy", "matplotlib")
+LEARNING = (
+    "torch",
+    "numba",
+    "recbole",
+    "rectools",
+    "pytorch_lightning",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+)
 """Packages that compute, train or draw: they take most of a second each to import."""
 ALL = (*LEARNING, "numpy", "pandas", "pyarrow", "pydantic")
 SHOW = """

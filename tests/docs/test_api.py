@@ -14,4 +14,4 @@ def test_every_package_has_a_page(package):
 
 def test_every_page_is_of_a_package():
     pages = {page.stem for page in ROOT.glob("docs/api/*.md")}
-    assert pages == {*PACKAGES, "index", "torch", "recbole"}
+    assert pages == {*PACKAGES, "index", "torch", "recbole", "rectools"}

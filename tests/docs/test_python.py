@@ -28,11 +28,11 @@ RUN_HERE = {
     *(FACTORS, TWO_TOWER),
 }
 RUN_ELSEWHERE = {
-    *("docs/plugins.md", "docs/own.md"),
+    *("docs/plugins.md", "docs/own.md", "docs/rectools.md"),
     *("docs/examples/ray.md", "docs/examples/spark.md"),
 }
-"""By test_plugin_page, test_own_page and test_engines; the usual shapes of torch models by the
-plug-in's test_shapes."""
+"""By test_plugin_page, test_own_page and test_engines; RecTools' page and the usual shapes of torch
+models by the plug-ins' test_page and test_shapes."""
 
 
 def test_every_page_with_python_is_run():

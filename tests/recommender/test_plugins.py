@@ -1,15 +1,25 @@
 """Plug-ins are found by entry point; a broken one is listed and never in the way."""
 
+import pickle
 import zipfile
 from copy import copy
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+import torch
 
 from recsae.core.errors import CannotOpenModel, InvalidInput
 from recsae.recommender import plugins as plugin
-from recsae.recommender.plugins import get_plugin, installed, load_recommender
+from recsae.recommender.plugins import (
+    get_plugin,
+    installed,
+    load_recommender,
+    look_into_archive,
+    look_into_pickle,
+    unpickling_failed,
+    usable_device,
+)
 from recsae.testing.planted import PlantedRecommender
 
 
@@ -295,3 +305,45 @@ def test_plugin_that_opens_something_else(plugins):
     plugins(unfinished=f"{__name__}:Unfinished")
     with pytest.raises(CannotOpenModel, match=r"^int lacks name, .* of the protocol"):
         load_recommender(7)
+
+
+# -- what plug-ins find out about files -----------------------------------------------------------
+class Thing:
+    """Something of a class that a pickle names."""
+
+
+def test_a_pickle_is_looked_into_and_not_read():
+    whole = pickle.dumps({"a": Thing()}, protocol=4)
+    found = look_into_pickle(whole)
+    assert found.whole
+    assert found.names[0].endswith(".Thing")
+    assert "a" in found.strings
+    cut = look_into_pickle(whole[:-3])
+    assert cut == found._replace(whole=False)
+    assert look_into_pickle(b"hello") == ([], set(), False)
+
+
+def test_a_torch_archive_is_looked_into(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save({"weights": torch.zeros(2)}, path)
+    found = look_into_archive(path)
+    assert "torch._utils._rebuild_tensor_v2" in found.names
+    assert "weights" in found.strings
+    path.write_bytes(path.read_bytes()[:-30])
+    assert look_into_archive(path) is None
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("other.txt", "x")
+    assert look_into_archive(path) is None
+
+
+def test_why_something_cannot_be_unpickled():
+    gone = ModuleNotFoundError("No module named 'mine'", name="mine")
+    assert "needs the module 'mine', which cannot" in str(unpickling_failed(Path("x"), gone))
+    other = unpickling_failed(Path("x.pth"), ValueError("odd:\nbytes"))
+    assert str(other).startswith("x.pth cannot be read (ValueError: odd): the file is damaged")
+
+
+def test_devices():
+    assert usable_device("cpu") == usable_device("cpu:0") == "cpu"
+    with pytest.raises(InvalidInput, match="The device 'meta' cannot be used here; give cpu"):
+        usable_device("meta")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsae.core.errors import CannotOpenModel
-from recsae_recbole.boundary import one_line
+from recsae.core.errors import CannotOpenModel, summary_of
+from recsae.recommender.checks import share_that_follows
 from recsae_recbole.sites.joint import JointTap, UserTableTap
 from recsae_recbole.sites.taps import Layout, OutputTap, Tap, at_last_item, read
 
@@ -111,18 +111,11 @@ class ProbedModel(NamedTuple):
         return at_last_item(self.model, tap, outputs[-1], self.interaction)
 
     def share(self, tap: Tap) -> float:
-        """How far scores follow the states when these are moved to another sequence.
-
-        ``1 - sum (moved - wanted)^2 / sum (before - wanted)^2``, at least 0: 1 if they follow
-        wholly.
-        """
+        """How far scores follow the states when these are moved to another sequence."""
         before = self.scorer.scores_of_real_items(self.even, self.real)
         with tap.swapped():
             after = self.scorer.scores_of_real_items(self.even, self.real)
-        wanted = before.roll(1, 0)
-        room = float((before - wanted).square().sum())
-        missed = float((after - wanted).square().sum())
-        return max(0.0, 1 - missed / room) if room > 0 and missed == missed else 0.0
+        return share_that_follows(before, after)
 
 
 def find_default(probed: ProbedModel, *, general: bool) -> DefaultSite:
@@ -150,7 +143,7 @@ def find_default(probed: ProbedModel, *, general: bool) -> DefaultSite:
             seen.append(str(error).rstrip("."))
             continue
         except Exception as error:  # the model's own code, used in a way that it may not stand
-            seen.append(f"{tap.call} cannot be read: {one_line(error)}")
+            seen.append(f"{tap.call} cannot be read: {summary_of(error)}")
             continue
         _check_finite(probed, states)
         share = 0.0 if _are_the_scores(probed, states) else probed.share(tap)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recsae.core.errors import CannotOpenModel
-from recsae_recbole.boundary import one_line, recbole_boundary
+from recsae.core.errors import CannotOpenModel, summary_of
+from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.sites.taps import Tap, differentiable_at_last_item, read
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def differentiable_states(
             outputs = read([tap], lambda: scorer.until(interaction, gradients=True))[0]
         except RuntimeError as error:  # autograd's, where a model works in place
             raise CannotOpenModel(
-                f"{type(model).__name__} cannot be run with gradients ({one_line(error)})."
+                f"{type(model).__name__} cannot be run with gradients ({summary_of(error)})."
             ) from error
         if not outputs:
             raise CannotOpenModel(f"{tap.call} of {type(model).__name__} was not reached.")

@@ -52,7 +52,9 @@ def top_option(rows: int) -> Callable[[F], F]:
 
 DATA_OPTIONS = {
     "data_path": click.option(
-        "--data-path", type=PATH, help="Folder of the data set, if not where the checkpoint says."
+        "--data-path",
+        type=PATH,
+        help="Folder or file of the data set, if not where the checkpoint says.",
     ),
     "items": click.option(
         "--items", type=PATH, help="CSV of titles and attributes; first column the item id."

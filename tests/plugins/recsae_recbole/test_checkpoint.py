@@ -26,9 +26,10 @@ from helpers.recbole_kit import (
     write_data,
 )
 from recsae.core.errors import CannotOpenModel, RecSAEError
+from recsae.recommender.plugins import look_into_archive
 from recsae_recbole import plugin
 from recsae_recbole.boundary import recbole_boundary
-from recsae_recbole.checkpoint import _model_names, pickled_names
+from recsae_recbole.checkpoint import _model_names
 from recsae_recbole.open import open_checkpoint
 
 pytestmark = pytest.mark.recbole
@@ -62,7 +63,7 @@ def test_without_trust_nothing_is_unpickled(tmp_path):
     trap = tmp_path / "trap"
     path = small_checkpoint(tmp_path / "x.pth", change=lambda c: c.update(epoch=Trap(trap)))
     assert plugin.recognises(path)
-    assert "recbole.config.configurator.Config" in pickled_names(path)
+    assert "recbole.config.configurator.Config" in look_into_archive(path).names
     with pytest.raises(CannotOpenModel, match=r"can run any code .* --trust .* trust=True"):
         plugin.open(path)
     assert not trap.exists()
