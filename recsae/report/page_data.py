@@ -35,7 +35,7 @@ PLAIN = tuple(name for name in Concept.model_fields if name not in _NESTED)
 """Every field of a concept that is one figure or one text."""
 N_SLIDERS = 5
 """Concepts that have sliders when the page opens."""
-N_FOLLOWED = 3
+N_FOLLOWED = 6
 """Items that a concept follows, the first ones."""
 N_LAST_ITEMS = 6
 """Items of a sequence that are shown, the last ones."""

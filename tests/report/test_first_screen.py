@@ -44,15 +44,15 @@ MIXED = report_of(
 
 
 def test_what_the_concepts_are_about_is_counted():
-    assert headline(MIXED) == "SASRec looks first at genre and when items are from"
+    assert headline(MIXED) == "SASRec looks first at genre and how old items are"
     assert attention(MIXED) == (
         "Of the 6 verified concepts that explain most of its scores 3 are about genre, 2 about "
-        "when items are from and 1 about single items."
+        "how old items are and 1 about single items."
     )
     assert kinds(MIXED) == (
         "Of 6 verified concepts 1 follow a few items and 5 follow a theme. 4 read the "
-        "history, 3 of them no further back than its last five items; the others say what the "
-        "list begins with."
+        "history, 3 of them no further back than its last five items; the others say what is "
+        "recommended."
     )
 
 
@@ -150,6 +150,6 @@ def test_how_common_a_concept_is_counts_on_held_out_users():
 
 
 def test_every_step_leads_into_the_page():
-    assert [s.href for s in steps(MIXED, cards(MIXED))] == ["#steering", "#latent-0", "#run"]
+    assert [s.href for s in steps(MIXED, cards(MIXED))] == ["#steering", "#concepts", "#run"]
     bare = report_of({"status": "supported"}, steering=[])
     assert [s.href for s in steps(bare, [])] == ["#concepts", "#concepts", "#run"]

@@ -128,7 +128,7 @@ def test_any_other_concept_is_found_and_added_by_keyboard(page, folder, first):
         search("{other}");
         it("turn-add").dispatchEvent(new KeyboardEvent("keydown", {{ key: "Enter", bubbles: true }}));
         out.focus = document.activeElement.id;
-        out.empty = [it("turn-add").value, all("#turn-found li").length];
+        out.empty = [it("turn-add").value, all("#turn-found button").some((b) => b.dataset.latent === "{other}")];
         pick(3); out.value = slide({other}, 4); out.after = cells(3);
         press({other}, "remove"); out.gone = it("turn-{other}"); out.back = cells(3);
         out.still = document.activeElement.id;
@@ -137,13 +137,37 @@ def test_any_other_concept_is_found_and_added_by_keyboard(page, folder, first):
     )
     assert name in out["names"]
     assert out["focus"] == f"turn-{other}"
-    assert out["empty"] == ["", 0]
+    assert out["empty"] == ["", False]
     user = turn.samples[3].user
     assert out["after"] == steered(user, [(other, out["value"])])[1]
     assert out["gone"] is None
     assert out["back"] == steered(user, [])[0]
     assert out["still"] == f"turn-{first[-1]}"
     assert out["none"] == "No concept here has these words."
+
+
+def test_what_is_active_on_the_history_is_offered(page, folder, first):
+    turn, concepts = read_turn(folder), read_report(folder).concepts.list
+    verified = {c.latent for c in concepts if c.status == "verified"}
+    most = dict(zip(turn.latents, turn.most, strict=True))
+    out = play(
+        page,
+        TOOLS
+        + """
+        const offered = () => all("#turn-found button").map((b) => Number(b.dataset.latent));
+        out.offered = [0, 3].map((sample) => { pick(sample); return offered(); });
+        const [one] = out.offered[1];
+        it("turn-found").querySelector("button").click();
+        out.after = [offered().includes(one), document.activeElement.id];
+        search("zzzq"); out.typed = offered();
+        """,
+    )
+    for sample, offered in zip((0, 3), out["offered"], strict=True):
+        active = {j: z / most[j] for j, z in turn.samples[sample].active if j in verified}
+        there = sorted(active.keys() - set(first), key=lambda j: -active[j])
+        assert offered == there[:5]
+    assert out["after"] == [False, f"turn-{out['offered'][1][0]}"]
+    assert out["typed"] == []
 
 
 def test_concepts_are_found_as_in_the_table(page, folder):

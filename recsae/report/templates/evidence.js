@@ -147,7 +147,7 @@ function acts(c) {
   } else right.append(el("p", {}, c.right));
   node.append(right);
   const last = new Map(c.active.filter((told) => told[0] === "last").map((told) => [told[1], told]));
-  const followed = c.follows.slice(0, N_ACTS).map((item) => [item, "active " + times(last.get(item)) + " times"]);
+  const followed = c.follows.map((item) => [item, "active " + times(last.get(item)) + " times"]);
   if (followed.length) node.append(el("div", {}, heading("Titles it follows"), items(c, followed, "Held-out cases whose last item it is")));
   if (c.promotes.length) node.append(el("div", {}, heading("Titles it promotes"), moves(c, c.promotes.slice(0, N_ACTS))));
   return node;

@@ -11,7 +11,7 @@ const COLUMNS = [
     tip: "How many of the active cases of held-out users the label finds. Below it: what it is at least" + SURE + "; verified asks for " + ASKED + "." },
   { id: "f1", head: "F1", value: (c) => c.f1, show: (c) => score(c.f1), first: -1, minor: true,
     tip: "One figure for precision and recall, their harmonic mean" },
-  { id: "explains", head: "explains", value: (c) => c.explains, show: (c) => percent(c.explains), first: -1, minor: true,
+  { id: "explains", head: "explains alone", value: (c) => c.explains, show: (c) => percent(c.explains), first: -1, minor: true,
     tip: "Share of the variance of the model's scores that the concept explains by itself, on held-out users. Concepts of one status are sorted by it, times precision, times how often they come back" },
   { id: "cases", head: "active cases", value: (c) => c.n_pos, show: (c) => count(c.n_pos), first: -1, minor: true,
     tip: "Held-out cases on which the concept is active" },

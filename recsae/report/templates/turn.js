@@ -10,7 +10,7 @@ if (data.turn) {
     for (let i = 0, at = 0; i < found.length; i += 1, at += 3) found[i] = low[at] | (low[at + 1] << 8) | ((low[at + 2] << 24) >> 8);
     return found;
   }
-  const width = t.vectors.d, N_ITEMS = t.items.length, N_HISTORY = 10, N_FOUND = 8;
+  const width = t.vectors.d, N_ITEMS = t.items.length, N_HISTORY = 10, N_FOUND = 8, N_ACTIVE = 5;
   const vectors = integers(t.vectors), scales = unpacked(t.vectors.scales, Float32Array);
   const directions = integers(t.directions), sizes = unpacked(t.directions.scales, Float32Array);
   const bias = t.bias ? unpacked(t.bias, Float32Array) : null, states = unpacked(t.states, Float32Array);
@@ -161,6 +161,7 @@ if (data.turn) {
   }
   function redraw() {
     drawSliders();
+    found();
     drawLists();
   }
 
@@ -179,7 +180,7 @@ if (data.turn) {
   // the histories that the quantiles are of never go there
   function beyond(latent) {
     const value = chosen.values.get(latent);
-    return value < 0 ? "pushed below off: beyond what occurs" : value > t.most[placeOfLatent.get(latent)] ? "more than ever occurs" : "";
+    return value < 0 ? "pushed below off: beyond what occurs" : value > three(t.most[placeOfLatent.get(latent)]) ? "more than ever occurs" : "";
   }
   // where off, the usual and the most lie, as the middle of the knob goes
   function scale(latent, end) {
@@ -227,9 +228,18 @@ if (data.turn) {
     chosen.shown.splice(place, 1);
     chosen.values.delete(latent);
     drawSliders();
+    found();
     drawLists();
     const next = chosen.shown[Math.min(place, chosen.shown.length - 1)];
     (next === undefined ? byId("turn-add") : byId("turn-" + next)).focus();
+  }
+  // the concepts most active on the history, by how far they can be, that have no slider yet
+  function activeHere() {
+    const part = (latent) => activation(latent) / t.most[placeOfLatent.get(latent)];
+    const there = t.latents.filter((latent) => byLatent.get(latent)?.status === "verified" && activation(latent) > 0 && !chosen.shown.includes(latent));
+    there.sort((a, b) => part(b) - part(a));
+    const buttons = there.slice(0, N_ACTIVE).map((latent) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent)), el("span", { class: "small" }, " " + three(activation(latent)))));
+    return buttons.length ? [el("li", { class: "small" }, "Active on this history:"), ...buttons] : [];
   }
   function found() {
     const words = wordsOf(byId("turn-add").value), number = /^\s*(?:latent\s*|#\s*)?(\d+)\s*$/i.exec(byId("turn-add").value);
@@ -241,6 +251,7 @@ if (data.turn) {
     fits.sort((a, b) => near.get(a) - near.get(b) || byTrust(byLatent.get(a), byLatent.get(b)));
     const has = (latent) => (chosen.shown.includes(latent) ? ", has a slider" : "");
     const buttons = fits.slice(0, N_FOUND).map((latent) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent)), el("span", { class: "small" }, " " + standing(byLatent.get(latent)) + has(latent))));
+    if (!words.length) buttons.push(...activeHere());
     if (words.length && !fits.length) buttons.push(el("li", { class: "small" }, "No concept here has these words."));
     if (fits.length > N_FOUND) buttons.push(el("li", { class: "small" }, "and " + count(fits.length - N_FOUND) + " more"));
     byId("turn-found").replaceChildren(...buttons);

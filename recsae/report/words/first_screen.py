@@ -52,12 +52,12 @@ MOST_ACTIVE = 0.5
 MAX_ALIKE = 2
 """Cards about one subject."""
 SUBJECTS = {
-    DECADE: "when items are from",
-    ERA: "when items are from",
+    DECADE: "how old items are",
+    ERA: "how old items are",
     POPULARITY: "how popular items are",
     HALF: "how popular items are",
     PERIOD: "whether items come early or late in histories",
-    FANS: "what the same people like",
+    FANS: "which items the same people like",
     ITEM_ITSELF: "single items",
     TERM: "words of titles",
     REPEAT: "what was consumed before",
@@ -146,7 +146,7 @@ def kinds(report: Report) -> str:
     if reading:
         text += (
             f" {len(reading):,} read the history, {recent:,} of them no further back than its last "
-            "five items; the others say what the list begins with."
+            "five items; the others say what is recommended."
         )
     return text
 
@@ -221,7 +221,7 @@ def steps(report: Report, best: Sequence[Card]) -> list[Step]:
         Step(
             "Why this item?",
             "Which concepts put an item where it stands, and which items of the history.",
-            f"#latent-{best[0].latent}" if best else "#concepts",
+            "#concepts",
             f"recsae explain RUN --user {_quoted(user)}",
         ),
         Step(

@@ -161,7 +161,8 @@ def _verdict_by_labels(report: Report) -> Verdict:
         "good",
         "The concepts beat every baseline",
         detail,
-        "Beaten in two things: how much of the scores is explained, and how right labels are.",
+        "They are ahead in two things: how much of the scores is explained, and how right labels "
+        "are.",
     )
 
 
