@@ -57,7 +57,7 @@ SUBJECTS = {
     POPULARITY: "how popular items are",
     HALF: "how popular items are",
     PERIOD: "whether items come early or late in histories",
-    FANS: "which items the same people like",
+    FANS: "which audience items have",
     ITEM_ITSELF: "single items",
     TERM: "words of titles",
     REPEAT: "what was consumed before",
