@@ -1,4 +1,4 @@
-"""Train every RecBole model, and some factor models, briefly, attach, and write what works.
+"""Train every RecBole model, and some of other libraries, briefly, attach, and write what works.
 
 Each model is trained and measured in a process of its own; what they find is kept as JSON beside
 the checkpoint, so that the command goes on where it was stopped.
@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from importlib.metadata import version
@@ -23,6 +23,7 @@ from typing import Any
 import click
 from models_factors import FACTORS, train_factors
 from models_measuring import BY_PAIRS, RUN, measure, one_line
+from models_rectools import RECTOOLS, SETTINGS, train_rectools
 from models_training import (
     GENERAL,
     OF_GENERAL,
@@ -38,6 +39,8 @@ Facts = dict[str, Any]
 
 def train_any(name: str, folder: Path) -> Facts:
     """Train a model by the library that it is of."""
+    if name in RECTOOLS:
+        return train_rectools(name, folder)
     return train_factors(name, folder) if name in FACTORS else train(name, folder)
 
 
@@ -46,9 +49,10 @@ GROUPS = {
     "Sequential models": SEQUENTIAL,
     "General models": GENERAL,
     "Factor models": list(FACTORS),
+    "RecTools' transformers": RECTOOLS,
 }
 
-HEAD = """# Every RecBole model, and factor models
+HEAD = """# Every model that was tried
 
 Written by `python benchmarks/models.py`. {versions}.
 
@@ -58,7 +62,9 @@ pretraining: {pretrained}. GRU4RecKG and KSR read random embeddings of entities 
 in single precision, because RecBole cannot train it with what it reads; NCL needs faiss-cpu. All
 else is as RecBole sets it. Factor models are made by implicit and LightFM: {factors}.
 They are of the users of the general models, and the evaluation asks for the last item of each, kept
-out of the training. All these models are there to be attached to, not to be good.
+out of the training. RecTools' transformers are trained by RecTools on the users of the sequential
+models without the last item of each, which the evaluation asks for: {rectools}. All these models
+are there to be attached to, not to be good.
 
 Then recsae attaches to the checkpoint and does a run: {run}, for models that rank pair by pair also
 {by_pairs}. NDCG@10 is of the cases in brackets, all of held-out users; kept is the share that is
@@ -68,7 +74,7 @@ the verified latent that is most often active (of all latents where none is veri
 then the share of held-out users whose list of ten changes. Seconds: training + measuring, CPU time
 of one thread.
 
-{minutes:.0f} minutes in all; {jobs} at a time.
+{minutes:.0f} minutes in all; {jobs} at a time.{kept}
 """
 COLUMNS = (
     "model", "attaches", "site", "positions per pass", "share", "head", "NDCG@10 (cases)",
@@ -80,7 +86,8 @@ def row(name: str, trained: Facts, measured: Facts) -> str:
     """A model's line of the table."""
     note = trained.get("error") or measured.get("error") or ""
     if "error" in trained:
-        note = f"{'It cannot be trained' if name in FACTORS else 'RecBole cannot train it'}: {note}"
+        of_recbole = name in (*SEQUENTIAL, *GENERAL)
+        note = f"{'RecBole cannot train it' if of_recbole else 'It cannot be trained'}: {note}"
     m, cells = measured, [name, "yes" if "site" in measured else "no"]
     share = number(m["share"]) if "share" in m else ""
     cells += [m.get("site", ""), m.get("positions", ""), share, m.get("head", "")]
@@ -118,8 +125,14 @@ def times(trained: Facts, measured: Facts) -> str:
     return " + ".join(f"{step['seconds']:.0f}" for step in (trained, measured) if step)
 
 
-def page(rows: dict[str, tuple[Facts, Facts]], jobs: int) -> str:
-    """The whole page: how it was made, and a table for each group of models."""
+def page(
+    rows: dict[str, tuple[Facts, Facts]], jobs: int, before: Mapping[str, str] | None = None
+) -> str:
+    """The whole page: how it was made, and a table for each group of models.
+
+    Models that are in ``before``, lines of an earlier page, and not in ``rows`` keep their lines.
+    """
+    kept = {name: line for name, line in (before or {}).items() if name not in rows}
     names = ("recsae", "recbole", "torch", "numpy", "pandas", "scipy")
     total = sum(step.get("seconds", 0) for pair in rows.values() for step in pair)
     parts = [
@@ -131,17 +144,29 @@ def page(rows: dict[str, tuple[Facts, Facts]], jobs: int) -> str:
             general=listed(OF_GENERAL),
             smaller="; ".join(f"{name} {listed(own)}" for name, own in SMALLER.items()),
             pretrained=listed(PRETRAINING),
+            rectools=listed(SETTINGS),
             factors="; ".join(f"{name} {listed(own)}" for name, own in FACTORS.items()),
             minutes=total / 60,
             jobs=jobs,
+            kept=f"\nOf today: {', '.join(rows)}. The others were not measured again."
+            if kept
+            else "",
         )
     ]
     for title, group in GROUPS.items():
-        lines = [row(name, *rows[name]) for name in group if name in rows]
+        made = {name: row(name, *rows[name]) for name in group if name in rows} | kept
+        lines = [made[name] for name in group if name in made]
         if lines:
             head = [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
             parts.append("\n".join([f"## {title}\n", *head, *lines, ""]))
     return "\n".join(parts)
+
+
+def lines_of(path: Path) -> dict[str, str]:
+    """The line of each model of a page, by the model's name; none if there is no page."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    found = {line.split(" | ")[0].removeprefix("| "): line for line in lines if line[:2] == "| "}
+    return {name: line for name, line in found.items() if name != COLUMNS[0]}
 
 
 def listed(settings: Facts) -> str:
@@ -202,7 +227,7 @@ def both(name: str, work: Path, limit_s: int) -> tuple[Facts, Facts]:
 
 
 @click.command()
-@click.option("--only", help="Some models, separated by commas; all if not given.")
+@click.option("--only", help="Some models, separated by commas; the others keep their lines.")
 @click.option("--work", type=click.Path(path_type=Path), help="Keep checkpoints and results here.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/MODELS.md"))
 @click.option("--jobs", default=1, show_default=True, help="Models at a time, one thread each.")
@@ -239,7 +264,7 @@ def main(
                 (folder / name / "measure.json").unlink(missing_ok=True)
         with ThreadPoolExecutor(jobs) as pool:
             rows = pool.map(partial(both, work=folder, limit_s=limit_s), names)
-            text = page(dict(zip(names, rows, strict=True)), jobs)
+            text = page(dict(zip(names, rows, strict=True)), jobs, lines_of(out))
     out.write_text(text, encoding="utf-8")
     click.echo(f"Wrote {out}")
 

@@ -26,7 +26,7 @@ def train_factors(name: str, folder: Path) -> dict[str, Any]:
     import pandas as pd
     from scipy.sparse import csr_matrix
 
-    train, _ = _split(_table("inter"))
+    train, _ = split(table("inter"), OF_GENERAL["user_inter_num_interval"])
     rows, users = pd.factorize(train["user"])
     columns, items = pd.factorize(train["item"])
     seen = csr_matrix((np.ones(len(train), dtype=np.float32), (rows, columns)))
@@ -61,34 +61,34 @@ def attached_factors(name: str, folder: Path) -> Recommender:
 
     with np.load(folder / f"{name}.npz") as saved:
         arrays = dict(saved)
-    train, test = _split(_table("inter"))
+    train, test = split(table("inter"), OF_GENERAL["user_inter_num_interval"])
     known = test["item"].isin(arrays["item_ids"])
     return recsae_torch.attach_factors(
-        **arrays, histories=train, test=test[known], items=_table("item"), name=name
+        **arrays, histories=train, test=test[known], items=table("item"), name=name
     )
 
 
-def _table(kind: str) -> pd.DataFrame:
+def table(kind: str) -> pd.DataFrame:
     """A file of the ml-100k that RecBole ships."""
     import pandas as pd
     import recbole
 
     path = Path(recbole.__file__).parent / f"dataset_example/ml-100k/ml-100k.{kind}"
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    return table.set_axis([name.partition(":")[0] for name in table.columns], axis=1)
+    read = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    return read.set_axis([name.partition(":")[0] for name in read.columns], axis=1)
 
 
-def _split(ratings: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Interactions of the training, and the last one of each user."""
-    table = ratings.rename(columns={"user_id": "user", "item_id": "item", "timestamp": "time"})
-    table = table.assign(time=table["time"].astype(float)).sort_values("time", kind="stable")
-    fewest, most = _bounds(OF_GENERAL["user_inter_num_interval"])
-    table = table[table.groupby("user")["item"].transform("size").between(fewest, most)]
+def split(ratings: pd.DataFrame, users: Any) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Interactions of the training, and the last one, of users with so many."""
+    kept = ratings.rename(columns={"user_id": "user", "item_id": "item", "timestamp": "time"})
+    kept = kept.assign(time=kept["time"].astype(float)).sort_values("time", kind="stable")
+    fewest, most = _bounds(users)
+    kept = kept[kept.groupby("user")["item"].transform("size").between(fewest, most)]
     fewest, most = _bounds(TRAINING["item_inter_num_interval"])
-    table = table[table.groupby("item")["user"].transform("size").between(fewest, most)]
-    last = ~table.duplicated("user", keep="last")
+    kept = kept[kept.groupby("item")["user"].transform("size").between(fewest, most)]
+    last = ~kept.duplicated("user", keep="last")
     columns = ["user", "item", "time"]
-    return table.loc[~last, columns], table.loc[last, columns]
+    return kept.loc[~last, columns], kept.loc[last, columns]
 
 
 def _bounds(interval: Any) -> tuple[float, float]:

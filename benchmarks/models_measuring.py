@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models_factors import FACTORS, attached_factors
+from models_rectools import RECTOOLS, attached_rectools
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +28,13 @@ def measure(name: str, folder: Path) -> dict[str, Any]:
     from recsae.pipeline.plan import run_pipeline
     from recsae.run.config import RunConfig
 
-    path = None if name in FACTORS else str(folder / f"{name}.pth")
-    if path is None:
+    path = None
+    if name in FACTORS:
         recommender = attached_factors(name, folder)
+    elif name in RECTOOLS:
+        recommender = attached_rectools(folder)
     else:
+        path = str(folder / f"{name}.pth")
         recommender = load_recommender(path, trust=True)
     facts = attached(recommender)
     shutil.rmtree(folder / "run", ignore_errors=True)

@@ -126,6 +126,24 @@ def test_a_page_has_a_table_for_each_kind_that_was_asked_for(models: ModuleType)
     assert "BPR" not in factors
 
 
+def test_models_that_are_not_measured_again_keep_their_lines(
+    models: ModuleType, tmp_path: Path
+) -> None:
+    pytest.importorskip("recbole")
+    page = tmp_path / "MODELS.md"
+    both: dict[str, Any] = {"SASRec": ({"seconds": 80.0}, {**MEASURED, "seconds": 100.0})}
+    both["BPR"] = ({"seconds": 1.0}, {"error": "no", "seconds": 1.0})
+    page.write_text(models.page(both, 1), encoding="utf-8")
+    text = models.page(
+        {"BPR": ({"seconds": 2.0}, {"error": "yes", "seconds": 1.0})}, 1, models.lines_of(page)
+    )
+    assert models.row("SASRec", *both["SASRec"]) in text
+    assert "| BPR | no | " in text
+    assert "| 2 + 1 | yes |" in text
+    assert "Of today: BPR." in text
+    assert models.lines_of(tmp_path / "none.md") == {}
+
+
 def test_errors_of_recsae_stand_alone_and_others_with_their_kind(models: ModuleType) -> None:
     from models_measuring import one_line
 
@@ -138,13 +156,13 @@ def test_errors_of_recsae_stand_alone_and_others_with_their_kind(models: ModuleT
 def test_factor_models_are_of_the_users_of_general_ones_and_do_not_know_the_last_item(
     models: ModuleType,
 ) -> None:
-    from models_factors import _split
+    from models_factors import split
 
     rows = [(user, f"i{i}", 100 - i) for user in "abcde" for i in range(20)]
     rows += [("f", f"i{i}", i) for i in range(3)]  # too few
     rows += [("a", "rare", 500)]
     table = pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"])
-    train, test = _split(table)
+    train, test = split(table, "[20,100]")
     assert (len(train), len(test)) == (5 * 19, 5)
     assert {*test["item"]} == {"i0"}
     assert "i0" not in {*train["item"]}
