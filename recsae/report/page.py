@@ -85,7 +85,11 @@ def _goals(report: Report) -> dict[str, Any]:
         "goals": shown,
         "charts": [Markup(svg) for svg in goal_figures(report)],
         "losses": goal_words.LOSSES,
-        "ways": {name: does for name, does in goal_words.METHODS.items() if name in tried},
+        "ways": {
+            name.strip(): does
+            for name, does in goal_words.METHODS.items()
+            if any(name in way for way in tried)
+        },
         "interventions": goal_words.INTERVENTIONS,
         "check_says": goal_words.check_says(check) if check else "",
     }
