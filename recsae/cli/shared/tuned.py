@@ -122,7 +122,7 @@ def _show_choices(result: TuningResult) -> None:
         return
     rows = [
         {
-            "method": one.method + (" *" if one.method == result.recommended else ""),
+            "method": _short(one.method) + (" *" if one.method == result.recommended else ""),
             "construction": one.on_construction,
             "reached": one.effect.after,
             "kept": one.effect.ndcg_kept,
@@ -130,17 +130,26 @@ def _show_choices(result: TuningResult) -> None:
         for one in result.choices
     ]
     columns: Columns = {
-        "method": "method",
-        "construction": Column("on construction users", amount),
+        "method": Column("method", whole=True),
+        "construction": Column("on others", amount, optional=True),
         "reached": Column("reached", amount),
         "kept": Column("NDCG@10 kept", interval),
     }
     say(
         f"\nWhat each method reaches that --method and --save can keep, at a loss of "
-        f"{_loss(result.allowed_loss)} on construction users. * is what reaches most on them; the "
-        "rest is measured on held-out users, of whom fewer cases than above are taken:"
+        f"{_loss(result.allowed_loss)} on construction users. * is what reaches most on these "
+        "others; the rest is measured on held-out users, of whom fewer cases than above are taken:"
     )
     show_rows(columns, rows)
+
+
+def _short(method: str) -> str:
+    """A method's name in a table, as ``--method`` has it.
+
+    >>> _short("latents, then re-ranking by probability within 100")
+    'latents, then probability within 100'
+    """
+    return method.replace("re-ranking by ", "")
 
 
 def _loss(value: float) -> str:
@@ -223,7 +232,7 @@ def _show_methods(result: TuningResult) -> None:
     amount = _amount(result)
     losses = list(result.methods[0].at_loss)
     columns: Columns = {
-        "way": "way",
+        "way": Column("way", whole=True),
         **{loss_key(loss): Column(_loss(loss), amount) for loss in losses},
         "area": Column("area", lambda area: f"{area + 0.0:.3g}"),
         "others move": Column("others move", points, optional=True),
@@ -235,4 +244,5 @@ def _show_methods(result: TuningResult) -> None:
         "those above. Area: the mean gain over all losses to 10 %; others move: how far the shares "
         "of other attributes do at 5 %:"
     )
-    show_rows(columns, [method.to_dict() for method in result.methods])
+    rows = [method.to_dict() | {"way": _short(method.method)} for method in result.methods]
+    show_rows(columns, rows)

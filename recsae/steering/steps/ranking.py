@@ -13,6 +13,7 @@ NONE = float("-inf")
 N_FIRST = 300
 """Where weights differ too much for less, re-ranking by probability chooses from so many items, the
 first by score, and from the first of those with the largest weight."""
+LARGEST = float(torch.finfo(torch.float32).max)
 MAX_WEIGHTS = 4
 """Different weights at most of which the first items are all that a list can be made of."""
 
@@ -79,28 +80,32 @@ class Reorder(NamedTuple):
         Of items with the same weight those with the larger scores always come first, so that the
         first k of each weight are enough, whatever the gain.
         """
-        n_items = scores.shape[1]
-        if self.candidates is not None:
-            parts = [scores]
-            sizes = [self.candidates]
-        elif self.different is not None:
-            parts = [scores.masked_fill(self.weights != one, NONE) for one in self.different]
-            sizes = [k] * len(parts)
-        else:
-            real = (scores > NONE).any(0)
-            most = self.weights[real].max() if bool(real.any()) else self.weights.max()
-            parts = [scores, scores.masked_fill(self.weights < most, NONE)]
-            sizes = [N_FIRST, k]
-        found = [top_k(part, min(n, n_items)) for part, n in zip(parts, sizes, strict=True)]
-        items = torch.cat([one.indices for one in found], 1)
-        items, order = items.sort(dim=1, stable=True)
-        own = torch.cat([one.values for one in found], 1).gather(1, order)
+        found = []
+        for columns, size in self._parts(scores, k):
+            among = scores if columns is None else scores[:, columns]
+            best = top_k(among, min(size, among.shape[1]))
+            items = best.indices if columns is None else columns[best.indices]
+            found.append((items, best.values))
+        items, order = torch.cat([one for one, _ in found], 1).sort(dim=1, stable=True)
+        own = torch.cat([values for _, values in found], 1).gather(1, order)
         own[:, 1:].masked_fill_((items[:, 1:] == items[:, :-1]) & (own[:, :-1] > NONE), NONE)
         total = torch.zeros(len(scores), 1)
-        if self.temperature is not None:
+        if self.temperature is not None and len(scores):
             among = scores if self.candidates is None else own
-            total = torch.logsumexp(among / self.temperature, 1, keepdim=True)
+            most = own.max(1, keepdim=True).values.clamp_min(-LARGEST)
+            total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
+            total = (total + most / self.temperature).clamp_min(-LARGEST)
         return Pool(items, own, total)
+
+    def _parts(self, scores: torch.Tensor, k: int) -> list[tuple[torch.Tensor | None, int]]:
+        """Columns of the scores, None being all, and how many of the first there are enough."""
+        if self.candidates is not None:
+            return [(None, self.candidates)]
+        if self.different is not None:
+            return [(torch.nonzero(self.weights == one)[:, 0], k) for one in self.different]
+        real = (scores > NONE).any(0)
+        most = self.weights[real].max() if bool(real.any()) else self.weights.max()
+        return [(None, N_FIRST), (torch.nonzero(self.weights >= most)[:, 0], k)]
 
     def lists(self, pool: Pool, k: int) -> torch.Tensor:
         """Lists ``(n, k)``, 0 where there are fewer items."""

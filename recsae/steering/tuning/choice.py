@@ -108,16 +108,23 @@ class Trial:
         )
         return min(far, method.max_strength or far)
 
-    def curve(self, method: SteeringMethod, far: float, until: float = 1.0) -> list[Point]:
-        """The method's curve up to a strength, or until more than a loss is lost."""
-        steered = method.on(self._scorers[0])
-        strengths = [0.0, 1.0] if method.name == FILTER else up_to(far, N_STRENGTHS)
-        return curve(self.cases, steered, strengths, self.goal.counted, self.before, until)
+    def whole_curve(self, tried: Tried) -> list[Point]:
+        """The curve of a method that was followed until enough was lost, to its end."""
+        done = tried.points[-1].strength
+        if tried.method.name == FILTER or done >= tried.far:
+            return tried.points
+        left = [s for s in up_to(tried.far, N_STRENGTHS).tolist() if s > done]
+        steered = tried.method.on(self._scorers[0])
+        further = curve(self.cases, steered, left, self.goal.counted, self.before)
+        return [*tried.points, *further]
 
     def of(self, method: SteeringMethod) -> Tried:
         """Find the strength, and what is reached there."""
         far = self.end_of(method)
-        points = self.curve(method, far, ENOUGH * self.loss)
+        strengths = [0.0, 1.0] if method.name == FILTER else up_to(far, N_STRENGTHS).tolist()
+        steered, counted = method.on(self._scorers[0]), self.goal.counted
+        until = ENOUGH * self.loss
+        points = curve(self.cases, steered, strengths, counted, self.before, until)
         value = share_at(points, self.loss, self.before.mean_share, more=self.goal.more)
         return Tried(method, far, points, strength_at(points, self.loss), value)
 
@@ -130,12 +137,12 @@ class Trial:
         """The method that gains most; of equal ones the first."""
         return max(tried, key=self.gain)
 
-    def then(self, maker: MethodMaker, latents: Tried, other: Tried) -> Tried:
+    def then(self, maker: MethodMaker, latents: Tried, other: Tried) -> SteeringMethod:
         """Latents, then re-ranking: each as far as it goes alone, in proportion to its gain."""
         gains = [max(self.gain(one), 0.0) for one in (latents, other)]
         largest = max(gains) or 1.0
         parts = Parts(gains[0] / largest * latents.strength, gains[1] / largest * other.strength)
-        return self.of(maker.then(latents.method, other.method, parts))
+        return maker.then(latents.method, other.method, parts)
 
 
 def try_methods(
@@ -173,7 +180,7 @@ def try_methods(
         if name in directions and asked(name)
     ]
     if latents_then:
-        found.append(trial.then(maker, latents[0], trial.best(by_lists)))
+        found.append(trial.of(trial.then(maker, latents[0], trial.best(by_lists))))
     return found
 
 

@@ -60,9 +60,10 @@ MAX_SIDE_EFFECTS = 8
 class TuningCases(NamedTuple):
     """The cases that tuning uses."""
 
-    construction: Cases
+    fit: Cases
+    """Construction cases of half of the users, that directions are fitted on."""
     search: Cases
-    """Construction cases that the path is found on."""
+    """Those of them that the path is found on."""
     confirm: Cases
     """Construction cases of other users, that the strength is chosen on."""
     heldout: Cases

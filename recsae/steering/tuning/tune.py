@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
     from recsae.steering.frontier import Counted, Steered
+    from recsae.steering.methods import SteeringMethod
     from recsae.steering.steered_scores import Nearby
     from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.path import TuningPath
@@ -158,14 +159,14 @@ def tune(
     near = linearised(scorer)
     path = _path(work.sae, near, goal, cases.search, n_latents)
     maker = MethodMaker(goal, work.sae, path, scale_of(scorer))
-    directions = directions_to(goal, cases.construction, torch.from_numpy(cases.search.states))
+    directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
     fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
     trial = Trial(work, few, fewer, goal, max_loss)
     tried = try_methods(maker, trial, directions, candidates, None if compare else method)
     mine, best = chosen(trial, tried, method), trial.best(tried)
     done = mine.method
-    points = trial.curve(done, mine.far)
+    points = trial.whole_curve(mine)
     strength = mine.strength
     if done.name != FILTER:
         confirming = done.on(steered_scores_of(work, cases.confirm))
@@ -217,11 +218,13 @@ def _methods(
     ours = next(one for one in tried if one.method.name == LATENTS)
     ends = [(one.method, one.far) for one in tried if one is not ours and one.method.name != FILTER]
     by_lists = [one for one in tried if one.method.name.partition(WITHIN)[0] in RE_RANKINGS]
+    others: list[SteeringMethod] = []
     if not any(WITHIN in one.method.name for one in by_lists):
         kind = trial.best(by_lists).method.name
         within = trial.of(maker.re_ranking(kind, N_RETRIEVED))
-        ends += [(one.method, one.far) for one in (within, trial.then(maker, ours, within))]
-    others = [
+        ends.append((within.method, within.far))
+        others.append(trial.then(maker, ours, within))
+    others += [
         maker.along(RANDOM, directions[RANDOM]),
         maker.neurons(cases.search, near),
         maker.reconstruction(),
@@ -277,7 +280,7 @@ def _cases(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> Tu
     search = ours[spread(len(ours), n_scored(work, sizes.search, MIN_SEARCHED))]
     confirm = others[spread(len(others), n_scored(work, sizes.confirm, MIN_SCORED))]
     return TuningCases(
-        construction,
+        construction.take(ours),
         construction.take(search),
         construction.take(confirm),
         thinned(work, heldout, sizes.heldout, MIN_SCORED),
