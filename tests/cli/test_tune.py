@@ -54,7 +54,10 @@ def test_a_method_that_is_asked_for_and_candidates(said, folder):
     found = said("steer", folder, "--with", "by-latents")
     assert "promote: " in found
     assert "more Comedy (16 latents) x" in said("steer", folder, "--list")
-    within = json.loads(said(*arguments, "--method", "re-ranking", "--candidates", "50"))
+    within = json.loads(said(*arguments[:-1], "--method", "re-ranking", "--candidates", "50"))
+    ways = [one["way"] for one in within["ways"]]
+    assert {"re-ranking within 50", "re-ranking by probability within 50"} <= set(ways)
+    assert sum(way in ("re-ranking", "re-ranking by probability") for way in ways) == 1
     assert within["method"] == "re-ranking within 50"
     assert within["after"] > within["before"]
 
@@ -87,7 +90,7 @@ def test_for_a_cohort(said, folder):
 
 def test_what_a_cohort_is_never_to_be_recommended(said, folder):
     arguments = ("tune", folder, "--never", "Comedy", "--cohort", "item:50", "--quick")
-    out = said(*arguments)
+    out = said(*arguments, "--method", "latents")
     for words in (
         "goal: never Comedy",
         "What is reached at what loss. The strength is chosen on construction users",

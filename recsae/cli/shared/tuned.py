@@ -61,7 +61,8 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
             one.to_dict() | {"verified": "yes" if one.verified else "no"} for one in result.latents
         ]
         show_rows(LATENTS, latents, top=None if everything else ROWS)
-    _show_losses(result)
+    if result.at_losses:
+        _show_losses(result)
     if result.popularity:
         click.echo("\nPopularity:")
         show_rows(POPULARITY, _popularity(result))

@@ -111,7 +111,7 @@ class Trial:
     def whole_curve(self, tried: Tried) -> list[Point]:
         """The curve of a method that was followed until enough was lost, to its end."""
         done = tried.points[-1].strength
-        if tried.method.name == FILTER or done >= tried.far:
+        if done >= tried.far:
             return tried.points
         left = [s for s in up_to(tried.far, N_STRENGTHS).tolist() if s > done]
         steered = tried.method.on(self._scorers[0])

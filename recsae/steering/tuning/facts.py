@@ -241,8 +241,8 @@ def verdict(methods: Sequence[MethodResult], goal: Goal) -> str:
 def _turning_point(methods: Sequence[MethodResult], goal: Goal) -> str:
     """From which loss on latents add to re-ranking within the items that were retrieved."""
     within = [method for method in methods if WITHIN in method.method]
-    alone = next((m for m in within if not m.method.startswith(THEN)), None)
     both = next((m for m in within if m.method.startswith(THEN)), None)
+    alone = next((m for m in within if both and THEN + m.method == both.method), None)
     if alone is None or both is None:
         return ""
     n = alone.method.partition(WITHIN)[2]

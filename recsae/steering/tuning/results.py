@@ -274,7 +274,7 @@ class TuningResult:
     effect: GoalEffect
     """What the method reaches on held-out users."""
     at_losses: tuple[EffectAtLoss, ...]
-    """The same at other losses, on fewer cases."""
+    """The same at other losses, on fewer cases; none for a filter, which has no strength."""
     side_effects: tuple[SideEffect, ...]
     popularity: tuple[PopularityMeasure, ...] = ()
     """For goals of popularity only."""

@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from recsae.steering.steered_scores import Nearby
     from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.path import TuningPath
-    from recsae.steering.tuning.results import MethodResult
+    from recsae.steering.tuning.results import EffectAtLoss, MethodResult
 
 MIN_SEARCHED = 200
 """Where scoring cases is costly, the path is found on so many at least."""
@@ -166,18 +166,19 @@ def tune(
     tried = try_methods(maker, trial, directions, candidates, None if compare else method)
     mine, best = chosen(trial, tried, method), trial.best(tried)
     done = mine.method
-    points = trial.whole_curve(mine)
-    strength = mine.strength
-    if done.name != FILTER:
+    strength, some = mine.strength, thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED)
+    at_losses: list[EffectAtLoss] = []
+    if done.name != FILTER:  # which has no strength
         confirming = done.on(steered_scores_of(work, cases.confirm))
         strength = _refined(strength, cases.confirm, confirming, max_loss, goal.counted)
+        at_losses = effects_at_losses(
+            trial.whole_curve(mine), done.on(steered_scores_of(work, some)), some, goal
+        )
     steering = Steering(done.steps(strength) if done.steps else [])
     before, after = (
         outcome_of(steered_lists(work, cases.heldout, steps), cases.heldout, goal.counted)
         for steps in ([], steering.steps)
     )
-    some = thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED)
-    on_some = done.on(steered_scores_of(work, some))
     methods = _methods(work, maker, trial, tried, directions, near, cases, sizes) if compare else []
     counted = cases.heldout.counted
     result = TuningResult(
@@ -187,7 +188,7 @@ def tune(
         strength=strength,
         latents=tuple(latent_settings(work, steering.interventions)),
         effect=goal_effect(before, after, cases.heldout),
-        at_losses=tuple(effects_at_losses(points, on_some, some, goal)),
+        at_losses=tuple(at_losses),
         side_effects=tuple(side_effects(work.attributes, goal, before, after)),
         popularity=()
         if goal.by_popularity is None
@@ -219,11 +220,12 @@ def _methods(
     ends = [(one.method, one.far) for one in tried if one is not ours and one.method.name != FILTER]
     by_lists = [one for one in tried if one.method.name.partition(WITHIN)[0] in RE_RANKINGS]
     others: list[SteeringMethod] = []
-    if not any(WITHIN in one.method.name for one in by_lists):
-        kind = trial.best(by_lists).method.name
-        within = trial.of(maker.re_ranking(kind, N_RETRIEVED))
-        ends.append((within.method, within.far))
-        others.append(trial.then(maker, ours, within))
+    kind, is_within, _ = trial.best(by_lists).method.name.partition(WITHIN)
+    # beside re-ranking within some candidates that of all items, and the other way round
+    reference = trial.of(maker.re_ranking(kind, None if is_within else N_RETRIEVED))
+    ends.append((reference.method, reference.far))
+    if not is_within:
+        others.append(trial.then(maker, ours, reference))
     others += [
         maker.along(RANDOM, directions[RANDOM]),
         maker.neurons(cases.search, near),

@@ -110,6 +110,28 @@ def rows(**areas):
     return [MethodResult(name.replace("_", " "), {}, area, 0.0, ()) for name, area in areas.items()]
 
 
+def test_the_verdict_says_where_latents_add_to_re_ranking_within_candidates():
+    def reached(*values):
+        return dict(zip(BUDGETS, values, strict=True))
+
+    alone = reached(0.1, 0.2, 0.3, 0.4, 0.5)
+    for both, words in (
+        (reached(0.2, 0.3, 0.4, 0.5, 0.6), "add to it at every loss."),
+        (reached(0.1, 0.2, 0.3, 0.4, 0.5), "add nothing to it."),
+        (reached(0.0, 0.1, 0.3, 0.5, 0.6), "add to it at losses of 5 %, 10 % only."),
+    ):
+        methods = [
+            MethodResult("latents", alone, 0.3, 0.0, ()),
+            MethodResult("re-ranking within 100", alone, 0.2, 0.0, ()),
+            MethodResult("latents, then re-ranking within 100", both, 0.2, 0.0, ()),
+        ]
+        said = verdict(methods, MORE)
+        assert said.endswith(
+            f"Where only the first 100 items can be re-ranked, latents turned before that {words}"
+        )
+    assert "Where only" not in verdict(methods[:2], MORE)
+
+
 def test_the_verdict_names_what_lies_above():
     best = verdict(rows(latents=0.3, probe=0.2, neurons=0.1), MORE)
     assert best == "The latents' curve (area 0.3) lies above 2 of 2 other ways."
