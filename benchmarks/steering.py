@@ -23,7 +23,8 @@ import numpy as np
 def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     """Tune towards each value, print as it goes."""
     from recsae.run.open import open_workspace
-    from recsae.steering.tuning.goals import goal_of
+    from recsae.steering.steps.goals import goal_of
+    from recsae.steering.steps.kinds import Wishes
     from recsae.steering.tuning.tune import tune
 
     work = open_workspace(run)
@@ -34,7 +35,7 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     ratios, moved = [], {}
     for name in names:
         started = time.perf_counter()
-        result = tune(work, goal_of(work, (name,), ()), loss).result
+        result = tune(work, goal_of(work, Wishes(more=(name,))), loss, method="latents").result
         effect = result.effect
         areas[name] = {row.method: row.area for row in result.methods}
         moved[name] = {row.method: row.others_move for row in result.methods}
@@ -51,12 +52,11 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
 
 
 def _print_popularity(work: Any) -> None:
-    from recsae.steering.tuning.popularity import popularity_goal, popularity_of
+    from recsae.steering.steps.goals import goal_of
+    from recsae.steering.steps.kinds import Wishes
     from recsae.steering.tuning.tune import tune
 
-    counts = popularity_of(work.construction)
-    goal = popularity_goal(counts, work.recommender.catalog.recommendable, more=False)
-    result = tune(work, goal, 0.02).result
+    result = tune(work, goal_of(work, Wishes(popularity="-")), 0.02, method="latents").result
     kept = _interval(result.effect.ndcg_kept, 4)
     click.echo(f"\nLess popular items, NDCG@10 kept {kept}:\n")
     record = result.to_dict()
@@ -68,10 +68,11 @@ def _print_popularity(work: Any) -> None:
 
 
 def _print_unlearning(work: Any, name: str) -> None:
-    from recsae.steering.tuning.goals import goal_of
+    from recsae.steering.steps.goals import goal_of
+    from recsae.steering.steps.kinds import Wishes
     from recsae.steering.tuning.tune import tune
 
-    result = tune(work, goal_of(work, (), (), (name,)), 0.05).result
+    result = tune(work, goal_of(work, Wishes(never=(name,))), 0.05, method="latents").result
     record = result.to_dict()
     click.echo(f"\nNever {name}, what still leaks (NDCG@10 without those who go on to it):\n")
     _print_rows(record["strengths"])

@@ -1,4 +1,4 @@
-"""The command tune: latents and strengths found from a goal."""
+"""The command tune: a method and its strength found from a goal."""
 
 from __future__ import annotations
 
@@ -61,10 +61,22 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     type=click.IntRange(1),
     default=16,
     show_default=True,
-    help="How many may be turned.",
+    help="How many latents may be turned.",
+)
+@click.option(
+    "--method",
+    metavar="NAME",
+    help="Use this one, whatever reaches most: latents, re-ranking, probability, "
+    "logit-adjustment, latents+re-ranking, class-mean, probe or filter.",
+)
+@click.option(
+    "--candidates",
+    type=int,
+    metavar="N",
+    help="Re-rank within the first N items by score, as behind a retriever.",
 )
 @click.option("--save", metavar="FILE", help="Keep it as a steering file; a name or a path.")
-@click.option("--quick", is_flag=True, help="Without the comparison with other ways.")
+@click.option("--quick", is_flag=True, help="Without the curves of all methods.")
 @all_option
 @trust_option
 @device_option
@@ -79,6 +91,8 @@ def tune(
     users: str | None,
     cohort: str | None,
     latents: int,
+    method: str | None,
+    candidates: int | None,
     save: str | None,
     quick: bool,
     everything: bool,
@@ -86,12 +100,13 @@ def tune(
     device: str,
     as_json: bool,
 ) -> None:
-    """Find what to turn, and how far, for more or less of something.
+    """Get more or less of something, by whichever method reaches most.
 
-    Found on construction users, at most so much NDCG@10 being lost; what is reached is measured on
-    held-out users, at every position of their histories, beside what other ways reach at the same
-    loss: re-ranking by the attribute, a supervised direction, raw neurons, a random direction, and
-    steering through the reconstruction.
+    Latents, re-ranking by the attribute, both, and a supervised direction are tried on construction
+    users, at most so much NDCG@10 being lost. What the best of them reaches is measured on held-out
+    users, at every position of their histories, and it is what --save keeps. Beside it stand the
+    curves of all methods, and of some that cannot be kept: re-ranking within 100 items, raw
+    neurons, a random direction, and steering through the reconstruction.
     """
     from recsae.cli.shared.tuned import show_tuned
     from recsae.finished.opened import open_run
@@ -107,6 +122,8 @@ def tune(
         users=users,
         cohort=cohort,
         n_latents=latents,
+        method=method,
+        candidates=candidates,
         compare=not quick,
     )
     path = tuned.steered.save(save) if save else None

@@ -20,12 +20,14 @@ from recsae.run.tables import RunTables
 from recsae.sae.editing import Intervention
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Statistics
-from recsae.steering.effects import MIN_POSITIONS, steered_lists
+from recsae.steering.effects import MIN_POSITIONS
 from recsae.steering.files import Steering, load_steering
 from recsae.steering.frontier import outcome_of
 from recsae.steering.steered_scores import thinned
+from recsae.steering.steps.applied import steered_lists
+from recsae.steering.steps.goals import goal_of
+from recsae.steering.steps.kinds import Direction, in_order
 from recsae.steering.tuning.facts import goal_effect
-from recsae.steering.tuning.request import requested_goal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,17 +110,23 @@ def migrate(path: Path, old: Path, new: Path, *, trust: bool = False) -> Migrati
 
 def _migrated(path: Path, old: Path, new: Path, trust: bool) -> Migration:
     steering = load_steering(old, path)
+    directions = [step.name for step in steering.steps if isinstance(step, Direction)]
+    if directions:
+        raise ArtifactMismatch(
+            f"{path} adds a direction to states ({', '.join(directions)}), which mean something "
+            f"else in another model. {tune_again(new, steering.goal)}"
+        )
     matching = match_runs(old, new, trust=trust)
     before, after = (RunTables(folder).concepts.set_index(C.LATENT) for folder in (old, new))
     turned = sorted({j for step in steering.interventions for j in step.latents})
     counterparts = {j: _counterpart(j, matching.pairs, before, after) for j in turned}
     old_sd, new_sd = (Statistics.load(folder).sd for folder in (old, new))
-    steps = [_carried(step, counterparts, old_sd, new_sd) for step in steering.interventions]
+    carried = [_carried(step, counterparts, old_sd, new_sd) for step in steering.interventions]
     latents = tuple(
         MigratedLatent(j, before[C.NAME][j], part, tuple(after[C.NAME][list(part.latents)]))
         for j, part in counterparts.items()
     )
-    kept = [step for step in steps if step is not None]
+    kept = [step for step in carried if step is not None]
     length = SAE.load(old / layout.SAE_FOLDER).directions().norm(dim=1).tolist()
     matched = _matched(steering.interventions, counterparts, old_sd, length)
     if matched < MIN_MATCHED:
@@ -127,7 +135,9 @@ def _migrated(path: Path, old: Path, new: Path, trust: bool) -> Migration:
             f"{100 * MIN_MATCHED:.0f} %: what is left would do something else. "
             f"{tune_again(new, steering.goal)}"
         )
-    return Migration(steering._replace(interventions=kept), latents, matched, matching)
+    others = [step for step in steering.steps if not isinstance(step, Intervention)]
+    steps = in_order([*kept, *others])
+    return Migration(steering._replace(steps=steps), latents, matched, matching)
 
 
 def tune_again(folder: Path, goal: GoalRequest | None) -> str:
@@ -194,7 +204,7 @@ def check_promise(work: Workspace, steering: Steering) -> GoalEffect | None:
     """
     if steering.goal is None:
         return None
-    goal, cases = requested_goal(work, steering.goal), work.heldout
+    goal, cases = goal_of(work, steering.goal), work.heldout
     if steering.users is not None:
         mine = np.isin(work.recommender.sequences().users, np.array(steering.users, dtype=str))
         cases = cases.take(np.flatnonzero(mine[cases.sequence]))
@@ -203,7 +213,7 @@ def check_promise(work: Workspace, steering: Steering) -> GoalEffect | None:
     cases = thinned(work, cases, len(cases), MIN_POSITIONS)
     before, after = (
         outcome_of(steered_lists(work, cases, steps), cases, goal.counted)
-        for steps in ([], steering.interventions)
+        for steps in ([], steering.steps)
     )
     effect = goal_effect(before, after, cases)
     kept, ratio = effect.ndcg_kept, effect.ratio

@@ -27,7 +27,7 @@ from recsae.steering.files import load_steering, place
 from recsae.steering.label_check import predictability
 from recsae.steering.serving.write import Exported, export
 from recsae.steering.tuning.path import MAX_TUNED_LATENTS
-from recsae.steering.tuning.request import goal_request
+from recsae.steering.tuning.request import asked_method, goal_request
 
 if TYPE_CHECKING:
     from recsae.attribution.explanation import Method
@@ -202,9 +202,11 @@ class OpenRun(LoadedRun):
         users: Users | None = None,
         cohort: str | None = None,
         n_latents: int = MAX_TUNED_LATENTS,
+        method: str | None = None,
+        candidates: int | None = None,
         compare: bool = True,
     ) -> TunedSteering:
-        """Find the latents to turn, and how far, to get more or less of something.
+        """Find the method that gives most of something, or least, and how far to go.
 
         Parameters
         ----------
@@ -217,20 +219,36 @@ class OpenRun(LoadedRun):
         users, cohort
             Only for some users.
         n_latents
-            How many are turned at most.
+            How many latents are turned at most.
+        method
+            The one to use: ``"latents"``, ``"re-ranking"``, ``"probability"``,
+            ``"logit-adjustment"``, ``"latents+re-ranking"``, ``"class-mean"``, ``"probe"`` or
+            ``"filter"``. None: the one that reaches most on construction users.
+        candidates
+            Re-rank within so many items, the first by score; None: all.
         compare
-            Whether other methods are tried as well, on the same held-out users.
+            Whether the curves of all methods are drawn as well, on the same held-out users.
 
         Raises
         ------
         InvalidInput
-            Wishes that cannot go together, none, a name that is unknown, or a loss out of bounds.
+            Wishes that cannot go together, none, a name that is unknown, a method that is not for
+            the goal, or a loss or candidates out of bounds.
         NotEnoughData
             Too few users.
         """
         request = goal_request(_names(more), _names(less), _names(never), popularity, max_ndcg_loss)
         with self.run.reading(*READ):
-            return tuned(self._work, request, users, cohort, n_latents=n_latents, compare=compare)
+            return tuned(
+                self._work,
+                request,
+                users,
+                cohort,
+                n_latents=n_latents,
+                method=asked_method(method, candidates),
+                candidates=candidates,
+                compare=compare,
+            )
 
     def check_labels(self) -> LabelCheck:
         """Turn every verified concept: does its label say what happens to the lists?"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,8 @@ from recsae.steering.effects import SteeringEffect, metrics_before_after
 from recsae.steering.files import GoalRequest, Steering, composed, described, place, save_steering
 from recsae.steering.lists import ListChange, lists_before_after
 from recsae.steering.parse import read_interventions, scaled
-from recsae.steering.tuning.request import requested_goal
+from recsae.steering.steps.goals import goal_of
+from recsae.steering.steps.kinds import in_order
 from recsae.steering.tuning.results import GoalEffect, TuningResult
 from recsae.steering.tuning.tune import tune
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from recsae.recommender.protocol import Recommender
     from recsae.run.workspace import Workspace
-    from recsae.sae.editing import Intervention
+    from recsae.steering.steps.kinds import Step
 
 Users = str | Iterable[object]
 """Ids of users, or a text: ids with commas, or a file with one on a line."""
@@ -99,7 +100,7 @@ class Steered:
         Raises
         ------
         InvalidInput
-            The steering is for some users only.
+            The steering is for some users only, or re-ranks lists.
         """
         work = self._work
         if self.steering.users is not None:
@@ -108,17 +109,17 @@ class Steered:
                 "that scores does not tell them from others: leave users and cohort out, or ask "
                 "for lists and metrics."
             )
-        with steer(work.recommender, work.sae, self.steering.interventions, site=work.site) as it:
+        with steer(work.recommender, work.sae, self.steering.steps, site=work.site) as it:
             yield it
 
     def __repr__(self) -> str:
         return f"Steered({described(self.steering)})"
 
     def _repr_html_(self) -> str:
-        rows = [(str(one),) for one in self.steering.interventions]
+        rows = [(str(one),) for one in self.steering.steps]
         users, cohort = self.steering.users, self.steering.cohort
         who = "everybody" if users is None else f"{len(users):,} users: {cohort}"
-        return card("Steered run", {"for": who}, [Table("What is turned", ("concept",), rows)])
+        return card("Steered run", {"for": who}, [Table("What is done", ("step",), rows)])
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class TunedSteering:
     def __repr__(self) -> str:
         effect = self.result.effect
         return (
-            f"TunedSteering({self.result.goal}: {len(self.result.latents)} latents, "
+            f"TunedSteering({self.result.goal}: {self.result.method}, "
             f"{self.result.quantity} {effect.before:.4g} -> {effect.after:.4g}, "
             f"NDCG@10 kept {effect.ndcg_kept[0]:.3f})"
         )
@@ -142,11 +143,18 @@ class TunedSteering:
             "held-out users": effect.n_users,
             "NDCG@10 kept": "{:.3f} ({:.3f} to {:.3f})".format(*effect.ndcg_kept),
             self.result.quantity: f"{effect.before:.4g} -> {effect.after:.4g}",
+            "what is done": "; ".join(self.result.done),
             "beside other methods": self.result.verdict,
         }
+        tried = [
+            (one.method, one.effect.after, one.effect.ndcg_kept[0]) for one in self.result.choices
+        ]
+        tables = [Table("Methods at that loss", ("method", "reached", "NDCG@10 kept"), tried)]
         rows = [(str(x.latent), x.name, x.scale, x.bias_sd) for x in self.result.latents]
-        columns = ("latent", "name", "times", "plus, in sd")
-        return card(self.result.goal, facts, [Table("Latents that are turned", columns, rows)])
+        if rows:
+            columns = ("latent", "name", "times", "plus, in sd")
+            tables.append(Table("Latents that are turned", columns, rows))
+        return card(self.result.goal, facts, tables)
 
 
 class MigratedSteering(NamedTuple):
@@ -184,10 +192,10 @@ def steered_run(
     saved = [one.steering for one in given if isinstance(one, Steered)]
     some_users = users is not None or cohort is not None
     if some_users:
-        saved = [Steering(part.interventions) for part in saved]
+        saved = [Steering(part.steps) for part in saved]
     before = composed(saved)
     steering = before._replace(
-        interventions=[step for one in given for step in _interventions(work, one)],
+        steps=in_order(step for one in given for step in _steps(work, one)),
         goal=before.goal if len(saved) == len(given) else None,
     )
     if not some_users:
@@ -197,11 +205,9 @@ def steered_run(
     return Steered(work, steering._replace(users=ids, cohort=words))
 
 
-def _interventions(
-    work: Workspace, setting: str | Mapping[int | str, float] | Steered
-) -> list[Intervention]:
+def _steps(work: Workspace, setting: str | Mapping[int | str, float] | Steered) -> Sequence[Step]:
     if isinstance(setting, Steered):
-        return setting.steering.interventions
+        return setting.steering.steps
     if isinstance(setting, str):
         return read_interventions(work, (setting,))
     if not isinstance(setting, Mapping):
@@ -245,17 +251,28 @@ def tuned(
     cohort: str | None,
     *,
     n_latents: int,
+    method: str | None,
+    candidates: int | None,
     compare: bool,
 ) -> TunedSteering:
     """Tune towards a goal, and keep with the steering what it was tuned for.
 
     See :meth:`recsae.finished.opened.OpenRun.tune`.
     """
-    goal, rows, words, ids = requested_goal(work, request), None, None, None
+    goal, rows, words, ids = goal_of(work, request), None, None, None
     if users is not None or cohort is not None:
         rows, words = chosen_users(work, users, cohort)
         ids = external_ids(work.recommender, rows)
-    found = tune(work, goal, request.max_loss, users=rows, n_latents=n_latents, compare=compare)
+    found = tune(
+        work,
+        goal,
+        request.max_loss,
+        users=rows,
+        n_latents=n_latents,
+        method=method,
+        candidates=candidates,
+        compare=compare,
+    )
     reached = request.model_copy(update={"ndcg_kept": found.result.effect.ndcg_kept[0]})
     steering = found.steering._replace(users=ids, cohort=words, goal=reached)
     return TunedSteering(found.result, Steered(work, steering))

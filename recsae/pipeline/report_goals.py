@@ -65,6 +65,8 @@ def _goal(goal: TuningResult) -> ReachedGoal:
         ],
         ways=[_way(row) for row in goal.methods],
         verdict=goal.verdict,
+        method=goal.method,
+        done=list(goal.done),
     )
 
 

@@ -13,7 +13,7 @@ from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.protocol import EvaluationCases
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import torch
     from numpy.typing import NDArray
@@ -196,12 +196,20 @@ def _kept(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
     return replace(cases, rows=cases.rows[keep], ends=cases.ends[keep], targets=cases.targets[keep])
 
 
-def top_lists(recommender: Recommender, cases: EvaluationCases) -> NDArray[np.int64]:
+def top_lists(
+    recommender: Recommender,
+    cases: EvaluationCases,
+    rank: Callable[[torch.Tensor, int], torch.Tensor] | None = None,
+) -> NDArray[np.int64]:
     """``(n_groups, k)`` what the recommender puts on top for each group, edits applied.
 
     Items of the history are left out if the cases say so; see
-    :func:`recsae.recommender.lists.best_items`.
+    :func:`recsae.recommender.lists.best_items`. ``rank`` makes lists of k out of scores
+    ``(n, n_items)`` instead, where what is left out has -inf.
     """
-    k = max(cases.topk)
-    scored = scores_of_groups(recommender, cases)
-    return np.concatenate([best_items(s, recommender.catalog, k).numpy() for _, s in scored])
+    k, catalog = (
+        min(max(cases.topk), int(recommender.catalog.recommendable.sum())),
+        recommender.catalog,
+    )
+    rank = rank or (lambda scores, n: best_items(scores, catalog, n))
+    return np.concatenate([rank(s, k).numpy() for _, s in scores_of_groups(recommender, cases)])

@@ -355,7 +355,7 @@ def _label(axes: "Axes", ends: dict[str, tuple[float, float]]) -> None:
     for name, height in zip(order, heights, strict=True):
         colour = _METHOD_STYLES.get(name, _OTHER_STYLE).get("color", MUTED)
         axes.annotate(
-            short(name, LONGEST_LINE_NAME),
+            short(name.replace("re-ranking by ", ""), LONGEST_LINE_NAME),
             ends[name],
             (1.03, height),
             textcoords="axes fraction",

@@ -113,6 +113,10 @@ def _goals(report: Report, charts: Mapping[str, str]) -> dict[str, Any]:
         "charts": [Markup(charts.get(f"goal{n}", "")) for n in range(len(shown))],
         "skipped": goal_words.skipped(report),
         "losses": goal_words.LOSSES,
-        "ways": {name: does for name, does in goal_words.METHODS.items() if name in tried},
+        "ways": {
+            name.strip(): does
+            for name, does in goal_words.METHODS.items()
+            if any(name in way for way in tried)
+        },
         "check_says": goal_words.check_says(check) if check else "",
     }

@@ -61,11 +61,14 @@ def _words(value: float | tuple[float, ...]) -> str:
 
 
 class Turning(NamedTuple):
-    """Latents that are turned, ascending, and ``change``: of raw states ``(n, d)``, ``z' - z``
-    for each of them, ``(n, len(latents))``."""
+    """The change ``z' - z (n, m)`` of the m latents that are turned."""
 
     latents: list[int]
+    """Ascending."""
     change: Callable[[torch.Tensor], torch.Tensor]
+    """Of raw states ``(n, d)``."""
+    of_activations: Callable[[torch.Tensor], torch.Tensor]
+    """Of the latents' activations ``(n, m)`` on them."""
 
 
 def turning(sae: SAE, interventions: Iterable[Intervention]) -> Turning:
@@ -84,8 +87,7 @@ def turning(sae: SAE, interventions: Iterable[Intervention]) -> Turning:
     place = {latent: i for i, latent in enumerate(latents)}
     which = torch.tensor(latents, dtype=torch.int64)
 
-    def change(states: torch.Tensor) -> torch.Tensor:
-        before = active_latents(sae, states.detach(), which)
+    def of_activations(before: torch.Tensor) -> torch.Tensor:
         after = before.clone()
         for step in steps:
             columns = [place[latent] for latent in step.latents]
@@ -97,7 +99,23 @@ def turning(sae: SAE, interventions: Iterable[Intervention]) -> Turning:
             )
         return after - before
 
-    return Turning(latents, change)
+    def change(states: torch.Tensor) -> torch.Tensor:
+        return of_activations(active_latents(sae, states.detach(), which))
+
+    return Turning(latents, change, of_activations)
+
+
+def turned_states(
+    states: torch.Tensor, change: torch.Tensor, directions: torch.Tensor
+) -> torch.Tensor:
+    """States ``(n, d)`` plus changes ``(n, m)`` times directions ``(m, d)``.
+
+    Where nothing changes a state is itself, bit for bit.
+    """
+    import torch
+
+    moved = (change != 0).any(1, keepdim=True).to(states.device)
+    return torch.where(moved, states + (change @ directions).to(states.device), states)
 
 
 def check_interventions(steps: list[Intervention], n_latents: int) -> list[int]:
@@ -148,19 +166,14 @@ def make_edit(
     What the SAE does not reconstruct stays in the state, so an intervention that changes nothing
     leaves scores bit-equal. Raises as :func:`turning` does.
     """
-    import torch
-
-    latents, change_of = turning(sae, interventions)
+    latents, change_of, _ = turning(sae, interventions)
     directions = sae.directions()[latents]  # what an edit adds is worked out where the SAE is
 
     def edit(states: torch.Tensor) -> torch.Tensor:
         if not latents:
             return states
         flat = states.reshape(-1, states.shape[-1])
-        change = change_of(flat)
-        moved = (change != 0).any(1, keepdim=True).to(flat.device)
-        edited = torch.where(moved, flat + (change @ directions).to(flat.device), flat)
-        return edited.reshape(states.shape)
+        return turned_states(flat, change_of(flat), directions).reshape(states.shape)
 
     return edit
 

@@ -8,33 +8,41 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from recsae.concepts.attributes.values import own_columns
+from recsae.concepts.wording import concept_name
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
 from recsae.core.notebook.cells import Table, card
 from recsae.recommender.evaluation import evaluation_cases, hits_in, restrict, top_lists
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
-from recsae.sae.editing import make_edit
-from recsae.steering.context import steer
-from recsae.steering.frontier import LIST_LENGTH, Counted, lists_of, outcome_of
-from recsae.steering.methods import SteeringMethod
+from recsae.sae.editing import Intervention
+from recsae.steering.frontier import LIST_LENGTH, Counted, outcome_of
 from recsae.steering.parse import targets_of
-from recsae.steering.steered_scores import steered_scores_of, thinned
+from recsae.steering.steered_scores import thinned
+from recsae.steering.steps.applied import applied_in, state_edit, steered_lists
+from recsae.steering.steps.goals import goal_of
+from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
 from recsae.steering.unchanged import Unchanged, why_unchanged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
     from recsae.recommender.protocol import EvaluationCases
     from recsae.run.workspace import Workspace
-    from recsae.sae.editing import Intervention
     from recsae.steering.files import Steering
     from recsae.steering.frontier import Estimate, Outcome
+    from recsae.steering.steps.kinds import Step
 
     Floats = NDArray[np.float64]
-    Targets = dict[str, NDArray[np.bool_]]
+    Targets = Mapping[str, NDArray[np.bool_] | NDArray[np.int64]]
 
+POPULARITY = "average popularity"
+MIN_PROMOTED = 5
+"""An attribute value of fewer items is not named as what a latent promotes."""
 MIN_POSITIONS = 500
 """Where the model must be run for each position, so many are measured at least."""
 
@@ -66,7 +74,7 @@ class MeasureChange:
 class SteeringEffect:
     """What steering does to the held-out users it is for."""
 
-    interventions: tuple[Intervention, ...]
+    steps: tuple[Step, ...]
     n_intended_users: int | None
     """How many users it is for; None: everybody."""
     n_users: int
@@ -74,20 +82,26 @@ class SteeringEffect:
     lists_changed: float
     """Part of the lists of the model's own test that are not as they were."""
     own_test: tuple[MeasureChange, ...]
-    """On the recommender's own test cases, by its own metrics."""
+    """On the recommender's own test cases, by its own metrics; what the steering was tuned towards
+    comes first."""
     at_positions: tuple[MeasureChange, ...]
     """At every position of their histories that has a next item, or at fewer of them where the
     model must be run for each."""
+    promoted: dict[int, str | None]
+    """The turned latents, and the attribute value whose items each promotes most; None where that
+    is not known."""
     unchanged: Unchanged | None = None
     """Why all lists are as they were, if they are."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``recsae steer --json`` has it."""
         n = self.n_intended_users
+        promoted = {str(latent): what for latent, what in self.promoted.items() if what}
         return {
             **({} if self.unchanged is None else {"nothing changes": str(self.unchanged)}),
-            "changed": [str(i) for i in self.interventions],
-            "latents": [int(j) for i in self.interventions for j in i.latents],
+            "changed": [str(step) for step in self.steps],
+            "latents": list(self.promoted),
+            **({"promote": promoted} if promoted else {}),
             **({} if n is None else {"for": f"{n:,} users"}),
             "held-out users": self.n_users,
             "lists that changed": f"{100 * self.lists_changed:.1f} %",
@@ -96,12 +110,12 @@ class SteeringEffect:
         }
 
     def __repr__(self) -> str:
-        turned, changed = "; ".join(map(str, self.interventions)), 100 * self.lists_changed
+        turned, changed = "; ".join(map(str, self.steps)), 100 * self.lists_changed
         return f"SteeringEffect({turned}: {changed:.1f} % of the lists of {self.n_users:,} users)"
 
     def _repr_html_(self) -> str:
         facts = {
-            "turned": "; ".join(map(str, self.interventions)),
+            "turned": "; ".join(map(str, self.steps)),
             "nothing changes": self.unchanged,
             "held-out users": self.n_users,
             "lists that changed": f"{100 * self.lists_changed:.1f} %",
@@ -125,7 +139,7 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
     NotEnoughData
         It is for no held-out user.
     """
-    recommender, interventions = work.recommender, steering.interventions
+    recommender, steps = work.recommender, steering.steps
     mine = split_users(recommender.sequences())
     if steering.users is not None:
         mine &= np.isin(recommender.sequences().users, np.array(steering.users, dtype=str))
@@ -136,26 +150,80 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
             "None of these users was held out for testing, so nothing can be measured on them; "
             "look at single lists with --user."
         )
-    targets = {k: v for one in interventions for k, v in targets_of(work, one).items()}
+    targets = _targets(work, steering)
     before = top_lists(recommender, own)
-    with steer(recommender, work.sae, interventions, site=work.site):
-        after = top_lists(recommender, own)
+    with recommender.edit(state_edit(work.sae, steps), work.site):
+        after = top_lists(recommender, own, applied_in(work, steps).of_scores)
     everywhere = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
     everywhere = thinned(work, everywhere, len(everywhere), MIN_POSITIONS)
-    old, new = (steered_lists(work, everywhere, steps) for steps in ([], interventions))
+    old, new = (steered_lists(work, everywhere, some) for some in ([], steps))
     first = slice(None), slice(LIST_LENGTH)
     equal = bool((before[first] == after[first]).all()) and bool((old == new).all())
     return SteeringEffect(
-        interventions=tuple(interventions),
+        steps=tuple(steps),
         n_intended_users=None if steering.users is None else len(steering.users),
         n_users=len(np.unique(own.rows)),
         lists_changed=float((before[:, :LIST_LENGTH] != after[:, :LIST_LENGTH]).any(1).mean()),
-        own_test=tuple(_own_test(own, before, after, targets)),
-        at_positions=tuple(at_positions(everywhere, old, new, targets)),
-        unchanged=why_unchanged(work, interventions, torch.from_numpy(everywhere.states))
-        if interventions and equal
+        own_test=_goal_first(steering, _own_test(own, before, after, targets)),
+        at_positions=_goal_first(steering, at_positions(everywhere, old, new, targets)),
+        promoted=promoted_values(work, steering.interventions),
+        unchanged=why_unchanged(work, steps, torch.from_numpy(everywhere.states))
+        if steps and equal
         else None,
     )
+
+
+def _targets(work: Workspace, steering: Steering) -> Targets:
+    """What is counted in the lists: the goal that the steering was tuned towards, or else what its
+    steps speak of."""
+    if steering.goal is not None:
+        return _counted(work, steering.goal)
+    targets: dict[str, Any] = {}
+    for step in steering.steps:
+        if isinstance(step, Intervention):
+            targets |= targets_of(work, step)
+        elif isinstance(step, ReRanking):
+            targets |= _counted(work, step.wishes)
+        elif isinstance(step, Filter):
+            targets |= _counted(work, Wishes(never=step.never))
+    return targets
+
+
+def _counted(work: Workspace, wishes: Wishes) -> Targets:
+    goal = goal_of(work, wishes)
+    if goal.by_popularity is not None:
+        return {POPULARITY: goal.by_popularity}
+    return {" or ".join(wishes.more or wishes.less or wishes.never): goal.items}
+
+
+def _goal_first(steering: Steering, rows: list[MeasureChange]) -> tuple[MeasureChange, ...]:
+    return tuple(rows if steering.goal is None else [rows[-1], *rows[:-1]])
+
+
+def promoted_values(
+    work: Workspace, interventions: Iterable[Intervention]
+) -> dict[int, str | None]:
+    """The attribute value whose items each turned latent promotes most, by how surely it does.
+
+    None where scores are not linear in the states, or items have no attributes.
+    """
+    latents = list(dict.fromkeys(j for step in interventions for j in step.latents))
+    own = own_columns(work.attributes)
+    if not latents or not own or work.head is None:
+        return dict.fromkeys(latents)
+    real = np.flatnonzero(work.recommender.catalog.recommendable)
+    has = (work.attributes.matrix[real][:, own] > 0).astype(np.float64)
+    n = np.asarray(has.sum(0)).ravel()
+    with torch.no_grad():
+        moved = (work.head.items[real] @ work.sae.directions()[latents].T).double().numpy()
+    moved = (moved - moved.mean(0)) / np.maximum(moved.std(0), 1e-12)
+    surely = (has.T @ moved) / np.sqrt(np.maximum(n, 1))[:, None]
+    surely[n < MIN_PROMOTED] = -np.inf
+    names = [
+        concept_name(attribute, value, {})
+        for attribute, value in (work.attributes.names[own[j]] for j in surely.argmax(0).tolist())
+    ]
+    return dict(zip(latents, names, strict=True))
 
 
 def _own_test(
@@ -182,7 +250,7 @@ def at_positions(
     """Measure NDCG@10 and the shares of some items in lists ``(n, 10)`` of the cases."""
     sides = (before, after)
 
-    def measured(has: NDArray[np.bool_]) -> list[Outcome]:
+    def measured(has: NDArray[Any]) -> list[Outcome]:
         return [outcome_of(lists, cases, Counted(has.astype(np.float64))) for lists in sides]
 
     old, new = measured(np.zeros(cases.catalog.n_items, dtype=bool))
@@ -193,17 +261,9 @@ def at_positions(
     return rows
 
 
-def steered_lists(
-    work: Workspace, cases: Cases, interventions: list[Intervention]
-) -> NDArray[np.int32]:
-    """Make the lists ``(n, 10)`` of the cases under interventions."""
-    edit = make_edit(work.sae, interventions)
-    method = SteeringMethod("interventions", lambda states, _, strength: edit(states))
-    return lists_of(cases, method.on(steered_scores_of(work, cases)), 1.0)
-
-
 def _share_of(name: str) -> str:
-    return f"share of {name} in the top {LIST_LENGTH}"
+    what = name if name == POPULARITY else f"share of {name}"
+    return f"{what} in the top {LIST_LENGTH}"
 
 
 def _change(measure: str, before: Floats, after: Floats, n: int) -> MeasureChange:

@@ -1,20 +1,29 @@
-"""Steering files: interventions and the users they are for, kept to be used again."""
+"""Steering files: what is done, step by step, and for whom, kept to be used again."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
 from recsae.core.files import read_json, remove_left_over, write_json
 from recsae.run.record import Run
 from recsae.sae.editing import Intervention, Op, check_interventions
+from recsae.steering.steps.applied import shift_of
+from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Step, Wishes, in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from recsae.run.record import Run
 
@@ -22,9 +31,11 @@ FOLDER = layout.STEERING_FILES
 
 
 class SavedIntervention(BaseModel):
-    """One intervention, as JSON."""
+    """Latents that are turned, as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["latents"] = "latents"
 
     latents: tuple[int, ...] = Field(min_length=1)
     op: Op
@@ -33,15 +44,14 @@ class SavedIntervention(BaseModel):
     where: Literal["everyone", "active"] = "everyone"
 
 
-class GoalRequest(BaseModel):
+SavedStep = Annotated[
+    SavedIntervention | Direction | ReRanking | Filter, Field(discriminator="kind")
+]
+
+
+class GoalRequest(Wishes):
     """What ``recsae tune`` was asked for."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    more: tuple[str, ...] = ()
-    less: tuple[str, ...] = ()
-    never: tuple[str, ...] = ()
-    popularity: Literal["-", "+"] | None = None
     max_loss: float = Field(gt=0, lt=1)
     """The part of NDCG@10 that may be lost on construction users."""
     ndcg_kept: float | None = None
@@ -53,13 +63,14 @@ class SteeringFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 2
+    """1: all steps turn latents, and have no kind."""
     model: str
     """Digest of the model."""
     sae: str
     """Digest of the SAE: numbers of latents mean nothing to another dictionary."""
     site: str | None
-    steps: tuple[SavedIntervention, ...] = Field(min_length=1)
+    steps: tuple[SavedStep, ...] = Field(min_length=1)
     users: tuple[str, ...] | None = Field(None, min_length=1)
     """External ids; None: everybody."""
     cohort: str | None = None
@@ -67,17 +78,32 @@ class SteeringFile(BaseModel):
     goal: GoalRequest | None = None
     """What the steps were tuned towards, if they were."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _kinds(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or content.get("version") != 1:
+            return content
+        steps = content.get("steps")
+        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+            return content
+        return {**content, "steps": [{**step, "kind": "latents"} for step in steps]}
+
 
 class Steering(NamedTuple):
-    """Interventions in their order, and the users they are for."""
+    """Steps in their order, and the users they are for."""
 
-    interventions: list[Intervention]
+    steps: Sequence[Step]
     users: tuple[str, ...] | None = None
     """External ids; None: everybody."""
     cohort: str | None = None
     """How the users were chosen, in words."""
     goal: GoalRequest | None = None
-    """What the interventions were tuned towards, if they were."""
+    """What the steps were tuned towards, if they were."""
+
+    @property
+    def interventions(self) -> list[Intervention]:
+        """Those of the steps that turn latents."""
+        return [step for step in self.steps if isinstance(step, Intervention)]
 
 
 def place(folder: Path, name: str) -> Path:
@@ -119,14 +145,17 @@ def save_steering(steering: Steering, folder: Path, path: Path, *, run: Run | No
                 f"{path} is there already and is no steering file: it stays as it is; choose "
                 "another name."
             ) from error
-    if not steering.interventions:
-        raise InvalidInput("There is nothing to keep: no latent is turned.")
+    if not steering.steps:
+        raise InvalidInput("There is nothing to keep: nothing is done.")
     if steering.users == ():
         raise InvalidInput("There is nothing to keep: the steering is for no user.")
     run = run or Run(folder)
     with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
-        check_interventions(steering.interventions, _n_latents(folder))
-    steps = tuple(SavedIntervention(**vars(one)) for one in steering.interventions)
+        _check(steering, folder)
+    steps = tuple(
+        SavedIntervention(**vars(one)) if isinstance(one, Intervention) else one
+        for one in in_order(steering.steps)
+    )
     model, sae, site = _made_for(run)
     content = SteeringFile(
         model=model,
@@ -159,14 +188,19 @@ def load_steering(folder: Path, path: Path) -> Steering:
                 f"{path} was made for another {what} than the run in {folder}: its latents mean "
                 "something else here."
             )
-    steps = [Intervention(**dict(step)) for step in content.steps]
-    with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
-        n_latents = _n_latents(folder)
+    steps = [
+        Intervention(**step.model_dump(exclude={"kind"}))
+        if isinstance(step, SavedIntervention)
+        else step
+        for step in content.steps
+    ]
+    steering = Steering(steps, content.users, content.cohort, content.goal)
     try:
-        check_interventions(steps, n_latents)
+        with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
+            _check(steering, folder)
+        return steering._replace(steps=in_order(steps))
     except InvalidInput as error:
         raise InvalidInput(f"{path} cannot be used: {error}") from error
-    return Steering(steps, content.users, content.cohort, content.goal)
 
 
 def read_steering_file(folder: Path, path: Path) -> SteeringFile:
@@ -203,21 +237,24 @@ def composed(parts: Iterable[Steering]) -> Steering:
             "These steering files are for different users: use those together that are for the "
             "same, or choose the users anew."
         )
-    steps = [step for part in parts for step in part.interventions]
+    steps = in_order(step for part in parts for step in part.steps)
     words = " and ".join(dict.fromkeys(part.cohort for part in parts if part.cohort)) or None
     goal = parts[0].goal if len(parts) == 1 else None  # several are tuned towards nothing
     return Steering(steps, next(iter(cohorts), None), words, goal)
 
 
 def described(steering: Steering) -> str:
-    """Say in one line what is turned and for how many."""
+    """Say in one line what is done and for how many."""
     who = "everybody" if steering.users is None else f"{len(steering.users):,} users"
-    return f"{'; '.join(map(str, steering.interventions))} (for {who})"
+    return f"{'; '.join(map(str, steering.steps))} (for {who})"
 
 
-def _n_latents(folder: Path) -> int:
+def _check(steering: Steering, folder: Path) -> None:
+    """Check that the run's SAE has what the steps are done to."""
     meta = read_json(folder / layout.SAE_CONFIG)
-    return int(meta["config"]["n_latents"]) + int(meta["n_gates"])
+    n_latents = int(meta["config"]["n_latents"]) + int(meta["n_gates"])
+    check_interventions(steering.interventions, n_latents)
+    shift_of(steering.steps, int(meta["width"]))
 
 
 class _MadeFor(NamedTuple):

@@ -10,19 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.core.intervals import paired_ratio
-from recsae.core.threads import in_threads
-from recsae.recommender.lists import best_items, rows_at_once
 from recsae.recommender.metrics import ndcg_of_lists
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
 
     Floats = NDArray[np.float64]
-    Scores = Callable[[slice, float], torch.Tensor]
-    Lists = Callable[[float, int], NDArray[np.int64]]
+    Lists = Callable[[float, int], NDArray[np.int32]]
 
 Estimate = tuple[float, float, float]
 """A figure with the lower and the upper end of its 95 % interval, users being the unit."""
@@ -49,17 +45,13 @@ class Steered:
     """A steering method applied to some cases."""
 
     name: str
-    scores: Scores
-    """Scores ``(b, n_items)`` of a slice of the cases at a strength."""
+    lists: Lists
+    """Lists ``(n, k)`` of all cases at a strength."""
     max_strength: float | None = None
     """The largest strength; None: there is none."""
-    at_once: bool = False
-    """Whether several threads may ask for scores."""
     identity_at_zero: bool = False
     """Whether a strength of 0 is known to leave every state as it is, so that its outcome is the
     unsteered one."""
-    lists: Lists | None = None
-    """Lists ``(n, k)`` of all cases at a strength, where they are had without a table of scores."""
 
 
 class Counted(NamedTuple):
@@ -120,7 +112,7 @@ class Point(NamedTuple):
 
 def outcome(cases: Cases, steered: Steered, strength: float, counted: Counted) -> Outcome:
     """Measure the lists of all cases at a strength."""
-    return outcome_of(lists_of(cases, steered, strength), cases, counted)
+    return outcome_of(steered.lists(strength, LIST_LENGTH), cases, counted)
 
 
 def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outcome:
@@ -136,28 +128,6 @@ def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outc
         cases.per_user(np.ones(len(cases))),
         np.bincount(lists.ravel(), minlength=cases.catalog.n_items),
     )
-
-
-def lists_of(cases: Cases, steered: Steered, strength: float) -> NDArray[np.int32]:
-    """Make the lists ``(n, 10)`` of the cases at a strength, in threads where scores allow it."""
-    k = min(LIST_LENGTH, int(cases.catalog.recommendable.sum()))
-    if steered.lists is not None:
-        return steered.lists(strength, k).astype(np.int32)
-    lists = np.empty((len(cases), k), dtype=np.int32)
-    size, seen = rows_at_once(cases.catalog.n_items), cases.seen
-
-    def make(first: int) -> None:
-        part = slice(first, min(first + size, len(cases)))
-        mine = seen.take(part) if seen else None
-        lists[part] = best_items(steered.scores(part, strength), cases.catalog, k, mine)
-
-    firsts = range(0, len(cases), size)
-    if steered.at_once:
-        in_threads(make, firsts)
-    else:
-        for first in firsts:
-            make(first)
-    return lists
 
 
 def compared(after: Outcome, before: Outcome) -> Compared:
@@ -181,21 +151,31 @@ def strength_within(
 
     Doubled or halved from 1 on until it is known to a factor of two, then by halving what is
     between. 0 if even very little costs more. The loss is relative to a strength of 0;
-    ``unsteered`` is that outcome where it is known and the method leaves it as it is.
+    ``unsteered`` is that outcome where it is known and the method leaves it as it is. Where lists
+    changed and twice the strength changes them no further, no larger one is tried.
     """
 
+    def total_of(lists: NDArray[np.int32]) -> float:
+        return float(outcome_of(lists, cases, counted).ndcg.sum())
+
     def total(strength: float) -> float:
-        return float(outcome(cases, steered, strength, counted).ndcg.sum())
+        return total_of(steered.lists(strength, LIST_LENGTH))
 
     if unsteered is None or not steered.identity_at_zero:
         unsteered = outcome(cases, steered, 0.0, counted)
     enough = (1 - loss) * float(unsteered.ndcg.sum())
     max_strength = min(steered.max_strength or MAX_STRENGTH, MAX_STRENGTH)
     low, high = 0.0, min(1.0, max_strength)
-    while total(high) >= enough:
+    lists = steered.lists(high, LIST_LENGTH)
+    while total_of(lists) >= enough:
         if high == max_strength:
             return high
-        low, high = high, min(2 * high, max_strength)
+        further = steered.lists(min(2 * high, max_strength), LIST_LENGTH)
+        if np.array_equal(further, lists) and not np.array_equal(
+            np.bincount(lists.ravel(), minlength=cases.catalog.n_items), unsteered.counts
+        ):
+            return high
+        lists, low, high = further, high, min(2 * high, max_strength)
     while not low:
         if high < MIN_STRENGTH:
             return 0.0
@@ -215,8 +195,9 @@ def curve(
     strengths: Iterable[float],
     counted: Counted,
     before: Outcome | None = None,
+    until: float = 1.0,
 ) -> list[Point]:
-    """Measure outcomes at strengths, ascending from 0.
+    """Measure outcomes at strengths, ascending from 0, until more than a loss is lost.
 
     ``before`` is the unsteered outcome, if it is known.
     """
@@ -229,6 +210,8 @@ def curve(
         before = before or after
         kept = float(after.ndcg.sum() / before.ndcg.sum())
         points.append(Point(float(strength), kept, after.mean_share, after.counts))
+        if 1 - kept > until:
+            break
     return points
 
 

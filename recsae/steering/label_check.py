@@ -21,7 +21,7 @@ from recsae.core.errors import InvalidInput
 from recsae.core.intervals import paired_ratio
 from recsae.core.threads import in_threads
 from recsae.sae.statistics import Statistics
-from recsae.steering.frontier import lists_of
+from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.label_results import (
     INTERVENTIONS,
     CheckSummary,
@@ -29,15 +29,14 @@ from recsae.steering.label_results import (
     LabelCheck,
     LatentCheck,
 )
-from recsae.steering.methods import SteeringMethod, along
 from recsae.steering.steered_scores import linearised, n_scored, steered_scores_of, thinned
+from recsae.steering.steps.applied import Applied
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
-    from recsae.steering.frontier import Estimate, Steered
+    from recsae.steering.frontier import Estimate
 
     Floats = NDArray[np.float64]
 
@@ -53,7 +52,6 @@ MIN_CASES_TO_AGREE = 20
 """On fewer cases it is left open whether a label is right."""
 MIN_CASES_RUN = 200
 """Where scoring cases is costly, so many are scored at least."""
-UNSTEERED = SteeringMethod("nothing", lambda states, z, strength: states)
 
 
 class CheckedLatents(NamedTuple):
@@ -156,17 +154,17 @@ def _changes(work: Workspace, name: str, checked: CheckedLatents, limit: int) ->
     n_cases = n_scored(work, limit, MIN_CASES_RUN)
     rows = spread(len(cases), n_cases)
     by_latent = work.sae_codes[1].tocsc()
-    before = lists_of(*_steered(work, rows, UNSTEERED), 0.0)
+    before = _lists(work, rows, Applied())
 
     def change(j: int) -> ShareChange:
         latent, old, mine = int(checked.latents[j]), before, rows
-        method = _method(name, latent, float(checked.sd[j]), directions[latent])
+        done = _turned(name, latent, float(checked.sd[j]), directions[latent])
         if turn.factor is not None:
             active = by_latent[:, [latent]].indices
             some = spread(len(active), min(MAX_ACTIVE_CASES, n_cases))
             mine = np.sort(active[some]).astype(np.int64)
-            old = lists_of(*_steered(work, mine, UNSTEERED), 0.0)
-        after = lists_of(*_steered(work, mine, method), 1.0)
+            old = _lists(work, mine, Applied())
+        after = _lists(work, mine, done)
         return _change(old, after, cases.user[mine], checked, j)
 
     latents = range(len(checked.latents))
@@ -175,20 +173,18 @@ def _changes(work: Workspace, name: str, checked: CheckedLatents, limit: int) ->
     return in_threads(change, latents)
 
 
-def _steered(
-    work: Workspace, rows: NDArray[np.int64], method: SteeringMethod
-) -> tuple[Cases, Steered]:
-    some = work.heldout.take(rows)
-    return some, method.on(steered_scores_of(work, some))
+def _lists(work: Workspace, rows: NDArray[np.int64], done: Applied) -> NDArray[np.int32]:
+    return done.lists(steered_scores_of(work, work.heldout.take(rows)), LIST_LENGTH)
 
 
-def _method(name: str, latent: int, sd: float, direction: torch.Tensor) -> SteeringMethod:
-    """An intervention on one latent, at a strength of 1."""
+def _turned(name: str, latent: int, sd: float, direction: torch.Tensor) -> Applied:
+    """An intervention on one latent."""
     turn = INTERVENTIONS[name]
     if turn.factor is not None:
         more, latents = turn.factor - 1, torch.tensor([latent])
-        return SteeringMethod(name, lambda states, z, _: states + more * z * direction, latents)
-    return along(name, direction * sd * turn.n_sd)
+        return Applied(latents, lambda states, z: states + more * z * direction)
+    shift = direction * sd * turn.n_sd
+    return Applied(edit=lambda states, _: states + shift)
 
 
 def _change(

@@ -9,11 +9,10 @@ import numpy as np
 
 from recsae.core import columns as C
 from recsae.core.notebook.cells import Table, card
-from recsae.recommender.lists import top_of_scores
 from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, turning
-from recsae.steering.context import steer
 from recsae.steering.files import Steering
+from recsae.steering.steps.applied import Applied, applied_in, state_edit
 from recsae.steering.unchanged import Unchanged, why_unchanged
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from recsae.recommender.sequences import Batch
     from recsae.run.workspace import Workspace
+    from recsae.steering.steps.kinds import Step
 
 N_LISTED = 10
 """Length of the list."""
@@ -92,7 +92,7 @@ class ListChange:
 
     history: tuple[str, ...]
     """Titles of the last items that the list is made of, oldest first."""
-    interventions: tuple[Intervention, ...]
+    steps: tuple[Step, ...]
     """What was done; nothing where the steering is not for the user."""
     excluded_user: str | None
     """The user, where the steering is for others."""
@@ -107,14 +107,14 @@ class ListChange:
         return {
             **({} if self.unchanged is None else {"nothing changes": str(self.unchanged)}),
             "history": list(self.history),
-            "changed": [str(i) for i in self.interventions],
+            "changed": [str(step) for step in self.steps],
             **({} if user is None else {"for": f"other users: {user} is not among them"}),
             "left the list": [one.to_dict() for one in self.removed],
             "table": [one.to_dict() for one in self.places],
         }
 
     def __repr__(self) -> str:
-        turned = "; ".join(map(str, self.interventions)) or "nothing"
+        turned = "; ".join(map(str, self.steps)) or "nothing"
         return (
             f"ListChange({turned}: {len(self.removed)} of {len(self.places)} items left the list)"
         )
@@ -122,7 +122,7 @@ class ListChange:
     def _repr_html_(self) -> str:
         user = self.excluded_user
         facts = {
-            "turned": "; ".join(map(str, self.interventions)) or "nothing",
+            "turned": "; ".join(map(str, self.steps)) or "nothing",
             "not for": user,
             "nothing changes": self.unchanged,
             "history": " | ".join(self.history),
@@ -158,14 +158,18 @@ def lists_before_after(
     recommender = work.recommender
     history, batch, seen = list_request(recommender, user, sequence, mask_seen=mask_seen)
 
-    def top() -> list[int]:
-        return top_of_scores(recommender.score(batch), recommender.catalog, N_LISTED, seen)
+    def top(done: Applied) -> list[int]:
+        scores = recommender.score(batch).clone()
+        scores[:, ~recommender.catalog.recommendable] = float("-inf")
+        scores[:, seen] = float("-inf")
+        return [item for item in done.of_scores(scores, N_LISTED)[0].tolist() if item]
 
     included = user is None or steering.users is None or user in steering.users
+    steps = steering.steps if included else []
     interventions = steering.interventions if included else []
-    before = top()
-    with steer(recommender, work.sae, interventions, site=work.site):
-        after = top()
+    before = top(Applied())
+    with recommender.edit(state_edit(work.sae, steps), work.site):
+        after = top(applied_in(work, steps))
     titles = recommender.catalog.titles
     ids = recommender.catalog.external_ids
     place_before = {item: place for place, item in enumerate(before, start=1)}
@@ -184,7 +188,7 @@ def lists_before_after(
 
     return ListChange(
         history=tuple(titles[i] for i in history[-N_HISTORY:]),
-        interventions=tuple(interventions),
+        steps=tuple(steps),
         excluded_user=None if included else user,
         removed=tuple(
             RemovedItem(listed(item), pushes[item].down if item in pushes else None)
@@ -192,10 +196,10 @@ def lists_before_after(
         ),
         places=tuple(
             ListPlace(place, listed(old), listed(new), place_before.get(new), moved_by(new, place))
-            for place, (old, new) in enumerate(zip(before, after, strict=True), start=1)
+            for place, (old, new) in enumerate(zip(before, after, strict=False), start=1)
         ),
-        unchanged=why_unchanged(work, interventions, recommender.represent(batch, work.site))
-        if interventions and before == after
+        unchanged=why_unchanged(work, steps, recommender.represent(batch, work.site))
+        if steps and before == after
         else None,
     )
 
@@ -217,7 +221,7 @@ def _pushes(
     """
     recommender = work.recommender
     head = work.head
-    latents, change = turning(work.sae, interventions)
+    latents, change, _ = turning(work.sae, interventions)
     if head is None or not latents:
         return {}
     real = recommender.catalog.recommendable

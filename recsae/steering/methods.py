@@ -1,63 +1,40 @@
-"""A steering method: what is done to states, at any strength."""
+"""A steering method: what is done to states and to lists, at any strength."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-
 from recsae.steering.frontier import Steered
-from recsae.steering.steered_scores import HeadScorer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from recsae.steering.steered_scores import Edit, SteeredScores
-
-NO_LATENTS = torch.zeros(0, dtype=torch.int64)
+    from recsae.steering.steered_scores import SteeredScores
+    from recsae.steering.steps.applied import Applied
+    from recsae.steering.steps.kinds import Step
+    from recsae.steering.steps.ranking import Pool
 
 
 class SteeringMethod(NamedTuple):
-    """An edit of states that takes a strength."""
+    """A steering that takes a strength."""
 
     name: str
-    edit: Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]
-    """States ``(b, d)``, the activations ``(b, m)`` of ``latents`` there and a strength give the
-    edited states."""
-    latents: torch.Tensor = NO_LATENTS
-    """``(m,)``"""
+    at: Callable[[float], Applied]
+    """What is done at a strength; of re-rankings only the gain of the last differs."""
     max_strength: float | None = None
     """The largest strength; None: there is none."""
     identity_at_zero: bool = False
-    """Whether a strength of 0 leaves every state as it is."""
+    """Whether a strength of 0 leaves every list as it is."""
+    steps: Callable[[float], list[Step]] | None = None
+    """What a steering file keeps of it; None: it cannot be kept."""
 
     def on(self, scorer: SteeredScores) -> Steered:
         """Apply the method to some cases."""
+        kept: dict[str, Pool] = {}
 
-        def at(strength: float) -> Edit:
-            return lambda states, z: self.edit(states, z, strength)
+        def lists(strength: float, k: int) -> NDArray[np.int32]:
+            return self.at(strength).lists(scorer, k, kept)
 
-        def scores(part: slice, strength: float) -> torch.Tensor:
-            return scorer.scores(part, at(strength), self.latents)
-
-        steered = Steered(
-            self.name, scores, self.max_strength, scorer.at_once, self.identity_at_zero
-        )
-        if not isinstance(scorer, HeadScorer):
-            return steered
-        lists_of = scorer.lists
-
-        def lists(strength: float, k: int) -> NDArray[np.int64]:
-            return lists_of(at(strength), self.latents, k)
-
-        return replace(steered, lists=lists)
-
-
-def along(name: str, vector: torch.Tensor) -> SteeringMethod:
-    """Add the same vector ``(d,)``, times the strength, to every state."""
-    return SteeringMethod(
-        name, lambda states, _, strength: states + strength * vector, identity_at_zero=True
-    )
+        return Steered(self.name, lists, self.max_strength, self.identity_at_zero)

@@ -21,8 +21,6 @@ LENGTH = 500
 """Items of a shortlist."""
 FROM_ITEMS = 20_000
 """In a smaller catalogue ranking all items costs no more."""
-MAX_UTILITIES = 4
-"""Different utilities at most of which the first items are all looked at."""
 CASES_AT_ONCE = 64
 """Cases whose items' vectors are held at a time: 8 MB at width 64."""
 ROUNDING = 1e-5
@@ -85,29 +83,3 @@ class Shortlist:
         )
         self.in_full = len(rows) / max(1, len(moved))
         return lists
-
-
-def lists_by_utility(
-    cases: Cases, head: LinearHead, utility: NDArray[np.float32]
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Items ``(n, m)`` out of which all lists of ``scores + c utility`` are made, and their scores.
-
-    They are the first ten of those of each utility; -inf where fewer are left. None where
-    utilities differ too much for that.
-    """
-    from dataclasses import replace
-
-    from recsae.steering.frontier import LIST_LENGTH
-
-    real, states = cases.catalog.recommendable, torch.from_numpy(cases.states)
-    values = np.unique(utility[real])
-    if len(values) > MAX_UTILITIES:
-        return None
-    parts = []
-    for value in values:
-        among = replace(cases.catalog, recommendable=real & (utility == value))
-        parts.append(top_of_states(states, head, among, LIST_LENGTH, cases.seen))
-    items = torch.from_numpy(np.concatenate(parts, 1)).sort(dim=1).values
-    parts_of = zip(states.split(4096), items.split(4096), strict=True)
-    scores = torch.cat([head.score_items(*part) for part in parts_of])
-    return items, scores.masked_fill(items == 0, float("-inf"))

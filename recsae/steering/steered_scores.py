@@ -73,11 +73,13 @@ class HeadScorer:
             states = edit(states, self._read(latents)[part])
         return self.head.score(states)
 
-    def lists(self, edit: Edit, latents: torch.Tensor, k: int) -> NDArray[np.int64]:
+    def lists(self, edit: Edit | None, latents: torch.Tensor, k: int) -> NDArray[np.int64]:
         """Lists ``(n, k)`` of all cases, their states edited; ``edit`` is as in ``scores``."""
-        z = self._read(latents)
-        parts = zip(self.states.split(SCORING_BATCH), z.split(SCORING_BATCH), strict=True)
-        states = torch.cat([edit(states, active) for states, active in parts])
+        states = self.states
+        if edit is not None:
+            z = self._read(latents)
+            parts = zip(self.states.split(SCORING_BATCH), z.split(SCORING_BATCH), strict=True)
+            states = torch.cat([edit(some, active) for some, active in parts])
         if self.is_large:
             return Shortlist.of(self.cases, self.head).lists(states, k)
         return top_of_states(states, self.head, self.cases.catalog, k, self.cases.seen)

@@ -8,11 +8,13 @@ import numpy as np
 import torch
 
 from recsae.core import columns as C
-from recsae.sae.editing import active_latents, turning
+from recsae.sae.editing import Intervention, active_latents, turning
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from recsae.run.workspace import Workspace
-    from recsae.sae.editing import Intervention
+    from recsae.steering.steps.kinds import Step
 
 
 class Namesakes(NamedTuple):
@@ -65,14 +67,14 @@ def _latents(latents: tuple[int, ...]) -> str:
     return f"latents {', '.join(map(str, latents))} are"
 
 
-def why_unchanged(
-    work: Workspace, interventions: list[Intervention], states: torch.Tensor
-) -> Unchanged:
-    """Find why interventions left all lists as they were.
+def why_unchanged(work: Workspace, steps: Iterable[Step], states: torch.Tensor) -> Unchanged:
+    """Find why a steering left all lists as they were.
 
     ``states (n, d)``: hidden states of the histories whose lists they are, at the run's site.
     """
-    turned, change = turning(work.sae, interventions)
+    steps = list(steps)
+    interventions = [step for step in steps if isinstance(step, Intervention)]
+    turned, change, _ = turning(work.sae, interventions)
     z = active_latents(work.sae, states, torch.tensor(turned, dtype=torch.int64))
     is_active = dict(zip(turned, (z > 0).any(0).tolist(), strict=True))
     dead = tuple(j for j in turned if np.isnan(work.statistics.quantiles[j]).all())
@@ -83,4 +85,5 @@ def why_unchanged(
         others = tuple(int(j) for j in names.index[names == names[latent]] if j not in turned)
         if others and latent not in dead:
             namesakes.append(Namesakes(latent, str(names[latent]), others))
-    return Unchanged(not bool(change(states).any()), dead, silent, tuple(namesakes))
+    nothing = len(interventions) == len(steps) and not bool(change(states).any())
+    return Unchanged(nothing, dead, silent, tuple(namesakes))

@@ -26,16 +26,53 @@ def folder(tmp_path_factory, recbole_run):
 
 def test_a_goal_is_reached_kept_and_used_again(said, folder):
     out = said("tune", folder, "--more", "Comedy", "--max-ndcg-loss", "5%", "--save", "funny")
-    assert out.startswith("More Comedy: ")
-    for words in ("goal: more Comedy", "re-ranking", "The latents' curve", "Saved: "):
+    assert out.startswith("More Comedy by ")
+    for words in (
+        "goal: more Comedy",
+        "done: ",
+        "What each method reaches that --method and --save can keep",
+        "probability *",
+        "The latents' curve",
+        "within 100",
+        "Saved: ",
+    ):
         assert words in out
-    assert "funny: more Comedy (16 latents) x" in said("steer", folder, "--list")
+    assert "re-ranked by probability: more Comedy (strength" in said("steer", folder, "--list")
     found = json.loads(said("steer", folder, "--with", "funny", "--json"))
     assert found["lists that changed"] != "0.0 %"
+    assert found["positions"][0]["measure"] == "share of Comedy in the top 10"
+    assert found["positions"][0]["after"] > found["positions"][0]["before"]
+    one = said("steer", folder, "--with", "funny", "--sequence", "50, 56")
+    assert "re-ranked by probability" in one
+
+
+def test_a_method_that_is_asked_for_and_candidates(said, folder):
+    arguments = ("tune", folder, "--more", "Comedy", "--max-ndcg-loss", "5%", "--json", "--quick")
+    latents = json.loads(said(*arguments, "--method", "latents", "--save", "by-latents"))
+    assert latents["method"] == "latents"
+    assert [one["method"] for one in latents["choices"]] == ["latents"]
+    found = said("steer", folder, "--with", "by-latents")
+    assert "promote: " in found
+    assert "more Comedy (16 latents) x" in said("steer", folder, "--list")
+    within = json.loads(said(*arguments[:-1], "--method", "re-ranking", "--candidates", "50"))
+    ways = [one["way"] for one in within["ways"]]
+    assert {"re-ranking within 50", "re-ranking by probability within 50"} <= set(ways)
+    assert sum(way in ("re-ranking", "re-ranking by probability") for way in ways) == 1
+    assert within["method"] == "re-ranking within 50"
+    assert within["after"] > within["before"]
+
+
+def test_never_is_a_filter_and_says_what_latents_leave_over(said, folder):
+    out = said("tune", folder, "--never", "Comedy", "--quick", "--save", "none")
+    assert out.startswith("Never Comedy by filter: ")
+    assert "which is what is left over where items have no such data" in out
+    found = json.loads(said("steer", folder, "--with", "none", "--json"))
+    assert found["positions"][0]["after"] == 0
 
 
 def test_for_machines_and_quick(said, folder):
     arguments = ("tune", folder, "--less", "Comedy", "--quick", "--latents", "4", "--json")
+    arguments = (*arguments, "--method", "latents")
     found = json.loads(said(*arguments))
     assert len(found["latents"]) == 4
     assert "ways" not in found
@@ -53,7 +90,7 @@ def test_for_a_cohort(said, folder):
 
 def test_what_a_cohort_is_never_to_be_recommended(said, folder):
     arguments = ("tune", folder, "--never", "Comedy", "--cohort", "item:50", "--quick")
-    out = said(*arguments)
+    out = said(*arguments, "--method", "latents")
     for words in (
         "goal: never Comedy",
         "What is reached at what loss. The strength is chosen on construction users",
@@ -69,7 +106,7 @@ def test_popularity(said, folder):
         "goal: less popular items",
         "Gini coefficient",
         "users of tail items",
-        "Other ways were not",
+        "logit adjustment",
     ):
         assert words in out
 
@@ -83,6 +120,9 @@ def test_popularity(said, folder):
         (("--never", "Comedy", "--popularity", "-"), "or --never"),
         (("--never", "Comedy", "--less", "Comedy"), "Give --never, or --more and --less"),
         (("--more", "Comedy", "--users", "1", "--cohort", "item:50"), "Give one of"),
+        (("--more", "Comedy", "--method", "prob"), "no method 'prob', only latents"),
+        (("--more", "Comedy", "--candidates", "9"), "Among 9 candidates there is nothing"),
+        (("--more", "Comedy", "--method", "filter", "--quick"), "There is no filter for the goal"),
         (("--more", "Comedy", "--max-ndcg-loss", "much"), "'much' is no part: write e.g. 1%"),
         (("--more", "Comedy", "--max-ndcg-loss", "100%"), "is no part"),
     ],

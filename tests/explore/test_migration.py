@@ -19,7 +19,7 @@ from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
 from recsae.sae.statistics import Statistics
 from recsae.steering.files import GoalRequest, Steering, save_steering
-from recsae.steering.tuning.request import requested_goal
+from recsae.steering.steps.goals import goal_of
 from recsae.steering.tuning.tune import tune
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
@@ -180,7 +180,7 @@ def test_a_tuned_file_is_measured_where_it_is_carried_to():
     work = planted_open()
     value = next(v for a, v in work.attributes.names if a == "genre")
     goal = GoalRequest(more=(value,), max_loss=0.05)
-    tuned = tune(work, requested_goal(work, goal), 0.05, compare=False)
+    tuned = tune(work, goal_of(work, goal), 0.05, method="latents", compare=False)
     goal = goal.model_copy(update={"ndcg_kept": tuned.result.effect.ndcg_kept[0]})
     kept = tuned.steering._replace(goal=goal)
     effect = check_promise(work, kept)
@@ -190,7 +190,7 @@ def test_a_tuned_file_is_measured_where_it_is_carried_to():
     assert check_promise(work, tuned.steering) is None
     far = [replace(i, value=tuple(-50 * v for v in i.values)) for i in kept.interventions]
     with pytest.raises(ArtifactMismatch, match=r"where a loss of 5 % was allowed.*wrong way"):
-        check_promise(work, kept._replace(interventions=far))
+        check_promise(work, kept._replace(steps=far))
 
 
 def test_a_file_of_another_run(two):

@@ -8,6 +8,8 @@ import torch
 from helpers import toy
 from recsae.recommender.catalog import build_catalog
 from recsae.steering.frontier import Counted, Steered
+from recsae.steering.steered_scores import mask_unavailable
+from recsae.steering.steps.ranking import best_of
 
 N = 12  # items 1 to 12, the lower the better; ten are recommended
 
@@ -28,7 +30,20 @@ LAST = Counted((np.arange(N + 1) == 12).astype(float))
 RANK_2 = 1 / np.log2(3)
 
 
-def raised(strength_of_one=1.0, max_strength=None):
+def scored(name, scores, cases=CASES, max_strength=None):
+    """A method by the scores ``(n, n_items)`` that it gives some cases at a strength."""
+
+    def lists(strength, k):
+        part = slice(0, len(cases))
+        masked = mask_unavailable(scores(part, strength).clone(), cases, part)
+        return best_of(masked, k).numpy()
+
+    return Steered(name, lists, max_strength)
+
+
+def raised(strength_of_one=1.0, max_strength=None, cases=CASES):
     """A strength of 1 adds 1.5 to the score of item 12, which starts 2.0 below the tenth place."""
     shift = torch.tensor(LAST.values, dtype=torch.float32) * 1.5 * strength_of_one
-    return Steered("raised", lambda part, strength: BASE[part] + strength * shift, max_strength)
+    return scored(
+        "raised", lambda part, strength: BASE[part] + strength * shift, cases, max_strength
+    )

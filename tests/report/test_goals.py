@@ -179,7 +179,7 @@ def test_a_goal_of_unknowns_is_shown():
         ("right signs", "right signs, shuffled", "rank correlation"))}  # fmt: skip
     check["+1 sd"] |= {"agree": 0, "disagree": 0, "cannot be told": 2}
     text = section(with_goals(raw() | {"goals": [unknown], "check": check}))
-    assert "<b>– → – of the top 10</b> at <b>–</b> of NDCG@10. 0 latents" in text
+    assert "<b>– → – of the top 10</b> at <b>–</b> of NDCG@10. By <b>latents</b>, for" in text
     assert "None" not in text
     assert "nan" not in text
 

@@ -10,9 +10,10 @@ from recsae.core.errors import NotEnoughData
 from recsae.recommender.sequences import split_users
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import Intervention, make_edit
-from recsae.steering.effects import at_positions, metrics_before_after, steered_lists
+from recsae.steering.effects import at_positions, metrics_before_after, promoted_values
 from recsae.steering.files import Steering
 from recsae.steering.parse import read_interventions
+from recsae.steering.steps.applied import steered_lists
 
 pytestmark = pytest.mark.end_to_end
 
@@ -94,6 +95,22 @@ def test_where_there_is_no_head_the_model_is_run(opened):
     by_head, by_running = (measured(w, cases, steps, {})[0] for w in (opened, other))
     assert by_running.before == pytest.approx(by_head.before, rel=0.02)
     assert by_running.after == pytest.approx(by_head.after, rel=0.02)
+
+
+def test_latents_are_named_by_the_items_that_they_promote(opened):
+    """The value whose items' scores one more unit raises most, against the spread of the others."""
+    found = promoted_values(opened, read_interventions(opened, ("3=1", "7=1")))
+    assert list(found) == [3, 7]
+    moved = (planted().model.items @ opened.sae.directions()[7]).double().numpy()[1:]
+    genres = list(planted().catalog.frame["genre"])[1:]
+    names = sorted({one for several in genres for one in several})
+    mine = {n: moved[[n in several for several in genres]] for n in names}
+    surely = {n: (x.mean() - moved.mean()) * np.sqrt(len(x)) for n, x in mine.items()}
+    assert surely[max(names, key=surely.get)] > 0
+    assert found[7] == max(names, key=surely.get)
+    other = Workspace(opened.run, planted(), finished=True)
+    other.__dict__["head"] = None
+    assert promoted_values(other, read_interventions(opened, ("3=1",))) == {3: None}
 
 
 def test_nothing_turned_nothing_changes(opened):

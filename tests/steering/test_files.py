@@ -20,6 +20,7 @@ from recsae.steering.files import (
     save_steering,
     steering_files,
 )
+from recsae.steering.steps.kinds import Direction, Filter, ReRanking
 
 pytestmark = pytest.mark.end_to_end
 
@@ -34,6 +35,24 @@ STEERING = Steering(
 )
 
 
+RE_RANKED = {
+    "kind": "re-ranking",
+    "by": "probability",
+    "more": ["Comedy"],
+    "strength": 0.5,
+    "unit": 0.01,
+    "temperature": 0.7,
+}
+EVERY_KIND = [
+    *STEERING.steps,
+    Direction(name="class mean", vector=(0.5,) * 12, strength=2.0),
+    Filter(never=("Horror",)),
+    ReRanking(by="constant", less=("Drama",), strength=1.0, unit=0.3, candidates=100),
+    ReRanking(by="log popularity", popularity="-", strength=0.2, unit=1.0),
+    ReRanking(**{**RE_RANKED, "more": ("Comedy",)}),
+]
+
+
 @pytest.fixture
 def folder(tmp_path, planted_run):
     return copy_of(planted_run, tmp_path / "run")
@@ -46,6 +65,51 @@ def test_what_is_kept_comes_back_and_is_listed(folder):
     assert [path.stem for path in steering_files(folder)] == ["less horror"]
     assert described(STEERING) == "Horror = 0.25 to 1.5; 3 x2 where active (for 2 users)"
     assert described(STEERING._replace(users=None)).endswith("(for everybody)")
+
+
+def test_every_kind_of_step_comes_back_in_the_order_in_which_it_is_done(folder):
+    path = folder / "one.json"
+    save_steering(Steering(EVERY_KIND[::-1]), folder, path)
+    steps = load_steering(folder, path).steps
+    assert [type(step) for step in steps] == [
+        *(Direction, Intervention, Intervention, Filter, ReRanking, ReRanking, ReRanking)
+    ]
+    assert sorted(map(str, steps)) == sorted(map(str, EVERY_KIND))
+    assert steps[-1] == EVERY_KIND[-1]
+    said = described(Steering(EVERY_KIND))
+    for words in (
+        "2 times the direction 'class mean' added to every state",
+        "lists without Horror",
+        "re-ranked by a constant within the first 100: less Drama (strength 1)",
+        "re-ranked by log popularity: less popular items (strength 0.2)",
+        "re-ranked by probability: more Comedy (strength 0.5)",
+    ):
+        assert words in said
+
+
+def test_files_of_the_first_version_are_read(folder):
+    """Their steps turn latents and have no kind."""
+    path = folder / "one.json"
+    save_steering(STEERING, folder, path)
+    content = json.loads(path.read_text())
+    assert content["version"] == 2
+    assert [step.pop("kind") for step in content["steps"]] == ["latents", "latents"]
+    path.write_text(json.dumps(content | {"version": 1}))
+    assert load_steering(folder, path) == STEERING
+
+
+def test_one_list_is_made_by_probability_once(folder):
+    twice = Steering([EVERY_KIND[-1], EVERY_KIND[-1]])
+    with pytest.raises(InvalidInput, match="Two steps re-rank by probability"):
+        save_steering(twice, folder, folder / "one.json")
+    with pytest.raises(InvalidInput, match="Two steps re-rank by probability"):
+        composed([Steering([EVERY_KIND[-1]])] * 2)
+
+
+def test_a_direction_of_another_width(folder):
+    direction = Direction(name="probe", vector=(0.5, 1.0), strength=2.0)
+    with pytest.raises(InvalidInput, match="'probe' has 2 numbers, and states here have 12"):
+        save_steering(Steering([direction]), folder, folder / "one.json")
 
 
 @given(
@@ -160,10 +224,17 @@ def test_files_of_another_run(folder, change, match):
     ("change", "match"),
     [
         ({"steps": []}, "no steering file: steps"),
-        ({"version": 2}, "no steering file: version"),
+        ({"version": 3}, "no steering file: version"),
         ({"more": 1}, "no steering file: more"),
-        ({"steps": [{"latents": [1], "op": "turn", "value": 1}]}, "steps.0.op"),
-        ({"steps": [{"latents": [], "op": "set", "value": 1}]}, "steps.0.latents"),
+        ({"steps": [{"latents": [1], "op": "set", "value": 1}]}, "steps.0.*'kind'"),
+        ({"version": 1, "steps": [{"latents": [1], "op": "turn", "value": 1}]}, "steps.0.*op"),
+        ({"version": 1, "steps": [{"latents": [], "op": "set", "value": 1}]}, "steps.0.*latents"),
+        ({"version": 1, "steps": [1]}, "no steering file: steps.0"),
+        ({"steps": [{"kind": "filter", "never": []}]}, "steps.0.filter.never"),
+        ({"steps": [RE_RANKED | {"temperature": None}]}, "temperature is for re-ranking by prob"),
+        ({"steps": [RE_RANKED | {"more": []}]}, "needs something to favour"),
+        ({"steps": [RE_RANKED | {"candidates": 9}]}, "steps.0.re-ranking.candidates"),
+        ({"steps": [RE_RANKED | {"by": "log popularity"}]}, "temperature is for re-ranking by"),
     ],
 )
 def test_files_that_are_none(folder, change, match):
@@ -184,9 +255,9 @@ def test_no_json_and_no_file(folder):
 
 
 def test_files_are_composed_in_order_for_the_same_users():
-    first, second = STEERING, STEERING._replace(interventions=[Intervention((9,), "set", 0.0)])
+    first, second = STEERING, STEERING._replace(steps=[Intervention((9,), "set", 0.0)])
     both = composed([first, second])
-    assert both.interventions == first.interventions + second.interventions
+    assert both.steps == first.steps + second.steps
     assert (both.users, both.cohort) == (first.users, first.cohort)
     assert composed([]) == Steering([])
     with pytest.raises(InvalidInput, match="for different users"):

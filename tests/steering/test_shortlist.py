@@ -8,11 +8,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.two_directions import N_ITEMS, WEIGHTS, cases, table
+from helpers.two_directions import N_ITEMS, cases, table
 from recsae.recommender.lists import top_of_states
 from recsae.recommender.protocol import LinearHead
 from recsae.steering import shortlist
-from recsae.steering.shortlist import Shortlist, lists_by_utility
+from recsae.steering.shortlist import Shortlist
 
 
 @pytest.fixture(autouse=True)
@@ -86,20 +86,3 @@ def test_where_histories_leave_too_few_all_items_are_ranked(monkeypatch):
     lists = kept.lists(torch.from_numpy(some.states), 10)
     assert np.array_equal(lists, top_of_states(some.states, head, some.catalog, 10, some.seen))
     assert kept.in_full == 1
-
-
-@pytest.mark.parametrize("hides", [False, True])
-@pytest.mark.parametrize("constant", [-3.0, 0.0, 0.5, 50.0])
-def test_lists_by_utility_are_those_of_all_items(constant, hides):
-    head, some, _ = made(bias=True, hides=hides)
-    items, own = lists_by_utility(some, head, WEIGHTS)
-    utility = torch.from_numpy(WEIGHTS)
-    best = (own + constant * utility[items]).topk(10).indices
-    changed = LinearHead(head.items, head.bias + constant * utility)
-    whole = top_of_states(some.states, changed, some.catalog, 10, some.seen)
-    assert np.array_equal(items.gather(1, best).numpy(), whole)
-
-
-def test_utilities_that_differ_everywhere_have_no_such_lists():
-    head, some, _ = made(bias=False, hides=False)
-    assert lists_by_utility(some, head, np.arange(N_ITEMS + 1, dtype=np.float32)) is None

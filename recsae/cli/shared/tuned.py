@@ -10,13 +10,13 @@ import click
 from recsae.cli.shared.tables import ROWS, Column, Columns, cell, say, show_facts, show_rows
 from recsae.concepts.wording import concept_name
 from recsae.report.words.formats import interval, number, points, times, two_digits
-from recsae.steering.tuning.answer import better_method, moved
+from recsae.steering.tuning.answer import moved
 from recsae.steering.tuning.results import loss_key
 
 if TYPE_CHECKING:
-    from recsae.steering.tuning.answer import Alternative
     from recsae.steering.tuning.results import TuningResult
 
+LATENTS_ALONE = "latents"
 LATENTS: Columns = {
     "latent": "latent",
     "name": "name",
@@ -45,6 +45,7 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
     show_facts(
         {
             "goal": result.goal,
+            "done": "; ".join(result.done),
             "strength": f"{result.strength:.2f}, for a loss of at most "
             f"{_loss(result.allowed_loss)} on construction users",
             "held-out users": f"{effect.n_users:,}, {effect.n_positions:,} positions",
@@ -53,12 +54,15 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
             f"{times(effect.ratio)}",
         }
     )
-    click.echo("\nLatents, those turned most first:")
-    latents = [
-        one.to_dict() | {"verified": "yes" if one.verified else "no"} for one in result.latents
-    ]
-    show_rows(LATENTS, latents, top=None if everything else ROWS)
-    _show_losses(result)
+    _show_choices(result)
+    if result.latents:
+        click.echo("\nLatents, those turned most first:")
+        latents = [
+            one.to_dict() | {"verified": "yes" if one.verified else "no"} for one in result.latents
+        ]
+        show_rows(LATENTS, latents, top=None if everything else ROWS)
+    if result.at_losses:
+        _show_losses(result)
     if result.popularity:
         click.echo("\nPopularity:")
         show_rows(POPULARITY, _popularity(result))
@@ -77,31 +81,76 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
 
 
 def answer(result: TuningResult) -> str:
-    """What is reached at what loss, and what reaches clearly more."""
+    """Which method, what it reaches at what loss, and what latents reach beside it."""
     effect, amount = result.effect, _amount(result)
     said = f"{amount(effect.before)} -> {amount(effect.after)}"
     said = f"{said} of the lists" if _is_share(result) else f"average popularity {said}"
     said = (
-        f"{result.goal[:1].upper()}{result.goal[1:]}: {said}, with {interval(effect.ndcg_kept)} "
-        "of NDCG@10 kept"
+        f"{result.goal[:1].upper()}{result.goal[1:]} by {result.method}: {said}, with "
+        f"{interval(effect.ndcg_kept)} of NDCG@10 kept"
     )
     if not moved(result):
         said += f", which may be chance ({times(effect.ratio)})"
-    if not result.methods:
-        return f"{said}. Other ways were not tried."
-    better = better_method(result)
-    if better is None:
-        return f"{said}. No other way that was tried reaches clearly more at that loss."
-    return f"{said}. {_instead(better, amount)}"
+    return " ".join([f"{said}.", *_beside(result)])
 
 
-def _instead(better: Alternative, amount: Callable[[float | None], str]) -> str:
-    at = f"{amount(better.value)} at a loss of {_loss(better.loss)}"
-    ours = f"latents reach {amount(better.latents_value)} on the same cases"
-    if better.loss < better.latents_loss:
-        ours += f" at {_loss(better.latents_loss)}"
-    said = f"With {better.method} it is {at}, where {ours}"
-    return f"{said}: use that where lists can be re-ranked." if better.by_lists else f"{said}."
+def _beside(result: TuningResult) -> list[str]:
+    """What is recommended instead, and what latents reach."""
+    amount = _amount(result)
+    by_method = {one.method: one for one in result.choices}
+    if len(by_method) < 2:
+        return ["No other method was tried."]
+    said = []
+    mine = by_method[result.method]
+    if result.recommended != result.method:
+        best = by_method[result.recommended]
+        said.append(
+            f"By {best.method} it is {amount(best.effect.after)} at the same loss, where this "
+            f"reaches {amount(mine.effect.after)} on the same cases: leave --method out."
+        )
+    if LATENTS_ALONE in by_method and LATENTS_ALONE not in (result.method, result.recommended):
+        latents = by_method[LATENTS_ALONE].effect
+        where = "at that loss"
+        if result.method == "filter":
+            where += ", which is what is left over where items have no such data"
+        said.append(f"Latents alone reach {amount(latents.after)} {where}.")
+    return said
+
+
+def _show_choices(result: TuningResult) -> None:
+    amount = _amount(result)
+    if len(result.choices) < 2:
+        return
+    rows = [
+        {
+            "method": _short(one.method) + (" *" if one.method == result.recommended else ""),
+            "construction": one.on_construction,
+            "reached": one.effect.after,
+            "kept": one.effect.ndcg_kept,
+        }
+        for one in result.choices
+    ]
+    columns: Columns = {
+        "method": Column("method", whole=True),
+        "construction": Column("on others", amount, optional=True),
+        "reached": Column("reached", amount),
+        "kept": Column("NDCG@10 kept", interval),
+    }
+    say(
+        f"\nWhat each method reaches that --method and --save can keep, at a loss of "
+        f"{_loss(result.allowed_loss)} on construction users. * is what reaches most on these "
+        "others; the rest is measured on held-out users, of whom fewer cases than above are taken:"
+    )
+    show_rows(columns, rows)
+
+
+def _short(method: str) -> str:
+    """A method's name in a table, as ``--method`` has it.
+
+    >>> _short("latents, then re-ranking by probability within 100")
+    'latents, then probability within 100'
+    """
+    return method.replace("re-ranking by ", "")
 
 
 def _loss(value: float) -> str:
@@ -184,7 +233,7 @@ def _show_methods(result: TuningResult) -> None:
     amount = _amount(result)
     losses = list(result.methods[0].at_loss)
     columns: Columns = {
-        "way": "way",
+        "way": Column("way", whole=True),
         **{loss_key(loss): Column(_loss(loss), amount) for loss in losses},
         "area": Column("area", lambda area: f"{area + 0.0:.3g}"),
         "others move": Column("others move", points, optional=True),
@@ -196,4 +245,5 @@ def _show_methods(result: TuningResult) -> None:
         "those above. Area: the mean gain over all losses to 10 %; others move: how far the shares "
         "of other attributes do at 5 %:"
     )
-    show_rows(columns, [method.to_dict() for method in result.methods])
+    rows = [method.to_dict() | {"way": _short(method.method)} for method in result.methods]
+    show_rows(columns, rows)

@@ -14,8 +14,8 @@ from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import plain
 from recsae.steering.label_check import predictability
 from recsae.steering.label_results import CheckSummary
-from recsae.steering.tuning.goals import goal_of
-from recsae.steering.tuning.popularity import popularity_goal, popularity_of
+from recsae.steering.steps.goals import goal_of
+from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.results import TuningResult
 from recsae.steering.tuning.tune import IN_BRIEF, tune
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.concepts.attributes.table import ItemAttributes
     from recsae.run.workspace import Workspace
-    from recsae.steering.tuning.goals import Goal
+    from recsae.steering.steps.goals import Goal
 
 ATTRIBUTE_LOSS = 0.01
 """Part of NDCG@10 that an attribute value may cost."""
@@ -130,10 +130,8 @@ def _goals(work: Workspace) -> Iterator[tuple[Goal, float]]:
     """Goals and what they may cost; where the model must be run for every case, fewer of them."""
     names = _values(work.attributes, work.heldout)
     for name in names[: N_GOALS if work.head is not None else 1]:
-        yield goal_of(work, (name,), ()), ATTRIBUTE_LOSS
-    counts = popularity_of(work.construction)
-    real = work.recommender.catalog.recommendable
-    yield popularity_goal(counts, real, more=False), POPULARITY_LOSS
+        yield goal_of(work, Wishes(more=(name,))), ATTRIBUTE_LOSS
+    yield goal_of(work, Wishes(popularity="-")), POPULARITY_LOSS
 
 
 def _values(attributes: ItemAttributes, cases: Cases) -> list[str]:

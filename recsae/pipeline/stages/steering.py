@@ -12,8 +12,9 @@ from recsae.concepts.status import VERIFIED
 from recsae.core import columns as C
 from recsae.core.files import plain
 from recsae.sae.editing import Intervention
-from recsae.steering.effects import at_positions, steered_lists
+from recsae.steering.effects import at_positions
 from recsae.steering.steered_scores import thinned
+from recsae.steering.steps.applied import steered_lists
 
 if TYPE_CHECKING:
     import numpy as np

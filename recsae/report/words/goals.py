@@ -1,4 +1,4 @@
-"""Steering by goal in sentences: the goal, what latents reach, and which methods reach more."""
+"""Steering by goal in sentences: the goal, what is reached, and which methods reach more."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,11 +12,18 @@ from recsae.report.words.values import value_words
 LATENTS = "latents"
 RERANKING = "re-ranking"
 METHODS = {
-    LATENTS: "the latents listed here are turned, as far as the loss allows.",
+    LATENTS: "latents are turned, as far as the loss allows.",
+    "latents, then ": "latents are turned, and the lists that come of it are re-ranked, both as "
+    "far as they go alone in proportion to what they gain there.",
+    "filter": "items are left out of all lists.",
     RERANKING: "a constant is added to the scores of the items that are asked for.",
     "re-ranking by probability": "lists are made anew from the model’s own probabilities. It is "
     "the most that re-ranking with them can be expected to reach, and needs the attribute of every "
     "item.",
+    "logit adjustment": "a multiple of the logarithm of how often an item was consumed is taken "
+    "off its score, or added.",
+    " within ": "only so many items, the first by score, can be in the list, as behind a "
+    "retriever.",
     "class mean": "what sets states with the attribute apart on average is added to every state.",
     "probe": "the direction of a classifier of the attribute (a logistic probe) is added to every "
     "state.",
@@ -149,11 +156,11 @@ def area(value: Figure, row: ReachedGoal) -> str:
 
 
 def sentence(shown: ShownGoal) -> str:
-    """Say what the goal is and what turning latents reaches."""
+    """Say what the goal is, by which method, and what is reached."""
     row = shown.row
     return (
-        f"{short(shown.name)}: {from_to(row)} at {interval(row.ndcg_kept)} of NDCG@10, "
-        f"{row.n_users:,} held-out users"
+        f"{short(shown.name)} by {row.method}: {from_to(row)} at {interval(row.ndcg_kept)} of "
+        f"NDCG@10, {row.n_users:,} held-out users"
     )
 
 
@@ -167,7 +174,7 @@ def better(row: ReachedGoal) -> list[WayThere]:
 
 
 def steering_line(report: Report) -> str:
-    """Say in one line what latents reach for the first goal, and what reaches more; may be empty.
+    """Say in one line what is reached for the first goal, and what reaches more; may be empty.
 
     Re-ranking is named before other methods: everybody can have it.
     """
@@ -175,8 +182,11 @@ def steering_line(report: Report) -> str:
     if not shown:
         return ""
     row = shown[0].row
-    said = f"{short(shown[0].name)} by turning concepts: {from_to(row)} at "
+    how = "turning concepts" if row.method == LATENTS else row.method
+    said = f"{short(shown[0].name)} by {how}: {from_to(row)} at "
     said += f"{interval(row.ndcg_kept)} of NDCG@10"
+    if row.method != LATENTS:
+        return f"{said}."
     if not any(way.way == LATENTS for way in row.ways):
         return f"{said}."
     ahead = better(row)

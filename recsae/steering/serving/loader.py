@@ -3,9 +3,12 @@
 ``load(folder)`` gives a module: ``module.edit(states)`` are the steered states, for the rest of
 the model or for a stack that looks up neighbours of the state among the items. ``module(states)``
 are the steered scores where scores are linear in the states, elsewhere the steered states too.
+``module.rank(scores, k)`` are lists where re-ranking needs more than scores; with an item table
+``module.lists(states, k)`` does both.
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +29,14 @@ class SteeredStates(nn.Module):
     gate_bound: torch.Tensor
     gate_decoder: torch.Tensor
     directions: torch.Tensor
+    direction: torch.Tensor
+    banned: torch.Tensor
 
     def __init__(self, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> None:
         super().__init__()
         self.k, self.steps = config["k"], config["steps"]
-        self.latents = config["latents"]
+        self.latents, self.ranking = config["latents"], config.get("ranking", [])
+        self.has_direction, self.has_banned = "direction" in weights, "banned" in weights
         for name, value in weights.items():
             self.register_buffer(name, value)
 
@@ -63,9 +69,31 @@ class SteeredStates(nn.Module):
         """The steered states ``(..., d)``; those that no latent moves are as they were."""
         if states.dim() > 2:
             return self.edit(states.flatten(0, -2)).view(states.shape)
-        change = self.change(states)
-        moved = (change != 0).any(1, keepdim=True)
-        return torch.where(moved, states + change @ self.directions, states)
+        edited = states
+        if self.latents:
+            change = self.change(states)
+            moved = (change != 0).any(1, keepdim=True)
+            edited = torch.where(moved, states + change @ self.directions, states)
+        return edited + self.direction if self.has_direction else edited
+
+    def rank(self, scores: torch.Tensor, k: int) -> torch.Tensor:
+        """Rows of items ``(n, k)``, best first, by steered scores ``(n, n_items)``.
+
+        What is not to be recommended has a score of -inf; where fewer are left, lists end with 0.
+        """
+        if self.has_banned:
+            scores = scores.masked_fill(self.banned, float("-inf"))
+        for number, step in enumerate(self.ranking):
+            weights: torch.Tensor = getattr(self, f"weights_{number}")
+            if step["candidates"] is not None and step["candidates"] < scores.shape[1]:
+                first = scores.topk(step["candidates"], dim=1).indices
+                inside = torch.full_like(scores, float("-inf"))
+                scores = inside.scatter(1, first, scores.gather(1, first))
+            if step["temperature"] is not None:
+                return _by_probability(scores, weights, step, k)
+            scores = scores + step["gain"] * weights
+        best = scores.topk(min(k, scores.shape[1]), dim=1)
+        return best.indices.masked_fill(best.values == float("-inf"), 0)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """The steered states."""
@@ -83,6 +111,37 @@ class SteeredHead(SteeredStates):
         """The steered scores."""
         scores = self.edit(states) @ self.items.T + self.bias
         return scores.masked_fill(~self.recommendable, float("-inf"))
+
+    def lists(
+        self, states: torch.Tensor, k: int, seen: list[list[int]] | None = None
+    ) -> torch.Tensor:
+        """Rows of items ``(n, k)``, best first; ``seen`` are rows that each list leaves out."""
+        scores = self(states)
+        for row, items in enumerate(seen or []):
+            scores[row, items] = float("-inf")
+        return self.rank(scores, k)
+
+
+def _by_probability(
+    scores: torch.Tensor, weights: torch.Tensor, step: dict[str, Any], k: int
+) -> torch.Tensor:
+    """Place by place the item with the largest ``p * discount + gain * weight``."""
+    scaled = scores / step["temperature"]
+    p = torch.exp(scaled - torch.logsumexp(scaled, 1, keepdim=True))
+    gain = (step["gain"] * weights).expand_as(p).masked_fill(scores == float("-inf"), float("-inf"))
+    if step["first"] is not None:  # so many by score, and the first of the most useful
+        most = weights[(scores > float("-inf")).any(0)].max()
+        useful = scores.masked_fill(weights < most, float("-inf"))
+        allowed = torch.zeros_like(p, dtype=torch.bool)
+        for table, n in ((scores, step["first"]), (useful, k)):
+            allowed.scatter_(1, table.topk(min(n, table.shape[1]), dim=1).indices, True)
+        gain = gain.masked_fill(~allowed, float("-inf"))
+    places = []
+    for place in range(min(k, scores.shape[1])):
+        best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
+        places.append(best.indices.masked_fill(best.values == float("-inf"), 0))
+        gain = gain.scatter(1, best.indices, float("-inf"))
+    return torch.cat(places, 1)
 
 
 def made_of(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> SteeredStates:

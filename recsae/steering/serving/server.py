@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import socket
 import sys
 import threading
@@ -89,8 +90,10 @@ class Steered:
 
     def edit(self, state: Floats) -> Floats:
         """The steered state ``(d,)``."""
-        shift: Floats = self._encoded(state) if self.shift is None else self.shift
-        return state + shift
+        if self.shift is not None:
+            return np.asarray(state + self.shift)
+        shift = self._encoded(state) if self.config["latents"] else np.zeros_like(state)
+        return np.asarray(state + shift + self.weights.get("direction", np.float32(0)))
 
     def _encoded(self, state: Floats) -> Floats:
         w = self.weights
@@ -124,8 +127,43 @@ class Steered:
         real = scores[self.real]
         if not np.isfinite(real).all():
             raise Refused(400, "The numbers of the state are too large: scores are not finite.")
-        best = self.real[np.argsort(-real, kind="stable")[:k]]
+        best = self.real[self._ranked(real, k)]
         return [{"item": self.ids[i], "score": float(scores[i])} for i in best]
+
+    def _ranked(self, scores: Floats, k: int) -> NDArray[np.int64]:
+        """Places ``(k,)`` among the real items, best first, by their steered scores."""
+        among = np.arange(len(scores))
+        for number, step in enumerate(self.config.get("ranking", [])):
+            weights = self.weights[f"weights_{number}"][self.real]
+            if step["candidates"] is not None:
+                first = np.argsort(-scores[among], kind="stable")[: step["candidates"]]
+                among = np.sort(among[first])
+            if step["temperature"] is not None:
+                return _by_probability(scores, weights, among, step, k)
+            scores = scores + np.float32(step["gain"]) * weights
+        return np.asarray(among[np.argsort(-scores[among], kind="stable")[:k]])
+
+
+def _by_probability(
+    scores: Floats, weights: Floats, among: NDArray[np.int64], step: dict[str, Any], k: int
+) -> NDArray[np.int64]:
+    """Place by place the item with the largest ``p * discount + gain * weight``."""
+    scaled = scores[among] / np.float32(step["temperature"])
+    p = np.exp(scaled - scaled.max())
+    p, own = p / p.sum(), weights[among]
+    gain = np.float32(step["gain"]) * own
+    if step["first"] is not None:  # so many by score, and the first of the most useful
+        order = np.argsort(-scaled, kind="stable")
+        useful = order[own[order] == own.max()]
+        closed = np.ones(len(among), dtype=bool)
+        closed[order[: step["first"]]] = closed[useful[:k]] = False
+        gain = np.where(closed, -np.inf, gain)
+    places = []
+    for place in range(min(k, int(np.isfinite(gain).sum()))):
+        best = int(np.argmax(p / math.log2(place + 2) + gain))
+        places.append(best)
+        gain[best] = -np.inf
+    return np.asarray(among[places])
 
 
 def read_request(body: bytes, width: int) -> tuple[Floats, int]:

@@ -15,10 +15,28 @@ import numpy as np
 from recsae.core.errors import InvalidInput, RecSAEError
 from recsae.core.files import whole_or_absent, write_atomically, write_json
 from recsae.run.open import READ
-from recsae.sae.editing import make_edit, turning
+from recsae.sae.editing import turning
 from recsae.sae.model import GATES
+from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.serving import loader as exported
 from recsae.steering.serving.formats import FORMATS, failing_as, formats_of
+from recsae.steering.serving.served import (
+    ENCODER,
+    ENCODER_OF_STATES,
+    EVERYBODY,
+    LOADER,
+    README,
+    SHIFT,
+    SHIFT_OF_STATES,
+    SOME,
+    STATES,
+    UNEDITED,
+    lists_recipe,
+    served_by,
+)
+from recsae.steering.steps.applied import applied_in, shift_of, state_edit
+from recsae.steering.steps.kinds import edits_states
+from recsae.steering.steps.ranking import N_FIRST
 
 if TYPE_CHECKING:
     import torch
@@ -27,11 +45,12 @@ if TYPE_CHECKING:
     from recsae.recommender.protocol import LinearHead, Recommender
     from recsae.recommender.sequences import Batch
     from recsae.run.workspace import Workspace
-    from recsae.sae.editing import Intervention
     from recsae.sae.model import SAE
     from recsae.steering.files import Steering
     from recsae.steering.serving.formats import Score
     from recsae.steering.serving.loader import SteeredStates
+    from recsae.steering.serving.served import Served
+    from recsae.steering.steps.ranking import Ranking
 
 OF_DETAILS = ("mean", "scale", "W_enc", "b_enc", "b_dec")
 SELECTED = ("topk", "matryoshka")
@@ -40,36 +59,11 @@ N_CHECKED = 256
 """On so many sequences an export must give the steered scores before it is written."""
 N_FEW = 7
 """An export is checked on a batch of this size as well: its batch must be of any size."""
+SAME_PLACES = 0.999
+"""This part of the places of lists must be the same: room for items that are equal but for
+rounding."""
 TOLERANCE = 1e-4
 """How far scores may differ, as a part of one plus the largest: room for rounding in float32."""
-README = """# A steered {model}
-
-{what}
-
-- `loader.py`, `weights.safetensors`, `config.json`: {loader}
-{more}- {recipe}
-
-{who}
-"""
-LOADER = """`from loader import load; scores = load(".")(states)`. It needs torch and
-  safetensors, nothing else. `states (n, d)` are what the model makes of histories at the site
-  {site!r}; `load(".").edit(states)` are the steered ones.
-- `items.npy (n_items, d)`, `bias.npy`, `ids.json`: the item table, row by row, and the ids of the
-  rows. Rows without an item have the id null: never recommend them."""
-STATES = """`from loader import load; steered = load(".").edit(states)`. It needs torch
-  and safetensors, nothing else. `states (..., d)` are what the model makes at the site {site!r}.
-  Scores are not linear in them: put the steered ones in their place and let the model run on."""
-SHIFT = """`shift.npy (d,)`: the steering is the same for every state, so no encoder is needed. Add
-  this vector to the query before the nearest-neighbour search; the index of items stays as is."""
-SHIFT_OF_STATES = """`shift.npy (d,)`: the steering is the same for every state: adding this vector
-  to it is all."""
-ENCODER = """The steering depends on the state: put `load(".").edit` in front of the
-  nearest-neighbour search. The index of items stays as it is. It costs one product with {n} x {d}
-  numbers for each query."""
-ENCODER_OF_STATES = """The steering depends on the state: it costs one product with {n} x {d}
-  numbers for each."""
-EVERYBODY = "It is for everybody."
-SOME = "It is for the users in `users.txt` only: ask for them, and serve the others as before."
 
 
 @dataclass(frozen=True)
@@ -121,7 +115,7 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
     """
     wanted = formats_of(formats)
     sae, head = work.sae, work.head
-    if sae.config.activation not in SELECTED:
+    if steering.interventions and sae.config.activation not in SELECTED:
         raise InvalidInput(
             f"An SAE with the activation {sae.config.activation!r} cannot be exported, only "
             f"{' and '.join(SELECTED)}: train one with `recsae run --activation`."
@@ -129,9 +123,18 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder: choose another with --out.")
     catalog = work.recommender.catalog
-    config, weights = _module_of(sae, steering.interventions, head, catalog)
+    served = served_by(applied_in(work, steering.steps).ranking, head is not None)
+    if wanted and served.rest is not None:
+        raise InvalidInput(
+            f"{' and '.join(one.file for one in wanted.values())} can hold scores and states, and "
+            "not re-ranking by probability, within some candidates, or without an item table: "
+            "leave --format out."
+        )
+    config, weights = _module_of(sae, steering, served, head, catalog)
     module, batch = exported.made_of(config, weights), _some_histories(work.recommender)
-    expected = _expected(work, steering, head, batch)
+    expected = _expected(work, steering, served, head, batch)
+    if served.rest is not None:
+        _check_lists(work, served.rest, module, batch)
     _check(expected, module, "the exported module", "steer the model with `with recsae.steer(...)`")
     if head is None:
         _check_running(work, steering, module, batch)
@@ -141,37 +144,55 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
             files[one.file] = one.make(module)
             _check(expected, one.read(files[one.file]), one.file, f"leave --format {name} out")
     with whole_or_absent(out) as aside, work.run.reading(*READ):
-        _write(aside, config, weights, work, steering, files)
+        _write(aside, config, weights, work, steering, served, files)
     return Exported(
         folder=out,
         n_latents=len(config["latents"]),
-        needs_encoder=_shift(steering.interventions, sae) is None,
+        needs_encoder=_shift(steering, sae) is None,
         n_users=None if steering.users is None else len(steering.users),
         formats=tuple(files),
     )
 
 
 def _module_of(
-    sae: SAE, interventions: list[Intervention], head: LinearHead | None, catalog: ItemCatalog
+    sae: SAE, steering: Steering, served: Served, head: LinearHead | None, catalog: ItemCatalog
 ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The configuration and the weights of the module that is exported."""
     import torch
 
+    interventions = steering.interventions
     latents = turning(sae, interventions).latents
     place = {latent: i for i, latent in enumerate(latents)}
     weights = {name: getattr(sae, name).detach() for name in (*GATES, *OF_DETAILS)}
     weights["directions"] = sae.directions()[latents]
     if head is not None:
         bias = torch.zeros(len(head.items)) if head.bias is None else head.bias
-        real = torch.from_numpy(catalog.recommendable)
+        bias = bias if served.added is None else bias + served.added
+        real = _recommended(served, catalog)
         weights |= {"items": head.items.detach(), "bias": bias.detach(), "recommendable": real}
     for number, step in enumerate(interventions):
         value, is_turned = torch.zeros(len(latents)), torch.zeros(len(latents), dtype=torch.bool)
         columns = [place[latent] for latent in step.latents]
         value[columns], is_turned[columns] = torch.tensor(step.values), True
         weights |= {f"value_{number}": value, f"reached_{number}": is_turned}
+    direction = shift_of(steering.steps, sae.width)
+    if direction is not None:
+        weights["direction"] = direction
     steps = [{"op": step.op, "where": step.where, "name": step.name} for step in interventions]
     config = {"k": sae.config.k, "latents": latents, "steps": steps}
+    if served.rest is not None:
+        config["ranking"] = [
+            {
+                "gain": one.gain,
+                "temperature": one.temperature,
+                "candidates": one.candidates,
+                "first": N_FIRST if one.different is None and one.candidates is None else None,
+            }
+            for one in served.rest.reorders
+        ]
+        weights |= {f"weights_{n}": one.weights for n, one in enumerate(served.rest.reorders)}
+        if served.rest.banned is not None:
+            weights["banned"] = served.rest.banned
     return config, {name: value.clone().contiguous().cpu() for name, value in weights.items()}
 
 
@@ -194,18 +215,41 @@ def _some_histories(recommender: Recommender) -> Batch:
     return sequences.batch(rows, np.maximum(0, ends - length), ends, length)
 
 
+def _recommended(served: Served, catalog: ItemCatalog) -> torch.Tensor:
+    """Which rows of the item table ``(n_items,)`` are recommended at all."""
+    import torch
+
+    real = torch.from_numpy(catalog.recommendable)
+    return real if served.banned is None else real & ~served.banned
+
+
 def _expected(
-    work: Workspace, steering: Steering, head: LinearHead | None, batch: Batch
+    work: Workspace, steering: Steering, served: Served, head: LinearHead | None, batch: Batch
 ) -> Expected:
     import torch
 
     states = work.recommender.represent(batch, work.site)
-    edit = make_edit(work.sae, steering.interventions)
+    edit = state_edit(work.sae, steering.steps)
     if head is None:
         return Expected(states, edit(states), torch.ones(states.shape[1], dtype=torch.bool))
     with work.recommender.edit(edit, work.site):
         scores = work.recommender.score(batch)
-    return Expected(states, scores, torch.from_numpy(work.recommender.catalog.recommendable))
+    scores = scores if served.added is None else scores + served.added
+    return Expected(states, scores, _recommended(served, work.recommender.catalog))
+
+
+def _check_lists(work: Workspace, rest: Ranking, module: SteeredStates, batch: Batch) -> None:
+    """Check that the module re-ranks scores as recsae does."""
+    real = work.recommender.catalog.recommendable
+    scores = work.recommender.score(batch).clone()
+    scores[:, ~real] = float("-inf")
+    k = min(LIST_LENGTH, int(real.sum()))
+    same = float((module.rank(scores, k) == rest.lists(scores, k)).float().mean())
+    if same < SAME_PLACES:
+        raise RecSAEError(
+            f"Only {100 * same:.1f} % of the places in lists of the exported module are as they "
+            "should be, so nothing was written: take lists of `run.steer(...)`."
+        )
 
 
 def _check(expected: Expected, score: Score, what: str, instead: str) -> None:
@@ -228,7 +272,7 @@ def _check_running(
 ) -> None:
     """Check that the model with the module at its site has the steered scores."""
     scores = []
-    for edit in (make_edit(work.sae, steering.interventions), module.edit):
+    for edit in (state_edit(work.sae, steering.steps), module.edit):
         with work.recommender.edit(edit, work.site):
             scores.append(work.recommender.score(batch))
     real = np.flatnonzero(work.recommender.catalog.recommendable)
@@ -250,12 +294,15 @@ def _compare(
         )
 
 
-def _shift(interventions: list[Intervention], sae: SAE) -> torch.Tensor | None:
+def _shift(steering: Steering, sae: SAE) -> torch.Tensor | None:
     """The vector ``(d,)`` that is added to every state, if all that is done is adding for all."""
+    interventions = steering.interventions
     if any(step.op != "add" or step.where != "everyone" for step in interventions):
         return None
-    latents, change = turning(sae, interventions)
-    return (change(sae.mean[None]) @ sae.directions()[latents])[0]
+    latents, change, _ = turning(sae, interventions)
+    shift = (change(sae.mean[None]) @ sae.directions()[latents])[0]
+    direction = shift_of(steering.steps, sae.width)
+    return shift if direction is None else shift + direction
 
 
 def _write(
@@ -264,14 +311,17 @@ def _write(
     weights: dict[str, torch.Tensor],
     work: Workspace,
     steering: Steering,
+    served: Served,
     files: dict[str, bytes],
 ) -> None:
     from safetensors.torch import save_file
 
     recommender, has_head = work.recommender, "items" in weights
     arrays = {name: weights[name] for name in ("items", "bias") if has_head}
-    shift = _shift(steering.interventions, work.sae)
-    if shift is not None:
+    shift = _shift(steering, work.sae)
+    if not any(map(edits_states, steering.steps)):
+        recipe = UNEDITED
+    elif shift is not None:
         arrays["shift"], recipe = shift, SHIFT if has_head else SHIFT_OF_STATES
     else:
         recipe = ENCODER if has_head else ENCODER_OF_STATES
@@ -286,10 +336,11 @@ def _write(
         write_atomically(out / "users.txt", lambda p: p.write_text(text, encoding="utf-8"))
     page = README.format(
         model=recommender.name,
-        what="; ".join(map(str, steering.interventions)),
+        what="; ".join(map(str, steering.steps)),
         loader=(LOADER if has_head else STATES).format(site=work.site),
         more="".join(f"- `{f.file}`: {f.line}\n" for f in FORMATS.values() if f.file in files),
         recipe=recipe.format(n=work.sae.n_latents, d=work.sae.width),
+        lists=lists_recipe(served, has_head=has_head),
         who=EVERYBODY if steering.users is None else SOME,
     )
     write_atomically(out / "README.md", lambda p: p.write_text(page, encoding="utf-8"))

@@ -1,1 +1,1 @@
-"""From a goal to latents and strengths, beside what one would do without latents."""
+"""From a goal to the method that reaches most, and how far it goes."""

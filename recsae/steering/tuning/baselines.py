@@ -1,9 +1,9 @@
-"""Other methods of steering towards the same goal: what a practitioner would do without latents."""
+"""Methods of steering towards a goal: latents, and what a practitioner would do without them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import scipy.sparse
@@ -13,203 +13,195 @@ from recsae.capture.cases import spread
 from recsae.concepts.attributes.probes import class_means, logistic_probes
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.attributes.tasks import MAX_TASK_CASES, Task, attribute_tasks, task_truth
-from recsae.core.threads import in_threads
-from recsae.core.topk import top_k
-from recsae.steering.frontier import LIST_LENGTH, Steered
-from recsae.steering.methods import SteeringMethod, along
-from recsae.steering.shortlist import lists_by_utility
-from recsae.steering.steered_scores import SCORING_BATCH, HeadScorer, mask_unavailable
+from recsae.steering.frontier import LIST_LENGTH
+from recsae.steering.methods import SteeringMethod
+from recsae.steering.steered_scores import mask_unavailable
+from recsae.steering.steps.applied import Applied, applied
+from recsae.steering.steps.kinds import Direction, Filter, ReRanking
 from recsae.steering.tuning.path import natural_path, temperature_of
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from recsae.capture.cases import Cases
     from recsae.sae.model import SAE
     from recsae.steering.steered_scores import Nearby, SteeredScores
-    from recsae.steering.tuning.goals import Goal
+    from recsae.steering.steps.goals import Goal
+    from recsae.steering.steps.kinds import By, Step
     from recsae.steering.tuning.path import TuningPath
 
 LATENTS = "latents"
-REBUILT = "reconstruction steering"
-NEURONS = "neurons"
+FILTER = "filter"
 RERANKING = "re-ranking"
+BY_PROBABILITY = "re-ranking by probability"
+LOGIT = "logit adjustment"
 MEAN = "class mean"
 PROBE = "probe"
 RANDOM = "random direction"
-BY_PROBABILITY = "re-ranking by probability"
+NEURONS = "neurons"
+REBUILT = "reconstruction steering"
+THEN = "latents, then "
+"""What the name of a method begins with that turns latents and re-ranks what comes of it."""
+WITHIN = " within "
+"""What the name of a re-ranking says before the number of its candidates."""
+RE_RANKINGS: dict[str, By] = {
+    RERANKING: "constant",
+    BY_PROBABILITY: "probability",
+    LOGIT: "log popularity",
+}
 MIN_GOAL_POSITIVES = 20
 """Supervised directions need so many cases with the attribute, and as many without."""
-N_CANDIDATE_ITEMS = 300
-"""How many items, the first by score, re-ranking by probability may choose from."""
-RANKED_AT_ONCE = 1024
-"""Cases at a time, or fewer where there are many items; the temperature is estimated on the first
-of them."""
+N_CALIBRATED = 1024
+"""Cases at most that the units of re-ranking are taken from."""
 MAX_SCORES = 2**24
 """Scores at a time."""
 
 
-def by_latents(path: TuningPath, sae: SAE) -> SteeringMethod:
-    """Steer along a path of latents."""
-    directions = sae.directions()[path.latents]
+class Scale(NamedTuple):
+    """The units of re-ranking, from construction cases: strengths mean the same on any cases."""
 
-    def edit(states: torch.Tensor, z: torch.Tensor, strength: float) -> torch.Tensor:
-        scale, bias = path.at(strength)
-        return states + (z * scale + bias) @ directions
-
-    return SteeringMethod(LATENTS, edit, path.latents, path.max_strength, identity_at_zero=True)
-
-
-def by_reconstruction(path: TuningPath, sae: SAE) -> SteeringMethod:
-    """Steer along a path of latents, with what the SAE does not reconstruct thrown away."""
-    method = by_latents(path, sae)
-
-    def edit(states: torch.Tensor, z: torch.Tensor, strength: float) -> torch.Tensor:
-        with torch.no_grad():
-            rebuilt = sae(states)
-        return method.edit(rebuilt, z, strength)
-
-    return method._replace(name=REBUILT, edit=edit, identity_at_zero=False)
+    spread: float
+    """Standard deviation of the scores."""
+    temperature: float
+    """At which the softmax of the scores predicts the next items best."""
+    last_place: float
+    """Mean of ``p * discount`` at the last place of an unsteered list, p being that softmax."""
 
 
-def by_neurons(path: TuningPath) -> SteeringMethod:
-    """Steer along a path of single dimensions of the state."""
-
-    def edit(states: torch.Tensor, _: torch.Tensor, strength: float) -> torch.Tensor:
-        scale, bias = path.at(strength)
-        moved = states.clone()
-        moved[:, path.latents] += moved[:, path.latents] * scale + bias
-        return moved
-
-    return SteeringMethod(NEURONS, edit, max_strength=path.max_strength, identity_at_zero=True)
-
-
-def re_ranking(scorer: SteeredScores, goal: Goal) -> Steered:
-    """Add a constant to the scores of the goal's items, in units of the scores' spread."""
-    utility = torch.from_numpy(goal.weights)
-    real = torch.from_numpy(scorer.cases.catalog.recommendable)
-    some = slice(0, min(SCORING_BATCH, max(1, MAX_SCORES // len(real))))
-    size = float(scorer.scores(some)[:, real].std())
-
-    def scores(part: slice, strength: float) -> torch.Tensor:
-        return scorer.scores(part) + strength * size * utility
-
-    steered = Steered(RERANKING, scores, at_once=scorer.at_once)
-    found = None
-    if isinstance(scorer, HeadScorer) and scorer.is_large:
-        found = lists_by_utility(scorer.cases, scorer.head, goal.weights)
-    if found is None:
-        return steered
-    items, own = found
-
-    def lists(strength: float, k: int) -> NDArray[np.int64]:
-        best = top_k(own + strength * size * utility[items], k).indices
-        return items.gather(1, best).numpy()
-
-    return replace(steered, lists=lists)
-
-
-def re_ranking_by_probability(scorer: SteeredScores, goal: Goal) -> Steered:
-    """Make the list of most utility by the model's own probabilities: what re-ranking can reach.
-
-    Place by place, from the first, the item with the largest ``p * discount + strength * utility``;
-    ``p`` is the softmax of the scores at the temperature that predicts the next items best, and
-    strengths are in units of ``p * discount`` at the last place of an ordinary list. Unlike a
-    constant added to scores it changes the lower places of a list first, where NDCG has least to
-    lose. Only the items of the list have scores, the better the earlier.
-    """
-    cases, utility = scorer.cases, torch.from_numpy(goal.weights)
+def scale_of(scorer: SteeredScores) -> Scale:
+    """Measure the units of re-ranking on the first of the scorer's cases."""
+    cases = scorer.cases
+    part = slice(0, min(N_CALIBRATED, max(1, MAX_SCORES // cases.catalog.n_items)))
+    scores = scorer.scores(part)
+    spread_of_scores = float(scores[:, torch.from_numpy(cases.catalog.recommendable)].std())
+    scores = mask_unavailable(scores, cases, part)
+    temperature = temperature_of(scores, cases.targets)
     n_places = min(LIST_LENGTH, int(cases.catalog.recommendable.sum()))
-    items, p = _candidates(scorer, utility, n_places)
-    unit = float(p[:, n_places - 1].mean()) / math.log2(n_places + 1)
-
-    def chosen(part: slice, strength: float) -> torch.Tensor:
-        """Lists ``(b, n_places)``; 0 where histories leave fewer items."""
-        mine, likely = items[part], p[part]
-        gain = (strength * unit * utility[mine]).masked_fill(likely == 0, float("-inf"))
-        places = []
-        for place in range(n_places):
-            best = (likely / math.log2(place + 2) + gain).max(1, keepdim=True)
-            left = best.values > float("-inf")
-            places.append(mine.gather(1, best.indices).masked_fill(~left, 0))
-            gain.scatter_(1, best.indices, float("-inf"))
-        return torch.cat(places, 1)
-
-    def scores(part: slice, strength: float) -> torch.Tensor:
-        lists = chosen(part, strength)
-        scores = torch.full((len(lists), len(utility)), float("-inf"))
-        scores.scatter_(1, lists, n_places - torch.arange(n_places).float().expand(lists.shape))
-        scores[:, 0] = float("-inf")
-        return scores
-
-    def lists(strength: float, k: int) -> NDArray[np.int64]:
-        parts = [slice(i, i + RANKED_AT_ONCE) for i in range(0, len(cases), RANKED_AT_ONCE)]
-        return torch.cat(in_threads(lambda part: chosen(part, strength), parts))[:, :k].numpy()
-
-    return Steered(BY_PROBABILITY, scores, at_once=True, lists=lists)
+    p = torch.softmax(scores / temperature, 1).topk(n_places, dim=1).values[:, -1]
+    last = float(p.mean()) / math.log2(n_places + 1)
+    return Scale(max(spread_of_scores, 1e-6), temperature, max(last, 1e-12))
 
 
-def _candidates(
-    scorer: SteeredScores, utility: torch.Tensor, n: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Items ``(n_cases, m)`` to make lists of, and their probabilities; 0: not to be recommended.
-
-    They are the first by score, and the n first of those with the largest utility.
-    """
-    cases, temperature, batches = scorer.cases, 0.0, []
-    largest = utility[torch.from_numpy(cases.catalog.recommendable)].max()
-    size = min(RANKED_AT_ONCE, max(1, MAX_SCORES // len(utility)))
-    for first in range(0, len(cases), size):
-        part = slice(first, first + size)
-        scores = mask_unavailable(scorer.scores(part), cases, part)
-        temperature = temperature or temperature_of(scores, cases.targets)
-        best = scores.topk(min(N_CANDIDATE_ITEMS, scores.shape[1]), dim=1).indices
-        useful = scores.masked_fill(utility < largest, float("-inf")).topk(n, dim=1).indices
-        twice = (useful[:, :, None] == best[:, None, :]).any(2)
-        items = torch.cat([best, useful], 1)
-        p = torch.softmax(scores / temperature, 1).gather(1, items)
-        p[:, best.shape[1] :].masked_fill_(twice, 0)
-        batches.append((items, p))
-    return torch.cat([items for items, _ in batches]), torch.cat([p for _, p in batches])
-
-
-class SteeringMethods(NamedTuple):
-    """All methods of steering towards a goal, fitted on construction cases."""
+class MethodMaker(NamedTuple):
+    """Makes the methods towards one goal."""
 
     goal: Goal
-    edits: list[SteeringMethod]
-    """Latents first, then directions that are added to every state (a random one, the difference of
-    class means and the weights of a logistic probe), a path of as many neurons, and steering the
-    reconstruction."""
+    sae: SAE
+    path: TuningPath
+    scale: Scale
 
-    def on(self, scorer: SteeredScores) -> list[Steered]:
-        """Apply every method to some cases: the latents first, then the two of re-ranking."""
-        first, *others = (method.on(scorer) for method in self.edits)
-        by_scores = (f(scorer, self.goal) for f in (re_ranking, re_ranking_by_probability))
-        return [first, *by_scores, *others]
+    def latents(self) -> SteeringMethod:
+        """Turn latents along the path."""
+        name = f"{self.goal.name} ({len(self.path.latents)} latents)"
+        return self.of_steps(
+            LATENTS,
+            lambda strength: list(self.path.interventions(strength, name)),
+            self.path.max_strength,
+        )
+
+    def along(self, name: str, vector: torch.Tensor) -> SteeringMethod:
+        """Add a vector ``(d,)``, times the strength, to every state."""
+        numbers = tuple(vector.tolist())
+        return self.of_steps(
+            name, lambda strength: [Direction(name=name, vector=numbers, strength=strength)]
+        )
+
+    def re_ranking(self, name: str, candidates: int | None = None) -> SteeringMethod:
+        """Re-rank, within the first ``candidates`` where that is given."""
+        by, scale = RE_RANKINGS[name], self.scale
+        units = {"constant": scale.spread, "probability": scale.last_place, "log popularity": 1.0}
+        step = ReRanking(
+            **self.goal.wishes.model_dump(),
+            by=by,
+            strength=0.0,
+            unit=units[by],
+            temperature=scale.temperature if by == "probability" else None,
+            candidates=candidates,
+        )
+        return self.of_steps(
+            f"{name}{WITHIN}{candidates}" if candidates else name,
+            lambda strength: [step.model_copy(update={"strength": strength})],
+            # at a strength of 0 it leaves out what is no candidate, and rounds what is unlikely
+            identity_at_zero=candidates is None and by != "probability",
+        )
+
+    def filter(self) -> SteeringMethod:
+        """Leave the goal's items out, at any strength above 0."""
+        step = Filter(never=self.goal.wishes.never)
+        return self.of_steps(FILTER, lambda strength: [step] if strength > 0 else [], 1.0)
+
+    def then(self, latents: SteeringMethod, other: SteeringMethod, parts: Parts) -> SteeringMethod:
+        """Turn latents, then re-rank: the strengths of both grow together, by their parts."""
+        steps, most = other.steps, latents.max_strength or 0.0
+        if latents.steps is None or steps is None:
+            raise ValueError("not made of steps")
+        turn = latents.steps
+
+        def both(strength: float) -> list[Step]:
+            return [*turn(min(strength * parts.latents, most)), *steps(strength * parts.other)]
+
+        return self.of_steps(f"{THEN}{other.name}", both, identity_at_zero=other.identity_at_zero)
+
+    def of_steps(
+        self,
+        name: str,
+        steps: Callable[[float], list[Step]],
+        max_strength: float | None = None,
+        *,
+        identity_at_zero: bool = True,
+    ) -> SteeringMethod:
+        """A method that can be kept, since it is steps at any strength."""
+
+        def at(strength: float) -> Applied:
+            return applied(steps(strength), self.sae, lambda _: self.goal)
+
+        return SteeringMethod(name, at, max_strength, identity_at_zero, steps)
+
+    def neurons(self, search: Cases, near: Nearby) -> SteeringMethod:
+        """Steer along a path of single dimensions of the state, as many as there are latents.
+
+        ``near`` is how the scores of the ``search`` cases follow their states.
+        """
+        states = torch.from_numpy(search.states)
+        path = natural_path(
+            self.goal.weights,
+            search,
+            states,
+            torch.eye(states.shape[1]),
+            near,
+            n_latents=len(self.path.latents),
+        )
+
+        def edit(states: torch.Tensor, strength: float) -> torch.Tensor:
+            scale, bias = path.at(strength)
+            moved = states.clone()
+            moved[:, path.latents] += moved[:, path.latents] * scale + bias
+            return moved
+
+        def at(strength: float) -> Applied:
+            return Applied(edit=lambda states, _: edit(states, strength))
+
+        return SteeringMethod(NEURONS, at, path.max_strength, identity_at_zero=True)
+
+    def reconstruction(self) -> SteeringMethod:
+        """Steer along the path, with what the SAE does not reconstruct thrown away."""
+        path, directions = self.path, self.sae.directions()[self.path.latents]
+
+        def edit(states: torch.Tensor, z: torch.Tensor, strength: float) -> torch.Tensor:
+            scale, bias = path.at(strength)
+            with torch.no_grad():
+                rebuilt: torch.Tensor = self.sae(states)
+            return rebuilt + (z * scale + bias) @ directions
+
+        def at(strength: float) -> Applied:
+            return Applied(path.latents, lambda states, z: edit(states, z, strength))
+
+        return SteeringMethod(REBUILT, at, path.max_strength)
 
 
-def fit_methods(
-    goal: Goal, search: Cases, construction: Cases, path: TuningPath, sae: SAE, near: Nearby
-) -> SteeringMethods:
-    """Fit the other methods: neurons on the cases of the path, directions on all of construction.
+class Parts(NamedTuple):
+    """How far latents and the other method go together, at a strength of 1."""
 
-    ``near`` is how the scores of the ``search`` cases follow their states.
-    """
-    states = torch.from_numpy(search.states)
-    single = torch.eye(states.shape[1])
-    neurons = natural_path(goal.weights, search, states, single, near, n_latents=len(path.latents))
-    vectors = directions_to(goal, construction, states)
-    return SteeringMethods(
-        goal,
-        [
-            by_latents(path, sae),
-            *(along(name, vector) for name, vector in vectors.items()),
-            by_neurons(neurons),
-            by_reconstruction(path, sae),
-        ],
-    )
+    latents: float
+    other: float
 
 
 def directions_to(goal: Goal, cases: Cases, states: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -10,21 +10,24 @@ from recsae.concepts.attributes.values import own_columns
 from recsae.core import columns as C
 from recsae.steering.frontier import (
     BUDGETS,
+    LIST_LENGTH,
     MAX_CURVE_LOSS,
     area,
     collateral,
     compared,
     curve,
     outcome,
+    outcome_of,
     share_at,
     strength_at,
-    strength_within,
     up_to,
 )
-from recsae.steering.steered_scores import steered_scores_of, thinned
-from recsae.steering.tuning.baselines import BY_PROBABILITY, RERANKING
+from recsae.steering.steered_scores import steered_scores_of
+from recsae.steering.steps.applied import Applied
+from recsae.steering.tuning.baselines import RE_RANKINGS, THEN, WITHIN
 from recsae.steering.tuning.popularity import gini
 from recsae.steering.tuning.results import (
+    Choice,
     EffectAtLoss,
     GoalEffect,
     LatentSetting,
@@ -33,27 +36,21 @@ from recsae.steering.tuning.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
     from recsae.concepts.attributes.table import ItemAttributes
     from recsae.run.workspace import Workspace
+    from recsae.sae.editing import Intervention
     from recsae.steering.frontier import Outcome, Point, Steered
-    from recsae.steering.tuning.baselines import SteeringMethods
-    from recsae.steering.tuning.goals import Goal
-    from recsae.steering.tuning.path import TuningPath
+    from recsae.steering.methods import SteeringMethod
+    from recsae.steering.steps.goals import Goal
+    from recsae.steering.tuning.choice import Tried
 
 MIN_SCORED = 500
 """Where scoring cases is costly, so many are scored at least."""
-END_THINNING = 4
-"""On how many times fewer cases than the curve itself its end is looked for."""
-END_HALVINGS = 4
-"""How many halvings find the end of a curve: it need be known roughly only."""
-END_MARGIN = 1.2
-"""How much further than the end that was found a curve is drawn: the curve itself shows what is
-reached where, but one that ends early is cut off."""
 MAX_VALUES = 60
 """At most so many other attribute values, the most frequent ones, are looked at."""
 MAX_SIDE_EFFECTS = 8
@@ -63,33 +60,39 @@ MAX_SIDE_EFFECTS = 8
 class TuningCases(NamedTuple):
     """The cases that tuning uses."""
 
-    construction: Cases
+    fit: Cases
+    """Construction cases of half of the users, that directions are fitted on."""
     search: Cases
-    """Construction cases that the path is found on."""
+    """Those of them that the path is found on."""
     confirm: Cases
     """Construction cases of other users, that the strength is chosen on."""
     heldout: Cases
     """Cases of held-out users, that the effect is measured on."""
 
 
-def latent_settings(work: Workspace, path: TuningPath, strength: float) -> list[LatentSetting]:
-    """The settings of all latents of a path at a strength, those that move states most first."""
-    scale, bias = (x.tolist() for x in path.at(strength))
+def latent_settings(work: Workspace, turned: Sequence[Intervention]) -> list[LatentSetting]:
+    """The settings of all latents of a path, those that move states most first.
+
+    ``turned`` is what :meth:`TuningPath.interventions` gives: scales, then biases; or nothing.
+    """
+    if not turned:
+        return []
+    scales, biases = turned
     names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
     settings = []
-    for latent, more, plus in zip(path.latents.tolist(), scale, bias, strict=True):
+    for latent, times, plus in zip(scales.latents, scales.values, biases.values, strict=True):
         sd = float(work.statistics.sd[latent])
         settings.append(
             LatentSetting(
                 latent=latent,
                 name=str(names[latent]),
                 verified=latent in work.verified,
-                scale=1 + more,
+                scale=times,
                 bias_sd=plus / sd if sd > 0 else None,
                 bias=plus,
             )
         )
-    size = work.sae.directions()[path.latents].norm(dim=1).tolist()
+    size = work.sae.directions()[list(scales.latents)].norm(dim=1).tolist()
     pairs = sorted(zip(size, settings, strict=True), key=lambda pair: -abs(pair[0] * pair[1].bias))
     return [setting for _, setting in pairs]
 
@@ -162,32 +165,20 @@ def side_effects(
     ]
 
 
-def compare_methods(
-    work: Workspace, methods: SteeringMethods, cases: TuningCases, limit: int
+def method_results(
+    work: Workspace, methods: Sequence[tuple[SteeringMethod, float]], cases: Cases, goal: Goal
 ) -> list[MethodResult]:
-    """Draw every method's curve on at most ``limit`` held-out cases, the same for every method.
-
-    How far each curve has to go is found on fewer construction cases.
-    """
-    goal = methods.goal
-    few = thinned(work, cases.confirm, limit // END_THINNING, MIN_SCORED)
-    heldout = thinned(work, cases.heldout, limit, MIN_SCORED)
+    """Draw every method's curve on held-out cases, up to a strength that is given with it."""
     _, others = _other_values(work.attributes, goal)
-    on_few, on_heldout = (methods.on(steered_scores_of(work, some)) for some in (few, heldout))
-    # the first method, the latents, leaves everything as it is at a strength of 0
-    few_before = outcome(few, on_few[0], 0.0, goal.counted)
-    before = outcome(heldout, on_heldout[0], 0.0, goal.counted)
+    scorer = steered_scores_of(work, cases)
+    before = outcome_of(Applied().lists(scorer, LIST_LENGTH), cases, goal.counted)
     base = before.mean_share
     results = []
-    for tried, steered in zip(on_few, on_heldout, strict=True):
-        far = END_MARGIN * strength_within(
-            few, tried, MAX_CURVE_LOSS, goal.counted, END_HALVINGS, few_before
-        )
-        far = min(far, steered.max_strength or far)
-        points = curve(heldout, steered, up_to(far), goal.counted, before)
+    for method, far in methods:
+        points = curve(cases, method.on(scorer), up_to(far), goal.counted, before)
         results.append(
             MethodResult(
-                method=steered.name,
+                method=method.name,
                 at_loss={loss: share_at(points, loss, base, more=goal.more) for loss in BUDGETS},
                 area=area(points, base, more=goal.more),
                 others_move=collateral(points, before, others, MAX_CURVE_LOSS / 2),
@@ -195,6 +186,18 @@ def compare_methods(
             )
         )
     return results
+
+
+def choices(work: Workspace, tried: Iterable[Tried], cases: Cases, goal: Goal) -> list[Choice]:
+    """What held-out cases get from each method at the strength set on construction users."""
+    scorer = steered_scores_of(work, cases)
+    before = outcome_of(Applied().lists(scorer, LIST_LENGTH), cases, goal.counted)
+    rows = []
+    for one in tried:
+        after = outcome(cases, one.method.on(scorer), one.strength, goal.counted)
+        effect = goal_effect(before, after, cases)
+        rows.append(Choice(one.method.name, one.strength, one.value, effect))
+    return rows
 
 
 def _other_values(attributes: ItemAttributes, goal: Goal) -> tuple[list[str], NDArray[np.float64]]:
@@ -210,10 +213,8 @@ def _other_values(attributes: ItemAttributes, goal: Goal) -> tuple[list[str], ND
 
 
 def verdict(methods: Sequence[MethodResult], goal: Goal) -> str:
-    """One sentence, kept with the result: which methods reach more than the first, the latents.
-
-    It adds when latents, or a filter, are the better tool all the same.
-    """
+    """Sentences, kept with the result: which methods reach more than the first, the latents; and
+    what latents add to re-ranking within the items that were retrieved."""
     latents, *others = methods
     above = sorted((m for m in others if m.area >= latents.area), key=lambda m: -m.area)
     names = [f"{m.method} ({m.area:.3g})" for m in above]
@@ -225,7 +226,7 @@ def verdict(methods: Sequence[MethodResult], goal: Goal) -> str:
             " Only a filter of the lists by the attribute leaks nothing at all, and it needs the "
             "attribute of every item: where there is such data and never has to mean never, filter."
         )
-    if above and above[0].method in (RERANKING, BY_PROBABILITY):
+    if above and above[0].method.partition(WITHIN)[0].removeprefix(THEN) in RE_RANKINGS:
         needs = "how popular every item is"
         if goal.by_popularity is None:
             needs = "the attribute of every item"
@@ -234,4 +235,22 @@ def verdict(methods: Sequence[MethodResult], goal: Goal) -> str:
             "no such data, where only some histories should be reached, or where scores are made "
             "elsewhere."
         )
-    return words
+    return words + _turning_point(methods, goal)
+
+
+def _turning_point(methods: Sequence[MethodResult], goal: Goal) -> str:
+    """From which loss on latents add to re-ranking within the items that were retrieved."""
+    within = [method for method in methods if WITHIN in method.method]
+    both = next((m for m in within if m.method.startswith(THEN)), None)
+    alone = next((m for m in within if both and THEN + m.method == both.method), None)
+    if alone is None or both is None:
+        return ""
+    n = alone.method.partition(WITHIN)[2]
+    sign = 1 if goal.more else -1
+    ahead = [b for b in BUDGETS if sign * (both.at_loss[b] - alone.at_loss[b]) > 0]
+    words = f" Where only the first {n} items can be re-ranked, latents turned before that "
+    if len(ahead) == len(BUDGETS):
+        return f"{words}add to it at every loss."
+    if not ahead:
+        return f"{words}add nothing to it."
+    return f"{words}add to it at losses of {', '.join(f'{100 * b:g} %' for b in ahead)} only."

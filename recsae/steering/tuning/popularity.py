@@ -1,4 +1,4 @@
-"""Popularity of recommended items: goals, the latents that stand for it, and measures of lists."""
+"""Popularity of recommended items: the latents that stand for it, and measures of lists."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse
 
 from recsae.core.intervals import paired_ratio
-from recsae.steering.tuning.goals import Goal
+from recsae.steering.steps.goals import HEAD
 from recsae.steering.tuning.results import PopularityMeasure
 
 if TYPE_CHECKING:
@@ -19,31 +19,10 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-HEAD = 0.2
-"""This part of the items, the most popular ones, is the head; the rest is the long tail."""
 N_CANDIDATE_LATENTS = 64
 """How many latents, those with the largest Cohen's d, a path to such a goal may choose from."""
 GROUPS = ("tail", "middle", "head")
 """Thirds of the users, those with the least popular items first."""
-
-
-def popularity_of(cases: Cases) -> NDArray[np.int64]:
-    """Count how often each item came next: ``(n_items,)``."""
-    return np.bincount(cases.targets, minlength=cases.catalog.n_items)
-
-
-def popularity_goal(popularity: NDArray[np.int64], real: NDArray[np.bool_], *, more: bool) -> Goal:
-    """Make the goal of less (or more) popular items.
-
-    The utility of an item is minus (or plus) its popularity as a part of the largest; counted are
-    the items of the head. ``real (n_items,)`` are the items that can be recommended.
-    """
-    weights = popularity / max(int(popularity.max()), 1) * (1 if more else -1)
-    n_head = max(1, int(HEAD * real.sum()))
-    head = np.zeros(len(popularity), dtype=bool)
-    head[np.argsort(-np.where(real, popularity, -1), kind="stable")[:n_head]] = True
-    name = "more popular items" if more else "less popular items"
-    return Goal(name, weights.astype(np.float32), head, more, popularity)
 
 
 def cohens_d(code: scipy.sparse.csr_matrix, cases: Cases, popularity: NDArray[np.int64]) -> Floats:

@@ -1,16 +1,11 @@
-"""The goal that is asked for on the command line, or that a steering file was tuned towards."""
+"""What is asked for on the command line."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from recsae.core.errors import InvalidInput
+from recsae.core.errors import InvalidInput, nearest
 from recsae.steering.files import GoalRequest
-from recsae.steering.tuning.goals import Goal, goal_of
-from recsae.steering.tuning.popularity import popularity_goal, popularity_of
-
-if TYPE_CHECKING:
-    from recsae.run.workspace import Workspace
+from recsae.steering.steps.kinds import LEAST_CANDIDATES
+from recsae.steering.tuning.choice import NAMES
 
 
 def goal_request(
@@ -37,18 +32,21 @@ def goal_request(
     return GoalRequest.model_validate({**wishes, "max_loss": max_loss})
 
 
-def requested_goal(work: Workspace, request: GoalRequest) -> Goal:
-    """Make the goal, on the items of a run.
+def asked_method(method: str | None, candidates: int | None) -> str | None:
+    """The method that is asked for, checked.
 
     Raises
     ------
     InvalidInput
-        Wishes that cannot go together, none, or a name that is unknown here.
+        There is no such method, or too few candidates for a list.
     """
-    if request.popularity is None:
-        return goal_of(work, request.more, request.less, request.never)
-    if request.more or request.less or request.never:
-        raise InvalidInput("Give --popularity, or --more and --less, or --never.")
-    counts = popularity_of(work.construction)
-    real = work.recommender.catalog.recommendable
-    return popularity_goal(counts, real, more=request.popularity == "+")
+    if method is not None and method not in NAMES:
+        raise InvalidInput(
+            f"There is no method {method!r}, only {', '.join(NAMES)}.{nearest(method, NAMES)}"
+        )
+    if candidates is not None and candidates < LEAST_CANDIDATES:
+        raise InvalidInput(
+            f"Among {candidates} candidates there is nothing to re-rank: give {LEAST_CANDIDATES} "
+            "at least, as many as a list has."
+        )
+    return method

@@ -228,8 +228,40 @@ class MethodResult:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """A method that can be kept, at the strength set on construction users for the loss that is
+    allowed."""
+
+    method: str
+    strength: float
+    on_construction: float
+    """The goal's quantity on these users, that the method is chosen by."""
+    effect: GoalEffect
+    """On held-out users, on cases that are the same for every method."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written."""
+        return {
+            "method": self.method,
+            "strength": self.strength,
+            "on construction users": self.on_construction,
+            **self.effect.to_dict(),
+        }
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> Choice:
+        """Read what :meth:`to_dict` made."""
+        return cls(
+            method=row["method"],
+            strength=_figure(row["strength"]),
+            on_construction=_figure(row["on construction users"]),
+            effect=GoalEffect.from_dict(row),
+        )
+
+
+@dataclass(frozen=True)
 class TuningResult:
-    """How far latents reach a goal within an accuracy budget, beside other methods."""
+    """How far a goal is reached within an accuracy budget, and by which method."""
 
     goal: str
     quantity: str
@@ -238,10 +270,11 @@ class TuningResult:
     """Part of NDCG@10 that construction users may lose, 0 to 1."""
     strength: float
     latents: tuple[LatentSetting, ...]
-    """Those that move states most come first."""
+    """Those that move states most come first; none where the method turns none."""
     effect: GoalEffect
+    """What the method reaches on held-out users."""
     at_losses: tuple[EffectAtLoss, ...]
-    """The same at other losses, on fewer cases."""
+    """The same at other losses, on fewer cases; none for a filter, which has no strength."""
     side_effects: tuple[SideEffect, ...]
     popularity: tuple[PopularityMeasure, ...] = ()
     """For goals of popularity only."""
@@ -252,11 +285,22 @@ class TuningResult:
     ranked_in_full: float | None = None
     """The part of the steered held-out lists that could not be made of the first 500 items of the
     unsteered ones; None in small catalogues, where all are made of all items."""
+    method: str = "latents"
+    """What is done: the method that is recommended, or the one that was asked for."""
+    recommended: str = "latents"
+    """The method that gains most on construction users."""
+    done: tuple[str, ...] = ()
+    """The steps of it, in words."""
+    choices: tuple[Choice, ...] = ()
+    """All methods that were tried and can be kept."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``goals.json`` and ``recsae tune --json`` have it."""
         record: dict[str, Any] = {
             "goal": self.goal,
+            "method": self.method,
+            "recommended": self.recommended,
+            "done": list(self.done),
             "quantity": self.quantity,
             "allowed loss": self.allowed_loss,
             "strength": self.strength,
@@ -265,6 +309,7 @@ class TuningResult:
             "strengths": [one.to_dict(self.quantity) for one in self.at_losses],
             "side effects": [one.to_dict() for one in self.side_effects],
         }
+        record["choices"] = [one.to_dict() for one in self.choices]
         if self.ranked_in_full is not None:
             record["ranked in full"] = self.ranked_in_full
         if self.popularity:
@@ -291,6 +336,10 @@ class TuningResult:
             methods=tuple(map(MethodResult.from_dict, record.get("ways", []))),
             verdict=record.get("verdict"),
             ranked_in_full=record.get("ranked in full"),
+            method=record.get("method", "latents"),
+            recommended=record.get("recommended", "latents"),
+            done=tuple(record.get("done", [])),
+            choices=tuple(map(Choice.from_dict, record.get("choices", []))),
         )
 
 

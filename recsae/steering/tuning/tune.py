@@ -1,4 +1,4 @@
-"""Tune latents towards a goal within an accuracy budget."""
+"""Reach a goal within an accuracy budget, by whichever method does it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from recsae.capture.cases import spread
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.steering.files import Steering
-from recsae.steering.frontier import Point, curve, outcome, strength_at, up_to
+from recsae.steering.frontier import Point, curve, outcome, outcome_of, strength_at
 from recsae.steering.shortlist import Shortlist
 from recsae.steering.steered_scores import (
     activations,
@@ -21,14 +21,26 @@ from recsae.steering.steered_scores import (
     steered_scores_of,
     thinned,
 )
-from recsae.steering.tuning.baselines import by_latents, fit_methods
+from recsae.steering.steps.applied import steered_lists
+from recsae.steering.tuning.baselines import (
+    FILTER,
+    LATENTS,
+    RANDOM,
+    RE_RANKINGS,
+    WITHIN,
+    MethodMaker,
+    directions_to,
+    scale_of,
+)
+from recsae.steering.tuning.choice import Trial, Tried, chosen, try_methods
 from recsae.steering.tuning.facts import (
     MIN_SCORED,
     TuningCases,
-    compare_methods,
+    choices,
     effects_at_losses,
     goal_effect,
     latent_settings,
+    method_results,
     side_effects,
     verdict,
 )
@@ -45,18 +57,24 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
     from recsae.steering.frontier import Counted, Steered
+    from recsae.steering.methods import SteeringMethod
     from recsae.steering.steered_scores import Nearby
-    from recsae.steering.tuning.goals import Goal
+    from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.path import TuningPath
+    from recsae.steering.tuning.results import EffectAtLoss, MethodResult
 
 MIN_SEARCHED = 200
 """Where scoring cases is costly, the path is found on so many at least."""
-N_STRENGTHS = 13
-"""Strengths on the curve that the strength is chosen on."""
 MIN_TUNED_USERS = 10
 """With fewer construction users of a cohort, latents and strength are those for everybody."""
 SLACK = 0.2
 """By what part the allowed loss may be exceeded on the cases that the strength is chosen on."""
+MAX_HALVED = 4
+"""How often the smallest of them is halved where it loses too much."""
+END_THINNING = 4
+"""On how many times fewer cases than the curves themselves their ends are looked for."""
+N_RETRIEVED = 100
+"""Re-ranking is tried within so many items as well, as it is done behind a retriever."""
 RETRIED = (0.8, 1.0, 1.25)
 """Multiples of a strength that are tried again on more cases."""
 
@@ -84,7 +102,7 @@ IN_BRIEF = Sizes(2_500, 20_000, 20_000, 6_000, 3_000)
 
 @dataclass(frozen=True)
 class Tuned:
-    """Interventions that reach a goal within the budget, and how far they do."""
+    """A steering that reaches a goal within the budget, and how far it does."""
 
     steering: Steering
     result: TuningResult
@@ -97,10 +115,13 @@ def tune(
     *,
     users: NDArray[np.int64] | None = None,
     n_latents: int = MAX_TUNED_LATENTS,
+    method: str | None = None,
+    candidates: int | None = None,
     compare: bool = True,
     sizes: Sizes = IN_FULL,
 ) -> Tuned:
-    """Find latents and their settings on construction users; measure the effect on held-out ones.
+    """Find the method that reaches most, and how far to go, on construction users; measure the
+    effect on held-out ones.
 
     Where scores are not linear in the states of the run's site, the path is found by how they
     change on average, and everything else by running the model, on fewer cases.
@@ -113,60 +134,107 @@ def tune(
         loss may exceed it by a fifth (``SLACK``).
     users
         Rows of the users it is for, ``(n,)``; everybody if None. With fewer than ten construction
-        users of them latents and strength are those for everybody.
+        users of them the method and its strength are those for everybody.
     n_latents
         How many latents are turned at most.
+    method
+        The method that is asked for, by its name in ``choice.NAMES``; the best one if None.
+    candidates
+        Re-rank within so many items, the first by score; all if None.
     compare
-        Whether other methods are tried as well, on the same held-out cases.
+        Whether the curves of all methods are drawn as well, on the same held-out cases. Without
+        them, and with ``method``, no other method is tried.
 
     Raises
     ------
     InvalidInput
-        Nothing fits the goal.
+        Nothing fits the goal, or it has no such method.
     NotEnoughData
         None of the users was held out.
     """
     if not (goal.items & work.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
     cases = _cases(work, users, sizes)
-    near = linearised(steered_scores_of(work, cases.search))
+    scorer = steered_scores_of(work, cases.search)
+    near = linearised(scorer)
     path = _path(work.sae, near, goal, cases.search, n_latents)
-    method = by_latents(path, work.sae)
-
-    def on(some: Cases) -> Steered:
-        return method.on(steered_scores_of(work, some))
-
+    maker = MethodMaker(goal, work.sae, path, scale_of(scorer))
+    directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
-    points = curve(few, on(few), up_to(path.max_strength, N_STRENGTHS), goal.counted)
-    strength = strength_at(points, max_loss)
-    strength = _refined(strength, cases.confirm, on(cases.confirm), max_loss, goal.counted)
-    heldout, steered = cases.heldout, on(cases.heldout)
-    before, after = (outcome(heldout, steered, s, goal.counted) for s in (0.0, strength))
-    in_full = heldout.counted[Shortlist].in_full if Shortlist in heldout.counted else None
-    some = thinned(work, heldout, sizes.at_losses, MIN_SCORED)
-    at_losses = effects_at_losses(points, on(some), some, goal)
-    popularity, methods = [], []
-    if goal.by_popularity is not None:
-        popularity = popularity_measures(before, after, heldout, goal.by_popularity)
-    if compare:
-        fitted = fit_methods(goal, cases.search, cases.construction, path, work.sae, near)
-        methods = compare_methods(work, fitted, cases, sizes.curves)
+    fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
+    trial = Trial(work, few, fewer, goal, max_loss)
+    tried = try_methods(maker, trial, directions, candidates, None if compare else method)
+    mine, best = chosen(trial, tried, method), trial.best(tried)
+    done = mine.method
+    strength, some = mine.strength, thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED)
+    at_losses: list[EffectAtLoss] = []
+    if done.name != FILTER:  # which has no strength
+        confirming = done.on(steered_scores_of(work, cases.confirm))
+        strength = _refined(strength, cases.confirm, confirming, max_loss, goal.counted)
+        at_losses = effects_at_losses(
+            trial.whole_curve(mine), done.on(steered_scores_of(work, some)), some, goal
+        )
+    steering = Steering(done.steps(strength) if done.steps else [])
+    before, after = (
+        outcome_of(steered_lists(work, cases.heldout, steps), cases.heldout, goal.counted)
+        for steps in ([], steering.steps)
+    )
+    methods = _methods(work, maker, trial, tried, directions, near, cases, sizes) if compare else []
+    counted = cases.heldout.counted
     result = TuningResult(
         goal=goal.name,
         quantity=goal.quantity,
         allowed_loss=max_loss,
         strength=strength,
-        latents=tuple(latent_settings(work, path, strength)),
-        effect=goal_effect(before, after, heldout),
+        latents=tuple(latent_settings(work, steering.interventions)),
+        effect=goal_effect(before, after, cases.heldout),
         at_losses=tuple(at_losses),
         side_effects=tuple(side_effects(work.attributes, goal, before, after)),
-        popularity=tuple(popularity),
+        popularity=()
+        if goal.by_popularity is None
+        else tuple(popularity_measures(before, after, cases.heldout, goal.by_popularity)),
         methods=tuple(methods),
         verdict=verdict(methods, goal) if methods else None,
-        ranked_in_full=in_full,
+        ranked_in_full=counted[Shortlist].in_full if Shortlist in counted else None,
+        method=done.name,
+        recommended=best.method.name,
+        done=tuple(map(str, steering.steps)),
+        choices=tuple(choices(work, tried, some, goal)),
     )
-    name = f"{goal.name} ({len(path.latents)} latents)"
-    return Tuned(Steering(path.interventions(strength, name)), result)
+    return Tuned(steering, result)
+
+
+def _methods(
+    work: Workspace,
+    maker: MethodMaker,
+    trial: Trial,
+    tried: list[Tried],
+    directions: dict[str, torch.Tensor],
+    near: Nearby,
+    cases: TuningCases,
+    sizes: Sizes,
+) -> list[MethodResult]:
+    """The curves of all methods: those that were tried, the latents first, re-ranking within the
+    first items, and what cannot be kept."""
+    ours = next(one for one in tried if one.method.name == LATENTS)
+    ends = [(one.method, one.far) for one in tried if one is not ours and one.method.name != FILTER]
+    by_lists = [one for one in tried if one.method.name.partition(WITHIN)[0] in RE_RANKINGS]
+    others: list[SteeringMethod] = []
+    kind, is_within, _ = trial.best(by_lists).method.name.partition(WITHIN)
+    # beside re-ranking within some candidates that of all items, and the other way round
+    reference = trial.of(maker.re_ranking(kind, None if is_within else N_RETRIEVED))
+    ends.append((reference.method, reference.far))
+    if not is_within:
+        others.append(trial.then(maker, ours, reference))
+    others += [
+        maker.along(RANDOM, directions[RANDOM]),
+        maker.neurons(cases.search, near),
+        maker.reconstruction(),
+    ]
+    ends += [(method, trial.end_of(method)) for method in others]
+    heldout = thinned(work, cases.heldout, sizes.curves, MIN_SCORED)
+    first = (ours.method, trial.end_of(ours.method))
+    return method_results(work, [first, *ends], heldout, maker.goal)
 
 
 def _refined(
@@ -187,6 +255,10 @@ def _refined(
     max_strength = steered.max_strength or strength
     nothing = Point(0.0, 1.0, before.mean_share, before.counts)
     points = [nothing, *at(sorted({min(x * strength, max_strength) for x in RETRIED}))]
+    for _ in range(MAX_HALVED):
+        if points[1].kept >= 1 - loss:
+            break
+        points[1:] = [*at([points[1].strength / 2]), *points[1:]]
     refined = strength_at(points, loss)
     if at([refined])[0].kept >= 1 - (1 + SLACK) * loss:
         return refined
@@ -210,7 +282,7 @@ def _cases(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> Tu
     search = ours[spread(len(ours), n_scored(work, sizes.search, MIN_SEARCHED))]
     confirm = others[spread(len(others), n_scored(work, sizes.confirm, MIN_SCORED))]
     return TuningCases(
-        construction,
+        construction.take(ours),
         construction.take(search),
         construction.take(confirm),
         thinned(work, heldout, sizes.heldout, MIN_SCORED),

@@ -34,7 +34,8 @@ def test_a_run_tries_attributes_popularity_and_labels(folder):
     assert found["skipped"] == {}
     for goal in found["goals"]:
         assert {row["way"] for row in goal["ways"]} >= {"latents", "re-ranking"}
-        assert goal["NDCG@10 kept"][0] > 0.8
+        assert goal["NDCG@10 kept"][2] > 0.8
+        assert goal["method"] in {row["method"] for row in goal["choices"]}
     assert found["check"] or found["check_skipped"]
 
 

@@ -23,7 +23,8 @@ from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.evaluation import evaluate
 from recsae.run.open import open_workspace
 from recsae.steering.context import steer
-from recsae.steering.tuning.goals import goal_of
+from recsae.steering.steps.goals import goal_of
+from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.tune import tune
 from recsae_recbole.boundary import recbole_boundary
 from recsae_recbole.open import open_checkpoint
@@ -108,8 +109,8 @@ def test_recboles_trainer_sees_a_tuned_steering(tmp_path, recbole_run):
 
     work = open_workspace(recbole_run)
     recommender = work.recommender
-    goal = goal_of(work, ("Comedy",), ())
-    steps = tune(work, goal, 0.1, compare=False).steering.interventions
+    goal = goal_of(work, Wishes(more=("Comedy",)))
+    steps = tune(work, goal, 0.1, method="latents", compare=False).steering.steps
     cases = recommender.evaluation("test")
     with recbole_boundary(), contextlib.chdir(tmp_path):
         config, _, loaders = loaded_by_recbole(checkpoint(), checkpoint_dir=str(tmp_path))

@@ -24,6 +24,8 @@ from recsae.steering.context import steer
 from recsae.steering.files import Steering
 from recsae.steering.serving.server import Server, Steered
 from recsae.steering.serving.write import export
+from recsae.steering.steps.applied import applied_in, state_edit
+from recsae.steering.steps.kinds import Direction, Filter, ReRanking
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes]
 
@@ -123,6 +125,73 @@ def test_where_scores_are_not_linear_states_are_exported(opened, tmp_path, steps
     assert not torch.allclose(expected, recommender.score(batch(opened)), atol=1e-3)
     states = torch.randn(3, 5, opened.sae.width)
     torch.testing.assert_close(module(states)[1], module(states[1]))
+
+
+def re_ranking(by="probability", **more):
+    kind = {"by": by, "more": ("Comedy",), "strength": 2.0, "unit": 0.01}
+    return ReRanking(**kind | {"temperature": 0.7 if by == "probability" else None} | more)
+
+
+LISTS = {
+    "constant": [re_ranking("constant", strength=90.0)],
+    "filter": [Filter(never=("Comedy",))],
+    "log popularity": [re_ranking("log popularity", more=(), popularity="-", strength=9.0)],
+    "probability": [re_ranking()],
+    "rare items": [re_ranking(more=(), popularity="-")],
+    "latents, then": [*ADDED, re_ranking(candidates=30), Filter(never=("Drama",))],
+    "two": [re_ranking("constant", strength=50.0, candidates=25), re_ranking("constant")],
+    "direction": [Direction(name="any", vector=(0.3,) * 32, strength=2.0), re_ranking()],
+}
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["head", "no head"])
+@pytest.mark.parametrize("kind", list(LISTS))
+def test_lists_are_exported_as_they_are_made(opened, tmp_path, kind, head):
+    """By the loader out of states, or out of the steered model's scores, and by plain numpy."""
+    steps = [
+        step.model_copy(update={"vector": (0.3,) * opened.sae.width})
+        if isinstance(step, Direction)
+        else step
+        for step in LISTS[kind]
+    ]
+    work = opened if head else with_pieces(opened, head=None)
+    export(work, Steering(steps), tmp_path / "out")
+    module = module_at(tmp_path / "out/loader.py", "loader").load(tmp_path / "out")
+    done, catalog = applied_in(opened, steps), opened.recommender.catalog
+    with opened.recommender.edit(state_edit(opened.sae, steps)):
+        scores = opened.recommender.score(batch(opened)).clone()
+    scores[:, ~catalog.recommendable] = float("-inf")
+    expected = done.of_scores(scores, 10)
+    plain = opened.recommender.score(batch(opened))
+    plain[:, ~catalog.recommendable] = float("-inf")
+    assert (expected != plain.topk(10).indices).any(1).float().mean() > 0.5
+    states = opened.recommender.represent(batch(opened))
+    found = module.lists(states, 10) if head else module.rank(scores, 10)
+    assert (found == expected).float().mean() > 0.99  # rounding may swap items that are alike
+    ranks = bool(module.ranking) or module.has_banned
+    assert ('load(".").rank' in (tmp_path / "out/README.md").read_text()) == ranks
+    if head:
+        served = Steered(tmp_path / "out")
+        rows = [[catalog.external_ids[i] for i in row if i] for row in expected.tolist()]
+        own = [[x["item"] for x in served.recommend(s.numpy(), 10)] for s in states[:20]]
+        assert np.mean([a == b for a, b in zip(own, rows, strict=False)]) >= 0.9
+
+
+def test_formats_hold_what_is_part_of_the_scores_and_no_more(opened, tmp_path):
+    linear = [*ADDED, *LISTS["constant"], *LISTS["filter"]]
+    export(opened, Steering(linear), tmp_path / "out", ["onnx", "torch"])
+    for steps in (LISTS["probability"], [re_ranking("constant", candidates=30)]):
+        with pytest.raises(InvalidInput, match=r"steered.onnx can hold .* leave --format out"):
+            export(opened, Steering(steps), tmp_path / "no", ["onnx"])
+    assert not (tmp_path / "no").exists()
+
+
+def test_lists_that_come_out_otherwise_are_not_kept(opened, tmp_path, monkeypatch):
+    name = "recsae.steering.serving.loader.SteeredStates.rank"
+    monkeypatch.setattr(name, lambda self, scores, k: scores.topk(k).indices)
+    with pytest.raises(RecSAEError, match=r"places in lists of the exported module are as they"):
+        export(opened, Steering(LISTS["probability"]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_for_some_users(opened, tmp_path):

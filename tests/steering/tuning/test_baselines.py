@@ -1,4 +1,4 @@
-"""Other methods of steering: each does what its name says, on the same cases."""
+"""Methods of steering: each does what its name says, on the same cases."""
 
 from dataclasses import replace
 
@@ -10,23 +10,25 @@ from helpers.two_directions import FIRST, WEIGHTS, cases, table
 from recsae.sae.config import make_config
 from recsae.sae.editing import make_edit
 from recsae.sae.model import SAE
-from recsae.steering.frontier import lists_of
 from recsae.steering.steered_scores import HeadScorer, Nearby, activations
+from recsae.steering.steps.applied import applied, state_edit
+from recsae.steering.steps.goals import Goal
+from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
-    LATENTS,
-    REBUILT,
+    LOGIT,
     RERANKING,
-    by_latents,
+    MethodMaker,
+    Parts,
     directions_to,
-    fit_methods,
+    scale_of,
 )
-from recsae.steering.tuning.goals import Goal
 from recsae.steering.tuning.path import natural_path, temperature_of
 
-GOAL = Goal("more of the first", WEIGHTS, FIRST)
+GOAL = Goal(Wishes(more=("the first",)), WEIGHTS, FIRST)
 EVERY = slice(0, 300)
 NEAR = Nearby(table())
+STATES = torch.from_numpy(cases().states)
 
 
 @pytest.fixture(scope="module")
@@ -35,109 +37,133 @@ def sae():
 
 
 @pytest.fixture(scope="module")
-def path(sae):
-    return path_of(sae, cases())
-
-
-def path_of(sae, known):
+def maker(sae):
     z = activations(sae, STATES, torch.arange(12))
-    return natural_path(WEIGHTS, known, z, sae.directions(), NEAR, n_latents=6)
+    path = natural_path(WEIGHTS, cases(), z, sae.directions(), NEAR, n_latents=6)
+    return MethodMaker(GOAL, sae, path, scale_of(scorer(sae)))
 
 
-@pytest.fixture(scope="module")
-def methods(sae, path):
-    return fit_methods(GOAL, cases(), cases(), path, sae, NEAR)
+def scorer(sae, some=None):
+    return HeadScorer(some or cases(), sae, table())
 
 
-def scores(methods, sae, name, strength):
-    applied = methods.on(HeadScorer(cases(), sae, table()))
-    return next(one for one in applied if one.name == name).scores(EVERY, strength)
+def keepable(maker):
+    latents, constant = maker.latents(), maker.re_ranking(RERANKING)
+    return [
+        latents,
+        constant,
+        maker.re_ranking(BY_PROBABILITY),
+        maker.re_ranking(RERANKING, 12),
+        maker.along("probe", torch.tensor([1.0, 0.5, 0.0])),
+        maker.then(latents, constant, Parts(2.0, 0.5)),
+        maker.then(latents, maker.re_ranking(BY_PROBABILITY, 15), Parts(2.0, 0.5)),
+    ]
 
 
-STATES = torch.from_numpy(cases().states)
+def best(scores, k=10):
+    return scores.index_fill(1, torch.tensor([0]), float("-inf")).topk(k).indices.numpy()
 
 
-def test_interventions_do_what_the_path_does(methods, path, sae):
+def test_latents_do_what_their_interventions_do(maker, sae):
     with torch.no_grad():
-        edited = make_edit(sae, path.interventions(4.0))(STATES)
-    alone = by_latents(path, sae).on(HeadScorer(cases(), sae, table()))
-    torch.testing.assert_close(alone.scores(EVERY, 4.0), table().score(edited))
-    torch.testing.assert_close(scores(methods, sae, LATENTS, 4.0), table().score(edited))
-
-
-def test_reconstructions_lose_what_is_not_reconstructed(methods, sae):
-    with torch.no_grad():
-        rebuilt = table().score(sae(STATES))
-    torch.testing.assert_close(scores(methods, sae, REBUILT, 0.0), rebuilt)
-    moved = scores(methods, sae, REBUILT, 4.0) - rebuilt
+        edited = make_edit(sae, maker.path.interventions(4.0))(STATES)
+    at = maker.latents().at(4.0)
     torch.testing.assert_close(
-        moved, scores(methods, sae, LATENTS, 4.0) - table().score(STATES), atol=1e-4, rtol=1e-4
+        scorer(sae).scores(EVERY, at.edit, at.latents), table().score(edited)
     )
 
 
-def test_re_ranking_adds_the_same_to_every_item_of_the_goal(methods, sae):
-    plain = table().score(STATES)
-    added = scores(methods, sae, RERANKING, 0.5) - plain
-    expected = 0.5 * plain[:, 1:].std() * torch.from_numpy(WEIGHTS)
-    torch.testing.assert_close(added, expected.expand_as(added))
-
-
-def test_nothing_changes_at_a_strength_of_0(methods, sae):
-    for method in methods.on(HeadScorer(cases(), sae, table())):
-        if method.name not in (REBUILT, BY_PROBABILITY):
-            torch.testing.assert_close(method.scores(EVERY, 0.0), table().score(STATES))
-        if method.identity_at_zero:
-            assert torch.equal(method.scores(EVERY, 0.0), table().score(STATES))
-
-
-def lists(scores):
-    return scores.index_fill(1, torch.tensor([0]), float("-inf")).topk(10).indices
-
-
-def test_re_ranking_by_probability_by_hand(methods, sae):
-    """The best list out of all 40 items, place by place; without strength the model's own."""
-    plain = lists(table().score(STATES))
-    assert torch.equal(lists(scores(methods, sae, BY_PROBABILITY, 0.0)), plain)
-    found = lists(scores(methods, sae, BY_PROBABILITY, 0.5))
-    assert not torch.equal(found, plain)
-    known = table().score(STATES).index_fill(1, torch.tensor([0]), float("-inf"))
-    p = torch.softmax(known / temperature_of(known, cases().targets), 1)
-    unit = float(p.sort(1, descending=True).values[:, 9].mean()) / np.log2(11)
-    left = p > 0
-    for place in range(10):
-        value = p / np.log2(place + 2) + 0.5 * unit * torch.from_numpy(WEIGHTS)
-        best = value.masked_fill(~left, float("-inf")).argmax(1)
-        assert torch.equal(best, found[:, place])
-        left[torch.arange(300), best] = False
-
-
-def test_re_ranking_by_probability_recommends_nothing_that_is_hidden(methods, sae):
-    """Only item 1 is in these histories, which lists leave out; no list has it, nor padding."""
-    hiding = replace(cases(), filters_seen=True)
-    scorer = HeadScorer(hiding, sae, table())
-    method = next(one for one in methods.on(scorer) if one.name == BY_PROBABILITY)
-    assert bool((method.scores(EVERY, 0.5)[:, :2] == float("-inf")).all())
-
-
-@pytest.mark.parametrize("strength", [0.0, 0.5, 9.0])
-def test_methods_that_make_lists_make_those_of_their_scores(strength, methods, sae):
+@pytest.mark.parametrize("strength", [0.0, 0.4, 3.0])
+def test_what_is_kept_of_a_method_gives_its_lists(strength, maker, sae):
+    """From the steps alone, as a steering file has them, and with what is kept between strengths
+    thrown away."""
     for hides in (False, True):
         some = replace(cases(), filters_seen=hides)
-        for method in methods.on(HeadScorer(some, sae, table())):
-            if method.lists is None:
-                continue
-            by_scores = replace(method, lists=None)
-            assert np.array_equal(
-                method.lists(strength, 10), lists_of(some, by_scores, strength)
-            ), method.name
+        for method in keepable(maker):
+            on = method.on(scorer(sae, some))
+            on.lists(1.5, 10)  # what is kept of another strength does not show
+            steps = method.steps(strength)
+            again = applied(steps, sae, lambda _: GOAL).lists(scorer(sae, some), 10)
+            assert np.array_equal(on.lists(strength, 10), again), method.name
+            edited = state_edit(sae, steps)(STATES)
+            by_states = applied(steps, sae, lambda _: GOAL)._replace(edit=None)
+            moved = replace(some, states=edited.detach().numpy(), counted={})
+            assert np.array_equal(by_states.lists(scorer(sae, moved), 10), again), method.name
+
+
+def test_reconstructions_lose_what_is_not_reconstructed(maker, sae):
+    with torch.no_grad():
+        rebuilt = table().score(sae(STATES))
+    at = maker.reconstruction().at(0.0)
+    torch.testing.assert_close(scorer(sae).scores(EVERY, at.edit, at.latents), rebuilt)
+
+
+def test_re_ranking_adds_the_same_to_every_item_of_the_goal(maker, sae):
+    plain = table().score(STATES)
+    added = plain + 0.5 * plain[:, 1:].std() * torch.from_numpy(WEIGHTS)
+    found = maker.re_ranking(RERANKING).on(scorer(sae)).lists(0.5, 10)
+    assert np.array_equal(found, best(added))
+    assert not np.array_equal(found, best(plain))
+
+
+def test_nothing_changes_at_a_strength_of_0(maker, sae):
+    plain = best(table().score(STATES))
+    for method in [*keepable(maker), maker.neurons(cases(), NEAR)]:
+        lists = method.on(scorer(sae)).lists(0.0, 10)
+        assert np.array_equal(lists, plain), method.name  # all have at least ten candidates
+    random = maker.reconstruction()
+    assert not random.identity_at_zero
+
+
+def test_the_units_are_those_of_the_scores(maker):
+    known = table().score(STATES).index_fill(1, torch.tensor([0]), float("-inf"))
+    temperature = temperature_of(known, cases().targets)
+    p = torch.softmax(known / temperature, 1)
+    assert maker.scale.spread == pytest.approx(float(known[:, 1:].std()))
+    assert maker.scale.temperature == temperature
+    last = float(p.sort(1, descending=True).values[:, 9].mean()) / np.log2(11)
+    assert maker.scale.last_place == pytest.approx(last)
+
+
+def test_re_ranking_by_probability_by_hand(maker, sae):
+    """The best list out of all 40 items, place by place."""
+    found = maker.re_ranking(BY_PROBABILITY).on(scorer(sae)).lists(0.5, 10)
+    known = table().score(STATES).index_fill(1, torch.tensor([0]), float("-inf"))
+    p = torch.softmax(known / maker.scale.temperature, 1)
+    gain = 0.5 * maker.scale.last_place * torch.from_numpy(WEIGHTS)
+    left = p > 0
+    for place in range(10):
+        value = p / np.log2(place + 2) + gain
+        first = value.masked_fill(~left, float("-inf")).argmax(1)
+        assert np.array_equal(first, found[:, place])
+        left[torch.arange(300), first] = False
+
+
+def test_logit_adjustment_subtracts_a_multiple_of_log_popularity(sae, maker):
+    counts = np.arange(41) ** 2
+    goal = Goal(Wishes(popularity="-"), -counts.astype(np.float32), FIRST, False, counts)
+    method = MethodMaker(goal, sae, maker.path, maker.scale).re_ranking(LOGIT)
+    (step,) = method.steps(0.3)
+    assert (step.unit, step.by) == (1.0, "log popularity")
+    adjusted = table().score(STATES) - 0.3 * torch.from_numpy(np.log1p(counts)).float()
+    assert np.array_equal(method.on(scorer(sae)).lists(0.3, 10), best(adjusted))
+
+
+def test_a_filter_leaves_out_what_is_never_wanted(sae, maker):
+    never = Goal(Wishes(never=("the first",)), -WEIGHTS, FIRST, False, unlearned=True)
+    method = MethodMaker(never, sae, maker.path, maker.scale).filter()
+    plain = table().score(STATES)
+    assert np.array_equal(method.on(scorer(sae)).lists(0.0, 10), best(plain))
+    without = plain.masked_fill(torch.from_numpy(FIRST), float("-inf"))
+    assert np.array_equal(method.on(scorer(sae)).lists(1.0, 10), best(without))
 
 
 def test_directions_are_as_long_as_states_spread_and_point_at_the_goal():
     """Users with a high first dimension had items of the first kind last: so they are told."""
     known = cases()
     known.last_items[:, 0] = np.where(known.states[:, 0] > 0, 30, 5)
-    for more, sign in ((True, 1), (False, -1)):
-        vectors = directions_to(Goal("some", WEIGHTS, FIRST, more), known, STATES)
+    for wishes, more, sign in ((Wishes(more=("it",)), True, 1), (Wishes(less=("it",)), False, -1)):
+        vectors = directions_to(Goal(wishes, WEIGHTS, FIRST, more), known, STATES)
         for name in ("class mean", "probe"):
             assert sign * float(vectors[name][0]) > 0.9 * float(vectors[name].norm())
         sizes = [float(v.norm()) for v in vectors.values()]
@@ -145,5 +171,5 @@ def test_directions_are_as_long_as_states_spread_and_point_at_the_goal():
 
 
 def test_what_nobody_had_has_no_supervised_direction():
-    none = Goal("none", WEIGHTS, np.zeros_like(FIRST))
+    none = Goal(Wishes(more=("nothing",)), WEIGHTS, np.zeros_like(FIRST))
     assert set(directions_to(none, cases(), STATES)) == {"random direction"}

@@ -5,11 +5,13 @@ import pytest
 import scipy.sparse
 import torch
 
-from helpers.frontier_cases import BASE, CASES, RANK_2, N, raised
+from helpers.frontier_cases import BASE, CASES, RANK_2, N, raised, scored
 from helpers.runs import planted_open
 from recsae.concepts.attributes.names import HALF, UPPER
 from recsae.concepts.attributes.table import ItemAttributes
-from recsae.steering.frontier import BUDGETS, Outcome, Point, Steered
+from recsae.steering.frontier import BUDGETS, Outcome, Point
+from recsae.steering.steps.goals import Goal
+from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.facts import (
     effects_at_losses,
     goal_effect,
@@ -17,7 +19,6 @@ from recsae.steering.tuning.facts import (
     side_effects,
     verdict,
 )
-from recsae.steering.tuning.goals import Goal
 from recsae.steering.tuning.path import TuningPath
 from recsae.steering.tuning.results import MethodResult, SideEffect
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.end_to_end
 
 ONES = np.ones(2)
 ITEMS = np.arange(N + 1) == 12
-MORE = Goal("more of the last", ITEMS.astype(np.float32), ITEMS)
+MORE = Goal(Wishes(more=("the last",)), ITEMS.astype(np.float32), ITEMS)
 
 
 def test_latents_that_move_states_most_come_first():
@@ -37,7 +38,7 @@ def test_latents_that_move_states_most_come_first():
         torch.tensor([[0.0, 0], [0.5, -0.2]]),
         torch.tensor([[0.0, 0], [1, 9]]),
     )
-    first, second = latent_settings(opened, path, 1.0)
+    first, second = latent_settings(opened, path.interventions(1.0))
     assert float(9 * size[7]) > float(size[4])
     assert (first.latent, second.latent) == (7, 4)
     assert (first.scale, first.bias) == (pytest.approx(0.8), 9)
@@ -73,12 +74,16 @@ def test_strengths_are_chosen_on_one_curve_and_measured_on_other_cases():
 def test_strengths_of_what_is_unlearned_and_of_popularity():
     points = [Point(0, 1.0, 0.0, None), Point(2, 0.9, 0.1, None)]
     first = np.arange(N + 1) == 1
-    never = Goal("never the first", -first.astype(np.float32), first, False, unlearned=True)
-    lower = Steered("lower", lambda part, s: BASE[part] - 6 * s * torch.from_numpy(first))
+    never = Goal(
+        Wishes(never=("the first",)), -first.astype(np.float32), first, False, unlearned=True
+    )
+    lower = scored("lower", lambda part, s: BASE[part] - 6 * s * torch.from_numpy(first))
     rows = effects_at_losses(points, lower, CASES, never)
     assert [rows[0].lists_with_any, rows[-1].lists_with_any] == [1, 0]
     assert rows[0].ndcg_kept[0] == 1
-    popular = Goal("less popular", -first.astype(np.float32), first, False, np.arange(N + 1) * 1)
+    popular = Goal(
+        Wishes(popularity="-"), -first.astype(np.float32), first, False, np.arange(N + 1) * 1
+    )
     row = effects_at_losses(points, lower, CASES, popular)[0]
     assert popular.quantity == "average popularity of the top 10"
     assert row.value == pytest.approx(5.5)  # items 1 to 10
@@ -105,6 +110,28 @@ def rows(**areas):
     return [MethodResult(name.replace("_", " "), {}, area, 0.0, ()) for name, area in areas.items()]
 
 
+def test_the_verdict_says_where_latents_add_to_re_ranking_within_candidates():
+    def reached(*values):
+        return dict(zip(BUDGETS, values, strict=True))
+
+    alone = reached(0.1, 0.2, 0.3, 0.4, 0.5)
+    for both, words in (
+        (reached(0.2, 0.3, 0.4, 0.5, 0.6), "add to it at every loss."),
+        (reached(0.1, 0.2, 0.3, 0.4, 0.5), "add nothing to it."),
+        (reached(0.0, 0.1, 0.3, 0.5, 0.6), "add to it at losses of 5 %, 10 % only."),
+    ):
+        methods = [
+            MethodResult("latents", alone, 0.3, 0.0, ()),
+            MethodResult("re-ranking within 100", alone, 0.2, 0.0, ()),
+            MethodResult("latents, then re-ranking within 100", both, 0.2, 0.0, ()),
+        ]
+        said = verdict(methods, MORE)
+        assert said.endswith(
+            f"Where only the first 100 items can be re-ranked, latents turned before that {words}"
+        )
+    assert "Where only" not in verdict(methods[:2], MORE)
+
+
 def test_the_verdict_names_what_lies_above():
     best = verdict(rows(latents=0.3, probe=0.2, neurons=0.1), MORE)
     assert best == "The latents' curve (area 0.3) lies above 2 of 2 other ways."
@@ -113,7 +140,7 @@ def test_the_verdict_names_what_lies_above():
     assert "Re-ranking" not in below
     ranked = [MethodResult("re-ranking", {}, 0.5, 0.0, ())]
     assert "needs the attribute of every item" in verdict([*rows(latents=0.3), *ranked], MORE)
-    popular = Goal("less popular", -MORE.weights, ITEMS, False, np.arange(N + 1))
+    popular = Goal(Wishes(popularity="-"), -MORE.weights, ITEMS, False, np.arange(N + 1))
     assert "needs how popular every item is" in verdict([*rows(latents=0.3), *ranked], popular)
-    never = Goal("never", -MORE.weights, ITEMS, False, unlearned=True)
+    never = Goal(Wishes(never=("it",)), -MORE.weights, ITEMS, False, unlearned=True)
     assert "filter" in verdict([*rows(latents=0.3), *ranked], never)

@@ -5,33 +5,18 @@ import pytest
 
 from helpers import toy
 from recsae.steering.frontier import Outcome
+from recsae.steering.steps.goals import popularity_of
 from recsae.steering.tuning.popularity import (
     cohens_d,
     gini,
     groups_of,
-    popularity_goal,
     popularity_measures,
-    popularity_of,
 )
 
 # six users of two cases each: items 1 (8 times), 2 (3 times) and 3 (once)
 TARGETS = [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3]
 CASES = toy.cases(np.repeat(np.arange(6), 2).tolist(), [[1]] * 12, [[1]] * 12, targets=TARGETS)
 POPULARITY = popularity_of(CASES)
-
-
-def test_how_often_items_came_next():
-    assert POPULARITY.tolist() == [0, 9, 2, 1, 0, 0, 0, 0, 0]
-
-
-def test_goals():
-    real = CASES.catalog.recommendable
-    less, more = (popularity_goal(POPULARITY, real, more=m) for m in (False, True))
-    np.testing.assert_allclose(more.weights[:4], [0, 1, 2 / 9, 1 / 9], rtol=1e-6)
-    np.testing.assert_array_equal(less.weights, -more.weights)
-    assert np.flatnonzero(less.items).tolist() == [1]  # a fifth of eight items
-    assert (less.more, less.name) == (False, "less popular items")
-    assert less.by_popularity is POPULARITY
 
 
 def test_users_by_the_popularity_of_their_items():

@@ -6,16 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.frontier_cases import scored
 from helpers.runs import planted, planted_open
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import plain
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import Intervention
 from recsae.steering.context import steer
-from recsae.steering.frontier import BUDGETS, Steered, curve, outcome
+from recsae.steering.effects import metrics_before_after
+from recsae.steering.files import GoalRequest, load_steering, save_steering
+from recsae.steering.frontier import BUDGETS, curve, outcome
+from recsae.steering.steered_scores import steered_scores_of
+from recsae.steering.steps.applied import steered_lists
+from recsae.steering.steps.goals import Goal, goal_of
+from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
 from recsae.steering.tuning.baselines import LATENTS, RANDOM, RERANKING
-from recsae.steering.tuning.goals import Goal, goal_of
-from recsae.steering.tuning.popularity import popularity_goal, popularity_of
 from recsae.steering.tuning.results import TuningResult
 from recsae.steering.tuning.tune import _refined, tune
 
@@ -29,12 +34,12 @@ def opened():
 
 @pytest.fixture(scope="module")
 def comedy(opened):
-    return goal_of(opened, ("Comedy",), ())
+    return goal_of(opened, Wishes(more=("Comedy",)))
 
 
 @pytest.fixture(scope="module")
 def tuned(opened, comedy):
-    return tune(opened, comedy, 0.05, n_latents=6)
+    return tune(opened, comedy, 0.05, n_latents=6, method="latents")
 
 
 def test_a_planted_genre_is_reached(tuned):
@@ -50,7 +55,7 @@ def test_a_planted_genre_is_reached(tuned):
 
 def test_a_result_reads_back_as_it_was_written(tuned):
     record = plain(tuned.result.to_dict())
-    assert list(record)[:4] == ["goal", "quantity", "allowed loss", "strength"]
+    assert list(record)[:4] == ["goal", "method", "recommended", "done"]
     again = TuningResult.from_dict(json.loads(json.dumps(record, sort_keys=True)))
     assert plain(again.to_dict()) == record
 
@@ -77,14 +82,14 @@ def _scored(recommender, cases):
         batch = histories.batch(rows[part], np.maximum(0, ends[part] - length), ends[part], length)
         return recommender.score(batch)
 
-    return Steered("the model", scores)
+    return scored("the model", scores, cases)
 
 
 def test_what_is_unlearned_leaks_less_for_more_loss(opened):
     """And what is told at a loss is what the steered model does at that strength."""
     work = opened
-    goal = goal_of(work, (), (), ("Comedy",))
-    result = tune(opened, goal, 0.05).result
+    goal = goal_of(work, Wishes(never=("Comedy",)))
+    result = tune(opened, goal, 0.05, method="latents").result
     rows = result.at_losses
     assert result.quantity == "share of the top 10"
     assert [row.allowed_loss for row in rows] == [0.0, *BUDGETS]
@@ -96,12 +101,90 @@ def test_what_is_unlearned_leaks_less_for_more_loss(opened):
     assert rows[0].lists_with_any > rows[-1].lists_with_any
     test = work.heldout
     counted = test.take(np.flatnonzero(~goal.items[test.targets]))  # the others lose nothing
-    path = tune(opened, goal, 0.05, compare=False).steering.interventions
+    path = tune(opened, goal, 0.05, method="latents", compare=False).steering.steps
     kept = [outcome(counted, _scored(planted(), counted), 0.0, goal.counted).ndcg.sum()]
     with steer(planted(), work.sae, path):
         kept.append(outcome(counted, _scored(planted(), counted), 0.0, goal.counted).ndcg.sum())
     assert kept[1] / kept[0] == pytest.approx(result.effect.ndcg_kept[0], abs=2e-3)
     assert "filter" in result.verdict
+
+
+def measured_by_itself(work, steering, goal):
+    """Share and NDCG as ``recsae steer --with`` has them at held-out positions."""
+    request = GoalRequest(**goal.wishes.model_dump(), max_loss=0.05)
+    rows = metrics_before_after(work, steering._replace(goal=request)).at_positions
+    assert [row.measure for row in rows] == ["share of Comedy in the top 10", "ndcg@10"]
+    return rows
+
+
+def test_the_best_method_is_recommended_kept_and_does_what_is_said(opened, comedy, tmp_path):
+    """Read again from its file, it is measured as it was when it was found, to the last digit."""
+    tuned = tune(opened, comedy, 0.05, n_latents=6)
+    result = tuned.result
+    by_method = {one.method: one for one in result.choices}
+    assert set(by_method) >= {"latents", "re-ranking", "re-ranking by probability", "class mean"}
+    best = max(by_method.values(), key=lambda one: one.on_construction)
+    assert result.method == result.recommended == best.method
+    assert best.on_construction > by_method["latents"].on_construction
+    assert any(isinstance(step, ReRanking) for step in tuned.steering.steps)
+    assert result.done == tuple(map(str, tuned.steering.steps))
+    path = tmp_path / "kept.json"
+    save_steering(tuned.steering, opened.folder, path, run=opened.run)
+    share, ndcg = measured_by_itself(opened, load_steering(opened.folder, path), comedy)
+    assert (share.before, share.after) == (result.effect.before, result.effect.after)
+    assert share.ratio == result.effect.ratio
+    assert ndcg.ratio == result.effect.ndcg_kept
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("latents", "latents"),
+        ("re-ranking", "re-ranking"),
+        ("probability", "re-ranking by probability"),
+        ("class-mean", "class mean"),
+        ("latents+re-ranking", "latents, then re-ranking"),
+    ],
+)
+@pytest.mark.parametrize("by_running", [False, True])
+def test_a_method_that_is_asked_for(method, name, by_running, opened, comedy):
+    """Alone, where no others are compared; without a head, too, lists are those of its steps."""
+    work = opened
+    if by_running:
+        work = Workspace(opened.run, planted(), finished=True)
+        work.__dict__["head"] = None
+    tuned = tune(work, comedy, 0.05, n_latents=4, method=method, compare=False)
+    assert tuned.result.method.startswith(name)
+    assert tuned.result.effect.after > tuned.result.effect.before
+    lists = steered_lists(work, work.heldout, tuned.steering.steps)
+    assert comedy.items[lists].mean() == pytest.approx(tuned.result.effect.after, abs=1e-12)
+
+
+def test_within_candidates(opened, comedy):
+    tuned = tune(
+        opened, comedy, 0.05, n_latents=4, method="re-ranking", candidates=12, compare=False
+    )
+    assert tuned.result.method == "re-ranking within 12"
+    (step,) = tuned.steering.steps
+    assert step.candidates == 12
+    own = steered_lists(opened, opened.heldout, [step.model_copy(update={"candidates": None})])
+    within = steered_lists(opened, opened.heldout, tuned.steering.steps)
+    assert comedy.items[own].mean() > comedy.items[within].mean()
+
+
+def test_what_is_never_to_be_recommended_is_filtered(opened):
+    tuned = tune(opened, goal_of(opened, Wishes(never=("Comedy",))), 0.05, n_latents=4)
+    assert tuned.result.recommended == "filter"
+    assert tuned.steering.steps == [Filter(never=("Comedy",))]
+    assert tuned.result.effect.after == 0
+    latents = next(one for one in tuned.result.choices if one.method == "latents")
+    assert latents.effect.after < latents.effect.before
+
+
+def test_methods_that_a_goal_does_not_have(opened, comedy):
+    for method, why in (("filter", "--never"), ("logit-adjustment", "--popularity")):
+        with pytest.raises(InvalidInput, match=f"There is no {method} for the goal.*{why}"):
+            tune(opened, comedy, 0.05, method=method, compare=False)
 
 
 def test_side_effects_are_of_other_values_those_that_move_most_first(tuned):
@@ -128,15 +211,15 @@ def test_for_some_users(opened, comedy):
 def test_where_a_little_costs_a_lot_at_once_nothing_is_done(opened, comedy):
     """Any strength at all turns lists round; a gentle way is followed up to the loss."""
     cases = opened.construction
-    plain = _scored(planted(), cases)
+    scorer = steered_scores_of(opened, cases)
 
     def turned(part, strength):
-        return plain.scores(part, 0.0) * (-1 if strength else 1)
+        return scorer.scores(part) * (-1 if strength else 1)
 
-    jump = Steered("jump", turned, 10.0)
+    jump = scored("jump", turned, cases, 10.0)
     assert _refined(0.3, cases, jump, 0.05, comedy.counted) == 0.0
     shift = torch.from_numpy(comedy.weights)
-    gentle = Steered("gentle", lambda part, s: plain.scores(part, 0.0) + s * shift, 10.0)
+    gentle = scored("gentle", lambda part, s: scorer.scores(part) + s * shift, cases, 10.0)
     refined = _refined(1.0, cases, gentle, 0.05, comedy.counted)
     kept = curve(cases, gentle, [0.0, refined], comedy.counted)[1].kept
     assert 0.8 <= refined <= 1.25
@@ -148,7 +231,7 @@ def test_where_there_is_no_head_the_model_is_run(opened, comedy, tuned):
     work = opened
     other = Workspace(work.run, planted(), finished=True)
     other.__dict__["head"] = None
-    ran = tune(other, comedy, 0.05, n_latents=6)
+    ran = tune(other, comedy, 0.05, n_latents=6, method="latents")
     assert ran.result.effect.before == pytest.approx(tuned.result.effect.before)
     assert ran.result.effect.after == pytest.approx(tuned.result.effect.after, rel=0.1)
     areas = [{row.method: row.area for row in x.result.methods} for x in (ran, tuned)]
@@ -157,8 +240,14 @@ def test_where_there_is_no_head_the_model_is_run(opened, comedy, tuned):
 
 
 def test_a_goal_without_items(opened):
-    none = Goal("nothing", np.zeros(241, np.float32), np.zeros(planted().catalog.n_items, bool))
-    with pytest.raises(InvalidInput, match="No item that can be recommended is one of 'nothing'"):
+    none = Goal(
+        Wishes(more=("nothing",)),
+        np.zeros(241, np.float32),
+        np.zeros(planted().catalog.n_items, bool),
+    )
+    with pytest.raises(
+        InvalidInput, match="No item that can be recommended is one of 'more nothing'"
+    ):
         tune(opened, none, 0.05)
 
 
@@ -170,9 +259,8 @@ def test_interventions_are_named_after_the_goal(tuned):
 
 def test_popular_items_come_up_less(opened):
     work = opened
-    counts = popularity_of(work.construction)
-    goal = popularity_goal(counts, planted().catalog.recommendable, more=False)
-    result = tune(opened, goal, 0.05, compare=False).result
+    result = tune(work, goal_of(work, Wishes(popularity="-")), 0.05, compare=False).result
+    assert {"logit adjustment", "re-ranking"} <= {one.method for one in result.choices}
     rows = {row.measure: row for row in result.popularity}
     average = rows["average popularity"]
     assert average.after < average.before

@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 import scipy.sparse
 
+from helpers import toy
 from helpers.runs import planted
 from recsae.concepts.attributes.names import ITEM_ITSELF, LENGTH, LENGTHS
 from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import InvalidInput
-from recsae.steering.tuning.goals import goal_of, items_of
+from recsae.steering.steps.goals import goal_of, items_of, popularity_goal, popularity_of
+from recsae.steering.steps.kinds import Wishes
 
 LONG = next(iter(LENGTHS))
 ATTRIBUTES = ItemAttributes(
@@ -62,23 +64,23 @@ def test_by_a_concepts_name_all_that_its_label_speaks_of():
 
 
 def test_weights_count_what_is_wanted_and_unwanted():
-    goal = goal_of(RUN, ("Horror",), ("genre: Comedy",))
+    goal = goal_of(RUN, Wishes(more=("Horror",), less=("genre: Comedy",)))
     assert goal.weights.tolist() == [0, 1, 0, -1]
     assert goal.items.tolist() == [False, True, True, False]
     assert (goal.name, goal.more) == ("more Horror, less genre: Comedy", True)
-    less = goal_of(RUN, (), ("Horror",))
+    less = goal_of(RUN, Wishes(less=("Horror",)))
     assert less.weights.tolist() == [0, -1, -1, 0]
     assert (less.more, less.items.tolist()) == (False, [False, True, True, False])
 
 
 def test_what_is_never_to_be_recommended_costs_no_accuracy():
-    goal = goal_of(RUN, (), (), ("Horror", "mood: comedy"))
+    goal = goal_of(RUN, Wishes(never=("Horror", "mood: comedy")))
     assert goal.weights.tolist() == [0, -1, -1, -1]
     assert (goal.name, goal.more) == ("never Horror or mood: comedy", False)
     np.testing.assert_array_equal(goal.counted.no_loss, goal.items)
-    assert goal_of(RUN, (), ("Horror",)).counted.no_loss is None
+    assert goal_of(RUN, Wishes(less=("Horror",))).counted.no_loss is None
     with pytest.raises(InvalidInput, match="Give --never, or --more and --less"):
-        goal_of(RUN, ("Horror",), (), ("genre: Comedy",))
+        goal_of(RUN, Wishes(more=("Horror",), never=("genre: Comedy",)))
 
 
 @pytest.mark.parametrize(
@@ -96,4 +98,27 @@ def test_names_that_do_not_do(name, match):
 
 def test_no_goal():
     with pytest.raises(InvalidInput, match="Say what there should be more or less of"):
-        goal_of(RUN, (), ())
+        goal_of(RUN, Wishes())
+
+
+# six users of two cases each: items 1 (9 times), 2 (twice) and 3 (once)
+NEXT = [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3]
+CASES = toy.cases(np.repeat(np.arange(6), 2).tolist(), [[1]] * 12, [[1]] * 12, targets=NEXT)
+POPULARITY = popularity_of(CASES)
+
+
+def test_how_often_items_came_next():
+    assert POPULARITY.tolist() == [0, 9, 2, 1, 0, 0, 0, 0, 0]
+
+
+def test_popularity_as_a_goal():
+    real = CASES.catalog.recommendable
+    less, more = (popularity_goal(POPULARITY, real, more=m) for m in (False, True))
+    np.testing.assert_allclose(more.weights[:4], [0, 1, 2 / 9, 1 / 9], rtol=1e-6)
+    np.testing.assert_array_equal(less.weights, -more.weights)
+    assert np.flatnonzero(less.items).tolist() == [1]  # a fifth of eight items
+    assert (less.more, less.name) == (False, "less popular items")
+    assert less.by_popularity is POPULARITY
+    np.testing.assert_allclose(less.log_popularity[:3], [0, -np.log(10), -np.log(3)], rtol=1e-6)
+    np.testing.assert_array_equal(more.log_popularity, -less.log_popularity)
+    assert goal_of(RUN, Wishes(more=("Horror",))).log_popularity is None

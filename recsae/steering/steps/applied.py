@@ -1,0 +1,176 @@
+"""A steering applied: edited states, their scores, and lists out of these. The one place for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+
+from recsae.core.errors import InvalidInput
+from recsae.core.threads import in_threads
+from recsae.recommender.lists import rows_at_once
+from recsae.sae.editing import Intervention, make_edit, turned_states, turning
+from recsae.steering.frontier import LIST_LENGTH
+from recsae.steering.steered_scores import HeadScorer, mask_unavailable, steered_scores_of
+from recsae.steering.steps.goals import goal_of
+from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Wishes, edits_states, in_order
+from recsae.steering.steps.ranking import Pool, Ranking, Reorder, best_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from recsae.capture.cases import Cases
+    from recsae.run.workspace import Workspace
+    from recsae.sae.model import SAE
+    from recsae.steering.steered_scores import Edit, SteeredScores
+    from recsae.steering.steps.goals import Goal
+    from recsae.steering.steps.kinds import Step
+
+    GoalOf = Callable[[Wishes], Goal]
+
+T = TypeVar("T")
+NO_LATENTS = torch.zeros(0, dtype=torch.int64)
+RANKED_AT_ONCE = 1024
+"""Cases whose lists are made of pools at a time."""
+MAX_KEPT = 2**24
+"""Items of pools that are kept from one strength to the next."""
+
+
+class Applied(NamedTuple):
+    """What is done to states, and what to lists, at one strength."""
+
+    latents: torch.Tensor = NO_LATENTS
+    """``(m,)`` latents whose activations the edit reads."""
+    edit: Edit | None = None
+    """Of states ``(b, d)`` and those activations ``(b, m)``; None: states stay."""
+    ranking: Ranking | None = None
+    """None: lists are those of the scores."""
+
+    def of_scores(self, scores: torch.Tensor, k: int) -> torch.Tensor:
+        """Lists ``(n, k)`` by scores of the edited states, -inf for what lists leave out."""
+        return best_of(scores, k) if self.ranking is None else self.ranking.lists(scores, k)
+
+    def lists(
+        self, scorer: SteeredScores, k: int, kept: dict[str, Pool] | None = None
+    ) -> NDArray[np.int32]:
+        """Lists ``(n, k)`` of the scorer's cases, in threads where scores allow it.
+
+        ``kept`` is where pools are kept between calls that differ in the gain of the last
+        re-ranking only.
+        """
+        ranking, cases = self.ranking, scorer.cases
+        k = min(k, int(cases.catalog.recommendable.sum()))
+        if ranking is None and isinstance(scorer, HeadScorer):
+            return scorer.lists(self.edit, self.latents, k).astype(np.int32)
+
+        def scores_of(part: slice) -> torch.Tensor:
+            scores = scorer.scores(part, self.edit, self.latents)
+            return mask_unavailable(scores, cases, part)
+
+        size = rows_at_once(cases.catalog.n_items)
+        if kept is None or self.edit is not None or ranking is None or not ranking.reorders:
+            made = _in_parts(scorer, size, lambda part: self.of_scores(scores_of(part), k))
+            return torch.cat(made).numpy().astype(np.int32)
+        last = ranking.reorders[-1]
+        if (last.width(k) or MAX_KEPT) * len(cases) > MAX_KEPT:
+            return self.lists(scorer, k)
+        if "pool" not in kept:
+
+            def pool(part: slice) -> Pool:
+                one = last.pool(ranking.before_last(scores_of(part)), k)
+                return one._replace(items=one.items.int())
+
+            parts = zip(*_in_parts(scorer, size, pool), strict=True)
+            kept["pool"] = Pool(*map(torch.cat, parts))
+        mine = [slice(i, i + RANKED_AT_ONCE) for i in range(0, len(cases), RANKED_AT_ONCE)]
+        made = in_threads(lambda part: last.lists(kept["pool"].take(part), k), mine)
+        return torch.cat(made).numpy().astype(np.int32)
+
+
+def _in_parts(scorer: SteeredScores, size: int, make: Callable[[slice], T]) -> list[T]:
+    parts = [slice(i, min(i + size, len(scorer.cases))) for i in range(0, len(scorer.cases), size)]
+    return in_threads(make, parts) if scorer.at_once else [make(part) for part in parts]
+
+
+def applied(steps: Iterable[Step], sae: SAE, goal_of_wishes: GoalOf) -> Applied:
+    """Apply steps in their order; every edit of states reads them as they were unsteered.
+
+    Raises
+    ------
+    InvalidInput
+        Steps that the SAE or the items do not have, or that cannot go together.
+    """
+    ordered = in_order(steps)
+    turned = turning(sae, [step for step in ordered if isinstance(step, Intervention)])
+    shift, directions = shift_of(ordered, sae.width), sae.directions()[turned.latents]
+
+    def edit(states: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        edited = states
+        if turned.latents:
+            edited = turned_states(states, turned.of_activations(z), directions)
+        return edited if shift is None else edited + shift.to(states)
+
+    return Applied(
+        torch.tensor(turned.latents, dtype=torch.int64),
+        edit if any(map(edits_states, ordered)) else None,
+        ranking_of(ordered, goal_of_wishes),
+    )
+
+
+def applied_in(work: Workspace, steps: Iterable[Step]) -> Applied:
+    """Apply steps to a run; see :func:`applied`."""
+    return applied(steps, work.sae, partial(goal_of, work))
+
+
+def steered_lists(work: Workspace, cases: Cases, steps: Iterable[Step]) -> NDArray[np.int32]:
+    """Make the lists ``(n, 10)`` of the cases under a steering."""
+    return applied_in(work, steps).lists(steered_scores_of(work, cases), LIST_LENGTH)
+
+
+def state_edit(sae: SAE, steps: Iterable[Step]) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The edit of raw states ``(..., d)`` by those of the steps that edit states."""
+    steps = list(steps)
+    edit = make_edit(sae, [step for step in steps if isinstance(step, Intervention)])
+    shift = shift_of(steps, sae.width)
+    return edit if shift is None else lambda states: edit(states) + shift.to(states)
+
+
+def shift_of(steps: Iterable[Step], width: int) -> torch.Tensor | None:
+    """The vector ``(d,)`` that directions add to every state; None without any.
+
+    Raises
+    ------
+    InvalidInput
+        A direction of another width.
+    """
+    shift = None
+    for step in steps:
+        if isinstance(step, Direction):
+            if len(step.vector) != width:
+                raise InvalidInput(
+                    f"The direction {step.name!r} has {len(step.vector)} numbers, and states here "
+                    f"have {width}."
+                )
+            added = step.strength * torch.tensor(step.vector)
+            shift = added if shift is None else shift + added
+    return shift
+
+
+def ranking_of(steps: Iterable[Step], goal_of_wishes: GoalOf) -> Ranking | None:
+    """What the steps do to lists, the items' weights looked up; None: nothing."""
+    banned, reorders = None, []
+    for step in steps:
+        if isinstance(step, Filter):
+            items = torch.from_numpy(goal_of_wishes(Wishes(never=step.never)).items)
+            banned = items if banned is None else banned | items
+        elif isinstance(step, ReRanking):
+            goal = goal_of_wishes(step.wishes)
+            weights = goal.log_popularity if step.by == "log popularity" else goal.weights
+            gain = step.strength * step.unit
+            reorders.append(
+                Reorder.of(torch.tensor(weights), gain, step.temperature, step.candidates)
+            )
+    return None if banned is None and not reorders else Ranking(banned, tuple(reorders))

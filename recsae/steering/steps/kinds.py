@@ -1,0 +1,142 @@
+"""What a steering does, step by step: as people read it, and as steering files keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, TypeGuard
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+
+from recsae.core.errors import InvalidInput
+from recsae.sae.editing import Intervention
+
+By = Literal["constant", "probability", "log popularity"]
+LEAST_CANDIDATES = 10
+"""A list has ten items, so re-ranking needs as many to choose from."""
+_KEPT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Wishes(BaseModel):
+    """What there should be more or less of, by the names of attributes and concepts."""
+
+    model_config = _KEPT
+
+    more: tuple[str, ...] = ()
+    less: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    popularity: Literal["-", "+"] | None = None
+
+    @property
+    def wishes(self) -> Wishes:
+        """The wishes alone, without what else is asked for or done."""
+        return Wishes(more=self.more, less=self.less, never=self.never, popularity=self.popularity)
+
+    def said(self) -> str:
+        """The wishes in words.
+
+        >>> Wishes(more=("Comedy",), less=("Horror",)).said(), Wishes(popularity="-").said()
+        ('more Comedy, less Horror', 'less popular items')
+        """
+        if self.popularity:
+            return f"{'more' if self.popularity == '+' else 'less'} popular items"
+        words = [f"more {name}" for name in self.more] + [f"less {name}" for name in self.less]
+        return ", ".join([*words, *([f"never {' or '.join(self.never)}"] if self.never else [])])
+
+
+class Direction(BaseModel):
+    """The same vector, times a strength, is added to every state."""
+
+    model_config = _KEPT
+
+    kind: Literal["direction"] = "direction"
+    name: str
+    vector: tuple[FiniteFloat, ...] = Field(min_length=1)
+    """``(d,)``"""
+    strength: FiniteFloat
+
+    def __str__(self) -> str:
+        return f"{self.strength:.3g} times the direction {self.name!r} added to every state"
+
+
+class ReRanking(Wishes):
+    """Items are ranked anew by what is wished for, each item's wishes being its weight.
+
+    ``constant``: ``strength * unit`` times the weight is added to the score. ``log popularity``
+    does the same with the logarithm of how often the item was consumed in the weight's place
+    (logit adjustment). ``probability``: place by place, from the first, the item with the largest
+    ``p * discount + strength * unit * weight`` comes next, p being the softmax of the scores at the
+    temperature.
+    """
+
+    kind: Literal["re-ranking"] = "re-ranking"
+    by: By
+    strength: FiniteFloat
+    unit: FiniteFloat = Field(gt=0)
+    """Of the strength: fixed with the file, so that it means the same for any list."""
+    temperature: FiniteFloat | None = Field(None, gt=0)
+    candidates: int | None = Field(None, ge=LEAST_CANDIDATES)
+    """So many items, the first by score, can be in the list; None: all."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> ReRanking:
+        if (self.temperature is not None) != (self.by == "probability"):
+            raise ValueError("a temperature is for re-ranking by probability, which needs one")
+        if self.by == "log popularity" and self.popularity is None:
+            raise ValueError("re-ranking by log popularity needs a popularity, '-' or '+'")
+        if not self.said():
+            raise ValueError("a re-ranking needs something to favour: more, less or popularity")
+        return self
+
+    def __str__(self) -> str:
+        within = f" within the first {self.candidates:,}" if self.candidates else ""
+        how = "a constant" if self.by == "constant" else self.by
+        return f"re-ranked by {how}{within}: {self.said()} (strength {self.strength:.3g})"
+
+
+class Filter(BaseModel):
+    """Items that lists leave out."""
+
+    model_config = _KEPT
+
+    kind: Literal["filter"] = "filter"
+    never: tuple[str, ...] = Field(min_length=1)
+
+    def __str__(self) -> str:
+        return f"lists without {' and '.join(self.never)}"
+
+
+Step = Intervention | Direction | ReRanking | Filter
+
+
+def edits_states(step: Step) -> TypeGuard[Intervention | Direction]:
+    """Whether a step is done to states, not to lists."""
+    return isinstance(step, Intervention | Direction)
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """The steps in the order in which they are done: states, filters, constants, probabilities.
+
+    Those of one kind stay in their order.
+
+    Raises
+    ------
+    InvalidInput
+        Several re-rankings by probability: each makes the whole list.
+    """
+    ordered = sorted(steps, key=_stage)
+    if sum(_stage(step) == _LAST for step in ordered) > 1:
+        raise InvalidInput(
+            "Two steps re-rank by probability, and each makes the whole list: use one of them."
+        )
+    return ordered
+
+
+_LAST = 3
+
+
+def _stage(step: Step) -> int:
+    if edits_states(step):
+        return 0
+    if isinstance(step, Filter):
+        return 1
+    return _LAST if isinstance(step, ReRanking) and step.by == "probability" else 2

@@ -1,0 +1,124 @@
+"""Lists under filters and re-rankings, by hand."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsae.steering.steps.ranking import MAX_WEIGHTS, N_FIRST, Ranking, Reorder
+
+NONE = float("-inf")
+SCORES = torch.tensor([[NONE, 5.0, 4.0, 3.0, 2.0, 1.0]])
+WANTED = torch.tensor([0.0, 0, 0, 0, 1, 1])
+
+
+def lists(*reorders, banned=None, scores=SCORES, k=3):
+    return Ranking(banned, reorders).lists(scores, k).tolist()
+
+
+def test_a_constant():
+    assert lists(Reorder.of(WANTED, 0.0)) == [[1, 2, 3]]
+    assert lists(Reorder.of(WANTED, 2.5)) == [[1, 4, 2]]  # 5, 4.5, 4
+    assert lists(Reorder.of(WANTED, 9.0)) == [[4, 5, 1]]
+    assert lists(Reorder.of(-WANTED, 9.0), k=5) == [[1, 2, 3, 4, 5]]
+
+
+def test_a_constant_within_the_first_items():
+    """Item 4 is the fourth, item 5 none of the first four."""
+    assert lists(Reorder.of(WANTED, 9.0, candidates=4)) == [[4, 1, 2]]
+    assert lists(Reorder.of(WANTED, 9.0, candidates=3)) == [[1, 2, 3]]
+    assert lists(Reorder.of(WANTED, 9.0, candidates=3), k=5) == [[1, 2, 3, 0, 0]]
+
+
+def test_a_filter():
+    banned = torch.tensor([False, True, False, True, False, False])
+    assert lists(banned=banned) == [[2, 4, 5]]
+    assert lists(banned=banned, k=5) == [[2, 4, 5, 0, 0]]
+
+
+def test_what_is_filtered_is_no_candidate():
+    banned = torch.tensor([False, True, False, False, False, False])
+    assert lists(Reorder.of(WANTED, 9.0, candidates=3), banned=banned) == [[4, 2, 3]]
+
+
+def test_by_probability_the_lower_places_go_first():
+    """p is .4, .3, .2, .06, .04; the discounts are 1, .63, .5. With a gain of .1 for items 4 and 5
+    the first place is still item 1 (.4 against .16), the second item 2 (.19 against .14), and the
+    third item 4 (.13 against .1)."""
+    p = torch.tensor([[0.0, 0.4, 0.3, 0.2, 0.06, 0.04]])
+    scores = 2 * p.log()  # at a temperature of 2
+    assert lists(Reorder.of(WANTED, 0.0, 2.0), scores=scores) == [[1, 2, 3]]
+    assert lists(Reorder.of(WANTED, 0.1, 2.0), scores=scores) == [[1, 2, 4]]
+    assert lists(Reorder.of(WANTED, 0.5, 2.0), scores=scores) == [[4, 5, 1]]
+
+
+def test_by_probability_within_the_first_items_their_probabilities_add_up_to_one():
+    """In the third place item 4 needs half of .2 - .06 more than item 3, or of that over .96."""
+    p = torch.tensor([[0.0, 0.4, 0.3, 0.2, 0.06, 0.04]])
+    third = (0.2 - 0.06) / math.log2(4)
+    for share, candidates in ((1.0, None), (0.96, 4)):
+        for gain, last in ((1.01 * third / share, 4), (0.99 * third / share, 3)):
+            step = Reorder.of(WANTED, gain, 2.0, candidates)
+            assert lists(step, scores=2 * p.log())[0][2] == last
+
+
+def test_constants_add_up_and_probability_comes_last():
+    other = torch.tensor([0.0, 0, 0, 1, 0, 0])
+    first, second = Reorder.of(WANTED, 2.5), Reorder.of(other, 1.7)
+    assert lists(first, second) == [[1, 3, 4]]  # 5, 4.7, 4.5
+    together = lists(first, second, Reorder.of(WANTED, 0.0, 1.0))
+    assert together == [[1, 3, 4]]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 99), st.sampled_from([0.0, 0.1, 2.0]), st.sampled_from([None, 0.7]))
+def test_the_first_of_each_weight_are_enough(seed, gain, temperature):
+    """Lists out of pools are those out of all items, where weights differ little."""
+    generator = torch.Generator().manual_seed(seed)
+    scores = torch.randn(20, 60, generator=generator)
+    scores[:, 0] = NONE
+    scores[torch.rand(20, 60, generator=generator) < 0.4] = NONE
+    weights = torch.randint(-1, 2, (60,), generator=generator).float()
+    step = Reorder.of(weights, gain, temperature)
+    assert step.width(5) == 15
+    if temperature is None:
+        added = scores + gain * weights
+        values, whole = added.sort(dim=1, descending=True, stable=True)
+        whole = whole.masked_fill(values == NONE, 0)[:, :5]
+    else:
+        p, left, places = torch.softmax(scores / temperature, 1), scores > NONE, []
+        for place in range(5):
+            value = (p / math.log2(place + 2) + gain * weights).masked_fill(~left, NONE)
+            best = value.max(1, keepdim=True)
+            places.append(best.indices.masked_fill(best.values == NONE, 0))
+            left.scatter_(1, best.indices, False)
+        whole = torch.cat(places, 1)
+    assert torch.equal(Ranking(None, (step,)).lists(scores, 5), whole)
+
+
+def test_weights_that_differ_everywhere():
+    weights = torch.arange(900.0) / 900
+    scores = torch.randn(4, 900, generator=torch.Generator().manual_seed(0))
+    assert len(weights.unique()) > MAX_WEIGHTS
+    constant, likely = Reorder.of(weights, 1.3), Reorder.of(weights, 1e-4, 1.0)
+    assert (constant.width(10), likely.width(10)) == (None, N_FIRST + 10)
+    whole = (scores + 1.3 * weights).topk(10).indices
+    assert torch.equal(Ranking(None, (constant,)).lists(scores, 10), whole)
+    found = Ranking(None, (likely,)).lists(scores, 10)
+    assert all(len(set(row)) == 10 for row in found.tolist())
+    assert (Ranking(None, (likely._replace(gain=9.0),)).lists(scores, 10)[:, 0] == 899).all()
+
+
+def test_no_item_comes_twice_where_it_is_among_the_first_and_the_most_useful():
+    scores = torch.arange(400.0, 0, -1)[None].clone()
+    weights = torch.arange(400.0).flip(0)  # the first by score are the most useful too
+    found = Ranking(None, (Reorder.of(weights, 1.0, 50.0),)).lists(scores, 10)
+    assert found.tolist() == [list(range(10))]
+
+
+@pytest.mark.parametrize("temperature", [None, 1.0])
+def test_where_nothing_is_left_lists_are_empty(temperature):
+    nothing = torch.full((1, 6), NONE)
+    assert lists(Reorder.of(WANTED, 1.0, temperature), scores=nothing) == [[0, 0, 0]]
