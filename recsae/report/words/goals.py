@@ -131,21 +131,21 @@ def from_to(row: ReachedGoal) -> str:
 
 
 def beside_heading(row: ReachedGoal) -> str:
-    """Say why the table of methods has another figure for latents than the heading.
+    """Say why the table of methods has another figure for the goal's method than the heading.
 
     Empty where it has the same, or no figure at that loss.
     """
-    ours = next((way for way in row.ways if way.way == LATENTS), None)
+    ours = next((way for way in row.ways if way.way == row.method), None)
     value = ours.at.get(f"{100 * row.allowed_loss:g} %") if ours and row.allowed_loss else None
     kept, allowed = row.ndcg_kept[0], f"{100 * (row.allowed_loss or 0):g}%"
     if value is None or kept is None or amount(value, row) == amount(row.after, row):
         return ""
     lost = f"{100 * (1 - kept):.1f}%" if kept < 1 else "nothing"
     return (
-        f"Why {amount(row.after, row)} above and {amount(value, row)} for latents in the table: "
-        f"above, {allowed} may be lost by the users on whom the latents were found, and held-out "
-        f"users lose {lost}; in the table held-out users themselves lose {allowed} at most, on "
-        "fewer of their positions."
+        f"Why {amount(row.after, row)} above and {amount(value, row)} for {row.method} in the "
+        f"table: above, {allowed} may be lost by the users on whom it was set, and held-out users "
+        f"lose {lost}; in the table held-out users themselves lose {allowed} at most, on fewer of "
+        "their positions."
     )
 
 
