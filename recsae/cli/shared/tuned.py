@@ -175,7 +175,7 @@ def _said(name: str) -> str:
     """An attribute's value in words.
 
     >>> _said("before decade: 1970s"), _said("genres: Drama")
-    ('before 1970s', 'Drama')
+    ('before the 1970s', 'Drama')
     """
     attribute, _, value = name.partition(": ")
     return concept_name(attribute, value, {})
