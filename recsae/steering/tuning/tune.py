@@ -96,7 +96,7 @@ class Sizes(NamedTuple):
 
 IN_FULL = Sizes()
 """For a goal that is given."""
-IN_BRIEF = Sizes(2_500, 20_000, 20_000, 6_000, 3_000)
+IN_BRIEF = Sizes(2_500, 20_000, 20_000, 4_000, 2_000)
 """For the goals that a run tries by itself."""
 
 
