@@ -213,10 +213,13 @@ def name_of(
     >>> scary = Predicate("last", "item", "i3 | i7 | i9", 1)
     >>> name_of(scary, [], {"i3": "Shining, The", "i7": "Carrie"}, None, ("genres", "Horror"))
     'after Horror such as “The Shining” or “Carrie”'
+    >>> name_of(scary, [], {"i3": "Psycho", "i7": "M"}, None, ("before decade", "1970s"))
+    'after items from before the 1970s such as “Psycho” or “M”'
     """
     if theme is not None:
         such = _quoted(first.value, titles)[:N_TITLES]
-        return f"{AFTER[first.view]} {concept_name(*theme, titles)} such as {_joined(such)}"
+        shared = f"{'items from ' * (theme[0] == ERA)}{concept_name(*theme, titles)}"
+        return f"{AFTER[first.view]} {shared} such as {_joined(such)}"
     name = first.name(titles)
     if not others or others[0][1:3] == first[1:3]:
         return name

@@ -32,7 +32,10 @@ const unfoldLinked = () => location.hash.length > 1 && unfold(byId(decodeURIComp
 function nameTheRun() {
   const folder = folderOfPage();
   if (!folder) return;
-  for (const code of document.querySelectorAll(".to-copy code")) code.textContent = code.textContent.replace(" RUN", () => " " + shellWord(folder));
+  for (const code of document.querySelectorAll(".to-copy code")) {
+    const words = code.textContent.replace(" RUN", () => " " + shellWord(folder)).split(" ");
+    code.replaceChildren(...words.flatMap((word, n) => [n ? " " : "", el("span", {}, word)]));
+  }
 }
 async function copy(button) {
   const code = button.previousElementSibling;
