@@ -124,11 +124,12 @@ def _read_table(path: Path, *, is_parquet: bool) -> pd.DataFrame:
             f"{list(map(str, table.columns))}: RecTools' are {USER}, {ITEM}, {TIME} and {WEIGHT}, "
             "of which the last may be missing."
         )
-    missing = int(table[[USER, ITEM, TIME]].isna().any(axis=1).sum())
+    needed = table[[name for name in (USER, ITEM, TIME, WEIGHT) if name in table]]
+    missing = int((needed.isna() | (needed == "")).any(axis=1).sum())
     if missing:
         raise InvalidInput(
-            f"{missing:,} of {len(table):,} interactions in {path} lack a user, an item or a time: "
-            "leave them out."
+            f"{missing:,} of {len(table):,} interactions in {path} lack a user, an item, a time or "
+            "a weight: leave them out."
         )
     return table
 
@@ -141,8 +142,11 @@ def _constructed(table: pd.DataFrame, item_ids: Sequence[Any], path: Path) -> An
     own = items.map(by_text).astype(object)
     weight = table[WEIGHT].to_numpy() if WEIGHT in table else 1.0
     columns = {USER: table[USER].astype(str).to_numpy(), ITEM: own.where(own.notna(), items)}
-    rows = pd.DataFrame({**columns, WEIGHT: weight, TIME: table[TIME].to_numpy()})
     try:
+        times = table[TIME]
+        if not pd.api.types.is_numeric_dtype(times):  # 03/02/1997 can be read in two ways
+            times = pd.to_datetime(times, format="ISO8601")
+        rows = pd.DataFrame({**columns, WEIGHT: weight, TIME: times.to_numpy()})
         return Dataset.construct(rows)
     except (TypeError, ValueError, KeyError) as error:
         raise InvalidInput(

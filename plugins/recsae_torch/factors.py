@@ -34,6 +34,8 @@ FEWEST_TRIED = 20
 """With fewer users chance alone may decide that."""
 SCORES_AT_ONCE = 2**25
 """Scores that are made for it at most: 128 MB."""
+LARGEST_SCORE = 1e30
+"""Above it sums of products in single precision may not be finite."""
 IN_TRAINING = (
     "No test was given, so the evaluation asks for every user's last item, which the vectors were "
     "trained on: NDCG says how well they remember, not how well they recommend."
@@ -187,6 +189,13 @@ def _check_shapes(users: Floats, items: Floats, n_user_ids: int, n_item_ids: int
         raise InvalidInput(
             f"The vectors of users have {users.shape[1]} numbers and those of items "
             f"{items.shape[1]}: scores are their products, so both have the same number."
+        )
+    largest = float(np.abs(users).max()), float(np.abs(items).max())
+    if not largest[0] * largest[1] * users.shape[1] < LARGEST_SCORE:
+        raise InvalidInput(
+            f"Vectors with numbers as large as {largest[0]:g} (users) and {largest[1]:g} (items) "
+            "make scores that are not finite: the training has diverged, or give both in smaller "
+            "units."
         )
 
 

@@ -86,6 +86,7 @@ def steer(
 ) -> None:
     """Turn concepts and see the recommendations change."""
     from recsae.finished.opened import open_run
+    from recsae.steering.files import place
     from recsae.steering.lists import ListChange
 
     if listing:
@@ -99,6 +100,8 @@ def steer(
             show_check(checked, everything=everything)
         return
     _refuse_contradictions(settings, files, migrate, old, user, sequence, users, cohort)
+    if save:
+        place(folder, save)  # a name that cannot be is told before the work
     run = open_run(folder, device=device, trust=trust)
     parts: list[Any] = [*map(run.load_steering, files), *settings]
     migrated: dict[str, Any] = {}

@@ -110,9 +110,12 @@ def tune(
     """
     from recsae.cli.shared.tuned import show_tuned
     from recsae.finished.opened import open_run
+    from recsae.steering.files import place
 
     if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")
+    if save:
+        place(folder, save)  # a name that cannot be is told before the work
     tuned = open_run(folder, device=device, trust=trust).tune(
         more=more,
         less=less,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -77,6 +77,12 @@ class SteeringFile(BaseModel):
     """How the users were chosen."""
     goal: GoalRequest | None = None
     """What the steps were tuned towards, if they were."""
+
+    @model_validator(mode="after")
+    def _for_whom(self) -> Self:
+        if self.cohort is not None and self.users is None:
+            raise ValueError("a cohort says how users were chosen, and there are no users")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -116,6 +116,7 @@ def test_popularity(said, folder):
     [
         ((), "Say what there should be more or less of"),
         (("--more", "Comedi"), "Did you mean 'Comedy'"),
+        (("--more", "Comedy", "--save", "a/b"), "neither the name of a steering file kept with"),
         (("--more", "Comedy", "--popularity", "-"), "Give --popularity, or --more and --less"),
         (("--never", "Comedy", "--popularity", "-"), "or --never"),
         (("--never", "Comedy", "--less", "Comedy"), "Give --never, or --more and --less"),

@@ -64,7 +64,7 @@ def test_what_is_kept_comes_back_and_is_listed(folder):
     assert load_steering(folder, folder / "steering/less horror.json") == STEERING
     assert [path.stem for path in steering_files(folder)] == ["less horror"]
     assert described(STEERING) == "Horror = 0.25 to 1.5; 3 x2 where active (for 2 users)"
-    assert described(STEERING._replace(users=None)).endswith("(for everybody)")
+    assert described(STEERING._replace(users=None, cohort=None)).endswith("(for everybody)")
 
 
 def test_every_kind_of_step_comes_back_in_the_order_in_which_it_is_done(folder):
@@ -146,7 +146,7 @@ def test_only_a_steering_file_is_written_over(folder, content):
     with pytest.raises(InvalidInput, match="there already"):
         save_steering(STEERING, folder, folder / "run.json")
     save_steering(STEERING, folder, folder / "one.json")
-    save_steering(STEERING._replace(users=None), folder, folder / "one.json")
+    save_steering(STEERING._replace(users=None, cohort=None), folder, folder / "one.json")
     assert load_steering(folder, folder / "one.json").users is None
 
 
@@ -234,6 +234,17 @@ def test_files_of_another_run(folder, change, match):
         ({"steps": [RE_RANKED | {"temperature": None}]}, "temperature is for re-ranking by prob"),
         ({"steps": [RE_RANKED | {"more": []}]}, "needs something to favour"),
         ({"steps": [RE_RANKED | {"candidates": 9}]}, "steps.0.re-ranking.candidates"),
+        ({"steps": [RE_RANKED | {"temperature": 1e308}]}, "steps.0.re-ranking.temperature"),
+        ({"steps": [RE_RANKED | {"strength": -1e308}]}, "steps.0.re-ranking.strength"),
+        (
+            {"steps": [RE_RANKED | {"strength": 1e8, "unit": 1e8}]},
+            "strength times unit must lie between -1e\\+09 and 1e\\+09",
+        ),
+        (
+            {"steps": [{"kind": "direction", "name": "x", "vector": [1e300], "strength": 1}]},
+            "steps.0.direction.vector.0",
+        ),
+        ({"users": None, "cohort": "concept:Horror>0.5"}, "how users were chosen, and there are"),
         ({"steps": [RE_RANKED | {"by": "log popularity"}]}, "temperature is for re-ranking by"),
     ],
 )

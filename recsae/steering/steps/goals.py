@@ -97,6 +97,9 @@ def goal_of(work: Workspace, wishes: Wishes) -> Goal:
         raise InvalidInput(
             "Say what there should be more or less of: --more NAME, --less NAME or --never NAME."
         )
+    both = [name for name in more if name in less]
+    if both:
+        raise InvalidInput(f"There cannot be both more and less of {both[0]!r}: leave one out.")
     wanted, unwanted = ([items_of(work, name) for name in names] for names in (more, less))
     weights = np.sum([*wanted, *(-items.astype(int) for items in unwanted)], axis=0)
     items = np.any(wanted or unwanted, axis=0)

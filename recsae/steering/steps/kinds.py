@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypeGuard
+from typing import Annotated, Literal, TypeGuard
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from recsae.core.errors import InvalidInput
-from recsae.sae.editing import Intervention
+from recsae.sae.editing import LIMIT, Intervention
 
 By = Literal["constant", "probability", "log popularity"]
 LEAST_CANDIDATES = 10
 """A list has ten items, so re-ranking needs as many to choose from."""
 _KEPT = ConfigDict(extra="forbid", frozen=True)
+_Bounded = Annotated[float, Field(ge=-LIMIT, le=LIMIT)]
+"""Beyond these numbers scores cannot be told apart, or are no longer finite."""
+_Scale = Annotated[float, Field(ge=1 / LIMIT, le=LIMIT)]
 
 
 class Wishes(BaseModel):
@@ -50,9 +53,9 @@ class Direction(BaseModel):
 
     kind: Literal["direction"] = "direction"
     name: str
-    vector: tuple[FiniteFloat, ...] = Field(min_length=1)
+    vector: tuple[_Bounded, ...] = Field(min_length=1)
     """``(d,)``"""
-    strength: FiniteFloat
+    strength: _Bounded
 
     def __str__(self) -> str:
         return f"{self.strength:.3g} times the direction {self.name!r} added to every state"
@@ -70,10 +73,10 @@ class ReRanking(Wishes):
 
     kind: Literal["re-ranking"] = "re-ranking"
     by: By
-    strength: FiniteFloat
-    unit: FiniteFloat = Field(gt=0)
+    strength: _Bounded
+    unit: float = Field(gt=0, le=LIMIT)
     """Of the strength: fixed with the file, so that it means the same for any list."""
-    temperature: FiniteFloat | None = Field(None, gt=0)
+    temperature: _Scale | None = None
     candidates: int | None = Field(None, ge=LEAST_CANDIDATES)
     """So many items, the first by score, can be in the list; None: all."""
 
@@ -83,6 +86,8 @@ class ReRanking(Wishes):
             raise ValueError("a temperature is for re-ranking by probability, which needs one")
         if self.by == "log popularity" and self.popularity is None:
             raise ValueError("re-ranking by log popularity needs a popularity, '-' or '+'")
+        if not abs(self.strength * self.unit) <= LIMIT:
+            raise ValueError(f"strength times unit must lie between -{LIMIT:g} and {LIMIT:g}")
         if not self.said():
             raise ValueError("a re-ranking needs something to favour: more, less or popularity")
         return self

@@ -114,6 +114,13 @@ def test_ids_in_a_file_are_text(tmp_path):
         ("user,item\n1,2\n", r"columns \['user', 'item'\]: RecTools' are user_id, item_id, datet"),
         ("user_id,item_id,datetime\n", "have 0 rows"),
         ("user_id,item_id,datetime\n1,10,soon\n", r"cannot make a data set .*datetime must be"),
+        ("user_id,item_id,datetime\n1,10,03/02/1997\n", r"such as 2020-12-31 13:59:00"),
+        ("user_id,item_id,datetime\n,10,2020-01-01\n", "1 of 1 interactions in .* lack a user, an"),
+        ("user_id,item_id,datetime\n1,10,\n1,20,2020-01-01\n", "1 of 2 interactions in .* lack"),
+        (
+            "user_id,item_id,weight,datetime\n1,10,,2020-01-01\n1,20,2,2020-01-01\n",
+            "1 of 2 interactions in .* lack a user, an item, a time or a weight: leave them out",
+        ),
         ('user_id,item_id,datetime\n1,"10\n', "cannot be read"),
         ("", "cannot be read"),
         (b"PAR1 is not enough", "cannot be read"),

@@ -227,6 +227,10 @@ def with_nan(vectors, value=np.nan):
             {"item_vectors": with_nan(TINY_ITEMS, 1e300)},
             "2 of 3 rows of item_vectors hold NaN or inf",
         ),
+        (
+            {"item_vectors": np.array(TINY_ITEMS) * 1e30},
+            r"as large as 5 \(users\) and 3e\+30 \(items\) make scores that are not finite",
+        ),
         ({"user_ids": ["ann", "bob", "ann"]}, "user_ids has 'ann' more than once"),
         ({"item_ids": {"a": 0, "b": 1, "c": 3}}, "item_ids is a dict whose values are not the row"),
         ({"histories": {"dan": ["a"]}}, "1 of 1 users of histories are not in user_ids, 'dan'"),

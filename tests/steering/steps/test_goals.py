@@ -68,6 +68,8 @@ def test_weights_count_what_is_wanted_and_unwanted():
     assert goal.weights.tolist() == [0, 1, 0, -1]
     assert goal.items.tolist() == [False, True, True, False]
     assert (goal.name, goal.more) == ("more Horror, less genre: Comedy", True)
+    with pytest.raises(InvalidInput, match="both more and less of 'Horror': leave one out"):
+        goal_of(RUN, Wishes(more=("Horror",), less=("genre: Comedy", "Horror")))
     less = goal_of(RUN, Wishes(less=("Horror",)))
     assert less.weights.tolist() == [0, -1, -1, 0]
     assert (less.more, less.items.tolist()) == (False, [False, True, True, False])
