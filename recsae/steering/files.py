@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -77,12 +77,6 @@ class SteeringFile(BaseModel):
     """How the users were chosen."""
     goal: GoalRequest | None = None
     """What the steps were tuned towards, if they were."""
-
-    @model_validator(mode="after")
-    def _for_whom(self) -> Self:
-        if self.cohort is not None and self.users is None:
-            raise ValueError("a cohort says how users were chosen, and there are no users")
-        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -256,7 +250,11 @@ def described(steering: Steering) -> str:
 
 
 def _check(steering: Steering, folder: Path) -> None:
-    """Check that the run's SAE has what the steps are done to."""
+    """Check that it says for whom it is, and that the run's SAE has what is done something to."""
+    if steering.cohort is not None and steering.users is None:
+        raise InvalidInput(
+            f"it has a cohort ({steering.cohort}), which says how users were chosen, and no users."
+        )
     meta = read_json(folder / layout.SAE_CONFIG)
     n_latents = int(meta["config"]["n_latents"]) + int(meta["n_gates"])
     check_interventions(steering.interventions, n_latents)

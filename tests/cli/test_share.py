@@ -37,7 +37,9 @@ def make(folder):
         run_pipeline(people, folder, runs.FEWER)
     steering = Steering([Intervention((0,), "set", 0.0)], ("person-3-end",), "a list of users")
     save_steering(steering, folder, folder / "steering" / "some.json")
-    save_steering(steering._replace(users=None), folder, folder / "steering" / "all.json")
+    save_steering(
+        steering._replace(users=None, cohort=None), folder, folder / "steering" / "all.json"
+    )
 
 
 @pytest.fixture

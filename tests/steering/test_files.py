@@ -244,7 +244,7 @@ def test_files_of_another_run(folder, change, match):
             {"steps": [{"kind": "direction", "name": "x", "vector": [1e300], "strength": 1}]},
             "steps.0.direction.vector.0",
         ),
-        ({"users": None, "cohort": "concept:Horror>0.5"}, "how users were chosen, and there are"),
+        ({"users": None, "cohort": "concept:Horror>0.5"}, "how users were chosen, and no users"),
         ({"steps": [RE_RANKED | {"by": "log popularity"}]}, "temperature is for re-ranking by"),
     ],
 )
