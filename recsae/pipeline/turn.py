@@ -116,11 +116,7 @@ def _sampled(work: Workspace) -> Sampled | None:
         return None
     users = [str(sequences.users[row]) for row in rows[spread(len(rows), N_SAMPLES)]]
     requests = [list_request(recommender, user, None, mask_seen=False) for user in users]
-    with torch.no_grad():
-        states = [recommender.represent(one.batch, work.site).cpu() for one in requests]
-        together = torch.cat(states).float()
-        active = work.sae.encode(together.to(work.sae.W_dec.device)).cpu()
-    return Sampled(users, requests, together, active)
+    return Sampled.of(work, users, requests)
 
 
 def _typed(work: Workspace, sampled: Sampled) -> Sampled | None:

@@ -34,6 +34,15 @@ class Sampled(NamedTuple):
     states: torch.Tensor
     active: torch.Tensor
 
+    @classmethod
+    def of(cls, work: Workspace, users: list[str], requests: list[ListRequest]) -> Sampled:
+        """The states that the model has of the requests, and what is active on them."""
+        with torch.no_grad():
+            states = [work.recommender.represent(one.batch, work.site).cpu() for one in requests]
+            together = torch.cat(states).float()
+            active = work.sae.encode(together.to(work.sae.W_dec.device)).cpu()
+        return cls(users, requests, together, active)
+
 
 class Tried(NamedTuple):
     """States ``(m, d)`` of samples with some latents set, and which sample each is of."""

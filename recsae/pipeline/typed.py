@@ -123,11 +123,7 @@ def sampled_histories(work: Workspace, histories: list[list[int]]) -> Sampled:
         )
         for history in histories
     ]
-    with torch.no_grad():
-        states = [recommender.represent(one.batch, work.site).cpu() for one in requests]
-        together = torch.cat(states).float()
-        active = work.sae.encode(together.to(work.sae.W_dec.device)).cpu()
-    return Sampled([""] * len(histories), requests, together, active)
+    return Sampled.of(work, [""] * len(histories), requests)
 
 
 def _by_graph(

@@ -233,12 +233,13 @@ if (data.turn) {
     const next = chosen.shown[Math.min(place, chosen.shown.length - 1)];
     (next === undefined ? byId("turn-add") : byId("turn-" + next)).focus();
   }
+  const offer = (latent, words) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent)), el("span", { class: "small" }, " " + words));
   // the concepts most active on the history, by how far they can be, that have no slider yet
   function activeHere() {
     const part = (latent) => activation(latent) / t.most[placeOfLatent.get(latent)];
     const there = t.latents.filter((latent) => byLatent.get(latent)?.status === "verified" && activation(latent) > 0 && !chosen.shown.includes(latent));
     there.sort((a, b) => part(b) - part(a));
-    const buttons = there.slice(0, N_ACTIVE).map((latent) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent)), el("span", { class: "small" }, " " + three(activation(latent)))));
+    const buttons = there.slice(0, N_ACTIVE).map((latent) => offer(latent, three(activation(latent))));
     return buttons.length ? [el("li", { class: "small" }, "Active on this history:"), ...buttons] : [];
   }
   function found() {
@@ -250,7 +251,7 @@ if (data.turn) {
     const near = new Map(fits.map((latent) => [latent, isNumber(latent) ? -1 : nearness(byLatent.get(latent), words)]));
     fits.sort((a, b) => near.get(a) - near.get(b) || byTrust(byLatent.get(a), byLatent.get(b)));
     const has = (latent) => (chosen.shown.includes(latent) ? ", has a slider" : "");
-    const buttons = fits.slice(0, N_FOUND).map((latent) => el("li", {}, el("button", { type: "button", "data-latent": latent }, nameOf(latent)), el("span", { class: "small" }, " " + standing(byLatent.get(latent)) + has(latent))));
+    const buttons = fits.slice(0, N_FOUND).map((latent) => offer(latent, standing(byLatent.get(latent)) + has(latent)));
     if (!words.length) buttons.push(...activeHere());
     if (words.length && !fits.length) buttons.push(el("li", { class: "small" }, "No concept here has these words."));
     if (fits.length > N_FOUND) buttons.push(el("li", { class: "small" }, "and " + count(fits.length - N_FOUND) + " more"));
