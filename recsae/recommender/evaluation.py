@@ -207,9 +207,11 @@ def top_lists(
     :func:`recsae.recommender.lists.best_items`. ``rank`` makes lists of k out of scores
     ``(n, n_items)`` instead, where what is left out has -inf.
     """
-    k, catalog = (
-        min(max(cases.topk), int(recommender.catalog.recommendable.sum())),
-        recommender.catalog,
-    )
+    k, catalog = list_length(recommender, cases), recommender.catalog
     rank = rank or (lambda scores, n: best_items(scores, catalog, n))
     return np.concatenate([rank(s, k).numpy() for _, s in scores_of_groups(recommender, cases)])
+
+
+def list_length(recommender: Recommender, cases: EvaluationCases) -> int:
+    """How many items are put on top: as many as the metrics look at, or all there are."""
+    return min(max(cases.topk), int(recommender.catalog.recommendable.sum()))

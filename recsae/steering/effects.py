@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,14 @@ from recsae.concepts.wording import concept_name
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
 from recsae.core.notebook.cells import Table, card
-from recsae.recommender.evaluation import evaluation_cases, hits_in, restrict, top_lists
+from recsae.recommender.evaluation import (
+    evaluation_cases,
+    hits_in,
+    list_length,
+    restrict,
+    scores_of_groups,
+    top_lists,
+)
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import Intervention
@@ -26,7 +34,7 @@ from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
 from recsae.steering.unchanged import Unchanged, why_unchanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -152,8 +160,7 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
         )
     targets = _targets(work, steering)
     before = top_lists(recommender, own)
-    with recommender.edit(state_edit(work.sae, steps), work.site):
-        after = top_lists(recommender, own, applied_in(work, steps).of_scores)
+    after = _steered_top_lists(work, own, steps)
     everywhere = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
     everywhere = thinned(work, everywhere, len(everywhere), MIN_POSITIONS)
     old, new = (steered_lists(work, everywhere, some) for some in ([], steps))
@@ -173,6 +180,24 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
     )
 
 
+def _steered_top_lists(
+    work: Workspace, cases: EvaluationCases, steps: Sequence[Step]
+) -> NDArray[np.int64]:
+    """What a steering puts on top ``(n_groups, k)``, the model being run with its states edited."""
+    recommender, done = work.recommender, applied_in(work, steps)
+    edit = partial(recommender.edit, state_edit(work.sae, steps), work.site)
+    if not done.needs_own:
+        with edit():
+            return top_lists(recommender, cases, done.of_scores)
+    k, lists = list_length(recommender, cases), []
+    turned = scores_of_groups(recommender, cases)
+    for _, own in scores_of_groups(recommender, cases):
+        with edit():  # a batch is scored as it is asked for
+            _, scores = next(turned)
+        lists.append(done.of_scores(scores, k, own).numpy())
+    return np.concatenate(lists)
+
+
 def _targets(work: Workspace, steering: Steering) -> Targets:
     """What is counted in the lists: the goal that the steering was tuned towards, or else what its
     steps speak of."""
@@ -182,7 +207,7 @@ def _targets(work: Workspace, steering: Steering) -> Targets:
     for step in steering.steps:
         if isinstance(step, Intervention):
             targets |= targets_of(work, step)
-        elif isinstance(step, ReRanking):
+        elif isinstance(step, ReRanking) and step.said():
             targets |= _counted(work, step.wishes)
         elif isinstance(step, Filter):
             targets |= _counted(work, Wishes(never=step.never))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Lists = Callable[[float, int], NDArray[np.int32]]
+    Expects = Callable[[NDArray[np.int32]], Floats]
 
 Estimate = tuple[float, float, float]
 """A figure with the lower and the upper end of its 95 % interval, users being the unit."""
@@ -75,6 +76,8 @@ class Outcome(NamedTuple):
     """Lists."""
     counts: NDArray[np.int64]
     """``(n_items,)`` how often each item is in the lists of all users."""
+    expected: Floats | None = None
+    """The NDCG@10 that the model expects; None where it was not asked."""
 
     @property
     def mean_share(self) -> float:
@@ -108,15 +111,27 @@ class Point(NamedTuple):
     """Mean value of the items in the top 10."""
     counts: NDArray[np.int64]
     """``(n_items,)`` how often each item is in the lists."""
+    expected: float | None = None
+    """``kept`` as the model expects it; None where it was not asked."""
+    outcome: Outcome | None = None
+    """What this is the sum of."""
 
 
-def outcome(cases: Cases, steered: Steered, strength: float, counted: Counted) -> Outcome:
+def outcome(
+    cases: Cases,
+    steered: Steered,
+    strength: float,
+    counted: Counted,
+    expects: Expects | None = None,
+) -> Outcome:
     """Measure the lists of all cases at a strength."""
-    return outcome_of(steered.lists(strength, LIST_LENGTH), cases, counted)
+    return outcome_of(steered.lists(strength, LIST_LENGTH), cases, counted, expects)
 
 
-def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outcome:
-    """Measure lists ``(n, k)`` of the cases."""
+def outcome_of(
+    lists: NDArray[np.int32], cases: Cases, counted: Counted, expects: Expects | None = None
+) -> Outcome:
+    """Measure lists ``(n, k)`` of the cases; ``expects`` says what NDCG@10 each may expect."""
     ndcg, values = ndcg_of_lists(lists, cases.targets), counted.values[lists]
     if counted.no_loss is not None:
         ndcg[counted.no_loss[cases.targets]] = 0
@@ -127,6 +142,7 @@ def outcome_of(lists: NDArray[np.int32], cases: Cases, counted: Counted) -> Outc
         cases.per_user((values > 0).any(1)),
         cases.per_user(np.ones(len(cases))),
         np.bincount(lists.ravel(), minlength=cases.catalog.n_items),
+        None if expects is None else cases.per_user(expects(lists)),
     )
 
 
@@ -196,20 +212,23 @@ def curve(
     counted: Counted,
     before: Outcome | None = None,
     until: float = 1.0,
+    expects: Expects | None = None,
 ) -> list[Point]:
     """Measure outcomes at strengths, ascending from 0, until more than a loss is lost.
 
-    ``before`` is the unsteered outcome, if it is known.
+    ``before`` is the unsteered outcome, if it is known; ``expects`` is as in :func:`outcome_of`.
     """
     points = []
     for strength in strengths:
         if before and steered.identity_at_zero and not strength:
             after = before
         else:
-            after = outcome(cases, steered, float(strength), counted)
+            after = outcome(cases, steered, float(strength), counted, expects)
         before = before or after
-        kept = float(after.ndcg.sum() / before.ndcg.sum())
-        points.append(Point(float(strength), kept, after.mean_share, after.counts))
+        kept, expected = float(after.ndcg.sum() / before.ndcg.sum()), None
+        if after.expected is not None and before.expected is not None:
+            expected = float(after.expected.sum() / before.expected.sum())
+        points.append(Point(float(strength), kept, after.mean_share, after.counts, expected, after))
         if 1 - kept > until:
             break
     return points

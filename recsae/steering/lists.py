@@ -18,6 +18,7 @@ from recsae.steering.unchanged import Unchanged, why_unchanged
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    import torch
     from numpy.typing import NDArray
 
     from recsae.recommender.sequences import Batch
@@ -158,18 +159,22 @@ def lists_before_after(
     recommender = work.recommender
     history, batch, seen = list_request(recommender, user, sequence, mask_seen=mask_seen)
 
-    def top(done: Applied) -> list[int]:
+    def scored() -> torch.Tensor:
         scores = recommender.score(batch).clone()
         scores[:, ~recommender.catalog.recommendable] = float("-inf")
         scores[:, seen] = float("-inf")
-        return [item for item in done.of_scores(scores, N_LISTED)[0].tolist() if item]
+        return scores
+
+    def top(done: Applied, scores: torch.Tensor, own: torch.Tensor | None = None) -> list[int]:
+        return [item for item in done.of_scores(scores, N_LISTED, own)[0].tolist() if item]
 
     included = user is None or steering.users is None or user in steering.users
     steps = steering.steps if included else []
     interventions = steering.interventions if included else []
-    before = top(Applied())
+    own = scored()
+    before = top(Applied(), own)
     with recommender.edit(state_edit(work.sae, steps), work.site):
-        after = top(applied_in(work, steps))
+        after = top(applied_in(work, steps), scored(), own)
     titles = recommender.catalog.titles
     ids = recommender.catalog.external_ids
     place_before = {item: place for place, item in enumerate(before, start=1)}

@@ -22,19 +22,21 @@ class SteeringMethod(NamedTuple):
 
     name: str
     at: Callable[[float], Applied]
-    """What is done at a strength; of re-rankings only the gain of the last differs."""
+    """What is done at a strength."""
     max_strength: float | None = None
     """The largest strength; None: there is none."""
     identity_at_zero: bool = False
     """Whether a strength of 0 leaves every list as it is."""
     steps: Callable[[float], list[Step]] | None = None
     """What a steering file keeps of it; None: it cannot be kept."""
+    only_gain: bool = False
+    """Whether strengths differ in the gain of the last re-ranking only."""
 
     def on(self, scorer: SteeredScores) -> Steered:
         """Apply the method to some cases."""
         kept: dict[str, Pool] = {}
 
         def lists(strength: float, k: int) -> NDArray[np.int32]:
-            return self.at(strength).lists(scorer, k, kept)
+            return self.at(strength).lists(scorer, k, kept if self.only_gain else None)
 
         return Steered(self.name, lists, self.max_strength, self.identity_at_zero)

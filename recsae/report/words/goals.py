@@ -13,8 +13,11 @@ LATENTS = "latents"
 RERANKING = "re-ranking"
 METHODS = {
     LATENTS: "latents are turned, as far as the loss allows.",
-    "latents, then ": "latents are turned, and the lists that come of it are re-ranked, both as "
-    "far as they go alone in proportion to what they gain there.",
+    "latents by probability": "each place goes to an item that the model holds likely without "
+    "turning, or that turned latents push up: lower places first, where a list has least to lose. "
+    "Items need no attribute.",
+    "latents retrieve, then ": "half of the candidates are found with latents turned, the other "
+    "half without, and all are re-ranked by their probability without.",
     "filter": "items are left out of all lists.",
     RERANKING: "a constant is added to the scores of the items that are asked for.",
     "re-ranking by probability": "lists are made anew from the model’s own probabilities. It is "

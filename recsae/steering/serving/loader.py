@@ -36,6 +36,7 @@ class SteeredStates(nn.Module):
         super().__init__()
         self.k, self.steps = config["k"], config["steps"]
         self.latents, self.ranking = config["latents"], config.get("ranking", [])
+        self.needs_own = any(step["edits"] != "scores" for step in self.ranking)
         self.has_direction, self.has_banned = "direction" in weights, "banned" in weights
         for name, value in weights.items():
             self.register_buffer(name, value)
@@ -76,15 +77,21 @@ class SteeredStates(nn.Module):
             edited = torch.where(moved, states + change @ self.directions, states)
         return edited + self.direction if self.has_direction else edited
 
-    def rank(self, scores: torch.Tensor, k: int) -> torch.Tensor:
+    def rank(self, scores: torch.Tensor, k: int, own: torch.Tensor | None = None) -> torch.Tensor:
         """Rows of items ``(n, k)``, best first, by steered scores ``(n, n_items)``.
 
         What is not to be recommended has a score of -inf; where fewer are left, lists end with 0.
+        ``own`` are the scores without steering, where ``module.needs_own``.
         """
         if self.has_banned:
             scores = scores.masked_fill(self.banned, float("-inf"))
+            own = None if own is None else own.masked_fill(self.banned, float("-inf"))
         for number, step in enumerate(self.ranking):
             weights: torch.Tensor = getattr(self, f"weights_{number}")
+            if step["edits"] != "scores":
+                if own is None:
+                    raise ValueError("give own=, the scores without steering: lists need both")
+                return _of_two_queries(scores, own, weights, step, k)
             if step["candidates"] is not None and step["candidates"] < scores.shape[1]:
                 first = scores.topk(step["candidates"], dim=1).indices
                 inside = torch.full_like(scores, float("-inf"))
@@ -92,6 +99,7 @@ class SteeredStates(nn.Module):
             if step["temperature"] is not None:
                 return _by_probability(scores, weights, step, k)
             scores = scores + step["gain"] * weights
+            own = None if own is None else own + step["gain"] * weights
         best = scores.topk(min(k, scores.shape[1]), dim=1)
         return best.indices.masked_fill(best.values == float("-inf"), 0)
 
@@ -109,17 +117,21 @@ class SteeredHead(SteeredStates):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """The steered scores."""
-        scores = self.edit(states) @ self.items.T + self.bias
-        return scores.masked_fill(~self.recommendable, float("-inf"))
+        return self.scores(self.edit(states))
+
+    def scores(self, states: torch.Tensor) -> torch.Tensor:
+        """The scores of states as they are."""
+        return (states @ self.items.T + self.bias).masked_fill(~self.recommendable, float("-inf"))
 
     def lists(
         self, states: torch.Tensor, k: int, seen: list[list[int]] | None = None
     ) -> torch.Tensor:
         """Rows of items ``(n, k)``, best first; ``seen`` are rows that each list leaves out."""
-        scores = self(states)
-        for row, items in enumerate(seen or []):
-            scores[row, items] = float("-inf")
-        return self.rank(scores, k)
+        tables = [self(states), self.scores(states)] if self.needs_own else [self(states)]
+        for scores in tables:
+            for row, items in enumerate(seen or []):
+                scores[row, items] = float("-inf")
+        return self.rank(tables[0], k, tables[-1])
 
 
 def _by_probability(
@@ -136,8 +148,31 @@ def _by_probability(
         for table, n in ((scores, step["first"]), (useful, k)):
             allowed.scatter_(1, table.topk(min(n, table.shape[1]), dim=1).indices, True)
         gain = gain.masked_fill(~allowed, float("-inf"))
+    return _place_by_place(p, gain, k)
+
+
+def _of_two_queries(
+    steered: torch.Tensor,
+    own: torch.Tensor,
+    weights: torch.Tensor,
+    step: dict[str, Any],
+    k: int,
+) -> torch.Tensor:
+    """The same within what both queries find, half and half, by the scores without steering."""
+    half, found = step["candidates"] // 2, torch.zeros_like(own, dtype=torch.bool)
+    for table, n in ((own, step["candidates"] - half), (steered, half)):
+        found.scatter_(1, table.topk(min(n, table.shape[1]), dim=1).indices, True)
+    inside = own.masked_fill(~found, float("-inf"))
+    p = torch.softmax(inside / step["temperature"], 1)
+    if step["edits"] == "pushes":
+        weights = (steered - own) / step["temperature"]
+    gain = (step["gain"] * weights).expand_as(p).masked_fill(inside == float("-inf"), float("-inf"))
+    return _place_by_place(p, gain, k)
+
+
+def _place_by_place(p: torch.Tensor, gain: torch.Tensor, k: int) -> torch.Tensor:
     places = []
-    for place in range(min(k, scores.shape[1])):
+    for place in range(min(k, p.shape[1])):
         best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
         places.append(best.indices.masked_fill(best.values == float("-inf"), 0))
         gain = gain.scatter(1, best.indices, float("-inf"))

@@ -79,6 +79,11 @@ def lists_recipe(served: Served, *, has_head: bool) -> str:
         return said
     numbers = [one.candidates for one in served.rest.reorders if one.candidates is not None]
     within = f"; only the first {min(numbers):,} by score are needed" if numbers else ""
+    if served.rest.needs_own:
+        within = (
+            f", and the scores without steering, `own=`: the first {numbers[-1] // 2:,} by each "
+            "are enough, as two queries of an index find them"
+        )
     if has_head:
         within += '; `load(".").lists(states, k, seen)` does both'
     return said + RANK.format(within=within)

@@ -123,24 +123,37 @@ class Steered:
     def recommend(self, state: Floats, k: int) -> list[dict[str, object]]:
         """The k best items with their scores, best first; fewer where there are fewer."""
         with np.errstate(all="ignore"):  # what overflows is refused below
-            scores = self.weights["items"] @ self.edit(state) + self.weights["bias"]
-        real = scores[self.real]
-        if not np.isfinite(real).all():
+            scores, own = (
+                self.weights["items"] @ one + self.weights["bias"]
+                for one in (self.edit(state), state)
+            )
+        real, unsteered = scores[self.real], own[self.real]
+        if not (np.isfinite(real).all() and np.isfinite(unsteered).all()):
             raise Refused(400, "The numbers of the state are too large: scores are not finite.")
-        best = self.real[self._ranked(real, k)]
+        best = self.real[self._ranked(real, unsteered, k)]
         return [{"item": self.ids[i], "score": float(scores[i])} for i in best]
 
-    def _ranked(self, scores: Floats, k: int) -> NDArray[np.int64]:
-        """Places ``(k,)`` among the real items, best first, by their steered scores."""
+    def _ranked(self, scores: Floats, own: Floats, k: int) -> NDArray[np.int64]:
+        """Places ``(k,)`` among the real items, best first, by their steered scores; ``own`` are
+        those without steering."""
         among = np.arange(len(scores))
         for number, step in enumerate(self.config.get("ranking", [])):
-            weights = self.weights[f"weights_{number}"][self.real]
-            if step["candidates"] is not None:
+            weights = self.weights[f"weights_{number}"]
+            if step["edits"] == "pushes":
+                weights = (scores - own) / np.float32(step["temperature"])
+            else:
+                weights = weights[self.real]
+            if step["edits"] != "scores":
+                half = step["candidates"] // 2
+                found = [np.argsort(-own, kind="stable")[: step["candidates"] - half]]
+                found.append(np.argsort(-scores, kind="stable")[:half])
+                among, scores = np.unique(np.concatenate(found)), own
+            elif step["candidates"] is not None:
                 first = np.argsort(-scores[among], kind="stable")[: step["candidates"]]
                 among = np.sort(among[first])
             if step["temperature"] is not None:
                 return _by_probability(scores, weights, among, step, k)
-            scores = scores + np.float32(step["gain"]) * weights
+            scores, own = (one + np.float32(step["gain"]) * weights for one in (scores, own))
         return np.asarray(among[np.argsort(-scores[among], kind="stable")[:k]])
 
 

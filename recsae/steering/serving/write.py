@@ -134,7 +134,7 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
     module, batch = exported.made_of(config, weights), _some_histories(work.recommender)
     expected = _expected(work, steering, served, head, batch)
     if served.rest is not None:
-        _check_lists(work, served.rest, module, batch)
+        _check_lists(work, steering, served.rest, module, batch)
     _check(expected, module, "the exported module", "steer the model with `with recsae.steer(...)`")
     if head is None:
         _check_running(work, steering, module, batch)
@@ -186,6 +186,7 @@ def _module_of(
                 "gain": one.gain,
                 "temperature": one.temperature,
                 "candidates": one.candidates,
+                "edits": one.edits,
                 "first": N_FIRST if one.different is None and one.candidates is None else None,
             }
             for one in served.rest.reorders
@@ -238,13 +239,17 @@ def _expected(
     return Expected(states, scores, _recommended(served, work.recommender.catalog))
 
 
-def _check_lists(work: Workspace, rest: Ranking, module: SteeredStates, batch: Batch) -> None:
+def _check_lists(
+    work: Workspace, steering: Steering, rest: Ranking, module: SteeredStates, batch: Batch
+) -> None:
     """Check that the module re-ranks scores as recsae does."""
-    real = work.recommender.catalog.recommendable
-    scores = work.recommender.score(batch).clone()
-    scores[:, ~real] = float("-inf")
+    recommender, real = work.recommender, work.recommender.catalog.recommendable
+    own = recommender.score(batch).clone()
+    with recommender.edit(state_edit(work.sae, steering.steps), work.site):
+        scores = recommender.score(batch).clone()
+    own[:, ~real] = scores[:, ~real] = float("-inf")
     k = min(LIST_LENGTH, int(real.sum()))
-    same = float((module.rank(scores, k) == rest.lists(scores, k)).float().mean())
+    same = float((module.rank(scores, k, own) == rest.lists(scores, k, own)).float().mean())
     if same < SAME_PLACES:
         raise RecSAEError(
             f"Only {100 * same:.1f} % of the places in lists of the exported module are as they "

@@ -49,9 +49,19 @@ class Applied(NamedTuple):
     ranking: Ranking | None = None
     """None: lists are those of the scores."""
 
-    def of_scores(self, scores: torch.Tensor, k: int) -> torch.Tensor:
-        """Lists ``(n, k)`` by scores of the edited states, -inf for what lists leave out."""
-        return best_of(scores, k) if self.ranking is None else self.ranking.lists(scores, k)
+    @property
+    def needs_own(self) -> bool:
+        """Whether lists are made of the scores of unedited states as well."""
+        return self.ranking is not None and self.ranking.needs_own
+
+    def of_scores(
+        self, scores: torch.Tensor, k: int, own: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Lists ``(n, k)`` by scores of the edited states, -inf for what lists leave out.
+
+        ``own`` are those of the unedited ones, where they are needed.
+        """
+        return best_of(scores, k) if self.ranking is None else self.ranking.lists(scores, k, own)
 
     def lists(
         self, scorer: SteeredScores, k: int, kept: dict[str, Pool] | None = None
@@ -59,7 +69,7 @@ class Applied(NamedTuple):
         """Lists ``(n, k)`` of the scorer's cases, in threads where scores allow it.
 
         ``kept`` is where pools are kept between calls that differ in the gain of the last
-        re-ranking only.
+        re-ranking only, and edit states alike.
         """
         ranking, cases = self.ranking, scorer.cases
         k = min(k, int(cases.catalog.recommendable.sum()))
@@ -70,9 +80,16 @@ class Applied(NamedTuple):
             scores = scorer.scores(part, self.edit, self.latents)
             return mask_unavailable(scores, cases, part)
 
+        def own_of(part: slice) -> torch.Tensor | None:
+            if not self.needs_own:
+                return None
+            return mask_unavailable(scorer.scores(part), cases, part)
+
         size = rows_at_once(cases.catalog.n_items)
-        if kept is None or self.edit is not None or ranking is None or not ranking.reorders:
-            made = _in_parts(scorer, size, lambda part: self.of_scores(scores_of(part), k))
+        if kept is None or ranking is None or not ranking.reorders:
+            made = _in_parts(
+                scorer, size, lambda part: self.of_scores(scores_of(part), k, own_of(part))
+            )
             return torch.cat(made).numpy().astype(np.int32)
         last = ranking.reorders[-1]
         if (last.width(k) or MAX_KEPT) * len(cases) > MAX_KEPT:
@@ -80,7 +97,9 @@ class Applied(NamedTuple):
         if "pool" not in kept:
 
             def pool(part: slice) -> Pool:
-                one = last.pool(ranking.before_last(scores_of(part)), k)
+                own = own_of(part)
+                before = None if own is None else ranking.before_last(own)
+                one = last.pool(ranking.before_last(scores_of(part)), k, before)
                 return one._replace(items=one.items.int())
 
             parts = zip(*_in_parts(scorer, size, pool), strict=True)
@@ -167,10 +186,14 @@ def ranking_of(steps: Iterable[Step], goal_of_wishes: GoalOf) -> Ranking | None:
             items = torch.from_numpy(goal_of_wishes(Wishes(never=step.never)).items)
             banned = items if banned is None else banned | items
         elif isinstance(step, ReRanking):
-            goal = goal_of_wishes(step.wishes)
-            weights = goal.log_popularity if step.by == "log popularity" else goal.weights
             gain = step.strength * step.unit
+            if step.edits == "pushes":  # which weigh by themselves
+                weights = torch.zeros(0)
+            else:
+                goal = goal_of_wishes(step.wishes)
+                by = goal.log_popularity if step.by == "log popularity" else goal.weights
+                weights = torch.tensor(by)
             reorders.append(
-                Reorder.of(torch.tensor(weights), gain, step.temperature, step.candidates)
+                Reorder.of(weights, gain, step.temperature, step.candidates, step.edits)
             )
     return None if banned is None and not reorders else Ranking(banned, tuple(reorders))

@@ -11,6 +11,7 @@ from recsae.core.errors import InvalidInput
 from recsae.sae.editing import LIMIT, Intervention
 
 By = Literal["constant", "probability", "log popularity"]
+Edits = Literal["scores", "candidates", "pushes"]
 LEAST_CANDIDATES = 10
 """A list has ten items, so re-ranking needs as many to choose from."""
 _KEPT = ConfigDict(extra="forbid", frozen=True)
@@ -69,6 +70,11 @@ class ReRanking(Wishes):
     (logit adjustment). ``probability``: place by place, from the first, the item with the largest
     ``p * discount + strength * unit * weight`` comes next, p being the softmax of the scores at the
     temperature.
+
+    What edits of states before it are for: ``scores``, lists are made of the scores after them.
+    ``candidates``, half of the candidates are the first by those scores, the other half the first
+    by the scores of unedited states, which all of them are then ranked by (two queries, one list).
+    ``pushes``, the same, and what the edits add to an item's score, in temperatures, is its weight.
     """
 
     kind: Literal["re-ranking"] = "re-ranking"
@@ -79,6 +85,7 @@ class ReRanking(Wishes):
     temperature: _Scale | None = None
     candidates: int | None = Field(None, ge=LEAST_CANDIDATES)
     """So many items, the first by score, can be in the list; None: all."""
+    edits: Edits = "scores"
 
     @model_validator(mode="after")
     def _fits(self) -> ReRanking:
@@ -88,14 +95,21 @@ class ReRanking(Wishes):
             raise ValueError("re-ranking by log popularity needs a popularity, '-' or '+'")
         if not abs(self.strength * self.unit) <= LIMIT:
             raise ValueError(f"strength times unit must lie between -{LIMIT:g} and {LIMIT:g}")
-        if not self.said():
+        if self.edits != "scores" and (self.by != "probability" or self.candidates is None):
+            raise ValueError(f"edits for {self.edits} need candidates, and go by probability")
+        if self.edits == "pushes" and self.said():
+            raise ValueError("what edits push is favoured, so nothing else can be")
+        if self.edits != "pushes" and not self.said():
             raise ValueError("a re-ranking needs something to favour: more, less or popularity")
         return self
 
     def __str__(self) -> str:
         within = f" within the first {self.candidates:,}" if self.candidates else ""
+        if self.edits != "scores":
+            within = f" within {self.candidates:,} items, half of them found by the turned state"
         how = "a constant" if self.by == "constant" else self.by
-        return f"re-ranked by {how}{within}: {self.said()} (strength {self.strength:.3g})"
+        what = self.said() or "what was turned pushes up"
+        return f"re-ranked by {how}{within}: {what} (strength {self.strength:.3g})"
 
 
 class Filter(BaseModel):

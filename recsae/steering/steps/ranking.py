@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from recsae.core.topk import top_k
+
+if TYPE_CHECKING:
+    from recsae.steering.steps.kinds import Edits
 
 NONE = float("-inf")
 N_FIRST = 300
@@ -27,10 +30,13 @@ class Pool(NamedTuple):
     """``(n, m)``, -inf where there is no item."""
     total: torch.Tensor
     """``(n, 1)`` the logarithm of the softmax's denominator; 0 without a temperature."""
+    pushes: torch.Tensor
+    """``(n, m)`` what edits add to scores, in temperatures; ``(n, 0)`` where it does not count."""
 
     def take(self, part: slice) -> Pool:
         """Some of the cases."""
-        return Pool(self.items[part].long(), self.scores[part], self.total[part])
+        items, *rest = (of_all[part] for of_all in self)
+        return Pool(items.long(), *rest)
 
 
 class Reorder(NamedTuple):
@@ -43,6 +49,7 @@ class Reorder(NamedTuple):
     temperature: float | None = None
     """None: it is added to scores."""
     candidates: int | None = None
+    edits: Edits = "scores"
     different: torch.Tensor | None = None
     """The weights that differ; None where they are more than ``MAX_WEIGHTS``."""
 
@@ -53,11 +60,12 @@ class Reorder(NamedTuple):
         gain: float,
         temperature: float | None = None,
         candidates: int | None = None,
+        edits: Edits = "scores",
     ) -> Reorder:
         """Look at the weights, whether few of them differ."""
         different = weights.unique()
         few = different if len(different) <= MAX_WEIGHTS else None
-        return cls(weights, gain, temperature, candidates, few)
+        return cls(weights, gain, temperature, candidates, edits, few)
 
     def added(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores ``(n, n_items)`` with the constants added, -inf for what is no candidate."""
@@ -74,12 +82,15 @@ class Reorder(NamedTuple):
             return len(self.different) * k
         return None if self.temperature is None else N_FIRST + k
 
-    def pool(self, scores: torch.Tensor, k: int) -> Pool:
+    def pool(self, scores: torch.Tensor, k: int, own: torch.Tensor | None = None) -> Pool:
         """The items that lists of k are made of, by scores ``(n, n_items)``, -inf for no item.
 
         Of items with the same weight those with the larger scores always come first, so that the
-        first k of each weight are enough, whatever the gain.
+        first k of each weight are enough, whatever the gain. ``own`` are the scores of unedited
+        states, where edits are for something else than scores.
         """
+        if own is not None and self.edits != "scores":
+            return self._found_by_two(own, scores)
         found = []
         for columns, size in self._parts(scores, k):
             among = scores if columns is None else scores[:, columns]
@@ -95,7 +106,22 @@ class Reorder(NamedTuple):
             most = own.max(1, keepdim=True).values.clamp_min(-LARGEST)
             total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
             total = (total + most / self.temperature).clamp_min(-LARGEST)
-        return Pool(items, own, total)
+        return Pool(items, own, total, own[:, :0])
+
+    def _found_by_two(self, own: torch.Tensor, turned: torch.Tensor) -> Pool:
+        """Candidates that two queries find, half and half, with the unedited scores."""
+        half, temperature = (self.candidates or 0) // 2, self.temperature or 1.0
+        sizes = (own, (self.candidates or 0) - half), (turned, half)
+        both = [top_k(of_one, min(n, own.shape[1])).indices for of_one, n in sizes]
+        items = torch.cat(both, 1).sort(dim=1).values
+        scores, after = own.gather(1, items), turned.gather(1, items)
+        twice = torch.zeros_like(items, dtype=torch.bool)
+        twice[:, 1:] = items[:, 1:] == items[:, :-1]
+        none = twice | (scores == NONE)
+        scores = scores.masked_fill(none, NONE)
+        total = (scores.clamp_min(-LARGEST) / temperature).logsumexp(1, keepdim=True)
+        pushes = ((after - scores) / temperature).masked_fill(none, 0.0)
+        return Pool(items, scores, total, pushes if self.edits == "pushes" else pushes[:, :0])
 
     def _parts(self, scores: torch.Tensor, k: int) -> list[tuple[torch.Tensor | None, int]]:
         """Columns of the scores, None being all, and how many of the first there are enough."""
@@ -119,7 +145,8 @@ class Reorder(NamedTuple):
 
     def _by_probability(self, pool: Pool, k: int, temperature: float) -> torch.Tensor:
         p = torch.exp(pool.scores / temperature - pool.total)
-        gain = (self.gain * self.weights[pool.items]).masked_fill(pool.scores == NONE, NONE)
+        weights = pool.pushes if self.edits == "pushes" else self.weights[pool.items]
+        gain = (self.gain * weights).masked_fill(pool.scores == NONE, NONE)
         places = []
         for place in range(k):
             best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
@@ -135,16 +162,22 @@ class Ranking(NamedTuple):
     """``(n_items,)`` what is never in a list."""
     reorders: tuple[Reorder, ...]
 
-    def lists(self, scores: torch.Tensor, k: int) -> torch.Tensor:
+    @property
+    def needs_own(self) -> bool:
+        """Whether lists are made of the scores of unedited states as well."""
+        return any(one.edits != "scores" for one in self.reorders)
+
+    def lists(self, scores: torch.Tensor, k: int, own: torch.Tensor | None = None) -> torch.Tensor:
         """Lists ``(n, k)`` by scores ``(n, n_items)``, -inf for what is no item; 0 where there are
-        fewer."""
+        fewer. ``own``: the scores of unedited states, where they are needed."""
         scores = self.before_last(scores)
         if not self.reorders:
             return best_of(scores, k)
         last = self.reorders[-1]
         if last.width(k) is None:
             return best_of(last.added(scores), k)
-        return last.lists(last.pool(scores, k), k)
+        own = None if own is None else self.before_last(own)
+        return last.lists(last.pool(scores, k, own), k)
 
     def before_last(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores after all but the last re-ranking, -inf for what is left out."""

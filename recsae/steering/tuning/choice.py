@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from recsae.core.errors import InvalidInput
 from recsae.steering.frontier import (
     LIST_LENGTH,
     MAX_CURVE_LOSS,
+    Outcome,
     Point,
     curve,
     outcome_of,
@@ -24,18 +27,20 @@ from recsae.steering.tuning.baselines import (
     LATENTS,
     LOGIT,
     MEAN,
+    PLACED,
     PROBE,
     RE_RANKINGS,
     RERANKING,
     THEN,
     WITHIN,
-    Parts,
 )
+from recsae.steering.tuning.losses import FURTHEST, Expectation, steadied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     import torch
+    from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
@@ -43,17 +48,20 @@ if TYPE_CHECKING:
     from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.baselines import MethodMaker
 
-N_STRENGTHS = 13
+    Floats = NDArray[np.float64]
+
+N_STRENGTHS = 9
 """Strengths on the curve that the strength is chosen on."""
 END_HALVINGS = 4
 """How many halvings find the end of a curve: it need be known roughly only."""
 END_MARGIN = 1.2
 """How much further than the end that was found a curve is drawn: the curve itself shows what is
 reached where, but one that ends early is cut off."""
-ENOUGH = 2.0
-"""A method is followed to so many times the loss that is allowed."""
+N_RESAMPLED = 200
+"""Samples of users that say whether one method is ahead of another."""
 NAMES = {
     "latents": LATENTS,
+    "latents-by-probability": PLACED,
     "re-ranking": RERANKING,
     "probability": BY_PROBABILITY,
     "logit-adjustment": LOGIT,
@@ -87,16 +95,26 @@ class Trial:
         Cases that strengths are chosen on, and fewer of them, on which it is found how far to go.
     loss
         The part of NDCG@10 that may be lost.
+    temperature
+        At which the model's softmax predicts the next items best.
     """
 
     def __init__(
-        self, work: Workspace, cases: Cases, fewer: Cases, goal: Goal, loss: float
+        self,
+        work: Workspace,
+        cases: Cases,
+        fewer: Cases,
+        goal: Goal,
+        loss: float,
+        temperature: float,
     ) -> None:
         self.cases, self.fewer, self.goal, self.loss = cases, fewer, goal, loss
         self._scorers = [steered_scores_of(work, some) for some in (cases, fewer)]
+        expectation = Expectation.of(self._scorers[0], temperature, goal.counted)
+        self._expects = None if expectation is None else expectation.ndcg
         self.before, self._before = (
-            outcome_of(Applied().lists(scorer, LIST_LENGTH), scorer.cases, goal.counted)
-            for scorer in self._scorers
+            outcome_of(Applied().lists(scorer, LIST_LENGTH), scorer.cases, goal.counted, expects)
+            for scorer, expects in zip(self._scorers, (self._expects, None), strict=True)
         )
 
     def end_of(self, method: SteeringMethod) -> float:
@@ -115,7 +133,9 @@ class Trial:
             return tried.points
         left = [s for s in up_to(tried.far, N_STRENGTHS).tolist() if s > done]
         steered = tried.method.on(self._scorers[0])
-        further = curve(self.cases, steered, left, self.goal.counted, self.before)
+        further = curve(
+            *(self.cases, steered, left, self.goal.counted, self.before), expects=self._expects
+        )
         return [*tried.points, *further]
 
     def of(self, method: SteeringMethod) -> Tried:
@@ -123,10 +143,15 @@ class Trial:
         far = self.end_of(method)
         strengths = [0.0, 1.0] if method.name == FILTER else up_to(far, N_STRENGTHS).tolist()
         steered, counted = method.on(self._scorers[0]), self.goal.counted
-        until = ENOUGH * self.loss
-        points = curve(self.cases, steered, strengths, counted, self.before, until)
-        value = share_at(points, self.loss, self.before.mean_share, more=self.goal.more)
-        return Tried(method, far, points, strength_at(points, self.loss), value)
+        until = FURTHEST * self.loss
+        points = curve(self.cases, steered, strengths, counted, self.before, until, self._expects)
+        steady = steadied(points, self.loss)
+        return Tried(method, far, points, strength_at(steady, self.loss), self._value(points))
+
+    def _value(self, points: list[Point], before: Outcome | None = None) -> float:
+        """The best value of the goal's quantity at the loss that is allowed."""
+        base = (before or self.before).mean_share
+        return share_at(steadied(points, self.loss), self.loss, base, more=self.goal.more)
 
     def gain(self, tried: Tried) -> float:
         """What a method gains at the loss that is allowed."""
@@ -134,15 +159,49 @@ class Trial:
         return sign * (tried.value - self.before.mean_share)
 
     def best(self, tried: Iterable[Tried]) -> Tried:
-        """The method that gains most; of equal ones the first."""
-        return max(tried, key=self.gain)
+        """The method that gains most, of equal ones the first; one that combines others only where
+        it is clearly ahead of the best that does not."""
+        simple, combined = list[Tried](), list[Tried]()
+        for one in tried:
+            (combined if one.method.name.startswith(THEN) else simple).append(one)
+        best = max(simple or combined, key=self.gain)
+        for one in combined:
+            best = one if self.is_ahead(one, best) else best
+        return best
 
-    def then(self, maker: MethodMaker, latents: Tried, other: Tried) -> SteeringMethod:
-        """Latents, then re-ranking: each as far as it goes alone, in proportion to its gain."""
-        gains = [max(self.gain(one), 0.0) for one in (latents, other)]
-        largest = max(gains) or 1.0
-        parts = Parts(gains[0] / largest * latents.strength, gains[1] / largest * other.strength)
-        return maker.then(latents.method, other.method, parts)
+    def is_ahead(self, one: Tried, other: Tried) -> bool:
+        """Whether a method gains more than another in 97.5 % of samples of the users."""
+        if one is other:
+            return False
+        rng, sign = np.random.default_rng(0), 1 if self.goal.more else -1
+        times = rng.poisson(1.0, (N_RESAMPLED, len(self.before.n))).astype(np.float64)
+        values = [self._values(tried.points, times) for tried in (one, other)]
+        return bool(np.quantile(sign * (values[0] - values[1]), 0.025) > 0)
+
+    def _values(self, points: list[Point], times: Floats) -> Floats:
+        """The goal's quantity at the allowed loss where users count so many ``times (B, U)``."""
+        outcomes = [self.before, *(point.outcome for point in points if point.outcome)]
+
+        def sums(name: str) -> Floats:
+            of_users: Floats = np.stack([getattr(one, name) for one in outcomes])
+            return of_users @ times.T
+
+        ndcg, share, n = sums("ndcg"), sums("share"), times @ self.before.n
+        expected = None if self.before.expected is None else sums("expected")
+        values = []
+        for b in range(len(times)):
+            resampled = [
+                point._replace(
+                    kept=float(ndcg[s, b] / ndcg[0, b]),
+                    share=float(share[s, b] / n[b]),
+                    expected=None if expected is None else float(expected[s, b] / expected[0, b]),
+                )
+                for s, point in enumerate(points, start=1)
+            ]
+            steady = steadied(resampled, self.loss)
+            base = float(share[0, b] / n[b])
+            values.append(share_at(steady, self.loss, base, more=self.goal.more))
+        return np.asarray(values)
 
 
 def try_methods(
@@ -163,24 +222,23 @@ def try_methods(
     def asked(name: str) -> bool:
         return wanted is None or wanted == name
 
-    latents_then = asked(THEN)
     if goal.unlearned and asked(FILTER):
         found.append(trial.of(maker.filter()))
+    far = 0.0
+    if any(map(asked, (LATENTS, PLACED, THEN))):
+        found.append(trial.of(maker.latents()))
+        far = found[-1].far
+    if far and asked(PLACED):
+        found.append(trial.of(maker.placed(far, candidates)))
     names = [name for name in RE_RANKINGS if name != LOGIT or goal.by_popularity is not None]
-    by_lists = [
-        trial.of(maker.re_ranking(name, candidates))
-        for name in names
-        if latents_then or asked(name)
-    ]
-    latents = [trial.of(maker.latents())] if latents_then or asked(LATENTS) else []
-    found += latents + by_lists
+    found += [trial.of(maker.re_ranking(name, candidates)) for name in names if asked(name)]
     found += [
         trial.of(maker.along(name, directions[name]))
         for name in (MEAN, PROBE)
         if name in directions and asked(name)
     ]
-    if latents_then:
-        found.append(trial.of(trial.then(maker, latents[0], trial.best(by_lists))))
+    if far and (wanted == THEN or (wanted is None and candidates is not None)):
+        found.append(trial.of(maker.retrieved(far, candidates)))
     return found
 
 
@@ -202,5 +260,7 @@ def chosen(trial: Trial, tried: list[Tried], name: str | None) -> Tried:
     why = {
         "filter": "a filter is for what is never to be recommended (--never)",
         "logit-adjustment": "logit adjustment is for popularity (--popularity)",
+        "latents-by-probability": "no latent moves the lists",
+        "latents+re-ranking": "no latent moves the lists",
     }.get(name, "too few histories tell the goal's items from others")
     raise InvalidInput(f"There is no {name} for the goal {trial.goal.name!r}: {why}.")

@@ -24,7 +24,7 @@ from recsae.steering.frontier import (
 )
 from recsae.steering.steered_scores import steered_scores_of
 from recsae.steering.steps.applied import Applied
-from recsae.steering.tuning.baselines import RE_RANKINGS, THEN, WITHIN
+from recsae.steering.tuning.baselines import LATENTS, RE_RANKINGS, THEN, WITHIN
 from recsae.steering.tuning.popularity import gini
 from recsae.steering.tuning.results import (
     Choice,
@@ -53,6 +53,8 @@ MIN_SCORED = 500
 """Where scoring cases is costly, so many are scored at least."""
 MAX_VALUES = 60
 """At most so many other attribute values, the most frequent ones, are looked at."""
+LEAST_GAIN = 0.01
+"""What adds less than this part is not said to add."""
 MAX_SIDE_EFFECTS = 8
 """How many side effects are listed."""
 
@@ -226,7 +228,8 @@ def verdict(methods: Sequence[MethodResult], goal: Goal) -> str:
             " Only a filter of the lists by the attribute leaks nothing at all, and it needs the "
             "attribute of every item: where there is such data and never has to mean never, filter."
         )
-    if above and above[0].method.partition(WITHIN)[0].removeprefix(THEN) in RE_RANKINGS:
+    best = above[0].method.partition(WITHIN)[0].removeprefix(THEN) if above else LATENTS
+    if best in RE_RANKINGS:
         needs = "how popular every item is"
         if goal.by_popularity is None:
             needs = "the attribute of every item"
@@ -239,18 +242,25 @@ def verdict(methods: Sequence[MethodResult], goal: Goal) -> str:
 
 
 def _turning_point(methods: Sequence[MethodResult], goal: Goal) -> str:
-    """From which loss on latents add to re-ranking within the items that were retrieved."""
-    within = [method for method in methods if WITHIN in method.method]
-    both = next((m for m in within if m.method.startswith(THEN)), None)
-    alone = next((m for m in within if both and THEN + m.method == both.method), None)
-    if alone is None or both is None:
+    """From which loss on it adds to re-ranking that half of the candidates is found by latents."""
+    sign, said = 1 if goal.more else -1, []
+    alone, both = (dict[str, MethodResult](), dict[str, MethodResult]())
+    for method in methods:
+        name, _, n = method.method.partition(WITHIN)
+        if n and (name in RE_RANKINGS or name.startswith(THEN)):
+            (both if name.startswith(THEN) else alone)[n] = method
+    for n in (n for n in both if n in alone):
+        base = abs(alone[n].at_loss[BUDGETS[0]])
+        gains = {b: sign * (both[n].at_loss[b] - alone[n].at_loss[b]) for b in BUDGETS}
+        ahead = [loss for loss in BUDGETS if gains[loss] > LEAST_GAIN * base]
+        if len(ahead) == len(BUDGETS):
+            said.append(f"of {n} at every loss")
+        elif ahead:
+            losses = ", ".join(f"{100 * loss:g} %" for loss in ahead)
+            said.append(f"of {n} at a loss of {losses}")
+    if not any(n in alone for n in both):
         return ""
-    n = alone.method.partition(WITHIN)[2]
-    sign = 1 if goal.more else -1
-    ahead = [b for b in BUDGETS if sign * (both.at_loss[b] - alone.at_loss[b]) > 0]
-    words = f" Where only the first {n} items can be re-ranked, latents turned before that "
-    if len(ahead) == len(BUDGETS):
-        return f"{words}add to it at every loss."
-    if not ahead:
-        return f"{words}add nothing to it."
-    return f"{words}add to it at losses of {', '.join(f'{100 * b:g} %' for b in ahead)} only."
+    words = " To let turned latents find half of the candidates"
+    if not said:
+        return f"{words} adds nothing to re-ranking them."
+    return f"{words} adds to re-ranking them where there are few: {'; '.join(said)}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,6 +45,7 @@ from recsae.steering.tuning.facts import (
     side_effects,
     verdict,
 )
+from recsae.steering.tuning.losses import Expectation, steadied
 from recsae.steering.tuning.path import MAX_TUNED_LATENTS, natural_path
 from recsae.steering.tuning.popularity import N_CANDIDATE_LATENTS, cohens_d, popularity_measures
 from recsae.steering.tuning.results import TuningResult
@@ -56,8 +58,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
-    from recsae.steering.frontier import Counted, Steered
-    from recsae.steering.methods import SteeringMethod
+    from recsae.steering.frontier import Counted, Expects, Steered
     from recsae.steering.steered_scores import Nearby
     from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.path import TuningPath
@@ -73,10 +74,8 @@ MAX_HALVED = 4
 """How often the smallest of them is halved where it loses too much."""
 END_THINNING = 4
 """On how many times fewer cases than the curves themselves their ends are looked for."""
-N_RETRIEVED = 100
-"""Re-ranking is tried within so many items as well, as it is done behind a retriever."""
-RETRIED = (0.8, 1.0, 1.25)
-"""Multiples of a strength that are tried again on more cases."""
+RETRIED = (0.8, 1.0, 1.4, 1.9)
+"""Multiples of a strength tried again on more cases: losses grow about as their squares."""
 
 
 class Sizes(NamedTuple):
@@ -92,11 +91,13 @@ class Sizes(NamedTuple):
     """To measure the effect at other losses."""
     curves: int = 10_000
     """To draw the curves of all methods."""
+    candidates: tuple[int, ...] = (50, 100, 500)
+    """Within so many items re-ranking is drawn as well, as it is done behind a retriever."""
 
 
 IN_FULL = Sizes()
 """For a goal that is given."""
-IN_BRIEF = Sizes(2_500, 20_000, 20_000, 4_000, 2_000)
+IN_BRIEF = Sizes(2_500, 20_000, 20_000, 4_000, 2_000, (100,))
 """For the goals that a run tries by itself."""
 
 
@@ -162,15 +163,19 @@ def tune(
     directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
     fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
-    trial = Trial(work, few, fewer, goal, max_loss)
+    trial = Trial(work, few, fewer, goal, max_loss, maker.scale.temperature)
     tried = try_methods(maker, trial, directions, candidates, None if compare else method)
     mine, best = chosen(trial, tried, method), trial.best(tried)
     done = mine.method
     strength, some = mine.strength, thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED)
     at_losses: list[EffectAtLoss] = []
     if done.name != FILTER:  # which has no strength
-        confirming = done.on(steered_scores_of(work, cases.confirm))
-        strength = _refined(strength, cases.confirm, confirming, max_loss, goal.counted)
+        confirming = steered_scores_of(work, cases.confirm)
+        expectation = Expectation.of(confirming, maker.scale.temperature, goal.counted)
+        strength = _refined(
+            *(strength, cases.confirm, done.on(confirming), max_loss, goal.counted),
+            None if expectation is None else expectation.ndcg,
+        )
         at_losses = effects_at_losses(
             trial.whole_curve(mine), done.on(steered_scores_of(work, some)), some, goal
         )
@@ -217,28 +222,32 @@ def _methods(
     """The curves of all methods: those that were tried, the latents first, re-ranking within the
     first items, and what cannot be kept."""
     ours = next(one for one in tried if one.method.name == LATENTS)
-    ends = [(one.method, one.far) for one in tried if one is not ours and one.method.name != FILTER]
+    ends = {one.method.name: (one.method, one.far) for one in tried if one.method.name != FILTER}
     by_lists = [one for one in tried if one.method.name.partition(WITHIN)[0] in RE_RANKINGS]
-    others: list[SteeringMethod] = []
-    kind, is_within, _ = trial.best(by_lists).method.name.partition(WITHIN)
-    # beside re-ranking within some candidates that of all items, and the other way round
-    reference = trial.of(maker.re_ranking(kind, None if is_within else N_RETRIEVED))
-    ends.append((reference.method, reference.far))
-    if not is_within:
-        others.append(trial.then(maker, ours, reference))
+    kind = trial.best(by_lists).method.name.partition(WITHIN)[0]
+    others = [maker.re_ranking(kind, n) for n in (None, *sizes.candidates)]
+    if ours.far:
+        others += [maker.retrieved(ours.far, n) for n in sizes.candidates]
     others += [
         maker.along(RANDOM, directions[RANDOM]),
         maker.neurons(cases.search, near),
         maker.reconstruction(),
     ]
-    ends += [(method, trial.end_of(method)) for method in others]
+    for method in others:
+        if method.name not in ends:
+            ends[method.name] = (method, trial.end_of(method))
     heldout = thinned(work, cases.heldout, sizes.curves, MIN_SCORED)
-    first = (ours.method, trial.end_of(ours.method))
-    return method_results(work, [first, *ends], heldout, maker.goal)
+    first = ends.pop(LATENTS)
+    return method_results(work, [first, *ends.values()], heldout, maker.goal)
 
 
 def _refined(
-    strength: float, cases: Cases, steered: Steered, loss: float, counted: Counted
+    strength: float,
+    cases: Cases,
+    steered: Steered,
+    loss: float,
+    counted: Counted,
+    expects: Expects | None = None,
 ) -> float:
     """Correct, on more cases, a strength that was chosen on few.
 
@@ -247,22 +256,23 @@ def _refined(
     """
     if not strength:
         return 0.0
-    before = outcome(cases, steered, 0.0, counted)
+    before = outcome(cases, steered, 0.0, counted, expects)
 
     def at(strengths: Iterable[float]) -> list[Point]:
-        return curve(cases, steered, strengths, counted, before)
+        return curve(cases, steered, strengths, counted, before, expects=expects)
 
-    max_strength = steered.max_strength or strength
-    nothing = Point(0.0, 1.0, before.mean_share, before.counts)
-    points = [nothing, *at(sorted({min(x * strength, max_strength) for x in RETRIED}))]
+    most = steered.max_strength or math.inf
+    nothing = Point(0.0, 1.0, before.mean_share, before.counts, None if expects is None else 1.0)
+    points = [nothing, *at(sorted({min(x * strength, most) for x in RETRIED}))]
     for _ in range(MAX_HALVED):
-        if points[1].kept >= 1 - loss:
+        if steadied(points, loss)[1].kept >= 1 - loss:
             break
         points[1:] = [*at([points[1].strength / 2]), *points[1:]]
-    refined = strength_at(points, loss)
-    if at([refined])[0].kept >= 1 - (1 + SLACK) * loss:
+    refined = strength_at(steadied(points, loss), loss)
+    *before_it, last = steadied([*points, *at([refined])], loss)
+    if last.kept >= 1 - (1 + SLACK) * loss:
         return refined
-    return max(point.strength for point in points if point.kept >= 1 - loss)
+    return max(point.strength for point in before_it if point.kept >= 1 - loss)
 
 
 def _cases(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> TuningCases:

@@ -139,6 +139,13 @@ LISTS = {
     "probability": [re_ranking()],
     "rare items": [re_ranking(more=(), popularity="-")],
     "latents, then": [*ADDED, re_ranking(candidates=30), Filter(never=("Drama",))],
+    "two queries": [
+        *ADDED,
+        re_ranking(candidates=31, edits="candidates"),
+        re_ranking("constant", strength=50.0),
+        Filter(never=("Drama",)),
+    ],
+    "pushes": [*ADDED, re_ranking(more=(), strength=0.3, candidates=60, edits="pushes")],
     "two": [re_ranking("constant", strength=50.0, candidates=25), re_ranking("constant")],
     "direction": [Direction(name="any", vector=(0.3,) * 32, strength=2.0), re_ranking()],
 }
@@ -161,12 +168,15 @@ def test_lists_are_exported_as_they_are_made(opened, tmp_path, kind, head):
     with opened.recommender.edit(state_edit(opened.sae, steps)):
         scores = opened.recommender.score(batch(opened)).clone()
     scores[:, ~catalog.recommendable] = float("-inf")
-    expected = done.of_scores(scores, 10)
-    plain = opened.recommender.score(batch(opened))
+    plain = opened.recommender.score(batch(opened)).clone()
     plain[:, ~catalog.recommendable] = float("-inf")
+    expected = done.of_scores(scores, 10, plain)
     assert (expected != plain.topk(10).indices).any(1).float().mean() > 0.5
     states = opened.recommender.represent(batch(opened))
-    found = module.lists(states, 10) if head else module.rank(scores, 10)
+    found = module.lists(states, 10) if head else module.rank(scores, 10, plain)
+    if not head and done.needs_own:
+        with pytest.raises(ValueError, match="give own=, the scores without steering"):
+            module.rank(scores, 10)
     assert (found == expected).float().mean() > 0.99  # rounding may swap items that are alike
     ranks = bool(module.ranking) or module.has_banned
     assert ('load(".").rank' in (tmp_path / "out/README.md").read_text()) == ranks
@@ -188,7 +198,7 @@ def test_formats_hold_what_is_part_of_the_scores_and_no_more(opened, tmp_path):
 
 def test_lists_that_come_out_otherwise_are_not_kept(opened, tmp_path, monkeypatch):
     name = "recsae.steering.serving.loader.SteeredStates.rank"
-    monkeypatch.setattr(name, lambda self, scores, k: scores.topk(k).indices)
+    monkeypatch.setattr(name, lambda self, scores, k, own: scores.topk(k).indices)
     with pytest.raises(RecSAEError, match=r"places in lists of the exported module are as they"):
         export(opened, Steering(LISTS["probability"]), tmp_path / "out")
     assert not (tmp_path / "out").exists()

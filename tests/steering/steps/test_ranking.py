@@ -64,6 +64,43 @@ def test_by_probability_within_the_first_items_their_probabilities_add_up_to_one
             assert lists(step, scores=2 * p.log())[0][2] == last
 
 
+P = torch.tensor([[0.0, 0.4, 0.3, 0.2, 0.06, 0.04]])
+TURNED = torch.tensor([[NONE, 0.0, 0.0, 1.0, 2.0, 3.0]])
+"""After which items 4 and 5 come first."""
+
+
+def test_candidates_of_two_queries():
+    """Items 1 and 2 by the unedited scores, 5 and 4 by the others; item 3 is found by none. The
+    probabilities of the four add up to one."""
+    found = Reorder.of(WANTED, 0.0, 1.0, 4, "candidates")
+    pool = found.pool(TURNED, 3, P.log())
+    assert pool.items.tolist() == [[1, 2, 4, 5]]
+    p = torch.exp(pool.scores - pool.total)
+    torch.testing.assert_close(p, torch.tensor([[0.4, 0.3, 0.06, 0.04]]) / 0.8)
+    ranking = Ranking(None, (found,))
+    assert ranking.needs_own
+    assert ranking.lists(TURNED, 5, P.log()).tolist() == [[1, 2, 4, 5, 0]]
+    wide = Ranking(None, (Reorder.of(WANTED, 9.0, 1.0, 40, "candidates"),))
+    assert wide.lists(TURNED, 5, P.log()).tolist() == [[4, 5, 1, 2, 3]]
+    banned = Ranking(torch.tensor([False, True, False, False, False, True]), (found,))
+    assert banned.lists(TURNED, 5, P.log()).tolist() == [[2, 3, 4, 0, 0]]
+
+
+def test_what_is_pushed_takes_the_lower_places():
+    """Pushes are turned less own scores: 3 + 3.2 for item 5, 2 + 2.8 for item 4. With a gain of .04
+    the first place is still item 1 (.4 + .04 against .04 + .25), the second is item 5 (.03 + .25
+    against .19 + .05 of item 2), and the third item 4 (.03 + .19 against .15 + .05 of item 2)."""
+    pushed = Reorder.of(torch.zeros(0), 0.04, 1.0, 10, "pushes")
+    ranking = Ranking(None, (pushed,))
+    own = P.log()
+    pushes = TURNED[0, 1:] - own[0, 1:]
+    assert pushes.tolist() == pytest.approx([0.916, 1.204, 2.609, 4.813, 6.219], abs=1e-3)
+    assert ranking.lists(TURNED, 3, own).tolist() == [[1, 5, 4]]
+    assert ranking.lists(own, 3, own).tolist() == [[1, 2, 3]]  # nothing is pushed
+    # what all items are pushed by alike changes nothing
+    assert ranking.lists(TURNED + 7.0, 3, own).tolist() == [[1, 5, 4]]
+
+
 def test_constants_add_up_and_probability_comes_last():
     other = torch.tensor([0.0, 0, 0, 1, 0, 0])
     first, second = Reorder.of(WANTED, 2.5), Reorder.of(other, 1.7)

@@ -19,7 +19,6 @@ from recsae.steering.tuning.baselines import (
     LOGIT,
     RERANKING,
     MethodMaker,
-    Parts,
     directions_to,
     scale_of,
 )
@@ -55,8 +54,9 @@ def keepable(maker):
         maker.re_ranking(BY_PROBABILITY),
         maker.re_ranking(RERANKING, 12),
         maker.along("probe", torch.tensor([1.0, 0.5, 0.0])),
-        maker.then(latents, constant, Parts(2.0, 0.5)),
-        maker.then(latents, maker.re_ranking(BY_PROBABILITY, 15), Parts(2.0, 0.5)),
+        maker.placed(3.0),
+        maker.placed(3.0, 20),
+        maker.retrieved(2.0, 21),
     ]
 
 
@@ -86,9 +86,40 @@ def test_what_is_kept_of_a_method_gives_its_lists(strength, maker, sae):
             again = applied(steps, sae, lambda _: GOAL).lists(scorer(sae, some), 10)
             assert np.array_equal(on.lists(strength, 10), again), method.name
             edited = state_edit(sae, steps)(STATES)
-            by_states = applied(steps, sae, lambda _: GOAL)._replace(edit=None)
+            by_states = applied(steps, sae, lambda _: GOAL)
+            if by_states.needs_own:  # and so is not made of edited states alone
+                continue
             moved = replace(some, states=edited.detach().numpy(), counted={})
-            assert np.array_equal(by_states.lists(scorer(sae, moved), 10), again), method.name
+            found = by_states._replace(edit=None).lists(scorer(sae, moved), 10)
+            assert np.array_equal(found, again), method.name
+
+
+def test_two_queries_by_hand(maker, sae):
+    """Half of the candidates by each, and all of them placed by their unedited probability."""
+    states = torch.from_numpy(cases().states)
+    own = table().score(states).index_fill(1, torch.tensor([0]), float("-inf"))
+    with torch.no_grad():
+        edited = make_edit(sae, maker.path.interventions(4.0))(states)
+    turned = table().score(edited).index_fill(1, torch.tensor([0]), float("-inf"))
+    temperature, unit = maker.scale.temperature, maker.scale.last_place
+    found = {
+        "pushes": maker.placed(4.0, 24).on(scorer(sae)).lists(2.0, 10),
+        "goal": maker.retrieved(2.0, 24).on(scorer(sae)).lists(2.0, 10),  # twice as far
+    }
+    changed = 0
+    for n in range(20):
+        among = set(own[n].topk(12).indices.tolist()) | set(turned[n].topk(12).indices.tolist())
+        mine = sorted(among)
+        p = torch.softmax(own[n, mine] / temperature, 0)
+        pushes = (turned[n, mine] - own[n, mine]) / temperature
+        for kind, weights in (("pushes", pushes), ("goal", torch.from_numpy(WEIGHTS)[mine])):
+            left, places = list(range(len(mine))), []
+            for place in range(10):
+                value = [float(p[i] / np.log2(place + 2) + 2 * unit * weights[i]) for i in left]
+                places.append(left.pop(int(np.argmax(value))))
+            assert found[kind][n].tolist() == [mine[i] for i in places], kind
+            changed += found[kind][n].tolist() != own[n].topk(10).indices.tolist()
+    assert changed > 20
 
 
 def test_reconstructions_lose_what_is_not_reconstructed(maker, sae):

@@ -8,13 +8,12 @@ import torch
 
 from helpers.frontier_cases import BASE, CASES, N
 from recsae.core.errors import InvalidInput
-from recsae.steering.frontier import Point, outcome_of
+from recsae.steering.frontier import Outcome, Point, outcome_of
 from recsae.steering.methods import SteeringMethod
 from recsae.steering.steps.applied import Applied
 from recsae.steering.steps.goals import Goal
 from recsae.steering.steps.kinds import Wishes
 from recsae.steering.steps.ranking import Ranking, Reorder
-from recsae.steering.tuning.baselines import Parts
 from recsae.steering.tuning.choice import Trial, Tried, chosen
 
 LAST = np.arange(N + 1) == 12
@@ -49,7 +48,7 @@ def trial(monkeypatch):
         "recsae.steering.tuning.choice.steered_scores_of", lambda _, cases: Scores(cases)
     )
     only = CASES.take(np.array([0, 1]))
-    return Trial(SimpleNamespace(), only, only, GOAL, 0.05)
+    return Trial(SimpleNamespace(), only, only, GOAL, 0.05, 1.0)
 
 
 def test_a_method_goes_as_far_as_the_loss_allows(trial):
@@ -59,7 +58,7 @@ def test_a_method_goes_as_far_as_the_loss_allows(trial):
     assert trial.before.mean_share == 0
     assert tried.value == pytest.approx(0.1)
     kept = [point.kept for point in tried.points]
-    assert kept[-1] < 0.9 <= kept[-2]  # until twice the loss is lost
+    assert kept[-1] < 0.8 <= kept[-2]  # until four times the loss is lost
     whole = trial.whole_curve(tried)
     assert whole[: len(kept)] == tried.points
     assert whole[-1].strength == pytest.approx(tried.far)
@@ -85,13 +84,27 @@ def test_less_is_a_gain_where_less_is_wanted(trial):
     assert trial.best(found).method.name == "re-ranking"
 
 
-def test_latents_then_re_ranking_each_in_proportion_to_its_gain(trial):
-    """Latents gain a quarter of what re-ranking gains, and so go a quarter as far as alone."""
-    parts = []
-    maker = SimpleNamespace(then=lambda latents, other, both: parts.append(both))
-    trial.then(maker, tried("latents", 0.02, 4.0), tried("re-ranking", 0.08, 3.0))
-    trial.then(maker, tried("latents", 0.0, 4.0), tried("re-ranking", 0.0, 3.0))
-    assert parts == [Parts(1.0, 3.0), Parts(0.0, 0.0)]
+def of_users(name, shares):
+    """A method under which the lists of a hundred users have so much of the goal, at no loss."""
+    n = len(shares)
+    ones = np.ones(n)
+    after = Outcome(ones, np.asarray(shares), ones, ones, np.zeros(13, dtype=np.int64))
+    mean = float(np.mean(shares))
+    points = [Point(s, 1.0, mean * s, after.counts, None, after) for s in (0.0, 1.0)]
+    return Tried(adding(name, 1.0), 2.0, points, 1.0, mean)
+
+
+def test_a_combination_is_chosen_only_where_it_is_clearly_ahead(trial):
+    """The same mean gain: once every user has it, once two of a hundred have all of it."""
+    nothing = np.zeros(100)
+    trial.before = Outcome(np.ones(100), nothing, nothing, np.ones(100), np.zeros(13, dtype=int))
+    alone = of_users("re-ranking", np.full(100, 0.05))
+    steady = of_users("latents retrieve, then re-ranking within 100", np.full(100, 0.06))
+    lucky = of_users("latents retrieve, then re-ranking within 50", [3.0, 3.0, *[0.0] * 98])
+    assert lucky.value == pytest.approx(steady.value)
+    assert trial.best([alone, lucky]) is alone
+    assert trial.best([alone, steady]) is steady
+    assert trial.best([steady]) is steady
 
 
 def test_unsteered_lists_are_those_of_the_scores(trial):

@@ -116,20 +116,19 @@ def test_the_verdict_says_where_latents_add_to_re_ranking_within_candidates():
 
     alone = reached(0.1, 0.2, 0.3, 0.4, 0.5)
     for both, words in (
-        (reached(0.2, 0.3, 0.4, 0.5, 0.6), "add to it at every loss."),
-        (reached(0.1, 0.2, 0.3, 0.4, 0.5), "add nothing to it."),
-        (reached(0.0, 0.1, 0.3, 0.5, 0.6), "add to it at losses of 5 %, 10 % only."),
+        (reached(0.2, 0.3, 0.4, 0.5, 0.6), "few: of 100 at every loss."),
+        (reached(0.1, 0.2, 0.3, 0.4, 0.5005), " adds nothing to re-ranking them."),
+        (reached(0.0, 0.1, 0.3, 0.5, 0.6), "few: of 100 at a loss of 5 %, 10 %."),
     ):
         methods = [
             MethodResult("latents", alone, 0.3, 0.0, ()),
             MethodResult("re-ranking within 100", alone, 0.2, 0.0, ()),
-            MethodResult("latents, then re-ranking within 100", both, 0.2, 0.0, ()),
+            MethodResult("latents retrieve, then re-ranking within 100", both, 0.2, 0.0, ()),
         ]
         said = verdict(methods, MORE)
-        assert said.endswith(
-            f"Where only the first 100 items can be re-ranked, latents turned before that {words}"
-        )
-    assert "Where only" not in verdict(methods[:2], MORE)
+        assert " To let turned latents find half of the candidates adds " in said
+        assert said.endswith(words)
+    assert "To let" not in verdict(methods[:2], MORE)
 
 
 def test_the_verdict_names_what_lies_above():

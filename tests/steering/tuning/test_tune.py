@@ -143,7 +143,8 @@ def test_the_best_method_is_recommended_kept_and_does_what_is_said(opened, comed
         ("re-ranking", "re-ranking"),
         ("probability", "re-ranking by probability"),
         ("class-mean", "class mean"),
-        ("latents+re-ranking", "latents, then re-ranking"),
+        ("latents-by-probability", "latents by probability"),
+        ("latents+re-ranking", "latents retrieve, then re-ranking by probability within 100"),
     ],
 )
 @pytest.mark.parametrize("by_running", [False, True])

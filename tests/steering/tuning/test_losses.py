@@ -1,0 +1,77 @@
+"""What a strength costs: expected and measured losses, by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.two_directions import cases, table
+from recsae.sae.config import make_config
+from recsae.sae.model import SAE
+from recsae.steering.frontier import Counted, Point
+from recsae.steering.steered_scores import HeadScorer, RunningScores
+from recsae.steering.tuning.losses import Expectation, steadied
+
+COUNTED = Counted(np.zeros(41))
+
+
+def expectation(counted=COUNTED):
+    scorer = HeadScorer(cases(), SAE(make_config(n_latents=12, k=3), 3).eval(), table())
+    return Expectation.of(scorer, 0.7, counted)
+
+
+def test_the_expected_ndcg_is_that_of_the_softmax_over_what_can_be_recommended():
+    scores = (
+        table()
+        .score(torch.from_numpy(cases().states))
+        .index_fill(1, torch.tensor([0]), float("-inf"))
+    )
+    p = torch.softmax(scores / 0.7, 1).numpy()
+    lists = np.tile(np.array([5, 30, 7, 0], dtype=np.int32), (300, 1))  # the last place is empty
+    found = expectation().ndcg(lists)
+    by_hand = p[:, 5] + p[:, 30] / np.log2(3) + p[:, 7] / 2
+    assert found == pytest.approx(by_hand, rel=1e-5)
+    never = np.arange(41) == 30
+    without = expectation(Counted(np.zeros(41), never)).ndcg(lists)
+    assert without == pytest.approx(p[:, 5] + p[:, 7] / 2, rel=1e-5)
+
+
+def test_no_list_is_expected_to_do_better_than_the_unsteered_one():
+    best = table().score(torch.from_numpy(cases().states))[:, 1:].topk(10).indices.numpy() + 1
+    shuffled = np.random.default_rng(0).permuted(best, axis=1)
+    least = expectation().ndcg(best.astype(np.int32)) - expectation().ndcg(
+        shuffled.astype(np.int32)
+    )
+    assert least.min() >= -1e-9
+    assert least.max() > 0.01
+
+
+def test_where_the_model_must_be_run_nothing_is_expected():
+    assert Expectation.of(RunningScores(cases(), None, None, ""), 1.0, COUNTED) is None
+
+
+def points(kept, expected):
+    return [
+        Point(s, k, 0.1 * s, None, e) for s, (k, e) in enumerate(zip(kept, expected, strict=True))
+    ]
+
+
+def test_losses_are_the_expected_ones_times_their_ratio_up_to_four_times_what_is_allowed():
+    """1.2 and 3 % lost where 1 and 2 % are expected: a ratio of 1.4. The last point, at which 6 %
+    is expected, has no part in it."""
+    found = steadied(points([1.0, 0.988, 0.97, 0.80], [1.0, 0.99, 0.98, 0.94]), 0.01)
+    assert [point.kept for point in found] == pytest.approx([1.0, 0.986, 0.972, 0.916])
+    assert [point.share for point in found] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        ([1.0, 1.01, 1.02], [1.0, 0.99, 0.98]),  # NDCG rises where a loss is expected
+        ([1.0, 0.9, 0.8], [1.0, 0.99, 0.98]),  # ten times the loss that is expected
+        ([1.0, 0.98], [1.0, 0.9]),  # nothing is expected near what is allowed
+        ([1.0, 0.98], [None, None]),
+    ],
+)
+def test_else_losses_are_those_that_were_measured(kept, expected):
+    given = points(kept, expected)
+    assert steadied(given, 0.01) == given
