@@ -66,8 +66,8 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--method",
     metavar="NAME",
-    help="Use this one, whatever reaches most: latents, re-ranking, probability, "
-    "logit-adjustment, latents+re-ranking, class-mean, probe or filter.",
+    help="Use this one, whatever reaches most: latents, latents-by-probability, re-ranking, "
+    "probability, logit-adjustment, latents+re-ranking, class-mean, probe or filter.",
 )
 @click.option(
     "--candidates",
@@ -102,11 +102,12 @@ def tune(
 ) -> None:
     """Get more or less of something, by whichever method reaches most.
 
-    Latents, re-ranking by the attribute, both, and a supervised direction are tried on construction
-    users, at most so much NDCG@10 being lost. What the best of them reaches is measured on held-out
-    users, at every position of their histories, and it is what --save keeps. Beside it stand the
-    curves of all methods, and of some that cannot be kept: re-ranking within 100 items, raw
-    neurons, a random direction, and steering through the reconstruction.
+    Latents, re-ranking by the attribute and supervised directions are tried on construction users,
+    at most so much NDCG@10 being lost. What the best of them reaches is measured on held-out users,
+    at every position of their histories, and it is what --save keeps. Beside it stand the curves of
+    all methods, of re-ranking within 50, 100 and 500 items with and without latents that find half
+    of them, and of some that cannot be kept: raw neurons, a random direction, and steering through
+    the reconstruction.
     """
     from recsae.cli.shared.tuned import show_tuned
     from recsae.finished.opened import open_run

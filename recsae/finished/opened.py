@@ -221,11 +221,12 @@ class OpenRun(LoadedRun):
         n_latents
             How many latents are turned at most.
         method
-            The one to use: ``"latents"``, ``"re-ranking"``, ``"probability"``,
-            ``"logit-adjustment"``, ``"latents+re-ranking"``, ``"class-mean"``, ``"probe"`` or
-            ``"filter"``. None: the one that reaches most on construction users.
+            The one to use: ``"latents"``, ``"latents-by-probability"``, ``"re-ranking"``,
+            ``"probability"``, ``"logit-adjustment"``, ``"latents+re-ranking"``, ``"class-mean"``,
+            ``"probe"`` or ``"filter"``. None: the one that reaches most on construction users.
         candidates
-            Re-rank within so many items, the first by score; None: all.
+            Re-rank within so many items, the first by score; None: all. With latents half of them
+            are the first after turning.
         compare
             Whether the curves of all methods are drawn as well, on the same held-out users.
 

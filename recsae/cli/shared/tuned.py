@@ -16,8 +16,11 @@ from recsae.steering.tuning.results import loss_key
 if TYPE_CHECKING:
     from recsae.steering.tuning.results import TuningResult
 
-LATENTS_ALONE = "latents"
-LATENTS: Columns = {
+PLACED = "latents by probability"
+LATENTS = (PLACED, "latents")
+"""Methods that need nothing of the items."""
+BOTH = "latents+re-ranking"
+TURNED: Columns = {
     "latent": "latent",
     "name": "name",
     "verified": "verified",
@@ -60,7 +63,7 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
         latents = [
             one.to_dict() | {"verified": "yes" if one.verified else "no"} for one in result.latents
         ]
-        show_rows(LATENTS, latents, top=None if everything else ROWS)
+        show_rows(TURNED, latents, top=None if everything else ROWS)
     if result.at_losses:
         _show_losses(result)
     if result.popularity:
@@ -108,12 +111,13 @@ def _beside(result: TuningResult) -> list[str]:
             f"By {best.method} it is {amount(best.effect.after)} at the same loss, where this "
             f"reaches {amount(mine.effect.after)} on the same cases: leave --method out."
         )
-    if LATENTS_ALONE in by_method and LATENTS_ALONE not in (result.method, result.recommended):
-        latents = by_method[LATENTS_ALONE].effect
-        where = "at that loss"
-        if result.method == "filter":
-            where += ", which is what is left over where items have no such data"
-        said.append(f"Latents alone reach {amount(latents.after)} {where}.")
+    without = [
+        f"{method if method == PLACED else 'latents alone'} reach {amount(effect.after)}"
+        for method, effect in ((m, by_method[m].effect) for m in LATENTS if m in by_method)
+        if method not in (result.method, result.recommended)
+    ]
+    if without:
+        said.append(f"Where items have no such data, {' and '.join(without)} at that loss.")
     return said
 
 
@@ -147,10 +151,12 @@ def _show_choices(result: TuningResult) -> None:
 def _short(method: str) -> str:
     """A method's name in a table, as ``--method`` has it.
 
-    >>> _short("latents, then re-ranking by probability within 100")
-    'latents, then probability within 100'
+    >>> _short("latents retrieve, then re-ranking by probability within 100")
+    'latents+re-ranking within 100'
     """
-    return method.replace("re-ranking by ", "")
+    return method.replace("latents retrieve, then re-ranking by probability", BOTH).replace(
+        "re-ranking by ", ""
+    )
 
 
 def _loss(value: float) -> str:

@@ -234,9 +234,8 @@ def verdict(methods: Sequence[MethodResult], goal: Goal) -> str:
         if goal.by_popularity is None:
             needs = "the attribute of every item"
         words += (
-            f" Re-ranking needs {needs} when lists are made: latents are the tool where items have "
-            "no such data, where only some histories should be reached, or where scores are made "
-            "elsewhere."
+            f" Re-ranking needs {needs} when lists are made: latents by probability are the tool "
+            "where items have no such data, and latents alone where only states can be changed."
         )
     return words + _turning_point(methods, goal)
 
