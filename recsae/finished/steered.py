@@ -18,6 +18,7 @@ from recsae.steering.effects import SteeringEffect, metrics_before_after
 from recsae.steering.files import GoalRequest, Steering, composed, described, place, save_steering
 from recsae.steering.lists import ListChange, lists_before_after
 from recsae.steering.parse import read_interventions, scaled
+from recsae.steering.promoted import in_words, promoted_values
 from recsae.steering.steps.goals import goal_of
 from recsae.steering.steps.kinds import in_order
 from recsae.steering.tuning.results import GoalEffect, TuningResult
@@ -116,7 +117,9 @@ class Steered:
         return f"Steered({described(self.steering)})"
 
     def _repr_html_(self) -> str:
-        rows = [(str(one),) for one in self.steering.steps]
+        steps = self.steering.steps
+        promoted = promoted_values(self._work, self.steering.interventions)
+        rows = [(one,) for one in in_words(self._work, steps, promoted)]
         users, cohort = self.steering.users, self.steering.cohort
         who = "everybody" if users is None else f"{len(users):,} users: {cohort}"
         return card("Steered run", {"for": who}, [Table("What is done", ("step",), rows)])
@@ -150,9 +153,12 @@ class TunedSteering:
             (one.method, one.effect.after, one.effect.ndcg_kept[0]) for one in self.result.choices
         ]
         tables = [Table("Methods at that loss", ("method", "reached", "NDCG@10 kept"), tried)]
-        rows = [(str(x.latent), x.name, x.scale, x.bias_sd) for x in self.result.latents]
+        rows = [
+            (str(x.latent), x.promotes or x.name, x.where_active, x.for_everybody, x.name)
+            for x in self.result.latents
+        ]
         if rows:
-            columns = ("latent", "name", "times", "plus, in sd")
+            columns = ("latent", "promotes", "where it is active", "for everybody", "name")
             tables.append(Table("Latents that are turned", columns, rows))
         return card(self.result.goal, facts, tables)
 

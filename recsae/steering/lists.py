@@ -12,6 +12,7 @@ from recsae.core.notebook.cells import Table, card
 from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, turning
 from recsae.steering.files import Steering
+from recsae.steering.promoted import in_words, promoted_values
 from recsae.steering.steps.applied import Applied, applied_in, state_edit
 from recsae.steering.unchanged import Unchanged, why_unchanged
 
@@ -94,10 +95,15 @@ class ListChange:
     """Titles of the last items that the list is made of, oldest first."""
     steps: tuple[Step, ...]
     """What was done; nothing where the steering is not for the user."""
+    done: tuple[str, ...]
+    """The same in words."""
     excluded_user: str | None
     """The user, where the steering is for others."""
     removed: tuple[RemovedItem, ...]
     places: tuple[ListPlace, ...]
+    promoted: dict[int, str | None]
+    """The turned latents, and the attribute value whose items each promotes most; None where that
+    is not known."""
     unchanged: Unchanged | None = None
     """Why the list is as it was, if it is."""
 
@@ -107,14 +113,14 @@ class ListChange:
         return {
             **({} if self.unchanged is None else {"nothing changes": str(self.unchanged)}),
             "history": list(self.history),
-            "changed": [str(step) for step in self.steps],
+            "changed": list(self.done),
             **({} if user is None else {"for": f"other users: {user} is not among them"}),
             "left the list": [one.to_dict() for one in self.removed],
             "table": [one.to_dict() for one in self.places],
         }
 
     def __repr__(self) -> str:
-        turned = "; ".join(map(str, self.steps)) or "nothing"
+        turned = "; ".join(self.done) or "nothing"
         return (
             f"ListChange({turned}: {len(self.removed)} of {len(self.places)} items left the list)"
         )
@@ -122,7 +128,7 @@ class ListChange:
     def _repr_html_(self) -> str:
         user = self.excluded_user
         facts = {
-            "turned": "; ".join(map(str, self.steps)) or "nothing",
+            "turned": "; ".join(self.done) or "nothing",
             "not for": user,
             "nothing changes": self.unchanged,
             "history": " | ".join(self.history),
@@ -175,6 +181,7 @@ def lists_before_after(
     place_before = {item: place for place, item in enumerate(before, start=1)}
     gone = [item for item in before if item not in after]
     pushes = _pushes(work, interventions, batch, [*after, *gone])
+    promoted = promoted_values(work, interventions)
 
     def listed(item: int) -> ListedItem:
         return ListedItem(titles[item], ids[item])
@@ -189,6 +196,7 @@ def lists_before_after(
     return ListChange(
         history=tuple(titles[i] for i in history[-N_HISTORY:]),
         steps=tuple(steps),
+        done=in_words(work, steps, promoted),
         excluded_user=None if included else user,
         removed=tuple(
             RemovedItem(listed(item), pushes[item].down if item in pushes else None)
@@ -198,6 +206,7 @@ def lists_before_after(
             ListPlace(place, listed(old), listed(new), place_before.get(new), moved_by(new, place))
             for place, (old, new) in enumerate(zip(before, after, strict=False), start=1)
         ),
+        promoted=promoted,
         unchanged=why_unchanged(work, steps, recommender.represent(batch, work.site))
         if steps and before == after
         else None,

@@ -230,7 +230,7 @@ def test_steer_one_user(says, recommender, concept, recbole_run):
     found = json.loads(
         says("steer", recbole_run, "--set", f"{concept}=30", "--user", user, "--json")
     )
-    assert found["changed"] == [f"{concept} = 30"]
+    assert found["changed"] == [f"{concept}: set to 30 for everybody"]
     table = found["table"]
     assert [row["place"] for row in table] == list(range(1, 11))
     assert [row["before"] for row in table] != [row["after"] for row in table]
@@ -292,10 +292,12 @@ def test_kept_steering_is_listed(says, concept, tmp_path, recbole_run):
     run = copy_of(recbole_run, tmp_path / "run")
     assert "No steering file is kept" in says("steer", run, "--list")
     says("steer", run, "--set", "5=off", "--save", "without five")
-    assert "without five: 5 ablated (for everybody)" in says("steer", run, "--list")
+    assert "without five: latent 5: switched off (for everybody)" in says("steer", run, "--list")
     listed = json.loads(says("steer", run, "--list", "--json"))
-    assert listed == {"without five": "5 ablated (for everybody)"}
-    assert "5 ablated" in says("steer", run, "--with", "without five")
+    assert listed == {"without five": "latent 5: switched off (for everybody)"}
+    with_it = says("steer", run, "--with", "without five")
+    assert "changed: latent 5 (promotes " in with_it
+    assert "): switched off" in with_it
 
 
 def test_steer_a_cohort(says, concept, recommender, tmp_path, recbole_run):
@@ -314,7 +316,11 @@ def test_steer_everybody(says, concept, report, recbole_run):
     arguments = ("steer", recbole_run, "--set", f"{concept}=0", "--set", "5=x2")
     found = json.loads(says(*arguments, "--all", "--json"))
     assert found == json.loads(says(*arguments, "--json"))
-    assert found["changed"] == [f"{concept} ablated", "5 x2"]
+    promoted = found["promote"]["5"]
+    assert found["changed"] == [
+        f"{concept}: switched off",
+        f"latent 5 (promotes {promoted}): 2 times as strong where active",
+    ]
     assert found["held-out users"] == report.data.n_heldout_users
     measures = {row["measure"] for row in found["table"]}
     assert {"recall@10", "ndcg@10"} <= measures

@@ -63,7 +63,10 @@ def test_what_is_kept_comes_back_and_is_listed(folder):
     save_steering(STEERING, folder, place(folder, "less horror"))
     assert load_steering(folder, folder / "steering/less horror.json") == STEERING
     assert [path.stem for path in steering_files(folder)] == ["less horror"]
-    assert described(STEERING) == "Horror = 0.25 to 1.5; 3 x2 where active (for 2 users)"
+    assert described(STEERING) == (
+        "Horror: set to 0.25 to 1.5 for everybody; latent 3: 2 times as strong where active "
+        "(for 2 users)"
+    )
     assert described(STEERING._replace(users=None, cohort=None)).endswith("(for everybody)")
 
 

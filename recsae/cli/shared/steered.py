@@ -20,7 +20,7 @@ from recsae.core.text import readable
 from recsae.report.words.formats import correlation, points, times, two_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from recsae.steering.effects import MeasureChange, SteeringEffect
     from recsae.steering.label_results import LabelCheck, LatentCheck
@@ -96,8 +96,13 @@ def show_list_change(changed: ListChange) -> None:
     sets = [*(place.pushes for place in changed.places), *(x.pushes for x in changed.removed)]
     names = {push.latent: push.name for pushes in sets for push in pushes or ()}
     if names:
-        said = "; ".join(f"{latent} is {name}" for latent, name in sorted(names.items()))
+        said = "; ".join(_named(*one, changed.promoted) for one in sorted(names.items()))
         say(f"\nby: latents, and how far each moved the score of the item against all. {said}.")
+
+
+def _named(latent: int, name: str, promoted: Mapping[int, str | None]) -> str:
+    what = promoted.get(latent)
+    return f"{latent} promotes {what} ({name})" if what else f"{latent} is {name}"
 
 
 def _pushed(pushes: tuple[Push, ...] | None) -> str | None:

@@ -22,6 +22,7 @@ from recsae.steering.frontier import (
     strength_at,
     up_to,
 )
+from recsae.steering.promoted import promoted_values
 from recsae.steering.steered_scores import steered_scores_of
 from recsae.steering.steps.applied import Applied
 from recsae.steering.tuning.baselines import RE_RANKINGS, THEN, WITHIN
@@ -79,6 +80,7 @@ def latent_settings(work: Workspace, turned: Sequence[Intervention]) -> list[Lat
         return []
     scales, biases = turned
     names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
+    promoted = promoted_values(work, turned)
     settings = []
     for latent, times, plus in zip(scales.latents, scales.values, biases.values, strict=True):
         sd = float(work.statistics.sd[latent])
@@ -90,6 +92,7 @@ def latent_settings(work: Workspace, turned: Sequence[Intervention]) -> list[Lat
                 scale=times,
                 bias_sd=plus / sd if sd > 0 else None,
                 bias=plus,
+                promotes=promoted[latent],
             )
         )
     size = work.sae.directions()[list(scales.latents)].norm(dim=1).tolist()
