@@ -166,13 +166,17 @@ def check_interventions(steps: list[Intervention], n_latents: int) -> list[int]:
     Raises
     ------
     InvalidInput
-        A latent that an SAE of so many does not have, or a value beyond 1e9 in size.
+        A latent that an SAE of so many does not have, or that a step has twice, or a value beyond
+        1e9 in size.
     """
     for step in steps:
         if len(step.values) != len(step.latents):
             raise InvalidInput(
                 f"{len(step.values)} values for {len(step.latents)} latents: give one, or as many."
             )
+        twice = [one for one in step.latents if step.latents.count(one) > 1]
+        if twice:
+            raise InvalidInput(f"Latent {twice[0]} is turned twice at once: name it once.")
         for value in step.values:
             if not abs(value) <= LIMIT:  # nor NaN
                 raise InvalidInput(

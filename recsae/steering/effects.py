@@ -17,12 +17,12 @@ from recsae.recommender.sequences import split_users
 from recsae.sae.editing import Intervention
 from recsae.steering.frontier import LIST_LENGTH, Counted, outcome_of
 from recsae.steering.parse import targets_of
-from recsae.steering.promoted import in_words, promoted_values
-from recsae.steering.steered_scores import thinned
-from recsae.steering.steps.applied import applied_in, state_edit, steered_lists
+from recsae.steering.steered_scores import steered_scores_of, thinned
+from recsae.steering.steps.applied import Applied, applied_in, state_edit, steered_lists
 from recsae.steering.steps.goals import goal_of
 from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
 from recsae.steering.unchanged import Unchanged, why_unchanged
+from recsae.steering.words import in_words, promoted_values, unknown_users
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,6 +76,8 @@ class SteeringEffect:
     """The steps in words."""
     n_intended_users: int | None
     """How many users it is for; None: everybody."""
+    n_unknown_users: int
+    """How many of these the model does not know."""
     n_users: int
     """How many of them are held out, and so measured."""
     lists_changed: float
@@ -102,6 +104,7 @@ class SteeringEffect:
             "latents": list(self.promoted),
             **({"promote": promoted} if promoted else {}),
             **({} if n is None else {"for": f"{n:,} users"}),
+            **({"unknown users": self.n_unknown_users} if self.n_unknown_users else {}),
             "held-out users": self.n_users,
             "lists that changed": f"{100 * self.lists_changed:.1f} %",
             "table": [row.to_dict() for row in self.own_test],
@@ -116,6 +119,7 @@ class SteeringEffect:
         facts = {
             "turned": "; ".join(self.done),
             "nothing changes": self.unchanged,
+            "unknown users": self.n_unknown_users or None,
             "held-out users": self.n_users,
             "lists that changed": f"{100 * self.lists_changed:.1f} %",
         }
@@ -163,12 +167,18 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
         steps=tuple(steps),
         done=in_words(work, steps, promoted),
         n_intended_users=None if steering.users is None else len(steering.users),
+        n_unknown_users=unknown_users(work, steering.users),
         n_users=len(np.unique(own.rows)),
         lists_changed=float((before[:, :LIST_LENGTH] != after[:, :LIST_LENGTH]).any(1).mean()),
         own_test=_goal_first(steering, _own_test(own, before, after, targets)),
         at_positions=_goal_first(steering, at_positions(everywhere, old, new, targets)),
         promoted=promoted,
-        unchanged=why_unchanged(work, steps, torch.from_numpy(everywhere.states))
+        unchanged=why_unchanged(
+            work,
+            steps,
+            torch.from_numpy(everywhere.states),
+            lambda k: Applied().lists(steered_scores_of(work, everywhere), k),
+        )
         if steps and equal
         else None,
     )

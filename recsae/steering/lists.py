@@ -12,9 +12,9 @@ from recsae.core.notebook.cells import Table, card
 from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, turning
 from recsae.steering.files import Steering
-from recsae.steering.promoted import in_words, promoted_values
 from recsae.steering.steps.applied import Applied, applied_in, state_edit
 from recsae.steering.unchanged import Unchanged, why_unchanged
+from recsae.steering.words import in_words, promoted_values, unknown_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -104,17 +104,25 @@ class ListChange:
     promoted: dict[int, str | None]
     """The turned latents, and the attribute value whose items each promotes most; None where that
     is not known."""
+    n_unknown_users: int = 0
+    """How many of the users that the steering is for the model does not know."""
     unchanged: Unchanged | None = None
     """Why the list is as it was, if it is."""
 
+    @property
+    def why_unchanged(self) -> str | None:
+        """Why the list is as it was, in words; None where it is not."""
+        if self.excluded_user is not None:
+            return f"the steering is for other users: {self.excluded_user} is not among them"
+        return None if self.unchanged is None else str(self.unchanged)
+
     def to_dict(self) -> dict[str, Any]:
         """As ``recsae steer --json`` has it."""
-        user = self.excluded_user
         return {
-            **({} if self.unchanged is None else {"nothing changes": str(self.unchanged)}),
+            **({} if self.why_unchanged is None else {"nothing changes": self.why_unchanged}),
             "history": list(self.history),
             "changed": list(self.done),
-            **({} if user is None else {"for": f"other users: {user} is not among them"}),
+            **({"unknown users": self.n_unknown_users} if self.n_unknown_users else {}),
             "left the list": [one.to_dict() for one in self.removed],
             "table": [one.to_dict() for one in self.places],
         }
@@ -126,11 +134,9 @@ class ListChange:
         )
 
     def _repr_html_(self) -> str:
-        user = self.excluded_user
         facts = {
             "turned": "; ".join(self.done) or "nothing",
-            "not for": user,
-            "nothing changes": self.unchanged,
+            "nothing changes": self.why_unchanged,
             "history": " | ".join(self.history),
             "left the list": " | ".join(one.item.title for one in self.removed) or None,
         }
@@ -164,11 +170,11 @@ def lists_before_after(
     recommender = work.recommender
     history, batch, seen = list_request(recommender, user, sequence, mask_seen=mask_seen)
 
-    def top(done: Applied) -> list[int]:
+    def top(done: Applied, k: int = N_LISTED) -> list[int]:
         scores = recommender.score(batch).clone()
         scores[:, ~recommender.catalog.recommendable] = float("-inf")
         scores[:, seen] = float("-inf")
-        return [item for item in done.of_scores(scores, N_LISTED)[0].tolist() if item]
+        return [item for item in done.of_scores(scores, k)[0].tolist() if item]
 
     included = user is None or steering.users is None or user in steering.users
     steps = steering.steps if included else []
@@ -207,7 +213,13 @@ def lists_before_after(
             for place, (old, new) in enumerate(zip(before, after, strict=False), start=1)
         ),
         promoted=promoted,
-        unchanged=why_unchanged(work, steps, recommender.represent(batch, work.site))
+        n_unknown_users=unknown_users(work, steering.users),
+        unchanged=why_unchanged(
+            work,
+            steps,
+            recommender.represent(batch, work.site),
+            lambda k: np.array([top(Applied(), k)]),
+        )
         if steps and before == after
         else None,
     )

@@ -1,4 +1,4 @@
-"""What turned latents promote, and steps in words that name latents by it."""
+"""Steerings in words: what turned latents promote, what is done, and for whom."""
 
 from __future__ import annotations
 
@@ -55,3 +55,10 @@ def in_words(
     return tuple(
         one.said(promoted, sd) if isinstance(one, Intervention) else str(one) for one in steps
     )
+
+
+def unknown_users(work: Workspace, users: tuple[str, ...] | None) -> int:
+    """How many users of a steering the model does not know."""
+    if users is None:
+        return 0
+    return int((~np.isin(np.array(users, dtype=str), work.recommender.sequences().users)).sum())

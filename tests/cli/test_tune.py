@@ -96,7 +96,7 @@ def test_for_machines_and_quick(said, folder):
 def test_for_a_cohort(said, folder):
     arguments = ("--more", "Comedy", "--quick", "--json", "--save", "some")
     everybody = json.loads(said("tune", folder, *arguments))
-    some = json.loads(said("tune", folder, *arguments, "--cohort", "item:50"))
+    some = json.loads(said("tune", folder, *arguments, "--cohort", "item:50", "--replace"))
     assert 0 < some["held-out users"] < everybody["held-out users"]
     assert "(for everybody)" not in said("steer", folder, "--list").split("some: ")[1]
 
@@ -137,6 +137,13 @@ def test_popularity(said, folder):
         (("--more", "Comedy", "--method", "prob"), "no method 'prob', only latents"),
         (("--more", "Comedy", "--candidates", "9"), "Among 9 candidates there is nothing"),
         (("--more", "Comedy", "--method", "filter", "--quick"), "There is no filter for the goal"),
+        (("--more", "Comedy", "--method", "probe", "--candidates", "50"), "re-ranks nothing, so"),
+        (
+            ("--more", "Comedy", "--method", "probe", "--latents", "4", "--quick"),
+            "turns no latents",
+        ),
+        (("--more", "Comedy", "--replace"), "--replace is for --save"),
+        (("--more", "Comedy", "--save", "nowhere/x.json"), "There is no folder nowhere to keep"),
         (("--more", "Comedy", "--max-ndcg-loss", "much"), "'much' is no part: write e.g. 1%"),
         (("--more", "Comedy", "--max-ndcg-loss", "100%"), "is no part"),
     ],

@@ -205,7 +205,10 @@ def test_the_first_screen_and_the_card_say_it_in_a_line():
         "More Horror by turning concepts: 12% → 25% of the top 10 at 98.6% (97.7 to 99.5) of "
         "NDCG@10; re-ranking reaches more."
     )
-    assert f'<p class="small">{steering_line(report)}</p>' in page(report)
+    before, name, after = steering_line(report).partition("NDCG@10")
+    text = page(report)
+    assert f'<p class="small">{before}<abbr title="How high the item that' in text
+    assert f">{name}</abbr>{after}</p>" in text
     starts = ("- Steering by goal. More Horror", "- Re-ranking", "- Do labels say what turning")
     lines = [line for line in card(report).splitlines() if line.startswith(starts)]
     first, second, third = lines

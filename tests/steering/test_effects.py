@@ -13,8 +13,8 @@ from recsae.sae.editing import Intervention, make_edit
 from recsae.steering.effects import at_positions, metrics_before_after
 from recsae.steering.files import Steering
 from recsae.steering.parse import read_interventions
-from recsae.steering.promoted import promoted_values
 from recsae.steering.steps.applied import steered_lists
+from recsae.steering.words import promoted_values
 
 pytestmark = pytest.mark.end_to_end
 

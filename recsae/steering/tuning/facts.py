@@ -22,7 +22,6 @@ from recsae.steering.frontier import (
     strength_at,
     up_to,
 )
-from recsae.steering.promoted import promoted_values
 from recsae.steering.steered_scores import steered_scores_of
 from recsae.steering.steps.applied import Applied
 from recsae.steering.tuning.baselines import RE_RANKINGS, THEN, WITHIN
@@ -35,6 +34,7 @@ from recsae.steering.tuning.results import (
     MethodResult,
     SideEffect,
 )
+from recsae.steering.words import promoted_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
