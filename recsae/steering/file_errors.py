@@ -73,7 +73,7 @@ def _said(first: ErrorDetails, where: str) -> str:
     if kind == "missing":
         return f"{where} is missing"
     if kind == "extra_forbidden":
-        return f"{where} is nothing that it can have"
+        return f"{where} is nothing that it can have: leave it out"
     if kind == "union_tag_not_found":
         return f"{where} has no 'kind', such as 'latents'"
     if kind == "union_tag_invalid":
