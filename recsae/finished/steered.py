@@ -336,8 +336,8 @@ def _check_known(work: Workspace, steering: Steering, path: Path) -> None:
     if users and unknown_users(work, users) == len(users):
         known = nearest(users[0], work.recommender.sequences().users.tolist())
         raise InvalidInput(
-            f"{path} cannot be used: the model knows none of its {len(users):,} "
-            f"user{'s' * (len(users) > 1)}, such as {users[0]!r}.{known}"
+            f"{path} cannot be used: the model knows none of its users ({len(users):,}), such as "
+            f"{users[0]!r}.{known}"
         )
 
 

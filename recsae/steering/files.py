@@ -299,7 +299,9 @@ def composed(parts: Iterable[Steering]) -> Steering:
 
 def described(steering: Steering) -> str:
     """Say in one line what is done and for how many."""
-    who = "everybody" if steering.users is None else f"{len(steering.users):,} users"
+    who, users = "everybody", steering.users
+    if users is not None:
+        who = f"{len(users):,} user{'s' * (len(users) > 1)}"
     return f"{'; '.join(map(str, steering.steps))} (for {who})"
 
 

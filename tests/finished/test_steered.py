@@ -132,7 +132,9 @@ def test_users_whom_the_model_does_not_know_are_told(planted_run, tmp_path, open
     known = opened.steer({3: 0}, users=held)
     assert "unknown users" not in known.metrics().to_dict()
     path.write_text(json.dumps({**json.loads(path.read_text()), "users": ["nobody", "x"]}))
-    with pytest.raises(InvalidInput, match=r"one.json cannot be used: .* knows none of its 2"):
+    with pytest.raises(
+        InvalidInput, match=r"one.json cannot be used: .* knows none of its users \(2\)"
+    ):
         opened.load_steering("one")
 
 
