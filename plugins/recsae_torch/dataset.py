@@ -35,6 +35,7 @@ def make_catalog(
     InvalidInput
         Two items have one id, or an item table that does not fit.
     """
+    _refuse_ids(item_ids)
     names, numbers = list(item_ids), list(item_ids.values())
     order = sorted(range(len(numbers)), key=numbers.__getitem__)
     ids = np.array([-1, *map(numbers.__getitem__, order)], dtype=np.int64)
@@ -56,12 +57,31 @@ def make_catalog(
     return catalog, ids
 
 
+def _refuse_ids(item_ids: object) -> None:
+    if not isinstance(item_ids, Mapping):
+        seen = f"is a {type(item_ids).__name__}"
+    else:
+        strange = [x for x in item_ids.values() if not isinstance(x, int | np.integer)]
+        if not strange:
+            return
+        seen = f"has the number {strange[0]!r}"
+    raise InvalidInput(
+        "item_ids says which number, from 0 on, the model knows each item by: it is a dict of "
+        f"whole numbers, and {seen}."
+    )
+
+
 def _item_table(items: ItemTable) -> pd.DataFrame | None:
     """The table as strings."""
     if items is None:
         return None
-    if not isinstance(items, pd.DataFrame):
+    if isinstance(items, str | Path):
         return read_items_csv(Path(items))
+    if not isinstance(items, pd.DataFrame):
+        raise InvalidInput(
+            f"items is a {type(items).__name__}: it is a DataFrame, or the path of a CSV file, "
+            "with the item in the first column and its title and attributes in the others."
+        )
     return items.astype(object).where(items.notna(), "").astype(str)
 
 

@@ -36,6 +36,15 @@ SCORES_AT_ONCE = 2**25
 """Scores that are made for it at most: 128 MB."""
 LARGEST_SCORE = 1e30
 """Above it sums of products in single precision may not be finite."""
+NO_NUMBERS = {
+    "c": "complex numbers",
+    "M": "dates",
+    "m": "spans of time",
+    "U": "text",
+    "S": "text",
+    "V": "records",
+}
+"""Kinds of arrays that NumPy would make real numbers of, and what they hold."""
 IN_TRAINING = (
     "No test was given, so the evaluation asks for every user's last item, which the vectors were "
     "trained on: NDCG says how well they remember, not how well they recommend."
@@ -104,6 +113,8 @@ def attach_factors(
     ...     np.array([0]), np.array([0]), np.array([1]), length=1))
     tensor([[0., 2., 3., 0.]])
     """
+    if not isinstance(filters_seen, bool):
+        raise InvalidInput(f"filters_seen is {filters_seen!r}: say True or False.")
     of_users, of_items = _vectors(user_vectors, "user"), _vectors(item_vectors, "item")
     named_users, named_items = _listed(user_ids, "user_ids"), _listed(item_ids, "item_ids")
     _check_shapes(of_users, of_items, len(named_users), len(named_items))
@@ -154,8 +165,16 @@ def _vectors(given: ArrayLike, whose: str) -> Floats:
 
 def _numbers(given: ArrayLike, name: str) -> Floats:
     try:
+        array = np.asarray(given)
+        if array.dtype.kind in NO_NUMBERS:
+            raise InvalidInput(
+                f"{name} holds {NO_NUMBERS[array.dtype.kind]}, of the type {array.dtype}: give "
+                "real numbers."
+            )
+        if isinstance(given, np.ma.MaskedArray) and np.any(given.mask):
+            raise InvalidInput(f"{name} has masked entries: give a number for each.")
         with np.errstate(over="ignore"):  # too large for 32 bits is infinite, and refused
-            return np.asarray(given, dtype=np.float32)
+            return np.asarray(array, dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:
         raise InvalidInput(
             f"{name} is no array of numbers ({type(given).__name__}): {error}"
@@ -211,7 +230,8 @@ def _row_of(ids: Listed, name: str) -> dict[str, int]:
     """The row of each id, as text."""
     names = [str(x) for x in ids]
     rows = list(ids.values()) if isinstance(ids, Mapping) else list(range(len(names)))
-    if set(rows) != set(range(len(names))):
+    whole = all(isinstance(row, int | np.integer) for row in rows)
+    if not whole or set(rows) != set(range(len(names))):
         raise InvalidInput(f"{name} is a dict whose values are not the rows 0 to {len(names) - 1}.")
     row_of = dict(zip(names, rows, strict=True))
     if len(row_of) < len(names):

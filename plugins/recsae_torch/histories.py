@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -72,6 +73,8 @@ def make_sequences(
 def _from_mapping(
     histories: Mapping[Any, Sequence[Any]], known: pd.Series[Any], max_users: int | None
 ) -> Lists:
+    for user, items in histories.items():
+        _refuse_unordered(user, items)
     lengths = np.array([len(items) for items in histories.values()], dtype=np.int64)
     every = np.empty(int(lengths.sum()), dtype=object)
     every[:] = list(chain.from_iterable(histories.values()))
@@ -84,6 +87,20 @@ def _from_mapping(
         lengths[kept],
         flat[spans(starts[kept], lengths[kept])],
         notes_on_draw(numbers),
+    )
+
+
+def _refuse_unordered(user: Any, items: Any) -> None:
+    """Refuse what is no list of items in an order."""
+    shape = getattr(items, "shape", (0,))
+    if not isinstance(items, Mapping | Set) and len(shape) == 1:
+        with suppress(TypeError):
+            len(items)
+            iter(items)
+            return
+    raise InvalidInput(
+        f"The history of user {str(user)!r} is a {type(items).__name__}: it is a list of items, "
+        "oldest first."
     )
 
 
@@ -108,7 +125,10 @@ def _from_table(table: pd.DataFrame, known: pd.Series[Any], max_users: int | Non
 
 def _internal(items: Any, known: pd.Series[Any]) -> NDArray[np.int32]:
     """Internal ids of all items, in the order of their rows."""
-    code, different = pd.factorize(items)  # -1 where there is none
+    try:
+        code, different = pd.factorize(items)  # -1 where there is none
+    except TypeError as error:
+        raise InvalidInput(f"Items of histories are single ids: {error}.") from error
     flat: NDArray[np.int32] = internal_ids(different, known)[code]
     unknown = np.flatnonzero(flat == 0)
     if len(unknown):

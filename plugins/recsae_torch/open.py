@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import torch
 
-from recsae.core.errors import CannotOpenModel, NotEnoughData
+from recsae.core.errors import CannotOpenModel, InvalidInput, NotEnoughData
 from recsae.recommender.checks import is_causal, verify_head
 from recsae.recommender.protocol import LinearHead, Site
 from recsae.recommender.sequences import Batch, Sequences, probe_batch
@@ -135,6 +135,10 @@ def attach(
     >>> recommender.linear_head().items.shape  # padding is an item of recsae's
     torch.Size([4, 4])
     """
+    if type(max_length) is not int or max_length < 1:
+        raise InvalidInput(f"max_length is {max_length!r}: it is a whole number from 1 on.")
+    if padding not in ("left", "right"):
+        raise InvalidInput(f"padding is {padding!r}: say 'left' or 'right'.")
     catalog, ids = make_catalog(item_ids, items, title_column, attribute_columns, separator)
     sequences, notes = make_sequences(histories, catalog, max_users)
     known = make_user_table(users, sequences)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recsae.cli.shared.console import PATH, show_json
+from recsae.cli.shared.console import LONGEST_ERROR, PATH, show_json
 from recsae.cli.shared.matching import how_matched, migrated_row
 from recsae.cli.shared.options import (
     all_option,
@@ -18,15 +18,19 @@ from recsae.cli.shared.options import (
     typed_sequence,
 )
 from recsae.cli.shared.steered import show_check, show_effect, show_list_change, show_migrated
-from recsae.cli.shared.steering import for_cohort, for_users
+from recsae.cli.shared.steering import for_cohort, for_users, replace_option, save_option
 from recsae.cli.shared.tables import show_facts
-from recsae.core.errors import InvalidInput
+from recsae.core.errors import ArtifactMismatch, InvalidInput
+from recsae.core.llm.text import clean
 from recsae.report.words.formats import two_digits
 
 if TYPE_CHECKING:
     from recsae.finished.steered import MigratedSteering
     from recsae.steering.effects import SteeringEffect
     from recsae.steering.tuning.results import GoalEffect
+
+HOW_TO_RUN = ("--trust", "--device", "--json", "--all")
+"""Options that never change what is done."""
 
 
 @click.command()
@@ -47,7 +51,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="A steering file, or the name of one kept with the run; before --set. Repeatable.",
 )
-@click.option("--save", metavar="FILE", help="Keep all this as a steering file; a name or a path.")
+@save_option
+@replace_option
 @click.option(
     "--migrate", metavar="FILE", help="Carry over a steering file of the run in --from to this one."
 )
@@ -70,6 +75,7 @@ def steer(
     settings: tuple[str, ...],
     files: tuple[str, ...],
     save: str | None,
+    replace: bool,
     migrate: str | None,
     old: Path | None,
     listing: bool,
@@ -89,6 +95,7 @@ def steer(
     from recsae.steering.files import place
     from recsae.steering.lists import ListChange
 
+    _refuse_unheeded(click.get_current_context())
     if listing:
         _list(folder, as_json)
         return
@@ -101,7 +108,7 @@ def steer(
         return
     _refuse_contradictions(settings, files, migrate, old, user, sequence, users, cohort)
     if save:
-        place(folder, save)  # a name that cannot be is told before the work
+        place(folder, save)  # a name that cannot be is told before the model is opened
     run = open_run(folder, device=device, trust=trust)
     parts: list[Any] = [*map(run.load_steering, files), *settings]
     migrated: dict[str, Any] = {}
@@ -109,22 +116,24 @@ def steer(
         moved = run.migrate(migrate, old)
         parts, migrated = [moved.steered, *parts], _migrated(moved)
     steered = run.steer(*parts, users=users, cohort=cohort)
+    if save:
+        steered.check_saving(save, replace=replace)
     if user is not None or sequence:
         done: ListChange | SteeringEffect = steered.lists(
             user, typed_sequence(sequence), mask_seen=mask_seen
         )
     else:
         done = steered.metrics()
-    saved = {"saved": str(steered.save(save))} if save else {}
+    saved = {"saved": str(steered.save(save, replace=replace))} if save else {}
     if as_json:
         show_json({**done.to_dict(), **saved, **migrated})
         return
     if migrated:
-        show_migrated(migrated)
+        show_migrated(migrated, everything=everything)
     if isinstance(done, ListChange):
         show_list_change(done)
     else:
-        show_effect(done)
+        show_effect(done, everything=everything)
     show_facts(saved)
 
 
@@ -149,18 +158,51 @@ def _refuse_contradictions(
         raise InvalidInput("Give one of --users and --cohort.")
 
 
+def _refuse_unheeded(ctx: click.Context) -> None:
+    """Refuse options beside which others that are given say nothing."""
+    typed = click.core.ParameterSource.COMMANDLINE
+    given = [
+        parameter.opts[0]
+        for parameter in ctx.command.params
+        if isinstance(parameter, click.Option)
+        and ctx.get_parameter_source(str(parameter.name)) == typed
+    ]
+    for alone in ("--list", "--check"):
+        others = [name for name in given if name not in (alone, *HOW_TO_RUN)]
+        if alone in given and others:
+            raise InvalidInput(
+                f"{alone} does not heed {' and '.join(others)}: give it alone, or leave it out."
+            )
+    one_list = {"--user", "--sequence"} & set(given)
+    if "--mask-seen" in given and not one_list:
+        raise InvalidInput("--mask-seen is for one list: give --user or --sequence with it.")
+    if "--replace" in given and "--save" not in given:
+        raise InvalidInput("--replace is for --save: give both, or neither.")
+    chosen = {"--users", "--cohort"} & set(given)
+    if "--sequence" in given and chosen and "--save" not in given:
+        raise InvalidInput(
+            f"A --sequence is nobody's, so {chosen.pop()} says nothing about it: leave one out, or "
+            "keep the steering with --save."
+        )
+
+
 def _list(folder: Path, as_json: bool) -> None:
-    """``--list``: the steering files kept with the run."""
+    """``--list``: the steering files kept with the run; exit code 3 if one is damaged."""
     from recsae.finished.loaded import load_run
     from recsae.steering.files import described
 
-    files = {name: described(one) for name, one in load_run(folder).steering_files().items()}
+    kept, damaged = load_run(folder).steering_files()
+    said = {name: described(one) for name, one in kept.items()}
     if as_json:
-        show_json(files)
-    elif files:
-        show_facts(files)
-    else:
+        show_json({"kept": said, "damaged": damaged})
+    elif said:
+        show_facts(said)
+    elif not damaged:
         click.echo("No steering file is kept with this run: make one with --set ... --save NAME.")
+    for why in damaged.values():
+        click.echo(f"Error: {clean(why, LONGEST_ERROR)}", err=True)
+    if damaged:
+        click.get_current_context().exit(ArtifactMismatch.exit_code)
 
 
 def _migrated(moved: MigratedSteering) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import click
 
 from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.options import all_option, device_option, json_option, trust_option
-from recsae.cli.shared.steering import for_cohort, for_users
+from recsae.cli.shared.steering import for_cohort, for_users, replace_option, save_option
 from recsae.core.errors import InvalidInput
 
 
@@ -59,9 +59,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--latents",
     type=click.IntRange(1),
-    default=16,
-    show_default=True,
-    help="How many latents may be turned.",
+    help="How many latents may be turned; 16 unless said.",
 )
 @click.option(
     "--method",
@@ -73,9 +71,11 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     "--candidates",
     type=int,
     metavar="N",
-    help="Re-rank within the first N items by score, as behind a retriever.",
+    help="Re-rank within the first N items by score, as behind a retriever; not with a --method "
+    "that re-ranks nothing.",
 )
-@click.option("--save", metavar="FILE", help="Keep it as a steering file; a name or a path.")
+@save_option
+@replace_option
 @click.option("--quick", is_flag=True, help="Without the curves of all methods.")
 @all_option
 @trust_option
@@ -90,10 +90,11 @@ def tune(
     max_ndcg_loss: float,
     users: str | None,
     cohort: str | None,
-    latents: int,
+    latents: int | None,
     method: str | None,
     candidates: int | None,
     save: str | None,
+    replace: bool,
     quick: bool,
     everything: bool,
     trust: bool,
@@ -111,12 +112,14 @@ def tune(
     """
     from recsae.cli.shared.tuned import show_tuned
     from recsae.finished.opened import open_run
-    from recsae.steering.files import place
+    from recsae.steering.files import check_place, place
 
     if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")
-    if save:
-        place(folder, save)  # a name that cannot be is told before the work
+    if replace and not save:
+        raise InvalidInput("--replace is for --save: give both, or neither.")
+    if save:  # what cannot be is told before the work
+        check_place(folder, place(folder, save), replace=replace)
     tuned = open_run(folder, device=device, trust=trust).tune(
         more=more,
         less=less,
@@ -130,7 +133,7 @@ def tune(
         candidates=candidates,
         compare=not quick,
     )
-    path = tuned.steered.save(save) if save else None
+    path = tuned.steered.save(save, replace=replace) if save else None
     if as_json:
         show_json({**tuned.result.to_dict(), **({"saved": str(path)} if path else {})})
         return

@@ -1,4 +1,4 @@
-"""Text from outside, made fit for a line, and titles as a person says them."""
+"""Text from outside, made fit for a line, and titles and amounts as a person says them."""
 
 import re
 
@@ -30,3 +30,35 @@ def readable(title: str) -> str:
         return title
     space = "" if match["article"].endswith("'") else " "
     return f"{match['article']}{space}{match['title']}{match['rest'] or ''}"
+
+
+SMALL_SD, LARGE_SD = 0.5, 2.0
+"""Standard deviations below which an activation has a bit more, and from which on much more."""
+
+
+def as_strong(times: float) -> str:
+    """What an activation becomes that is multiplied.
+
+    >>> as_strong(1.6), as_strong(0.757), as_strong(1.001), as_strong(0)
+    ('1.6 times as strong', '0.757 times as strong', 'as it is', 'switched off')
+    >>> as_strong(-0.5)
+    'the other way round, 0.5 times as strong'
+    """
+    if times == 0:
+        return "switched off"
+    if f"{times:.2f}" == "1.00":
+        return "as it is"
+    turned = "the other way round, " if times < 0 else ""
+    return f"{turned}{abs(times):.3g} times as strong"
+
+
+def more_by(sd: float) -> str:
+    """What an activation becomes that something is added to, in its standard deviations.
+
+    >>> more_by(0.4), more_by(-1.71), more_by(7), more_by(0.001)
+    ('a bit more (+0.4 sd)', 'less (-1.7 sd)', 'much more (+7 sd)', 'as it is')
+    """
+    if f"{abs(sd):.2f}" == "0.00":
+        return "as it is"
+    size = "a bit " if abs(sd) < SMALL_SD else "much " if abs(sd) >= LARGE_SD else ""
+    return f"{size}{'more' if sd > 0 else 'less'} ({sd:+.2g} sd)"

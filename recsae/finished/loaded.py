@@ -33,6 +33,14 @@ class CorrectionsFile(NamedTuple):
     """What was done to the file, where its latents have other numbers now."""
 
 
+class SteeringFiles(NamedTuple):
+    """Steering files of a run, by name."""
+
+    kept: dict[str, Steering]
+    damaged: dict[str, str]
+    """Those that cannot be used with the run, and why."""
+
+
 class LoadedRun(RunTables):
     """A finished run without its model: see :func:`load_run`."""
 
@@ -164,11 +172,18 @@ class LoadedRun(RunTables):
         with self.run.reading(layout.REPORT, layout.SAE_WEIGHTS):
             return features(shown_report(self.folder))
 
-    def steering_files(self) -> dict[str, Steering]:
-        """The steering files kept with the run, by name."""
+    def steering_files(self) -> SteeringFiles:
+        """The steering files kept with the run, and what is wrong with those that are damaged."""
         from recsae.steering.files import load_steering, steering_files
 
-        return {path.stem: load_steering(self.folder, path) for path in steering_files(self.folder)}
+        kept: dict[str, Steering] = {}
+        damaged: dict[str, str] = {}
+        for path in steering_files(self.folder):
+            try:
+                kept[path.stem] = load_steering(self.folder, path)
+            except RecSAEError as error:
+                damaged[path.stem] = str(error)
+        return SteeringFiles(kept, damaged)
 
     def health(self) -> Health:
         """Which files of the run are not as its stages left them, and what is not done yet."""

@@ -15,6 +15,7 @@ from recsae.finished.steered import (
     Steered,
     TunedSteering,
     Users,
+    loaded_steering,
     migrated,
     steered_run,
     text_of,
@@ -23,7 +24,6 @@ from recsae.finished.steered import (
 )
 from recsae.run.open import READ, open_workspace
 from recsae.run.tables import RunTables
-from recsae.steering.files import load_steering, place
 from recsae.steering.label_check import predictability
 from recsae.steering.serving.write import Exported, export
 from recsae.steering.tuning.path import MAX_TUNED_LATENTS
@@ -186,10 +186,9 @@ class OpenRun(LoadedRun):
         Raises
         ------
         InvalidInput, ArtifactMismatch
-            There is no such file, or it was made for another run.
+            There is no such file, it was made for another run, or it names what is unknown here.
         """
-        steering = load_steering(self.folder, place(self.folder, str(name)))
-        return Steered(self._work, steering)
+        return loaded_steering(self._work, str(name))
 
     def tune(
         self,
@@ -201,7 +200,7 @@ class OpenRun(LoadedRun):
         max_ndcg_loss: float = 0.01,
         users: Users | None = None,
         cohort: str | None = None,
-        n_latents: int = MAX_TUNED_LATENTS,
+        n_latents: int | None = None,
         method: str | None = None,
         candidates: int | None = None,
         compare: bool = True,
@@ -219,14 +218,14 @@ class OpenRun(LoadedRun):
         users, cohort
             Only for some users.
         n_latents
-            How many latents are turned at most.
+            How many latents are turned at most; None: 16.
         method
             The one to use: ``"latents"``, ``"latents-by-probability"``, ``"re-ranking"``,
             ``"probability"``, ``"logit-adjustment"``, ``"latents+re-ranking"``, ``"class-mean"``,
             ``"probe"`` or ``"filter"``. None: the one that reaches most on construction users.
         candidates
             Re-rank within so many items, the first by score; None: all. With latents half of them
-            are the first after turning.
+            are the first after turning. Not with a method that re-ranks nothing.
         compare
             Whether the curves of all methods are drawn as well, on the same held-out users.
 
@@ -245,8 +244,8 @@ class OpenRun(LoadedRun):
                 request,
                 users,
                 cohort,
-                n_latents=n_latents,
-                method=asked_method(method, candidates),
+                n_latents=MAX_TUNED_LATENTS if n_latents is None else n_latents,
+                method=asked_method(method, candidates, n_latents, compare=compare),
                 candidates=candidates,
                 compare=compare,
             )

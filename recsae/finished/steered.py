@@ -8,20 +8,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from recsae.core.errors import InvalidInput
+from recsae.core.errors import InvalidInput, nearest
 from recsae.core.notebook.cells import Table, card
 from recsae.explore.cohorts import Profiler, listed_users
 from recsae.explore.migration import Migration, check_promise, migrate
 from recsae.run.open import READ
 from recsae.steering.context import steer
 from recsae.steering.effects import SteeringEffect, metrics_before_after
-from recsae.steering.files import GoalRequest, Steering, composed, described, place, save_steering
+from recsae.steering.files import (
+    GoalRequest,
+    Steering,
+    check_saving,
+    composed,
+    described,
+    load_steering,
+    place,
+    save_steering,
+)
 from recsae.steering.lists import ListChange, lists_before_after
 from recsae.steering.parse import read_interventions, scaled
 from recsae.steering.steps.goals import goal_of
-from recsae.steering.steps.kinds import in_order
+from recsae.steering.steps.kinds import Filter, ReRanking, Wishes, in_order
 from recsae.steering.tuning.results import GoalEffect, TuningResult
 from recsae.steering.tuning.tune import tune
+from recsae.steering.words import in_words, promoted_values, unknown_users
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,17 +91,31 @@ class Steered:
         with self._work.run.reading(*READ):
             return metrics_before_after(self._work, self.steering)
 
-    def save(self, name: str | Path) -> Path:
+    def save(self, name: str | Path, *, replace: bool = False) -> Path:
         """Keep it as a steering file: a name kept with the run, or a path ending in ``.json``.
+
+        Parameters
+        ----------
+        name
+            The folder of a path has to be there.
+        replace
+            Whether another steering that is kept there is replaced. The same one may be there.
 
         Raises
         ------
         InvalidInput
-            Nothing is turned, or the place holds something else.
+            Nothing is turned, or the place is not there or holds something else.
         """
-        path = place(self._work.folder, str(name))
-        save_steering(self.steering, self._work.folder, path, run=self._work.run)
+        folder, run = self._work.folder, self._work.run
+        path = place(folder, str(name))
+        save_steering(self.steering, folder, path, run=run, replace=replace)
         return path
+
+    def check_saving(self, name: str | Path, *, replace: bool = False) -> None:
+        """Raise what :meth:`save` would raise, and write nothing: for before long work."""
+        folder, run = self._work.folder, self._work.run
+        path = place(folder, str(name))
+        check_saving(self.steering, folder, path, run=run, replace=replace)
 
     @contextmanager
     def model(self) -> Iterator[Recommender]:
@@ -116,10 +140,17 @@ class Steered:
         return f"Steered({described(self.steering)})"
 
     def _repr_html_(self) -> str:
-        rows = [(str(one),) for one in self.steering.steps]
+        steps = self.steering.steps
+        promoted = promoted_values(self._work, self.steering.interventions)
+        rows = [(one,) for one in in_words(self._work, steps, promoted)]
         users, cohort = self.steering.users, self.steering.cohort
-        who = "everybody" if users is None else f"{len(users):,} users: {cohort}"
-        return card("Steered run", {"for": who}, [Table("What is done", ("step",), rows)])
+        who = "everybody" if users is None else f"{len(users):,} users: {cohort or 'a list'}"
+        unknown = unknown_users(self._work, users) or None
+        return card(
+            "Steered run",
+            {"for": who, "unknown users": unknown},
+            [Table("What is done", ("step",), rows)],
+        )
 
 
 @dataclass(frozen=True)
@@ -150,9 +181,12 @@ class TunedSteering:
             (one.method, one.effect.after, one.effect.ndcg_kept[0]) for one in self.result.choices
         ]
         tables = [Table("Methods at that loss", ("method", "reached", "NDCG@10 kept"), tried)]
-        rows = [(str(x.latent), x.name, x.scale, x.bias_sd) for x in self.result.latents]
+        rows = [
+            (str(x.latent), x.promotes or x.name, x.where_active, x.for_everybody, x.name)
+            for x in self.result.latents
+        ]
         if rows:
-            columns = ("latent", "name", "times", "plus, in sd")
+            columns = ("latent", "promotes", "where it is active", "for everybody", "name")
             tables.append(Table("Latents that are turned", columns, rows))
         return card(self.result.goal, facts, tables)
 
@@ -278,11 +312,42 @@ def tuned(
     return TunedSteering(found.result, Steered(work, steering))
 
 
+def loaded_steering(work: Workspace, name: str) -> Steered:
+    """A steering file of the run; see :meth:`recsae.finished.opened.OpenRun.load_steering`."""
+    path = place(work.folder, name)
+    steering = load_steering(work.folder, path)
+    _check_known(work, steering, path)
+    return Steered(work, steering)
+
+
+def _check_known(work: Workspace, steering: Steering, path: Path) -> None:
+    """Refuse names that mean nothing here, and users of whom the model knows none."""
+    wishes = [
+        (f"step {number}", Wishes(never=one.never) if isinstance(one, Filter) else one)
+        for number, one in enumerate(steering.steps, start=1)
+        if isinstance(one, Filter | ReRanking)
+    ]
+    for where, wish in [*wishes, *([("its goal", steering.goal)] if steering.goal else [])]:
+        try:
+            goal_of(work, wish.wishes)
+        except InvalidInput as error:
+            raise InvalidInput(f"{path} cannot be used: {where}: {error}") from error
+    users = steering.users or ()
+    if users and unknown_users(work, users) == len(users):
+        known = nearest(users[0], work.recommender.sequences().users.tolist())
+        raise InvalidInput(
+            f"{path} cannot be used: the model knows none of its users ({len(users):,}), such as "
+            f"{users[0]!r}.{known}"
+        )
+
+
 def migrated(work: Workspace, name: str, old: Path, *, trust: bool) -> MigratedSteering:
     """Carry a steering file of the run in ``old`` over, and measure what it was tuned for.
 
     See :meth:`recsae.finished.opened.OpenRun.migrate`.
     """
-    migration = migrate(place(old, name), old, work.folder, trust=trust)
+    path = place(old, name)
+    migration = migrate(path, old, work.folder, trust=trust)
+    _check_known(work, migration.steering, path)
     promise = check_promise(work, migration.steering)
     return MigratedSteering(Steered(work, migration.steering), migration, promise)

@@ -91,6 +91,7 @@ def _turned(row: LatentSetting) -> Turned:
         times=row.scale,
         plus=row.bias,
         plus_sd=row.bias_sd,
+        promotes=row.promotes,
     )
 
 

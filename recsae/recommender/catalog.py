@@ -222,6 +222,7 @@ def build_catalog(
     InvalidInput
         A column that was asked for is missing, or two rows of the table have one id.
     """
+    _refuse_settings(table, attribute_columns, separator)
     ids = [PAD] * n_pad + [str(x) for x in external_ids[n_pad:]]
     frame = pd.DataFrame({C.ITEM: ids})
     recommendable = np.arange(len(ids)) >= n_pad
@@ -301,6 +302,16 @@ def _listing(decided: Mapping[str, str]) -> str:
     for name, how in decided.items():
         by_mark.setdefault(how, []).append(name)
     return ", ".join(f"{how} in {' and '.join(names)}" for how, names in by_mark.items())
+
+
+def _refuse_settings(table: pd.DataFrame | None, columns: object, separator: object) -> None:
+    if isinstance(columns, str) or not isinstance(columns, Iterable | None):
+        raise InvalidInput(f"attribute_columns is {columns!r}: give a list of columns.")
+    if not isinstance(separator, str | None):
+        raise InvalidInput(f"separator is {separator!r}: give a text, 'none' if there is nothing.")
+    twice = [] if table is None else table.columns[table.columns.duplicated()].tolist()
+    if twice:
+        raise InvalidInput(f"The item table has the column {twice[0]!r} twice: keep one of them.")
 
 
 def _checked(table: pd.DataFrame, ids: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:

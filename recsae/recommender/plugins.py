@@ -215,6 +215,9 @@ def load_recommender(
                 f"{recommender.name} is open already and brings its own data and items."
             )
         return recommender
+    for name, path in (("items", items), ("data_path", data_path)):
+        if not isinstance(path, str | Path | None):
+            raise InvalidInput(f"{name} is a {type(path).__name__}: give the path of a file.")
     if isinstance(source, str | Path):
         source = Path(source)
         if not source.is_file():

@@ -54,6 +54,7 @@ def page(
             ),
             "place": values.place_words,
             "done": values.intervention_words,
+            "explained": _explained,
             "brief": values.brief,
             **_GOAL_FILTERS,
         },
@@ -88,6 +89,18 @@ def page(
     )
 
 
+def _explained(sentence: str) -> str:
+    """Let the reader ask what NDCG@10 is, where a sentence has it."""
+    from markupsafe import Markup, escape
+
+    before, name, after = sentence.partition("NDCG@10")
+    if not name:
+        return sentence
+    return Markup('{}<abbr title="{}">{}</abbr>{}').format(
+        escape(before), words.NDCG, name, escape(after)
+    )
+
+
 _GOAL_FILTERS: dict[str, Callable[..., Any]] = {
     "amount": goal_words.amount,
     "area": goal_words.area,
@@ -96,7 +109,6 @@ _GOAL_FILTERS: dict[str, Callable[..., Any]] = {
     "from_to": goal_words.from_to,
     "interval": formats.interval,
     "is_share": goal_words.is_share,
-    "signed": formats.signed,
     "times": formats.times,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence as Sequence_
 from typing import Any
 
@@ -100,7 +101,15 @@ def _turn(
             for one in turn.samples
         ],
         "first": can[:N_SLIDERS],
+        "attribute": _common_attribute(report),
     }
+
+
+def _common_attribute(report: Report) -> str | None:
+    """The attribute that most items have; of equal ones the first of the data's."""
+    n_items = Counter(name for item in report.items.values() for name in item.attributes)
+    known = [name for name in report.data.attributes if n_items[name]]
+    return max(known, key=n_items.__getitem__, default=None)
 
 
 class _Numbers:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from recsae.core.errors import InvalidInput
+from recsae.core.text import as_strong, more_by
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 LIMIT = 1e9
 """Activations beyond it would overflow in the scores."""
 Op = Literal["set", "scale", "add", "at_most", "at_least"]
-SIGNS: dict[Op, str] = {"set": "=", "add": "+=", "at_most": "<=", "at_least": ">="}
+BOUNDS: dict[Op, str] = {"set": "set to", "at_most": "at most", "at_least": "at least"}
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,58 @@ class Intervention:
     where: Literal["everyone", "active"] = "everyone"
 
     def __str__(self) -> str:
-        who = self.name or ", ".join(map(str, self.latents))
-        if self.op in ("set", "scale") and self.value == 0:
-            what = " ablated"
-        elif self.op == "scale":
-            what = f" x{_words(self.value)}"
-        else:
-            what = f" {SIGNS[self.op]} {_words(self.value)}"
-        return who + what + (" where active" if self.where == "active" else "")
+        return self.said()
+
+    def said(
+        self, promoted: Mapping[int, str | None] | None = None, sd: Sequence[float] | None = None
+    ) -> str:
+        """What is done, in words.
+
+        Parameters
+        ----------
+        promoted
+            What latents promote, where that is known: those that have no name are named by it.
+        sd
+            The standard deviations ``(n_latents,)`` of activations: what is added is in these.
+
+        >>> Intervention((118,), "scale", 1.6, "Horror").said()
+        'Horror: 1.6 times as strong where active'
+        >>> Intervention((3,), "add", 0.5).said({3: "Horror"}, [0, 0, 0, 0.25])
+        'latent 3 (promotes Horror): much more (+2 sd) for everybody'
+        """
+        return f"{self._who(promoted or {})}: {self._what(sd)}"
+
+    def _who(self, promoted: Mapping[int, str | None]) -> str:
+        if self.name and not self.name.isdecimal():
+            return self.name
+        many = "s" if len(self.latents) > 1 else ""
+        said = f"latent{many} {', '.join(map(str, self.latents))}"
+        known = list(dict.fromkeys(what for j in self.latents if (what := promoted.get(j))))
+        return f"{said} (promotes {', '.join(known)})" if known else said
+
+    def _what(self, sd: Sequence[float] | None) -> str:
+        where = "where active" if self.where == "active" else "for everybody"
+        low, high = min(self.values), max(self.values)
+        if low == 0 == high and self.op in ("set", "scale"):
+            return as_strong(0)
+        if self.op == "scale":  # what is not active stays so
+            same = as_strong(low) == as_strong(high)
+            said = as_strong(high) if same else f"{low:.3g} to {high:.3g} times as strong"
+            return f"{said} where active"
+        if self.op == "add":
+            return f"{self._added(sd)} {where}"
+        low_said, high_said = f"{low:.3g}", f"{high:.3g}"
+        value = low_said if low_said == high_said else f"{low_said} to {high_said}"
+        return f"{BOUNDS[self.op]} {value} {where}"
+
+    def _added(self, sd: Sequence[float] | None) -> str:
+        values: tuple[float, ...] = self.values
+        said: Callable[[float], str] = _more
+        if sd is not None and all(sd[j] > 0 for j in self.latents):
+            values = tuple(v / sd[j] for v, j in zip(values, self.latents, strict=True))
+            said = more_by
+        low, high = said(min(values)), said(max(values))
+        return low if low == high else f"{low} to {high}"
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -53,11 +98,8 @@ class Intervention:
         return (self.value,) * len(self.latents)
 
 
-def _words(value: float | tuple[float, ...]) -> str:
-    if not isinstance(value, tuple):
-        return f"{value:g}"
-    low, high = min(value), max(value)
-    return f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+def _more(value: float) -> str:
+    return f"{abs(value):.3g} {'less' if value < 0 else 'more'}"
 
 
 class Turning(NamedTuple):
@@ -124,13 +166,17 @@ def check_interventions(steps: list[Intervention], n_latents: int) -> list[int]:
     Raises
     ------
     InvalidInput
-        A latent that an SAE of so many does not have, or a value beyond 1e9 in size.
+        A latent that an SAE of so many does not have, or that a step has twice, or a value beyond
+        1e9 in size.
     """
     for step in steps:
         if len(step.values) != len(step.latents):
             raise InvalidInput(
                 f"{len(step.values)} values for {len(step.latents)} latents: give one, or as many."
             )
+        twice = [one for one in step.latents if step.latents.count(one) > 1]
+        if twice:
+            raise InvalidInput(f"Latent {twice[0]} is turned twice at once: name it once.")
         for value in step.values:
             if not abs(value) <= LIMIT:  # nor NaN
                 raise InvalidInput(

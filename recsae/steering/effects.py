@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from recsae.concepts.attributes.values import own_columns
-from recsae.concepts.wording import concept_name
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
 from recsae.core.notebook.cells import Table, card
@@ -27,14 +25,15 @@ from recsae.recommender.sequences import split_users
 from recsae.sae.editing import Intervention
 from recsae.steering.frontier import LIST_LENGTH, Counted, outcome_of
 from recsae.steering.parse import targets_of
-from recsae.steering.steered_scores import thinned
-from recsae.steering.steps.applied import applied_in, state_edit, steered_lists
+from recsae.steering.steered_scores import steered_scores_of, thinned
+from recsae.steering.steps.applied import Applied, applied_in, state_edit, steered_lists
 from recsae.steering.steps.goals import goal_of
 from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
 from recsae.steering.unchanged import Unchanged, why_unchanged
+from recsae.steering.words import in_words, promoted_values, unknown_users
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,8 +48,6 @@ if TYPE_CHECKING:
     Targets = Mapping[str, NDArray[np.bool_] | NDArray[np.int64]]
 
 POPULARITY = "average popularity"
-MIN_PROMOTED = 5
-"""An attribute value of fewer items is not named as what a latent promotes."""
 MIN_POSITIONS = 500
 """Where the model must be run for each position, so many are measured at least."""
 
@@ -83,8 +80,12 @@ class SteeringEffect:
     """What steering does to the held-out users it is for."""
 
     steps: tuple[Step, ...]
+    done: tuple[str, ...]
+    """The steps in words."""
     n_intended_users: int | None
     """How many users it is for; None: everybody."""
+    n_unknown_users: int
+    """How many of these the model does not know."""
     n_users: int
     """How many of them are held out, and so measured."""
     lists_changed: float
@@ -107,10 +108,11 @@ class SteeringEffect:
         promoted = {str(latent): what for latent, what in self.promoted.items() if what}
         return {
             **({} if self.unchanged is None else {"nothing changes": str(self.unchanged)}),
-            "changed": [str(step) for step in self.steps],
+            "changed": list(self.done),
             "latents": list(self.promoted),
             **({"promote": promoted} if promoted else {}),
             **({} if n is None else {"for": f"{n:,} users"}),
+            **({"unknown users": self.n_unknown_users} if self.n_unknown_users else {}),
             "held-out users": self.n_users,
             "lists that changed": f"{100 * self.lists_changed:.1f} %",
             "table": [row.to_dict() for row in self.own_test],
@@ -118,13 +120,14 @@ class SteeringEffect:
         }
 
     def __repr__(self) -> str:
-        turned, changed = "; ".join(map(str, self.steps)), 100 * self.lists_changed
+        turned, changed = "; ".join(self.done), 100 * self.lists_changed
         return f"SteeringEffect({turned}: {changed:.1f} % of the lists of {self.n_users:,} users)"
 
     def _repr_html_(self) -> str:
         facts = {
-            "turned": "; ".join(map(str, self.steps)),
+            "turned": "; ".join(self.done),
             "nothing changes": self.unchanged,
+            "unknown users": self.n_unknown_users or None,
             "held-out users": self.n_users,
             "lists that changed": f"{100 * self.lists_changed:.1f} %",
         }
@@ -159,6 +162,7 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
             "look at single lists with --user."
         )
     targets = _targets(work, steering)
+    promoted = promoted_values(work, steering.interventions)
     before = top_lists(recommender, own)
     after = _steered_top_lists(work, own, steps)
     everywhere = work.heldout.take(np.flatnonzero(mine[work.heldout.sequence]))
@@ -168,13 +172,20 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
     equal = bool((before[first] == after[first]).all()) and bool((old == new).all())
     return SteeringEffect(
         steps=tuple(steps),
+        done=in_words(work, steps, promoted),
         n_intended_users=None if steering.users is None else len(steering.users),
+        n_unknown_users=unknown_users(work, steering.users),
         n_users=len(np.unique(own.rows)),
         lists_changed=float((before[:, :LIST_LENGTH] != after[:, :LIST_LENGTH]).any(1).mean()),
         own_test=_goal_first(steering, _own_test(own, before, after, targets)),
         at_positions=_goal_first(steering, at_positions(everywhere, old, new, targets)),
-        promoted=promoted_values(work, steering.interventions),
-        unchanged=why_unchanged(work, steps, torch.from_numpy(everywhere.states))
+        promoted=promoted,
+        unchanged=why_unchanged(
+            work,
+            steps,
+            torch.from_numpy(everywhere.states),
+            lambda k: Applied().lists(steered_scores_of(work, everywhere), k),
+        )
         if steps and equal
         else None,
     )
@@ -223,32 +234,6 @@ def _counted(work: Workspace, wishes: Wishes) -> Targets:
 
 def _goal_first(steering: Steering, rows: list[MeasureChange]) -> tuple[MeasureChange, ...]:
     return tuple(rows if steering.goal is None else [rows[-1], *rows[:-1]])
-
-
-def promoted_values(
-    work: Workspace, interventions: Iterable[Intervention]
-) -> dict[int, str | None]:
-    """The attribute value whose items each turned latent promotes most, by how surely it does.
-
-    None where scores are not linear in the states, or items have no attributes.
-    """
-    latents = list(dict.fromkeys(j for step in interventions for j in step.latents))
-    own = own_columns(work.attributes)
-    if not latents or not own or work.head is None:
-        return dict.fromkeys(latents)
-    real = np.flatnonzero(work.recommender.catalog.recommendable)
-    has = (work.attributes.matrix[real][:, own] > 0).astype(np.float64)
-    n = np.asarray(has.sum(0)).ravel()
-    with torch.no_grad():
-        moved = (work.head.items[real] @ work.sae.directions()[latents].T).double().numpy()
-    moved = (moved - moved.mean(0)) / np.maximum(moved.std(0), 1e-12)
-    surely = (has.T @ moved) / np.sqrt(np.maximum(n, 1))[:, None]
-    surely[n < MIN_PROMOTED] = -np.inf
-    names = [
-        concept_name(attribute, value, {})
-        for attribute, value in (work.attributes.names[own[j]] for j in surely.argmax(0).tolist())
-    ]
-    return dict(zip(latents, names, strict=True))
 
 
 def _own_test(

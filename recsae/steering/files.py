@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, InvalidInput, nearest
 from recsae.core.files import read_json, remove_left_over, write_json
 from recsae.run.record import Run
 from recsae.sae.editing import Intervention, Op, check_interventions
+from recsae.steering.file_errors import what_is_wrong
 from recsae.steering.steps.applied import shift_of
 from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Step, Wishes, in_order
 
@@ -78,16 +73,6 @@ class SteeringFile(BaseModel):
     goal: GoalRequest | None = None
     """What the steps were tuned towards, if they were."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _kinds(cls, content: Any) -> Any:
-        if not isinstance(content, dict) or content.get("version") != 1:
-            return content
-        steps = content.get("steps")
-        if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
-            return content
-        return {**content, "steps": [{**step, "kind": "latents"} for step in steps]}
-
 
 class Steering(NamedTuple):
     """Steps in their order, and the users they are for."""
@@ -123,7 +108,22 @@ def place(folder: Path, name: str) -> Path:
     return folder / FOLDER / f"{name}.json"
 
 
-def save_steering(steering: Steering, folder: Path, path: Path, *, run: Run | None = None) -> None:
+def check_place(folder: Path, path: Path, *, replace: bool = False) -> None:
+    """Refuse a path that nothing can be kept at, before the work.
+
+    Raises
+    ------
+    InvalidInput
+        Its folder is not there, another file is, or, unless it is to be replaced, a steering.
+    """
+    _check_folder(folder, path)
+    if not replace and (there := _there(folder, path)) is not None:
+        raise _taken(path, there)
+
+
+def save_steering(
+    steering: Steering, folder: Path, path: Path, *, run: Run | None = None, replace: bool = False
+) -> None:
     """Write a steering file for the run in ``folder``.
 
     Parameters
@@ -131,43 +131,82 @@ def save_steering(steering: Steering, folder: Path, path: Path, *, run: Run | No
     run
         The run as it was when it was opened, so that a file is for the SAE whose latents were
         turned, whatever has become of the folder since.
+    replace
+        Whether another steering that is kept there is replaced.
 
     Raises
     ------
     InvalidInput
-        Nothing is turned, :func:`load_steering` would refuse the file, or another file is there.
+        Nothing is turned, :func:`load_steering` would refuse the file, its folder is not there, or
+        another file is there.
     """
-    if path.exists():
-        try:
-            read_steering_file(folder, path)
-        except InvalidInput as error:
-            raise InvalidInput(
-                f"{path} is there already and is no steering file: it stays as it is; choose "
-                "another name."
-            ) from error
+    run = run or Run(folder)
+    content = _content(steering, folder, run)
+    check_saving(steering, folder, path, run=run, replace=replace)
+    remove_left_over(path.parent, path.name)
+    write_json(path, content.model_dump(mode="json"))
+
+
+def check_saving(
+    steering: Steering, folder: Path, path: Path, *, run: Run, replace: bool = False
+) -> None:
+    """Refuse what :func:`save_steering` would refuse; the same content may be there already."""
+    content = _content(steering, folder, run)
+    _check_folder(folder, path)
+    there = _there(folder, path)
+    if there is not None and there != content and not replace:
+        raise _taken(path, there)
+
+
+def _check_folder(folder: Path, path: Path) -> None:
+    if path.parent != folder / FOLDER and not path.parent.is_dir():
+        raise InvalidInput(
+            f"There is no folder {path.parent} to keep {path.name} in: make it first, or give a "
+            "name without a slash, which is kept with the run."
+        )
+
+
+def _there(folder: Path, path: Path) -> SteeringFile | None:
+    """The steering file that is there already; InvalidInput if something else is."""
+    if not path.exists():
+        return None
+    try:
+        return read_steering_file(folder, path)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{path} is there already and is no steering file: it stays as it is; choose "
+            "another name."
+        ) from error
+
+
+def _taken(path: Path, there: SteeringFile) -> InvalidInput:
+    return InvalidInput(
+        f"{path} keeps another steering already, {described(_steering_of(there))}: choose another "
+        "name, or replace it (--replace, in Python replace=True)."
+    )
+
+
+def _content(steering: Steering, folder: Path, run: Run) -> SteeringFile:
+    """What a file keeps of a steering, checked."""
     if not steering.steps:
         raise InvalidInput("There is nothing to keep: nothing is done.")
     if steering.users == ():
         raise InvalidInput("There is nothing to keep: the steering is for no user.")
-    run = run or Run(folder)
     with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
         _check(steering, folder)
-    steps = tuple(
-        SavedIntervention(**vars(one)) if isinstance(one, Intervention) else one
-        for one in in_order(steering.steps)
-    )
     model, sae, site = _made_for(run)
-    content = SteeringFile(
+    return SteeringFile(
         model=model,
         sae=sae,
         site=site,
-        steps=steps,
+        steps=tuple(
+            SavedIntervention(**vars(one)) if isinstance(one, Intervention) else one
+            for one in in_order(steering.steps)
+        ),
         users=steering.users,
         cohort=steering.cohort,
         goal=steering.goal,
     )
-    remove_left_over(path.parent, path.name)
-    write_json(path, content.model_dump(mode="json"))
 
 
 def load_steering(folder: Path, path: Path) -> Steering:
@@ -186,21 +225,26 @@ def load_steering(folder: Path, path: Path) -> Steering:
         if getattr(content, key) != getattr(made_for, key):
             raise ArtifactMismatch(
                 f"{path} was made for another {what} than the run in {folder}: its latents mean "
-                "something else here."
+                "something else here; --migrate FILE --from DIR carries it over."
             )
+    steering = _steering_of(content)
+    try:
+        with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
+            _check(steering, folder)
+        return steering._replace(steps=in_order(steering.steps))
+    except InvalidInput as error:
+        raise InvalidInput(f"{path} cannot be used: {error}") from error
+
+
+def _steering_of(content: SteeringFile) -> Steering:
     steps = [
         Intervention(**step.model_dump(exclude={"kind"}))
         if isinstance(step, SavedIntervention)
         else step
         for step in content.steps
     ]
-    steering = Steering(steps, content.users, content.cohort, content.goal)
-    try:
-        with run.reading(layout.SAE_CONFIG, layout.SAE_WEIGHTS):
-            _check(steering, folder)
-        return steering._replace(steps=in_order(steps))
-    except InvalidInput as error:
-        raise InvalidInput(f"{path} cannot be used: {error}") from error
+    users = None if content.users is None else tuple(dict.fromkeys(content.users))
+    return Steering(steps, users, content.cohort, content.goal)
 
 
 def read_steering_file(folder: Path, path: Path) -> SteeringFile:
@@ -209,13 +253,23 @@ def read_steering_file(folder: Path, path: Path) -> SteeringFile:
         known = [p.stem for p in steering_files(folder)]
         raise InvalidInput(f"There is no steering file {path}.{nearest(path.stem, known)}")
     try:
-        return SteeringFile.model_validate(read_json(path))
+        content = _with_kinds(read_json(path))
+        # as JSON, where a list of numbers is one and "1" is no number
+        return SteeringFile.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its content"
-        raise InvalidInput(f"{path} is no steering file: {where}: {first['msg']}.") from error
-    except ArtifactMismatch as error:
+        raise InvalidInput(f"{path} is no steering file: {what_is_wrong(error)}.") from error
+    except (ArtifactMismatch, RecursionError) as error:
         raise InvalidInput(f"{path} is no steering file: it is not JSON.") from error
+
+
+def _with_kinds(content: Any) -> Any:
+    """A file of the first version as one of the second."""
+    if not isinstance(content, dict) or content.get("version") != 1:
+        return content
+    steps = content.get("steps")
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        return content
+    return {**content, "steps": [{**step, "kind": "latents"} for step in steps]}
 
 
 def steering_files(folder: Path) -> list[Path]:
@@ -245,7 +299,9 @@ def composed(parts: Iterable[Steering]) -> Steering:
 
 def described(steering: Steering) -> str:
     """Say in one line what is done and for how many."""
-    who = "everybody" if steering.users is None else f"{len(steering.users):,} users"
+    who, users = "everybody", steering.users
+    if users is not None:
+        who = f"{len(users):,} user{'s' * (len(users) > 1)}"
     return f"{'; '.join(map(str, steering.steps))} (for {who})"
 
 
@@ -257,8 +313,12 @@ def _check(steering: Steering, folder: Path) -> None:
         )
     meta = read_json(folder / layout.SAE_CONFIG)
     n_latents = int(meta["config"]["n_latents"]) + int(meta["n_gates"])
-    check_interventions(steering.interventions, n_latents)
-    shift_of(steering.steps, int(meta["width"]))
+    for number, step in enumerate(steering.steps, start=1):
+        try:
+            check_interventions([step] if isinstance(step, Intervention) else [], n_latents)
+            shift_of([step], int(meta["width"]))
+        except InvalidInput as error:
+            raise InvalidInput(f"step {number}: {error}") from error
 
 
 class _MadeFor(NamedTuple):

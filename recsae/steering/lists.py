@@ -14,6 +14,7 @@ from recsae.sae.editing import Intervention, turning
 from recsae.steering.files import Steering
 from recsae.steering.steps.applied import Applied, applied_in, state_edit
 from recsae.steering.unchanged import Unchanged, why_unchanged
+from recsae.steering.words import in_words, promoted_values, unknown_users
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -95,37 +96,48 @@ class ListChange:
     """Titles of the last items that the list is made of, oldest first."""
     steps: tuple[Step, ...]
     """What was done; nothing where the steering is not for the user."""
+    done: tuple[str, ...]
+    """The same in words."""
     excluded_user: str | None
     """The user, where the steering is for others."""
     removed: tuple[RemovedItem, ...]
     places: tuple[ListPlace, ...]
+    promoted: dict[int, str | None]
+    """The turned latents, and the attribute value whose items each promotes most; None where that
+    is not known."""
+    n_unknown_users: int = 0
+    """How many of the users that the steering is for the model does not know."""
     unchanged: Unchanged | None = None
     """Why the list is as it was, if it is."""
 
+    @property
+    def why_unchanged(self) -> str | None:
+        """Why the list is as it was, in words; None where it is not."""
+        if self.excluded_user is not None:
+            return f"the steering is for other users: {self.excluded_user} is not among them"
+        return None if self.unchanged is None else str(self.unchanged)
+
     def to_dict(self) -> dict[str, Any]:
         """As ``recsae steer --json`` has it."""
-        user = self.excluded_user
         return {
-            **({} if self.unchanged is None else {"nothing changes": str(self.unchanged)}),
+            **({} if self.why_unchanged is None else {"nothing changes": self.why_unchanged}),
             "history": list(self.history),
-            "changed": [str(step) for step in self.steps],
-            **({} if user is None else {"for": f"other users: {user} is not among them"}),
+            "changed": list(self.done),
+            **({"unknown users": self.n_unknown_users} if self.n_unknown_users else {}),
             "left the list": [one.to_dict() for one in self.removed],
             "table": [one.to_dict() for one in self.places],
         }
 
     def __repr__(self) -> str:
-        turned = "; ".join(map(str, self.steps)) or "nothing"
+        turned = "; ".join(self.done) or "nothing"
         return (
             f"ListChange({turned}: {len(self.removed)} of {len(self.places)} items left the list)"
         )
 
     def _repr_html_(self) -> str:
-        user = self.excluded_user
         facts = {
-            "turned": "; ".join(map(str, self.steps)) or "nothing",
-            "not for": user,
-            "nothing changes": self.unchanged,
+            "turned": "; ".join(self.done) or "nothing",
+            "nothing changes": self.why_unchanged,
             "history": " | ".join(self.history),
             "left the list": " | ".join(one.item.title for one in self.removed) or None,
         }
@@ -165,8 +177,10 @@ def lists_before_after(
         scores[:, seen] = float("-inf")
         return scores
 
-    def top(done: Applied, scores: torch.Tensor, own: torch.Tensor | None = None) -> list[int]:
-        return [item for item in done.of_scores(scores, N_LISTED, own)[0].tolist() if item]
+    def top(
+        done: Applied, scores: torch.Tensor, own: torch.Tensor | None = None, k: int = N_LISTED
+    ) -> list[int]:
+        return [item for item in done.of_scores(scores, k, own)[0].tolist() if item]
 
     included = user is None or steering.users is None or user in steering.users
     steps = steering.steps if included else []
@@ -180,6 +194,7 @@ def lists_before_after(
     place_before = {item: place for place, item in enumerate(before, start=1)}
     gone = [item for item in before if item not in after]
     pushes = _pushes(work, interventions, batch, [*after, *gone])
+    promoted = promoted_values(work, interventions)
 
     def listed(item: int) -> ListedItem:
         return ListedItem(titles[item], ids[item])
@@ -194,6 +209,7 @@ def lists_before_after(
     return ListChange(
         history=tuple(titles[i] for i in history[-N_HISTORY:]),
         steps=tuple(steps),
+        done=in_words(work, steps, promoted),
         excluded_user=None if included else user,
         removed=tuple(
             RemovedItem(listed(item), pushes[item].down if item in pushes else None)
@@ -203,7 +219,14 @@ def lists_before_after(
             ListPlace(place, listed(old), listed(new), place_before.get(new), moved_by(new, place))
             for place, (old, new) in enumerate(zip(before, after, strict=False), start=1)
         ),
-        unchanged=why_unchanged(work, steps, recommender.represent(batch, work.site))
+        promoted=promoted,
+        n_unknown_users=unknown_users(work, steering.users),
+        unchanged=why_unchanged(
+            work,
+            steps,
+            recommender.represent(batch, work.site),
+            lambda k: np.array([top(Applied(), own, k=k)]),
+        )
         if steps and before == after
         else None,
     )

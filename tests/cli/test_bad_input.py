@@ -265,6 +265,17 @@ def test_a_full_disk(refuses, tmp_path, monkeypatch):
         (("--set", "5=0", "--cohort", "horror"), "Cannot read the cohort 'horror'"),
         (("--with", "nothing"), "There is no steering file"),
         ((), "Nothing is turned: give --set or --with"),
+        (("--list", "--set", "5=0"), "--list does not heed --set: give it alone"),
+        (("--list", "--check"), "--list does not heed --check"),
+        (("--check", "--set", "5=0", "--user", "1"), "--check does not heed --set and --user"),
+        (("--check", "--save", "x"), "--check does not heed --save"),
+        (("--set", "5=0", "--mask-seen"), "--mask-seen is for one list: give --user or"),
+        (("--set", "5=0", "--replace"), "--replace is for --save: give both, or neither"),
+        (
+            ("--set", "5=0", "--sequence", "50", "--cohort", "item:50"),
+            "A --sequence is nobody's, so --cohort says nothing about it",
+        ),
+        (("--set", "5=0", "--save", "nowhere/x.json"), "There is no folder nowhere to keep x.json"),
     ],
 )
 def test_steering_that_cannot_be(options, match, refuses, recbole_run):

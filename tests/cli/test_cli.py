@@ -230,7 +230,7 @@ def test_steer_one_user(says, recommender, concept, recbole_run):
     found = json.loads(
         says("steer", recbole_run, "--set", f"{concept}=30", "--user", user, "--json")
     )
-    assert found["changed"] == [f"{concept} = 30"]
+    assert found["changed"] == [f"{concept}: set to 30 for everybody"]
     table = found["table"]
     assert [row["place"] for row in table] == list(range(1, 11))
     assert [row["before"] for row in table] != [row["after"] for row in table]
@@ -292,10 +292,49 @@ def test_kept_steering_is_listed(says, concept, tmp_path, recbole_run):
     run = copy_of(recbole_run, tmp_path / "run")
     assert "No steering file is kept" in says("steer", run, "--list")
     says("steer", run, "--set", "5=off", "--save", "without five")
-    assert "without five: 5 ablated (for everybody)" in says("steer", run, "--list")
+    assert "without five: latent 5: switched off (for everybody)" in says("steer", run, "--list")
     listed = json.loads(says("steer", run, "--list", "--json"))
-    assert listed == {"without five": "5 ablated (for everybody)"}
-    assert "5 ablated" in says("steer", run, "--with", "without five")
+    assert listed == {
+        "kept": {"without five": "latent 5: switched off (for everybody)"},
+        "damaged": {},
+    }
+    with_it = says("steer", run, "--with", "without five")
+    assert "changed: latent 5 (promotes " in with_it
+    assert "): switched off" in with_it
+
+
+def test_a_damaged_steering_file_is_told_beside_the_others(recsae_says, tmp_path, recbole_run):
+    run = copy_of(recbole_run, tmp_path / "run")
+    for name in ("one", "two"):
+        assert recsae_says("steer", run, "--set", "5=off", "--save", name)[0] == 0
+    (run / "steering" / "bad.json").write_text('{"version": 3}')
+    for options in ((), ("--json",)):
+        code, out, err = recsae_says("steer", run, "--list", *options)
+        assert code == 3
+        assert "one" in out
+        assert "two" in out
+        assert err.count("\n") == 1
+        assert "bad.json is no steering file: 'version' is 3, and must be 1 or 2" in err
+    assert list(json.loads(out)["damaged"]) == ["bad"]
+
+
+def test_another_steering_is_replaced_where_that_is_asked_for(
+    recsae_says, refuses, tmp_path, recbole_run
+):
+    run = copy_of(recbole_run, tmp_path / "run")
+    path = run / "steering" / "one.json"
+    switched_off = ("steer", run, "--set", "5=off", "--user", "273", "--save", "one")
+    for _ in range(2):  # the same may be there
+        assert recsae_says(*switched_off)[0] == 0
+    kept = path.read_bytes()
+    doubled = ("steer", run, "--set", "5=x2", "--user", "273", "--save", "one")
+    said = refuses(*doubled, code=2)
+    assert "one.json keeps another steering already, latent 5: switched off" in said
+    said = refuses("tune", run, "--more", "Comedy", "--save", "one", code=2)
+    assert "or replace it (--replace" in said
+    assert path.read_bytes() == kept
+    assert recsae_says(*doubled, "--replace")[0] == 0
+    assert path.read_bytes() != kept
 
 
 def test_steer_a_cohort(says, concept, recommender, tmp_path, recbole_run):
@@ -314,7 +353,11 @@ def test_steer_everybody(says, concept, report, recbole_run):
     arguments = ("steer", recbole_run, "--set", f"{concept}=0", "--set", "5=x2")
     found = json.loads(says(*arguments, "--all", "--json"))
     assert found == json.loads(says(*arguments, "--json"))
-    assert found["changed"] == [f"{concept} ablated", "5 x2"]
+    promoted = found["promote"]["5"]
+    assert found["changed"] == [
+        f"{concept}: switched off",
+        f"latent 5 (promotes {promoted}): 2 times as strong where active",
+    ]
     assert found["held-out users"] == report.data.n_heldout_users
     measures = {row["measure"] for row in found["table"]}
     assert {"recall@10", "ndcg@10"} <= measures

@@ -253,7 +253,7 @@ def test_edit(says, folder, monkeypatch, tmp_path):
         if "1" in open_workspace(folder).recommender.sequences().users
         else says("steer", folder, "--set", "My own=0", "--all", "--json")
     )
-    assert steered["changed"] == ["My own ablated"]
+    assert steered["changed"] == ["My own: switched off"]
     text = (folder / "corrections.toml").read_text()
     edits(monkeypatch, tmp_path, "")
     rows = json.loads(says("concepts", folder, "--edit", "--json"))

@@ -83,7 +83,7 @@ def test_a_steering_file_for_nobody_is_refused(says, refuses, folder):
     assert content["users"] == ["71"]
     path.write_text(json.dumps({**content, "users": []}))
     said = refuses("steer", folder, "--with", "one", code=2)
-    assert "is no steering file: users: Tuple should have at least 1 item" in said
+    assert "is no steering file: 'users' is [], and must have an entry at least" in said
 
 
 def test_a_blank_separates_values_where_it_is_asked_for():

@@ -38,6 +38,10 @@ def test_a_goal_is_reached_kept_and_used_again(said, folder):
     ):
         assert words in out
     assert "re-ranked by probability: more Comedy (strength" in said("steer", folder, "--list")
+    goal_first = said("steer", folder, "--with", "funny", "--all").split("before  after")
+    assert [part.split("\n")[1].split("  ")[0] for part in goal_first[1:]] == [
+        "share of Comedy in the top 10"
+    ] * 2
     found = json.loads(said("steer", folder, "--with", "funny", "--json"))
     assert found["lists that changed"] != "0.0 %"
     assert found["positions"][0]["measure"] == "share of Comedy in the top 10"
@@ -53,7 +57,9 @@ def test_a_method_that_is_asked_for_and_candidates(said, folder):
     assert [one["method"] for one in latents["choices"]] == ["latents"]
     found = said("steer", folder, "--with", "by-latents")
     assert "promote: " in found
-    assert "more Comedy (16 latents) x" in said("steer", folder, "--list")
+    assert "times as strong where active; more Comedy (16 latents): " in said(
+        "steer", folder, "--list"
+    )
     within = json.loads(said(*arguments[:-1], "--method", "re-ranking", "--candidates", "50"))
     ways = [one["way"] for one in within["ways"]]
     assert {"re-ranking within 50", "re-ranking by probability within 50"} <= set(ways)
@@ -75,6 +81,13 @@ def test_for_machines_and_quick(said, folder):
     arguments = (*arguments, "--method", "latents")
     found = json.loads(said(*arguments))
     assert len(found["latents"]) == 4
+    for one in found["latents"]:
+        assert one["promotes"]
+        assert one["where active"].endswith(("times as strong", "as it is", "switched off"))
+        assert one["for everybody"].endswith(("as it is", " sd)"))
+    shown = said(*arguments[:-3], "--method", "latents")
+    assert "latent  promotes" in shown
+    assert "where it is active" in shown
     assert "ways" not in found
     assert found["after"] <= found["before"]
     assert found["allowed loss"] == 0.01
@@ -83,7 +96,7 @@ def test_for_machines_and_quick(said, folder):
 def test_for_a_cohort(said, folder):
     arguments = ("--more", "Comedy", "--quick", "--json", "--save", "some")
     everybody = json.loads(said("tune", folder, *arguments))
-    some = json.loads(said("tune", folder, *arguments, "--cohort", "item:50"))
+    some = json.loads(said("tune", folder, *arguments, "--cohort", "item:50", "--replace"))
     assert 0 < some["held-out users"] < everybody["held-out users"]
     assert "(for everybody)" not in said("steer", folder, "--list").split("some: ")[1]
 
@@ -124,6 +137,13 @@ def test_popularity(said, folder):
         (("--more", "Comedy", "--method", "prob"), "no method 'prob', only latents"),
         (("--more", "Comedy", "--candidates", "9"), "Among 9 candidates there is nothing"),
         (("--more", "Comedy", "--method", "filter", "--quick"), "There is no filter for the goal"),
+        (("--more", "Comedy", "--method", "probe", "--candidates", "50"), "re-ranks nothing, so"),
+        (
+            ("--more", "Comedy", "--method", "probe", "--latents", "4", "--quick"),
+            "turns no latents",
+        ),
+        (("--more", "Comedy", "--replace"), "--replace is for --save"),
+        (("--more", "Comedy", "--save", "nowhere/x.json"), "There is no folder nowhere to keep"),
         (("--more", "Comedy", "--max-ndcg-loss", "much"), "'much' is no part: write e.g. 1%"),
         (("--more", "Comedy", "--max-ndcg-loss", "100%"), "is no part"),
     ],

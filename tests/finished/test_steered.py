@@ -1,12 +1,14 @@
 """Concepts turned in Python: settings, users, lists, files and goals."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 
 from helpers.runs import copy_of, planted_top
 from recsae.core.errors import InvalidInput
-from recsae.recommender.sequences import pad
+from recsae.recommender.sequences import pad, split_users
 
 pytestmark = pytest.mark.end_to_end
 
@@ -92,7 +94,101 @@ def test_a_steering_is_kept_and_loaded(planted_run, tmp_path, opened_in):
     made = opened.steer({3: 0}, users=["u1", "u2"])
     assert made.save("less") == folder / "steering" / "less.json"
     assert opened.load_steering("less").steering == made.steering
-    assert opened.steering_files() == {"less": made.steering}
+    assert opened.steering_files() == ({"less": made.steering}, {})
+    assert made.save("less") == folder / "steering" / "less.json"  # the same may be there
+    with pytest.raises(InvalidInput, match="keeps another steering already"):
+        opened.steer({3: 2}).save("less")
+    opened.steer({3: 2}).save("less", replace=True)
+    assert opened.load_steering("less").steering.users is None
+
+
+def test_a_damaged_steering_file_hides_no_other(planted_run, tmp_path, opened_in):
+    opened = opened_in(copy_of(planted_run, tmp_path / "run"))
+    opened.steer({3: 0}).save("good")
+    (opened.folder / "steering" / "bad.json").write_text("{")
+    found = opened.steering_files()
+    assert list(found.kept) == ["good"]
+    assert list(found.damaged) == ["bad"]
+    assert found.damaged["bad"].endswith("bad.json is no steering file: it is not JSON.")
+
+
+def written(opened, **change):
+    """A steering file of the run, changed by hand."""
+    opened.steer({3: 0}, users=["u1", "u2"]).save("one")
+    path = opened.folder / "steering" / "one.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    return path
+
+
+def test_users_whom_the_model_does_not_know_are_told(planted_run, tmp_path, opened_in):
+    opened = opened_in(copy_of(planted_run, tmp_path / "run"))
+    held = opened.recommender.sequences()
+    held = [str(u) for u in held.users[split_users(held)][:3]]
+    path = written(opened, users=[*held, "nobody", "u9999"])
+    made = opened.load_steering("one")
+    assert made.metrics().to_dict()["unknown users"] == 2
+    assert made.lists(held[0]).to_dict()["unknown users"] == 2
+    assert "unknown users:</span> 2" in made._repr_html_()
+    known = opened.steer({3: 0}, users=held)
+    assert "unknown users" not in known.metrics().to_dict()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "users": ["nobody", "x"]}))
+    with pytest.raises(
+        InvalidInput, match=r"one.json cannot be used: .* knows none of its users \(2\)"
+    ):
+        opened.load_steering("one")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            {"steps": [{"kind": "filter", "never": ["Comedi"]}]},
+            r"one.json cannot be used: step 1: .* is named 'Comedi'\. Did you mean 'Comedy'",
+        ),
+        (
+            {
+                "steps": [
+                    {"kind": "filter", "never": ["Comedy"]},
+                    {"kind": "re-ranking", "by": "constant", "less": ["Comedi"], "strength": 1,
+                     "unit": 1},
+                ]
+            },
+            "one.json cannot be used: step 2: No attribute value",
+        ),
+        (
+            {"goal": {"more": ["Comedi"], "max_loss": 0.1}},
+            "one.json cannot be used: its goal: No attribute value",
+        ),
+        (
+            {"goal": {"more": ["Comedy"], "never": ["Comedy"], "max_loss": 0.1}},
+            "one.json cannot be used: its goal: Give --never, or",
+        ),
+    ],
+)  # fmt: skip
+def test_names_that_a_run_does_not_know_are_told_with_the_file(
+    planted_run, tmp_path, opened_in, change, match
+):
+    opened = opened_in(copy_of(planted_run, tmp_path / "run"))
+    written(opened, **change)
+    with pytest.raises(InvalidInput, match=match):
+        opened.load_steering("one")
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"method": "latents", "candidates": 50}, "method latents re-ranks nothing, so candidates"),
+        ({"method": "filter", "candidates": 50}, "method filter re-ranks nothing"),
+        ({"method": "class-mean", "candidates": 50}, "method class-mean re-ranks nothing"),
+        (
+            {"method": "probe", "n_latents": 4, "compare": False},
+            "method probe turns no latents, and nothing is compared",
+        ),
+    ],
+)
+def test_what_a_method_would_not_heed(run, name, options, match):
+    with pytest.raises(InvalidInput, match=match):
+        run.tune(more=name, **options)
 
 
 def test_a_goal_is_reached_and_can_be_used_again(run, name):

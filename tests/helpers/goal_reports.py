@@ -31,7 +31,7 @@ def raw_goal(**other):
         ],
         "latents": [
             {"latent": 3, "name": "Horror", "verified": True, "times": 1.25, "plus": 0.5,
-             "plus sd": 0.4},
+             "plus sd": 0.4, "promotes": "Slasher"},
             {"latent": 900, "name": "of old", "verified": False, "times": 1.0, "plus": -0.1,
              "plus sd": None},
         ],

@@ -347,3 +347,9 @@ def test_devices():
     assert usable_device("cpu") == usable_device("cpu:0") == "cpu"
     with pytest.raises(InvalidInput, match="The device 'meta' cannot be used here; give cpu"):
         usable_device("meta")
+
+
+@pytest.mark.parametrize("name", ["items", "data_path"])
+def test_what_is_no_path_is_refused(name):
+    with pytest.raises(InvalidInput, match=f"{name} is a int: give the path of a file"):
+        load_recommender("model.pth", **{name: 5})

@@ -153,3 +153,22 @@ def test_every_step_leads_into_the_page():
     assert [s.href for s in steps(MIXED, cards(MIXED))] == ["#steering", "#concepts", "#run"]
     bare = report_of({"status": "supported"}, steering=[])
     assert [s.href for s in steps(bare, [])] == ["#concepts", "#concepts", "#run"]
+
+
+def test_ndcg_is_explained_where_it_is_first_met():
+    report = MIXED.model_copy(update={"goals": goals_block(raw())})
+    text = page(report)
+    body = text[text.index("<body") :]
+    first = body.index("NDCG@10<")
+    assert body[:first].endswith(
+        '<abbr title="How high the item that a user went on to stands in the list of ten: 1 if it '
+        'is always first, 0 if it is never there.">'
+    )
+    assert body.count("<abbr") == 1
+
+
+def test_what_is_explained_is_still_text():
+    goal = {**raw(), "goals": [{**raw()["goals"][0], "goal": f"more genre: {HOSTILE[1]}"}]}
+    text = page(MIXED.model_copy(update={"goals": goals_block(goal)}))
+    assert "<abbr" in text
+    assert HOSTILE[1] not in text

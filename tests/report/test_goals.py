@@ -102,7 +102,11 @@ def test_the_page_says_what_is_asked_and_reached():
     assert shown == ["re-ranking", "latents", "reconstruction steering", "random direction"]
     assert "<td>latents</td><td>12%</td><td>14%</td><td>20%</td><td>0.100</td><td>0.4%</td>" in rows
     assert "less than 90% is kept from the start: reconstruction steering." in text
-    assert "<td>+0.40</td><td>" in text
+    for dial in (
+        "<td>Slasher</td><td>1.25 times as strong</td><td>a bit more (+0.4 sd)</td><td>verified",
+        "<td>of old</td><td>as it is</td><td>–</td><td>not verified</td><td>of old</td>",
+    ):
+        assert dial in text
     assert '<a href="#latent-900">900</a>' in text
     assert (
         '<td>War <span class="small">genre</span></td><td>30.0%</td><td>25.0%</td><td>−5.0</td>'
@@ -201,7 +205,10 @@ def test_the_first_screen_and_the_card_say_it_in_a_line():
         "More Horror by turning concepts: 12% → 25% of the top 10 at 98.6% (97.7 to 99.5) of "
         "NDCG@10; re-ranking reaches more."
     )
-    assert f'<p class="small">{steering_line(report)}</p>' in page(report)
+    before, name, after = steering_line(report).partition("NDCG@10")
+    text = page(report)
+    assert f'<p class="small">{before}<abbr title="How high the item that' in text
+    assert f">{name}</abbr>{after}</p>" in text
     starts = ("- Steering by goal. More Horror", "- Re-ranking", "- Do labels say what turning")
     lines = [line for line in card(report).splitlines() if line.startswith(starts)]
     first, second, third = lines
@@ -243,7 +250,7 @@ def test_small_shares_keep_their_digits(before, after, said):
 def test_hostile_text_stays_text():
     bad = raw_goal(goal=f"more genre: {HOSTILE[2]}", verdict=HOSTILE[0], quantity=HOSTILE[1])
     bad["strengths"] = [row | {HOSTILE[1]: 0.1} for row in bad["strengths"]]
-    bad["latents"] = [row | {"name": HOSTILE[1]} for row in bad["latents"]]
+    bad["latents"] = [row | {"name": HOSTILE[1], "promotes": HOSTILE[1]} for row in bad["latents"]]
     bad["side effects"] = [{"value": HOSTILE[3], "before": 0.1, "after": 0.2}]
     bad["ways"] = [*bad["ways"], way(f"$x$ {HOSTILE[2]}", 1.0)]
     bad["popularity"] = [{"measure": HOSTILE[5], "before": 0.1, "after": 0.2}]

@@ -92,6 +92,27 @@ def test_lists_are_those_of_steer(page, folder, first):
     assert {len(m[2]) for m in out["made"]} == {0, 1, 2}
 
 
+def test_beside_a_title_stands_the_attribute_that_most_items_have(page, folder, first):
+    report = read_report(folder)
+    assert page_data(report, read_turn(folder))["turn"]["attribute"] == "genre"
+    out = play(
+        page,
+        TOOLS
+        + f"""
+        pick(3); slide({first[0]}, 4);
+        out.rows = all("#turn-list td:nth-child(3)").map((c) =>
+          [c.firstChild.textContent, c.querySelector(".of-item").textContent]);
+        const style = (node) => getComputedStyle(node);
+        out.muted = style(document.querySelector("#turn-list .of-item")).color;
+        out.as = style(it("turn-says")).color;
+        """,
+    )
+    genres = {item.title: ", ".join(item.attributes["genre"]) for item in report.items.values()}
+    assert len(out["rows"]) == 10
+    assert all(genres[title] == said for title, said in out["rows"])
+    assert out["muted"] == out["as"]
+
+
 def test_another_history_keeps_what_is_turned_and_as_it_is_undoes_it(page, folder, first):
     samples, latent = read_turn(folder).samples, first[0]
     out = play(

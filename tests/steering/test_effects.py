@@ -10,10 +10,11 @@ from recsae.core.errors import NotEnoughData
 from recsae.recommender.sequences import split_users
 from recsae.run.workspace import Workspace
 from recsae.sae.editing import Intervention, make_edit
-from recsae.steering.effects import at_positions, metrics_before_after, promoted_values
+from recsae.steering.effects import at_positions, metrics_before_after
 from recsae.steering.files import Steering
 from recsae.steering.parse import read_interventions
 from recsae.steering.steps.applied import steered_lists
+from recsae.steering.words import promoted_values
 
 pytestmark = pytest.mark.end_to_end
 

@@ -13,6 +13,8 @@ from recsae.run.record import Run
 from recsae.sae.editing import Intervention
 from recsae.steering.files import (
     Steering,
+    check_place,
+    check_saving,
     composed,
     described,
     load_steering,
@@ -63,7 +65,10 @@ def test_what_is_kept_comes_back_and_is_listed(folder):
     save_steering(STEERING, folder, place(folder, "less horror"))
     assert load_steering(folder, folder / "steering/less horror.json") == STEERING
     assert [path.stem for path in steering_files(folder)] == ["less horror"]
-    assert described(STEERING) == "Horror = 0.25 to 1.5; 3 x2 where active (for 2 users)"
+    assert described(STEERING) == (
+        "Horror: set to 0.25 to 1.5 for everybody; latent 3: 2 times as strong where active "
+        "(for 2 users)"
+    )
     assert described(STEERING._replace(users=None, cohort=None)).endswith("(for everybody)")
 
 
@@ -116,7 +121,7 @@ def test_a_direction_of_another_width(folder):
     st.lists(
         st.builds(
             Intervention,
-            st.lists(st.integers(0, 15), min_size=1, max_size=4).map(tuple),
+            st.lists(st.integers(0, 15), min_size=1, max_size=4, unique=True).map(tuple),
             st.sampled_from(["set", "scale", "add", "at_most", "at_least"]),
             st.floats(-1e9, 1e9),
             st.text(st.characters(exclude_categories=("Cs",)), max_size=9),
@@ -126,9 +131,9 @@ def test_a_direction_of_another_width(folder):
         max_size=4,
     ),
     st.none()
-    | st.lists(st.text(st.characters(exclude_categories=("Cs",))), min_size=1, max_size=9).map(
-        tuple
-    ),
+    | st.lists(
+        st.text(st.characters(exclude_categories=("Cs",))), min_size=1, max_size=9, unique=True
+    ).map(tuple),
 )
 def test_whatever_is_kept_comes_back(tmp_path_factory, planted_run, steps, users):
     path = tmp_path_factory.mktemp("kept") / "one.json"
@@ -145,9 +150,45 @@ def test_only_a_steering_file_is_written_over(folder, content):
     assert path.read_text() == content
     with pytest.raises(InvalidInput, match="there already"):
         save_steering(STEERING, folder, folder / "run.json")
-    save_steering(STEERING, folder, folder / "one.json")
-    save_steering(STEERING._replace(users=None, cohort=None), folder, folder / "one.json")
-    assert load_steering(folder, folder / "one.json").users is None
+    with pytest.raises(InvalidInput, match="there already and is no steering file: it stays"):
+        save_steering(STEERING, folder, path, replace=True)
+
+
+def test_another_steering_is_replaced_where_that_is_said_only(folder):
+    path, other = folder / "one.json", STEERING._replace(users=None, cohort=None)
+    save_steering(STEERING, folder, path)
+    kept = path.read_bytes()
+    check_saving(STEERING, folder, path, run=Run(folder))
+    save_steering(STEERING, folder, path)  # the same content may be there
+    assert path.read_bytes() == kept
+    for refused in (
+        lambda: save_steering(other, folder, path),
+        lambda: check_saving(other, folder, path, run=Run(folder)),
+        lambda: check_place(folder, path),
+    ):
+        with pytest.raises(
+            InvalidInput,
+            match=r"one.json keeps another steering already, Horror: "
+            r".*: choose another name, or replace it \(--replace",
+        ):
+            refused()
+    assert path.read_bytes() == kept
+    check_place(folder, path, replace=True)
+    save_steering(other, folder, path, replace=True)
+    assert load_steering(folder, path) == other
+
+
+def test_the_folder_of_a_path_has_to_be_there(folder, tmp_path):
+    path = tmp_path / "nowhere" / "one.json"
+    for refused in (
+        lambda: check_place(folder, path),
+        lambda: save_steering(STEERING, folder, path),
+    ):
+        with pytest.raises(InvalidInput, match=r"There is no folder .*nowhere to keep one.json in"):
+            refused()
+    assert not path.parent.exists()
+    check_place(folder, place(folder, "one"))  # kept with the run, whose folder is made
+    assert not (folder / "steering").exists()
 
 
 def test_what_a_killed_process_left_of_a_steering_file_is_taken_away(folder, tmp_path):
@@ -220,47 +261,146 @@ def test_files_of_another_run(folder, change, match):
         load_steering(folder, path)
 
 
+LATENTS = {"kind": "latents", "latents": [1], "op": "set", "value": 1}
+DIRECTION = {"kind": "direction", "name": "x", "vector": [0.5] * 12, "strength": 1}
+
+
 @pytest.mark.parametrize(
-    ("change", "match"),
+    ("change", "said"),
     [
-        ({"steps": []}, "no steering file: steps"),
-        ({"version": 3}, "no steering file: version"),
-        ({"more": 1}, "no steering file: more"),
-        ({"steps": [{"latents": [1], "op": "set", "value": 1}]}, "steps.0.*'kind'"),
-        ({"version": 1, "steps": [{"latents": [1], "op": "turn", "value": 1}]}, "steps.0.*op"),
-        ({"version": 1, "steps": [{"latents": [], "op": "set", "value": 1}]}, "steps.0.*latents"),
-        ({"version": 1, "steps": [1]}, "no steering file: steps.0"),
-        ({"steps": [{"kind": "filter", "never": []}]}, "steps.0.filter.never"),
-        ({"steps": [RE_RANKED | {"temperature": None}]}, "temperature is for re-ranking by prob"),
-        ({"steps": [RE_RANKED | {"more": []}]}, "needs something to favour"),
-        ({"steps": [RE_RANKED | {"candidates": 9}]}, "steps.0.re-ranking.candidates"),
-        ({"steps": [RE_RANKED | {"temperature": 1e308}]}, "steps.0.re-ranking.temperature"),
-        ({"steps": [RE_RANKED | {"strength": -1e308}]}, "steps.0.re-ranking.strength"),
+        ({"steps": []}, "'steps' is [], and must have an entry at least"),
+        ({"steps": {}}, "'steps' is {}, and must be a list"),
+        ({"steps": None}, "'steps' is null, and must be a list"),
+        ({"steps": [1]}, "step 1 is 1, and must be an object"),
+        ({"version": 3}, "'version' is 3, and must be 1 or 2"),
+        ({"version": "2"}, "'version' is \"2\", and must be 1 or 2"),
+        ({"more": 1}, "'more' is nothing that it can have"),
+        ({"model": 5}, "'model' is 5, and must be a text"),
+        ({"users": "u1"}, "'users' is \"u1\", and must be a list"),
+        ({"users": [1]}, "entry 1 of 'users' is 1, and must be a text"),
+        ({"users": []}, "'users' is [], and must have an entry at least"),
+        ({"cohort": "\ud800"}, "its content is no text that can be written"),
+        ({"goal": "x"}, "'goal' is \"x\", and must be an object"),
+        ({"goal": {}}, "'max_loss' of 'goal' is missing"),
+        ({"goal": {"max_loss": 2}}, "'max_loss' of 'goal' is 2, and must be less than 1"),
+        (
+            {"steps": [LATENTS | {"kind": "latent"}]},
+            "the 'kind' of step 1 is 'latent', and must be one of 'latents', 'direction',",
+        ),
+        ({"steps": [{"latents": [1]}]}, "step 1 has no 'kind', such as 'latents'"),
+        ({"steps": [LATENTS | {"op": "turn"}]}, "'op' of step 1 is \"turn\", and must be 'set',"),
+        ({"steps": [LATENTS | {"latents": []}]}, "'latents' of step 1 is [], and must have an"),
+        ({"steps": [LATENTS | {"latents": 3}]}, "'latents' of step 1 is 3, and must be a list"),
+        (
+            {"steps": [LATENTS, LATENTS | {"latents": [3, "4"]}]},
+            "entry 2 of 'latents' of step 2 is \"4\", and must be a whole number",
+        ),
+        (
+            {"steps": [LATENTS | {"latents": [1.5]}]},
+            "entry 1 of 'latents' of step 1 is 1.5, and must be a whole number",
+        ),
+        ({"steps": [LATENTS | {"value": "2"}]}, "'value' of step 1 is \"2\", and must be a number"),
+        ({"steps": [LATENTS | {"value": True}]}, "'value' of step 1 is true, and must be a number"),
+        (
+            {"steps": [LATENTS | {"value": float("nan")}]},
+            "'value' of step 1 is NaN, and must be a finite number",
+        ),
+        (
+            {"steps": [LATENTS | {"value": [1, "x"]}]},
+            "entry 2 of 'value' of step 1 is \"x\", and must be a number",
+        ),
+        ({"version": 1, "steps": [LATENTS | {"op": "turn"}]}, "'op' of step 1 is \"turn\""),
+        ({"version": 1, "steps": [1]}, "step 1 is 1, and must be an object"),
+        ({"steps": [{"kind": "filter"}]}, "'never' of step 1 is missing"),
+        ({"steps": [{"kind": "filter", "never": []}]}, "'never' of step 1 is [], and must have"),
+        (
+            {"steps": [RE_RANKED | {"temperature": None}]},
+            "step 1: a temperature is for re-ranking by probability, which needs one",
+        ),
+        (
+            {"steps": [RE_RANKED | {"by": "log popularity"}]},
+            "step 1: a temperature is for re-ranking by",
+        ),
+        ({"steps": [RE_RANKED | {"more": []}]}, "step 1: a re-ranking needs something to favour"),
+        (
+            {"steps": [RE_RANKED | {"candidates": 9}]},
+            "'candidates' of step 1 is 9, and must be at least 10",
+        ),
+        ({"steps": [RE_RANKED | {"unit": 0}]}, "'unit' of step 1 is 0, and must be more than 0"),
+        (
+            {"steps": [RE_RANKED | {"temperature": 1e308}]},
+            "'temperature' of step 1 is 1e+308, and must be at most 1e+09",
+        ),
         (
             {"steps": [RE_RANKED | {"strength": 1e8, "unit": 1e8}]},
-            "strength times unit must lie between -1e\\+09 and 1e\\+09",
+            "step 1: strength times unit must lie between -1e+09 and 1e+09",
         ),
         (
-            {"steps": [{"kind": "direction", "name": "x", "vector": [1e300], "strength": 1}]},
-            "steps.0.direction.vector.0",
+            {"steps": [DIRECTION | {"vector": [1e300]}]},
+            "entry 1 of 'vector' of step 1 is 1e+300, and must be at most 1e+09",
         ),
-        ({"users": None, "cohort": "concept:Horror>0.5"}, "how users were chosen, and no users"),
-        ({"steps": [RE_RANKED | {"by": "log popularity"}]}, "temperature is for re-ranking by"),
     ],
 )
-def test_files_that_are_none(folder, change, match):
+def test_files_that_are_none_say_where_what_is_seen_and_what_is_meant(folder, change, said):
+    refused = refusal_of(folder, change)
+    assert f"one.json is no steering file: {said}" in refused
+    assert refused.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"users": None, "cohort": "concept:Horror>0.5"}, "how users were chosen, and no users"),
+        (
+            {"steps": [LATENTS, LATENTS | {"latents": [16]}]},
+            "step 2: There is no latent 16: the SAE",
+        ),
+        ({"steps": [LATENTS | {"latents": [-1]}]}, "step 1: There is no latent -1"),
+        ({"steps": [LATENTS | {"latents": [10**30]}]}, f"step 1: There is no latent {10**30}"),
+        ({"steps": [LATENTS | {"latents": [3, 3]}]}, "step 1: Latent 3 is turned twice at once"),
+        ({"steps": [LATENTS | {"value": [1, 2]}]}, "step 1: 2 values for 1 latents"),
+        ({"steps": [LATENTS | {"value": 1e10}]}, "step 1: A latent cannot be turned by 1e+10"),
+        (
+            {"steps": [LATENTS, DIRECTION | {"vector": [1]}]},
+            "step 2: The direction 'x' has 1 numbers, and states here have 12",
+        ),
+    ],
+)
+def test_files_that_this_run_cannot_use_say_which_step(folder, change, said):
+    refused = refusal_of(folder, change)
+    assert "one.json cannot be used: " in refused
+    assert said in refused
+
+
+def refusal_of(folder, change):
     path = folder / "one.json"
     save_steering(STEERING, folder, path)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(InvalidInput, match=match):
+    with pytest.raises(InvalidInput) as refused:
+        load_steering(folder, path)
+    return str(refused.value)
+
+
+def test_a_user_who_is_there_twice_counts_once(folder):
+    path = folder / "one.json"
+    save_steering(STEERING, folder, path)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"users": ["u7", "u1", "u7"]}))
+    assert load_steering(folder, path).users == ("u7", "u1")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe\x00", b"\x89PNG", b"[" * 100_000, b'{"a": 1} x']
+)
+def test_what_is_no_json(folder, content):
+    path = folder / "one.json"
+    path.write_bytes(content)
+    with pytest.raises(InvalidInput, match=r"one.json is no steering file: it is not JSON\.$"):
         load_steering(folder, path)
 
 
-def test_no_json_and_no_file(folder):
+def test_no_file(folder):
     save_steering(STEERING, folder, place(folder, "horror"))
-    (folder / "one.json").write_text("{")
-    with pytest.raises(InvalidInput, match="it is not JSON"):
-        load_steering(folder, folder / "one.json")
     with pytest.raises(InvalidInput, match=r"no steering file .*\. Did you mean 'horror'"):
         load_steering(folder, place(folder, "horor"))
 

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 
 from helpers.runs import (
@@ -18,6 +19,7 @@ from helpers.runs import (
 )
 from helpers.toy import UserTable, catalog, sequences
 from recsae.concepts.attributes.names import HALF, UPPER
+from recsae.concepts.attributes.table import ItemAttributes
 from recsae.concepts.dictionary import ConceptDictionary
 from recsae.core import columns as C
 from recsae.core.errors import ArtifactMismatch, InvalidInput
@@ -28,6 +30,7 @@ from recsae.run.record import Run
 from recsae.sae.config import make_config
 from recsae.sae.editing import Intervention, make_edit
 from recsae.sae.model import SAE
+from recsae.sae.statistics import Statistics
 from recsae.steering.effects import metrics_before_after
 from recsae.steering.files import Steering
 from recsae.steering.lists import lists_before_after
@@ -68,7 +71,7 @@ def test_a_users_list_before_and_after(opened, mask):
     expected = [before.index(i) + 1 if i in before else None for i in after]
     assert [row["was"] for row in record["table"]] == expected
     assert record["history"] == [planted().catalog.titles[i] for i in history[-9:]]
-    assert record["changed"] == [f"{GENRE} = 4"]
+    assert record["changed"] == [f"{GENRE}: set to 4 for everybody"]
     assert before != after
     assert bool(set(before) & set(history)) is not mask
 
@@ -127,7 +130,13 @@ def of_users():
         sae.W_dec.copy_(torch.eye(2))
     names = ConceptDictionary(pd.DataFrame({C.LATENT: [0, 1], C.NAME: ["high", "low"]}), None)
     return SimpleNamespace(
-        recommender=model, sae=sae, dictionary=names, site=None, head=model.linear_head()
+        recommender=model,
+        sae=sae,
+        dictionary=names,
+        attributes=ItemAttributes(scipy.sparse.csr_matrix((9, 0)), ()),
+        statistics=Statistics(np.ones(2), np.ones((2, 41))),
+        site=None,
+        head=model.linear_head(),
     )
 
 
@@ -240,8 +249,11 @@ def test_only_the_cohort_is_steered_and_measured(opened):
     assert inside == lists_before_after(opened, Steering(steps), held[0], None, mask_seen=False)
     outside = lists_before_after(opened, cohort, held[8], None, mask_seen=False).to_dict()
     assert outside["changed"] == []
-    assert outside["for"] == f"other users: {held[8]} is not among them"
-    assert "for" not in inside.to_dict()
+    assert next(iter(outside.items())) == (
+        "nothing changes",
+        f"the steering is for other users: {held[8]} is not among them",
+    )
+    assert "nothing changes" not in inside.to_dict()
     assert [row["before"] for row in outside["table"]] == [r["after"] for r in outside["table"]]
 
 

@@ -152,12 +152,55 @@ def test_whatever_is_typed_is_read_or_refused(text, known):
     assert len(found.values) == len(found.latents) > 0
 
 
-def test_words_for_an_intervention():
-    assert str(Intervention((3,), "set", 0.0, "Horror")) == "Horror ablated"
-    assert str(Intervention((3,), "scale", 0.0, "Horror")) == "Horror ablated"
-    assert str(Intervention((3, 5), "scale", 2.0)) == "3, 5 x2"
-    assert str(Intervention((3,), "set", 1.5)) == "3 = 1.5"
-    assert str(Intervention((3, 5), "add", (1.0, 2.5))) == "3, 5 += 1 to 2.5"
-    assert str(Intervention((3,), "at_least", (2.0,), "Horror", "active")) == (
-        "Horror >= 2 where active"
+@pytest.mark.parametrize(
+    ("intervention", "said"),
+    [
+        (Intervention((3,), "set", 0.0, "Horror"), "Horror: switched off"),
+        (Intervention((3,), "scale", 0.0, "Horror"), "Horror: switched off"),
+        (Intervention((3, 5), "scale", 2.0), "latents 3, 5: 2 times as strong where active"),
+        (
+            Intervention((3, 5), "scale", (0.5, 1.25), "Horror"),
+            "Horror: 0.5 to 1.25 times as strong where active",
+        ),
+        (
+            Intervention((3,), "scale", -1.5),
+            "latent 3: the other way round, 1.5 times as strong where active",
+        ),
+        (Intervention((3,), "set", 1.5, "3"), "latent 3: set to 1.5 for everybody"),
+        (Intervention((3,), "at_most", 1.5), "latent 3: at most 1.5 for everybody"),
+        (
+            Intervention((3,), "at_least", 1.5, where="active"),
+            "latent 3: at least 1.5 where active",
+        ),
+        (Intervention((3,), "add", -0.5, "War"), "War: 0.5 less for everybody"),
+        (
+            Intervention((3, 5), "add", (-1.0, 2.5)),
+            "latents 3, 5: 1 less to 2.5 more for everybody",
+        ),
+    ],
+)
+def test_an_intervention_in_plain_words(intervention, said):
+    assert str(intervention) == intervention.said() == said
+
+
+def test_what_is_added_is_in_standard_deviations_where_these_are_known():
+    sd = [0.0, 0.5, 2.0]
+    assert Intervention((1,), "add", 0.2).said(sd=sd).endswith("a bit more (+0.4 sd) for everybody")
+    assert Intervention((1, 2), "add", (-1.0, 2.0), "War").said(sd=sd) == (
+        "War: much less (-2 sd) to more (+1 sd) for everybody"
     )
+    never_active = Intervention((0,), "add", 0.2).said(sd=sd)
+    assert never_active == "latent 0: 0.2 more for everybody"
+
+
+def test_a_latent_without_a_name_is_named_by_what_it_promotes():
+    known = {1: "War", 2: None, 3: "War", 4: "Drama"}
+    for latents, who in (
+        ((1,), "latent 1 (promotes War)"),
+        ((2,), "latent 2"),
+        ((1, 3), "latents 1, 3 (promotes War)"),
+        ((1, 4), "latents 1, 4 (promotes War, Drama)"),
+    ):
+        assert Intervention(latents, "set", 0.0).said(known) == f"{who}: switched off"
+    assert Intervention((1,), "set", 0.0, "1").said(known).startswith("latent 1 (promotes War)")
+    assert Intervention((1,), "set", 0.0, "Battles").said(known) == "Battles: switched off"

@@ -20,7 +20,7 @@ from recsae.core.text import readable
 from recsae.report.words.formats import correlation, points, times, two_digits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from recsae.steering.effects import MeasureChange, SteeringEffect
     from recsae.steering.label_results import LabelCheck, LatentCheck
@@ -96,8 +96,13 @@ def show_list_change(changed: ListChange) -> None:
     sets = [*(place.pushes for place in changed.places), *(x.pushes for x in changed.removed)]
     names = {push.latent: push.name for pushes in sets for push in pushes or ()}
     if names:
-        said = "; ".join(f"{latent} is {name}" for latent, name in sorted(names.items()))
+        said = "; ".join(_named(*one, changed.promoted) for one in sorted(names.items()))
         say(f"\nby: latents, and how far each moved the score of the item against all. {said}.")
+
+
+def _named(latent: int, name: str, promoted: Mapping[int, str | None]) -> str:
+    what = promoted.get(latent)
+    return f"{latent} promotes {what} ({name})" if what else f"{latent} is {name}"
 
 
 def _pushed(pushes: tuple[Push, ...] | None) -> str | None:
@@ -105,26 +110,26 @@ def _pushed(pushes: tuple[Push, ...] | None) -> str | None:
     return ", ".join(f"{push.latent} {push.size:+.2f}" for push in pushes or ()) or None
 
 
-def show_effect(effect: SteeringEffect) -> None:
+def show_effect(effect: SteeringEffect, *, everything: bool) -> None:
     """Measures of everybody's lists before and after."""
     record = effect.to_dict()
     record["lists that changed"] = two_digits(effect.lists_changed)
     show_facts({k: v for k, v in record.items() if k not in ("table", "positions")})
     click.echo("\nOn the model's own test:")
-    _show_measures(effect.own_test)
+    _show_measures(effect.own_test, everything=everything)
     if effect.at_positions:
         click.echo("\nAt every held-out position that has a next item:")
-        _show_measures(effect.at_positions)
+        _show_measures(effect.at_positions, everything=everything)
         say("\nThe two tables are of different cases, so that their figures of one measure differ.")
 
 
-def _show_measures(changes: Sequence[MeasureChange]) -> None:
+def _show_measures(changes: Sequence[MeasureChange], *, everything: bool) -> None:
     rows: list[dict[str, Any]] = []
     for one in changes:
         said = two_digits if one.measure.startswith("share of ") else cell
         before, after = said(one.before), said(one.after)
         rows.append({"measure": one.measure, "before": before, "after": after, "times": one.ratio})
-    show_rows(MEASURES, rows)
+    show_rows(MEASURES, rows, top=None if everything else ROWS)
 
 
 def show_check(check: LabelCheck, *, everything: bool) -> None:
@@ -159,10 +164,10 @@ def _wrong(row: LatentCheck) -> dict[str, Any]:
     return row.to_dict() | {"change": f"{change} ({low} to {high})"}
 
 
-def show_migrated(record: dict[str, Any]) -> None:
+def show_migrated(record: dict[str, Any], *, everything: bool) -> None:
     """What became of a steering file of another run."""
     say(record["how"] + "\n")
-    show_rows(MIGRATED, record["latents before"], top=ROWS)
+    show_rows(MIGRATED, record["latents before"], top=None if everything else ROWS)
     said: dict[str, Any] = {key: record[key] for key in ("matched", "goal") if key in record}
     if "goal" in said:
         shares = ("NDCG@10 kept", "allowed loss")

@@ -22,10 +22,11 @@ LATENTS = (PLACED, "latents")
 BOTH = "latents+re-ranking"
 TURNED: Columns = {
     "latent": "latent",
-    "name": "name",
+    "promotes": "promotes",
+    "where active": Column("where it is active", whole=True),
+    "for everybody": Column("for everybody", whole=True),
     "verified": "verified",
-    "times": Column("times", number),
-    "plus sd": Column("plus sd", number),
+    "name": Column("name", optional=True),
 }
 SIDE: Columns = {
     "value": "value",
@@ -60,9 +61,7 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
     _show_choices(result)
     if result.latents:
         click.echo("\nLatents, those turned most first:")
-        latents = [
-            one.to_dict() | {"verified": "yes" if one.verified else "no"} for one in result.latents
-        ]
+        latents = [one.to_dict() | {"promotes": one.promotes or one.name} for one in result.latents]
         show_rows(TURNED, latents, top=None if everything else ROWS)
     if result.at_losses:
         _show_losses(result)

@@ -29,7 +29,8 @@ class AtLoss(Part):
 class Turned(Part):
     """What is done to a latent: multiplied with ``times`` where it is active, ``plus`` for all.
 
-    ``plus_sd`` is ``plus`` in standard deviations of its activation.
+    ``plus_sd`` is ``plus`` in standard deviations of its activation, ``promotes`` the attribute
+    value whose items it promotes most.
     """
 
     latent: Count
@@ -38,6 +39,7 @@ class Turned(Part):
     times: Figure
     plus: Figure
     plus_sd: Figure
+    promotes: str | None = None
 
 
 class SideEffect(Part):

@@ -80,6 +80,10 @@ if (data.turn) {
   }
 
   // ---- the list, the command and the file ----
+  const kindOf = (item) => {
+    const values = (t.attribute && data.items[item][1][t.attribute]) || [];
+    return values.length ? el("span", { class: "of-item" }, values.join(", ")) : "";
+  };
   function moved(item, place, before) {
     const was = before.indexOf(item);
     if (was === place) return "";
@@ -91,7 +95,7 @@ if (data.turn) {
     const rows = after.map((item, place) => {
       const old = before[place], change = moved(item, place, before);
       return el("tr", {}, el("td", {}, String(place + 1)),
-        el("td", after.includes(old) ? {} : { class: "gone" }, title(old)), el("td", change ? { class: "moved" } : {}, title(item), change));
+        el("td", after.includes(old) ? {} : { class: "gone" }, title(old), kindOf(old)), el("td", change ? { class: "moved" } : {}, title(item), change, kindOf(item)));
     });
     byId("turn-list").replaceChildren(...rows);
     const fresh = after.filter((item) => !before.includes(item)).length;

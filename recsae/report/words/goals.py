@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from recsae.report.schema.goals import CheckedWay, LabelCheck, ReachedGoal, WayThere
+from recsae.core.text import as_strong, more_by
+from recsae.report.schema.goals import CheckedWay, LabelCheck, ReachedGoal, Turned, WayThere
 from recsae.report.schema.parts import Figure
 from recsae.report.schema.report import Report
 from recsae.report.words.formats import interval, listing, number, percent, short, two_digits
@@ -40,6 +42,18 @@ LOSSES = {"1 %": "1%", "2 %": "2%", "5 %": "5%"}
 """Losses of the table of methods, as ``report.json`` has them and as the page shows them."""
 
 
+class ShownLatent(NamedTuple):
+    """A latent that is turned for a goal, what is done to it in words."""
+
+    latent: int
+    promotes: str
+    """What it promotes, or its name where that is not known."""
+    where_active: str
+    for_everybody: str
+    verified: bool
+    name: str
+
+
 @dataclass(frozen=True)
 class ShownGoal:
     """A goal as the page shows it: its name, attribute and tables, in the order shown."""
@@ -47,7 +61,7 @@ class ShownGoal:
     row: ReachedGoal
     name: str
     attribute: str
-    latents: list[tuple[int, str, bool, Figure, Figure]]
+    latents: list[ShownLatent]
     ways: list[WayThere]
     not_drawn: str
 
@@ -62,15 +76,23 @@ def goals(report: Report) -> list[ShownGoal]:
         ShownGoal(
             row,
             *_name(report, row.goal),
-            [
-                (t.latent, names.get(t.latent, t.name), t.verified, t.times, t.plus_sd)
-                for t in row.latents
-            ],
+            [_latent(one, names.get(one.latent, one.name)) for one in row.latents],
             sorted(row.ways, key=lambda way: -(way.area or 0.0)),
             listing(way.way for way in row.ways if way.curve and not visible(way)),
         )
         for row in (report.goals.rows if report.goals else [])
     ]
+
+
+def _latent(turned: Turned, name: str) -> ShownLatent:
+    return ShownLatent(
+        turned.latent,
+        turned.promotes or name,
+        "–" if turned.times is None else as_strong(turned.times),
+        "–" if turned.plus_sd is None else more_by(turned.plus_sd).replace("-", "−"),
+        turned.verified,
+        name,
+    )
 
 
 def skipped(report: Report) -> list[tuple[str, str]]:

@@ -55,6 +55,10 @@ FEW_USERS = 200
 """Held-out users under which a concept of one in ten is seldom active often enough to verify."""
 
 Outcome = Literal["ahead", "tied", "behind"]
+NDCG = (
+    "How high the item that a user went on to stands in the list of ten: 1 if it is always first, "
+    "0 if it is never there."
+)
 TIE_SAYS = "A difference whose 95% interval holds 0 is called a tie."
 
 

@@ -34,6 +34,7 @@ from recsae.steering.tuning.results import (
     MethodResult,
     SideEffect,
 )
+from recsae.steering.words import promoted_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +82,7 @@ def latent_settings(work: Workspace, turned: Sequence[Intervention]) -> list[Lat
         return []
     scales, biases = turned
     names = work.dictionary.table.set_index(C.LATENT)[C.NAME]
+    promoted = promoted_values(work, turned)
     settings = []
     for latent, times, plus in zip(scales.latents, scales.values, biases.values, strict=True):
         sd = float(work.statistics.sd[latent])
@@ -92,6 +94,7 @@ def latent_settings(work: Workspace, turned: Sequence[Intervention]) -> list[Lat
                 scale=times,
                 bias_sd=plus / sd if sd > 0 else None,
                 bias=plus,
+                promotes=promoted[latent],
             )
         )
     size = work.sae.directions()[list(scales.latents)].norm(dim=1).tolist()

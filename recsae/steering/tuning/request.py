@@ -32,17 +32,39 @@ def goal_request(
     return GoalRequest.model_validate({**wishes, "max_loss": max_loss})
 
 
-def asked_method(method: str | None, candidates: int | None) -> str | None:
-    """The method that is asked for, checked.
+RE_RANK = (
+    *("re-ranking", "probability", "logit-adjustment"),
+    *("latents+re-ranking", "latents-by-probability"),
+)
+"""Methods that re-rank lists, by their names in ``NAMES``."""
+TURN = ("latents", "latents-by-probability", "latents+re-ranking")
+"""Methods that turn latents."""
+
+
+def asked_method(
+    method: str | None, candidates: int | None, n_latents: int | None, *, compare: bool
+) -> str | None:
+    """The method that is asked for, checked with what it would not heed.
 
     Raises
     ------
     InvalidInput
-        There is no such method, or too few candidates for a list.
+        There is no such method, it re-ranks nothing though candidates are given or turns nothing
+        though a number of latents is, or there are too few candidates for a list.
     """
     if method is not None and method not in NAMES:
         raise InvalidInput(
             f"There is no method {method!r}, only {', '.join(NAMES)}.{nearest(method, NAMES)}"
+        )
+    if method is not None and candidates is not None and method not in RE_RANK:
+        raise InvalidInput(
+            f"The method {method} re-ranks nothing, so candidates ({candidates}) say nothing: "
+            f"leave them out, or ask for one of {', '.join(RE_RANK)}."
+        )
+    if method is not None and n_latents is not None and method not in TURN and not compare:
+        raise InvalidInput(
+            f"The method {method} turns no latents, and nothing is compared with it, so their "
+            f"number ({n_latents}) says nothing: leave it out, or ask for {' or '.join(TURN)}."
         )
     if candidates is not None and candidates < LEAST_CANDIDATES:
         raise InvalidInput(

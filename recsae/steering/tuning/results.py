@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from recsae.core.text import as_strong, more_by
 from recsae.steering.frontier import BUDGETS
 
 if TYPE_CHECKING:
@@ -30,16 +31,31 @@ class LatentSetting:
     """``bias`` in standard deviations of its activation; None where that is 0."""
     bias: float
     """What is added to its activation, for everybody."""
+    promotes: str | None = None
+    """The attribute value whose items it promotes most; None where that is not known."""
+
+    @property
+    def where_active(self) -> str:
+        """What it becomes where it is active, before anything is added."""
+        return as_strong(self.scale)
+
+    @property
+    def for_everybody(self) -> str:
+        """What is added to it, in words."""
+        return "-" if self.bias_sd is None else more_by(self.bias_sd)
 
     def to_dict(self) -> dict[str, Any]:
         """As it is written."""
         return {
             "latent": self.latent,
             "name": self.name,
+            "promotes": self.promotes,
             "verified": self.verified,
             "times": self.scale,
             "plus sd": self.bias_sd,
             "plus": self.bias,
+            "where active": self.where_active,
+            "for everybody": self.for_everybody,
         }
 
     @classmethod
@@ -52,6 +68,7 @@ class LatentSetting:
             scale=_figure(row["times"]),
             bias_sd=row["plus sd"],
             bias=_figure(row["plus"]),
+            promotes=row.get("promotes"),
         )
 
 

@@ -14,7 +14,7 @@ from recsae.steering.lists import ListChange, ListedItem, ListPlace, RemovedItem
 RAW, SAID = "Shadow, The (1994)", "The Shadow (1994)"
 ITEM = ListedItem(RAW, "810")
 PLACE = ListPlace(1, ITEM, ITEM, 1, None)
-CHANGE = ListChange((RAW,), (), None, (RemovedItem(ITEM, None),), (PLACE,))
+CHANGE = ListChange((RAW,), (), (), None, (RemovedItem(ITEM, None),), (PLACE,), {})
 
 
 def of_latent():

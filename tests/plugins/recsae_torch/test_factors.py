@@ -209,7 +209,7 @@ def with_nan(vectors, value=np.nan):
             r"user_vectors has the shape \(2,\): it is a row for each user",
         ),
         ({"user_vectors": [[1, 0], [1]]}, "user_vectors is no array of numbers"),
-        ({"item_vectors": [["x", "y"]] * 3}, "item_vectors is no array of numbers"),
+        ({"item_vectors": [["x", "y"]] * 3}, "item_vectors holds text"),
         ({"user_vectors": TINY_USERS[:2]}, "user_vectors has 2 rows and user_ids has 3 ids"),
         ({"user_ids": None}, "user_ids is a NoneType: it holds your own ids"),
         ({"item_ids": "abc"}, "item_ids is a str: it holds your own ids"),
@@ -336,3 +336,41 @@ def test_scores_are_those_of_lightfm():
     theirs = model.predict(*pairs).reshape(N_USERS, N_ITEMS)
     assert np.allclose(scores_of(found, range(N_USERS)) + own[:, None], theirs, atol=1e-5)
     assert np.array_equal(lists_of(found), np.argsort(-theirs, 1, kind="stable")[:, :10])
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"user_vectors": USERS.astype(complex)}, "user_vectors holds complex numbers, of the"),
+        ({"item_vectors": ITEMS.astype(str)}, "item_vectors holds text"),
+        ({"user_vectors": np.zeros(USERS.shape, "datetime64[s]")}, "user_vectors holds dates"),
+        ({"user_vectors": np.ma.masked_array(USERS, USERS > 0)}, "has masked entries"),
+        ({"user_vectors": USERS[0]}, r"user_vectors has the shape \(6,\)"),
+        ({"user_vectors": None}, r"user_vectors has the shape \(\)"),
+        ({"user_vectors": [[1j] * 6] * 90}, "user_vectors holds complex numbers"),
+        ({"item_vectors": np.full(ITEMS.shape, None)}, "rows of item_vectors hold NaN"),
+        ({"item_biases": np.ones(N_ITEMS) * 1j}, "item_biases holds complex numbers"),
+        ({"user_ids": {u: [0] for u in USER_IDS}}, "a dict whose values are not the rows"),
+        ({"item_ids": dict.fromkeys(ITEM_IDS, 0.5)}, "a dict whose values are not the rows"),
+        ({"histories": {"u0": 5}}, "history of user 'u0' is a int: it is a list of items"),
+        ({"histories": {"u0": None}}, "history of user 'u0' is a NoneType"),
+        ({"histories": {"u0": {"i1", "i2"}}}, "history of user 'u0' is a set"),
+        ({"histories": {"u0": np.array([["i1"]])}}, "history of user 'u0' is a ndarray"),
+        ({"histories": {"u0": [["i1"]]}}, "Items of histories are single ids"),
+        ({"test": {"u0": 5}}, "test cannot be read .* history of user 'u0' is a int"),
+        ({"filters_seen": "no"}, "filters_seen is 'no': say True or False"),
+        ({"items": 5}, "items is a int: it is a DataFrame, or the path of a CSV file"),
+        ({"items": ["a"]}, "items is a list"),
+        ({"attribute_columns": "genre"}, "attribute_columns is 'genre': give a list"),
+        ({"attribute_columns": 5}, "attribute_columns is 5: give a list"),
+        ({"separator": 5}, "separator is 5: give a text"),
+        (
+            {"items": pd.DataFrame([["i0", "a", "b"]], columns=["item", "genre", "genre"])},
+            "has the column 'genre' twice",
+        ),
+        ({"users": 5}, "users is a int"),
+    ],
+)
+def test_what_is_no_array_no_table_and_no_setting_is_refused_in_a_sentence(options, match):
+    with pytest.raises(InvalidInput, match=match):
+        attach(**options)

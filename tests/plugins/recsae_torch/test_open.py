@@ -549,3 +549,22 @@ def test_plugin_says_how_a_module_becomes_a_recommender():
     recommender = attach(GRU(), site="states")
     assert load_recommender(recommender) is recommender
     json.dumps(recommender.describe())
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"max_length": 0}, "max_length is 0: it is a whole number from 1 on"),
+        ({"max_length": 2.5}, "max_length is 2.5"),
+        ({"padding": "middle"}, "padding is 'middle': say 'left' or 'right'"),
+        ({"item_ids": list(IDS)}, "a dict of whole numbers, and is a list"),
+        ({"item_ids": dict.fromkeys(IDS, "1")}, "has the number '1'"),
+        ({"items": 5}, "items is a int: it is a DataFrame"),
+        ({"histories": {"u": 5}}, "history of user 'u' is a int"),
+        ({"max_users": 0}, "max_users is 0"),
+        ({"users": [1]}, "users is a list"),
+    ],
+)
+def test_settings_of_a_wrong_kind_are_refused_in_a_sentence(options, match):
+    with pytest.raises(InvalidInput, match=match):
+        attach(GRU(), site="states", **options)

@@ -54,9 +54,7 @@ def test_what_is_recommended_is_said_where_something_else_was_asked_for():
 
 def test_what_latents_leave_over_of_what_is_filtered():
     said = answer(result("filter", goal="never Horror", filter=0.0, latents=0.04))
-    assert said.endswith(
-        "Where items have no such data, latents alone reach 4.0% at that loss."
-    )
+    assert said.endswith("Where items have no such data, latents alone reach 4.0% at that loss.")
 
 
 def test_one_method_alone_and_chance():
