@@ -124,7 +124,7 @@ def steer(
     if isinstance(done, ListChange):
         show_list_change(done)
     else:
-        show_effect(done)
+        show_effect(done, everything=everything)
     show_facts(saved)
 
 

@@ -188,3 +188,38 @@ def paired_ratio(
     who count in both are compared with themselves.
     """
     return ratio_estimate(numerator, denominator).interval(confidence)
+
+
+def ratio_difference(
+    numerator: Floats,
+    denominator: Floats,
+    one: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    confidence: float = 0.95,
+) -> tuple[float, float, float]:
+    """By how much the ratio of one group of users exceeds that of another, and its two-sided
+    interval.
+
+    Parameters
+    ----------
+    numerator, denominator
+        ``(n_users,)`` sums per user.
+    one, other
+        ``(n_users,)`` who is in the groups; whoever is in both is compared with themselves.
+
+    Notes
+    -----
+    The quantile is Student's for the effective number of users (Kish 1965) of the group that has
+    fewer, as those with large sums weigh more than others.
+    """
+    parts, effective = [], []
+    for group in (one, other):
+        n, weights = int(group.sum()), np.where(group, denominator, 0)
+        part = ratio_estimate(np.where(group, numerator, 0), weights)
+        correction = np.sqrt(n / (n - 1)) if n > 1 else np.nan
+        parts.append(UserEstimate(part.value, part.influence * correction))
+        effective.append(weights.sum() ** 2 / max(np.square(weights).sum(), 1e-300))
+    difference = parts[0].minus(parts[1])
+    error = float(np.sqrt(np.square(difference.influence).sum()))
+    half = float(stdtrit(max(min(effective) - 1, 1), 0.5 + confidence / 2)) * error
+    return difference.value, difference.value - half, difference.value + half
