@@ -118,7 +118,9 @@ def test_groups_of_users_are_shown_when_all_is(said, folder, monkeypatch):
     assert "Users are too few to be divided" in said(*arguments, "--all")
     monkeypatch.setattr(groups, "MIN_USERS", 4)
     line = next(x for x in said(*arguments).splitlines() if "groups of users" in x)
-    assert re.match(r"None of \d+ groups of users \(by age, gender, .* --all shows all groups\.$", line)
+    assert re.match(
+        r"None of \d+ groups of users \(by age, gender, .* --all shows all groups\.$", line
+    )
     shown = said(*arguments, "--all", "--save", "less")
     found = json.loads(said(*arguments, "--json"))["user groups"]
     assert "Groups of held-out users, the part of NDCG@10 that they keep, and the share" in shown

@@ -145,7 +145,7 @@ def test_the_page_shows_groups_of_users_and_warns():
     text = section(report)
     warning = "Uneven by gender: women lose 5.0% of NDCG@10, men lose 0.5%."
     before, after = text.split('<details class="part">')[:2]
-    assert f'<p class="note">{warning}</p>' in before
+    assert f"<b>Warning.</b> {warning}</p>" in before
     assert (
         "<td>women</td><td>300</td><td>0.123</td><td>95.0% (93.0 to 97.0)</td><td>10%</td>"
         "<td>20%</td><td>×2.00 (1.90 to 2.10)</td>" in after

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def show_warnings(groups: GroupEffects) -> None:
     """Say where one group loses several times what another does."""
     for warning in groups.warnings:
-        say(warning)
+        say(f"Warning: {warning}")
 
 
 def show_groups(groups: GroupEffects, *, everything: bool) -> None:

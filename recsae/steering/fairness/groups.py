@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
+    from recsae.recommender.sequences import Sequences
 
 MIN_USERS = 20
 """Smaller groups are left out: they say who somebody is, and little that is not chance."""
@@ -75,27 +76,42 @@ def divided(cases: Cases, table: pd.DataFrame | None, popularity: NDArray[np.int
             division, why = _by_column(str(column), known[column])
             found += [division] if division else []
             left_out |= {str(column): why} if why else {}
-    taste = by_popularity(cases, popularity)
-    thirds = [
+    by_themselves = [
         _division(INTERACTIONS, *_by_activity(cases.sequences.lengths[rows])),
-        _division(POPULARITY, TASTES, taste),
+        _division(POPULARITY, TASTES, thirds(_taste(cases.sequences, rows, popularity))),
     ]
-    return Divided((*found, *(one for one in thirds if one is not None)), left_out)
+    return Divided((*found, *(one for one in by_themselves if one is not None)), left_out)
 
 
-def by_popularity(cases: Cases, popularity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Thirds of the users by how popular the items are that they went on to: ``(n_users,)``, 0 for
-    the least popular third to 2 for the most."""
-    logs = np.log1p(popularity[cases.targets])
-    n = np.bincount(cases.user, minlength=cases.n_users)
-    mean = cases.per_user(logs) / np.maximum(n, 1)
-    return np.asarray(np.searchsorted(np.quantile(mean, [1 / 3, 2 / 3]), mean))
+def thirds(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The third that each value is in: ``(n,)``, 0 for the smallest to 2 for the largest.
+
+    >>> thirds(np.array([5.0, 1.0, 3.0])).tolist()
+    [2, 0, 1]
+    """
+    return np.asarray(np.searchsorted(np.quantile(values, [1 / 3, 2 / 3]), values))
+
+
+def _taste(
+    sequences: Sequences, rows: NDArray[np.integer[Any]], popularity: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """How popular the items of users' whole histories are, ``(n_users,)`` mean logarithms.
+
+    Not of the measured cases alone: whoever went on to popular items there by chance would lose
+    most where these come up less.
+    """
+    lengths = sequences.lengths[rows]
+    user = np.repeat(np.arange(len(rows)), lengths)
+    place = np.arange(len(user)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    items = sequences.flat[np.repeat(sequences.offsets[rows], lengths) + place]
+    return np.asarray(np.bincount(user, np.log1p(popularity[items])) / lengths)
 
 
 def _by_activity(lengths: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """Thirds of the users by how long their histories are, with their names."""
     low, high = np.floor(np.quantile(lengths, [1 / 3, 2 / 3])).astype(int).tolist()
-    names = (f"up to {low}", f"{low + 1} to {high}", f"over {high}")
+    middle = f"{high}" if high == low + 1 else f"{low + 1} to {high}"
+    names = (f"up to {low}", middle, f"over {high}")
     return names, np.searchsorted([low, high], lengths)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
-from recsae.steering.fairness.groups import TASTES, by_popularity
+from recsae.steering.fairness.groups import TASTES, thirds
 from recsae.steering.steps.goals import HEAD
 from recsae.steering.tuning.results import PopularityMeasure
 
@@ -29,8 +29,8 @@ def cohens_d(code: scipy.sparse.csr_matrix, cases: Cases, popularity: NDArray[np
     ``code (n_cases, m)``. The third of the users whose items are most popular, against the third
     with the least popular (the idea of PopSteer).
     """
-    group = by_popularity(cases, popularity)
     n = np.bincount(cases.user, minlength=cases.n_users).astype(float)
+    group = thirds(cases.per_user(np.log1p(popularity[cases.targets])) / n)
     where = (cases.user, np.arange(len(cases)))
     by_user = scipy.sparse.csr_matrix((1 / n[cases.user], where), (cases.n_users, len(cases)))
     means = (by_user @ code).tocsr()

@@ -1,7 +1,5 @@
 """Groups of users: from a table of them, from how much they consume, and how popular it is."""
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
@@ -14,7 +12,6 @@ from recsae.steering.fairness.groups import (
     MIN_USERS,
     POPULARITY,
     TASTES,
-    by_popularity,
     divided,
 )
 from recsae.steering.steps.goals import popularity_of
@@ -56,27 +53,33 @@ def test_values_and_who_has_them():
 
 def test_without_a_table_users_are_divided_by_what_they_do():
     """A third has one case, a third two, a third three; histories are one item longer."""
-    user = np.repeat(np.arange(N), np.repeat([1, 2, 3], MIN_USERS))
-    targets = np.where(user % 3 == 0, 1, np.where(user % 3 == 1, 2, 3))
-    targets = np.r_[targets, [1, 1, 1, 2]][: len(user)]
-    cases = toy.cases(user.tolist(), [[1]] * len(user), [[1]] * len(user), targets=targets.tolist())
-    sizes, left_out = found(replace(cases))
-    assert sizes[INTERACTIONS] == {"up to 2": 20, "3 to 3": 20, "over 3": 20}
-    assert sizes[POPULARITY] == dict.fromkeys(TASTES, 20)
-    assert left_out == {}
+    histories = [[1 + user % 3] * (2 + user // MIN_USERS) for user in range(N)]
+    cases = toy.cases_of(*histories)
+    popularity = np.array([0, 1, 10, 100, 0, 0, 0, 0, 0])
+    divisions, left_out = divided(cases, None, popularity)
+    activity, taste = divisions
+    assert (activity.by, taste.by, left_out) == (INTERACTIONS, POPULARITY, {})
+    assert [group.value for group in activity.groups] == ["up to 2", "3", "over 3"]
+    assert [group.value for group in taste.groups] == list(TASTES)
+    for number, group in enumerate(activity.groups):
+        assert group.users.tolist() == [user // MIN_USERS == number for user in range(N)]
+    for number, group in enumerate(taste.groups):
+        assert group.users.tolist() == [user % 3 == number for user in range(N)]
+
+
+def test_taste_is_that_of_whole_histories():
+    """Whoever is measured on a few cases only is not put in a group by what came next in these."""
+    popularity = np.array([0, 1, 10, 100, 0, 0, 0, 0, 0])
+    histories = [[3, 3, 3, 3, 1] if user < 30 else [1, 1, 1, 1, 3] for user in range(N)]
+    cases = toy.cases_of(*histories)
+    some = cases.take(np.flatnonzero(cases.position == 3))  # who go on to the other kind
+    ((_, groups),) = (d for d in divided(some, None, popularity)[0] if d.by == POPULARITY)
+    values = {group.value: group.users for group in groups}
+    assert values["tail"].tolist() == [user >= 30 for user in range(N)]
 
 
 def test_where_all_are_alike_there_is_nothing_to_divide():
     assert found() == ({}, {})
-
-
-def test_users_are_divided_by_the_popularity_of_their_items():
-    """The last user has the rare items, the one before one of them, the others the popular one."""
-    targets = [1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3]
-    cases = toy.cases(np.repeat(np.arange(6), 2).tolist(), [[1]] * 12, [[1]] * 12, targets=targets)
-    third = by_popularity(cases, popularity_of(cases))
-    assert third[5] == third[4] == 0
-    assert set(third[:4]) <= {1, 2}
 
 
 def test_ages_are_put_in_decades_and_whoever_has_none_is_in_none():
