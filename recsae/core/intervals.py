@@ -193,19 +193,22 @@ def paired_ratio(
 def ratio_difference(
     numerator: Floats,
     denominator: Floats,
-    one: NDArray[np.bool_],
-    other: NDArray[np.bool_],
+    groups: tuple[NDArray[np.bool_], NDArray[np.bool_]],
     confidence: float = 0.95,
+    times: float = 1.0,
 ) -> tuple[float, float, float]:
-    """By how much the ratio of one group of users exceeds that of another, and its two-sided
-    interval.
+    """By how much the ratio of one group of users exceeds that of another, or a multiple of it,
+    and its two-sided interval.
 
     Parameters
     ----------
     numerator, denominator
         ``(n_users,)`` sums per user.
-    one, other
-        ``(n_users,)`` who is in the groups; whoever is in both is compared with themselves.
+    groups
+        ``(n_users,)`` who is in the one and who in the other; whoever is in both is compared with
+        themselves.
+    times
+        What the ratio of the other group is multiplied with.
 
     Notes
     -----
@@ -213,11 +216,11 @@ def ratio_difference(
     fewer, as those with large sums weigh more than others.
     """
     parts, effective = [], []
-    for group in (one, other):
+    for group, factor in zip(groups, (1.0, times), strict=True):
         n, weights = int(group.sum()), np.where(group, denominator, 0)
         part = ratio_estimate(np.where(group, numerator, 0), weights)
-        correction = np.sqrt(n / (n - 1)) if n > 1 else np.nan
-        parts.append(UserEstimate(part.value, part.influence * correction))
+        correction = factor * np.sqrt(n / (n - 1)) if n > 1 else np.nan
+        parts.append(UserEstimate(factor * part.value, correction * part.influence))
         effective.append(weights.sum() ** 2 / max(np.square(weights).sum(), 1e-300))
     difference = parts[0].minus(parts[1])
     error = float(np.sqrt(np.square(difference.influence).sum()))

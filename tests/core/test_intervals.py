@@ -383,9 +383,13 @@ def test_a_difference_of_two_groups_by_hand():
     """Ratios 0.8 and 0.5; residuals are 0.2 of 2 and 0.1 of 2, and Student's t has one degree."""
     numerator = np.array([0.6, 1.0, 0.4, 0.6])
     first = np.array([True, True, False, False])
-    value, low, high = ratio_difference(numerator, np.ones(4), first, ~first)
+    value, low, high = ratio_difference(numerator, np.ones(4), (first, ~first))
     error = np.sqrt(2 * 2 * 0.1**2 + 2 * 2 * 0.05**2)
     assert value == pytest.approx(0.3)
+    assert (high - value, value - low) == pytest.approx([12.7062 * error] * 2, rel=1e-5)
+    value, low, high = ratio_difference(numerator, np.ones(4), (first, ~first), times=3)
+    error = np.sqrt(2 * 2 * 0.1**2 + 9 * 2 * 2 * 0.05**2)
+    assert value == pytest.approx(0.8 - 3 * 0.5)
     assert (high - value, value - low) == pytest.approx([12.7062 * error] * 2, rel=1e-5)
 
 
@@ -393,7 +397,7 @@ def test_who_is_in_both_groups_is_compared_with_themselves():
     rng = np.random.default_rng(0)
     everybody = np.ones(50, dtype=bool)
     numerator = rng.random(50)
-    assert ratio_difference(numerator, np.ones(50), everybody, everybody) == (0, 0, 0)
+    assert ratio_difference(numerator, np.ones(50), (everybody, everybody)) == (0, 0, 0)
 
 
 def test_the_difference_of_groups_covers_the_truth():
@@ -404,6 +408,6 @@ def test_the_difference_of_groups_covers_the_truth():
     for _ in range(1000):
         n = rng.lognormal(0, 1, 220)
         ratio = np.where(small, 0.9, 0.95) + rng.normal(0, 0.1, 220)
-        _, low, high = ratio_difference(n * ratio, n, small, ~small)
+        _, low, high = ratio_difference(n * ratio, n, (small, ~small))
         missed += not low <= -0.05 <= high
     assert 0.02 < missed / 1000 < 0.08

@@ -163,7 +163,7 @@ def test_the_page_shows_groups_of_users_without_a_warning():
     report = with_goals(raw() | {"goals": [raw_goal(**{"user groups": groups})]})
     text = section(report)
     assert "Uneven" not in text
-    assert "a difference of less than 2.1 points may be chance." in text
+    assert "up to 2.1 points more than twice as much may be chance." in text
     assert "Left out" not in text
     assert len(steering_lines(report)) == 3
 

@@ -81,9 +81,9 @@ class UserGroup(Part):
 class UserGroups(Part):
     """Groups of twenty held-out users at least.
 
-    ``warnings`` are sentences on groups that lose several times what others do. ``margin`` is the
-    least difference in the part of NDCG@10 that is lost which would have been told from chance,
-    and ``left_out`` says by column what is left out and why.
+    ``warnings`` are sentences on groups that lose several times what others do. ``margin``: by how
+    much a group must lose more than twice the part of NDCG@10 that another loses, so that it is
+    told from chance. ``left_out`` says by column what is left out and why.
     """
 
     rows: list[UserGroup]

@@ -16,7 +16,7 @@ def compared(divided_by: Sequence[str], n_groups: int, n_warnings: int, margin: 
     >>> said[:51]
     'None of 9 groups of users (by gender and age) loses'
     >>> least
-    'a difference of less than 1.2 points may be chance.'
+    'up to 1.2 points more than twice as much may be chance.'
     """
     by = listing(short(one_line(name)) for name in divided_by)
     found = "Some" if n_warnings else "None"
@@ -27,8 +27,8 @@ def compared(divided_by: Sequence[str], n_groups: int, n_warnings: int, margin: 
     )
     if not margin:
         return f"{said}."
-    least = f"{100 * margin:.1f}"
-    return f"{said}, as far as can be told: a difference of less than {least} points may be chance."
+    least = f"as far as can be told: up to {100 * margin:.1f} points more than twice as much"
+    return f"{said}, {least} may be chance."
 
 
 def said_of(groups: UserGroups) -> str:

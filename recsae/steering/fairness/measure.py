@@ -20,18 +20,24 @@ if TYPE_CHECKING:
 
 SEVERAL = 3.0
 """One group must lose so many times the part of NDCG@10 that another loses."""
+SURELY = 2.0
+"""And by the interval more than so many times that."""
 CHANCE = 0.05
 """How likely any pair of groups at all may seem to differ by chance."""
 
 
 class Pair(NamedTuple):
-    """Two groups of one division, the one that loses more first."""
+    """Two groups of one division, the one that loses more of NDCG@10 first.
+
+    Losses are parts of a group's own NDCG@10; intervals allow for the number of pairs.
+    """
 
     more: Group
     less: Group
     difference: Estimate
-    """How much more of NDCG@10 it loses, as a part of its own, with an interval that allows for
-    the number of pairs."""
+    """By how much the loss of the first exceeds that of the second."""
+    beyond: Estimate
+    """By how much it exceeds twice that of the second."""
 
 
 def group_effects(
@@ -52,18 +58,18 @@ def effects_of(
 ) -> GroupEffects:
     """Measure groups, and warn of each division in which one loses several times what another does.
 
-    Two groups are told apart if the interval of the difference between the parts of NDCG@10 that
-    they lose has no 0 in it. The 5 % that may go wrong are shared by all divisions alike, and in
-    each by its pairs (Bonferroni): where groups differ in nothing, any pair at all is told apart
-    in one of twenty steerings at most. There is a warning if besides the larger loss is three
-    times the smaller one at least, and is not 0 by its own interval.
+    There is a warning if a group loses at least three times the part of NDCG@10 that another loses
+    and if intervals say that this is a loss, that it is larger, and that it is more than twice as
+    large: the estimate alone comes out too large where it is looked for among many. The 5 % that
+    may go wrong are shared by all divisions alike, and in each by its pairs (Bonferroni): where
+    groups differ in nothing, there is a warning in one of twenty steerings at most.
     """
     divisions = [
         division._replace(groups=tuple(g for g in division.groups if before.ndcg[g.users].any()))
         for division in groups.divisions
     ]
     pairs = [_pairs(one, before, after, CHANCE / len(divisions)) for one in divisions]
-    intervals = [pair.difference for some in pairs for pair in some]
+    intervals = [pair.beyond for some in pairs for pair in some]
     warnings = [
         _warning(division.by, some, before, after)
         for division, some in zip(divisions, pairs, strict=True)
@@ -107,23 +113,25 @@ def _kept(before: Outcome, after: Outcome, group: Group) -> Estimate:
 def _pairs(division: Division, before: Outcome, after: Outcome, chance: float) -> list[Pair]:
     """All pairs of groups, with intervals that are all true but for so much chance."""
     pairs = list(combinations(division.groups, 2))
-    found = []
-    for one, other in pairs:
-        value, low, high = ratio_difference(
-            *(after.ndcg, before.ndcg, other.users, one.users), 1 - chance / len(pairs)
+    lost, confidence = before.ndcg - after.ndcg, 1 - chance / max(1, len(pairs))
+
+    def compared(more: Group, less: Group) -> Pair:
+        users = more.users, less.users
+        return Pair(
+            *(more, less),
+            ratio_difference(lost, before.ndcg, users, confidence),
+            ratio_difference(lost, before.ndcg, users, confidence, SURELY),
         )
-        if value < 0:
-            found.append(Pair(other, one, (-value, -high, -low)))
-        else:
-            found.append(Pair(one, other, (value, low, high)))
-    return found
+
+    found = [compared(one, other) for one, other in pairs]
+    return [x if x.difference[0] >= 0 else compared(x.less, x.more) for x in found]
 
 
 def _warning(by: str, pairs: list[Pair], before: Outcome, after: Outcome) -> str | None:
     """A sentence on the pair that differs most surely; None if none differs so."""
-    for pair in sorted(pairs, key=lambda pair: -pair.difference[1]):
-        if pair.difference[1] <= 0:
-            return None
+    for pair in sorted(pairs, key=lambda pair: -pair.beyond[1]):
+        if min(pair.difference[1], pair.beyond[1]) <= 0:
+            continue
         more, less = (_kept(before, after, group) for group in (pair.more, pair.less))
         if more[2] < 1 and 1 - more[0] >= SEVERAL * (1 - less[0]):
             who, others = (users_words(by, group.value) for group in (pair.more, pair.less))

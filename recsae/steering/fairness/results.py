@@ -82,8 +82,8 @@ class GroupEffects:
     n_compared: int = 0
     """So many pairs of groups were compared."""
     margin: float | None = None
-    """Of all pairs the least difference in the part of NDCG@10 that is lost which would have been
-    told from chance; None where none was compared."""
+    """By how much a group must lose more than twice the part of NDCG@10 that another loses, so that
+    it is told from chance: the least of all pairs; None where none was compared."""
     left_out: dict[str, str] = field(default_factory=dict)
     """By column of the table of users what of it is left out, and why."""
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recsae.steering.fairness.groups import Divided, Division, Group
-from recsae.steering.fairness.measure import effects_of
+from recsae.steering.fairness.measure import CHANCE, _pairs, effects_of
 from recsae.steering.frontier import Outcome
 
 
@@ -89,6 +89,31 @@ def test_few_users_are_not_enough():
     assert effects_of(Divided((halves(8),), {}), *lost(rng, parts), None).warnings == ()
 
 
+@pytest.mark.parametrize(("spread", "n_warnings"), [(0.02, 1), (0.08, 0)])
+def test_it_must_be_surely_more_than_twice_as_much(spread, n_warnings):
+    """Losses of 3 % and 0.8 %, whose difference is surely not 0 either way."""
+    user = np.arange(400)
+    sign = np.where(user % 2, 1, -1)
+    parts = np.where(user < 200, 0.03 + 0.02 * sign, 0.008 + spread * sign)
+    before, after = outcome(np.ones(400)), outcome(1 - parts)
+    division = halves(400)
+    (pair,) = _pairs(division, before, after, CHANCE)
+    assert pair.difference[0] == pytest.approx(0.022)
+    assert pair.difference[1] > 0
+    assert pair.beyond[0] == pytest.approx(0.03 - 2 * 0.008)
+    assert (pair.beyond[1] > 0) == n_warnings
+    assert len(effects_of(Divided((division,), {}), before, after, None).warnings) == n_warnings
+
+
+def test_two_and_a_half_times_as_much_is_not_several():
+    user = np.arange(400)
+    parts = np.where(user < 200, 0.025, 0.01) + np.where(user % 2, 1e-4, -1e-4)
+    before, after = outcome(np.ones(400)), outcome(1 - parts)
+    (pair,) = _pairs(halves(400), before, after, CHANCE)
+    assert pair.beyond[1] > 0
+    assert effects_of(Divided((halves(400),), {}), before, after, None).warnings == ()
+
+
 def test_one_sentence_for_each_division_on_the_pair_that_differs_most_surely():
     rng = np.random.default_rng(0)
     user = np.arange(900)
@@ -112,17 +137,19 @@ def test_groups_without_a_hit_are_left_out():
 
 
 def test_groups_that_differ_in_nothing_are_rarely_told_apart():
-    """Of 400 steerings of two divisions with 29 pairs at most one in twenty is warned of: losses
-    are small, so that a warning needs little but a difference."""
+    """Of 400 steerings of two divisions with 29 pairs at most one in twenty has any that seems to
+    differ, and fewer are warned of."""
     rng = np.random.default_rng(0)
-    n_warned = 0
+    n_told, n_warned = 0, 0
     for _ in range(400):
         divisions = tuple(
             Division(by, tuple(Group(str(k), group == k) for k in range(n)))
             for by, n in (("a", 8), ("b", 2))
             for group in [rng.integers(0, n, 400)]
         )
-        parts = np.full(400, 0.004)
-        effects = effects_of(Divided(divisions, {}), *lost(rng, parts), None)
-        n_warned += bool(effects.warnings)
-    assert n_warned <= 0.05 * 400
+        before, after = lost(rng, np.full(400, 0.004))
+        pairs = [pair for one in divisions for pair in _pairs(one, before, after, CHANCE / 2)]
+        n_told += any(pair.difference[1] > 0 for pair in pairs)
+        n_warned += bool(effects_of(Divided(divisions, {}), before, after, None).warnings)
+    assert len(pairs) == 29
+    assert n_warned <= n_told <= 0.05 * 400
