@@ -188,3 +188,41 @@ def paired_ratio(
     who count in both are compared with themselves.
     """
     return ratio_estimate(numerator, denominator).interval(confidence)
+
+
+def ratio_difference(
+    numerator: Floats,
+    denominator: Floats,
+    groups: tuple[NDArray[np.bool_], NDArray[np.bool_]],
+    confidence: float = 0.95,
+    times: float = 1.0,
+) -> tuple[float, float, float]:
+    """By how much the ratio of one group of users exceeds that of another, or a multiple of it,
+    and its two-sided interval.
+
+    Parameters
+    ----------
+    numerator, denominator
+        ``(n_users,)`` sums per user.
+    groups
+        ``(n_users,)`` who is in the one and who in the other; whoever is in both is compared with
+        themselves.
+    times
+        What the ratio of the other group is multiplied with.
+
+    Notes
+    -----
+    The quantile is Student's for the effective number of users (Kish 1965) of the group that has
+    fewer, as those with large sums weigh more than others.
+    """
+    parts, effective = [], []
+    for group, factor in zip(groups, (1.0, times), strict=True):
+        n, weights = int(group.sum()), np.where(group, denominator, 0)
+        part = ratio_estimate(np.where(group, numerator, 0), weights)
+        correction = factor * np.sqrt(n / (n - 1)) if n > 1 else np.nan
+        parts.append(UserEstimate(factor * part.value, correction * part.influence))
+        effective.append(weights.sum() ** 2 / max(np.square(weights).sum(), 1e-300))
+    difference = parts[0].minus(parts[1])
+    error = float(np.sqrt(np.square(difference.influence).sum()))
+    half = float(stdtrit(max(min(effective) - 1, 1), 0.5 + confidence / 2)) * error
+    return difference.value, difference.value - half, difference.value + half

@@ -169,13 +169,14 @@ class TunedSteering:
         )
 
     def _repr_html_(self) -> str:
-        effect = self.result.effect
+        effect, groups = self.result.effect, self.result.groups
         facts = {
             "held-out users": effect.n_users,
             "NDCG@10 kept": "{:.3f} ({:.3f} to {:.3f})".format(*effect.ndcg_kept),
             self.result.quantity: f"{effect.before:.4g} -> {effect.after:.4g}",
             "what is done": "; ".join(self.result.done),
             "beside other methods": self.result.verdict,
+            "uneven": " ".join(groups.warnings) or None if groups else None,
         }
         tried = [
             (one.method, one.effect.after, one.effect.ndcg_kept[0]) for one in self.result.choices
@@ -188,6 +189,8 @@ class TunedSteering:
         if rows:
             columns = ("latent", "promotes", "where it is active", "for everybody", "name")
             tables.append(Table("Latents that are turned", columns, rows))
+        if groups is not None:
+            tables.append(groups.table())
         return card(self.result.goal, facts, tables)
 
 

@@ -14,11 +14,14 @@ from recsae.report.schema.goals import (
     ReachedGoal,
     SideEffect,
     Turned,
+    UserGroup,
+    UserGroups,
     WayThere,
 )
 from recsae.steering.tuning.results import loss_key
 
 if TYPE_CHECKING:
+    from recsae.steering.fairness.results import GroupEffects
     from recsae.steering.label_results import CheckSummary
     from recsae.steering.tuning.results import (
         EffectAtLoss,
@@ -58,15 +61,35 @@ def _goal(goal: TuningResult) -> ReachedGoal:
             for row in goal.side_effects
         ],
         popularity=[
-            PopularityFigure(
-                measure=row.measure, before=row.before, after=row.after, kept=row.ndcg_kept
-            )
+            PopularityFigure(measure=row.measure, before=row.before, after=row.after)
             for row in goal.popularity
         ],
         ways=[_way(row) for row in goal.methods],
         verdict=goal.verdict,
         method=goal.method,
         done=list(goal.done),
+        groups=None if goal.groups is None else _groups(goal.groups),
+    )
+
+
+def _groups(groups: GroupEffects) -> UserGroups:
+    return UserGroups(
+        rows=[
+            UserGroup(
+                by=row.by,
+                users=row.users,
+                n_users=row.n_users,
+                ndcg_before=row.ndcg_before,
+                ndcg_kept=row.ndcg_kept,
+                before=row.before,
+                after=row.after,
+                times=row.ratio,
+            )
+            for row in groups.rows
+        ],
+        warnings=list(groups.warnings),
+        margin=groups.margin,
+        left_out=groups.left_out,
     )
 
 

@@ -12,6 +12,7 @@ from recsae.report.schema.turn import TurnData
 from recsae.report.words import findings, first_screen, formats, values
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
+from recsae.report.words import user_groups as group_words
 
 _STYLES = ("page.css", "map.css", "turn.css")
 _SCRIPTS = (
@@ -105,6 +106,7 @@ _GOAL_FILTERS: dict[str, Callable[..., Any]] = {
     "amount": goal_words.amount,
     "area": goal_words.area,
     "beside_heading": goal_words.beside_heading,
+    "groups": group_words.said_of,
     "correlation": formats.correlation,
     "from_to": goal_words.from_to,
     "interval": formats.interval,

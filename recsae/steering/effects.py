@@ -23,6 +23,7 @@ from recsae.recommender.evaluation import (
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import Intervention
+from recsae.steering.fairness.measure import group_effects
 from recsae.steering.frontier import LIST_LENGTH, Counted, outcome_of
 from recsae.steering.parse import targets_of
 from recsae.steering.steered_scores import steered_scores_of, thinned
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.recommender.protocol import EvaluationCases
     from recsae.run.workspace import Workspace
+    from recsae.steering.fairness.results import GroupEffects
     from recsae.steering.files import Steering
     from recsae.steering.frontier import Estimate, Outcome
     from recsae.steering.steps.kinds import Step
@@ -101,6 +103,9 @@ class SteeringEffect:
     is not known."""
     unchanged: Unchanged | None = None
     """Why all lists are as they were, if they are."""
+    groups: GroupEffects | None = None
+    """What it costs and gives groups of users at these positions; None where that was not
+    measured."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``recsae steer --json`` has it."""
@@ -117,6 +122,7 @@ class SteeringEffect:
             "lists that changed": f"{100 * self.lists_changed:.1f} %",
             "table": [row.to_dict() for row in self.own_test],
             "positions": [row.to_dict() for row in self.at_positions],
+            **({} if self.groups is None else {"user groups": self.groups.to_dict()}),
         }
 
     def __repr__(self) -> str:
@@ -130,6 +136,7 @@ class SteeringEffect:
             "unknown users": self.n_unknown_users or None,
             "held-out users": self.n_users,
             "lists that changed": f"{100 * self.lists_changed:.1f} %",
+            "uneven": None if self.groups is None else " ".join(self.groups.warnings) or None,
         }
         columns = ("measure", "before", "after", "times", "low", "high")
         tables = [
@@ -139,6 +146,8 @@ class SteeringEffect:
                 ("Every held-out position that has a next item", self.at_positions),
             )
         ]
+        if self.groups is not None:
+            tables.append(self.groups.table())
         return card("What steering does", facts, tables)
 
 
@@ -188,6 +197,7 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
         )
         if steps and equal
         else None,
+        groups=_by_group(work, everywhere, old, new, targets),
     )
 
 
@@ -269,6 +279,21 @@ def at_positions(
         old, new = measured(has)
         rows.append(_change(_share_of(name), old.share, new.share, len(cases)))
     return rows
+
+
+def _by_group(
+    work: Workspace,
+    cases: Cases,
+    before: NDArray[np.int32],
+    after: NDArray[np.int32],
+    targets: Targets,
+) -> GroupEffects:
+    """What the lists ``(n, 10)`` of the cases cost and give groups of users: of the first target,
+    where there are several."""
+    name, has = next(iter(targets.items()), ("", np.zeros(cases.catalog.n_items, dtype=bool)))
+    counted = Counted(has.astype(np.float64))
+    old, new = (outcome_of(lists, cases, counted) for lists in (before, after))
+    return group_effects(work, cases, old, new, _share_of(name) if targets else None)
 
 
 def _share_of(name: str) -> str:

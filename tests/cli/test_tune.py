@@ -1,10 +1,12 @@
 """``recsae tune`` from the command line."""
 
 import json
+import re
 
 import pytest
 
 from helpers.runs import command, copy_of
+from recsae.steering.fairness import groups
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
@@ -118,10 +120,37 @@ def test_popularity(said, folder):
     for words in (
         "goal: less popular items",
         "Gini coefficient",
-        "users of tail items",
         "logit adjustment",
     ):
         assert words in out
+
+
+def test_groups_of_users_are_shown_when_all_is(said, folder, monkeypatch):
+    """This run has few users: groups of four are taken."""
+    arguments = ("tune", folder, "--less", "Comedy", "--quick", "--method", "re-ranking")
+    assert "Users are too few to be divided" in said(*arguments, "--all")
+    monkeypatch.setattr(groups, "MIN_USERS", 4)
+    line = next(x for x in said(*arguments).splitlines() if "groups of users" in x)
+    assert re.match(
+        r"None of \d+ groups of users \(by age, gender, .* --all shows all groups\.$", line
+    )
+    shown = said(*arguments, "--all", "--save", "less")
+    found = json.loads(said(*arguments, "--json"))["user groups"]
+    assert "Groups of held-out users, the part of NDCG@10 that they keep, and the share" in shown
+    assert "--all shows" not in shown
+    assert {"gender", "age", "occupation"} <= {row["by"] for row in found["rows"]}
+    for row in found["rows"]:
+        assert f"\n{row['users'].removeprefix('users ')}  " in shown
+        assert row["held-out users"] >= 4
+    assert "zip_code" in found["left out"]
+    assert "zip_code (" in shown
+    again = json.loads(said("steer", folder, "--with", "less", "--json"))["user groups"]
+    kept = [[row["NDCG@10 kept"] for row in one["rows"]] for one in (found, again)]
+    assert kept[0] == kept[1]
+    assert again["quantity"] == "share of Comedy in the top 10"
+    table = "Groups of held-out users, the part of NDCG@10 that they keep"
+    assert table in said("steer", folder, "--with", "less", "--all")
+    assert table not in said("steer", folder, "--with", "less")
 
 
 @pytest.mark.parametrize(

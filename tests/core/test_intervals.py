@@ -14,6 +14,7 @@ from recsae.core.intervals import (
     paired_ratio,
     precision_bound,
     rate_bound,
+    ratio_difference,
     ratio_estimate,
 )
 
@@ -376,3 +377,37 @@ def test_bounds_of_precision_and_recall_hold(rate, alike, users):
             passed.append(np.minimum(low, recall_low) >= 0.5)
             assert passed[-1].mean() <= 0.07
     assert np.mean(passed) <= 0.05
+
+
+def test_a_difference_of_two_groups_by_hand():
+    """Ratios 0.8 and 0.5; residuals are 0.2 of 2 and 0.1 of 2, and Student's t has one degree."""
+    numerator = np.array([0.6, 1.0, 0.4, 0.6])
+    first = np.array([True, True, False, False])
+    value, low, high = ratio_difference(numerator, np.ones(4), (first, ~first))
+    error = np.sqrt(2 * 2 * 0.1**2 + 2 * 2 * 0.05**2)
+    assert value == pytest.approx(0.3)
+    assert (high - value, value - low) == pytest.approx([12.7062 * error] * 2, rel=1e-5)
+    value, low, high = ratio_difference(numerator, np.ones(4), (first, ~first), times=3)
+    error = np.sqrt(2 * 2 * 0.1**2 + 9 * 2 * 2 * 0.05**2)
+    assert value == pytest.approx(0.8 - 3 * 0.5)
+    assert (high - value, value - low) == pytest.approx([12.7062 * error] * 2, rel=1e-5)
+
+
+def test_who_is_in_both_groups_is_compared_with_themselves():
+    rng = np.random.default_rng(0)
+    everybody = np.ones(50, dtype=bool)
+    numerator = rng.random(50)
+    assert ratio_difference(numerator, np.ones(50), (everybody, everybody)) == (0, 0, 0)
+
+
+def test_the_difference_of_groups_covers_the_truth():
+    """Of groups of 20 and 200 users, of whom some weigh ten times what others do."""
+    rng = np.random.default_rng(0)
+    small = np.arange(220) < 20
+    missed = 0
+    for _ in range(1000):
+        n = rng.lognormal(0, 1, 220)
+        ratio = np.where(small, 0.9, 0.95) + rng.normal(0, 0.1, 220)
+        _, low, high = ratio_difference(n * ratio, n, (small, ~small))
+        missed += not low <= -0.05 <= high
+    assert 0.02 < missed / 1000 < 0.08

@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 
 from helpers import runs
-from helpers.goal_reports import raw, raw_goal, way
+from helpers.goal_reports import raw, raw_goal, raw_groups, way
 from helpers.reports import HOSTILE, make_plain, make_report
 from recsae.core.files import read_json
 from recsae.finished.loaded import load_run
@@ -55,6 +55,9 @@ def test_it_is_what_the_stage_left():
         assert list(row.ndcg_kept) == goal["NDCG@10 kept"]
         assert [t.latent for t in row.latents] == [t["latent"] for t in goal["latents"]]
         assert [w.way for w in row.ways] == [w["way"] for w in goal["ways"]]
+        groups = goal["user groups"]["rows"]
+        assert [u.users for u in row.groups.rows] == [u["users"] for u in groups]
+        assert [list(u.ndcg_kept) for u in row.groups.rows] == [u["NDCG@10 kept"] for u in groups]
         assert [w.at["1 %"] for w in row.ways] == [w["1 %"] for w in goal["ways"]]
         assert list(row.ways[0].at) == ["0.5 %", "1 %", "2 %", "5 %", "10 %"]
         assert [s.value for s in row.strengths] == [s[goal["quantity"]] for s in goal["strengths"]]
@@ -135,11 +138,46 @@ def test_the_page_says_why_the_table_has_another_figure_than_the_heading():
 def test_the_page_shows_popularity():
     text = section(with_goals())
     assert "<b>average popularity 204 → 61.4</b> at" in text
-    assert "<td>Gini coefficient</td><td>0.799</td><td>0.768</td><td></td>" in text
-    assert "users of tail items</td><td>0.105</td><td>0.103</td><td>98.5% (97.5 to 99.5)" in text
+    assert "<td>Gini coefficient</td><td>0.799</td><td>0.768</td></tr>" in text
     assert "head: share of lists" in text
     assert "<td>61.4</td><td>0.60</td><td>0.712</td><td>65.4%</td>" in text
     assert "<td>latents</td><td>201</td><td>198</td><td>189</td><td>15.0</td>" in text
+
+
+def test_the_page_shows_groups_of_users_and_warns():
+    report = with_goals(raw() | {"goals": [raw_goal(**{"user groups": raw_groups()})]})
+    text = section(report)
+    warning = "Uneven by gender: women lose 5.0% of NDCG@10, men lose 0.5%."
+    before, after = text.split('<details class="part">')[:2]
+    assert f"<b>Warning.</b> {warning}</p>" in before
+    assert (
+        "<td>women</td><td>300</td><td>0.123</td><td>95.0% (93.0 to 97.0)</td><td>10%</td>"
+        "<td>20%</td><td>×2.00 (1.90 to 2.10)</td>" in after
+    )
+    assert "<td>men</td><td>887</td>" in after
+    assert "<td>20%</td><td>–</td></tr>" in after  # nothing is a multiple of 0
+    assert "Some of 2 groups of users (by gender) lose several times" in after
+    assert "Left out: zip_code (976 different values)." in after
+    assert f"More Horror: {warning}" in steering_lines(report)
+    assert "More Horror: Uneven by gender: women lose 5.0% of" in card(report)
+
+
+def test_the_page_shows_groups_of_users_without_a_warning():
+    groups = raw_groups(warnings=[], **{"left out": {}})
+    report = with_goals(raw() | {"goals": [raw_goal(**{"user groups": groups})]})
+    text = section(report)
+    assert "Uneven" not in text
+    assert "up to 2.1 points more than twice as much may be chance." in text
+    assert "Left out" not in text
+    assert len(steering_lines(report)) == 3
+
+
+def test_a_run_without_groups_of_users_says_nothing_of_them():
+    nobody = raw_groups(rows=[], warnings=[])
+    for goal in (raw_goal(), raw_goal(**{"user groups": nobody})):
+        text = section(with_goals(raw() | {"goals": [goal]}))
+        assert "groups of users" not in text
+        assert "Other ways to the same" in text
 
 
 def test_the_page_says_whether_labels_predict():
@@ -254,6 +292,9 @@ def test_hostile_text_stays_text():
     bad["side effects"] = [{"value": HOSTILE[3], "before": 0.1, "after": 0.2}]
     bad["ways"] = [*bad["ways"], way(f"$x$ {HOSTILE[2]}", 1.0)]
     bad["popularity"] = [{"measure": HOSTILE[5], "before": 0.1, "after": 0.2}]
+    groups = raw_groups(warnings=[HOSTILE[2]], **{"left out": {HOSTILE[1]: HOSTILE[0]}})
+    groups["rows"] = [row | {"by": HOSTILE[3], "value": HOSTILE[2]} for row in groups["rows"]]
+    bad["user groups"] = groups
     found = raw() | {"goals": [bad], "skipped": {HOSTILE[2]: HOSTILE[0]}}
     report = with_goals(found)
     text = page(report)

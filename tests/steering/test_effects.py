@@ -88,6 +88,23 @@ def test_every_held_out_position_worked_out_again(opened):
     assert low < ratio < high
 
 
+def test_groups_of_users_have_what_everybody_has_between_them(opened):
+    effect = metrics_before_after(opened, Steering(read_interventions(opened, (f"{GENRE}=3",))))
+    ndcg, share = effect.at_positions
+    groups = effect.groups
+    assert groups.quantity == share.measure
+    for by in groups.divided_by:
+        rows = [row for row in groups.rows if row.by == by]
+        assert len(rows) > 1
+        assert all(row.n_users >= 20 for row in rows)
+        kept = [row.ndcg_kept[0] for row in rows]
+        assert min(kept) <= ndcg.ratio[0] <= max(kept)
+        after = [row.after for row in rows]
+        assert min(after) <= share.after <= max(after)
+    assert effect.to_dict()["user groups"] == groups.to_dict()
+    assert "Groups of users, share of" in effect._repr_html_()
+
+
 def test_where_there_is_no_head_the_model_is_run(opened):
     steps = read_interventions(opened, (f"{GENRE}=3",))
     cases = opened.heldout.take(np.flatnonzero(opened.heldout.user < 20))
@@ -126,6 +143,7 @@ def test_a_concept_about_histories_has_no_target(opened):
     other = relabelled(opened, **{C.ATTRIBUTE: LENGTH, C.VALUE: next(iter(LENGTHS))})
     effect = metrics_before_after(other, Steering([Intervention((1,), "set", 0.0)]))
     assert [row.measure for row in effect.own_test] == ["recall@10", "ndcg@10", "mrr@10"]
+    assert effect.groups.quantity is None
 
 
 def test_for_a_cohort(opened):

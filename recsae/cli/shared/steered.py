@@ -16,6 +16,7 @@ from recsae.cli.shared.tables import (
     show_rows,
     titles_of,
 )
+from recsae.cli.shared.user_groups import show_groups, show_warnings
 from recsae.core.text import readable
 from recsae.report.words.formats import correlation, points, times, two_digits
 
@@ -114,13 +115,17 @@ def show_effect(effect: SteeringEffect, *, everything: bool) -> None:
     """Measures of everybody's lists before and after."""
     record = effect.to_dict()
     record["lists that changed"] = two_digits(effect.lists_changed)
-    show_facts({k: v for k, v in record.items() if k not in ("table", "positions")})
+    show_facts({k: v for k, v in record.items() if k not in ("table", "positions", "user groups")})
+    if effect.groups is not None:
+        show_warnings(effect.groups)
     click.echo("\nOn the model's own test:")
     _show_measures(effect.own_test, everything=everything)
     if effect.at_positions:
         click.echo("\nAt every held-out position that has a next item:")
         _show_measures(effect.at_positions, everything=everything)
         say("\nThe two tables are of different cases, so that their figures of one measure differ.")
+    if effect.groups is not None and everything:
+        show_groups(effect.groups, everything=True)
 
 
 def _show_measures(changes: Sequence[MeasureChange], *, everything: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from recsae.cli.shared.tables import ROWS, Column, Columns, cell, say, show_facts, show_rows
+from recsae.cli.shared.user_groups import amount_of, popular, show_groups, show_warnings
 from recsae.concepts.wording import concept_name
 from recsae.report.words.formats import interval, number, points, times, two_digits
 from recsae.steering.tuning.answer import moved
@@ -37,7 +38,6 @@ POPULARITY: Columns = {
     "measure": "measure",
     "before": Column("before", str),
     "after": Column("after", str),
-    "kept": Column("kept", interval),
 }
 
 
@@ -45,6 +45,8 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
     """The answer, then what was done and measured."""
     effect, amount = result.effect, _amount(result)
     say(answer(result))
+    if result.groups is not None:
+        show_warnings(result.groups)
     click.echo("")
     show_facts(
         {
@@ -68,6 +70,8 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
     if result.popularity:
         click.echo("\nPopularity:")
         show_rows(POPULARITY, _popularity(result))
+    if result.groups is not None:
+        show_groups(result.groups, everything=everything)
     if result.side_effects:
         click.echo("\nSide effects, shares of the lists:")
         show_rows(SIDE, [vars(x) | {"value": _said(x.value)} for x in result.side_effects])
@@ -173,7 +177,7 @@ def _is_share(result: TuningResult) -> bool:
 
 def _amount(result: TuningResult) -> Callable[[float | None], str]:
     """How values of the goal's quantity are said."""
-    return two_digits if _is_share(result) else _popular
+    return amount_of(result.quantity)
 
 
 def _said(name: str) -> str:
@@ -184,10 +188,6 @@ def _said(name: str) -> str:
     """
     attribute, _, value = name.partition(": ")
     return concept_name(attribute, value, {})
-
-
-def _popular(value: float | None) -> str:
-    return number(value, 0 if value is not None and value >= 100 else 1)
 
 
 def _show_losses(result: TuningResult) -> None:
@@ -226,11 +226,9 @@ def _popularity(result: TuningResult) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for one in result.popularity:
         shares = one.measure.startswith("long tail")
-        said = two_digits if shares else _popular if one.before >= 1 else cell
+        said = two_digits if shares else popular if one.before >= 1 else cell
         before, after = said(one.before), said(one.after)
-        rows.append(
-            {"measure": one.measure, "before": before, "after": after, "kept": one.ndcg_kept}
-        )
+        rows.append({"measure": one.measure, "before": before, "after": after})
     return rows
 
 

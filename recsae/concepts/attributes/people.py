@@ -13,7 +13,7 @@ from recsae.concepts.attributes.communities import telling
 from recsae.core.columns import AGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -126,13 +126,9 @@ def _by_chance(
 
 def _values(column: str, cells: pd.Series[Any]) -> list[tuple[str, NDArray[np.int64]]]:
     """The values of a column and which users have each, of the most users first."""
-    if cells.dtype.kind == "f":
-        of_value = dict(_bands(column, cells.to_numpy()))
-    else:
-        of_value = _users_of(cells)
-        n_known = len(set().union(*of_value.values()))
-        if len(of_value) > MAX_OWN * n_known:
-            return []
+    of_value = users_by_value(column, cells)
+    if say_who(cells, of_value):
+        return []
     words = {v: u for v, u in of_value.items() if v.casefold() not in RESIDUAL}
     often = sorted(
         (v for v, u in words.items() if len(u) >= MIN_ALIKE), key=lambda v: -len(words[v])
@@ -140,12 +136,30 @@ def _values(column: str, cells: pd.Series[Any]) -> list[tuple[str, NDArray[np.in
     return [(v, np.array(words[v], dtype=np.int64)) for v in often[:MAX_VALUES]]
 
 
-def _users_of(cells: pd.Series[Any]) -> dict[str, list[int]]:
+def users_by_value(column: str, cells: pd.Series[Any]) -> dict[str, list[int]]:
+    """Places of the users who have each value of a column of a :meth:`Recommender.user_table`.
+
+    Numbers are put in bands, which are in their order; who has no value is with none.
+
+    >>> import pandas as pd
+    >>> users_by_value("job", pd.Series([("nurse",), (), ("clerk", "nurse")]))
+    {'nurse': [0, 2], 'clerk': [2]}
+    >>> users_by_value("age", pd.Series([10.0 + n for n in range(11)] + [float("nan")]))
+    {'10s': [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], '20s': [10]}
+    """
+    if cells.dtype.kind == "f":
+        return dict(_bands(column, cells.to_numpy()))
     users: dict[str, list[int]] = {}
     for user, values in enumerate(cells):
         for value in values if isinstance(values, tuple) else ():
             users.setdefault(value, []).append(user)
     return users
+
+
+def say_who(cells: pd.Series[Any], of_value: Mapping[str, list[int]]) -> bool:
+    """Whether so many values of a column differ that they say who a user is; bands never do."""
+    n_known = len(set().union(*of_value.values()))
+    return cells.dtype.kind != "f" and len(of_value) > MAX_OWN * n_known
 
 
 def _bands(column: str, numbers: NDArray[np.float64]) -> Iterator[tuple[str, list[int]]]:

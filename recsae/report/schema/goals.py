@@ -51,12 +51,47 @@ class SideEffect(Part):
 
 
 class PopularityFigure(Part):
-    """A measure of the lists' popularity; ``kept`` where it is the NDCG@10 of some users."""
+    """A measure of the lists' popularity.
+
+    ``kept`` is in reports of older runs only, for NDCG@10 of some users, now in
+    :class:`UserGroups`.
+    """
 
     measure: str
     before: Figure
     after: Figure
     kept: Measured | None = None
+
+
+class UserGroup(Part):
+    """NDCG@10 and the goal's quantity of one group of held-out users.
+
+    ``by`` is a column of the table of users, or what else they are divided by; ``users`` says who
+    they are.
+    """
+
+    by: str
+    users: str
+    n_users: Count
+    ndcg_before: Figure
+    ndcg_kept: Measured
+    before: Figure = None
+    after: Figure = None
+    times: Measured | None = None
+
+
+class UserGroups(Part):
+    """Groups of twenty held-out users at least.
+
+    ``warnings`` are sentences on groups that lose several times what others do. ``margin``: by how
+    much a group must lose more than twice the part of NDCG@10 that another loses, so that it is
+    told from chance. ``left_out`` says by column what is left out and why.
+    """
+
+    rows: list[UserGroup]
+    warnings: list[str] = Field(default_factory=list)
+    margin: Figure = None
+    left_out: dict[str, str] = Field(default_factory=dict)
 
 
 class WayThere(Part):
@@ -98,6 +133,7 @@ class ReachedGoal(Part):
     verdict: str | None = None
     method: str = "latents"
     done: list[str] = Field(default_factory=list)
+    groups: UserGroups | None = None
 
 
 class CheckedWay(Part):

@@ -228,6 +228,9 @@ def steering_lines(report: Report) -> list[str]:
     lines = []
     if shown:
         lines.append(f"Steering by goal. {'; '.join(map(sentence, shown))}.")
+    for one in shown:
+        if one.row.groups and one.row.groups.warnings:
+            lines.append(f"{short(one.name)}: {' '.join(one.row.groups.warnings)}")
     tried = [s.row for s in shown if s.row.ways]
     if tried:
         by_lists = sum(any(w.way.startswith(RERANKING) for w in better(row)) for row in tried)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse
 
-from recsae.core.intervals import paired_ratio
+from recsae.steering.fairness.groups import TASTES, thirds
 from recsae.steering.steps.goals import HEAD
 from recsae.steering.tuning.results import PopularityMeasure
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 N_CANDIDATE_LATENTS = 64
 """How many latents, those with the largest Cohen's d, a path to such a goal may choose from."""
-GROUPS = ("tail", "middle", "head")
-"""Thirds of the users, those with the least popular items first."""
 
 
 def cohens_d(code: scipy.sparse.csr_matrix, cases: Cases, popularity: NDArray[np.int64]) -> Floats:
@@ -31,12 +29,12 @@ def cohens_d(code: scipy.sparse.csr_matrix, cases: Cases, popularity: NDArray[np
     ``code (n_cases, m)``. The third of the users whose items are most popular, against the third
     with the least popular (the idea of PopSteer).
     """
-    group = groups_of(cases, popularity)
     n = np.bincount(cases.user, minlength=cases.n_users).astype(float)
+    group = thirds(cases.per_user(np.log1p(popularity[cases.targets])) / n)
     where = (cases.user, np.arange(len(cases)))
     by_user = scipy.sparse.csr_matrix((1 / n[cases.user], where), (cases.n_users, len(cases)))
     means = (by_user @ code).tocsr()
-    sides = [means[np.flatnonzero(group == g)] for g in (GROUPS.index("head"), 0)]
+    sides = [means[np.flatnonzero(group == g)] for g in (TASTES.index("head"), 0)]
     mean = [np.asarray(side.mean(0)).ravel() for side in sides]
     spread = [
         np.asarray(side.power(2).mean(0)).ravel() - m**2
@@ -47,19 +45,10 @@ def cohens_d(code: scipy.sparse.csr_matrix, cases: Cases, popularity: NDArray[np
     return np.asarray(np.divide(difference, pooled, out=np.zeros_like(pooled), where=pooled > 0))
 
 
-def groups_of(cases: Cases, popularity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Group users by how popular their items are: ``(n_users,)``, 0 for the least popular third to
-    2 for the most."""
-    logs = np.log1p(popularity[cases.targets])
-    n = np.bincount(cases.user, minlength=cases.n_users)
-    mean = cases.per_user(logs) / np.maximum(n, 1)
-    return np.asarray(np.searchsorted(np.quantile(mean, [1 / 3, 2 / 3]), mean))
-
-
 def popularity_measures(
     before: Outcome, after: Outcome, cases: Cases, popularity: NDArray[np.int64]
 ) -> list[PopularityMeasure]:
-    """Average popularity, Gini coefficient and coverage of the lists; NDCG kept by user group."""
+    """Average popularity, Gini coefficient and coverage of the lists."""
     real = cases.catalog.recommendable
     order = np.argsort(-popularity[real], kind="stable")
     tail = np.flatnonzero(real)[order][int(HEAD * real.sum()) :]
@@ -70,22 +59,7 @@ def popularity_measures(
         "long tail: share of lists": [float(part[tail].sum()) for _, part in sides],
         "long tail: recommended at all": [float((part[tail] > 0).mean()) for _, part in sides],
     }
-    measures = [PopularityMeasure(name, old, new) for name, (old, new) in figures.items()]
-    group = groups_of(cases, popularity)
-    for number, name in enumerate(GROUPS):
-        mine = group == number
-        if not mine.any():
-            continue
-        n = before.n[mine].sum()
-        measures.append(
-            PopularityMeasure(
-                f"NDCG@10, users of {name} items",
-                float(before.ndcg[mine].sum() / n),
-                float(after.ndcg[mine].sum() / n),
-                paired_ratio(after.ndcg[mine], before.ndcg[mine]),
-            )
-        )
-    return measures
+    return [PopularityMeasure(name, old, new) for name, (old, new) in figures.items()]
 
 
 def gini(counts: NDArray[np.int64]) -> float:

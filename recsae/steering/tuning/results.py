@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from recsae.core.text import as_strong, more_by
+from recsae.steering.fairness.results import GroupEffects
 from recsae.steering.frontier import BUDGETS
 
 if TYPE_CHECKING:
@@ -183,27 +184,20 @@ class SideEffect:
 
 @dataclass(frozen=True)
 class PopularityMeasure:
-    """A measure of how popular the recommended items are, or NDCG@10 of a group of users."""
+    """A measure of how popular the recommended items are."""
 
     measure: str
     before: float
     after: float
-    ndcg_kept: Estimate | None = None
-    """``after`` as a share of ``before``, where it is the NDCG@10 of a group."""
 
     def to_dict(self) -> dict[str, Any]:
         """As it is written."""
-        row = {"measure": self.measure, "before": self.before, "after": self.after}
-        if self.ndcg_kept is None:
-            return row
-        kept, low, high = self.ndcg_kept
-        return {**row, "kept": kept, "low": low, "high": high}
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, row: dict[str, Any]) -> PopularityMeasure:
         """Read what :meth:`to_dict` made."""
-        kept = _estimate(row[key] for key in ("kept", "low", "high")) if "kept" in row else None
-        return cls(row["measure"], _figure(row["before"]), _figure(row["after"]), kept)
+        return cls(row["measure"], _figure(row["before"]), _figure(row["after"]))
 
 
 @dataclass(frozen=True)
@@ -310,6 +304,8 @@ class TuningResult:
     """The steps of it, in words."""
     choices: tuple[Choice, ...] = ()
     """All methods that were tried and can be kept."""
+    groups: GroupEffects | None = None
+    """What it costs and gives groups of users; None where nothing is known of that."""
 
     def to_dict(self) -> dict[str, Any]:
         """As ``goals.json`` and ``recsae tune --json`` have it."""
@@ -327,6 +323,8 @@ class TuningResult:
             "side effects": [one.to_dict() for one in self.side_effects],
         }
         record["choices"] = [one.to_dict() for one in self.choices]
+        if self.groups is not None:
+            record["user groups"] = self.groups.to_dict()
         if self.ranked_in_full is not None:
             record["ranked in full"] = self.ranked_in_full
         if self.popularity:
@@ -357,6 +355,9 @@ class TuningResult:
             recommended=record.get("recommended", "latents"),
             done=tuple(record.get("done", [])),
             choices=tuple(map(Choice.from_dict, record.get("choices", []))),
+            groups=GroupEffects.from_dict(record["user groups"])
+            if record.get("user groups")
+            else None,
         )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from recsae.capture.cases import spread
 from recsae.core.errors import InvalidInput, NotEnoughData
+from recsae.steering.fairness.measure import group_effects
 from recsae.steering.files import Steering
 from recsae.steering.frontier import Point, curve, outcome, outcome_of, strength_at
 from recsae.steering.shortlist import Shortlist
@@ -205,6 +206,7 @@ def tune(
         recommended=best.method.name,
         done=tuple(map(str, steering.steps)),
         choices=tuple(choices(work, tried, some, goal)),
+        groups=group_effects(work, cases.heldout, before, after, goal.quantity),
     )
     return Tuned(steering, result)
 

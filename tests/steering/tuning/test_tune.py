@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -58,6 +59,28 @@ def test_a_result_reads_back_as_it_was_written(tuned):
     assert list(record)[:4] == ["goal", "method", "recommended", "done"]
     again = TuningResult.from_dict(json.loads(json.dumps(record, sort_keys=True)))
     assert plain(again.to_dict()) == record
+
+
+def test_it_says_what_it_costs_groups_of_users(opened, comedy):
+    """A table of users is enough; without one they are divided by what they do."""
+    method = {"n_latents": 2, "method": "re-ranking", "compare": False}
+    alone = tune(opened, comedy, 0.05, **method).result
+    assert "gender" not in alone.groups.divided_by
+    assert alone.groups.divided_by
+    users = planted().sequences().users
+    work = Workspace(opened.run, planted(), finished=True)
+    gender = pd.DataFrame({"gender": [("F",), ("M",)] * (len(users) // 2)}, index=list(users))
+    work.recommender.user_table = lambda: gender
+    try:
+        groups = tune(work, comedy, 0.05, **method).result.groups
+    finally:
+        del work.recommender.user_table
+    rows = [row for row in groups.rows if row.by == "gender"]
+    assert {row.users for row in rows} == {"women", "men"}
+    assert sum(row.n_users for row in rows) == alone.effect.n_users
+    low, high = sorted(row.ndcg_kept[0] for row in rows)
+    assert low <= alone.effect.ndcg_kept[0] <= high
+    assert groups.quantity == "share of the top 10"
 
 
 def test_what_is_said_is_what_the_steered_model_does(opened, comedy, tuned):

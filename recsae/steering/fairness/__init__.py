@@ -1,0 +1,1 @@
+"""What steering costs and gives groups of users."""
