@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from recsae.cli.shared.tables import ROWS, Column, Columns, say, show_rows
+from recsae.cli.shared.tables import ROWS, Column, Columns, say, show_rows, show_table
 from recsae.core import columns as C
 from recsae.report.schema.obeyed import Obeyed as Block
 from recsae.report.words import obeyed as words
@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
     from recsae.steering.obeyed.results import Obeyed
 
-TWO_BY_TWO: Columns = {
-    head: Column(head or "units", optional=head in ("with other labels", "neither"))
-    for head in words.HEADS
-}
+TWO_BY_TWO = (
+    *("units", "verified", "obeyed too", "readable only"),
+    *(
+        Column("not verified", optional=True),
+        "obeyed only",
+        Column("neither", optional=True),
+        "by chance",
+    ),
+)
 ONLY_READABLE: Columns = {
     C.LATENT: "latent",
     C.NAME: "name",
@@ -34,8 +39,8 @@ def show_obeyed(obeyed: Obeyed, *, everything: bool) -> None:
     """The two-by-twos, and the verified concepts that do not do what they say."""
     block = Block.model_validate(obeyed.summary.to_dict())
     say(f"{words.finding(block) or 'No concept that was tested speaks of items.'}\n")
-    rows = [dict(zip(words.HEADS, row, strict=True)) for row in words.table(block)]
-    show_rows(TWO_BY_TWO, rows, top=None)
+    show_table(TWO_BY_TWO, words.table(block), top=None)
+    say("\nBy chance: with the labels of other verified units.")
     for said in filter(None, (words.without_items(block), *words.not_turned(block))):
         say(f"\n{said}")
     only = _only_readable(obeyed.table)

@@ -17,7 +17,6 @@ if (data.turn) {
   const placeOfLatent = new Map(t.latents.map((latent, place) => [latent, place]));
   const now = t.samples.map((sample) => new Map(sample[2]));
   const nameOf = (latent) => (byLatent.get(latent) || { name: "latent " + latent }).name;
-  const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
   const OWN = -1; // the history that the reader puts together
   const chosen = { sample: 0, mask: t.masks_seen, shown: [...t.first], values: new Map(), find: "" };
   const placeOf = new Map(t.items.map((item, place) => [item, place]));

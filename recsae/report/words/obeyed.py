@@ -10,6 +10,8 @@ HEADS = (
     *("not verified", "obeyed only", "neither", "with other labels"),
 )
 """Heads of the table's columns."""
+OF_DICTIONARY = ("sae", "core", "found")
+"""The dictionary and its parts, among the codes."""
 
 
 def of_dictionary(block: Obeyed | None) -> TwoByTwo | None:
@@ -20,9 +22,10 @@ def of_dictionary(block: Obeyed | None) -> TwoByTwo | None:
 def finding(block: Obeyed | None) -> str:
     """Say how many concepts do what they say; empty where none was turned."""
     row = of_dictionary(block)
-    if row is None or not row.n_readable_turned + row.n_unreadable_turned:
+    if block is None or row is None or not row.n_readable_turned + row.n_unreadable_turned:
         return ""
-    return " ".join(filter(None, (_readable(row), _chance(row), _unreadable(row))))
+    said = (_readable(row), _chance(row), _unreadable(row), _baselines(block))
+    return " ".join(filter(None, said))
 
 
 def _readable(row: TwoByTwo) -> str:
@@ -55,6 +58,15 @@ def _unreadable(row: TwoByTwo) -> str:
         return ""
     of = f"Of {n} concept{'s' * (n > 1)} whose label is not verified"
     return f"{of}, {row.obeyed_only} do{'es' * (row.obeyed_only == 1)} what the label says."
+
+
+def _baselines(block: Obeyed) -> str:
+    """How many of the verified units of baselines do what they say."""
+    rows = [row for row in block.codes if row.code not in OF_DICTIONARY and row.n_readable_turned]
+    parts = [
+        f"{CODE_NAMES[row.code]} {two_digits(row.both / row.n_readable_turned)}" for row in rows
+    ]
+    return f"Of the verified units of baselines do so: {', '.join(parts)}." if parts else ""
 
 
 def table(block: Obeyed) -> list[list[str]]:

@@ -83,10 +83,10 @@ def units_of_baselines(work: Workspace, limits: tuple[int, int]) -> Iterator[Uni
     path = work.folder / layout.BASELINES
     if not path.exists():
         return
-    kept = read_parquet(path)
-    for code, table in kept.groupby("code", sort=False):
-        directions = _directions(work, str(code))
-        yield _chosen(work, str(code), table, directions, limits)
+    kept = dict(list(read_parquet(path).groupby("code")))
+    for code in baselines_of(work):
+        if code in kept:
+            yield _chosen(work, code, kept[code], _directions(work, code), limits)
 
 
 def _directions(work: Workspace, code: str) -> torch.Tensor:
