@@ -20,7 +20,15 @@ from recsae.core.files import read_json, remove_left_over, write_json
 from recsae.run.record import Run
 from recsae.sae.editing import Intervention, Op, check_interventions
 from recsae.steering.steps.applied import shift_of
-from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Step, Wishes, in_order
+from recsae.steering.steps.kinds import (
+    Calibration,
+    Direction,
+    Filter,
+    ReRanking,
+    Step,
+    Wishes,
+    in_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,7 +53,7 @@ class SavedIntervention(BaseModel):
 
 
 SavedStep = Annotated[
-    SavedIntervention | Direction | ReRanking | Filter, Field(discriminator="kind")
+    SavedIntervention | Direction | ReRanking | Filter | Calibration, Field(discriminator="kind")
 ]
 
 

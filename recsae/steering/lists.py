@@ -9,6 +9,7 @@ import numpy as np
 
 from recsae.core import columns as C
 from recsae.core.notebook.cells import Table, card
+from recsae.recommender.lists import one_history
 from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, turning
 from recsae.steering.files import Steering
@@ -157,12 +158,13 @@ def lists_before_after(
     """Make one list without and with steering; its history is that of :func:`list_request`."""
     recommender = work.recommender
     history, batch, seen = list_request(recommender, user, sequence, mask_seen=mask_seen)
+    own = one_history(history)
 
     def top(done: Applied) -> list[int]:
         scores = recommender.score(batch).clone()
         scores[:, ~recommender.catalog.recommendable] = float("-inf")
         scores[:, seen] = float("-inf")
-        return [item for item in done.of_scores(scores, N_LISTED)[0].tolist() if item]
+        return [item for item in done.of_scores(scores, N_LISTED, own)[0].tolist() if item]
 
     included = user is None or steering.users is None or user in steering.users
     steps = steering.steps if included else []

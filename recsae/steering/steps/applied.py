@@ -16,20 +16,32 @@ from recsae.sae.editing import Intervention, make_edit, turned_states, turning
 from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.steered_scores import HeadScorer, mask_unavailable, steered_scores_of
 from recsae.steering.steps.goals import goal_of
-from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Wishes, edits_states, in_order
-from recsae.steering.steps.ranking import Pool, Ranking, Reorder, best_of
+from recsae.steering.steps.kinds import (
+    Calibration,
+    Direction,
+    Filter,
+    ReRanking,
+    Wishes,
+    edits_states,
+    in_order,
+)
+from recsae.steering.steps.ranking import Calibrated, Pool, Ranking, Reorder, best_of
+from recsae.steering.steps.targets import item_shares
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
+    from recsae.recommender.lists import History
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
+    from recsae.steering.calibration.shares import ItemShares
     from recsae.steering.steered_scores import Edit, SteeredScores
     from recsae.steering.steps.goals import Goal
     from recsae.steering.steps.kinds import Step
 
     GoalOf = Callable[[Wishes], Goal]
+    SharesOf = Callable[[str], ItemShares]
 
 T = TypeVar("T")
 NO_LATENTS = torch.zeros(0, dtype=torch.int64)
@@ -49,9 +61,16 @@ class Applied(NamedTuple):
     ranking: Ranking | None = None
     """None: lists are those of the scores."""
 
-    def of_scores(self, scores: torch.Tensor, k: int) -> torch.Tensor:
-        """Lists ``(n, k)`` by scores of the edited states, -inf for what lists leave out."""
-        return best_of(scores, k) if self.ranking is None else self.ranking.lists(scores, k)
+    def of_scores(
+        self, scores: torch.Tensor, k: int, histories: History | None = None
+    ) -> torch.Tensor:
+        """Lists ``(n, k)`` by scores of the edited states, -inf for what lists leave out.
+
+        ``histories`` are those of the lists, which a calibration needs.
+        """
+        if self.ranking is None:
+            return best_of(scores, k)
+        return self.ranking.lists(scores, k, histories)
 
     def lists(
         self, scorer: SteeredScores, k: int, kept: dict[str, Pool] | None = None
@@ -70,17 +89,21 @@ class Applied(NamedTuple):
             scores = scorer.scores(part, self.edit, self.latents)
             return mask_unavailable(scores, cases, part)
 
+        def made_of(part: slice) -> torch.Tensor:
+            return self.of_scores(scores_of(part), k, cases.histories.take(part))
+
         size = rows_at_once(cases.catalog.n_items)
-        if kept is None or self.edit is not None or ranking is None or not ranking.reorders:
-            made = _in_parts(scorer, size, lambda part: self.of_scores(scores_of(part), k))
+        last = None if ranking is None else ranking.last
+        if kept is None or self.edit is not None or ranking is None or last is None:
+            made = _in_parts(scorer, size, made_of)
             return torch.cat(made).numpy().astype(np.int32)
-        last = ranking.reorders[-1]
         if (last.width(k) or MAX_KEPT) * len(cases) > MAX_KEPT:
             return self.lists(scorer, k)
         if "pool" not in kept:
 
             def pool(part: slice) -> Pool:
-                one = last.pool(ranking.before_last(scores_of(part)), k)
+                before = ranking.before_last(scores_of(part))
+                one = ranking.pool(before, k, cases.histories.take(part))
                 return one._replace(items=one.items.int())
 
             parts = zip(*_in_parts(scorer, size, pool), strict=True)
@@ -95,8 +118,15 @@ def _in_parts(scorer: SteeredScores, size: int, make: Callable[[slice], T]) -> l
     return in_threads(make, parts) if scorer.at_once else [make(part) for part in parts]
 
 
-def applied(steps: Iterable[Step], sae: SAE, goal_of_wishes: GoalOf) -> Applied:
+def applied(
+    steps: Iterable[Step],
+    sae: SAE,
+    goal_of_wishes: GoalOf,
+    shares_of_attribute: SharesOf | None = None,
+) -> Applied:
     """Apply steps in their order; every edit of states reads them as they were unsteered.
+
+    ``shares_of_attribute`` looks up what lists are calibrated by; without it no step may calibrate.
 
     Raises
     ------
@@ -116,13 +146,13 @@ def applied(steps: Iterable[Step], sae: SAE, goal_of_wishes: GoalOf) -> Applied:
     return Applied(
         torch.tensor(turned.latents, dtype=torch.int64),
         edit if any(map(edits_states, ordered)) else None,
-        ranking_of(ordered, goal_of_wishes),
+        ranking_of(ordered, goal_of_wishes, shares_of_attribute),
     )
 
 
 def applied_in(work: Workspace, steps: Iterable[Step]) -> Applied:
     """Apply steps to a run; see :func:`applied`."""
-    return applied(steps, work.sae, partial(goal_of, work))
+    return applied(steps, work.sae, partial(goal_of, work), partial(item_shares, work))
 
 
 def steered_lists(work: Workspace, cases: Cases, steps: Iterable[Step]) -> NDArray[np.int32]:
@@ -159,9 +189,11 @@ def shift_of(steps: Iterable[Step], width: int) -> torch.Tensor | None:
     return shift
 
 
-def ranking_of(steps: Iterable[Step], goal_of_wishes: GoalOf) -> Ranking | None:
+def ranking_of(
+    steps: Iterable[Step], goal_of_wishes: GoalOf, shares_of_attribute: SharesOf | None
+) -> Ranking | None:
     """What the steps do to lists, the items' weights looked up; None: nothing."""
-    banned, reorders = None, []
+    banned, reorders, calibrated = None, [], None
     for step in steps:
         if isinstance(step, Filter):
             items = torch.from_numpy(goal_of_wishes(Wishes(never=step.never)).items)
@@ -173,4 +205,16 @@ def ranking_of(steps: Iterable[Step], goal_of_wishes: GoalOf) -> Ranking | None:
             reorders.append(
                 Reorder.of(torch.tensor(weights), gain, step.temperature, step.candidates)
             )
-    return None if banned is None and not reorders else Ranking(banned, tuple(reorders))
+        elif isinstance(step, Calibration):
+            if shares_of_attribute is None:
+                raise ValueError("nothing to look attributes up in")
+            calibrated = Calibrated(
+                shares_of_attribute(step.attribute),
+                step.by,
+                step.strength,
+                step.temperature,
+                step.candidates,
+            )
+    if banned is None and not reorders and calibrated is None:
+        return None
+    return Ranking(banned, tuple(reorders), calibrated)
