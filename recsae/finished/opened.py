@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from recsae.explore.concept_facts import ItemLatents, item_latents
+from recsae.finished.calibrated import CalibratedSteering, calibrated
 from recsae.finished.explained import ExplainedItem, explained_item
 from recsae.finished.loaded import LoadedRun
 from recsae.finished.profiles import Profile, profiled
@@ -191,6 +192,34 @@ class OpenRun(LoadedRun):
         steering = load_steering(self.folder, place(self.folder, str(name)))
         return Steered(self._work, steering)
 
+    @overload
+    def tune(
+        self,
+        *,
+        calibrate: str,
+        max_ndcg_loss: float = ...,
+        method: str | None = ...,
+        candidates: int | None = ...,
+        compare: bool = ...,
+    ) -> CalibratedSteering: ...
+
+    @overload
+    def tune(
+        self,
+        *,
+        more: str | Iterable[str] = ...,
+        less: str | Iterable[str] = ...,
+        never: str | Iterable[str] = ...,
+        popularity: str | None = ...,
+        max_ndcg_loss: float = ...,
+        users: Users | None = ...,
+        cohort: str | None = ...,
+        n_latents: int = ...,
+        method: str | None = ...,
+        candidates: int | None = ...,
+        compare: bool = ...,
+    ) -> TunedSteering: ...
+
     def tune(
         self,
         *,
@@ -198,6 +227,7 @@ class OpenRun(LoadedRun):
         less: str | Iterable[str] = (),
         never: str | Iterable[str] = (),
         popularity: str | None = None,
+        calibrate: str | None = None,
         max_ndcg_loss: float = 0.01,
         users: Users | None = None,
         cohort: str | None = None,
@@ -205,7 +235,7 @@ class OpenRun(LoadedRun):
         method: str | None = None,
         candidates: int | None = None,
         compare: bool = True,
-    ) -> TunedSteering:
+    ) -> TunedSteering | CalibratedSteering:
         """Find the method that gives most of something, or least, and how far to go.
 
         Parameters
@@ -214,6 +244,8 @@ class OpenRun(LoadedRun):
             Names of attributes or concepts: more of them, less of them, or none at all.
         popularity
             Less (``"-"``) or more (``"+"``) popular items, instead.
+        calibrate
+            Or lists with each user's own shares of ``"popularity"`` or of an attribute's values.
         max_ndcg_loss
             The part of NDCG@10 that construction users may lose, between 0 and 1.
         users, cohort
@@ -223,9 +255,10 @@ class OpenRun(LoadedRun):
         method
             The one to use: ``"latents"``, ``"re-ranking"``, ``"probability"``,
             ``"logit-adjustment"``, ``"latents+re-ranking"``, ``"class-mean"``, ``"probe"`` or
-            ``"filter"``. None: the one that reaches most on construction users.
+            ``"filter"``; to calibrate ``"greedy"`` or ``"per-user"``. None: the one that reaches
+            most on construction users.
         candidates
-            Re-rank within so many items, the first by score; None: all.
+            Re-rank within so many items, the first by score; None: all, or 100 to calibrate.
         compare
             Whether the curves of all methods are drawn as well, on the same held-out users.
 
@@ -239,6 +272,17 @@ class OpenRun(LoadedRun):
         """
         request = goal_request(_names(more), _names(less), _names(never), popularity, max_ndcg_loss)
         with self.run.reading(*READ):
+            if calibrate is not None:
+                return calibrated(
+                    self._work,
+                    calibrate,
+                    request,
+                    users,
+                    cohort,
+                    method=method,
+                    candidates=candidates,
+                    compare=compare,
+                )
             return tuned(
                 self._work,
                 request,

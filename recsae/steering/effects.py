@@ -13,16 +13,24 @@ from recsae.concepts.wording import concept_name
 from recsae.core.errors import NotEnoughData
 from recsae.core.intervals import paired_ratio
 from recsae.core.notebook.cells import Table, card
-from recsae.recommender.evaluation import evaluation_cases, hits_in, restrict, top_lists
+from recsae.recommender.evaluation import (
+    evaluation_cases,
+    histories_of_groups,
+    hits_in,
+    restrict,
+    top_lists,
+)
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import Intervention
+from recsae.steering.calibration.figures import divergence
 from recsae.steering.frontier import LIST_LENGTH, Counted, outcome_of
 from recsae.steering.parse import targets_of
 from recsae.steering.steered_scores import thinned
 from recsae.steering.steps.applied import applied_in, state_edit, steered_lists
 from recsae.steering.steps.goals import goal_of
-from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
+from recsae.steering.steps.kinds import Calibration, Filter, ReRanking, Wishes
+from recsae.steering.steps.targets import item_shares
 from recsae.steering.unchanged import Unchanged, why_unchanged
 
 if TYPE_CHECKING:
@@ -31,6 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
+    from recsae.recommender.lists import History
     from recsae.recommender.protocol import EvaluationCases
     from recsae.run.workspace import Workspace
     from recsae.steering.files import Steering
@@ -158,14 +167,21 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
     everywhere = thinned(work, everywhere, len(everywhere), MIN_POSITIONS)
     old, new = (steered_lists(work, everywhere, some) for some in ([], steps))
     first = slice(None), slice(LIST_LENGTH)
+    own_histories, histories = histories_of_groups(recommender, own), everywhere.histories
     equal = bool((before[first] == after[first]).all()) and bool((old == new).all())
     return SteeringEffect(
         steps=tuple(steps),
         n_intended_users=None if steering.users is None else len(steering.users),
         n_users=len(np.unique(own.rows)),
         lists_changed=float((before[:, :LIST_LENGTH] != after[:, :LIST_LENGTH]).any(1).mean()),
-        own_test=_goal_first(steering, _own_test(own, before, after, targets)),
-        at_positions=_goal_first(steering, at_positions(everywhere, old, new, targets)),
+        own_test=(
+            *_goal_first(steering, _own_test(own, before, after, targets)),
+            *calibration_errors(work, steps, own_histories, before[first], after[first]),
+        ),
+        at_positions=(
+            *_goal_first(steering, at_positions(everywhere, old, new, targets)),
+            *calibration_errors(work, steps, histories, old, new),
+        ),
         promoted=promoted_values(work, steering.interventions),
         unchanged=why_unchanged(work, steps, torch.from_numpy(everywhere.states))
         if steps and equal
@@ -258,6 +274,31 @@ def at_positions(
     for name, has in targets.items():
         old, new = measured(has)
         rows.append(_change(_share_of(name), old.share, new.share, len(cases)))
+    return rows
+
+
+def calibration_errors(
+    work: Workspace,
+    steps: Iterable[Step],
+    histories: History,
+    before: NDArray[np.integer[Any]],
+    after: NDArray[np.integer[Any]],
+) -> list[MeasureChange]:
+    """How far the shares in lists ``(n, 10)`` are from those in their histories, for each attribute
+    that the steps calibrate by; of the lists whose histories have any of its values."""
+    rows = []
+    user = np.unique(histories.rows, return_inverse=True)[1]
+    for step in steps:
+        if not isinstance(step, Calibration):
+            continue
+        shares = item_shares(work, step.attribute)
+        target = shares.of_histories(histories)
+        old, new = (
+            np.bincount(user, divergence(target, shares.of_lists(lists)).numpy()).astype(float)
+            for lists in map(torch.from_numpy, (before, after))
+        )
+        n = max(int((target.sum(1) > 0).sum()), 1)
+        rows.append(_change(f"calibration error ({shares.attribute})", old, new, n))
     return rows
 
 

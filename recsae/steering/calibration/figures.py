@@ -44,9 +44,9 @@ def quantile_error(
     """Popularity quantile calibration error ``(n,)`` of lists ``(n, k)``.
 
     At each of nine quantiles of the popularity of a history's items: the part of the list that is
-    at most so popular, less that part of the history; the mean of the absolute differences
-    (after the popularity quantile calibration of Schirmer et al. 2026). ``popularity (n_items,)``
-    counts interactions.
+    less popular than that, and half of the part that is just as popular, less the same part of the
+    history; the mean of the absolute differences (after the popularity quantile calibration of
+    Schirmer et al. 2026). ``popularity (n_items,)`` counts interactions.
     """
     which, _, items = histories.sequences.first_items(histories.rows, histories.ends)
     own = popularity[items]
@@ -55,9 +55,14 @@ def quantile_error(
     place = np.ceil(LEVELS * histories.ends[:, None] - 1e-9).astype(np.int64) - 1
     bounds = own[starts[:, None] + place]
     error = np.zeros(len(bounds))
-    in_list = np.sort(popularity[lists], axis=1)
+    in_list = popularity[lists]
     for level in range(bounds.shape[1]):
         bound = bounds[:, level]
-        below = np.bincount(which, own <= bound[which], minlength=len(bounds)) / histories.ends
-        error += np.abs((in_list <= bound[:, None]).mean(1) - below)
+        there = np.bincount(which, _below(own, bound[which]), minlength=len(bounds))
+        error += np.abs(_below(in_list, bound[:, None]).mean(1) - there / histories.ends)
     return np.asarray(error / bounds.shape[1])
+
+
+def _below(values: NDArray[np.int64], bounds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """1 for what is below its bound, a half for what is at it."""
+    return np.asarray(((values < bounds).astype(float) + (values <= bounds)) / 2)

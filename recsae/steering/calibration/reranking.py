@@ -43,7 +43,7 @@ def greedy_choice(
     values, n_values = shares.values[items], shares.n_values[items]
     sizes = torch.unique(n_values)
     sizes = sizes[sizes > 0] if bool(sizes.any()) else sizes + 1
-    row = torch.zeros(int(n_values.max()) + 1, dtype=torch.int64)
+    row = torch.zeros(max(int(n_values.max()), 1) + 1, dtype=torch.int64)
     row[sizes] = torch.arange(len(sizes))
     at = (row[n_values][:, :, None] * (v + 1) + values).flatten(1)  # into a table (n, sizes, V + 1)
     empty, each = n_values == 0, 1 / sizes.clamp_min(1)[:, None].float()

@@ -88,13 +88,13 @@ def popularity_groups(popularity: NDArray[np.int64], real: NDArray[np.bool_]) ->
 
     ``popularity (n_items,)`` counts interactions, ``real (n_items,)`` are the items that can be
     recommended; others are in no group. The head has the first 20 % of the interactions, the tail
-    the last (Abdollahpouri et al. 2021).
+    the last (Abdollahpouri et al. 2021); an item on a border is in the more popular group.
     """
     counts = np.where(real, popularity, 0)
     order = np.argsort(-counts, kind="stable")
-    until = np.empty(len(counts))
-    until[order] = (np.cumsum(counts[order]) - counts[order] / 2) / max(int(counts.sum()), 1)
-    group = np.digitize(until, [HEAD_OF, 1 - TAIL_OF])
+    before = np.empty(len(counts))
+    before[order] = (np.cumsum(counts[order]) - counts[order]) / max(int(counts.sum()), 1)
+    group = np.digitize(before, [HEAD_OF, 1 - TAIL_OF])
     items = np.flatnonzero(real)
     shape = (len(counts), len(GROUPS))
     ones = np.ones(len(items), dtype=np.int8)

@@ -181,7 +181,8 @@ class Calibrated(NamedTuple):
         if self.by == "per-user":
             first = pool.items[:, :n].masked_fill(pool.scores[:, :n] == NONE, 0)
             added = added_for_users(pool.items, first, pool.target, self.shares)
-            return top_k(log_p + self.strength * added, k).indices
+            gained = log_p + self.strength * added
+            return gained.sort(dim=1, descending=True, stable=True).indices[:, :k]
         p = log_p.exp().masked_fill(pool.scores == NONE, NONE)
         chosen = greedy_choice(pool.items, p, pool.target, self.shares, self.strength, n)
         is_first = torch.zeros_like(p).scatter(1, chosen, 1.0)

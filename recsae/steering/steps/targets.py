@@ -27,16 +27,19 @@ def item_shares(work: Workspace, name: str) -> ItemShares:
         return popularity_groups(popularity_of(work.construction), real)
     attributes = work.attributes
     own = [column for column in own_columns(attributes) if attributes.names[column][0] != ERA]
-    known = list(dict.fromkeys(attributes.names[column][0] for column in own))
-    found = [one for one in known if one.casefold() == name.strip().casefold()]
+    columns_of: dict[str, list[int]] = {}
+    for column in own:
+        columns_of.setdefault(attributes.names[column][0], []).append(column)
+    known = [attribute for attribute, columns in columns_of.items() if len(columns) > 1]
+    found = [one for one in columns_of if one.casefold() == name.strip().casefold()]
     can = f"Lists can be calibrated by {' or '.join([POPULARITY, *known])}."
     if not found:
-        others = {attribute for attribute, _ in attributes.names} - set(known)
+        others = {attribute for attribute, _ in attributes.names} - set(columns_of)
         if name in others:
             raise InvalidInput(f"{name!r} is not an attribute of the items' own. {can}")
         hint = nearest(name, [POPULARITY, *known])
         raise InvalidInput(f"Items have no attribute {name!r}.{hint} {can}")
-    columns = [column for column in own if attributes.names[column][0] == found[0]]
+    columns = columns_of[found[0]]
     if len(columns) < 2:
         value = attributes.names[columns[0]][1]
         raise InvalidInput(

@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
+    from recsae.sae.model import SAE
     from recsae.steering.calibration.shares import ItemShares
+    from recsae.steering.files import GoalRequest
     from recsae.steering.steered_scores import SteeredScores
     from recsae.steering.steps.goals import Goal
-    from recsae.steering.steps.kinds import Wishes
+    from recsae.steering.steps.kinds import Step, Wishes
 
     Floats = NDArray[np.float64]
 
@@ -55,6 +57,8 @@ N_CHOSEN_ON = 60_000
 """Construction cases at most that strengths are chosen on."""
 N_COMPARED = 20_000
 """Held-out cases at most that methods are compared on."""
+LOG_UNIT = 0.1
+"""About the strength for each user at which lists change much."""
 POWERS = range(-7, 8)
 """Strengths that are tried, as powers of two of a unit."""
 N_CLOSER = 3
@@ -159,14 +163,31 @@ class _Tried(NamedTuple):
         return float(np.interp(strength_at(self.points, loss), strengths, errors))
 
 
-def asked_calibration(method: str | None, candidates: int | None) -> None:
-    """Check what is asked for.
+def asked_calibration(
+    attribute: str,
+    request: GoalRequest,
+    method: str | None,
+    candidates: int | None,
+    *,
+    chosen: bool = False,
+) -> None:
+    """Check what is asked for; ``chosen``: for some users only.
 
     Raises
     ------
     InvalidInput
-        There is no such method, or too few candidates for a list.
+        Wishes or users beside it, no such method, or too few candidates for a list.
     """
+    if request.said():
+        raise InvalidInput(
+            f"Calibration by {attribute!r} has each user's own history as its goal, so it cannot "
+            f"go with {request.said()!r}: leave one of them out."
+        )
+    if chosen:
+        raise InvalidInput(
+            "Calibration goes by each user's own history and is tuned on all users: leave users "
+            "and cohort out, and choose them where the steering is used."
+        )
     if method is not None and method not in METHODS:
         raise InvalidInput(
             f"There is no method {method!r} of calibration, only {' and '.join(METHODS)}."
@@ -207,11 +228,10 @@ def calibrate(
     Raises
     ------
     InvalidInput
-        There is no such attribute, method or loss.
+        There is no such attribute.
     NotEnoughData
         No history or no list has any of the values, or all lists have the histories' shares.
     """
-    asked_calibration(method, candidates)
     shares, size = item_shares(work, attribute), candidates or N_CANDIDATES
     counts = popularity_of(work.construction) if shares.attribute == "popularity" else None
     cases = thinned(work, work.construction, N_CHOSEN_ON, MIN_SCORED)
@@ -221,24 +241,14 @@ def calibrate(
             f"There is nothing to calibrate: lists have the shares of {shares.attribute} that "
             "histories have, or histories have none of its values."
         )
-    scale = scale_of(measure.scorer)
-    units = {"greedy": scale.last_place, "per-user": 0.1}
-    names = METHODS if compare or method is None else (method,)
-    tried = {
-        name: _tried(
-            _method(work, name, shares, scale.temperature, size), measure, units[name], max_loss
-        )
-        for name in METHODS
-        if name in names
-    }
+    tried = _try_methods(measure, work.sae, size, max_loss, None if compare else method)
     on_construction = {name: one.error_at(max_loss) for name, one in tried.items()}
     recommended = min(on_construction, key=lambda name: on_construction[name])
     name = method or recommended
-    strength = strength_at(tried[name].points, max_loss)
-    step = _step(name, shares, scale.temperature, size, strength)
+    done, strength = tried[name].method, strength_at(tried[name].points, max_loss)
+    steering = Steering(done.steps(strength) if done.steps else [])
     everyone = thinned(work, work.heldout, len(work.heldout), MIN_SCORED)
     heldout = _Measure(steered_scores_of(work, everyone), shares, counts)
-    done = tried[name].method.at(strength)
     losses = sorted({*LOSSES, max_loss}) if compare else [max_loss]
     result = CalibrationResult(
         attribute=shares.attribute,
@@ -249,35 +259,40 @@ def calibrate(
         strength=strength,
         candidates=size,
         on_construction=on_construction,
-        effect=heldout.effect(done.lists(heldout.scorer, LIST_LENGTH)),
+        effect=heldout.effect(done.at(strength).lists(heldout.scorer, LIST_LENGTH)),
         at_losses=tuple(_compared(work, tried, losses, shares, counts)),
-        done=str(step),
+        done="; ".join(map(str, steering.steps)),
     )
-    return Calibrated(Steering([step]), result)
+    return Calibrated(steering, result)
 
 
-def _step(
-    name: str, shares: ItemShares, temperature: float, size: int, strength: float
-) -> Calibration:
-    return Calibration.model_validate(
-        {
-            "attribute": shares.attribute,
-            "by": name,
-            "strength": strength,
-            "temperature": temperature,
-            "candidates": size,
-        }
-    )
+def _try_methods(
+    measure: _Measure, sae: SAE, size: int, loss: float, only: str | None
+) -> dict[str, _Tried]:
+    """Follow every method on construction users, or ``only`` one."""
+    scale = scale_of(measure.scorer)
+    units = {"greedy": scale.last_place, "per-user": LOG_UNIT}
+    return {
+        name: _tried(
+            _method(name, sae, measure.shares, scale.temperature, size), measure, unit, loss
+        )
+        for name, unit in units.items()
+        if only in (None, name)
+    }
 
 
 def _method(
-    work: Workspace, name: str, shares: ItemShares, temperature: float, size: int
+    name: str, sae: SAE, shares: ItemShares, temperature: float, size: int
 ) -> SteeringMethod:
-    def at(strength: float) -> Applied:
-        step = _step(name, shares, temperature, size, strength)
-        return applied([step], work.sae, _no_goal, lambda _: shares)
+    def steps(strength: float) -> list[Step]:
+        fields = {"attribute": shares.attribute, "by": name, "strength": strength}
+        more = {"temperature": temperature, "candidates": size}
+        return [Calibration.model_validate({**fields, **more})]
 
-    return SteeringMethod(name, at, identity_at_zero=True)
+    def at(strength: float) -> Applied:
+        return applied(steps(strength), sae, _no_goal, lambda _: shares)
+
+    return SteeringMethod(name, at, identity_at_zero=True, steps=steps)
 
 
 def _no_goal(_: Wishes) -> Goal:

@@ -25,7 +25,7 @@ from recsae.steering.files import Steering
 from recsae.steering.serving.server import Server, Steered
 from recsae.steering.serving.write import export
 from recsae.steering.steps.applied import applied_in, state_edit
-from recsae.steering.steps.kinds import Direction, Filter, ReRanking
+from recsae.steering.steps.kinds import Calibration, Direction, Filter, ReRanking
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes]
 
@@ -191,6 +191,13 @@ def test_lists_that_come_out_otherwise_are_not_kept(opened, tmp_path, monkeypatc
     monkeypatch.setattr(name, lambda self, scores, k: scores.topk(k).indices)
     with pytest.raises(RecSAEError, match=r"places in lists of the exported module are as they"):
         export(opened, Steering(LISTS["probability"]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_calibration_needs_histories_which_an_export_has_not(opened, tmp_path):
+    step = Calibration(attribute="genre", by="greedy", strength=1.0, temperature=1.0, candidates=50)
+    with pytest.raises(InvalidInput, match="Calibration needs each user's history"):
+        export(opened, Steering([*ADDED, step]), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
