@@ -157,10 +157,18 @@ class _Tried(NamedTuple):
     points: list[Point]
     """The calibration error and NDCG@10 kept at each strength."""
 
-    def error_at(self, loss: float) -> float:
-        """The error at the strength for a loss, between points by straight lines."""
+    def best_within(self, loss: float) -> tuple[float, float]:
+        """The strength with the smallest error up to the one for a loss, and that error; between
+        points by straight lines.
+
+        That is the strength for the loss, unless lists go beyond the histories before it.
+        """
         strengths, errors = zip(*((p.strength, p.share) for p in self.points), strict=True)
-        return float(np.interp(strength_at(self.points, loss), strengths, errors))
+        most = strength_at(self.points, loss)
+        tried = [*(s for s in strengths if s < most), most]
+        found = np.interp(tried, strengths, errors)
+        best = int(found.argmin())
+        return tried[best], float(found[best])
 
 
 def asked_calibration(
@@ -242,10 +250,10 @@ def calibrate(
             "histories have, or histories have none of its values."
         )
     tried = _try_methods(measure, work.sae, size, max_loss, None if compare else method)
-    on_construction = {name: one.error_at(max_loss) for name, one in tried.items()}
+    on_construction = {name: one.best_within(max_loss)[1] for name, one in tried.items()}
     recommended = min(on_construction, key=lambda name: on_construction[name])
     name = method or recommended
-    done, strength = tried[name].method, strength_at(tried[name].points, max_loss)
+    done, (strength, _) = tried[name].method, tried[name].best_within(max_loss)
     steering = Steering(done.steps(strength) if done.steps else [])
     everyone = thinned(work, work.heldout, len(work.heldout), MIN_SCORED)
     heldout = _Measure(steered_scores_of(work, everyone), shares, counts)
@@ -339,7 +347,7 @@ def _compared(
     for name, one in tried.items():
         steered = one.method.on(measure.scorer)
         for loss in losses:
-            strength = strength_at(one.points, loss)
+            strength, _ = one.best_within(loss)
             effect = measure.effect(steered.lists(strength, LIST_LENGTH))
             rows.append(CalibrationAtLoss(name, loss, strength, effect))
     return rows
