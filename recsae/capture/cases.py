@@ -77,8 +77,11 @@ class Cases:
     @property
     def seen(self) -> History | None:
         """What lists for these cases leave out; None if they leave out nothing."""
-        if not self.filters_seen:
-            return None
+        return self.histories if self.filters_seen else None
+
+    @property
+    def histories(self) -> History:
+        """The items up to each position."""
         ends = self.position.astype(np.int64) + 1
         return History(self.sequences, self.sequence.astype(np.int64), ends)
 

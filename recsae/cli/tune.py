@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,10 @@ from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.options import all_option, device_option, json_option, trust_option
 from recsae.cli.shared.steering import for_cohort, for_users, replace_option, save_option
 from recsae.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from recsae.finished.calibrated import CalibratedSteering
+    from recsae.finished.steered import TunedSteering
 
 
 class Percent(click.ParamType):  # type: ignore[type-arg]
@@ -48,6 +53,11 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     help="Less (-) or more (+) popular items.",
 )
 @click.option(
+    "--calibrate",
+    metavar="NAME",
+    help="Instead: lists with each user's own shares of an attribute's values, or of popularity.",
+)
+@click.option(
     "--max-ndcg-loss",
     type=Percent(),
     default="1%",
@@ -65,7 +75,8 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     "--method",
     metavar="NAME",
     help="Use this one, whatever reaches most: latents, latents-by-probability, re-ranking, "
-    "probability, logit-adjustment, latents+re-ranking, class-mean, probe or filter.",
+    "probability, logit-adjustment, latents+re-ranking, class-mean, probe or filter; to calibrate "
+    "greedy or per-user.",
 )
 @click.option(
     "--candidates",
@@ -87,6 +98,7 @@ def tune(
     less: tuple[str, ...],
     never: tuple[str, ...],
     popularity: str | None,
+    calibrate: str | None,
     max_ndcg_loss: float,
     users: str | None,
     cohort: str | None,
@@ -109,10 +121,16 @@ def tune(
     all methods, of re-ranking within 50, 100 and 500 items with and without latents that find half
     of them, and of some that cannot be kept: raw neurons, a random direction, and steering through
     the reconstruction.
+
+    With --calibrate each user's own history says what there should be in the user's lists: greedy
+    calibrated re-ranking and a strength for each user are tried.
     """
+    from recsae.cli.shared.calibrated import show_calibrated
     from recsae.cli.shared.tuned import show_tuned
     from recsae.finished.opened import open_run
     from recsae.steering.files import check_place, place
+    from recsae.steering.tuning.calibrate import asked_calibration
+    from recsae.steering.tuning.request import goal_request
 
     if users is not None and cohort is not None:
         raise InvalidInput("Give one of --users and --cohort.")
@@ -120,6 +138,20 @@ def tune(
         raise InvalidInput("--replace is for --save: give both, or neither.")
     if save:  # what cannot be is told before the work
         check_place(folder, place(folder, save), replace=replace)
+    if calibrate is not None:
+        request = goal_request(more, less, never, popularity, max_ndcg_loss)
+        chosen = users is not None or cohort is not None
+        asked_calibration(calibrate, request, method, candidates, chosen=chosen)
+        calibrated = open_run(folder, device=device, trust=trust).tune(
+            calibrate=calibrate,
+            max_ndcg_loss=max_ndcg_loss,
+            method=method,
+            candidates=candidates,
+            compare=not quick,
+        )
+        path = calibrated.steered.save(save, replace=replace) if save else None
+        _show(calibrated, path, lambda: show_calibrated(calibrated.result), as_json=as_json)
+        return
     tuned = open_run(folder, device=device, trust=trust).tune(
         more=more,
         less=less,
@@ -134,9 +166,19 @@ def tune(
         compare=not quick,
     )
     path = tuned.steered.save(save, replace=replace) if save else None
+    _show(tuned, path, lambda: show_tuned(tuned.result, everything=everything), as_json=as_json)
+
+
+def _show(
+    found: TunedSteering | CalibratedSteering,
+    path: Path | None,
+    show: Callable[[], None],
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
-        show_json({**tuned.result.to_dict(), **({"saved": str(path)} if path else {})})
+        show_json({**found.result.to_dict(), **({"saved": str(path)} if path else {})})
         return
-    show_tuned(tuned.result, everything=everything)
+    show()
     if path:
         click.echo(f"\nSaved: {path}")

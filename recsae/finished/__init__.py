@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from recsae.core.faces import lazy
 
 if TYPE_CHECKING:
+    from recsae.finished.calibrated import CalibratedSteering as CalibratedSteering
     from recsae.finished.explained import ExplainedItem as ExplainedItem
     from recsae.finished.loaded import LoadedRun as LoadedRun
     from recsae.finished.loaded import load_run as load_run
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from recsae.finished.steered import TunedSteering as TunedSteering
 
 __all__ = [
+    "CalibratedSteering",
     "ExplainedItem",
     "LoadedRun",
     "MigratedSteering",
@@ -34,6 +36,7 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
+        "CalibratedSteering": "calibrated",
         "ExplainedItem": "explained",
         "LoadedRun": "loaded",
         "MigratedSteering": "steered",

@@ -67,10 +67,9 @@ def scores_of_groups(
 
     sequences, length = recommender.sequences(), recommender.max_length
     by_group = np.lexsort((cases.ends, cases.groups))
-    n = int(cases.groups.max(initial=-1)) + 1
+    history = histories_of_groups(recommender, cases)
+    n = len(history.rows)
     bounds = np.searchsorted(cases.groups[by_group], np.arange(n + 1))
-    first = by_group[bounds[:-1]]
-    history = History(sequences, cases.rows[first], cases.ends[first])
     banned = torch.from_numpy(~recommender.catalog.recommendable)
     size = min(GROUPS_AT_ONCE, max(1, MAX_SCORES // recommender.catalog.n_items))
     for start in range(0, n, size):
@@ -88,6 +87,14 @@ def scores_of_groups(
         yield part, scores
         if progress:
             progress(part.stop, n, "cases evaluated")
+
+
+def histories_of_groups(recommender: Recommender, cases: EvaluationCases) -> History:
+    """The histories that the lists of the groups are made of: those of their first cases."""
+    by_group = np.lexsort((cases.ends, cases.groups))
+    n = int(cases.groups.max(initial=-1)) + 1
+    first = by_group[np.searchsorted(cases.groups[by_group], np.arange(n))]
+    return History(recommender.sequences(), cases.rows[first], cases.ends[first])
 
 
 def hits_in(
@@ -199,17 +206,19 @@ def _kept(cases: EvaluationCases, keep: NDArray[np.bool_]) -> EvaluationCases:
 def top_lists(
     recommender: Recommender,
     cases: EvaluationCases,
-    rank: Callable[[torch.Tensor, int], torch.Tensor] | None = None,
+    rank: Callable[[torch.Tensor, int, History], torch.Tensor] | None = None,
 ) -> NDArray[np.int64]:
     """``(n_groups, k)`` what the recommender puts on top for each group, edits applied.
 
     Items of the history are left out if the cases say so; see
     :func:`recsae.recommender.lists.best_items`. ``rank`` makes lists of k out of scores
-    ``(n, n_items)`` instead, where what is left out has -inf.
+    ``(n, n_items)`` and their histories instead, where what is left out has -inf.
     """
     k, catalog = list_length(recommender, cases), recommender.catalog
-    rank = rank or (lambda scores, n: best_items(scores, catalog, n))
-    return np.concatenate([rank(s, k).numpy() for _, s in scores_of_groups(recommender, cases)])
+    rank = rank or (lambda scores, n, _: best_items(scores, catalog, n))
+    histories = histories_of_groups(recommender, cases)
+    scored = scores_of_groups(recommender, cases)
+    return np.concatenate([rank(s, k, histories.take(part)).numpy() for part, s in scored])
 
 
 def list_length(recommender: Recommender, cases: EvaluationCases) -> int:

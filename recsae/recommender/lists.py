@@ -25,7 +25,7 @@ one core."""
 
 
 class History(NamedTuple):
-    """What n lists leave out: the first ``ends[i]`` items of the sequence ``rows[i]``."""
+    """What n lists are made of, or leave out: the first ``ends[i]`` items of a sequence each."""
 
     sequences: Sequences
     rows: NDArray[np.int64]  # (n,)
@@ -46,6 +46,16 @@ class History(NamedTuple):
 
         which, items = map(torch.from_numpy, self.pairs())
         scores[which, items] = float("-inf")
+
+
+def one_history(items: list[int]) -> History:
+    """The history of one list, as internal item ids, oldest first."""
+    from recsae.recommender.sequences import Sequences
+
+    bounds = np.array([0, len(items)], dtype=np.int64)
+    nobody = np.zeros(1, dtype=np.int64)
+    held = Sequences(np.array(items, dtype=np.int32), bounds, np.array([""], object), nobody)
+    return History(held, nobody, bounds[1:])
 
 
 def rows_at_once(n_items: int) -> int:

@@ -14,6 +14,7 @@ from recsae.core.intervals import paired_ratio
 from recsae.core.notebook.cells import Table, card
 from recsae.recommender.evaluation import (
     evaluation_cases,
+    histories_of_groups,
     hits_in,
     list_length,
     restrict,
@@ -23,22 +24,26 @@ from recsae.recommender.evaluation import (
 from recsae.recommender.metrics import ranking_metrics
 from recsae.recommender.sequences import split_users
 from recsae.sae.editing import Intervention
+from recsae.steering.calibration.figures import divergence
 from recsae.steering.fairness.measure import group_effects
 from recsae.steering.frontier import LIST_LENGTH, Counted, outcome_of
 from recsae.steering.parse import targets_of
 from recsae.steering.steered_scores import steered_scores_of, thinned
 from recsae.steering.steps.applied import Applied, applied_in, state_edit, steered_lists
 from recsae.steering.steps.goals import goal_of
-from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
+from recsae.steering.steps.kinds import Calibration, Filter, ReRanking, Wishes
+from recsae.steering.steps.ranking import Beside
+from recsae.steering.steps.targets import item_shares
 from recsae.steering.unchanged import Unchanged, why_unchanged
 from recsae.steering.words import in_words, promoted_values, unknown_users
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
+    from recsae.recommender.lists import History
     from recsae.recommender.protocol import EvaluationCases
     from recsae.run.workspace import Workspace
     from recsae.steering.fairness.results import GroupEffects
@@ -178,6 +183,7 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
     everywhere = thinned(work, everywhere, len(everywhere), MIN_POSITIONS)
     old, new = (steered_lists(work, everywhere, some) for some in ([], steps))
     first = slice(None), slice(LIST_LENGTH)
+    own_histories, histories = histories_of_groups(recommender, own), everywhere.histories
     equal = bool((before[first] == after[first]).all()) and bool((old == new).all())
     return SteeringEffect(
         steps=tuple(steps),
@@ -186,8 +192,14 @@ def metrics_before_after(work: Workspace, steering: Steering) -> SteeringEffect:
         n_unknown_users=unknown_users(work, steering.users),
         n_users=len(np.unique(own.rows)),
         lists_changed=float((before[:, :LIST_LENGTH] != after[:, :LIST_LENGTH]).any(1).mean()),
-        own_test=_goal_first(steering, _own_test(own, before, after, targets)),
-        at_positions=_goal_first(steering, at_positions(everywhere, old, new, targets)),
+        own_test=(
+            *_goal_first(steering, _own_test(own, before, after, targets)),
+            *calibration_errors(work, steps, own_histories, before[first], after[first]),
+        ),
+        at_positions=(
+            *_goal_first(steering, at_positions(everywhere, old, new, targets)),
+            *calibration_errors(work, steps, histories, old, new),
+        ),
         promoted=promoted,
         unchanged=why_unchanged(
             work,
@@ -209,13 +221,17 @@ def _steered_top_lists(
     edit = partial(recommender.edit, state_edit(work.sae, steps), work.site)
     if not done.needs_own:
         with edit():
-            return top_lists(recommender, cases, done.of_scores)
+            return top_lists(
+                recommender, cases, lambda scores, k, own: done.of_scores(scores, k, Beside(own))
+            )
     k, lists = list_length(recommender, cases), []
+    histories = histories_of_groups(recommender, cases)
     turned = scores_of_groups(recommender, cases)
-    for _, own in scores_of_groups(recommender, cases):
+    for part, own in scores_of_groups(recommender, cases):
         with edit():  # a batch is scored as it is asked for
             _, scores = next(turned)
-        lists.append(done.of_scores(scores, k, own).numpy())
+        beside = Beside(histories.take(part), own)
+        lists.append(done.of_scores(scores, k, beside).numpy())
     return np.concatenate(lists)
 
 
@@ -294,6 +310,31 @@ def _by_group(
     counted = Counted(has.astype(np.float64))
     old, new = (outcome_of(lists, cases, counted) for lists in (before, after))
     return group_effects(work, cases, old, new, _share_of(name) if targets else None)
+
+
+def calibration_errors(
+    work: Workspace,
+    steps: Iterable[Step],
+    histories: History,
+    before: NDArray[np.integer[Any]],
+    after: NDArray[np.integer[Any]],
+) -> list[MeasureChange]:
+    """How far the shares in lists ``(n, 10)`` are from those in their histories, for each attribute
+    that the steps calibrate by; of the lists whose histories have any of its values."""
+    rows = []
+    user = np.unique(histories.rows, return_inverse=True)[1]
+    for step in steps:
+        if not isinstance(step, Calibration):
+            continue
+        shares = item_shares(work, step.attribute)
+        target = shares.of_histories(histories)
+        old, new = (
+            np.bincount(user, divergence(target, shares.of_lists(lists)).numpy()).astype(float)
+            for lists in map(torch.from_numpy, (before, after))
+        )
+        n = max(int((target.sum(1) > 0).sum()), 1)
+        rows.append(_change(f"calibration error ({shares.attribute})", old, new, n))
+    return rows
 
 
 def _share_of(name: str) -> str:

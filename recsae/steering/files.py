@@ -15,7 +15,15 @@ from recsae.run.record import Run
 from recsae.sae.editing import Intervention, Op, check_interventions
 from recsae.steering.file_errors import what_is_wrong
 from recsae.steering.steps.applied import shift_of
-from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Step, Wishes, in_order
+from recsae.steering.steps.kinds import (
+    Calibration,
+    Direction,
+    Filter,
+    ReRanking,
+    Step,
+    Wishes,
+    in_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -40,7 +48,7 @@ class SavedIntervention(BaseModel):
 
 
 SavedStep = Annotated[
-    SavedIntervention | Direction | ReRanking | Filter, Field(discriminator="kind")
+    SavedIntervention | Direction | ReRanking | Filter | Calibration, Field(discriminator="kind")
 ]
 
 

@@ -9,10 +9,12 @@ import numpy as np
 
 from recsae.core import columns as C
 from recsae.core.notebook.cells import Table, card
+from recsae.recommender.lists import one_history
 from recsae.run.open import list_request
 from recsae.sae.editing import Intervention, turning
 from recsae.steering.files import Steering
 from recsae.steering.steps.applied import Applied, applied_in, state_edit
+from recsae.steering.steps.ranking import Beside
 from recsae.steering.unchanged import Unchanged, why_unchanged
 from recsae.steering.words import in_words, promoted_values, unknown_users
 
@@ -180,7 +182,8 @@ def lists_before_after(
     def top(
         done: Applied, scores: torch.Tensor, own: torch.Tensor | None = None, k: int = N_LISTED
     ) -> list[int]:
-        return [item for item in done.of_scores(scores, k, own)[0].tolist() if item]
+        lists = done.of_scores(scores, k, Beside(one_history(history), own))
+        return [item for item in lists[0].tolist() if item]
 
     included = user is None or steering.users is None or user in steering.users
     steps = steering.steps if included else []

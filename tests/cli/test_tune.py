@@ -153,6 +153,34 @@ def test_groups_of_users_are_shown_when_all_is(said, folder, monkeypatch):
     assert table not in said("steer", folder, "--with", "less")
 
 
+def test_calibration_is_measured_kept_and_used_again(said, folder):
+    arguments = ("tune", folder, "--calibrate", "class", "--max-ndcg-loss", "5%")
+    out = said(*arguments, "--save", "own")
+    assert out.startswith("Lists calibrated to each user's own class by ")
+    for words in (
+        "for a loss of at most 5% on construction users",
+        "NDCG@10 kept: ",
+        "the quarter whose lists are off most: ",
+        "What each method reaches at what loss.",
+        "greedy",
+        "per-user",
+        "Saved: ",
+    ):
+        assert words in out
+    assert "calibrated to each user's own class" in said("steer", folder, "--list")
+    found = json.loads(said("steer", folder, "--with", "own", "--json"))
+    row = found["positions"][-1]
+    assert row["measure"] == "calibration error (class)"
+    assert row["after"] < row["before"]
+    one = said("steer", folder, "--with", "own", "--sequence", "50, 56")
+    assert "calibrated to each user's own class" in one
+    quick = ("--quick", "--json", "--method", "per-user", "--candidates", "50")
+    record = json.loads(said(*arguments, *quick))
+    assert (record["method"], record["candidates"]) == ("per-user", 50)
+    assert [row["allowed loss"] for row in record["methods"]] == [0.05]
+    assert "quantile error" not in record
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -173,6 +201,14 @@ def test_groups_of_users_are_shown_when_all_is(said, folder, monkeypatch):
         ),
         (("--more", "Comedy", "--replace"), "--replace is for --save"),
         (("--more", "Comedy", "--save", "nowhere/x.json"), "There is no folder nowhere to keep"),
+        (("--calibrate", "clas"), "Did you mean 'class'"),
+        (("--calibrate", "length"), "'length' is not an attribute of the items' own"),
+        (("--calibrate", "class", "--more", "Comedy"), "cannot go with 'more Comedy'"),
+        (("--calibrate", "class", "--popularity", "-"), "cannot go with 'less popular items'"),
+        (("--calibrate", "class", "--cohort", "item:50"), "leave users and cohort out"),
+        (("--calibrate", "class", "--method", "latents"), "no method 'latents' of calibration"),
+        (("--calibrate", "class", "--candidates", "9"), "Among 9 candidates there is nothing"),
+        (("--more", "Comedy", "--method", "greedy"), "no method 'greedy', only latents"),
         (("--more", "Comedy", "--max-ndcg-loss", "much"), "'much' is no part: write e.g. 1%"),
         (("--more", "Comedy", "--max-ndcg-loss", "100%"), "is no part"),
     ],

@@ -22,7 +22,7 @@ from recsae.steering.files import (
     save_steering,
     steering_files,
 )
-from recsae.steering.steps.kinds import Direction, Filter, ReRanking
+from recsae.steering.steps.kinds import Calibration, Direction, Filter, ReRanking
 
 pytestmark = pytest.mark.end_to_end
 
@@ -53,6 +53,9 @@ EVERY_KIND = [
     ReRanking(by="log popularity", popularity="-", strength=0.2, unit=1.0),
     ReRanking(**{**RE_RANKED, "more": ("Comedy",)}),
 ]
+CALIBRATED = Calibration(
+    attribute="genre", by="greedy", strength=0.01, temperature=0.7, candidates=100
+)
 
 
 @pytest.fixture
@@ -90,6 +93,40 @@ def test_every_kind_of_step_comes_back_in_the_order_in_which_it_is_done(folder):
         "re-ranked by probability: more Comedy (strength 0.5)",
     ):
         assert words in said
+
+
+def test_a_calibration_comes_back_and_is_done_last(folder):
+    path = folder / "one.json"
+    steps = [CALIBRATED, *EVERY_KIND[:-1]]
+    save_steering(Steering(steps), folder, path)
+    assert load_steering(folder, path).steps[-1] == CALIBRATED
+    said = "calibrated to each user's own genre greedily within the first 100 (strength 0.01)"
+    assert said in described(Steering(steps))
+    likely = {**RE_RANKED, "more": ("Comedy",)}
+    for other in (CALIBRATED, ReRanking(**likely)):
+        with pytest.raises(InvalidInput, match="re-rank by probability or calibrate"):
+            save_steering(Steering([CALIBRATED, other]), folder, path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("strength", -1.0),
+        ("candidates", 9),
+        ("by", "greedily"),
+        ("temperature", 0.0),
+        ("attribute", ""),
+        ("gain", 1.0),
+    ],
+)
+def test_a_calibration_that_cannot_be_is_refused(folder, field, value):
+    path = folder / "one.json"
+    save_steering(Steering([CALIBRATED]), folder, path)
+    content = json.loads(path.read_text())
+    content["steps"][0][field] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(InvalidInput, match=f"one.json is no steering file: steps.*{field}"):
+        load_steering(folder, path)
 
 
 def test_files_of_the_first_version_are_read(folder):

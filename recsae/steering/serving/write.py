@@ -35,8 +35,8 @@ from recsae.steering.serving.served import (
     served_by,
 )
 from recsae.steering.steps.applied import applied_in, shift_of, state_edit
-from recsae.steering.steps.kinds import edits_states
-from recsae.steering.steps.ranking import N_FIRST
+from recsae.steering.steps.kinds import Calibration, edits_states
+from recsae.steering.steps.ranking import N_FIRST, Beside
 
 if TYPE_CHECKING:
     import torch
@@ -122,6 +122,11 @@ def export(work: Workspace, steering: Steering, out: Path, formats: Sequence[str
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InvalidInput(f"{out} is not an empty folder: choose another with --out.")
+    if any(isinstance(step, Calibration) for step in steering.steps):
+        raise InvalidInput(
+            "Calibration needs each user's history when lists are made, and an export has states "
+            "and scores only: take lists of `run.steer(...)`, or export without it."
+        )
     catalog = work.recommender.catalog
     served = served_by(applied_in(work, steering.steps).ranking, head is not None)
     if wanted and served.rest is not None:
@@ -249,7 +254,9 @@ def _check_lists(
         scores = recommender.score(batch).clone()
     own[:, ~real] = scores[:, ~real] = float("-inf")
     k = min(LIST_LENGTH, int(real.sum()))
-    same = float((module.rank(scores, k, own) == rest.lists(scores, k, own)).float().mean())
+    same = float(
+        (module.rank(scores, k, own) == rest.lists(scores, k, Beside(own=own))).float().mean()
+    )
     if same < SAME_PLACES:
         raise RecSAEError(
             f"Only {100 * same:.1f} % of the places in lists of the exported module are as they "

@@ -16,8 +16,25 @@ from recsae.sae.editing import Intervention, make_edit, turned_states, turning
 from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.steered_scores import HeadScorer, mask_unavailable, steered_scores_of
 from recsae.steering.steps.goals import goal_of
-from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Wishes, edits_states, in_order
-from recsae.steering.steps.ranking import Pool, Ranking, Reorder, best_of
+from recsae.steering.steps.kinds import (
+    Calibration,
+    Direction,
+    Filter,
+    ReRanking,
+    Wishes,
+    edits_states,
+    in_order,
+)
+from recsae.steering.steps.ranking import (
+    NOTHING,
+    Beside,
+    Calibrated,
+    Pool,
+    Ranking,
+    Reorder,
+    best_of,
+)
+from recsae.steering.steps.targets import item_shares
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,11 +42,13 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
+    from recsae.steering.calibration.shares import ItemShares
     from recsae.steering.steered_scores import Edit, SteeredScores
     from recsae.steering.steps.goals import Goal
     from recsae.steering.steps.kinds import Step
 
     GoalOf = Callable[[Wishes], Goal]
+    SharesOf = Callable[[str], ItemShares]
 
 T = TypeVar("T")
 NO_LATENTS = torch.zeros(0, dtype=torch.int64)
@@ -54,14 +73,9 @@ class Applied(NamedTuple):
         """Whether lists are made of the scores of unedited states as well."""
         return self.ranking is not None and self.ranking.needs_own
 
-    def of_scores(
-        self, scores: torch.Tensor, k: int, own: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Lists ``(n, k)`` by scores of the edited states, -inf for what lists leave out.
-
-        ``own`` are those of the unedited ones, where they are needed.
-        """
-        return best_of(scores, k) if self.ranking is None else self.ranking.lists(scores, k, own)
+    def of_scores(self, scores: torch.Tensor, k: int, beside: Beside = NOTHING) -> torch.Tensor:
+        """Lists ``(n, k)`` by scores of the edited states, -inf for what lists leave out."""
+        return best_of(scores, k) if self.ranking is None else self.ranking.lists(scores, k, beside)
 
     def lists(
         self, scorer: SteeredScores, k: int, kept: dict[str, Pool] | None = None
@@ -80,26 +94,23 @@ class Applied(NamedTuple):
             scores = scorer.scores(part, self.edit, self.latents)
             return mask_unavailable(scores, cases, part)
 
-        def own_of(part: slice) -> torch.Tensor | None:
-            if not self.needs_own:
-                return None
-            return mask_unavailable(scorer.scores(part), cases, part)
+        def beside(part: slice) -> Beside:
+            own = mask_unavailable(scorer.scores(part), cases, part) if self.needs_own else None
+            return Beside(cases.histories.take(part), own)
 
         size = rows_at_once(cases.catalog.n_items)
-        if kept is None or ranking is None or not ranking.reorders:
+        last = None if ranking is None else ranking.last
+        if kept is None or ranking is None or last is None:
             made = _in_parts(
-                scorer, size, lambda part: self.of_scores(scores_of(part), k, own_of(part))
+                scorer, size, lambda part: self.of_scores(scores_of(part), k, beside(part))
             )
             return torch.cat(made).numpy().astype(np.int32)
-        last = ranking.reorders[-1]
         if (last.width(k) or MAX_KEPT) * len(cases) > MAX_KEPT:
             return self.lists(scorer, k)
         if "pool" not in kept:
 
             def pool(part: slice) -> Pool:
-                own = own_of(part)
-                before = None if own is None else ranking.before_last(own)
-                one = last.pool(ranking.before_last(scores_of(part)), k, before)
+                one = ranking.pool(scores_of(part), k, beside(part))
                 return one._replace(items=one.items.int())
 
             parts = zip(*_in_parts(scorer, size, pool), strict=True)
@@ -114,8 +125,15 @@ def _in_parts(scorer: SteeredScores, size: int, make: Callable[[slice], T]) -> l
     return in_threads(make, parts) if scorer.at_once else [make(part) for part in parts]
 
 
-def applied(steps: Iterable[Step], sae: SAE, goal_of_wishes: GoalOf) -> Applied:
+def applied(
+    steps: Iterable[Step],
+    sae: SAE,
+    goal_of_wishes: GoalOf,
+    shares_of_attribute: SharesOf | None = None,
+) -> Applied:
     """Apply steps in their order; every edit of states reads them as they were unsteered.
+
+    ``shares_of_attribute`` looks up what lists are calibrated by; without it no step may calibrate.
 
     Raises
     ------
@@ -135,13 +153,13 @@ def applied(steps: Iterable[Step], sae: SAE, goal_of_wishes: GoalOf) -> Applied:
     return Applied(
         torch.tensor(turned.latents, dtype=torch.int64),
         edit if any(map(edits_states, ordered)) else None,
-        ranking_of(ordered, goal_of_wishes),
+        ranking_of(ordered, goal_of_wishes, shares_of_attribute),
     )
 
 
 def applied_in(work: Workspace, steps: Iterable[Step]) -> Applied:
     """Apply steps to a run; see :func:`applied`."""
-    return applied(steps, work.sae, partial(goal_of, work))
+    return applied(steps, work.sae, partial(goal_of, work), partial(item_shares, work))
 
 
 def steered_lists(work: Workspace, cases: Cases, steps: Iterable[Step]) -> NDArray[np.int32]:
@@ -178,9 +196,11 @@ def shift_of(steps: Iterable[Step], width: int) -> torch.Tensor | None:
     return shift
 
 
-def ranking_of(steps: Iterable[Step], goal_of_wishes: GoalOf) -> Ranking | None:
+def ranking_of(
+    steps: Iterable[Step], goal_of_wishes: GoalOf, shares_of_attribute: SharesOf | None
+) -> Ranking | None:
     """What the steps do to lists, the items' weights looked up; None: nothing."""
-    banned, reorders = None, []
+    banned, reorders, calibrated = None, [], None
     for step in steps:
         if isinstance(step, Filter):
             items = torch.from_numpy(goal_of_wishes(Wishes(never=step.never)).items)
@@ -196,4 +216,16 @@ def ranking_of(steps: Iterable[Step], goal_of_wishes: GoalOf) -> Ranking | None:
             reorders.append(
                 Reorder.of(weights, gain, step.temperature, step.candidates, step.edits)
             )
-    return None if banned is None and not reorders else Ranking(banned, tuple(reorders))
+        elif isinstance(step, Calibration):
+            if shares_of_attribute is None:
+                raise ValueError("nothing to look attributes up in")
+            calibrated = Calibrated(
+                shares_of_attribute(step.attribute),
+                step.by,
+                step.strength,
+                step.temperature,
+                step.candidates,
+            )
+    if banned is None and not reorders and calibrated is None:
+        return None
+    return Ranking(banned, tuple(reorders), calibrated)

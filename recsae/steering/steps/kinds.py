@@ -12,6 +12,7 @@ from recsae.sae.editing import LIMIT, Intervention
 
 By = Literal["constant", "probability", "log popularity"]
 Edits = Literal["scores", "candidates", "pushes"]
+Calibrating = Literal["greedy", "per-user"]
 LEAST_CANDIDATES = 10
 """A list has ten items, so re-ranking needs as many to choose from."""
 _KEPT = ConfigDict(extra="forbid", frozen=True)
@@ -124,7 +125,34 @@ class Filter(BaseModel):
         return f"lists without {' and '.join(self.never)}"
 
 
-Step = Intervention | Direction | ReRanking | Filter
+class Calibration(BaseModel):
+    """Lists get the shares of an attribute's values that each user's own history has.
+
+    Items are chosen among the first ``candidates`` by score, p being the softmax of the scores at
+    the temperature. ``greedy``: one after another, the one with the largest ``p - strength * KL``,
+    the divergence of the list's shares from the history's; then they stand by their scores.
+    ``per-user``: ``strength`` times the mean over an item's values of ``log(share in the history /
+    share in the list as it was)`` is added to ``log p``.
+    """
+
+    model_config = _KEPT
+
+    kind: Literal["calibration"] = "calibration"
+    attribute: str = Field(min_length=1)
+    by: Calibrating
+    strength: float = Field(ge=0, le=LIMIT)
+    temperature: _Scale
+    candidates: int = Field(ge=LEAST_CANDIDATES)
+
+    def __str__(self) -> str:
+        how = "greedily" if self.by == "greedy" else "by a strength for each user"
+        return (
+            f"calibrated to each user's own {self.attribute} {how} within the first "
+            f"{self.candidates:,} (strength {self.strength:.3g})"
+        )
+
+
+Step = Intervention | Direction | ReRanking | Filter | Calibration
 
 
 def edits_states(step: Step) -> TypeGuard[Intervention | Direction]:
@@ -133,19 +161,21 @@ def edits_states(step: Step) -> TypeGuard[Intervention | Direction]:
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """The steps in the order in which they are done: states, filters, constants, probabilities.
+    """The steps in the order in which they are done: states, filters, constants, and what makes the
+    whole list.
 
     Those of one kind stay in their order.
 
     Raises
     ------
     InvalidInput
-        Several re-rankings by probability: each makes the whole list.
+        Several that make the whole list: re-rankings by probability, calibrations.
     """
     ordered = sorted(steps, key=_stage)
     if sum(_stage(step) == _LAST for step in ordered) > 1:
         raise InvalidInput(
-            "Two steps re-rank by probability, and each makes the whole list: use one of them."
+            "Two steps re-rank by probability or calibrate, and each makes the whole list: use one "
+            "of them."
         )
     return ordered
 
@@ -158,4 +188,5 @@ def _stage(step: Step) -> int:
         return 0
     if isinstance(step, Filter):
         return 1
-    return _LAST if isinstance(step, ReRanking) and step.by == "probability" else 2
+    likely = isinstance(step, ReRanking) and step.by == "probability"
+    return _LAST if likely or isinstance(step, Calibration) else 2

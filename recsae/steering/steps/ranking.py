@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from recsae.core.topk import top_k
+from recsae.steering.calibration.reranking import added_for_users, greedy_choice
+from recsae.steering.frontier import LIST_LENGTH
 
 if TYPE_CHECKING:
-    from recsae.steering.steps.kinds import Edits
+    from recsae.recommender.lists import History
+    from recsae.steering.calibration.shares import ItemShares
+    from recsae.steering.steps.kinds import Calibrating, Edits
 
 NONE = float("-inf")
 N_FIRST = 300
@@ -21,8 +25,21 @@ MAX_WEIGHTS = 4
 """Different weights at most of which the first items are all that a list can be made of."""
 
 
+class Beside(NamedTuple):
+    """What lists of n cases may be made of beside scores of edited states."""
+
+    histories: History | None = None
+    """A calibration needs them."""
+    own: torch.Tensor | None = None
+    """``(n, n_items)`` scores of unedited states, where two queries need them."""
+
+
+NOTHING = Beside()
+
+
 class Pool(NamedTuple):
-    """The items that lists of n cases can be made of, ascending in each row."""
+    """The items that lists of n cases can be made of: ascending in each row, or by score where they
+    are calibrated."""
 
     items: torch.Tensor
     """``(n, m)``"""
@@ -32,6 +49,8 @@ class Pool(NamedTuple):
     """``(n, 1)`` the logarithm of the softmax's denominator; 0 without a temperature."""
     pushes: torch.Tensor
     """``(n, m)`` what edits add to scores, in temperatures; ``(n, 0)`` where it does not count."""
+    target: torch.Tensor
+    """``(n, V)`` the shares that lists should have; no columns where they are not calibrated."""
 
     def take(self, part: slice) -> Pool:
         """Some of the cases."""
@@ -106,7 +125,7 @@ class Reorder(NamedTuple):
             most = own.max(1, keepdim=True).values.clamp_min(-LARGEST)
             total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
             total = (total + most / self.temperature).clamp_min(-LARGEST)
-        return Pool(items, own, total, own[:, :0])
+        return Pool(items, own, total, own[:, :0], own[:, :0])
 
     def _found_by_two(self, own: torch.Tensor, turned: torch.Tensor) -> Pool:
         """Candidates that two queries find, half and half, with the unedited scores."""
@@ -121,7 +140,8 @@ class Reorder(NamedTuple):
         scores = scores.masked_fill(none, NONE)
         total = (scores.clamp_min(-LARGEST) / temperature).logsumexp(1, keepdim=True)
         pushes = ((after - scores) / temperature).masked_fill(none, 0.0)
-        return Pool(items, scores, total, pushes if self.edits == "pushes" else pushes[:, :0])
+        pushes = pushes if self.edits == "pushes" else pushes[:, :0]
+        return Pool(items, scores, total, pushes, scores[:, :0])
 
     def _parts(self, scores: torch.Tensor, k: int) -> list[tuple[torch.Tensor | None, int]]:
         """Columns of the scores, None being all, and how many of the first there are enough."""
@@ -155,35 +175,104 @@ class Reorder(NamedTuple):
         return torch.cat(places, 1)
 
 
+class Calibrated(NamedTuple):
+    """A calibration, with the values of the items; see :class:`recsae.steering.steps.kinds`."""
+
+    shares: ItemShares
+    by: Calibrating
+    strength: float
+    temperature: float
+    candidates: int
+
+    def width(self, k: int) -> int:
+        """How many items a pool for lists of k has."""
+        return max(self.candidates, k)
+
+    def pool(self, scores: torch.Tensor, k: int, histories: History | None) -> Pool:
+        """The items that lists of k are made of, by scores ``(n, n_items)``, best first.
+
+        Raises
+        ------
+        ValueError
+            No histories.
+        """
+        if histories is None:
+            raise ValueError("a calibration needs the histories of the lists")
+        best = top_k(scores, min(self.width(k), scores.shape[1]))
+        total = (scores / self.temperature).logsumexp(1, keepdim=True).clamp_min(-LARGEST)
+        target = self.shares.of_histories(histories)
+        return Pool(best.indices, best.values, total, best.values[:, :0], target)
+
+    def lists(self, pool: Pool, k: int) -> torch.Tensor:
+        """Lists ``(n, k)``, 0 where there are fewer items; what comes after the tenth place is in
+        the order of scores."""
+        n_found = min(k, pool.items.shape[1])
+        order = torch.arange(n_found).expand(len(pool.items), -1)
+        if self.strength:
+            order = self._order(pool, n_found)
+        lists = pool.items.gather(1, order)
+        lists = lists.masked_fill(pool.scores.gather(1, order) == NONE, 0)
+        return torch.nn.functional.pad(lists, (0, k - n_found))
+
+    def _order(self, pool: Pool, k: int) -> torch.Tensor:
+        log_p, n = pool.scores / self.temperature - pool.total, min(k, LIST_LENGTH)
+        if self.by == "per-user":
+            first = pool.items[:, :n].masked_fill(pool.scores[:, :n] == NONE, 0)
+            added = added_for_users(pool.items, first, pool.target, self.shares)
+            gained = log_p + self.strength * added
+            return gained.sort(dim=1, descending=True, stable=True).indices[:, :k]
+        p = log_p.exp().masked_fill(pool.scores == NONE, NONE)
+        chosen = greedy_choice(pool.items, p, pool.target, self.shares, self.strength, n)
+        is_first = torch.zeros_like(p).scatter(1, chosen, 1.0)
+        return is_first.sort(dim=1, descending=True, stable=True).indices[:, :k]
+
+
 class Ranking(NamedTuple):
-    """Filters, then re-rankings one after another."""
+    """Filters, then re-rankings one after another, then a calibration."""
 
     banned: torch.Tensor | None
     """``(n_items,)`` what is never in a list."""
     reorders: tuple[Reorder, ...]
+    calibrated: Calibrated | None = None
 
     @property
     def needs_own(self) -> bool:
         """Whether lists are made of the scores of unedited states as well."""
         return any(one.edits != "scores" for one in self.reorders)
 
-    def lists(self, scores: torch.Tensor, k: int, own: torch.Tensor | None = None) -> torch.Tensor:
+    def lists(self, scores: torch.Tensor, k: int, beside: Beside = NOTHING) -> torch.Tensor:
         """Lists ``(n, k)`` by scores ``(n, n_items)``, -inf for what is no item; 0 where there are
-        fewer. ``own``: the scores of unedited states, where they are needed."""
+        fewer."""
         scores = self.before_last(scores)
-        if not self.reorders:
+        last = self.last
+        if last is None:
             return best_of(scores, k)
-        last = self.reorders[-1]
-        if last.width(k) is None:
+        if isinstance(last, Reorder) and last.width(k) is None:
             return best_of(last.added(scores), k)
-        own = None if own is None else self.before_last(own)
-        return last.lists(last.pool(scores, k, own), k)
+        return last.lists(self._pool(scores, k, beside), k)
+
+    @property
+    def last(self) -> Reorder | Calibrated | None:
+        """What makes the lists out of a pool; None where they are those of the scores."""
+        if self.calibrated is not None:
+            return self.calibrated
+        return self.reorders[-1] if self.reorders else None
+
+    def pool(self, scores: torch.Tensor, k: int, beside: Beside) -> Pool:
+        """The items that :attr:`last` makes lists of k of."""
+        return self._pool(self.before_last(scores), k, beside)
+
+    def _pool(self, before_last: torch.Tensor, k: int, beside: Beside) -> Pool:
+        if self.calibrated is not None:
+            return self.calibrated.pool(before_last, k, beside.histories)
+        own = None if beside.own is None else self.before_last(beside.own)
+        return self.reorders[-1].pool(before_last, k, own)
 
     def before_last(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores after all but the last re-ranking, -inf for what is left out."""
         if self.banned is not None:
             scores = scores.masked_fill(self.banned, NONE)
-        for one in self.reorders[:-1]:
+        for one in self.reorders if self.calibrated else self.reorders[:-1]:
             scores = one.added(scores)
         return scores
 

@@ -25,7 +25,7 @@ from recsae.steering.files import Steering
 from recsae.steering.serving.server import Server, Steered
 from recsae.steering.serving.write import export
 from recsae.steering.steps.applied import applied_in, state_edit
-from recsae.steering.steps.kinds import Direction, Filter, ReRanking
+from recsae.steering.steps.kinds import Calibration, Direction, Filter, ReRanking
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes]
 
@@ -170,7 +170,7 @@ def test_lists_are_exported_as_they_are_made(opened, tmp_path, kind, head):
     scores[:, ~catalog.recommendable] = float("-inf")
     plain = opened.recommender.score(batch(opened)).clone()
     plain[:, ~catalog.recommendable] = float("-inf")
-    expected = done.of_scores(scores, 10, plain)
+    expected = done.of_scores(scores, 10, Beside(own=plain))
     assert (expected != plain.topk(10).indices).any(1).float().mean() > 0.5
     states = opened.recommender.represent(batch(opened))
     found = module.lists(states, 10) if head else module.rank(scores, 10, plain)
@@ -201,6 +201,13 @@ def test_lists_that_come_out_otherwise_are_not_kept(opened, tmp_path, monkeypatc
     monkeypatch.setattr(name, lambda self, scores, k, own: scores.topk(k).indices)
     with pytest.raises(RecSAEError, match=r"places in lists of the exported module are as they"):
         export(opened, Steering(LISTS["probability"]), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_calibration_needs_histories_which_an_export_has_not(opened, tmp_path):
+    step = Calibration(attribute="genre", by="greedy", strength=1.0, temperature=1.0, candidates=50)
+    with pytest.raises(InvalidInput, match="Calibration needs each user's history"):
+        export(opened, Steering([*ADDED, step]), tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

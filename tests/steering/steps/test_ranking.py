@@ -7,7 +7,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsae.steering.steps.ranking import MAX_WEIGHTS, N_FIRST, Ranking, Reorder
+from helpers import toy
+from recsae.recommender.lists import History, one_history
+from recsae.steering.calibration.shares import ItemShares
+from recsae.steering.steps.ranking import (
+    MAX_WEIGHTS,
+    N_FIRST,
+    Beside,
+    Calibrated,
+    Ranking,
+    Reorder,
+)
 
 NONE = float("-inf")
 SCORES = torch.tensor([[NONE, 5.0, 4.0, 3.0, 2.0, 1.0]])
@@ -79,11 +89,11 @@ def test_candidates_of_two_queries():
     torch.testing.assert_close(p, torch.tensor([[0.4, 0.3, 0.06, 0.04]]) / 0.8)
     ranking = Ranking(None, (found,))
     assert ranking.needs_own
-    assert ranking.lists(TURNED, 5, P.log()).tolist() == [[1, 2, 4, 5, 0]]
+    assert ranking.lists(TURNED, 5, Beside(own=P.log())).tolist() == [[1, 2, 4, 5, 0]]
     wide = Ranking(None, (Reorder.of(WANTED, 9.0, 1.0, 40, "candidates"),))
-    assert wide.lists(TURNED, 5, P.log()).tolist() == [[4, 5, 1, 2, 3]]
+    assert wide.lists(TURNED, 5, Beside(own=P.log())).tolist() == [[4, 5, 1, 2, 3]]
     banned = Ranking(torch.tensor([False, True, False, False, False, True]), (found,))
-    assert banned.lists(TURNED, 5, P.log()).tolist() == [[2, 3, 4, 0, 0]]
+    assert banned.lists(TURNED, 5, Beside(own=P.log())).tolist() == [[2, 3, 4, 0, 0]]
 
 
 def test_what_is_pushed_takes_the_lower_places():
@@ -95,10 +105,10 @@ def test_what_is_pushed_takes_the_lower_places():
     own = P.log()
     pushes = TURNED[0, 1:] - own[0, 1:]
     assert pushes.tolist() == pytest.approx([0.916, 1.204, 2.609, 4.813, 6.219], abs=1e-3)
-    assert ranking.lists(TURNED, 3, own).tolist() == [[1, 5, 4]]
-    assert ranking.lists(own, 3, own).tolist() == [[1, 2, 3]]  # nothing is pushed
+    assert ranking.lists(TURNED, 3, Beside(own=own)).tolist() == [[1, 5, 4]]
+    assert ranking.lists(own, 3, Beside(own=own)).tolist() == [[1, 2, 3]]  # nothing is pushed
     # what all items are pushed by alike changes nothing
-    assert ranking.lists(TURNED + 7.0, 3, own).tolist() == [[1, 5, 4]]
+    assert ranking.lists(TURNED + 7.0, 3, Beside(own=own)).tolist() == [[1, 5, 4]]
 
 
 def test_constants_add_up_and_probability_comes_last():
@@ -159,3 +169,76 @@ def test_no_item_comes_twice_where_it_is_among_the_first_and_the_most_useful():
 def test_where_nothing_is_left_lists_are_empty(temperature):
     nothing = torch.full((1, 6), NONE)
     assert lists(Reorder.of(WANTED, 1.0, temperature), scores=nothing) == [[0, 0, 0]]
+
+
+GENRES = ItemShares.of("genre", ("A", "B"), toy.sparse([[0, 0], *[[1, 0]] * 3, *[[0, 1]] * 2]))
+"""Items 1 to 3 are of the first genre, 4 and 5 of the second."""
+
+
+def calibrated(by, strength, candidates=10, k=3, history=(1, 5), scores=SCORES, **more):
+    step = Calibrated(GENRES, by, strength, 1.0, candidates)
+    return (
+        Ranking(None, (), step, **more)
+        .lists(scores, k, Beside(one_history(list(history))))
+        .tolist()
+    )
+
+
+@pytest.mark.parametrize("by", ["greedy", "per-user"])
+def test_a_calibrated_list_has_the_history_s_genres(by):
+    """p is .64, .23, .09, .03 and .01; the history has half of each genre. Greedily item 4 comes in
+    for item 3, and as the least likely it comes last. By a strength for the user it gains 4.6 times
+    .5 on 2.3, and the others lose .35."""
+    assert calibrated(by, 0.0) == [[1, 2, 3]]
+    assert calibrated(by, 0.5) == [[1, 2, 4] if by == "greedy" else [1, 4, 2]]
+    assert {4, 5} < set(calibrated(by, 9.0, history=(4,))[0])
+    assert calibrated(by, 9.0, history=(2, 3)) == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("by", ["greedy", "per-user"])
+def test_a_calibrated_list_stays_within_the_candidates(by):
+    assert calibrated(by, 9.0, candidates=3) == [[1, 2, 3]]
+    assert calibrated(by, 9.0, candidates=3, k=6)[0][5] == 0  # as many as the list has, anyway
+
+
+@pytest.mark.parametrize("by", ["greedy", "per-user"])
+@given(st.integers(0, 1000))
+@settings(deadline=None)
+def test_calibration_goes_row_by_row(by, seed):
+    """Rows in another order have their lists in that order, and no item comes twice."""
+    rng = torch.Generator().manual_seed(seed)
+    scores = torch.randn(5, 6, generator=rng)
+    scores[:, 0] = NONE
+    held = toy.sequences([1, 2], [4], [5, 5, 1], [3], [2, 4])
+    histories = History(held, torch.arange(5).numpy(), held.lengths)
+    ranking = Ranking(None, (), Calibrated(GENRES, by, 0.2, 1.0, 5))
+    found, order = ranking.lists(scores, 4, Beside(histories)), torch.randperm(5, generator=rng)
+    again = ranking.lists(scores[order], 4, Beside(histories.take(order.numpy())))
+    assert torch.equal(again, found[order])
+    assert all(len(set(row)) == 4 for row in found.tolist())
+    one = ranking.lists(scores[2:3], 4, Beside(one_history([5, 5, 1])))
+    assert torch.equal(one, found[2:3])
+
+
+def test_what_is_filtered_is_not_calibrated_with_and_constants_come_first():
+    banned = torch.tensor([False, False, False, False, True, False])
+    step = Calibrated(GENRES, "greedy", 9.0, 1.0, 10)
+    history = one_history([1, 5])
+    assert Ranking(banned, (), step).lists(SCORES, 3, history).tolist() == [[1, 2, 5]]
+    constant = Reorder.of(torch.tensor([0.0, 0, 0, 9, 0, 0]), 1.0)
+    assert Ranking(banned, (constant,), step).lists(SCORES, 3, history).tolist() == [[3, 1, 5]]
+
+
+def test_after_the_tenth_place_a_list_is_in_the_order_of_scores():
+    """Twelve items of the first genre, then three of the second, which are wanted."""
+    genres = ItemShares.of("genre", ("A", "B"), toy.sparse([[0, 0], *[[1, 0]] * 12, *[[0, 1]] * 3]))
+    scores = torch.cat([torch.tensor([NONE]), torch.arange(15, 0, -1.0)])[None]
+    step = Calibrated(genres, "greedy", 9.0, 1.0, 15)
+    found = Ranking(None, (), step).lists(scores, 15, Beside(one_history([13]))).tolist()[0]
+    assert found[:10] == [1, 2, 3, 4, 5, 6, 7, 13, 14, 15]
+    assert found[10:] == [8, 9, 10, 11, 12]
+
+
+def test_a_calibration_without_histories_is_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="needs the histories"):
+        Ranking(None, (), Calibrated(GENRES, "greedy", 1.0, 1.0, 10)).lists(SCORES, 3)

@@ -1,0 +1,1 @@
+"""Calibrated recommendations: lists whose shares are those of each user's own history."""
