@@ -26,6 +26,7 @@ from recsae.steering.serving.server import Server, Steered
 from recsae.steering.serving.write import export
 from recsae.steering.steps.applied import applied_in, state_edit
 from recsae.steering.steps.kinds import Calibration, Direction, Filter, ReRanking
+from recsae.steering.steps.ranking import Beside
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes]
 
