@@ -25,7 +25,7 @@ def compared(divided_by: Sequence[str], n_groups: int, n_warnings: int, margin: 
         f"{found} of {n_groups} groups of users (by {by}) {loses} several times the part of "
         "NDCG@10 that another does"
     )
-    if not margin:
+    if n_warnings or not margin:
         return f"{said}."
     least = f"as far as can be told: up to {100 * margin:.1f} points more than twice as much"
     return f"{said}, {least} may be chance."

@@ -144,8 +144,10 @@ def _loses(kept: Estimate) -> str:
 
     >>> _loses((0.958, 0.945, 0.971)), _loses((1.004, 0.998, 1.01))
     ('lose 4.2% of NDCG@10 (2.9 to 5.5)', 'gain 0.4% of NDCG@10 (-0.2 to 1.0)')
+    >>> _loses((1.0003, 0.99, 1.01))
+    'lose 0.0% of NDCG@10 (-1.0 to 1.0)'
     """
     gained, low, high = (100 * (figure - 1) for figure in kept)
-    if gained < 0:
-        return f"lose {-gained:.1f}% of NDCG@10 ({-high:.1f} to {-low:.1f})"
+    if gained < 0.05:
+        return f"lose {abs(gained):.1f}% of NDCG@10 ({-high:.1f} to {-low:.1f})"
     return f"gain {gained:.1f}% of NDCG@10 ({low:.1f} to {high:.1f})"
