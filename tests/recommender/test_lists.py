@@ -6,9 +6,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.toy import catalog, sequences
-from recsae.recommender.evaluation import hits_in
-from recsae.recommender.lists import History, best_items
+from helpers.toy import catalog, sequences, user_table
+from recsae.recommender.evaluation import histories_of_groups, hits_in, top_lists
+from recsae.recommender.lists import History, best_items, one_history
 from recsae.recommender.protocol import EvaluationCases
 
 HISTORIES = sequences([1, 2, 3, 2, 4], [5], [6, 7, 8])
@@ -32,6 +32,26 @@ def test_lists_that_run_out_of_items_end_with_padding():
 def test_what_has_a_score_of_minus_infinity_is_not_recommended(dtype):
     scores = torch.tensor([[5.0, 1, 3, *[-torch.inf] * 6]], dtype=dtype)
     assert best_items(scores, catalog(), 4).tolist() == [[2, 1, 0, 0]]
+
+
+def test_one_history_is_what_was_typed():
+    which, items = one_history([3, 1, 3]).pairs()
+    assert (which.tolist(), items.tolist()) == ([0, 0, 0], [3, 1, 3])
+
+
+def test_whoever_ranks_the_model_s_own_test_is_given_the_histories_of_the_lists():
+    """Each group's first case ends where the model stopped learning."""
+    model = user_table(5)
+    own = model.evaluation()
+    histories, asked = histories_of_groups(model, own), []
+
+    def rank(scores, k, mine):
+        asked.extend(zip(mine.rows.tolist(), mine.ends.tolist(), strict=True))
+        return scores.topk(k).indices
+
+    assert top_lists(model, own, rank).shape == (5, 10)
+    assert asked == list(enumerate(model.sequences().learned.tolist()))
+    assert asked == list(zip(histories.rows.tolist(), histories.ends.tolist(), strict=True))
 
 
 def cases(targets, groups):
