@@ -67,7 +67,7 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     "--method",
     metavar="NAME",
     help="Use this one, whatever reaches most: latents, re-ranking, probability, "
-    "logit-adjustment, latents+re-ranking, class-mean, probe or filter.",
+    "logit-adjustment, popularity-direction, latents+re-ranking, class-mean, probe or filter.",
 )
 @click.option(
     "--candidates",

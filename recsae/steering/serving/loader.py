@@ -125,7 +125,7 @@ class SteeredHead(SteeredStates):
 def _by_probability(
     scores: torch.Tensor, weights: torch.Tensor, step: dict[str, Any], k: int
 ) -> torch.Tensor:
-    """Place by place the item with the largest ``p * discount + gain * weight``."""
+    """Place by place the item with the largest ``p * discount + gain * weight``, then by p."""
     scaled = scores / step["temperature"]
     p = torch.exp(scaled - torch.logsumexp(scaled, 1, keepdim=True))
     gain = (step["gain"] * weights).expand_as(p).masked_fill(scores == float("-inf"), float("-inf"))
@@ -136,12 +136,15 @@ def _by_probability(
         for table, n in ((scores, step["first"]), (useful, k)):
             allowed.scatter_(1, table.topk(min(n, table.shape[1]), dim=1).indices, True)
         gain = gain.masked_fill(~allowed, float("-inf"))
-    places = []
+    taken, likely = [], []
     for place in range(min(k, scores.shape[1])):
         best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
-        places.append(best.indices.masked_fill(best.values == float("-inf"), 0))
+        none = best.values == float("-inf")
+        taken.append(best.indices.masked_fill(none, 0))
+        likely.append(p.gather(1, best.indices).masked_fill(none, float("-inf")))
         gain = gain.scatter(1, best.indices, float("-inf"))
-    return torch.cat(places, 1)
+    order = torch.cat(likely, 1).argsort(dim=1, descending=True, stable=True)
+    return torch.cat(taken, 1).gather(1, order)
 
 
 def made_of(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> SteeredStates:

@@ -147,7 +147,7 @@ class Steered:
 def _by_probability(
     scores: Floats, weights: Floats, among: NDArray[np.int64], step: dict[str, Any], k: int
 ) -> NDArray[np.int64]:
-    """Place by place the item with the largest ``p * discount + gain * weight``."""
+    """Place by place the item with the largest ``p * discount + gain * weight``, then by p."""
     scaled = scores[among] / np.float32(step["temperature"])
     p = np.exp(scaled - scaled.max())
     p, own = p / p.sum(), weights[among]
@@ -163,7 +163,8 @@ def _by_probability(
         best = int(np.argmax(p / math.log2(place + 2) + gain))
         places.append(best)
         gain[best] = -np.inf
-    return np.asarray(among[places])
+    order = np.argsort(-p[places], kind="stable")
+    return np.asarray(among[np.asarray(places, dtype=np.int64)[order]])
 
 
 def read_request(body: bytes, width: int) -> tuple[Floats, int]:

@@ -67,8 +67,8 @@ class ReRanking(Wishes):
     ``constant``: ``strength * unit`` times the weight is added to the score. ``log popularity``
     does the same with the logarithm of how often the item was consumed in the weight's place
     (logit adjustment). ``probability``: place by place, from the first, the item with the largest
-    ``p * discount + strength * unit * weight`` comes next, p being the softmax of the scores at the
-    temperature.
+    ``p * discount + strength * unit * weight`` is taken, p being the softmax of the scores at the
+    temperature; then those that were taken are put in the order of p.
     """
 
     kind: Literal["re-ranking"] = "re-ranking"

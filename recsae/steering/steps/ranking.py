@@ -120,12 +120,14 @@ class Reorder(NamedTuple):
     def _by_probability(self, pool: Pool, k: int, temperature: float) -> torch.Tensor:
         p = torch.exp(pool.scores / temperature - pool.total)
         gain = (self.gain * self.weights[pool.items]).masked_fill(pool.scores == NONE, NONE)
-        places = []
+        taken, likely = [], []
         for place in range(k):
             best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
-            places.append(pool.items.gather(1, best.indices).masked_fill(best.values == NONE, 0))
+            none = best.values == NONE
+            taken.append(pool.items.gather(1, best.indices).masked_fill(none, 0))
+            likely.append(p.gather(1, best.indices).masked_fill(none, NONE))
             gain.scatter_(1, best.indices, NONE)
-        return torch.cat(places, 1)
+        return likeliest_first(torch.cat(taken, 1), torch.cat(likely, 1))
 
 
 class Ranking(NamedTuple):
@@ -153,6 +155,12 @@ class Ranking(NamedTuple):
         for one in self.reorders[:-1]:
             scores = one.added(scores)
         return scores
+
+
+def likeliest_first(lists: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """The lists ``(n, k)`` with their likeliest items first, by probabilities ``(n, k)``: whatever
+    is in a list, no order of it loses less."""
+    return lists.gather(1, p.argsort(dim=1, descending=True, stable=True))
 
 
 def best_of(scores: torch.Tensor, k: int) -> torch.Tensor:

@@ -31,6 +31,7 @@ from recsae.steering.tuning.baselines import (
     WITHIN,
     Parts,
 )
+from recsae.steering.tuning.popularity_direction import CONCEPT_0
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -57,6 +58,7 @@ NAMES = {
     "re-ranking": RERANKING,
     "probability": BY_PROBABILITY,
     "logit-adjustment": LOGIT,
+    "popularity-direction": CONCEPT_0,
     "latents+re-ranking": THEN,
     "class-mean": MEAN,
     "probe": PROBE,
@@ -176,7 +178,7 @@ def try_methods(
     found += latents + by_lists
     found += [
         trial.of(maker.along(name, directions[name]))
-        for name in (MEAN, PROBE)
+        for name in (CONCEPT_0, MEAN, PROBE)
         if name in directions and asked(name)
     ]
     if latents_then:
@@ -202,5 +204,6 @@ def chosen(trial: Trial, tried: list[Tried], name: str | None) -> Tried:
     why = {
         "filter": "a filter is for what is never to be recommended (--never)",
         "logit-adjustment": "logit adjustment is for popularity (--popularity)",
+        "popularity-direction": "that direction is for popularity (--popularity)",
     }.get(name, "too few histories tell the goal's items from others")
     raise InvalidInput(f"There is no {name} for the goal {trial.goal.name!r}: {why}.")

@@ -46,6 +46,7 @@ from recsae.steering.tuning.facts import (
 )
 from recsae.steering.tuning.path import MAX_TUNED_LATENTS, natural_path
 from recsae.steering.tuning.popularity import N_CANDIDATE_LATENTS, cohens_d, popularity_measures
+from recsae.steering.tuning.popularity_direction import CONCEPT_0, direction_to
 from recsae.steering.tuning.results import TuningResult
 
 if TYPE_CHECKING:
@@ -160,6 +161,11 @@ def tune(
     path = _path(work.sae, near, goal, cases.search, n_latents)
     maker = MethodMaker(goal, work.sae, path, scale_of(scorer))
     directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
+    concept_0 = direction_to(
+        goal, near, work.recommender.catalog.recommendable, cases.search.states
+    )
+    if concept_0 is not None:
+        directions[CONCEPT_0] = concept_0.vector
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
     fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
     trial = Trial(work, few, fewer, goal, max_loss)
@@ -180,6 +186,10 @@ def tune(
         for steps in ([], steering.steps)
     )
     methods = _methods(work, maker, trial, tried, directions, near, cases, sizes) if compare else []
+    reached = choices(work, tried, some, goal)
+    said = [verdict(methods, goal)] if methods else []
+    if concept_0 is not None:
+        said.append(concept_0.said(reached, max_loss))
     counted = cases.heldout.counted
     result = TuningResult(
         goal=goal.name,
@@ -194,12 +204,12 @@ def tune(
         if goal.by_popularity is None
         else tuple(popularity_measures(before, after, cases.heldout, goal.by_popularity)),
         methods=tuple(methods),
-        verdict=verdict(methods, goal) if methods else None,
+        verdict=" ".join(said) or None,
         ranked_in_full=counted[Shortlist].in_full if Shortlist in counted else None,
         method=done.name,
         recommended=best.method.name,
         done=tuple(map(str, steering.steps)),
-        choices=tuple(choices(work, tried, some, goal)),
+        choices=tuple(reached),
     )
     return Tuned(steering, result)
 
