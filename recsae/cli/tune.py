@@ -67,7 +67,8 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     "--method",
     metavar="NAME",
     help="Use this one, whatever reaches most: latents, re-ranking, probability, "
-    "logit-adjustment, popularity-direction, latents+re-ranking, class-mean, probe or filter.",
+    "calibrated-probability, logit-adjustment, popularity-direction, latents+re-ranking, "
+    "class-mean, probe or filter.",
 )
 @click.option(
     "--candidates",

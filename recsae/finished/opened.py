@@ -222,9 +222,9 @@ class OpenRun(LoadedRun):
             How many latents are turned at most.
         method
             The one to use: ``"latents"``, ``"re-ranking"``, ``"probability"``,
-            ``"logit-adjustment"``, ``"popularity-direction"``, ``"latents+re-ranking"``,
-            ``"class-mean"``, ``"probe"`` or ``"filter"``. None: the one that reaches most on
-            construction users.
+            ``"calibrated-probability"``, ``"logit-adjustment"``, ``"popularity-direction"``,
+            ``"latents+re-ranking"``, ``"class-mean"``, ``"probe"`` or ``"filter"``. None: the one
+            that reaches most on construction users.
         candidates
             Re-rank within so many items, the first by score; None: all.
         compare

@@ -17,7 +17,7 @@ from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.steered_scores import HeadScorer, mask_unavailable, steered_scores_of
 from recsae.steering.steps.goals import goal_of
 from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Wishes, edits_states, in_order
-from recsae.steering.steps.ranking import Pool, Ranking, Reorder, best_of
+from recsae.steering.steps.ranking import Calibrated, Pool, Ranking, Reorder, best_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -169,8 +169,16 @@ def ranking_of(steps: Iterable[Step], goal_of_wishes: GoalOf) -> Ranking | None:
         elif isinstance(step, ReRanking):
             goal = goal_of_wishes(step.wishes)
             weights = goal.log_popularity if step.by == "log popularity" else goal.weights
-            gain = step.strength * step.unit
-            reorders.append(
-                Reorder.of(torch.tensor(weights), gain, step.temperature, step.candidates)
-            )
+            how = step.strength * step.unit, step.temperature, step.candidates
+            calibrated = calibrated_by(step, goal_of_wishes)
+            reorders.append(Reorder.of(torch.tensor(weights), *how, calibrated))
     return None if banned is None and not reorders else Ranking(banned, tuple(reorders))
+
+
+def calibrated_by(step: ReRanking, goal_of_wishes: GoalOf) -> Calibrated | None:
+    """The calibration of a step, the items' popularity looked up; None: it has none."""
+    powers = step.calibration
+    if powers is None:
+        return None
+    logs = goal_of_wishes(Wishes(popularity="+")).log_popularity
+    return Calibrated(powers.p, powers.place, powers.popularity * torch.tensor(logs))

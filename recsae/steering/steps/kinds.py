@@ -61,6 +61,20 @@ class Direction(BaseModel):
         return f"{self.strength:.3g} times the direction {self.name!r} added to every state"
 
 
+class Calibration(BaseModel):
+    """Better probabilities than a model's own, which are powers of three things: the model's p, the
+    item's place by score from 1 on, and one more than how often it was consumed.
+
+    They are made for what a list can be made of, and add up to one with what is left outside.
+    """
+
+    model_config = _KEPT
+
+    p: _Bounded
+    place: _Bounded
+    popularity: _Bounded
+
+
 class ReRanking(Wishes):
     """Items are ranked anew by what is wished for, each item's wishes being its weight.
 
@@ -68,7 +82,7 @@ class ReRanking(Wishes):
     does the same with the logarithm of how often the item was consumed in the weight's place
     (logit adjustment). ``probability``: place by place, from the first, the item with the largest
     ``p * discount + strength * unit * weight`` is taken, p being the softmax of the scores at the
-    temperature; then those that were taken are put in the order of p.
+    temperature, or calibrated from it; then those that were taken are put in the order of p.
     """
 
     kind: Literal["re-ranking"] = "re-ranking"
@@ -79,11 +93,14 @@ class ReRanking(Wishes):
     temperature: _Scale | None = None
     candidates: int | None = Field(None, ge=LEAST_CANDIDATES)
     """So many items, the first by score, can be in the list; None: all."""
+    calibration: Calibration | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> ReRanking:
         if (self.temperature is not None) != (self.by == "probability"):
             raise ValueError("a temperature is for re-ranking by probability, which needs one")
+        if self.calibration is not None and self.by != "probability":
+            raise ValueError("a calibration is for re-ranking by probability")
         if self.by == "log popularity" and self.popularity is None:
             raise ValueError("re-ranking by log popularity needs a popularity, '-' or '+'")
         if not abs(self.strength * self.unit) <= LIMIT:
@@ -94,7 +111,8 @@ class ReRanking(Wishes):
 
     def __str__(self) -> str:
         within = f" within the first {self.candidates:,}" if self.candidates else ""
-        how = "a constant" if self.by == "constant" else self.by
+        how = "a constant" if self.by == "constant" else str(self.by)
+        how = f"calibrated {how}" if self.calibration else how
         return f"re-ranked by {how}{within}: {self.said()} (strength {self.strength:.3g})"
 
 

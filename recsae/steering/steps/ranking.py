@@ -13,6 +13,10 @@ NONE = float("-inf")
 N_FIRST = 300
 """Where weights differ too much for less, re-ranking by probability chooses from so many items, the
 first by score, and from the first of those with the largest weight."""
+LEAST = -200.0
+"""Logarithms of probabilities below it are this: their powers stay finite."""
+LEAST_OUTSIDE = 1e-6
+"""What items that no list can be made of have together is this at least."""
 LARGEST = float(torch.finfo(torch.float32).max)
 MAX_WEIGHTS = 4
 """Different weights at most of which the first items are all that a list can be made of."""
@@ -33,6 +37,26 @@ class Pool(NamedTuple):
         return Pool(self.items[part].long(), self.scores[part], self.total[part])
 
 
+class Calibrated(NamedTuple):
+    """What makes better probabilities of a model's own; see ``Calibration`` of the steps."""
+
+    p: float
+    place: float
+    """Powers of the model's probability, and of the place by score from 1 on."""
+    prior: torch.Tensor
+    """``(n_items,)`` what is added to the logarithm of an item's probability."""
+
+    def of(self, log_p: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Probabilities ``(n, m)`` of items by the logarithms of the model's, -inf for no item."""
+        order = log_p.argsort(dim=1, descending=True, stable=True)
+        places = torch.arange(1.0, log_p.shape[1] + 1).log().expand_as(log_p)
+        place = torch.empty_like(log_p).scatter(1, order, places)
+        own = self.p * log_p.clamp_min(LEAST) + self.place * place + self.prior[items]
+        outside = (1 - log_p.exp().sum(1, keepdim=True)).clamp_min(LEAST_OUTSIDE).log()
+        own = own.masked_fill(log_p == NONE, NONE)
+        return torch.softmax(torch.cat([own, outside], 1), 1)[:, :-1]
+
+
 class Reorder(NamedTuple):
     """One re-ranking, with the weights of the items; see :class:`recsae.steering.steps.kinds`."""
 
@@ -44,7 +68,9 @@ class Reorder(NamedTuple):
     """None: it is added to scores."""
     candidates: int | None = None
     different: torch.Tensor | None = None
-    """The weights that differ; None where they are more than ``MAX_WEIGHTS``."""
+    """The weights that differ; None where they are more than ``MAX_WEIGHTS``, or where items of one
+    weight are not in the order of their scores."""
+    calibrated: Calibrated | None = None
 
     @classmethod
     def of(
@@ -53,11 +79,12 @@ class Reorder(NamedTuple):
         gain: float,
         temperature: float | None = None,
         candidates: int | None = None,
+        calibrated: Calibrated | None = None,
     ) -> Reorder:
         """Look at the weights, whether few of them differ."""
         different = weights.unique()
-        few = different if len(different) <= MAX_WEIGHTS else None
-        return cls(weights, gain, temperature, candidates, few)
+        few = different if len(different) <= MAX_WEIGHTS and calibrated is None else None
+        return cls(weights, gain, temperature, candidates, few, calibrated)
 
     def added(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores ``(n, n_items)`` with the constants added, -inf for what is no candidate."""
@@ -118,7 +145,8 @@ class Reorder(NamedTuple):
         return torch.nn.functional.pad(lists, (0, k - k_found))
 
     def _by_probability(self, pool: Pool, k: int, temperature: float) -> torch.Tensor:
-        p = torch.exp(pool.scores / temperature - pool.total)
+        p = pool.scores / temperature - pool.total
+        p = p.exp() if self.calibrated is None else self.calibrated.of(p, pool.items)
         gain = (self.gain * self.weights[pool.items]).masked_fill(pool.scores == NONE, NONE)
         taken, likely = [], []
         for place in range(k):

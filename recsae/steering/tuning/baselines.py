@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
     from recsae.steering.steered_scores import Nearby, SteeredScores
     from recsae.steering.steps.goals import Goal
-    from recsae.steering.steps.kinds import By, Step
+    from recsae.steering.steps.kinds import By, Calibration, Step, Wishes
     from recsae.steering.tuning.path import TuningPath
 
 LATENTS = "latents"
 FILTER = "filter"
 RERANKING = "re-ranking"
 BY_PROBABILITY = "re-ranking by probability"
+CALIBRATED = "re-ranking by calibrated probability"
 LOGIT = "logit adjustment"
 MEAN = "class mean"
 PROBE = "probe"
@@ -45,6 +46,7 @@ WITHIN = " within "
 RE_RANKINGS: dict[str, By] = {
     RERANKING: "constant",
     BY_PROBABILITY: "probability",
+    CALIBRATED: "probability",
     LOGIT: "log popularity",
 }
 MIN_GOAL_POSITIVES = 20
@@ -87,6 +89,9 @@ class MethodMaker(NamedTuple):
     sae: SAE
     path: TuningPath
     scale: Scale
+    calibration: Calibration | None = None
+    popular: Goal | None = None
+    """More popular items: what a calibration has the items' popularity from."""
 
     def latents(self) -> SteeringMethod:
         """Turn latents along the path."""
@@ -115,6 +120,7 @@ class MethodMaker(NamedTuple):
             unit=units[by],
             temperature=scale.temperature if by == "probability" else None,
             candidates=candidates,
+            calibration=self.calibration if name == CALIBRATED else None,
         )
         return self.of_steps(
             f"{name}{WITHIN}{candidates}" if candidates else name,
@@ -151,9 +157,13 @@ class MethodMaker(NamedTuple):
         """A method that can be kept, since it is steps at any strength."""
 
         def at(strength: float) -> Applied:
-            return applied(steps(strength), self.sae, lambda _: self.goal)
+            return applied(steps(strength), self.sae, self._goal_of)
 
         return SteeringMethod(name, at, max_strength, identity_at_zero, steps)
+
+    def _goal_of(self, wishes: Wishes) -> Goal:
+        asked = self.goal.wishes.wishes
+        return self.popular if self.popular is not None and wishes != asked else self.goal
 
     def neurons(self, search: Cases, near: Nearby) -> SteeringMethod:
         """Steer along a path of single dimensions of the state, as many as there are latents.

@@ -20,6 +20,7 @@ from recsae.steering.steered_scores import steered_scores_of
 from recsae.steering.steps.applied import Applied
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
+    CALIBRATED,
     FILTER,
     LATENTS,
     LOGIT,
@@ -57,6 +58,7 @@ NAMES = {
     "latents": LATENTS,
     "re-ranking": RERANKING,
     "probability": BY_PROBABILITY,
+    "calibrated-probability": CALIBRATED,
     "logit-adjustment": LOGIT,
     "popularity-direction": CONCEPT_0,
     "latents+re-ranking": THEN,
@@ -168,7 +170,9 @@ def try_methods(
     latents_then = asked(THEN)
     if goal.unlearned and asked(FILTER):
         found.append(trial.of(maker.filter()))
-    names = [name for name in RE_RANKINGS if name != LOGIT or goal.by_popularity is not None]
+    unfit = {LOGIT} if goal.by_popularity is None else set[str]()
+    unfit |= {CALIBRATED} if maker.calibration is None else set()
+    names = [name for name in RE_RANKINGS if name not in unfit]
     by_lists = [
         trial.of(maker.re_ranking(name, candidates))
         for name in names

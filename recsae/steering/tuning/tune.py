@@ -22,6 +22,8 @@ from recsae.steering.steered_scores import (
     thinned,
 )
 from recsae.steering.steps.applied import steered_lists
+from recsae.steering.steps.goals import goal_of, popularity_of
+from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.baselines import (
     FILTER,
     LATENTS,
@@ -32,6 +34,7 @@ from recsae.steering.tuning.baselines import (
     directions_to,
     scale_of,
 )
+from recsae.steering.tuning.calibrated import calibration_of, popularity_by_others
 from recsae.steering.tuning.choice import Trial, Tried, chosen, try_methods
 from recsae.steering.tuning.facts import (
     MIN_SCORED,
@@ -159,7 +162,10 @@ def tune(
     scorer = steered_scores_of(work, cases.search)
     near = linearised(scorer)
     path = _path(work.sae, near, goal, cases.search, n_latents)
-    maker = MethodMaker(goal, work.sae, path, scale_of(scorer))
+    scale, popular = scale_of(scorer), goal_of(work, Wishes(popularity="+"))
+    by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
+    calibration = calibration_of(scorer, scale.temperature, by_others)
+    maker = MethodMaker(goal, work.sae, path, scale, calibration, popular)
     directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
     concept_0 = direction_to(
         goal, near, work.recommender.catalog.recommendable, cases.search.states

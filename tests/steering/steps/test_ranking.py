@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsae.steering.steps.ranking import MAX_WEIGHTS, N_FIRST, Ranking, Reorder
+from recsae.steering.steps.ranking import MAX_WEIGHTS, N_FIRST, Calibrated, Ranking, Reorder
 
 NONE = float("-inf")
 SCORES = torch.tensor([[NONE, 5.0, 4.0, 3.0, 2.0, 1.0]])
@@ -136,3 +136,30 @@ def test_no_item_comes_twice_where_it_is_among_the_first_and_the_most_useful():
 def test_where_nothing_is_left_lists_are_empty(temperature):
     nothing = torch.full((1, 6), NONE)
     assert lists(Reorder.of(WANTED, 1.0, temperature), scores=nothing) == [[0, 0, 0]]
+
+
+def test_calibrated_probabilities():
+    """p is .5, .25, .15 and .1 outside: to the power of 2, times the place, times e for item 3."""
+    log_p = torch.tensor([[0.25, 0.5, 0.15]]).log()
+    powers = Calibrated(2.0, 1.0, torch.tensor([0.0, 0, 0, 1]))
+    own = torch.tensor([[0.25**2 * 2, 0.5**2, 0.15**2 * 3 * math.e]])
+    found = powers.of(log_p, torch.tensor([[1, 2, 3]]))
+    torch.testing.assert_close(found, own / (own.sum() + 0.1))
+
+
+def test_a_calibration_can_change_the_order_and_none_of_it_does_not():
+    p = torch.tensor([[0.0, 0.4, 0.3, 0.2, 0.06, 0.04]])
+    same = Calibrated(1.0, 0.0, torch.zeros(6))
+    popular = Calibrated(1.0, 0.0, torch.tensor([0.0, 0, 0, 9, 0, 0]))
+    for calibrated, expected in ((same, [1, 2, 3]), (popular, [3, 1, 2])):
+        step = Reorder.of(WANTED, 0.0, 2.0, None, calibrated)
+        assert step.different is None
+        assert lists(step, scores=2 * p.log()) == [expected]
+
+
+def test_what_is_left_out_has_no_calibrated_probability():
+    log_p = torch.tensor([[NONE, -1.0], [NONE, NONE]])
+    found = Calibrated(0.5, -1.0, torch.ones(2)).of(log_p, torch.tensor([[0, 1], [0, 1]]))
+    assert found[0, 0] == 0
+    assert 0 < found[0, 1] < 1
+    assert found[1].tolist() == [0, 0]
