@@ -43,6 +43,7 @@ RE_RANKED = {
     "unit": 0.01,
     "temperature": 0.7,
 }
+CALIBRATED = {"calibration": {"p": 1.2, "place": 0.1, "popularity": -0.2}}
 EVERY_KIND = [
     *STEERING.steps,
     Direction(name="class mean", vector=(0.5,) * 12, strength=2.0),
@@ -246,6 +247,10 @@ def test_files_of_another_run(folder, change, match):
         ),
         ({"users": None, "cohort": "concept:Horror>0.5"}, "how users were chosen, and no users"),
         ({"steps": [RE_RANKED | {"by": "log popularity"}]}, "temperature is for re-ranking by"),
+        (
+            {"steps": [RE_RANKED | {"by": "constant", "temperature": None} | CALIBRATED]},
+            "calibration is for re-ranking by probability",
+        ),
     ],
 )
 def test_files_that_are_none(folder, change, match):

@@ -142,6 +142,7 @@ def test_the_best_method_is_recommended_kept_and_does_what_is_said(opened, comed
         ("latents", "latents"),
         ("re-ranking", "re-ranking"),
         ("probability", "re-ranking by probability"),
+        ("calibrated-probability", "re-ranking by calibrated probability"),
         ("class-mean", "class mean"),
         ("latents+re-ranking", "latents, then re-ranking"),
     ],
