@@ -122,11 +122,17 @@ class MethodMaker(NamedTuple):
             candidates=candidates,
             calibration=self.calibration if name == CALIBRATED else None,
         )
+
+        def steps(strength: float) -> list[Step]:
+            if name == CALIBRATED and not strength:
+                return []  # a loss is one of the model's own lists, which are not calibrated
+            return [step.model_copy(update={"strength": strength})]
+
         return self.of_steps(
             f"{name}{WITHIN}{candidates}" if candidates else name,
-            lambda strength: [step.model_copy(update={"strength": strength})],
+            steps,
             # at a strength of 0 it leaves out what is no candidate, and rounds what is unlikely
-            identity_at_zero=candidates is None and by != "probability",
+            identity_at_zero=name == CALIBRATED or (candidates is None and by != "probability"),
         )
 
     def filter(self) -> SteeringMethod:

@@ -46,17 +46,16 @@ class PopularityDirection(NamedTuple):
             f"One direction of the states carries {100 * self.carried:.0f} % of log popularity "
             f"and {100 * self.of_states:.1f} % of the states' variance"
         )
-        reached = [
-            f"{one.method} {one.effect.after:.1f}"
-            for one in choices
-            if one.method in (CONCEPT_0, "logit adjustment")
-        ]
-        if not reached:
+        reached = {one.method: one.effect for one in choices}
+        if CONCEPT_0 not in reached:
             return f"{words}."
-        return (
-            f"{words}; at a loss of {100 * loss:g} % on construction users average popularity "
-            f"becomes by {', by '.join(reached)}."
+        own = reached[CONCEPT_0]
+        words += (
+            f"; turned alone, it takes average popularity from {own.before:.1f} to {own.after:.1f} "
+            f"at a loss of {100 * loss:g} % on construction users"
         )
+        logit = reached.get("logit adjustment")
+        return f"{words}." if logit is None else f"{words}, logit adjustment to {logit.after:.1f}."
 
 
 def popularity_direction(

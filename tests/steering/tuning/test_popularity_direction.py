@@ -1,5 +1,7 @@
 """The direction of popularity: found where it was planted, and what it says of itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -88,7 +90,7 @@ def test_what_is_said():
     assert found.said([], 0.02).endswith("variance.")
     effect = GoalEffect(9, 9, (0.98, 0.97, 0.99), 90.0, 75.24, (0.8, 0.7, 0.9))
     rows = [Choice(name, 1.0, 75.0, effect) for name in ("latents", CONCEPT_0)]
-    assert found.said(rows, 0.02).endswith(
-        "at a loss of 2 % on construction users average popularity becomes by popularity "
-        "direction 75.2."
-    )
+    ahead = "; turned alone, it takes average popularity from 90.0 to 75.2 at a loss of 2 % on "
+    assert found.said(rows, 0.02).endswith(f"{ahead}construction users.")
+    rows.append(Choice("logit adjustment", 1.0, 75.0, replace(effect, after=77.0)))
+    assert found.said(rows, 0.02).endswith(f"{ahead}construction users, logit adjustment to 77.0.")
