@@ -75,8 +75,8 @@ class Percent(click.ParamType):  # type: ignore[type-arg]
     "--method",
     metavar="NAME",
     help="Use this one, whatever reaches most: latents, latents-by-probability, re-ranking, "
-    "probability, logit-adjustment, latents+re-ranking, class-mean, probe or filter; to calibrate "
-    "greedy or per-user.",
+    "probability, calibrated-probability, logit-adjustment, popularity-direction, "
+    "latents+re-ranking, class-mean, probe or filter; to calibrate greedy or per-user.",
 )
 @click.option(
     "--candidates",

@@ -256,8 +256,9 @@ class OpenRun(LoadedRun):
             How many latents are turned at most; None: 16.
         method
             The one to use: ``"latents"``, ``"latents-by-probability"``, ``"re-ranking"``,
-            ``"probability"``, ``"logit-adjustment"``, ``"latents+re-ranking"``, ``"class-mean"``,
-            ``"probe"`` or ``"filter"``; to calibrate ``"greedy"`` or ``"per-user"``. None: the one
+            ``"probability"``, ``"calibrated-probability"``, ``"logit-adjustment"``,
+            ``"popularity-direction"``, ``"latents+re-ranking"``, ``"class-mean"``, ``"probe"`` or
+            ``"filter"``; to calibrate ``"greedy"`` or ``"per-user"``. None: the one
             that reaches most on construction users.
         candidates
             Re-rank within so many items, the first by score; None: all, or 100 to calibrate. With

@@ -45,13 +45,14 @@ RE_RANKED = {
     "unit": 0.01,
     "temperature": 0.7,
 }
+LIKELIER = {"powers": {"p": 1.2, "place": 0.1, "popularity": -0.2}}
 EVERY_KIND = [
     *STEERING.steps,
     Direction(name="class mean", vector=(0.5,) * 12, strength=2.0),
     Filter(never=("Horror",)),
     ReRanking(by="constant", less=("Drama",), strength=1.0, unit=0.3, candidates=100),
     ReRanking(by="log popularity", popularity="-", strength=0.2, unit=1.0),
-    ReRanking(**{**RE_RANKED, "more": ("Comedy",)}),
+    ReRanking(**{**RE_RANKED, "more": ("Comedy",)} | LIKELIER),
 ]
 CALIBRATED = Calibration(
     attribute="genre", by="greedy", strength=0.01, temperature=0.7, candidates=100
@@ -375,6 +376,18 @@ DIRECTION = {"kind": "direction", "name": "x", "vector": [0.5] * 12, "strength":
         (
             {"steps": [DIRECTION | {"vector": [1e300]}]},
             "entry 1 of 'vector' of step 1 is 1e+300, and must be at most 1e+09",
+        ),
+        (
+            {"steps": [RE_RANKED | {"by": "constant", "temperature": None} | LIKELIER]},
+            "step 1: powers are for re-ranking by probability, by the scores after edits",
+        ),
+        (
+            {"steps": [RE_RANKED | {"edits": "candidates"}]},
+            "step 1: edits for candidates need candidates, and go by probability",
+        ),
+        (
+            {"steps": [RE_RANKED | {"edits": "pushes", "candidates": 50}]},
+            "step 1: what edits push is favoured, so nothing else can be",
         ),
     ],
 )

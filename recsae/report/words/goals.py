@@ -25,6 +25,10 @@ METHODS = {
     "re-ranking by probability": "lists are made anew from the model’s own probabilities. It is "
     "the most that re-ranking with them can be expected to reach, and needs the attribute of every "
     "item.",
+    "popularity direction": "the one direction of the states that best carries the logarithm of "
+    "how often an item was consumed is added to every state, or taken off it.",
+    "re-ranking by calibrated probability": "the same with probabilities that were fitted to what "
+    "users went on to: powers of the model’s own, of the place in its list and of popularity.",
     "logit adjustment": "a multiple of the logarithm of how often an item was consumed is taken "
     "off its score, or added.",
     " within ": "only so many items, the first by score, can be in the list, as behind a "

@@ -97,7 +97,8 @@ class SteeredStates(nn.Module):
                 inside = torch.full_like(scores, float("-inf"))
                 scores = inside.scatter(1, first, scores.gather(1, first))
             if step["temperature"] is not None:
-                return _by_probability(scores, weights, step, k)
+                prior = getattr(self, f"prior_{number}", None)
+                return _by_probability(scores, weights, prior, step, k)
             scores = scores + step["gain"] * weights
             own = None if own is None else own + step["gain"] * weights
         best = scores.topk(min(k, scores.shape[1]), dim=1)
@@ -135,11 +136,16 @@ class SteeredHead(SteeredStates):
 
 
 def _by_probability(
-    scores: torch.Tensor, weights: torch.Tensor, step: dict[str, Any], k: int
+    scores: torch.Tensor,
+    weights: torch.Tensor,
+    prior: torch.Tensor | None,
+    step: dict[str, Any],
+    k: int,
 ) -> torch.Tensor:
-    """Place by place the item with the largest ``p * discount + gain * weight``."""
+    """Place by place the item with the largest ``p * discount + gain * weight``, then by p."""
     scaled = scores / step["temperature"]
-    p = torch.exp(scaled - torch.logsumexp(scaled, 1, keepdim=True))
+    log_p = scaled - torch.logsumexp(scaled, 1, keepdim=True)
+    p = log_p.exp()
     gain = (step["gain"] * weights).expand_as(p).masked_fill(scores == float("-inf"), float("-inf"))
     if step["first"] is not None:  # so many by score, and the first of the most useful
         most = weights[(scores > float("-inf")).any(0)].max()
@@ -148,6 +154,9 @@ def _by_probability(
         for table, n in ((scores, step["first"]), (useful, k)):
             allowed.scatter_(1, table.topk(min(n, table.shape[1]), dim=1).indices, True)
         gain = gain.masked_fill(~allowed, float("-inf"))
+    if prior is not None:
+        log_p = log_p.masked_fill(gain == float("-inf"), float("-inf"))
+        p = _calibrated(log_p, step["powers"], prior)
     return _place_by_place(p, gain, k)
 
 
@@ -171,12 +180,26 @@ def _of_two_queries(
 
 
 def _place_by_place(p: torch.Tensor, gain: torch.Tensor, k: int) -> torch.Tensor:
-    places = []
+    taken, likely = [], []
     for place in range(min(k, p.shape[1])):
         best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
-        places.append(best.indices.masked_fill(best.values == float("-inf"), 0))
+        none = best.values == float("-inf")
+        taken.append(best.indices.masked_fill(none, 0))
+        likely.append(p.gather(1, best.indices).masked_fill(none, float("-inf")))
         gain = gain.scatter(1, best.indices, float("-inf"))
-    return torch.cat(places, 1)
+    order = torch.cat(likely, 1).argsort(dim=1, descending=True, stable=True)
+    return torch.cat(taken, 1).gather(1, order)
+
+
+def _calibrated(log_p: torch.Tensor, powers: list[float], prior: torch.Tensor) -> torch.Tensor:
+    """Better probabilities ``(n, n_items)`` than the model's, -inf being what is left out."""
+    order = log_p.argsort(dim=1, descending=True, stable=True)
+    place = torch.arange(1.0, log_p.shape[1] + 1).log().expand_as(log_p)
+    place = torch.empty_like(log_p).scatter(1, order, place)
+    own = powers[0] * log_p.clamp_min(-200) + powers[1] * place + prior
+    outside = (1 - log_p.exp().sum(1, keepdim=True)).clamp_min(1e-6).log()
+    own = torch.cat([own.masked_fill(log_p == float("-inf"), float("-inf")), outside], 1)
+    return torch.softmax(own, 1)[:, :-1]
 
 
 def made_of(config: dict[str, Any], weights: dict[str, torch.Tensor]) -> SteeredStates:

@@ -152,15 +152,22 @@ class Steered:
                 first = np.argsort(-scores[among], kind="stable")[: step["candidates"]]
                 among = np.sort(among[first])
             if step["temperature"] is not None:
-                return _by_probability(scores, weights, among, step, k)
+                prior = self.weights.get(f"prior_{number}")
+                prior = None if prior is None else prior[self.real]
+                return _by_probability(scores, weights, prior, among, step, k)
             scores, own = (one + np.float32(step["gain"]) * weights for one in (scores, own))
         return np.asarray(among[np.argsort(-scores[among], kind="stable")[:k]])
 
 
 def _by_probability(
-    scores: Floats, weights: Floats, among: NDArray[np.int64], step: dict[str, Any], k: int
+    scores: Floats,
+    weights: Floats,
+    prior: Floats | None,
+    among: NDArray[np.int64],
+    step: dict[str, Any],
+    k: int,
 ) -> NDArray[np.int64]:
-    """Place by place the item with the largest ``p * discount + gain * weight``."""
+    """Place by place the item with the largest ``p * discount + gain * weight``, then by p."""
     scaled = scores[among] / np.float32(step["temperature"])
     p = np.exp(scaled - scaled.max())
     p, own = p / p.sum(), weights[among]
@@ -171,12 +178,29 @@ def _by_probability(
         closed = np.ones(len(among), dtype=bool)
         closed[order[: step["first"]]] = closed[useful[:k]] = False
         gain = np.where(closed, -np.inf, gain)
+    if prior is not None:
+        log_p = scaled - scaled.max()
+        log_p = np.where(np.isfinite(gain), log_p - np.log(np.exp(log_p).sum()), -np.inf)
+        p = _calibrated(log_p, step["powers"], prior[among])
     places = []
     for place in range(min(k, int(np.isfinite(gain).sum()))):
         best = int(np.argmax(p / math.log2(place + 2) + gain))
         places.append(best)
         gain[best] = -np.inf
-    return np.asarray(among[places])
+    order = np.argsort(-p[places], kind="stable")
+    return np.asarray(among[np.asarray(places, dtype=np.int64)[order]])
+
+
+def _calibrated(log_p: Floats, powers: list[float], prior: Floats) -> Floats:
+    """Better probabilities than the model's, -inf being what is left out."""
+    place = np.empty_like(log_p)
+    place[np.argsort(-log_p, kind="stable")] = np.log(np.arange(1, len(log_p) + 1))
+    own = np.float32(powers[0]) * np.maximum(log_p, -200) + np.float32(powers[1]) * place + prior
+    own = np.where(np.isfinite(log_p), own, -np.inf)
+    outside = np.log(max(1 - float(np.exp(log_p).sum()), 1e-6))
+    most = max(own.max(), outside)
+    own = np.exp(own - most)
+    return np.asarray(own / (own.sum() + np.exp(outside - most)), dtype=np.float32)
 
 
 def read_request(body: bytes, width: int) -> tuple[Floats, int]:

@@ -193,10 +193,14 @@ def _module_of(
                 "candidates": one.candidates,
                 "edits": one.edits,
                 "first": N_FIRST if one.different is None and one.candidates is None else None,
+                "powers": one.calibrated and [one.calibrated.p, one.calibrated.place],
             }
             for one in served.rest.reorders
         ]
-        weights |= {f"weights_{n}": one.weights for n, one in enumerate(served.rest.reorders)}
+        for n, one in enumerate(served.rest.reorders):
+            weights[f"weights_{n}"] = one.weights
+            if one.calibrated is not None:
+                weights[f"prior_{n}"] = one.calibrated.prior
         if served.rest.banned is not None:
             weights["banned"] = served.rest.banned
     return config, {name: value.clone().contiguous().cpu() for name, value in weights.items()}

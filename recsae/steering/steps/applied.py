@@ -29,6 +29,7 @@ from recsae.steering.steps.ranking import (
     NOTHING,
     Beside,
     Calibrated,
+    CalibratedP,
     Pool,
     Ranking,
     Reorder,
@@ -206,16 +207,15 @@ def ranking_of(
             items = torch.from_numpy(goal_of_wishes(Wishes(never=step.never)).items)
             banned = items if banned is None else banned | items
         elif isinstance(step, ReRanking):
-            gain = step.strength * step.unit
+            calibrated_p = None
             if step.edits == "pushes":  # which weigh by themselves
                 weights = torch.zeros(0)
             else:
                 goal = goal_of_wishes(step.wishes)
                 by = goal.log_popularity if step.by == "log popularity" else goal.weights
-                weights = torch.tensor(by)
-            reorders.append(
-                Reorder.of(weights, gain, step.temperature, step.candidates, step.edits)
-            )
+                weights, calibrated_p = torch.tensor(by), calibrated_by(step, goal_of_wishes)
+            how = step.strength * step.unit, step.temperature, step.candidates
+            reorders.append(Reorder.of(weights, *how, step.edits, calibrated_p))
         elif isinstance(step, Calibration):
             if shares_of_attribute is None:
                 raise ValueError("nothing to look attributes up in")
@@ -229,3 +229,12 @@ def ranking_of(
     if banned is None and not reorders and calibrated is None:
         return None
     return Ranking(banned, tuple(reorders), calibrated)
+
+
+def calibrated_by(step: ReRanking, goal_of_wishes: GoalOf) -> CalibratedP | None:
+    """What makes better probabilities, the items' popularity looked up; None: the model's own."""
+    powers = step.powers
+    if powers is None:
+        return None
+    logs = goal_of_wishes(Wishes(popularity="+")).log_popularity
+    return CalibratedP(powers.p, powers.place, powers.popularity * torch.tensor(logs))

@@ -63,14 +63,28 @@ class Direction(BaseModel):
         return f"{self.strength:.3g} times the direction {self.name!r} added to every state"
 
 
+class Powers(BaseModel):
+    """Better probabilities than a model's own, which are powers of three things: the model's p, the
+    item's place by score from 1 on, and one more than how often it was consumed.
+
+    They are made for what a list can be made of, and add up to one with what is left outside.
+    """
+
+    model_config = _KEPT
+
+    p: _Bounded
+    place: _Bounded
+    popularity: _Bounded
+
+
 class ReRanking(Wishes):
     """Items are ranked anew by what is wished for, each item's wishes being its weight.
 
     ``constant``: ``strength * unit`` times the weight is added to the score. ``log popularity``
     does the same with the logarithm of how often the item was consumed in the weight's place
     (logit adjustment). ``probability``: place by place, from the first, the item with the largest
-    ``p * discount + strength * unit * weight`` comes next, p being the softmax of the scores at the
-    temperature.
+    ``p * discount + strength * unit * weight`` is taken, p being the softmax of the scores at the
+    temperature, or calibrated from it; then those that were taken are put in the order of p.
 
     What edits of states before it are for: ``scores``, lists are made of the scores after them.
     ``candidates``, half of the candidates are the first by those scores, the other half the first
@@ -87,11 +101,14 @@ class ReRanking(Wishes):
     candidates: int | None = Field(None, ge=LEAST_CANDIDATES)
     """So many items, the first by score, can be in the list; None: all."""
     edits: Edits = "scores"
+    powers: Powers | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> ReRanking:
         if (self.temperature is not None) != (self.by == "probability"):
             raise ValueError("a temperature is for re-ranking by probability, which needs one")
+        if self.powers is not None and (self.by != "probability" or self.edits != "scores"):
+            raise ValueError("powers are for re-ranking by probability, by the scores after edits")
         if self.by == "log popularity" and self.popularity is None:
             raise ValueError("re-ranking by log popularity needs a popularity, '-' or '+'")
         if not abs(self.strength * self.unit) <= LIMIT:
@@ -108,7 +125,8 @@ class ReRanking(Wishes):
         within = f" within the first {self.candidates:,}" if self.candidates else ""
         if self.edits != "scores":
             within = f" within {self.candidates:,} items, half of them found by the turned state"
-        how = "a constant" if self.by == "constant" else self.by
+        how = "a constant" if self.by == "constant" else str(self.by)
+        how = f"calibrated {how}" if self.powers else how
         what = self.said() or "what was turned pushes up"
         return f"re-ranked by {how}{within}: {what} (strength {self.strength:.3g})"
 

@@ -20,6 +20,10 @@ NONE = float("-inf")
 N_FIRST = 300
 """Where weights differ too much for less, re-ranking by probability chooses from so many items, the
 first by score, and from the first of those with the largest weight."""
+LEAST = -200.0
+"""Logarithms of probabilities below it are this: their powers stay finite."""
+LEAST_OUTSIDE = 1e-6
+"""What items that no list can be made of have together is this at least."""
 LARGEST = float(torch.finfo(torch.float32).max)
 MAX_WEIGHTS = 4
 """Different weights at most of which the first items are all that a list can be made of."""
@@ -58,6 +62,26 @@ class Pool(NamedTuple):
         return Pool(items.long(), *rest)
 
 
+class CalibratedP(NamedTuple):
+    """What makes better probabilities of a model's own; see ``Powers`` of the steps."""
+
+    p: float
+    place: float
+    """Powers of the model's probability, and of the place by score from 1 on."""
+    prior: torch.Tensor
+    """``(n_items,)`` what is added to the logarithm of an item's probability."""
+
+    def of(self, log_p: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """Probabilities ``(n, m)`` of items by the logarithms of the model's, -inf for no item."""
+        order = log_p.argsort(dim=1, descending=True, stable=True)
+        places = torch.arange(1.0, log_p.shape[1] + 1).log().expand_as(log_p)
+        place = torch.empty_like(log_p).scatter(1, order, places)
+        own = self.p * log_p.clamp_min(LEAST) + self.place * place + self.prior[items]
+        outside = (1 - log_p.exp().sum(1, keepdim=True)).clamp_min(LEAST_OUTSIDE).log()
+        own = own.masked_fill(log_p == NONE, NONE)
+        return torch.softmax(torch.cat([own, outside], 1), 1)[:, :-1]
+
+
 class Reorder(NamedTuple):
     """One re-ranking, with the weights of the items; see :class:`recsae.steering.steps.kinds`."""
 
@@ -70,7 +94,9 @@ class Reorder(NamedTuple):
     candidates: int | None = None
     edits: Edits = "scores"
     different: torch.Tensor | None = None
-    """The weights that differ; None where they are more than ``MAX_WEIGHTS``."""
+    """The weights that differ; None where they are more than ``MAX_WEIGHTS``, or where items of one
+    weight are not in the order of their scores."""
+    calibrated: CalibratedP | None = None
 
     @classmethod
     def of(
@@ -80,11 +106,12 @@ class Reorder(NamedTuple):
         temperature: float | None = None,
         candidates: int | None = None,
         edits: Edits = "scores",
+        calibrated: CalibratedP | None = None,
     ) -> Reorder:
         """Look at the weights, whether few of them differ."""
         different = weights.unique()
-        few = different if len(different) <= MAX_WEIGHTS else None
-        return cls(weights, gain, temperature, candidates, edits, few)
+        few = different if len(different) <= MAX_WEIGHTS and calibrated is None else None
+        return cls(weights, gain, temperature, candidates, edits, few, calibrated)
 
     def added(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores ``(n, n_items)`` with the constants added, -inf for what is no candidate."""
@@ -164,15 +191,18 @@ class Reorder(NamedTuple):
         return torch.nn.functional.pad(lists, (0, k - k_found))
 
     def _by_probability(self, pool: Pool, k: int, temperature: float) -> torch.Tensor:
-        p = torch.exp(pool.scores / temperature - pool.total)
+        p = pool.scores / temperature - pool.total
+        p = p.exp() if self.calibrated is None else self.calibrated.of(p, pool.items)
         weights = pool.pushes if self.edits == "pushes" else self.weights[pool.items]
         gain = (self.gain * weights).masked_fill(pool.scores == NONE, NONE)
-        places = []
+        taken, likely = [], []
         for place in range(k):
             best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
-            places.append(pool.items.gather(1, best.indices).masked_fill(best.values == NONE, 0))
+            none = best.values == NONE
+            taken.append(pool.items.gather(1, best.indices).masked_fill(none, 0))
+            likely.append(p.gather(1, best.indices).masked_fill(none, NONE))
             gain.scatter_(1, best.indices, NONE)
-        return torch.cat(places, 1)
+        return likeliest_first(torch.cat(taken, 1), torch.cat(likely, 1))
 
 
 class Calibrated(NamedTuple):
@@ -275,6 +305,12 @@ class Ranking(NamedTuple):
         for one in self.reorders if self.calibrated else self.reorders[:-1]:
             scores = one.added(scores)
         return scores
+
+
+def likeliest_first(lists: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
+    """The lists ``(n, k)`` with their likeliest items first, by probabilities ``(n, k)``: whatever
+    is in a list, no order of it loses less."""
+    return lists.gather(1, p.argsort(dim=1, descending=True, stable=True))
 
 
 def best_of(scores: torch.Tensor, k: int) -> torch.Tensor:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
     from recsae.steering.steered_scores import Nearby, SteeredScores
     from recsae.steering.steps.goals import Goal
-    from recsae.steering.steps.kinds import By, Edits, Step
+    from recsae.steering.steps.kinds import By, Edits, Powers, Step
     from recsae.steering.tuning.path import TuningPath
 
 LATENTS = "latents"
@@ -33,6 +33,7 @@ PLACED = "latents by probability"
 FILTER = "filter"
 RERANKING = "re-ranking"
 BY_PROBABILITY = "re-ranking by probability"
+CALIBRATED = "re-ranking by calibrated probability"
 LOGIT = "logit adjustment"
 MEAN = "class mean"
 PROBE = "probe"
@@ -46,6 +47,7 @@ WITHIN = " within "
 RE_RANKINGS: dict[str, By] = {
     RERANKING: "constant",
     BY_PROBABILITY: "probability",
+    CALIBRATED: "probability",
     LOGIT: "log popularity",
 }
 MIN_GOAL_POSITIVES = 20
@@ -95,6 +97,10 @@ class MethodMaker(NamedTuple):
     sae: SAE
     path: TuningPath
     scale: Scale
+    powers: Powers | None = None
+    """Of calibrated probabilities."""
+    popular: Goal | None = None
+    """More popular items: what these have the items' popularity from."""
 
     def latents(self) -> SteeringMethod:
         """Turn latents along the path."""
@@ -118,12 +124,19 @@ class MethodMaker(NamedTuple):
             unit=units[by],
             temperature=scale.temperature if by == "probability" else None,
             candidates=candidates,
+            powers=self.powers if name == CALIBRATED else None,
         )
+
+        def steps(strength: float) -> list[Step]:
+            if name == CALIBRATED and not strength:
+                return []  # a loss is one of the model's own lists, which are not calibrated
+            return [step.model_copy(update={"strength": strength})]
+
         return self.of_steps(
             f"{name}{WITHIN}{candidates}" if candidates else name,
-            lambda strength: [step.model_copy(update={"strength": strength})],
+            steps,
             # at a strength of 0 it leaves out what is no candidate, and rounds what is unlikely
-            identity_at_zero=candidates is None and by != "probability",
+            identity_at_zero=name == CALIBRATED or (candidates is None and by != "probability"),
             only_gain=True,
         )
 
@@ -183,9 +196,13 @@ class MethodMaker(NamedTuple):
         """A method that can be kept, since it is steps at any strength."""
 
         def at(strength: float) -> Applied:
-            return applied(steps(strength), self.sae, lambda _: self.goal)
+            return applied(steps(strength), self.sae, self._goal_of)
 
         return SteeringMethod(name, at, max_strength, identity_at_zero, steps, only_gain)
+
+    def _goal_of(self, wishes: Wishes) -> Goal:
+        asked = self.goal.wishes.wishes
+        return self.popular if self.popular is not None and wishes != asked else self.goal
 
     def neurons(self, search: Cases, near: Nearby) -> SteeringMethod:
         """Steer along a path of single dimensions of the state, as many as there are latents.

@@ -23,6 +23,7 @@ from recsae.steering.steered_scores import steered_scores_of
 from recsae.steering.steps.applied import Applied
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
+    CALIBRATED,
     FILTER,
     LATENTS,
     LOGIT,
@@ -35,6 +36,7 @@ from recsae.steering.tuning.baselines import (
     WITHIN,
 )
 from recsae.steering.tuning.losses import FURTHEST, Expectation, steadied
+from recsae.steering.tuning.popularity_direction import CONCEPT_0
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +66,9 @@ NAMES = {
     "latents-by-probability": PLACED,
     "re-ranking": RERANKING,
     "probability": BY_PROBABILITY,
+    "calibrated-probability": CALIBRATED,
     "logit-adjustment": LOGIT,
+    "popularity-direction": CONCEPT_0,
     "latents+re-ranking": THEN,
     "class-mean": MEAN,
     "probe": PROBE,
@@ -230,11 +234,13 @@ def try_methods(
         far = found[-1].far
     if far and asked(PLACED):
         found.append(trial.of(maker.placed(far, candidates)))
-    names = [name for name in RE_RANKINGS if name != LOGIT or goal.by_popularity is not None]
-    found += [trial.of(maker.re_ranking(name, candidates)) for name in names if asked(name)]
+    unfit = {LOGIT} if goal.by_popularity is None else set[str]()
+    unfit |= {CALIBRATED} if maker.powers is None else set()
+    names = [name for name in RE_RANKINGS if name not in unfit and asked(name)]
+    found += [trial.of(maker.re_ranking(name, candidates)) for name in names]
     found += [
         trial.of(maker.along(name, directions[name]))
-        for name in (MEAN, PROBE)
+        for name in (CONCEPT_0, MEAN, PROBE)
         if name in directions and asked(name)
     ]
     if far and (wanted == THEN or (wanted is None and candidates is not None)):
@@ -262,5 +268,6 @@ def chosen(trial: Trial, tried: list[Tried], name: str | None) -> Tried:
         "logit-adjustment": "logit adjustment is for popularity (--popularity)",
         "latents-by-probability": "no latent moves the lists",
         "latents+re-ranking": "no latent moves the lists",
+        "popularity-direction": "that direction is for popularity (--popularity)",
     }.get(name, "too few histories tell the goal's items from others")
     raise InvalidInput(f"There is no {name} for the goal {trial.goal.name!r}: {why}.")

@@ -292,7 +292,8 @@ class TuningResult:
     methods: tuple[MethodResult, ...] = ()
     """Latents first; none where they were not compared."""
     verdict: str | None = None
-    """Which methods reach more than latents, in a sentence; None where they were not compared."""
+    """Which methods reach more than latents, where they were compared, and for goals of popularity
+    what one direction carries, in sentences."""
     ranked_in_full: float | None = None
     """The part of the steered held-out lists that could not be made of the first 500 items of the
     unsteered ones; None in small catalogues, where all are made of all items."""
@@ -331,6 +332,7 @@ class TuningResult:
             record["popularity"] = [one.to_dict() for one in self.popularity]
         if self.methods:
             record["ways"] = [one.to_dict() for one in self.methods]
+        if self.verdict is not None:
             record["verdict"] = self.verdict
         return record
 

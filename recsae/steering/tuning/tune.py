@@ -24,6 +24,8 @@ from recsae.steering.steered_scores import (
     thinned,
 )
 from recsae.steering.steps.applied import steered_lists
+from recsae.steering.steps.goals import goal_of, popularity_of
+from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.baselines import (
     FILTER,
     LATENTS,
@@ -34,6 +36,7 @@ from recsae.steering.tuning.baselines import (
     directions_to,
     scale_of,
 )
+from recsae.steering.tuning.calibrated import popularity_by_others, powers_of
 from recsae.steering.tuning.choice import Trial, Tried, chosen, try_methods
 from recsae.steering.tuning.facts import (
     MIN_SCORED,
@@ -49,6 +52,7 @@ from recsae.steering.tuning.facts import (
 from recsae.steering.tuning.losses import Expectation, steadied
 from recsae.steering.tuning.path import MAX_TUNED_LATENTS, natural_path
 from recsae.steering.tuning.popularity import N_CANDIDATE_LATENTS, cohens_d, popularity_measures
+from recsae.steering.tuning.popularity_direction import CONCEPT_0, direction_to
 from recsae.steering.tuning.results import TuningResult
 
 if TYPE_CHECKING:
@@ -160,8 +164,16 @@ def tune(
     scorer = steered_scores_of(work, cases.search)
     near = linearised(scorer)
     path = _path(work.sae, near, goal, cases.search, n_latents)
-    maker = MethodMaker(goal, work.sae, path, scale_of(scorer))
+    scale, popular = scale_of(scorer), goal_of(work, Wishes(popularity="+"))
+    by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
+    powers = powers_of(scorer, scale.temperature, by_others)
+    maker = MethodMaker(goal, work.sae, path, scale, powers, popular)
     directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
+    concept_0 = direction_to(
+        goal, near, work.recommender.catalog.recommendable, cases.search.states
+    )
+    if concept_0 is not None:
+        directions[CONCEPT_0] = concept_0.vector
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
     fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
     trial = Trial(work, few, fewer, goal, max_loss, maker.scale.temperature)
@@ -186,6 +198,10 @@ def tune(
         for steps in ([], steering.steps)
     )
     methods = _methods(work, maker, trial, tried, directions, near, cases, sizes) if compare else []
+    reached = choices(work, tried, some, goal)
+    said = [verdict(methods, goal)] if methods else []
+    if concept_0 is not None:
+        said.append(concept_0.said(reached, max_loss))
     counted = cases.heldout.counted
     result = TuningResult(
         goal=goal.name,
@@ -200,12 +216,12 @@ def tune(
         if goal.by_popularity is None
         else tuple(popularity_measures(before, after, cases.heldout, goal.by_popularity)),
         methods=tuple(methods),
-        verdict=verdict(methods, goal) if methods else None,
+        verdict=" ".join(said) or None,
         ranked_in_full=counted[Shortlist].in_full if Shortlist in counted else None,
         method=done.name,
         recommended=best.method.name,
         done=tuple(map(str, steering.steps)),
-        choices=tuple(choices(work, tried, some, goal)),
+        choices=tuple(reached),
         groups=group_effects(work, cases.heldout, before, after, goal.quantity),
     )
     return Tuned(steering, result)

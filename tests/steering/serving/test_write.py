@@ -25,7 +25,7 @@ from recsae.steering.files import Steering
 from recsae.steering.serving.server import Server, Steered
 from recsae.steering.serving.write import export
 from recsae.steering.steps.applied import applied_in, state_edit
-from recsae.steering.steps.kinds import Calibration, Direction, Filter, ReRanking
+from recsae.steering.steps.kinds import Calibration, Direction, Filter, Powers, ReRanking
 from recsae.steering.steps.ranking import Beside
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole, pytest.mark.processes]
@@ -133,11 +133,14 @@ def re_ranking(by="probability", **more):
     return ReRanking(**kind | {"temperature": 0.7 if by == "probability" else None} | more)
 
 
+POWERS = Powers(p=0.8, place=-0.2, popularity=0.3)
 LISTS = {
     "constant": [re_ranking("constant", strength=90.0)],
     "filter": [Filter(never=("Comedy",))],
     "log popularity": [re_ranking("log popularity", more=(), popularity="-", strength=9.0)],
     "probability": [re_ranking()],
+    "calibrated": [re_ranking(powers=POWERS)],
+    "calibrated, rare": [re_ranking(more=(), popularity="-", candidates=40, powers=POWERS)],
     "rare items": [re_ranking(more=(), popularity="-")],
     "latents, then": [*ADDED, re_ranking(candidates=30), Filter(never=("Drama",))],
     "two queries": [

@@ -15,6 +15,7 @@ from recsae.steering.steps.ranking import (
     N_FIRST,
     Beside,
     Calibrated,
+    CalibratedP,
     Ranking,
     Reorder,
 )
@@ -56,12 +57,24 @@ def test_what_is_filtered_is_no_candidate():
 def test_by_probability_the_lower_places_go_first():
     """p is .4, .3, .2, .06, .04; the discounts are 1, .63, .5. With a gain of .1 for items 4 and 5
     the first place is still item 1 (.4 against .16), the second item 2 (.19 against .14), and the
-    third item 4 (.13 against .1)."""
+    third item 4 (.13 against .1). With a gain of .5 items 4, 5 and 1 are taken, and item 1, which
+    is most likely, still comes first."""
     p = torch.tensor([[0.0, 0.4, 0.3, 0.2, 0.06, 0.04]])
     scores = 2 * p.log()  # at a temperature of 2
     assert lists(Reorder.of(WANTED, 0.0, 2.0), scores=scores) == [[1, 2, 3]]
     assert lists(Reorder.of(WANTED, 0.1, 2.0), scores=scores) == [[1, 2, 4]]
-    assert lists(Reorder.of(WANTED, 0.5, 2.0), scores=scores) == [[4, 5, 1]]
+    assert lists(Reorder.of(WANTED, 0.5, 2.0), scores=scores) == [[1, 4, 5]]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 99), st.sampled_from([0.0, 0.01, 0.1, 1.0]))
+def test_by_probability_the_likeliest_of_a_list_come_first(seed, gain):
+    """So that no other order of the same items has more expected NDCG."""
+    generator = torch.Generator().manual_seed(seed)
+    scores, weights = torch.randn(5, 40, generator=generator), torch.randn(40, generator=generator)
+    found = Ranking(None, (Reorder.of(weights, gain, 0.5),)).lists(scores, 10)
+    taken = scores.gather(1, found)
+    assert torch.equal(taken, taken.sort(dim=1, descending=True).values)
 
 
 def test_by_probability_within_the_first_items_their_probabilities_add_up_to_one():
@@ -136,12 +149,14 @@ def test_the_first_of_each_weight_are_enough(seed, gain, temperature):
         whole = whole.masked_fill(values == NONE, 0)[:, :5]
     else:
         p, left, places = torch.softmax(scores / temperature, 1), scores > NONE, []
+        p = p.masked_fill(~left, NONE)
         for place in range(5):
             value = (p / math.log2(place + 2) + gain * weights).masked_fill(~left, NONE)
             best = value.max(1, keepdim=True)
             places.append(best.indices.masked_fill(best.values == NONE, 0))
             left.scatter_(1, best.indices, False)
         whole = torch.cat(places, 1)
+        whole = whole.gather(1, p.gather(1, whole).argsort(dim=1, descending=True, stable=True))
     assert torch.equal(Ranking(None, (step,)).lists(scores, 5), whole)
 
 
@@ -155,7 +170,7 @@ def test_weights_that_differ_everywhere():
     assert torch.equal(Ranking(None, (constant,)).lists(scores, 10), whole)
     found = Ranking(None, (likely,)).lists(scores, 10)
     assert all(len(set(row)) == 10 for row in found.tolist())
-    assert (Ranking(None, (likely._replace(gain=9.0),)).lists(scores, 10)[:, 0] == 899).all()
+    assert (Ranking(None, (likely._replace(gain=9.0),)).lists(scores, 10) == 899).any(1).all()
 
 
 def test_no_item_comes_twice_where_it_is_among_the_first_and_the_most_useful():
@@ -224,9 +239,11 @@ def test_what_is_filtered_is_not_calibrated_with_and_constants_come_first():
     banned = torch.tensor([False, False, False, False, True, False])
     step = Calibrated(GENRES, "greedy", 9.0, 1.0, 10)
     history = one_history([1, 5])
-    assert Ranking(banned, (), step).lists(SCORES, 3, history).tolist() == [[1, 2, 5]]
+    assert Ranking(banned, (), step).lists(SCORES, 3, Beside(history)).tolist() == [[1, 2, 5]]
     constant = Reorder.of(torch.tensor([0.0, 0, 0, 9, 0, 0]), 1.0)
-    assert Ranking(banned, (constant,), step).lists(SCORES, 3, history).tolist() == [[3, 1, 5]]
+    assert Ranking(banned, (constant,), step).lists(SCORES, 3, Beside(history)).tolist() == [
+        [3, 1, 5]
+    ]
 
 
 def test_after_the_tenth_place_a_list_is_in_the_order_of_scores():
@@ -242,3 +259,30 @@ def test_after_the_tenth_place_a_list_is_in_the_order_of_scores():
 def test_a_calibration_without_histories_is_a_mistake_of_the_caller():
     with pytest.raises(ValueError, match="needs the histories"):
         Ranking(None, (), Calibrated(GENRES, "greedy", 1.0, 1.0, 10)).lists(SCORES, 3)
+
+
+def test_calibrated_probabilities():
+    """p is .5, .25, .15 and .1 outside: to the power of 2, times the place, times e for item 3."""
+    log_p = torch.tensor([[0.25, 0.5, 0.15]]).log()
+    powers = CalibratedP(2.0, 1.0, torch.tensor([0.0, 0, 0, 1]))
+    own = torch.tensor([[0.25**2 * 2, 0.5**2, 0.15**2 * 3 * math.e]])
+    found = powers.of(log_p, torch.tensor([[1, 2, 3]]))
+    torch.testing.assert_close(found, own / (own.sum() + 0.1))
+
+
+def test_a_calibration_can_change_the_order_and_none_of_it_does_not():
+    p = torch.tensor([[0.0, 0.4, 0.3, 0.2, 0.06, 0.04]])
+    same = CalibratedP(1.0, 0.0, torch.zeros(6))
+    popular = CalibratedP(1.0, 0.0, torch.tensor([0.0, 0, 0, 9, 0, 0]))
+    for calibrated, expected in ((same, [1, 2, 3]), (popular, [3, 1, 2])):
+        step = Reorder.of(WANTED, 0.0, 2.0, calibrated=calibrated)
+        assert step.different is None
+        assert lists(step, scores=2 * p.log()) == [expected]
+
+
+def test_what_is_left_out_has_no_calibrated_probability():
+    log_p = torch.tensor([[NONE, -1.0], [NONE, NONE]])
+    found = CalibratedP(0.5, -1.0, torch.ones(2)).of(log_p, torch.tensor([[0, 1], [0, 1]]))
+    assert found[0, 0] == 0
+    assert 0 < found[0, 1] < 1
+    assert found[1].tolist() == [0, 0]

@@ -13,9 +13,10 @@ from recsae.sae.model import SAE
 from recsae.steering.steered_scores import HeadScorer, Nearby, activations
 from recsae.steering.steps.applied import applied, state_edit
 from recsae.steering.steps.goals import Goal
-from recsae.steering.steps.kinds import Wishes
+from recsae.steering.steps.kinds import Powers, Wishes
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
+    CALIBRATED,
     LOGIT,
     RERANKING,
     MethodMaker,
@@ -157,17 +158,36 @@ def test_the_units_are_those_of_the_scores(maker):
 
 
 def test_re_ranking_by_probability_by_hand(maker, sae):
-    """The best list out of all 40 items, place by place."""
+    """The best list out of all 40 items, place by place, and then in the order of p."""
     found = maker.re_ranking(BY_PROBABILITY).on(scorer(sae)).lists(0.5, 10)
     known = table().score(STATES).index_fill(1, torch.tensor([0]), float("-inf"))
     p = torch.softmax(known / maker.scale.temperature, 1)
     gain = 0.5 * maker.scale.last_place * torch.from_numpy(WEIGHTS)
-    left = p > 0
+    left, taken = p > 0, []
     for place in range(10):
         value = p / np.log2(place + 2) + gain
         first = value.masked_fill(~left, float("-inf")).argmax(1)
-        assert np.array_equal(first, found[:, place])
+        taken.append(first)
         left[torch.arange(300), first] = False
+    lists = torch.stack(taken, 1)
+    order = p.gather(1, lists).argsort(dim=1, descending=True, stable=True)
+    assert np.array_equal(lists.gather(1, order), found)
+
+
+def test_calibrated_probabilities_know_popularity_whatever_the_goal(maker):
+    counts = np.arange(40) * 5
+    popular = Goal(Wishes(popularity="+"), counts.astype(np.float32), FIRST, True, counts)
+    powers = Powers(p=1.2, place=0.1, popularity=0.4)
+    method = maker._replace(powers=powers, popular=popular).re_ranking(CALIBRATED)
+    (step,) = method.steps(2.0)
+    assert step.powers == powers
+    assert str(step) == "re-ranked by calibrated probability: more the first (strength 2)"
+    assert (method.steps(0.0), method.identity_at_zero) == ([], True)
+    (reorder,) = method.at(2.0).ranking.reorders
+    assert np.array_equal(reorder.weights, WEIGHTS)
+    torch.testing.assert_close(
+        reorder.calibrated.prior, 0.4 * torch.from_numpy(np.log1p(counts)).float()
+    )
 
 
 def test_logit_adjustment_subtracts_a_multiple_of_log_popularity(sae, maker):

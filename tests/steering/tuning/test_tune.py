@@ -19,7 +19,7 @@ from recsae.steering.files import GoalRequest, load_steering, save_steering
 from recsae.steering.frontier import BUDGETS, curve, outcome
 from recsae.steering.steered_scores import steered_scores_of
 from recsae.steering.steps.applied import steered_lists
-from recsae.steering.steps.goals import Goal, goal_of
+from recsae.steering.steps.goals import Goal, goal_of, popularity_of
 from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
 from recsae.steering.tuning.baselines import LATENTS, RANDOM, RERANKING
 from recsae.steering.tuning.results import TuningResult
@@ -165,6 +165,7 @@ def test_the_best_method_is_recommended_kept_and_does_what_is_said(opened, comed
         ("latents", "latents"),
         ("re-ranking", "re-ranking"),
         ("probability", "re-ranking by probability"),
+        ("calibrated-probability", "re-ranking by calibrated probability"),
         ("class-mean", "class mean"),
         ("latents-by-probability", "latents by probability"),
         ("latents+re-ranking", "latents retrieve, then re-ranking by probability within 100"),
@@ -206,7 +207,10 @@ def test_what_is_never_to_be_recommended_is_filtered(opened):
 
 
 def test_methods_that_a_goal_does_not_have(opened, comedy):
-    for method, why in (("filter", "--never"), ("logit-adjustment", "--popularity")):
+    of_popularity = [
+        (name, "--popularity") for name in ("logit-adjustment", "popularity-direction")
+    ]
+    for method, why in (("filter", "--never"), *of_popularity):
         with pytest.raises(InvalidInput, match=f"There is no {method} for the goal.*{why}"):
             tune(opened, comedy, 0.05, method=method, compare=False)
 
@@ -284,10 +288,27 @@ def test_interventions_are_named_after_the_goal(tuned):
 def test_popular_items_come_up_less(opened):
     work = opened
     result = tune(work, goal_of(work, Wishes(popularity="-")), 0.05, compare=False).result
-    assert {"logit adjustment", "re-ranking"} <= {one.method for one in result.choices}
+    methods = {"logit adjustment", "popularity direction", "re-ranking"}
+    assert methods <= {one.method for one in result.choices}
     rows = {row.measure: row for row in result.popularity}
     average = rows["average popularity"]
     assert average.after < average.before
     assert rows["long tail: share of lists"].after > rows["long tail: share of lists"].before
     assert result.effect.after == pytest.approx(average.after)
     assert result.quantity == "average popularity of the top 10"
+
+
+def test_the_direction_of_popularity_can_be_asked_for_and_kept(opened):
+    goal = goal_of(opened, Wishes(popularity="-"))
+    tuned = tune(opened, goal, 0.05, method="popularity-direction", compare=False)
+    (step,) = tuned.steering.steps
+    assert (step.kind, step.name) == ("direction", "popularity direction")
+    items = opened.head.items[torch.from_numpy(opened.recommender.catalog.recommendable)]
+    added = items @ torch.tensor(step.vector)
+    counts = popularity_of(opened.construction)[opened.recommender.catalog.recommendable]
+    assert np.corrcoef(added.numpy(), np.log1p(counts))[0, 1] < 0
+    assert "One direction of the states carries" in tuned.result.verdict
+    lists = steered_lists(opened, opened.heldout, tuned.steering.steps)
+    shown = goal.counted.values[lists].mean()
+    assert shown == pytest.approx(tuned.result.effect.after)
+    assert shown < tuned.result.effect.before
