@@ -155,16 +155,17 @@ def thinned(work: Workspace, cases: Cases, limit: int, least: int) -> Cases:
 
 
 def mask_unavailable(scores: torch.Tensor, cases: Cases, part: slice) -> torch.Tensor:
-    """Return scores ``(b, n_items)`` of a slice of the cases with -inf for what lists leave out.
+    """Set the scores ``(b, n_items)`` of what lists of a slice of the cases leave out to -inf.
 
     That is what cannot be recommended and, where lists leave them out, the items of the histories.
+    It is done in place: a second table of scores costs more than to fill it.
     """
-    banned = torch.from_numpy(~cases.catalog.recommendable)
-    masked = scores.masked_fill(banned, float("-inf"))
+    banned = np.flatnonzero(~cases.catalog.recommendable)
+    scores.index_fill_(1, torch.from_numpy(banned).to(scores.device), float("-inf"))
     seen = cases.seen
     if seen is not None:
-        seen.take(part).mask_seen(masked)
-    return masked
+        seen.take(part).mask_seen(scores)
+    return scores
 
 
 def activations(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:

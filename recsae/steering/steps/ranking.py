@@ -82,7 +82,7 @@ class Reorder(NamedTuple):
         """
         found = []
         for columns, size in self._parts(scores, k):
-            among = scores if columns is None else scores[:, columns]
+            among = scores if columns is None else scores.index_select(1, columns)
             best = top_k(among, min(size, among.shape[1]))
             items = best.indices if columns is None else columns[best.indices]
             found.append((items, best.values))
@@ -92,7 +92,7 @@ class Reorder(NamedTuple):
         total = torch.zeros(len(scores), 1)
         if self.temperature is not None and len(scores):
             among = scores if self.candidates is None else own
-            most = own.max(1, keepdim=True).values.clamp_min(-LARGEST)
+            most = own.amax(1, keepdim=True).clamp_min(-LARGEST)
             total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
             total = (total + most / self.temperature).clamp_min(-LARGEST)
         return Pool(items, own, total)
