@@ -68,10 +68,14 @@ class HeadScorer:
         self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
     ) -> torch.Tensor:
         """See :class:`SteeredScores`."""
+        return self.head.score(self.moved(part, edit, latents))
+
+    def moved(
+        self, part: slice, edit: Edit | None, latents: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The states ``(b, d)`` of a slice of the cases, edited as in ``scores``."""
         states = self.states[part]
-        if edit is not None:
-            states = edit(states, self._read(latents)[part])
-        return self.head.score(states)
+        return states if edit is None else edit(states, self._read(latents)[part])
 
     def lists(self, edit: Edit | None, latents: torch.Tensor, k: int) -> NDArray[np.int64]:
         """Lists ``(n, k)`` of all cases, their states edited; ``edit`` is as in ``scores``."""

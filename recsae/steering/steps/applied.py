@@ -15,6 +15,7 @@ from recsae.recommender.lists import rows_at_once
 from recsae.sae.editing import Intervention, make_edit, turned_states, turning
 from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.steered_scores import HeadScorer, mask_unavailable, steered_scores_of
+from recsae.steering.steps.blocks import Blocks
 from recsae.steering.steps.goals import goal_of
 from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Wishes, edits_states, in_order
 from recsae.steering.steps.ranking import Pool, Ranking, Reorder, best_of
@@ -71,23 +72,37 @@ class Applied(NamedTuple):
             return mask_unavailable(scores, cases, part)
 
         size = rows_at_once(cases.catalog.n_items)
-        if kept is None or self.edit is not None or ranking is None or not ranking.reorders:
+        if ranking is None or not ranking.reorders or ranking.reorders[-1].width(k) is None:
             made = _in_parts(scorer, size, lambda part: self.of_scores(scores_of(part), k))
             return torch.cat(made).numpy().astype(np.int32)
         last = ranking.reorders[-1]
-        if (last.width(k) or MAX_KEPT) * len(cases) > MAX_KEPT:
-            return self.lists(scorer, k)
+
+        pool = partial(_pool, scores_of, ranking, k)
+        if isinstance(scorer, HeadScorer) and ranking.by_parts:
+            blocks = Blocks(scorer.cases, scorer.head, last.parts(k))
+            size, pool = RANKED_AT_ONCE, partial(self._pool_of_blocks, scorer, blocks, last)
+        if kept is None or self.edit is not None or (last.width(k) or 0) * len(cases) > MAX_KEPT:
+            made = _in_parts(scorer, size, lambda part: last.lists(pool(part), k))
+            return torch.cat(made).numpy().astype(np.int32)
         if "pool" not in kept:
-
-            def pool(part: slice) -> Pool:
-                one = last.pool(ranking.before_last(scores_of(part)), k)
-                return one._replace(items=one.items.int())
-
-            parts = zip(*_in_parts(scorer, size, pool), strict=True)
+            parts = zip(*_in_parts(scorer, size, lambda part: pool(part).small()), strict=True)
             kept["pool"] = Pool(*map(torch.cat, parts))
         mine = [slice(i, i + RANKED_AT_ONCE) for i in range(0, len(cases), RANKED_AT_ONCE)]
         made = in_threads(lambda part: last.lists(kept["pool"].take(part), k), mine)
         return torch.cat(made).numpy().astype(np.int32)
+
+    def _pool_of_blocks(
+        self, scorer: HeadScorer, blocks: Blocks, last: Reorder, part: slice
+    ) -> Pool:
+        states = scorer.moved(part, self.edit, self.latents)
+        with torch.no_grad():
+            return blocks.pool(states, part, last.temperature)
+
+
+def _pool(
+    scores_of: Callable[[slice], torch.Tensor], ranking: Ranking, k: int, part: slice
+) -> Pool:
+    return ranking.reorders[-1].pool(ranking.before_last(scores_of(part)), k)
 
 
 def _in_parts(scorer: SteeredScores, size: int, make: Callable[[slice], T]) -> list[T]:

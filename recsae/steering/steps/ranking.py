@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
-from recsae.core.topk import top_k
+from recsae.core.topk import kernels, top_k
 
 NONE = float("-inf")
 N_FIRST = 300
@@ -16,6 +17,10 @@ first by score, and from the first of those with the largest weight."""
 LARGEST = float(torch.finfo(torch.float32).max)
 MAX_WEIGHTS = 4
 """Different weights at most of which the first items are all that a list can be made of."""
+
+
+Part = tuple[torch.Tensor | None, int]
+"""Columns of the scores, None being all, and how many of the first there are enough."""
 
 
 class Pool(NamedTuple):
@@ -27,6 +32,10 @@ class Pool(NamedTuple):
     """``(n, m)``, -inf where there is no item."""
     total: torch.Tensor
     """``(n, 1)`` the logarithm of the softmax's denominator; 0 without a temperature."""
+
+    def small(self) -> Pool:
+        """The pool with items that take half the memory."""
+        return self._replace(items=self.items.int())
 
     def take(self, part: slice) -> Pool:
         """Some of the cases."""
@@ -89,20 +98,28 @@ class Reorder(NamedTuple):
         items, order = torch.cat([one for one, _ in found], 1).sort(dim=1, stable=True)
         own = torch.cat([values for _, values in found], 1).gather(1, order)
         own[:, 1:].masked_fill_((items[:, 1:] == items[:, :-1]) & (own[:, :-1] > NONE), NONE)
-        total = torch.zeros(len(scores), 1)
-        if self.temperature is not None and len(scores):
-            among = scores if self.candidates is None else own
-            most = own.amax(1, keepdim=True).clamp_min(-LARGEST)
-            total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
-            total = (total + most / self.temperature).clamp_min(-LARGEST)
-        return Pool(items, own, total)
+        return Pool(items, own, self.total(scores if self.candidates is None else own, own))
 
-    def _parts(self, scores: torch.Tensor, k: int) -> list[tuple[torch.Tensor | None, int]]:
-        """Columns of the scores, None being all, and how many of the first there are enough."""
+    def total(self, among: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """The logarithm of the softmax's denominator ``(n, 1)``, over scores ``among (n, m)``; the
+        largest is one of ``own``. 0 without a temperature."""
+        if self.temperature is None or not len(own):
+            return torch.zeros(len(own), 1)
+        most = own.amax(1, keepdim=True).clamp_min(-LARGEST)
+        total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
+        return (total + most / self.temperature).clamp_min(-LARGEST)
+
+    def parts(self, k: int) -> list[Part]:
+        """The items of each weight, of which the first k are enough; none where many differ."""
+        different = () if self.different is None else self.different
+        return [(torch.nonzero(self.weights == one)[:, 0], k) for one in different]
+
+    def _parts(self, scores: torch.Tensor, k: int) -> list[Part]:
+        """What is enough for lists of k."""
         if self.candidates is not None:
             return [(None, self.candidates)]
         if self.different is not None:
-            return [(torch.nonzero(self.weights == one)[:, 0], k) for one in self.different]
+            return self.parts(k)
         real = (scores > NONE).any(0)
         most = self.weights[real].max() if bool(real.any()) else self.weights.max()
         return [(None, N_FIRST), (torch.nonzero(self.weights >= most)[:, 0], k)]
@@ -120,6 +137,14 @@ class Reorder(NamedTuple):
     def _by_probability(self, pool: Pool, k: int, temperature: float) -> torch.Tensor:
         p = torch.exp(pool.scores / temperature - pool.total)
         gain = (self.gain * self.weights[pool.items]).masked_fill(pool.scores == NONE, NONE)
+        if kernels() is not None:
+            from recsae.steering.steps import kernels as compiled
+
+            columns = torch.empty(len(p), k, dtype=torch.int64)
+            discounts = np.log2(np.arange(2, k + 2)).astype(np.float32)
+            compiled.by_probability(p.numpy(), gain.numpy(), discounts, columns.numpy())
+            lists = pool.items.gather(1, columns.clamp_min(0))
+            return lists.masked_fill_(columns < 0, 0)
         places = []
         for place in range(k):
             best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
@@ -145,6 +170,13 @@ class Ranking(NamedTuple):
         if last.width(k) is None:
             return best_of(last.added(scores), k)
         return last.lists(last.pool(scores, k), k)
+
+    @property
+    def by_parts(self) -> bool:
+        """Whether there is one re-ranking alone, that tells few kinds of items apart."""
+        if self.banned is not None or len(self.reorders) != 1:
+            return False
+        return self.reorders[0].candidates is None and self.reorders[0].different is not None
 
     def before_last(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores after all but the last re-ranking, -inf for what is left out."""
