@@ -123,30 +123,48 @@ def _best_in_blocks(
     history: History | None,
 ) -> torch.Tensor:
     """:func:`best_items` of states, by blocks of items."""
-    best, masked = RunningTopK(len(states), k), _MaskedScores(head, catalog, history)
+    best, masked = RunningTopK(len(states), k), MaskedScores(head, catalog, history)
     for first in range(0, catalog.n_items, ITEMS_AT_ONCE):
         best.merge(masked.of(states, first), first)
     return best.indices
 
 
-class _MaskedScores:
-    """Scores of some states by blocks of items, -inf where an item cannot be recommended."""
+class MaskedScores:
+    """Scores of some states by blocks of items, -inf where an item cannot be recommended.
 
-    def __init__(self, head: LinearHead, catalog: ItemCatalog, history: History | None) -> None:
+    ``order (n_items,)`` are the items in the order in which the head has them, if not their own.
+    """
+
+    def __init__(
+        self,
+        head: LinearHead,
+        catalog: ItemCatalog,
+        history: History | None,
+        order: NDArray[np.int64] | None = None,
+    ) -> None:
         self.head, self.n_items = head, catalog.n_items
-        self.banned = np.flatnonzero(~catalog.recommendable)
+        real = catalog.recommendable if order is None else catalog.recommendable[order]
+        self.banned = np.flatnonzero(~real)
         which, hidden = history.pairs() if history else (np.zeros(0, np.int64),) * 2
+        if order is not None:
+            place = np.empty_like(order)
+            place[order] = np.arange(len(order))
+            hidden = place[hidden]
         order = np.argsort(hidden, kind="stable")  # those of each block together
         self.which, self.hidden = which[order], hidden[order]
 
     def of(
-        self, states: torch.Tensor, first: int, rows: NDArray[np.int64] | None = None
+        self,
+        states: torch.Tensor,
+        first: int,
+        rows: NDArray[np.int64] | None = None,
+        stop: int | None = None,
     ) -> torch.Tensor:
-        """``(m, b)`` of the items from ``first`` on; ``rows``: ascending, those of the states that
-        are given, all of them if None."""
+        """``(m, b)`` of the items from ``first`` on, before ``stop`` where that is given;
+        ``rows``: ascending, those of the states that are given, all of them if None."""
         import torch
 
-        stop = min(self.n_items, first + ITEMS_AT_ONCE)
+        stop = stop or min(self.n_items, first + ITEMS_AT_ONCE)
         scores = self.head.part(first, stop).score(states)
         no_items = self.banned[slice(*np.searchsorted(self.banned, [first, stop]))] - first
         scores.index_fill_(1, torch.from_numpy(no_items), float("-inf"))
@@ -183,7 +201,7 @@ def places_of(
 
     def count(first: int) -> None:
         part = order[first : first + STATES_AT_ONCE]
-        masked = _MaskedScores(head, catalog, history.take(part) if history else None)
+        masked = MaskedScores(head, catalog, history.take(part) if history else None)
         with torch.no_grad():
             places[part] = _places_in_blocks(
                 states[torch.from_numpy(part)], targets[part].astype(np.int64), masked, limit
@@ -194,7 +212,7 @@ def places_of(
 
 
 def _places_in_blocks(
-    states: torch.Tensor, targets: NDArray[np.int64], masked: _MaskedScores, limit: int
+    states: torch.Tensor, targets: NDArray[np.int64], masked: MaskedScores, limit: int
 ) -> NDArray[np.int64]:
     """:func:`places_of` some states: first the block of items that the target is in."""
     import torch

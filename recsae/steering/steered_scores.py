@@ -68,10 +68,14 @@ class HeadScorer:
         self, part: slice, edit: Edit | None = None, latents: torch.Tensor | None = None
     ) -> torch.Tensor:
         """See :class:`SteeredScores`."""
+        return self.head.score(self.moved(part, edit, latents))
+
+    def moved(
+        self, part: slice, edit: Edit | None, latents: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The states ``(b, d)`` of a slice of the cases, edited as in ``scores``."""
         states = self.states[part]
-        if edit is not None:
-            states = edit(states, self._read(latents)[part])
-        return self.head.score(states)
+        return states if edit is None else edit(states, self._read(latents)[part])
 
     def lists(self, edit: Edit | None, latents: torch.Tensor, k: int) -> NDArray[np.int64]:
         """Lists ``(n, k)`` of all cases, their states edited; ``edit`` is as in ``scores``."""
@@ -157,16 +161,17 @@ def thinned(work: Workspace, cases: Cases, limit: int, least: int) -> Cases:
 def mask_unavailable(
     scores: torch.Tensor, cases: Cases, part: slice | NDArray[np.int64]
 ) -> torch.Tensor:
-    """Return scores ``(b, n_items)`` of some of the cases with -inf for what lists leave out.
+    """Set the scores ``(b, n_items)`` of what lists of some of the cases leave out to -inf.
 
     That is what cannot be recommended and, where lists leave them out, the items of the histories.
+    It is done in place: a second table of scores costs more than to fill it.
     """
-    banned = torch.from_numpy(~cases.catalog.recommendable)
-    masked = scores.masked_fill(banned, float("-inf"))
+    banned = np.flatnonzero(~cases.catalog.recommendable)
+    scores.index_fill_(1, torch.from_numpy(banned).to(scores.device), float("-inf"))
     seen = cases.seen
     if seen is not None:
-        seen.take(part).mask_seen(masked)
-    return masked
+        seen.take(part).mask_seen(scores)
+    return scores
 
 
 def activations(sae: SAE, states: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from recsae.recommender.lists import rows_at_once
 from recsae.sae.editing import Intervention, make_edit, turned_states, turning
 from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.steered_scores import HeadScorer, mask_unavailable, steered_scores_of
+from recsae.steering.steps.blocks import Blocks
 from recsae.steering.steps.goals import goal_of
 from recsae.steering.steps.kinds import (
     Calibration,
@@ -101,24 +102,34 @@ class Applied(NamedTuple):
 
         size = rows_at_once(cases.catalog.n_items)
         last = None if ranking is None else ranking.last
-        if kept is None or ranking is None or last is None:
+        if ranking is None or last is None or last.width(k) is None:
             made = _in_parts(
                 scorer, size, lambda part: self.of_scores(scores_of(part), k, beside(part))
             )
             return torch.cat(made).numpy().astype(np.int32)
-        if (last.width(k) or MAX_KEPT) * len(cases) > MAX_KEPT:
-            return self.lists(scorer, k)
+
+        def pool(part: slice) -> Pool:
+            return ranking.pool(scores_of(part), k, beside(part))
+
+        if isinstance(scorer, HeadScorer) and isinstance(last, Reorder) and ranking.by_parts:
+            blocks = Blocks(scorer.cases, scorer.head, last.parts(k))
+            size, pool = RANKED_AT_ONCE, partial(self._pool_of_blocks, scorer, blocks, last)
+        if kept is None or (last.width(k) or 0) * len(cases) > MAX_KEPT:
+            made = _in_parts(scorer, size, lambda part: last.lists(pool(part), k))
+            return torch.cat(made).numpy().astype(np.int32)
         if "pool" not in kept:
-
-            def pool(part: slice) -> Pool:
-                one = ranking.pool(scores_of(part), k, beside(part))
-                return one._replace(items=one.items.int())
-
-            parts = zip(*_in_parts(scorer, size, pool), strict=True)
+            parts = zip(*_in_parts(scorer, size, lambda part: pool(part).small()), strict=True)
             kept["pool"] = Pool(*map(torch.cat, parts))
         mine = [slice(i, i + RANKED_AT_ONCE) for i in range(0, len(cases), RANKED_AT_ONCE)]
         made = in_threads(lambda part: last.lists(kept["pool"].take(part), k), mine)
         return torch.cat(made).numpy().astype(np.int32)
+
+    def _pool_of_blocks(
+        self, scorer: HeadScorer, blocks: Blocks, last: Reorder, part: slice
+    ) -> Pool:
+        states = scorer.moved(part, self.edit, self.latents)
+        with torch.no_grad():
+            return blocks.pool(states, part, last.temperature)
 
 
 def _in_parts(scorer: SteeredScores, size: int, make: Callable[[slice], T]) -> list[T]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 
-from recsae.core.topk import top_k
+from recsae.core.topk import kernels, top_k
 from recsae.steering.calibration.reranking import added_for_users, greedy_choice
 from recsae.steering.frontier import LIST_LENGTH
 
@@ -39,6 +40,8 @@ class Beside(NamedTuple):
 
 
 NOTHING = Beside()
+Part = tuple[torch.Tensor | None, int]
+"""Columns of the scores, None being all, and how many of the first there are enough."""
 
 
 class Pool(NamedTuple):
@@ -55,6 +58,10 @@ class Pool(NamedTuple):
     """``(n, m)`` what edits add to scores, in temperatures; ``(n, 0)`` where it does not count."""
     target: torch.Tensor
     """``(n, V)`` the shares that lists should have; no columns where they are not calibrated."""
+
+    def small(self) -> Pool:
+        """The pool with items that take half the memory."""
+        return self._replace(items=self.items.int())
 
     def take(self, part: slice) -> Pool:
         """Some of the cases."""
@@ -139,19 +146,14 @@ class Reorder(NamedTuple):
             return self._found_by_two(own, scores)
         found = []
         for columns, size in self._parts(scores, k):
-            among = scores if columns is None else scores[:, columns]
+            among = scores if columns is None else scores.index_select(1, columns)
             best = top_k(among, min(size, among.shape[1]))
             items = best.indices if columns is None else columns[best.indices]
             found.append((items, best.values))
         items, order = torch.cat([one for one, _ in found], 1).sort(dim=1, stable=True)
         own = torch.cat([values for _, values in found], 1).gather(1, order)
         own[:, 1:].masked_fill_((items[:, 1:] == items[:, :-1]) & (own[:, :-1] > NONE), NONE)
-        total = torch.zeros(len(scores), 1)
-        if self.temperature is not None and len(scores):
-            among = scores if self.candidates is None else own
-            most = own.max(1, keepdim=True).values.clamp_min(-LARGEST)
-            total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
-            total = (total + most / self.temperature).clamp_min(-LARGEST)
+        total = self.total(scores if self.candidates is None else own, own)
         return Pool(items, own, total, own[:, :0], own[:, :0])
 
     def _found_by_two(self, own: torch.Tensor, turned: torch.Tensor) -> Pool:
@@ -170,12 +172,26 @@ class Reorder(NamedTuple):
         pushes = pushes if self.edits == "pushes" else pushes[:, :0]
         return Pool(items, scores, total, pushes, scores[:, :0])
 
-    def _parts(self, scores: torch.Tensor, k: int) -> list[tuple[torch.Tensor | None, int]]:
-        """Columns of the scores, None being all, and how many of the first there are enough."""
+    def total(self, among: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+        """The logarithm of the softmax's denominator ``(n, 1)``, over scores ``among (n, m)``; the
+        largest is one of ``own``. 0 without a temperature."""
+        if self.temperature is None or not len(own):
+            return torch.zeros(len(own), 1)
+        most = own.amax(1, keepdim=True).clamp_min(-LARGEST)
+        total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
+        return (total + most / self.temperature).clamp_min(-LARGEST)
+
+    def parts(self, k: int) -> list[Part]:
+        """The items of each weight, of which the first k are enough; none where many differ."""
+        different = () if self.different is None else self.different
+        return [(torch.nonzero(self.weights == one)[:, 0], k) for one in different]
+
+    def _parts(self, scores: torch.Tensor, k: int) -> list[Part]:
+        """What is enough for lists of k."""
         if self.candidates is not None:
             return [(None, self.candidates)]
         if self.different is not None:
-            return [(torch.nonzero(self.weights == one)[:, 0], k) for one in self.different]
+            return self.parts(k)
         real = (scores > NONE).any(0)
         most = self.weights[real].max() if bool(real.any()) else self.weights.max()
         return [(None, N_FIRST), (torch.nonzero(self.weights >= most)[:, 0], k)]
@@ -195,14 +211,10 @@ class Reorder(NamedTuple):
         p = p.exp() if self.calibrated is None else self.calibrated.of(p, pool.items)
         weights = pool.pushes if self.edits == "pushes" else self.weights[pool.items]
         gain = (self.gain * weights).masked_fill(pool.scores == NONE, NONE)
-        taken, likely = [], []
-        for place in range(k):
-            best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
-            none = best.values == NONE
-            taken.append(pool.items.gather(1, best.indices).masked_fill(none, 0))
-            likely.append(p.gather(1, best.indices).masked_fill(none, NONE))
-            gain.scatter_(1, best.indices, NONE)
-        return likeliest_first(torch.cat(taken, 1), torch.cat(likely, 1))
+        columns = _place_by_place(p, gain, k)
+        none, columns = columns < 0, columns.clamp_min(0)
+        lists = pool.items.gather(1, columns).masked_fill_(none, 0)
+        return likeliest_first(lists, p.gather(1, columns).masked_fill_(none, NONE))
 
 
 class Calibrated(NamedTuple):
@@ -298,6 +310,13 @@ class Ranking(NamedTuple):
         own = None if beside.own is None else self.before_last(beside.own)
         return self.reorders[-1].pool(before_last, k, own)
 
+    @property
+    def by_parts(self) -> bool:
+        """Whether there is one re-ranking alone, that tells few kinds of items apart."""
+        if self.banned is not None or len(self.reorders) != 1 or self.calibrated is not None:
+            return False
+        return self.reorders[0].candidates is None and self.reorders[0].different is not None
+
     def before_last(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores after all but the last re-ranking, -inf for what is left out."""
         if self.banned is not None:
@@ -305,6 +324,23 @@ class Ranking(NamedTuple):
         for one in self.reorders if self.calibrated else self.reorders[:-1]:
             scores = one.added(scores)
         return scores
+
+
+def _place_by_place(p: torch.Tensor, gain: torch.Tensor, k: int) -> torch.Tensor:
+    """Columns ``(n, k)`` of the items with the largest ``p * discount + gain``, each taken once, by
+    tables ``(n, m)``; -1 where none is left. ``gain`` is changed."""
+    columns = torch.empty(len(p), k, dtype=torch.int64)
+    if kernels() is not None:
+        from recsae.steering.steps import kernels as compiled
+
+        discounts = np.log2(np.arange(2, k + 2)).astype(np.float32)
+        compiled.by_probability(p.numpy(), gain.numpy(), discounts, columns.numpy())
+        return columns
+    for place in range(k):
+        best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)
+        columns[:, place] = best.indices.masked_fill(best.values == NONE, -1)[:, 0]
+        gain.scatter_(1, best.indices, NONE)
+    return columns
 
 
 def likeliest_first(lists: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
