@@ -9,6 +9,7 @@ import click
 
 from recsae.cli.shared.console import PATH, show_json
 from recsae.cli.shared.matching import how_matched, migrated_row
+from recsae.cli.shared.obeyed import show_obeyed
 from recsae.cli.shared.options import (
     all_option,
     device_option,
@@ -55,9 +56,7 @@ if TYPE_CHECKING:
 @click.option("--list", "listing", is_flag=True, help="The steering files kept with the run.")
 @for_users
 @for_cohort
-@click.option(
-    "--check", is_flag=True, help="Turn every verified concept: does its label say what happens?"
-)
+@click.option("--check", is_flag=True, help="Turn every concept: does its label say what happens?")
 @click.option("--user", help="One user's list before and after.")
 @sequence_option
 @click.option("--mask-seen", is_flag=True, help="Leave out items of the history from lists.")
@@ -93,10 +92,12 @@ def steer(
         _list(folder, as_json)
         return
     if check:
-        checked = open_run(folder, device=device, trust=trust).check_labels()
+        opened = open_run(folder, device=device, trust=trust)
+        turned, checked = opened.check_obeyed(), opened.check_labels()
         if as_json:
-            show_json(checked.to_dict())
+            show_json({"obeyed": turned.to_dict(), **checked.to_dict()})
         else:
+            show_obeyed(turned, everything=everything)
             show_check(checked, everything=everything)
         return
     _refuse_contradictions(settings, files, migrate, old, user, sequence, users, cohort)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recsae.core import layout
 from recsae.explore.concept_facts import ItemLatents, item_latents
 from recsae.finished.explained import ExplainedItem, explained_item
 from recsae.finished.loaded import LoadedRun
@@ -25,6 +26,7 @@ from recsae.run.open import READ, open_workspace
 from recsae.run.tables import RunTables
 from recsae.steering.files import load_steering, place
 from recsae.steering.label_check import predictability
+from recsae.steering.obeyed.measure import obeyed
 from recsae.steering.serving.write import Exported, export
 from recsae.steering.tuning.path import MAX_TUNED_LATENTS
 from recsae.steering.tuning.request import asked_method, goal_request
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
     from recsae.sae.own import Encodes
     from recsae.steering.label_results import LabelCheck
+    from recsae.steering.obeyed.results import Obeyed
 
 
 class OpenRun(LoadedRun):
@@ -249,6 +252,18 @@ class OpenRun(LoadedRun):
                 candidates=candidates,
                 compare=compare,
             )
+
+    def check_obeyed(self) -> Obeyed:
+        """Turn every tested concept and a sample of the baselines' units: which do what they say?
+
+        Returns
+        -------
+        Obeyed
+            One row per unit that was turned, and the two-by-twos of readable and obeyed.
+        """
+        kept = [layout.BASELINES] if self._has(layout.BASELINES) else []
+        with self.run.reading(*READ, *kept):
+            return obeyed(self._work)
 
     def check_labels(self) -> LabelCheck:
         """Turn every verified concept: does its label say what happens to the lists?"""

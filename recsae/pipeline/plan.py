@@ -248,6 +248,7 @@ def _score(work: Workspace) -> None:
 
     def keep() -> None:
         write_parquet(work.folder / files.SCORES, scoring.scores)
+        write_parquet(work.folder / files.BASELINES, scoring.baselines)
         write_json(work.folder / files.SCORING, scoring.to_dict())
 
     work.on_main_process(keep)
@@ -295,10 +296,16 @@ def _measure_steering(work: Workspace) -> None:
 
 
 def _try_goals(work: Workspace) -> None:
+    from recsae.core.files import write_parquet
     from recsae.pipeline.stages.goals import goal_stage
 
-    figures = goal_stage(work)
-    _keep(work, files.GOALS, lambda: figures)
+    found = goal_stage(work)
+
+    def keep() -> None:
+        write_json(work.folder / files.GOALS, found.record.to_dict())
+        write_parquet(work.folder / files.OBEYED, found.turned)
+
+    work.on_main_process(keep)
 
 
 def _report(work: Workspace) -> None:
@@ -335,7 +342,7 @@ STAGES: Mapping[str, Stage] = {
     "scoring": Stage(
         _inputs_of_labels,
         (
-            *(files.SCORES, files.SCORING),
+            *(files.SCORES, files.SCORING, files.BASELINES),
             *(f"{files.PLAIN_FOLDER}/{kind}" for kind in ("*.json", "*.safetensors")),
         ),
         _score,
@@ -360,7 +367,7 @@ STAGES: Mapping[str, Stage] = {
     "language": Stage(_inputs_of_language, (files.LANGUAGE,), _ask_language_model),
     "accuracy": Stage(_inputs_of_sae, (files.ACCURACY,), _measure_accuracy),
     "steering": Stage(_inputs_of_labels, (files.STEERING,), _measure_steering),
-    "goals": Stage(_inputs_of_labels, (files.GOALS,), _try_goals),
+    "goals": Stage(_inputs_of_labels, (files.GOALS, files.OBEYED), _try_goals),
     "report": Stage(
         _inputs_of_report,
         (files.REPORT, files.PAGE, files.CARD, files.CONCEPTS_CSV, files.TURN, files.FIGURES),

@@ -13,7 +13,7 @@ from recsae.concepts.status import SUPPORTED, UNSUPPORTED, VERIFIED, distinct
 from recsae.concepts.wording import phrase, reason_of
 from recsae.core import columns as C
 from recsae.core import layout
-from recsae.core.files import read_json
+from recsae.core.files import read_json, read_parquet
 from recsae.evaluation.evidence import ACTIVE_ON, INSTEAD, MISSED, UNEXPECTED, WITH, Evidence
 from recsae.pipeline.concept_map import Place, places_of_concepts
 from recsae.report.schema.parts import (
@@ -29,7 +29,9 @@ from recsae.report.schema.parts import (
     LabelValue,
     OtherSide,
     Together,
+    TurnedUpAndDown,
 )
+from recsae.steering.obeyed import results as R
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,6 +62,8 @@ class _ByLatent(NamedTuple):
     language: dict[int, Explained]
     places: dict[int, Place]
     """On the map."""
+    turned: dict[int, Record]
+    """What turning each does."""
 
 
 class _Predicate(NamedTuple):
@@ -87,6 +91,7 @@ def tested_concepts(work: Workspace) -> Concepts:
         stability=_stability(work),
         language=_language(work),
         places=places_of_concepts(work, work.label_scores),
+        turned=_turned(work),
     )
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return Concepts(
@@ -163,6 +168,8 @@ def _concept(row: Record, known: _ByLatent) -> Concept:
         together=_together(mine),
         other_side=_other_side(row),
         back=again.get("back"),
+        obeyed=known.turned[latent][R.OBEYED] if latent in known.turned else None,
+        turned=_up_and_down(known.turned[latent]) if latent in known.turned else None,
         language=known.language.get(latent),
     )
 
@@ -293,6 +300,28 @@ def _stability(work: Workspace) -> dict[int, Record]:
 def _language(work: Workspace) -> dict[int, Explained]:
     rows = read_json(work.folder / layout.LANGUAGE).get("concepts", [])
     return {row.pop(C.LATENT): Explained.model_validate(row) for row in rows}
+
+
+def _turned(work: Workspace) -> dict[int, Record]:
+    """The rows of the dictionary's latents that were turned; none where a run has no such file."""
+    path = work.folder / layout.OBEYED
+    if not path.exists():
+        return {}
+    table = read_parquet(path)
+    rows = table[table[R.CODE] == "sae"].to_dict("records")
+    return {row[C.LATENT]: row for row in rows}
+
+
+def _up_and_down(row: Record) -> TurnedUpAndDown:
+    return TurnedUpAndDown(
+        predicted=row[R.PREDICTED],
+        step=row[R.STEP],
+        share=row[R.UNTURNED],
+        share_up=row[R.UP],
+        share_down=row[R.DOWN],
+        low=row[R.LOW],
+        high=row[R.HIGH],
+    )
 
 
 def label_values(work: Workspace) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from recsae.pipeline.stages.goals import GoalsRecord
@@ -16,10 +17,12 @@ from recsae.report.schema.goals import (
     Turned,
     WayThere,
 )
+from recsae.report.schema.obeyed import Obeyed, TwoByTwo
 from recsae.steering.tuning.results import loss_key
 
 if TYPE_CHECKING:
     from recsae.steering.label_results import CheckSummary
+    from recsae.steering.obeyed.results import ObeyedSummary
     from recsae.steering.tuning.results import (
         EffectAtLoss,
         LatentSetting,
@@ -36,6 +39,17 @@ def goals_block(content: dict[str, Any]) -> Goals:
         skipped=record.skipped,
         check=_check(record.check) if record.check else None,
         check_skipped=record.check_skipped,
+        obeyed=_obeyed(record.obeyed) if record.obeyed else None,
+        obeyed_skipped=record.obeyed_skipped,
+    )
+
+
+def _obeyed(summary: ObeyedSummary) -> Obeyed:
+    return Obeyed(
+        n_cases=summary.n_cases,
+        n_users=summary.n_users,
+        codes=[TwoByTwo.model_validate(asdict(row)) for row in summary.codes],
+        not_turned=summary.not_turned,
     )
 
 

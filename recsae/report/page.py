@@ -12,6 +12,7 @@ from recsae.report.schema.turn import TurnData
 from recsae.report.words import findings, first_screen, formats, values
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
+from recsae.report.words import obeyed as obeyed_words
 
 _STYLES = ("page.css", "map.css", "turn.css")
 _SCRIPTS = (
@@ -119,4 +120,19 @@ def _goals(report: Report, charts: Mapping[str, str]) -> dict[str, Any]:
             if any(name in way for way in tried)
         },
         "check_says": goal_words.check_says(check) if check else "",
+        "obeyed": _obeyed(report),
+    }
+
+
+def _obeyed(report: Report) -> dict[str, Any]:
+    """Return what the two-by-two of readable and obeyed shows."""
+    block = report.goals.obeyed if report.goals else None
+    if block is None:
+        return {}
+    return {
+        "finding": obeyed_words.finding(block),
+        "heads": obeyed_words.HEADS,
+        "table": obeyed_words.table(block),
+        "without_items": obeyed_words.without_items(block),
+        "not_turned": obeyed_words.not_turned(block),
     }

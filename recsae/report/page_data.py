@@ -23,7 +23,7 @@ from recsae.report.words.values import brief
 _NESTED = {
     *("histogram", "promotes", "demotes", "examples", "counterexamples", "together"),
     "active_on",
-    *("other_side", "back", "language", "recommended"),
+    *("other_side", "back", "turned", "language", "recommended"),
 }
 _IN_THE_LABEL = {
     *("value", "predicate_site", "threshold", "negated", "joint"),
@@ -192,6 +192,8 @@ def _concept(
     if concept.other_side:
         shown["other"] = {k: _short(v) for k, v in concept.other_side.model_dump().items()}
     shown["back"] = concept.back
+    if concept.turned:
+        shown["turned"] = [_short(value) for value in concept.turned.model_dump().values()]
     shown["language"] = _language(concept.language)
     return {key: value for key, value in shown.items() if value is not None}
 

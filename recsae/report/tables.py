@@ -11,6 +11,7 @@ from recsae.report.schema.report import Report
 from recsae.report.words import findings, formats
 from recsae.report.words import goals as goal_words
 from recsae.report.words import headlines as words
+from recsae.report.words import obeyed as obeyed_words
 from recsae.report.words.concepts import best_distinct
 
 COLUMNS = list(PLAIN)
@@ -58,7 +59,7 @@ def card(report: Report) -> str:
         core=findings.core(report),
         stability=findings.stability_line(report),
         language=findings.language_line(report),
-        steering=goal_words.steering_lines(report),
+        steering=[*goal_words.steering_lines(report), *obeyed_words.lines(report)],
         corrections=findings.corrections(report),
     )
 

@@ -41,9 +41,17 @@ class RunTables:
         with self.run.reading(layout.REPORT):
             return dict(read_json(self.folder / layout.REPORT))
 
+    def _has(self, name: str) -> bool:
+        """Whether a stage of the run left this file: earlier versions left fewer."""
+        stages = self.run.record.get("stages", {}).values()
+        return any(name in stage["outputs"] for stage in stages)
+
     @property
     def concepts(self) -> pd.DataFrame:
-        """One row per latent: label (with people's corrections), status, held-out scores."""
+        """One row per latent: label (with people's corrections), status, held-out scores.
+
+        ``obeyed`` is whether turning it does what its label says, see :attr:`obeyed`.
+        """
         from recsae.concepts.corrections import corrected
         from recsae.concepts.dictionary import ConceptDictionary
         from recsae.core import columns as C
@@ -53,7 +61,37 @@ class RunTables:
             tested = read_parquet(self.folder / layout.CONCEPTS)
             check_latents(tested, self.folder)
             labels = corrected(ConceptDictionary(tested, tested.iloc[:0]), self.folder).table
-            return labels.merge(read_parquet(self.folder / layout.SCORES), on=C.LATENT)
+            table = labels.merge(read_parquet(self.folder / layout.SCORES), on=C.LATENT)
+        if not self._has(layout.OBEYED):
+            return table
+        turned = self.obeyed
+        mine = turned[turned["code"] == "sae"].set_index(C.LATENT)["obeyed"]
+        return table.assign(obeyed=table[C.LATENT].map(mine))
+
+    @property
+    def obeyed(self) -> pd.DataFrame:
+        """One row per concept, and unit of a baseline, that was turned up and down.
+
+        ``code`` (``sae`` is the dictionary) and ``latent``; ``readable``, whether its label is
+        verified; what the label says of its items (``predicted``: ``more`` or ``fewer``), their
+        share of the top 10 (``share``, ``share_up``, ``share_down``), its ``change`` from down to
+        up with the interval (``change_low``, ``change_high``), and ``obeyed``: ``yes``, ``no``
+        where the opposite happens, or ``cannot be told``.
+
+        Raises
+        ------
+        ArtifactMismatch
+            The file is damaged, or the run was made by a version that did not measure it.
+        """
+        from recsae.core.files import read_parquet
+
+        if not self._has(layout.OBEYED):
+            raise ArtifactMismatch(
+                f"The run in {self.folder} does not say which concepts do what they say: it is not "
+                "finished, or was made by an earlier version; `recsae steer --check` measures it."
+            )
+        with self.run.reading(layout.OBEYED):
+            return read_parquet(self.folder / layout.OBEYED)
 
     @property
     def examples(self) -> pd.DataFrame:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from recsae.steering.files import Steering as Steering
     from recsae.steering.label_results import LabelCheck as LabelCheck
     from recsae.steering.lists import ListChange as ListChange
+    from recsae.steering.obeyed.results import Obeyed as Obeyed
     from recsae.steering.parse import parse_intervention as parse_intervention
     from recsae.steering.serving.write import Exported as Exported
     from recsae.steering.tuning.results import TuningResult as TuningResult
@@ -23,6 +24,7 @@ __all__ = [
     "Exported",
     "LabelCheck",
     "ListChange",
+    "Obeyed",
     "Steering",
     "SteeringEffect",
     "TuningResult",
@@ -36,6 +38,7 @@ __getattr__, __dir__ = lazy(
         "Exported": "serving.write",
         "LabelCheck": "label_results",
         "ListChange": "lists",
+        "Obeyed": "obeyed.results",
         "Steering": "files",
         "SteeringEffect": "effects",
         "TuningResult": "tuning.results",

@@ -154,8 +154,10 @@ def thinned(work: Workspace, cases: Cases, limit: int, least: int) -> Cases:
     return cases if n >= len(cases) else cases.take(spread(len(cases), n))
 
 
-def mask_unavailable(scores: torch.Tensor, cases: Cases, part: slice) -> torch.Tensor:
-    """Return scores ``(b, n_items)`` of a slice of the cases with -inf for what lists leave out.
+def mask_unavailable(
+    scores: torch.Tensor, cases: Cases, part: slice | NDArray[np.int64]
+) -> torch.Tensor:
+    """Return scores ``(b, n_items)`` of some of the cases with -inf for what lists leave out.
 
     That is what cannot be recommended and, where lists leave them out, the items of the histories.
     """

@@ -18,6 +18,7 @@ from recsae.report import read_report, write_report
 from recsae.report.page import page as write_page
 from recsae.report.page_data import page_data
 from recsae.report.schema.rounded import Rounded, encoded
+from recsae.report.tables import with_concepts
 from recsae.report.write import read_turn
 from recsae.sae.editing import Intervention
 from recsae.steering.files import Steering, load_steering
@@ -488,3 +489,18 @@ def test_sliders_may_be_asked_for(folder):
     assert page_data(report, turn, wanted)["turn"]["first"] == [wanted[0], wanted[2]]
     assert f'"first":[{wanted[0]},{wanted[2]}]' in write_page(report, turn, wanted)
     assert page_data(report, turn, [10**6])["turn"]["first"] == turn.latents[:5]
+
+
+def test_a_slider_says_what_is_only_readable(folder, first, tmp_path):
+    """Of two verified concepts the one that does not do what its label says."""
+    copy = runs.copy_of(folder, tmp_path / "run")
+    report = read_report(copy)
+    answers = {first[0]: "no", first[1]: "yes"}
+    listed = [
+        c.model_copy(update={"obeyed": answers.get(c.latent), "status": "verified"})
+        for c in report.concepts.list
+    ]
+    written = write_report(with_concepts(report, listed), copy)
+    found = play(written, TOOLS + 'out.said = all("#turn-sliders li").map((li) => li.textContent);')
+    only = "Only readable: turning it was not seen to do what its label says."
+    assert [only in said for said in found["said"][:3]] == [True, False, False]

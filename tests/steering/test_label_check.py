@@ -143,6 +143,8 @@ def test_from_the_command_line(capsys, recbole_run):
     assert command("steer", recbole_run, "--check") == 0
     out = capsys.readouterr().out
     assert "verified concepts that speak of items were turned" in out
+    assert out.index("readable only") < out.index("x10 where active")  # the answer first
+    assert "do what they say when turned" in out.split("\n")[0]
     assert "x10 where active" in out
     assert command("steer", recbole_run, "--check", "--json") == 0
-    assert set(json.loads(capsys.readouterr().out)) == {"rows", "summary"}
+    assert set(json.loads(capsys.readouterr().out)) == {"obeyed", "rows", "summary"}

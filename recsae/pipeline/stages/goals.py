@@ -1,19 +1,22 @@
-"""The stage of goals: steering towards a few goals, and the check of labels."""
+"""The stage of goals: steering towards a few goals, the check of labels, and what is obeyed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from recsae.concepts.attributes.values import own_columns
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import plain
 from recsae.steering.label_check import predictability
 from recsae.steering.label_results import CheckSummary
+from recsae.steering.obeyed.measure import obeyed
+from recsae.steering.obeyed.results import COLUMNS, ObeyedSummary
 from recsae.steering.steps.goals import goal_of
 from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.results import TuningResult
@@ -43,6 +46,8 @@ STAGE_CASES = 1_000
 """At most so many cases are used for it; ``recsae steer --check`` takes all latents and more."""
 CHECK = "labels"
 """The check's name among the jobs, beside those of goals."""
+OBEYED = "obeyed"
+"""The same of readable and obeyed."""
 SLOW = (
     "The model ranks so slowly that this would take longer than all the rest: ask for what you "
     "need with `recsae tune` and `recsae steer --check`."
@@ -61,6 +66,9 @@ class GoalsRecord:
     check: CheckSummary | None = None
     check_skipped: str | None = None
     """Why the labels could not be checked."""
+    obeyed: ObeyedSummary | None = None
+    obeyed_skipped: str | None = None
+    """Why it is not known which concepts do what they say; None too in files without it."""
 
     def to_dict(self) -> dict[str, Any]:
         """As it is written: null where there is no figure."""
@@ -69,6 +77,8 @@ class GoalsRecord:
             "skipped": self.skipped,
             "check": self.check.to_dict() if self.check else None,
             "check_skipped": self.check_skipped,
+            "obeyed": self.obeyed.to_dict() if self.obeyed else None,
+            "obeyed_skipped": self.obeyed_skipped,
         }
         return dict(plain(record))
 
@@ -80,34 +90,48 @@ class GoalsRecord:
             skipped=record["skipped"],
             check=CheckSummary.from_dict(record["check"]) if record["check"] else None,
             check_skipped=record["check_skipped"],
+            obeyed=ObeyedSummary.from_dict(kept) if (kept := record.get("obeyed")) else None,
+            obeyed_skipped=record.get("obeyed_skipped"),
         )
 
 
-def goal_stage(work: Workspace) -> dict[str, Any]:
-    """Try more of up to two attribute values and less popular items, and check the labels.
+class GoalsFound(NamedTuple):
+    """What the stage leaves: ``goals.json``, and ``obeyed.parquet``."""
 
-    Returns
-    -------
-    dict
-        The content of ``goals.json``: see :class:`GoalsRecord`.
-    """
+    record: GoalsRecord
+    turned: pd.DataFrame
+    """One row per unit that was turned; see :class:`recsae.steering.obeyed.results.Obeyed`."""
+
+
+NOTHING_TURNED = pd.DataFrame(columns=list(COLUMNS))
+
+
+def goal_stage(work: Workspace) -> GoalsFound:
+    """Try more of up to two attribute values and less popular items, check the labels, and find
+    which concepts do what they say."""
     if work.recommender.max_positions:
-        return GoalsRecord(skipped={"all goals": SLOW}, check_skipped=SLOW).to_dict()
+        slow = GoalsRecord(skipped={"all goals": SLOW}, check_skipped=SLOW, obeyed_skipped=SLOW)
+        return GoalsFound(slow, NOTHING_TURNED)
     _ = work.sae_codes  # stores and codes are made by all together, before jobs are dealt out
     jobs: dict[str, Callable[[], Any]] = {
         goal.name: partial(_or_why, _tuned, work, goal, loss) for goal, loss in _goals(work)
     }
     jobs[CHECK] = partial(_or_why, _checked, work)
+    jobs[OBEYED] = partial(_or_why, obeyed, work, STAGE_CASES)
     _ = work.dictionary, work.statistics, work.verified, work.halves  # which the jobs share
     found = work.ranks.scatter(jobs, threads=work.head is not None)  # else there is one model
-    check = found.pop(CHECK)
+    check, turned = found.pop(CHECK), found.pop(OBEYED)
     why = check if isinstance(check, str) else None
-    return GoalsRecord(
+    why_not = turned if isinstance(turned, str) else None
+    record = GoalsRecord(
         tuple(one for one in found.values() if not isinstance(one, str)),
         {name: one for name, one in found.items() if isinstance(one, str)},
         None if why else check,
         why,
-    ).to_dict()
+        None if why_not else turned.summary,
+        why_not,
+    )
+    return GoalsFound(record, NOTHING_TURNED if why_not else turned.table)
 
 
 def _or_why(find: Callable[..., Any], *arguments: object) -> Any:

@@ -62,6 +62,8 @@ class CodeFigures:
     protocol: ProtocolSummary
     parts: dict[str, tuple[MeanShare, UserEstimate]]
     """Share and label quality of the core and of what was found, where there are both."""
+    labels: pd.DataFrame
+    """What the labels say, and how they stood the test."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ class Scoring:
     """The RecSAE paper's score, by code."""
     attributes: pd.DataFrame
     """The attribute AUC of every code, one row per attribute."""
+    baselines: pd.DataFrame
+    """One row per unit of each sparse baseline: its label, and how that stood the test."""
 
     def to_dict(self) -> dict[str, Any]:
         """All figures but the scores, as ``scoring.json`` has them."""
@@ -152,7 +156,20 @@ def scoring_stage(work: Workspace) -> Scoring:
         label_quality=quality,
         protocol={name: one.protocol for name, one in measured.items()},
         attributes=results["attributes"],
+        baselines=_of_baselines({n: m.labels for n, m in measured.items() if n != "sae"}),
     )
+
+
+def _of_baselines(labels: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The labels of all baselines in one table, the code's name first."""
+    found = [table.assign(code=name) for name, table in labels.items()]
+    return pd.concat(found, ignore_index=True)[["code", *found[0].columns.drop("code")]]
+
+
+def _kept(dictionary: ConceptDictionary, scores: pd.DataFrame) -> pd.DataFrame:
+    """What a run keeps of the units of a baseline: see :attr:`Scoring.baselines`."""
+    table = dictionary.table[list(C.LABEL_COLUMNS)]
+    return table.merge(scores[[C.LATENT, C.STATUS, C.PRECISION, C.RECALL, C.F1]], on=C.LATENT)
 
 
 def _dicts(figures: dict[str, Any]) -> dict[str, Any]:
@@ -207,6 +224,7 @@ def _measure(work: Workspace, name: str, codes: Codes, best_of: int) -> CodeFigu
             part: (_share(work, codes, tested, only), tested.quality_of[part])
             for part, only in parts.items()
         },
+        _kept(dictionary, tested.scores),
     )
 
 

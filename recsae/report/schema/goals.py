@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from recsae.report.schema.obeyed import Obeyed
 from recsae.report.schema.parts import Count, Figure, Part
 
 Measured = tuple[Figure, Figure, Figure]
@@ -130,3 +131,5 @@ class Goals(Part):
     skipped: dict[str, str] = Field(default_factory=dict)
     check: LabelCheck | None = None
     check_skipped: str | None = None
+    obeyed: Obeyed | None = None
+    obeyed_skipped: str | None = None

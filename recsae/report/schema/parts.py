@@ -202,6 +202,23 @@ class OtherSide(Part):
     f1: Figure
 
 
+class TurnedUpAndDown(Part):
+    """What a latent's label predicts, and the share of the top 10 that its items have.
+
+    ``step`` is by how much the activation is turned, for everybody; ``low`` and ``high`` are the
+    interval of ``share_up - share_down``, widened for the number of latents that were turned.
+    """
+
+    predicted: Literal["more", "fewer"]
+    step: Figure
+    share: Figure
+    """Without turning anything."""
+    share_up: Figure
+    share_down: Figure
+    low: Figure
+    high: Figure
+
+
 class Concept(Part):
     """A latent with its label and the evidence for it; what a run lacks is empty.
 
@@ -282,6 +299,9 @@ class Concept(Part):
     together: list[Together] = Field(default_factory=list)
     other_side: OtherSide | None = None
     back: dict[str, Figure] | None = None
+    obeyed: Literal["yes", "no", "cannot be told"] | None = None
+    """Whether turning it does what its label says; "no": the opposite happens."""
+    turned: TurnedUpAndDown | None = None
     language: Explained | None = None
 
 

@@ -163,6 +163,19 @@ function otherSide(c) {
   const says = c.side === "brings" ? "What it follows, as well as that can be said: " : "What it brings, as well as that can be said: ";
   return [says, el("b", {}, c.other.label), " (precision " + percent(c.other.precision) + ", recall " + percent(c.other.recall) + ")"];
 }
+// ---- readable and obeyed: whether turning does what the label says ----
+const DOES = { yes: "yes", no: "the opposite", "cannot be told": "cannot be told" };
+const ONLY_READABLE = "Only readable: turning it was not seen to do what its label says.";
+const onlyReadable = (c) => c.status === "verified" && known(c.obeyed) && c.obeyed !== "yes";
+const share = (x) => (known(x) ? (x < 0.1 ? (100 * x).toPrecision(2) : (100 * x).toFixed(0)) + "%" : "–");
+function obeyed(c) {
+  const [predicted, step, before, up, down] = c.turned;
+  const what = known(c.says[0]) ? data.values[c.says[0]][2] : "its items";
+  const answer = { yes: "yes", no: "no, the opposite", "cannot be told": "that cannot be told" }[c.obeyed];
+  return ["Turned up, do lists hold " + predicted + " items that are " + short(what, 90) + "? ", el("b", {}, answer.charAt(0).toUpperCase() + answer.slice(1)),
+    ". Their share of the top 10 is " + share(up) + " with " + score(step) + " more of the concept for everybody, " + share(down) + " with as much less, and " + share(before) + " as it is"
+    + (c.obeyed === "cannot be told" ? ": a difference that chance can make." : ".") + (onlyReadable(c) ? " " + ONLY_READABLE : "")];
+}
 function evidence(c) {
   const top = el("div", { class: "first" }), left = el("div", {}), right = el("div", {});
   const link = el("a", { class: "link", href: "#latent-" + c.latent }, "latent " + c.latent);
@@ -171,6 +184,7 @@ function evidence(c) {
   if (corrected(c)) top.append(el("p", { class: "corrected" }, corrected(c)));
   top.append(acts(c));
   if (c.other) top.append(el("p", { class: "small other-side" }, ...otherSide(c)));
+  if (c.turned) top.append(el("p", { class: "small obeyed" }, ...obeyed(c)));
   top.append(el("p", { class: "small says-tested" }, sentence(c), " ", link));
   if (c.language) left.append(heading("What a language model says"), ...language(c));
   left.append(...sequences(c));

@@ -43,6 +43,7 @@ function percent(x) {
 
 // a lower bound is never rounded up
 const floored = (x) => (known(x) ? Math.floor(100 * x + 1e-9) + "%" : "–");
+const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
 
 // ---- items and concepts ----
 const concepts = data.concepts;

@@ -22,6 +22,11 @@ if (data.again) {
   COLUMNS.push({ id: "back", head: "comes back", value: (c) => c.back && c.back.label, show: (c) => (c.back ? ofAgain(c.back.label) : "–"), first: -1, minor: true,
     tip: "In how many of the dictionaries that were made again a latent active on the same cases has the same label" });
 }
+if (concepts.some((c) => known(c.obeyed))) {
+  const order = ["yes", "cannot be told", "no"];
+  COLUMNS.push({ id: "obeyed", head: "does what it says", value: (c) => (known(c.obeyed) ? order.indexOf(c.obeyed) : null), show: (c) => (known(c.obeyed) ? DOES[c.obeyed] : "–"), first: 1, minor: true,
+    tip: "Whether lists hold more of what the label says (or fewer, if it says so) when the concept is turned up than when it is turned down, on held-out users" });
+}
 // the data hold the most useful first
 const placed = new Map(concepts.map((c, place) => [c, place]));
 const byTrust = (a, b) => rank(a) - rank(b) || placed.get(a) - placed.get(b);

@@ -17,7 +17,6 @@ if (data.turn) {
   const placeOfLatent = new Map(t.latents.map((latent, place) => [latent, place]));
   const now = t.samples.map((sample) => new Map(sample[2]));
   const nameOf = (latent) => (byLatent.get(latent) || { name: "latent " + latent }).name;
-  const short = (text, most) => (text.length > most ? text.slice(0, most - 1).trimEnd() + "…" : text);
   const OWN = -1; // the history that the reader puts together
   const chosen = { sample: 0, mask: t.masks_seen, shown: [...t.first], values: new Map(), find: "" };
   const placeOf = new Map(t.items.map((item, place) => [item, place]));
@@ -209,7 +208,7 @@ if (data.turn) {
     const input = el("input", { id, type: "range", min, max, step, "data-latent": latent });
     input.value = String(chosen.values.get(latent) ?? activation(latent));
     return el("li", {}, el("label", { for: id }, name, " ", el("a", { href: "#latent-" + latent, class: "link" }, "evidence")), el("output", { for: id }), input,
-      scale(latent, Number(max)),
+      scale(latent, Number(max)), onlyReadable(byLatent.get(latent) ?? {}) ? el("span", { class: "small" }, ONLY_READABLE) : "",
       el("span", { class: "does" }, button("off", "Off"), button("back", "As it is"), button("remove", "Remove")));
   }
   function drawSliders() {

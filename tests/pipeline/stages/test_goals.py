@@ -10,11 +10,13 @@ import scipy.sparse
 from helpers.runs import planted, planted_run, recbole_run, with_pieces
 from recsae.concepts.attributes.names import HALF, UPPER
 from recsae.concepts.attributes.table import ItemAttributes
+from recsae.core import layout
 from recsae.core.errors import InvalidInput
-from recsae.core.files import read_json
-from recsae.pipeline.stages.goals import _goals, _values, goal_stage
+from recsae.core.files import read_json, read_parquet
+from recsae.pipeline.stages.goals import STAGE_CASES, GoalsRecord, _goals, _values, goal_stage
 from recsae.run.record import Run
 from recsae.run.workspace import Workspace
+from recsae.steering.obeyed.results import COLUMNS
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.recbole]
 
@@ -83,10 +85,12 @@ def test_fewer_goals_where_the_model_is_run_for_every_case(work):
 
 def test_nothing_is_tried_on_a_model_that_ranks_slowly(work, monkeypatch):
     monkeypatch.setattr(planted(), "max_positions", 1_000, raising=False)
-    found = goal_stage(work)
+    left = goal_stage(work)
+    found = left.record.to_dict()
     assert found["goals"] == []
     assert "ranks so slowly" in found["skipped"]["all goals"]
-    assert found["check_skipped"] == found["skipped"]["all goals"]
+    assert found["check_skipped"] == found["obeyed_skipped"] == found["skipped"]["all goals"]
+    assert (len(left.turned), list(left.turned)) == (0, list(COLUMNS))
 
 
 def test_what_cannot_be_tried_has_a_reason(work, monkeypatch):
@@ -95,8 +99,35 @@ def test_what_cannot_be_tried_has_a_reason(work, monkeypatch):
 
     monkeypatch.setattr("recsae.pipeline.stages.goals.tune", refused)
     monkeypatch.setattr("recsae.pipeline.stages.goals.predictability", refused)
-    found = goal_stage(work)
+    monkeypatch.setattr("recsae.pipeline.stages.goals.obeyed", refused)
+    left = goal_stage(work)
+    found = left.record.to_dict()
     assert found["goals"] == []
     assert set(found["skipped"].values()) == {"No."}
     assert (found["check"], found["check_skipped"]) == (None, "No.")
+    assert (found["obeyed"], found["obeyed_skipped"], len(left.turned)) == (None, "No.", 0)
     json.dumps(found, allow_nan=False)
+
+
+def test_what_the_stage_leaves(planted_run):
+    record = read_json(planted_run / layout.GOALS)
+    found = GoalsRecord.from_dict(record)
+    assert found.obeyed is not None
+    assert found.obeyed.n_cases == STAGE_CASES
+    table = read_parquet(planted_run / layout.OBEYED)
+    assert list(table) == list(COLUMNS)
+    dictionary = next(row for row in found.obeyed.codes if row.code == "sae")
+    mine = table[table["code"] == "sae"]
+    assert len(mine) == dictionary.n_readable_turned + dictionary.n_unreadable_turned
+    assert (mine["readable"] & (mine["obeyed"] == "yes")).sum() == dictionary.both
+    kept = read_parquet(planted_run / layout.BASELINES)
+    assert {row.code for row in found.obeyed.codes} >= set(kept["code"])
+
+
+def test_what_earlier_versions_left_is_read(planted_run):
+    """Without a word on what is obeyed."""
+    record = read_json(planted_run / layout.GOALS)
+    del record["obeyed"], record["obeyed_skipped"]
+    found = GoalsRecord.from_dict(record)
+    assert (found.obeyed, found.obeyed_skipped) == (None, None)
+    assert found.check is not None
