@@ -208,8 +208,8 @@ def test_concepts_are_sorted_by_it(tmp_path):
         out.first = all("#table tr.row").slice(0, 4).map((r) => r.lastElementChild.textContent);
         """
     out = play(write_report(made("no", "cannot be told", "yes"), tmp_path), script)
-    assert out["head"] == "does what it says"
-    assert out["first"] == ["yes", "cannot be told", "the opposite", "–"]
+    assert out["head"] == "obeyed"
+    assert out["first"] == ["yes", "unsure", "no", "–"]
     old = play(write_report(made(), tmp_path), 'out.n = all("[data-sort=obeyed]").length;')
     assert old["n"] == 0
 

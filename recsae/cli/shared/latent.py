@@ -23,6 +23,11 @@ ORIGINS = {
     "core": "of the core: made for this statement",
     "found": "found by training, named afterwards",
 }
+OBEYED = {
+    "yes": "yes",
+    "no": "no, the opposite happens",
+    "cannot be told": "no change can be told",
+}
 NEIGHBOURS = (("fires_with", "active together with"), ("fires_instead", "rarely with"))
 SECTIONS = {
     "examples": "\nWhere it is active (the strongest, then at quantiles):",
@@ -84,6 +89,7 @@ def _said(facts: dict[str, Any]) -> dict[str, Any]:
         f"{facts[C.N_USERS_POS]:,} users",
         "explains": None if explains is None else f"{two_digits(explains)} of the scores' variance",
         "comes back": facts.get("comes_back"),
+        "does what it says when turned": OBEYED.get(facts.get("obeyed", "")),
         "active on held-out users": firing
         and f"{two_digits(firing['fire_rate'])} of positions, {two_digits(firing['user_share'])} "
         f"of users; mean activation where active {firing['mean_activation']:.2f}",

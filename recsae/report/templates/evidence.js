@@ -164,7 +164,7 @@ function otherSide(c) {
   return [says, el("b", {}, c.other.label), " (precision " + percent(c.other.precision) + ", recall " + percent(c.other.recall) + ")"];
 }
 // ---- readable and obeyed: whether turning does what the label says ----
-const DOES = { yes: "yes", no: "the opposite", "cannot be told": "cannot be told" };
+const DOES = { yes: "yes", no: "no", "cannot be told": "unsure" };
 const ONLY_READABLE = "Only readable: turning it was not seen to do what its label says.";
 const onlyReadable = (c) => c.status === "verified" && known(c.obeyed) && c.obeyed !== "yes";
 const share = (x) => (known(x) ? (x < 0.1 ? (100 * x).toPrecision(2) : (100 * x).toFixed(0)) + "%" : "–");

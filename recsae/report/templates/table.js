@@ -24,8 +24,8 @@ if (data.again) {
 }
 if (concepts.some((c) => known(c.obeyed))) {
   const order = ["yes", "cannot be told", "no"];
-  COLUMNS.push({ id: "obeyed", head: "does what it says", value: (c) => (known(c.obeyed) ? order.indexOf(c.obeyed) : null), show: (c) => (known(c.obeyed) ? DOES[c.obeyed] : "–"), first: 1, minor: true,
-    tip: "Whether lists hold more of what the label says (or fewer, if it says so) when the concept is turned up than when it is turned down, on held-out users" });
+  COLUMNS.push({ id: "obeyed", head: "obeyed", value: (c) => (known(c.obeyed) ? order.indexOf(c.obeyed) : null), show: (c) => (known(c.obeyed) ? DOES[c.obeyed] : "–"), first: 1, minor: true,
+    tip: "Whether turning it does what its label says: lists of held-out users hold more of it (or fewer, if it says so) when the concept is turned up than when it is turned down. No: the opposite happens. Unsure: no change can be told" });
 }
 // the data hold the most useful first
 const placed = new Map(concepts.map((c, place) => [c, place]));

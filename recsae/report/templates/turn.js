@@ -208,8 +208,9 @@ if (data.turn) {
     const input = el("input", { id, type: "range", min, max, step, "data-latent": latent });
     input.value = String(chosen.values.get(latent) ?? activation(latent));
     return el("li", {}, el("label", { for: id }, name, " ", el("a", { href: "#latent-" + latent, class: "link" }, "evidence")), el("output", { for: id }), input,
-      scale(latent, Number(max)), onlyReadable(byLatent.get(latent) ?? {}) ? el("span", { class: "small" }, ONLY_READABLE) : "",
-      el("span", { class: "does" }, button("off", "Off"), button("back", "As it is"), button("remove", "Remove")));
+      scale(latent, Number(max)),
+      el("span", { class: "does" }, button("off", "Off"), button("back", "As it is"), button("remove", "Remove")),
+      onlyReadable(byLatent.get(latent) ?? {}) ? el("span", { class: "only" }, ONLY_READABLE) : "");
   }
   function drawSliders() {
     byId("turn-sliders").replaceChildren(...chosen.shown.map(slider));
