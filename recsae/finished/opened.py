@@ -261,7 +261,8 @@ class OpenRun(LoadedRun):
         Obeyed
             One row per unit that was turned, and the two-by-twos of readable and obeyed.
         """
-        kept = [layout.BASELINES] if self._has(layout.BASELINES) else []
+        of_baselines = (layout.BASELINES, f"{layout.PLAIN_FOLDER}/{layout.WEIGHTS_FILE}")
+        kept = [name for name in of_baselines if self._has(name)]
         with self.run.reading(*READ, *kept):
             return obeyed(self._work)
 

@@ -565,7 +565,7 @@ def test_the_sections_are_there(full: Path) -> None:
     assert "Best latent, class mean and probe, on held-out users" in out["captions"]
     assert report.supervised is not None
     assert out["flags"].count("over-split") == sum(r.over_split for r in report.supervised.rows)
-    assert out["heads"][-1] == "comes back"
+    assert out["heads"][-2:] == ["comes back", "obeyed"]
 
 
 def test_what_a_run_lacks_is_absent(page: Path) -> None:

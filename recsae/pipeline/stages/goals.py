@@ -119,6 +119,7 @@ def goal_stage(work: Workspace) -> GoalsFound:
     jobs[CHECK] = partial(_or_why, _checked, work)
     jobs[OBEYED] = partial(_or_why, obeyed, work, STAGE_CASES)
     _ = work.dictionary, work.statistics, work.verified, work.halves  # which the jobs share
+    _ = work.core, work.tested_dictionary, work.label_scores, work.attributes
     found = work.ranks.scatter(jobs, threads=work.head is not None)  # else there is one model
     check, turned = found.pop(CHECK), found.pop(OBEYED)
     why = check if isinstance(check, str) else None

@@ -26,7 +26,7 @@ import pandas as pd
 import torch
 from scipy.special import ndtr, ndtri
 
-from recsae.capture.cases import spread
+from recsae.capture.cases import affordable, spread
 from recsae.core import columns as C
 from recsae.core.errors import NotEnoughData
 from recsae.core.threads import in_threads
@@ -67,12 +67,15 @@ MIN_CASES_RUN = 200
 """Where scoring cases is costly, so many are scored at least."""
 MAX_CASES = 3_000
 """At most so many held-out cases serve; a stage asks for fewer."""
-OF_DICTIONARY = (5_000, 5_000)
-"""At most so many readable latents of the dictionary are turned, and so many others."""
-OF_BASELINE = (100, 100)
+OF_DICTIONARY = 5_000
+"""At most so many readable latents of the dictionary are turned, and so many others; fewer where
+there are more than 10,000 items."""
+OF_BASELINE = 100
 """The same of each baseline."""
+MIN_UNITS = 20
+"""So many of either are turned however many items there are."""
 RUN = (30, 20)
-"""The same of the dictionary where the model must be run for each case."""
+"""Of the dictionary where the model must be run for each case."""
 NEEDS_RUNNING = (
     "its units are not turned where the model must be run for each case: that would take longer "
     "than all the rest"
@@ -97,8 +100,8 @@ class _Changes(NamedTuple):
 def obeyed(
     work: Workspace,
     max_cases: int = MAX_CASES,
-    of_dictionary: tuple[int, int] = OF_DICTIONARY,
-    of_baseline: tuple[int, int] = OF_BASELINE,
+    of_dictionary: int = OF_DICTIONARY,
+    of_baseline: int = OF_BASELINE,
 ) -> R.Obeyed:
     """Turn what has a label up and down, one at a time, and see whether lists do what it says.
 
@@ -107,8 +110,8 @@ def obeyed(
     max_cases
         Held-out cases at most.
     of_dictionary, of_baseline
-        Readable units at most, and others, evenly spread over F1; fewer where the model must be run
-        for each case, where baselines are not turned.
+        Readable units at most, and as many others, evenly spread over F1; fewer where there are
+        many items, and where the model must be run for each case. There baselines are not turned.
 
     Raises
     ------
@@ -122,7 +125,11 @@ def obeyed(
     scorer = steered_scores_of(work, cases)
     if isinstance(scorer, HeadScorer):
         lists: Lists = ShiftedLists(scorer, LIST_LENGTH).after
-        units = [units_of_dictionary(work, of_dictionary), *units_of_baselines(work, of_baseline)]
+        most, few = (
+            (affordable(limit, cases.catalog.n_items, min(limit, MIN_UNITS)),) * 2
+            for limit in (of_dictionary, of_baseline)
+        )
+        units = [units_of_dictionary(work, most), *units_of_baselines(work, few)]
         why = NOT_KEPT
     else:
         lists, why = partial(_by_running, scorer), NEEDS_RUNNING
@@ -220,7 +227,7 @@ def _changes(
 
     def one(j: int) -> Floats:
         labels = [j, *partners[j]]
-        has = np.ascontiguousarray(units.items[:, labels])
+        has = _has(units, labels)
         up, down = (has[lists(way * steps[j])].mean(1) for way in (1, -1))
         change, error = _paired(up - down, group, per_user)
         others = np.full(N_OTHERS, np.nan)
@@ -232,6 +239,15 @@ def _changes(
     found = np.array(in_threads(one, rows) if at_once else [one(j) for j in rows])
     figures = found.reshape(len(rows), 5 + N_OTHERS).T
     return _Changes(figures[:3], figures[3], figures[4], figures[5:].T)
+
+
+def _has(units: Units, labels: list[int]) -> NDArray[np.bool_]:
+    """``(n_items, l)`` which items some of the labels speak of."""
+    items = units.items
+    has = np.zeros((items.shape[0], len(labels)), dtype=bool)
+    for column, label in enumerate(labels):
+        has[items.indices[items.indptr[label] : items.indptr[label + 1]], column] = True
+    return has
 
 
 def _paired(
@@ -258,8 +274,8 @@ def _partners(units: Units) -> list[list[int]]:
     """For each readable unit, readable ones whose labels speak of other items; else none."""
     readable = np.flatnonzero(units.readable)
     partners: list[list[int]] = [[] for _ in units.latents]
-    items = units.items[:, readable].astype(np.float32)
-    same = items.T @ items
+    items = units.items[:, readable]
+    same = (items.T @ items).toarray()
     other = same < 0.5 * np.minimum.outer(np.diagonal(same), np.diagonal(same))
     for row, j in enumerate(readable.tolist()):
         allowed = readable[other[row]]

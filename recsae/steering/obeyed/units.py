@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import scipy.sparse
 import torch
 
 from recsae.capture.cases import spread
@@ -59,8 +60,8 @@ class Units(NamedTuple):
     names: list[str]
     readable: NDArray[np.bool_]
     """``(m,)`` whether the label is verified."""
-    items: NDArray[np.bool_]
-    """``(n_items, m)`` of which items the label speaks."""
+    items: scipy.sparse.csc_matrix
+    """``(n_items, m)`` ones where the label speaks of an item."""
     sign: NDArray[np.int64]
     """``(m,)`` -1 where the label says that its items are absent."""
     directions: torch.Tensor
@@ -72,8 +73,8 @@ class Units(NamedTuple):
 
 
 def units_of_dictionary(work: Workspace, limits: tuple[int, int]) -> Units:
-    """The latents of the dictionary: at most so many readable ones, and others, evenly spread over
-    how right their labels are."""
+    """The latents of the dictionary: at most so many readable ones, and so many others, evenly
+    spread over how right their labels are."""
     table = work.tested_dictionary.table.merge(work.label_scores[[C.LATENT, C.STATUS, C.F1]])
     return _chosen(work, DICTIONARY, table, work.sae.directions(), limits)
 
@@ -138,18 +139,22 @@ def _chosen(
     )
 
 
-def _items_of(work: Workspace, pairs: list[tuple[str, str]]) -> NDArray[np.bool_]:
-    """``(n_items, m)`` which recommendable items have each of the values, sets of items too."""
+def _items_of(work: Workspace, pairs: list[tuple[str, str]]) -> scipy.sparse.csc_matrix:
+    """``(n_items, m)`` ones where a recommendable item has a value, or is in a set of items."""
     attributes, catalog = work.attributes, work.recommender.catalog
     columns = attributes.matrix.tocsc()
     place = {pair: j for j, pair in enumerate(attributes.names)}
     internal = {external: i for i, external in enumerate(catalog.external_ids)}
-    has = np.zeros((catalog.n_items, len(pairs)), dtype=bool)
-    for j, pair in enumerate(pairs):
+    has = []
+    for pair in pairs:
+        items = np.zeros(0, dtype=np.int64)
         if pair in place:
             first, last = columns.indptr[place[pair] : place[pair] + 2]
-            has[columns.indices[first:last], j] = True
+            items = columns.indices[first:last].astype(np.int64)
         elif pair[0] == ITEM_ITSELF:
-            has[[internal[x] for x in pair[1].split(SEPARATOR)], j] = True
-    has[~catalog.recommendable] = False
-    return has
+            items = np.array(sorted(internal[x] for x in pair[1].split(SEPARATOR)))
+        has.append(items[catalog.recommendable[items]])
+    bounds = np.cumsum([0, *map(len, has)])
+    indices = np.concatenate([np.zeros(0, dtype=np.int64), *has])
+    shape = catalog.n_items, len(pairs)
+    return scipy.sparse.csc_matrix((np.ones(len(indices)), indices, bounds), shape)

@@ -8,7 +8,7 @@ from safetensors.numpy import load_file
 from helpers.runs import planted
 from recsae.concepts.attributes.names import ITEM_ITSELF, SEPARATOR
 from recsae.concepts.dictionary import ConceptDictionary
-from recsae.concepts.status import MEANING, verified_latents
+from recsae.concepts.status import MEANING, VERIFIED, verified_latents
 from recsae.core import columns as C
 from recsae.core.files import read_json, read_parquet
 from recsae.core.intervals import UserEstimate
@@ -133,6 +133,18 @@ def test_counts_of_the_report(report):
 
 
 # -- held-out users --------------------------------------------------------------------------------
+
+
+def test_labels_of_baselines_are_kept(report, planted_run):
+    """One row per unit, and as many verified ones as the report counts."""
+    kept = read_parquet(planted_run / "baselines.parquet")
+    counts = report["baselines"]
+    assert set(kept["code"]) == {"neurons", "random", "pca"}
+    for code, rows in kept.groupby("code"):
+        assert rows[C.LATENT].tolist() == list(range(counts[code]["n_units"]))
+        assert (rows[C.STATUS] == VERIFIED).sum() == counts[code]["verified"]
+    tested = kept[kept[C.PRECISION].notna()]
+    assert tested[C.ATTRIBUTE].notna().all()
 
 
 def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(

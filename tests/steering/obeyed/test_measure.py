@@ -87,11 +87,11 @@ def test_labels_of_other_latents(tmp_path):
 
 
 def test_fewer_are_turned_than_there_are(tmp_path):
-    found = obeyed(hand_made(tmp_path), of_dictionary=(2, 1), of_baseline=(1, 0))
+    found = obeyed(hand_made(tmp_path), of_dictionary=2, of_baseline=1)
     row, baseline = of_code(found, "sae"), of_code(found, "random")
     assert (row.n_readable_turned, row.n_readable) == (2, 5)
-    assert (row.n_unreadable_turned, row.n_unreadable) == (1, 2)
-    assert (baseline.n_readable_turned, baseline.n_unreadable_turned) == (1, 0)
+    assert (row.n_unreadable_turned, row.n_unreadable) == (2, 2)
+    assert (baseline.n_readable_turned, baseline.n_unreadable_turned) == (1, 1)
 
 
 def test_too_few_cases(tmp_path):
