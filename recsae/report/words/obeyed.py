@@ -112,7 +112,8 @@ def without_items(block: Obeyed) -> str:
         return ""
     return (
         f"{n} more concept{'s' * (n > 1)} speak{'s' * (n == 1)} of no items, but of how long a "
-        "history is or of repetition: no list can show whether that is obeyed."
+        "history is, of repetition or of nothing in particular: no list can show whether that is "
+        "obeyed."
     )
 
 

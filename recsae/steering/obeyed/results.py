@@ -49,7 +49,7 @@ class TwoByTwo:
     """Labels that were tested and are not verified."""
     n_unreadable_turned: int
     n_without_items: int
-    """Tested labels that speak of the history's form, of no items."""
+    """Tested labels that speak of no items: of the history's form, or of nothing."""
     both: int
     """Readable and obeyed."""
     readable_only: int

@@ -40,7 +40,7 @@ class Labels(NamedTuple):
     readable: NDArray[np.bool_]
     """``(n,)`` whether each is verified."""
     about_items: NDArray[np.bool_]
-    """``(n,)`` whether it speaks of items: not of the history's length or of repetition."""
+    """``(n,)`` whether it speaks of items, not of the history's length, repetition or nothing."""
 
     def sizes(self, among: NDArray[np.bool_] | None = None) -> tuple[int, int, int]:
         """How many are readable, how many are not, and how many speak of no items; some of them

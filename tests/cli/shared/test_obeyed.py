@@ -15,7 +15,7 @@ def test_the_answer_then_the_table_then_what_is_only_readable(tmp_path, capsys, 
     first, *rest = capsys.readouterr().out.split("\n")
     assert first.startswith("2 of 5 verified concepts do what they say when turned; 3 are only")
     rows = [line.split() for line in rest if line.startswith(("SAE concepts", "random"))]
-    assert rows[0][2:] == ["5", "2", "(40%)", "3", "(60%)", "2", "1", "(50%)", "1", "(50%)", "-"]
+    assert rows[0][2:] == ["5", "2", "(40%)", "3", "(60%)", "2", "1", "(50%)", "1", "(50%)", "–"]
     assert rows[1][:3] == ["random", "directions", "5"]
     assert any(line.startswith("Not turned: raw neurons and principal") for line in rest)
     below = rest[next(i for i, line in enumerate(rest) if line.startswith("Only readable")) :]

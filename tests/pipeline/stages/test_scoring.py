@@ -143,8 +143,7 @@ def test_labels_of_baselines_are_kept(report, planted_run):
     for code, rows in kept.groupby("code"):
         assert rows[C.LATENT].tolist() == list(range(counts[code]["n_units"]))
         assert (rows[C.STATUS] == VERIFIED).sum() == counts[code]["verified"]
-    tested = kept[kept[C.PRECISION].notna()]
-    assert tested[C.ATTRIBUTE].notna().all()
+    assert (kept[C.ATTRIBUTE].notna() == kept[C.VALUE].notna()).all()
 
 
 def test_concepts_are_verified_on_one_half_and_the_share_measured_on_the_other(

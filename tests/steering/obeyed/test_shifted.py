@@ -53,4 +53,4 @@ def test_by_hand():
     assert lists.tolist() == [[2, 1], [1, 2]]  # 6, 5.5; 13.5, 9
     assert unsure.tolist() == [True, False]  # what lies behind 1 could have 5.5; there is nothing
     first_of(best[:, :2], items[:, :2], np.float32([0, 0, 1]), np.float32(1), lists, unsure)
-    assert lists.tolist() == [[2, 0], [2, 1]]  # 9 and 8 + 1 are alike, and stay as they were
+    assert lists.tolist() == [[2, 0], [1, 2]]  # 9 and 8 + 1 are alike, and stay as they were
