@@ -4,6 +4,7 @@ from recsae.core.files import read_json
 
 FILES = {
     *("together.parquet", "firing.parquet", "counterexamples.parquet"),
+    *("baselines.parquet", "obeyed.parquet"),
     *("active_items.parquet", "active_cases.parquet"),
     *("stability.json", "language.json", "supervised.json"),
     *("run.json", "report.json", "report.html", "card.md", "concepts.csv", "turn.json"),

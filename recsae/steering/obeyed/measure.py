@@ -77,10 +77,10 @@ MIN_UNITS = 20
 RUN = (30, 20)
 """Of the dictionary where the model must be run for each case."""
 NEEDS_RUNNING = (
-    "its units are not turned where the model must be run for each case: that would take longer "
-    "than all the rest"
+    "the model must be run for each case, so that turning their units would take longer than all "
+    "the rest"
 )
-NOT_KEPT = "its labels were not kept: the run was made by an earlier version"
+NOT_KEPT = "the labels of their units were not kept, since an earlier version made the run"
 
 
 class _Changes(NamedTuple):
