@@ -179,7 +179,9 @@ def test_an_error_of_one_is_everybodys(n, shared):
 
 
 def test_concepts_scores_and_what_is_measured_are_the_same_bytes(folder, shared, small_run):
-    tables = (f"{name}.parquet" for name in ("concepts", "examples", "scores"))
+    tables = (
+        f"{name}.parquet" for name in ("concepts", "examples", "scores", "baselines", "obeyed")
+    )
     figures = (f"{name}.json" for name in ("scoring", "accuracy", "steering", "goals"))
     for file in (*tables, *figures, "plain/sae.safetensors"):
         assert (folder / "2/run" / file).read_bytes() == (small_run / file).read_bytes(), file
