@@ -34,7 +34,7 @@ from recsae.steering.tuning.baselines import (
     directions_to,
     scale_of,
 )
-from recsae.steering.tuning.calibrated import calibration_of, popularity_by_others
+from recsae.steering.tuning.calibrated import TIMES_AS_MANY, calibration_of, popularity_by_others
 from recsae.steering.tuning.choice import Trial, Tried, chosen, try_methods
 from recsae.steering.tuning.facts import (
     MIN_SCORED,
@@ -159,13 +159,8 @@ def tune(
     if not (goal.items & work.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
     cases = _cases(work, users, sizes)
-    scorer = steered_scores_of(work, cases.search)
-    near = linearised(scorer)
-    path = _path(work.sae, near, goal, cases.search, n_latents)
-    scale, popular = scale_of(scorer), goal_of(work, Wishes(popularity="+"))
-    by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
-    calibration = calibration_of(scorer, scale.temperature, by_others)
-    maker = MethodMaker(goal, work.sae, path, scale, calibration, popular)
+    near = linearised(steered_scores_of(work, cases.search))
+    maker = _maker(work, goal, near, cases, n_latents, sizes)
     directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
     concept_0 = direction_to(
         goal, near, work.recommender.catalog.recommendable, cases.search.states
@@ -218,6 +213,24 @@ def tune(
         choices=tuple(reached),
     )
     return Tuned(steering, result)
+
+
+def _maker(
+    work: Workspace,
+    goal: Goal,
+    near: Nearby,
+    cases: TuningCases,
+    n_latents: int,
+    sizes: Sizes,
+) -> MethodMaker:
+    """What makes the methods: the path of latents, the units and the calibration of re-ranking."""
+    path = _path(work.sae, near, goal, cases.search, n_latents)
+    scale = scale_of(steered_scores_of(work, cases.search))
+    more = thinned(work, cases.fit, TIMES_AS_MANY * sizes.search, MIN_SEARCHED)
+    by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
+    calibration = calibration_of(steered_scores_of(work, more), scale.temperature, by_others)
+    popular = goal_of(work, Wishes(popularity="+"))
+    return MethodMaker(goal, work.sae, path, scale, calibration, popular)
 
 
 def _methods(
