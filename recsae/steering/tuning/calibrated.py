@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 UNCALIBRATED = Powers(p=1.0, place=0.0, popularity=0.0)
+TIMES_AS_MANY = 3
+"""It is fitted to so many times the cases that a path is found on: the three numbers decide every
+list, and with fewer cases reach less."""
 MIN_FOUND = 200
 """With fewer next items among the first the powers stay as they are."""
 N_STEPS = 20
@@ -36,7 +39,7 @@ to what they are without a calibration."""
 class _First(NamedTuple):
     """What is known of the first items of some cases."""
 
-    x: Floats
+    x: NDArray[np.float32]
     """``(n, m, 3)`` logarithms of p, of the place, and of one more than how often each item was
     consumed."""
     outside: Floats
@@ -68,7 +71,7 @@ def powers_of(scorer: SteeredScores, temperature: float, popularity: Floats) -> 
     parts = _first_items(scorer, temperature, popularity)
     if sum(int((part.found < part.x.shape[1]).sum()) for part in parts) < MIN_FOUND:
         return UNCALIBRATED
-    spread = np.sqrt(np.mean([part.x.reshape(-1, 3).var(0) for part in parts], 0))
+    spread = np.sqrt(np.mean([part.x.reshape(-1, 3).var(0, dtype=np.float64) for part in parts], 0))
     if spread.min() < ALIKE:
         return UNCALIBRATED
     start = np.array([1.0, 0.0, 0.0])
@@ -88,14 +91,15 @@ def powers_of(scorer: SteeredScores, temperature: float, popularity: Floats) -> 
 
 def _add_slope(part: _First, powers: Floats, slope: Floats, curvature: Floats) -> None:
     """Add the first and (minus) the second derivative of the log likelihood of some cases."""
-    own = np.c_[part.x @ powers, part.outside]
+    x = part.x.astype(np.float64)
+    own = np.c_[x @ powers, part.outside]
     own = np.exp(own - own.max(1, keepdims=True))
     q = (own / own.sum(1, keepdims=True))[:, :-1]
-    mean = np.einsum("nm,nmf->nf", q, part.x)
-    among = part.found < part.x.shape[1]
-    slope += part.x[among, part.found[among]].sum(0) - mean.sum(0)
-    weighted = (q[:, :, None] * part.x).reshape(-1, 3)
-    curvature += weighted.T @ part.x.reshape(-1, 3) - mean.T @ mean
+    mean = np.einsum("nm,nmf->nf", q, x)
+    among = part.found < x.shape[1]
+    slope += x[among, part.found[among]].sum(0) - mean.sum(0)
+    weighted = (q[:, :, None] * x).reshape(-1, 3)
+    curvature += weighted.T @ x.reshape(-1, 3) - mean.T @ mean
 
 
 def _first_items(scorer: SteeredScores, temperature: float, popularity: Floats) -> list[_First]:
@@ -118,5 +122,7 @@ def _first_items(scorer: SteeredScores, temperature: float, popularity: Floats) 
             ),
             -1,
         )
-        parts.append(_First(x, outside, np.where(there.any(1), there.argmax(1), m)))
+        parts.append(
+            _First(x.astype(np.float32), outside, np.where(there.any(1), there.argmax(1), m))
+        )
     return parts

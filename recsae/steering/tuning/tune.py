@@ -36,7 +36,7 @@ from recsae.steering.tuning.baselines import (
     directions_to,
     scale_of,
 )
-from recsae.steering.tuning.calibrated import popularity_by_others, powers_of
+from recsae.steering.tuning.calibrated import TIMES_AS_MANY, popularity_by_others, powers_of
 from recsae.steering.tuning.choice import Trial, Tried, chosen, try_methods
 from recsae.steering.tuning.facts import (
     MIN_SCORED,
@@ -161,13 +161,8 @@ def tune(
     if not (goal.items & work.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
     cases = _cases(work, users, sizes)
-    scorer = steered_scores_of(work, cases.search)
-    near = linearised(scorer)
-    path = _path(work.sae, near, goal, cases.search, n_latents)
-    scale, popular = scale_of(scorer), goal_of(work, Wishes(popularity="+"))
-    by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
-    powers = powers_of(scorer, scale.temperature, by_others)
-    maker = MethodMaker(goal, work.sae, path, scale, powers, popular)
+    near = linearised(steered_scores_of(work, cases.search))
+    maker = _maker(work, goal, near, cases, n_latents, sizes)
     directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
     concept_0 = direction_to(
         goal, near, work.recommender.catalog.recommendable, cases.search.states
@@ -225,6 +220,24 @@ def tune(
         groups=group_effects(work, cases.heldout, before, after, goal.quantity),
     )
     return Tuned(steering, result)
+
+
+def _maker(
+    work: Workspace,
+    goal: Goal,
+    near: Nearby,
+    cases: TuningCases,
+    n_latents: int,
+    sizes: Sizes,
+) -> MethodMaker:
+    """What makes the methods: the path of latents, the units and the calibration of re-ranking."""
+    path = _path(work.sae, near, goal, cases.search, n_latents)
+    scale = scale_of(steered_scores_of(work, cases.search))
+    more = thinned(work, cases.fit, TIMES_AS_MANY * sizes.search, MIN_SEARCHED)
+    by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
+    calibration = powers_of(steered_scores_of(work, more), scale.temperature, by_others)
+    popular = goal_of(work, Wishes(popularity="+"))
+    return MethodMaker(goal, work.sae, path, scale, calibration, popular)
 
 
 def _methods(
