@@ -91,7 +91,7 @@ def test_every_kind_of_step_comes_back_in_the_order_in_which_it_is_done(folder):
         "lists without Horror",
         "re-ranked by a constant within the first 100: less Drama (strength 1)",
         "re-ranked by log popularity: less popular items (strength 0.2)",
-        "re-ranked by probability: more Comedy (strength 0.5)",
+        "re-ranked by calibrated probability: more Comedy (strength 0.5)",
     ):
         assert words in said
 
@@ -126,7 +126,7 @@ def test_a_calibration_that_cannot_be_is_refused(folder, field, value):
     content = json.loads(path.read_text())
     content["steps"][0][field] = value
     path.write_text(json.dumps(content))
-    with pytest.raises(InvalidInput, match=f"one.json is no steering file: steps.*{field}"):
+    with pytest.raises(InvalidInput, match=f"one.json is no steering file: '{field}' of step 1 is"):
         load_steering(folder, path)
 
 

@@ -235,9 +235,9 @@ def _maker(
     scale = scale_of(steered_scores_of(work, cases.search))
     more = thinned(work, cases.fit, TIMES_AS_MANY * sizes.search, MIN_SEARCHED)
     by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
-    calibration = powers_of(steered_scores_of(work, more), scale.temperature, by_others)
+    powers = powers_of(steered_scores_of(work, more), scale.temperature, by_others)
     popular = goal_of(work, Wishes(popularity="+"))
-    return MethodMaker(goal, work.sae, path, scale, calibration, popular)
+    return MethodMaker(goal, work.sae, path, scale, powers, popular)
 
 
 def _methods(

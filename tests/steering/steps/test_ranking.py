@@ -104,7 +104,7 @@ def test_candidates_of_two_queries():
     assert ranking.needs_own
     assert ranking.lists(TURNED, 5, Beside(own=P.log())).tolist() == [[1, 2, 4, 5, 0]]
     wide = Ranking(None, (Reorder.of(WANTED, 9.0, 1.0, 40, "candidates"),))
-    assert wide.lists(TURNED, 5, Beside(own=P.log())).tolist() == [[4, 5, 1, 2, 3]]
+    assert wide.lists(TURNED, 2, Beside(own=P.log())).tolist() == [[4, 5]]
     banned = Ranking(torch.tensor([False, True, False, False, False, True]), (found,))
     assert banned.lists(TURNED, 5, Beside(own=P.log())).tolist() == [[2, 3, 4, 0, 0]]
 
@@ -112,16 +112,17 @@ def test_candidates_of_two_queries():
 def test_what_is_pushed_takes_the_lower_places():
     """Pushes are turned less own scores: 3 + 3.2 for item 5, 2 + 2.8 for item 4. With a gain of .04
     the first place is still item 1 (.4 + .04 against .04 + .25), the second is item 5 (.03 + .25
-    against .19 + .05 of item 2), and the third item 4 (.03 + .19 against .15 + .05 of item 2)."""
+    against .19 + .05 of item 2), and the third item 4 (.03 + .19 against .15 + .05 of item 2). The
+    likelier of these two comes first."""
     pushed = Reorder.of(torch.zeros(0), 0.04, 1.0, 10, "pushes")
     ranking = Ranking(None, (pushed,))
     own = P.log()
     pushes = TURNED[0, 1:] - own[0, 1:]
     assert pushes.tolist() == pytest.approx([0.916, 1.204, 2.609, 4.813, 6.219], abs=1e-3)
-    assert ranking.lists(TURNED, 3, Beside(own=own)).tolist() == [[1, 5, 4]]
+    assert ranking.lists(TURNED, 3, Beside(own=own)).tolist() == [[1, 4, 5]]
     assert ranking.lists(own, 3, Beside(own=own)).tolist() == [[1, 2, 3]]  # nothing is pushed
     # what all items are pushed by alike changes nothing
-    assert ranking.lists(TURNED + 7.0, 3, Beside(own=own)).tolist() == [[1, 5, 4]]
+    assert ranking.lists(TURNED + 7.0, 3, Beside(own=own)).tolist() == [[1, 4, 5]]
 
 
 def test_constants_add_up_and_probability_comes_last():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recsae.steering.steps.kinds import Powers
-from recsae.steering.steps.ranking import Calibrated
+from recsae.steering.steps.ranking import CalibratedP
 from recsae.steering.tuning.calibrated import (
     UNCALIBRATED,
     popularity_by_others,
@@ -44,7 +44,7 @@ def next_items(powers):
     prior = powers.popularity * torch.from_numpy(np.log1p(POPULARITY)).float()
     items = torch.arange(N_ITEMS).expand(N_CASES, -1)
     log_p = torch.log_softmax(scores / TEMPERATURE, 1)
-    p = Calibrated(powers.p, powers.place, prior).of(log_p, items)
+    p = CalibratedP(powers.p, powers.place, prior).of(log_p, items)
     return torch.multinomial(p, 1, generator=torch.Generator().manual_seed(0))[:, 0].numpy()
 
 
