@@ -142,8 +142,8 @@ def tune(
         request = goal_request(more, less, never, popularity, max_ndcg_loss)
         chosen = users is not None or cohort is not None
         asked_calibration(calibrate, request, method, candidates, chosen=chosen)
-        calibrated = open_run(folder, device=device, trust=trust).tune(
-            calibrate=calibrate,
+        calibrated = open_run(folder, device=device, trust=trust).calibrate(
+            calibrate,
             max_ndcg_loss=max_ndcg_loss,
             method=method,
             candidates=candidates,

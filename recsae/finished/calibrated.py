@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recsae.finished.steered import Steered, Users
+from recsae.finished.steered import Steered
 from recsae.steering.tuning.calibrate import asked_calibration, calibrate
 
 if TYPE_CHECKING:
@@ -32,22 +32,19 @@ def calibrated(
     work: Workspace,
     attribute: str,
     request: GoalRequest,
-    users: Users | None,
-    cohort: str | None,
     *,
     method: str | None,
     candidates: int | None,
     compare: bool,
 ) -> CalibratedSteering:
-    """Calibrate to each user's own history; see :meth:`recsae.finished.opened.OpenRun.tune`.
+    """Calibrate to each user's own history; see :meth:`recsae.finished.opened.OpenRun.calibrate`.
 
     Raises
     ------
     InvalidInput
         Something is asked for that cannot go together with it.
     """
-    chosen = users is not None or cohort is not None
-    asked_calibration(attribute, request, method, candidates, chosen=chosen)
+    asked_calibration(attribute, request, method, candidates)
     found = calibrate(
         work,
         attribute,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 from recsae.core import layout
 from recsae.explore.concept_facts import ItemLatents, item_latents
@@ -194,34 +194,6 @@ class OpenRun(LoadedRun):
         """
         return loaded_steering(self._work, str(name))
 
-    @overload
-    def tune(
-        self,
-        *,
-        calibrate: str,
-        max_ndcg_loss: float = ...,
-        method: str | None = ...,
-        candidates: int | None = ...,
-        compare: bool = ...,
-    ) -> CalibratedSteering: ...
-
-    @overload
-    def tune(
-        self,
-        *,
-        more: str | Iterable[str] = ...,
-        less: str | Iterable[str] = ...,
-        never: str | Iterable[str] = ...,
-        popularity: str | None = ...,
-        max_ndcg_loss: float = ...,
-        users: Users | None = ...,
-        cohort: str | None = ...,
-        n_latents: int | None = ...,
-        method: str | None = ...,
-        candidates: int | None = ...,
-        compare: bool = ...,
-    ) -> TunedSteering: ...
-
     def tune(
         self,
         *,
@@ -229,7 +201,6 @@ class OpenRun(LoadedRun):
         less: str | Iterable[str] = (),
         never: str | Iterable[str] = (),
         popularity: str | None = None,
-        calibrate: str | None = None,
         max_ndcg_loss: float = 0.01,
         users: Users | None = None,
         cohort: str | None = None,
@@ -237,7 +208,7 @@ class OpenRun(LoadedRun):
         method: str | None = None,
         candidates: int | None = None,
         compare: bool = True,
-    ) -> TunedSteering | CalibratedSteering:
+    ) -> TunedSteering:
         """Find the method that gives most of something, or least, and how far to go.
 
         Parameters
@@ -246,8 +217,6 @@ class OpenRun(LoadedRun):
             Names of attributes or concepts: more of them, less of them, or none at all.
         popularity
             Less (``"-"``) or more (``"+"``) popular items, instead.
-        calibrate
-            Or lists with each user's own shares of ``"popularity"`` or of an attribute's values.
         max_ndcg_loss
             The part of NDCG@10 that construction users may lose, between 0 and 1.
         users, cohort
@@ -258,12 +227,10 @@ class OpenRun(LoadedRun):
             The one to use: ``"latents"``, ``"latents-by-probability"``, ``"re-ranking"``,
             ``"probability"``, ``"calibrated-probability"``, ``"logit-adjustment"``,
             ``"popularity-direction"``, ``"latents+re-ranking"``, ``"class-mean"``, ``"probe"`` or
-            ``"filter"``; to calibrate ``"greedy"`` or ``"per-user"``. None: the one
-            that reaches most on construction users.
+            ``"filter"``. None: the one that reaches most on construction users.
         candidates
-            Re-rank within so many items, the first by score; None: all, or 100 to calibrate. With
-            latents half of them are the first after turning. Not with a method that re-ranks
-            nothing.
+            Re-rank within so many items, the first by score; None: all. With latents half of them
+            are the first after turning. Not with a method that re-ranks nothing.
         compare
             Whether the curves of all methods are drawn as well, on the same held-out users.
 
@@ -277,17 +244,6 @@ class OpenRun(LoadedRun):
         """
         request = goal_request(_names(more), _names(less), _names(never), popularity, max_ndcg_loss)
         with self.run.reading(*READ):
-            if calibrate is not None:
-                return calibrated(
-                    self._work,
-                    calibrate,
-                    request,
-                    users,
-                    cohort,
-                    method=method,
-                    candidates=candidates,
-                    compare=compare,
-                )
             return tuned(
                 self._work,
                 request,
@@ -295,6 +251,34 @@ class OpenRun(LoadedRun):
                 cohort,
                 n_latents=MAX_TUNED_LATENTS if n_latents is None else n_latents,
                 method=asked_method(method, candidates, n_latents, compare=compare),
+                candidates=candidates,
+                compare=compare,
+            )
+
+    def calibrate(
+        self,
+        attribute: str,
+        *,
+        max_ndcg_loss: float = 0.01,
+        method: str | None = None,
+        candidates: int | None = None,
+        compare: bool = True,
+    ) -> CalibratedSteering:
+        """Find lists with each user's own shares of ``"popularity"`` or of an attribute's values.
+
+        ``max_ndcg_loss`` and ``compare`` are as in :meth:`tune`; ``method`` is ``"greedy"`` or
+        ``"per-user"`` (None: what leaves the smallest error), ``candidates`` 100 if None.
+
+        Raises
+        ------
+        InvalidInput
+            No such attribute or method, or a loss or candidates out of bounds.
+        """
+        request = goal_request((), (), (), None, max_ndcg_loss)
+        with self.run.reading(*READ):
+            return calibrated(
+                *(self._work, attribute, request),
+                method=method,
                 candidates=candidates,
                 compare=compare,
             )
