@@ -21,6 +21,7 @@ from recsae.steering.steps.applied import Applied
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
     CALIBRATED,
+    CONCEPT_0,
     FILTER,
     LATENTS,
     LOGIT,
@@ -32,7 +33,6 @@ from recsae.steering.tuning.baselines import (
     WITHIN,
     Parts,
 )
-from recsae.steering.tuning.popularity_direction import CONCEPT_0
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
