@@ -24,6 +24,7 @@ from recsae.steering.steps.applied import Applied
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
     CALIBRATED,
+    CONCEPT_0,
     FILTER,
     LATENTS,
     LOGIT,
@@ -36,7 +37,6 @@ from recsae.steering.tuning.baselines import (
     WITHIN,
 )
 from recsae.steering.tuning.losses import FURTHEST, Expectation, steadied
-from recsae.steering.tuning.popularity_direction import CONCEPT_0
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

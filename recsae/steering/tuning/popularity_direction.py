@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from recsae.steering.tuning.baselines import CONCEPT_0, LOGIT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.results import Choice
 
-CONCEPT_0 = "popularity direction"
-"""The name of the direction, as a method and in files."""
 SMALLEST = 1e-4
 """Singular values of the items' vectors that are a smaller part of the largest are noise."""
 ITEMS_AT_ONCE = 2**16
@@ -54,7 +54,7 @@ class PopularityDirection(NamedTuple):
             f"; turned alone, it takes average popularity from {own.before:.1f} to {own.after:.1f} "
             f"at a loss of {100 * loss:g} % on construction users"
         )
-        logit = reached.get("logit adjustment")
+        logit = reached.get(LOGIT)
         return f"{words}." if logit is None else f"{words}, logit adjustment to {logit.after:.1f}."
 
 

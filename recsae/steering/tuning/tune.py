@@ -27,6 +27,7 @@ from recsae.steering.steps.applied import steered_lists
 from recsae.steering.steps.goals import goal_of, popularity_of
 from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.baselines import (
+    CONCEPT_0,
     FILTER,
     LATENTS,
     RANDOM,
@@ -52,7 +53,7 @@ from recsae.steering.tuning.facts import (
 from recsae.steering.tuning.losses import Expectation, steadied
 from recsae.steering.tuning.path import MAX_TUNED_LATENTS, natural_path
 from recsae.steering.tuning.popularity import N_CANDIDATE_LATENTS, cohens_d, popularity_measures
-from recsae.steering.tuning.popularity_direction import CONCEPT_0, direction_to
+from recsae.steering.tuning.popularity_direction import direction_to
 from recsae.steering.tuning.results import TuningResult
 
 if TYPE_CHECKING:

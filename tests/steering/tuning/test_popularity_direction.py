@@ -9,8 +9,8 @@ import torch
 from recsae.recommender.protocol import LinearHead
 from recsae.steering.steered_scores import Nearby
 from recsae.steering.steps.goals import popularity_goal
+from recsae.steering.tuning.baselines import CONCEPT_0
 from recsae.steering.tuning.popularity_direction import (
-    CONCEPT_0,
     direction_to,
     popularity_direction,
 )
