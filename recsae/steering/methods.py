@@ -31,6 +31,9 @@ class SteeringMethod(NamedTuple):
     """What a steering file keeps of it; None: it cannot be kept."""
     only_gain: bool = False
     """Whether strengths differ in the gain of the last re-ranking only."""
+    by_own: bool = True
+    """Whether a loss is one that the model's own probabilities expect; lists by better ones can
+    gain where these expect a loss."""
 
     def on(self, scorer: SteeredScores) -> Steered:
         """Apply the method to some cases."""

@@ -139,7 +139,7 @@ class MethodMaker(NamedTuple):
             # at a strength of 0 it leaves out what is no candidate, and rounds what is unlikely
             identity_at_zero=name == CALIBRATED or (candidates is None and by != "probability"),
             only_gain=True,
-        )
+        )._replace(by_own=name != CALIBRATED)
 
     def placed(self, far: float, candidates: int | None = None) -> SteeringMethod:
         """Turn latents as far as ``far``, and give each place to the item that is probable without

@@ -148,7 +148,8 @@ class Trial:
         strengths = [0.0, 1.0] if method.name == FILTER else up_to(far, N_STRENGTHS).tolist()
         steered, counted = method.on(self._scorers[0]), self.goal.counted
         until = FURTHEST * self.loss
-        points = curve(self.cases, steered, strengths, counted, self.before, until, self._expects)
+        expects = self._expects if method.by_own else None
+        points = curve(self.cases, steered, strengths, counted, self.before, until, expects)
         steady = steadied(points, self.loss)
         return Tried(method, far, points, strength_at(steady, self.loss), self._value(points))
 
@@ -191,7 +192,8 @@ class Trial:
             return of_users @ times.T
 
         ndcg, share, n = sums("ndcg"), sums("share"), times @ self.before.n
-        expected = None if self.before.expected is None else sums("expected")
+        known = all(one.expected is not None for one in outcomes)
+        expected = sums("expected") if known else None
         values = []
         for b in range(len(times)):
             resampled = [

@@ -183,7 +183,7 @@ def tune(
         expectation = Expectation.of(confirming, maker.scale.temperature, goal.counted)
         strength = _refined(
             *(strength, cases.confirm, done.on(confirming), max_loss, goal.counted),
-            None if expectation is None else expectation.ndcg,
+            expectation.ndcg if expectation is not None and done.by_own else None,
         )
         at_losses = effects_at_losses(
             trial.whole_curve(mine), done.on(steered_scores_of(work, some)), some, goal
