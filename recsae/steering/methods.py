@@ -32,8 +32,7 @@ class SteeringMethod(NamedTuple):
     only_gain: bool = False
     """Whether strengths differ in the gain of the last re-ranking only."""
     by_own: bool = True
-    """Whether a loss is one that the model's own probabilities expect; lists by better ones can
-    gain where these expect a loss."""
+    """Whether lists are made by the model's own probabilities, or by better ones."""
 
     def on(self, scorer: SteeredScores) -> Steered:
         """Apply the method to some cases."""

@@ -18,6 +18,7 @@ from recsae.steering.methods import SteeringMethod
 from recsae.steering.steered_scores import mask_unavailable
 from recsae.steering.steps.applied import Applied, applied
 from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Wishes
+from recsae.steering.steps.ranking import CalibratedP
 from recsae.steering.tuning.path import natural_path, temperature_of
 
 if TYPE_CHECKING:
@@ -200,6 +201,14 @@ class MethodMaker(NamedTuple):
             return applied(steps(strength), self.sae, self._goal_of)
 
         return SteeringMethod(name, at, max_strength, identity_at_zero, steps, only_gain)
+
+    @property
+    def better(self) -> CalibratedP | None:
+        """What makes better probabilities; None: there are none."""
+        if self.powers is None or self.popular is None:
+            return None
+        logs = torch.tensor(self.popular.log_popularity)
+        return CalibratedP(self.powers.p, self.powers.place, self.powers.popularity * logs)
 
     def _goal_of(self, wishes: Wishes) -> Goal:
         asked = self.goal.wishes.wishes

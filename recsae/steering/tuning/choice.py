@@ -10,7 +10,6 @@ from recsae.core.errors import InvalidInput
 from recsae.steering.frontier import (
     LIST_LENGTH,
     MAX_CURVE_LOSS,
-    Outcome,
     Point,
     curve,
     outcome_of,
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from recsae.run.workspace import Workspace
     from recsae.steering.methods import SteeringMethod
     from recsae.steering.steps.goals import Goal
+    from recsae.steering.steps.ranking import CalibratedP
     from recsae.steering.tuning.baselines import MethodMaker
 
     Floats = NDArray[np.float64]
@@ -101,6 +101,8 @@ class Trial:
         The part of NDCG@10 that may be lost.
     temperature
         At which the model's softmax predicts the next items best.
+    better
+        What makes better probabilities of these, if anything does.
     """
 
     def __init__(
@@ -111,15 +113,22 @@ class Trial:
         goal: Goal,
         loss: float,
         temperature: float,
+        better: CalibratedP | None = None,
     ) -> None:
         self.cases, self.fewer, self.goal, self.loss = cases, fewer, goal, loss
         self._scorers = [steered_scores_of(work, some) for some in (cases, fewer)]
-        expectation = Expectation.of(self._scorers[0], temperature, goal.counted)
-        self._expects = None if expectation is None else expectation.ndcg
-        self.before, self._before = (
-            outcome_of(Applied().lists(scorer, LIST_LENGTH), scorer.cases, goal.counted, expects)
-            for scorer, expects in zip(self._scorers, (self._expects, None), strict=True)
-        )
+        by = {True: None} if better is None else {True: None, False: better}
+        expected = {
+            own: Expectation.of(self._scorers[0], temperature, goal.counted, p)
+            for own, p in by.items()
+        }
+        self._expects = {own: one.ndcg for own, one in expected.items() if one is not None}
+        lists, of_fewer = (Applied().lists(one, LIST_LENGTH) for one in self._scorers)
+        self._before = outcome_of(of_fewer, fewer, goal.counted)
+        self._unsteered = {
+            own: outcome_of(lists, cases, goal.counted, self._expects.get(own)) for own in by
+        }
+        self.before = self._unsteered[True]
 
     def end_of(self, method: SteeringMethod) -> float:
         """About the strength at which a tenth of NDCG@10 is lost, or the method's largest."""
@@ -136,27 +145,24 @@ class Trial:
         if done >= tried.far:
             return tried.points
         left = [s for s in up_to(tried.far, N_STRENGTHS).tolist() if s > done]
-        steered = tried.method.on(self._scorers[0])
-        further = curve(
-            *(self.cases, steered, left, self.goal.counted, self.before), expects=self._expects
-        )
-        return [*tried.points, *further]
+        return [*tried.points, *self._curve(tried.method, left)]
+
+    def _curve(
+        self, method: SteeringMethod, strengths: Iterable[float], until: float = 1.0
+    ) -> list[Point]:
+        before = self._unsteered.get(method.by_own, self.before)
+        expects = self._expects.get(method.by_own)
+        steered = method.on(self._scorers[0])
+        return curve(self.cases, steered, strengths, self.goal.counted, before, until, expects)
 
     def of(self, method: SteeringMethod) -> Tried:
         """Find the strength, and what is reached there."""
         far = self.end_of(method)
         strengths = [0.0, 1.0] if method.name == FILTER else up_to(far, N_STRENGTHS).tolist()
-        steered, counted = method.on(self._scorers[0]), self.goal.counted
-        until = FURTHEST * self.loss
-        expects = self._expects if method.by_own else None
-        points = curve(self.cases, steered, strengths, counted, self.before, until, expects)
+        points = self._curve(method, strengths, FURTHEST * self.loss)
         steady = steadied(points, self.loss)
-        return Tried(method, far, points, strength_at(steady, self.loss), self._value(points))
-
-    def _value(self, points: list[Point], before: Outcome | None = None) -> float:
-        """The best value of the goal's quantity at the loss that is allowed."""
-        base = (before or self.before).mean_share
-        return share_at(steadied(points, self.loss), self.loss, base, more=self.goal.more)
+        value = share_at(steady, self.loss, self.before.mean_share, more=self.goal.more)
+        return Tried(method, far, points, strength_at(steady, self.loss), value)
 
     def gain(self, tried: Tried) -> float:
         """What a method gains at the loss that is allowed."""
@@ -180,12 +186,13 @@ class Trial:
             return False
         rng, sign = np.random.default_rng(0), 1 if self.goal.more else -1
         times = rng.poisson(1.0, (N_RESAMPLED, len(self.before.n))).astype(np.float64)
-        values = [self._values(tried.points, times) for tried in (one, other)]
+        values = [self._values(tried, times) for tried in (one, other)]
         return bool(np.quantile(sign * (values[0] - values[1]), 0.025) > 0)
 
-    def _values(self, points: list[Point], times: Floats) -> Floats:
+    def _values(self, tried: Tried, times: Floats) -> Floats:
         """The goal's quantity at the allowed loss where users count so many ``times (B, U)``."""
-        outcomes = [self.before, *(point.outcome for point in points if point.outcome)]
+        points, before = tried.points, self._unsteered.get(tried.method.by_own, self.before)
+        outcomes = [before, *(point.outcome for point in points if point.outcome)]
 
         def sums(name: str) -> Floats:
             of_users: Floats = np.stack([getattr(one, name) for one in outcomes])

@@ -13,19 +13,24 @@ import numpy as np
 import torch
 
 from recsae.core.threads import in_threads
+from recsae.core.topk import top_k
 from recsae.recommender.lists import rows_at_once
 from recsae.steering.steered_scores import HeadScorer, mask_unavailable
+from recsae.steering.steps.ranking import LEAST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.steering.frontier import Counted, Point
     from recsae.steering.steered_scores import SteeredScores
+    from recsae.steering.steps.ranking import CalibratedP
 
     Floats = NDArray[np.float64]
 
 AT_ONCE = 1024
 """Cases whose items' vectors are held at a time."""
+N_PLACES = 100
+"""Places of items by score that are told apart; what comes later is at the next one."""
 FURTHEST = 4.0
 """The ratio is taken over losses of up to so many times the one that is allowed: of SASRec on ml-1m
 it changes by a tenth between 1 and 4 %, and a loss of 4 % is known three times as well."""
@@ -35,23 +40,56 @@ MAX_RATIO = 4.0
 
 
 class Expectation:
-    """The NDCG@10 that the model expects of lists of some cases."""
+    """The NDCG@10 that the model expects of lists of some cases, or better probabilities do."""
 
-    def __init__(self, scorer: HeadScorer, temperature: float, counted: Counted) -> None:
+    def __init__(
+        self,
+        scorer: HeadScorer,
+        temperature: float,
+        counted: Counted,
+        better: CalibratedP | None = None,
+    ) -> None:
         self.scorer, self.temperature, self.counted = scorer, temperature, counted
+        self.better = better
         size = rows_at_once(scorer.cases.catalog.n_items)
         parts = [slice(i, i + size) for i in range(0, len(scorer.cases), size)]
-
-        def total(part: slice) -> torch.Tensor:
-            scores = mask_unavailable(scorer.scores(part), scorer.cases, part)
-            return (scores / temperature).logsumexp(1, keepdim=True)
-
-        self.total = torch.cat(in_threads(total, parts))
+        made = zip(*in_threads(self._totals, parts), strict=True)
+        self._total, self._first, self._scale = map(torch.cat, made)
 
     @classmethod
-    def of(cls, scorer: SteeredScores, temperature: float, counted: Counted) -> Expectation | None:
+    def of(
+        cls,
+        scorer: SteeredScores,
+        temperature: float,
+        counted: Counted,
+        better: CalibratedP | None = None,
+    ) -> Expectation | None:
         """That of the cases of a scorer; None where the model must be run for each."""
-        return cls(scorer, temperature, counted) if isinstance(scorer, HeadScorer) else None
+        if not isinstance(scorer, HeadScorer):
+            return None
+        return cls(scorer, temperature, counted, better)
+
+    def _totals(self, part: slice) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The logarithm of the softmax's denominator ``(b, 1)`` and, for better probabilities, the
+        first scores ``(b, N_PLACES)`` and the logarithm of their own denominator."""
+        scores = mask_unavailable(self.scorer.scores(part), self.scorer.cases, part)
+        total = (scores / self.temperature).logsumexp(1, keepdim=True)
+        if self.better is None:
+            return total, total[:, :0], total[:, :0]
+        best = top_k(scores, min(N_PLACES, scores.shape[1]))
+        log_p = best.values / self.temperature - total
+        first = self.better.of(log_p, best.indices)[:, :1].log()
+        own = self.better.p * log_p[:, :1] + self.better.prior[best.indices[:, :1]]
+        return total, best.values, own - first
+
+    def _probabilities(self, part: slice, items: torch.Tensor) -> torch.Tensor:
+        scores = self.scorer.head.score_items(self.scorer.states[part], items)
+        log_p = scores / self.temperature - self._total[part]
+        if self.better is None:
+            return log_p.exp_()
+        place = torch.searchsorted(-self._first[part], -scores).add_(1).log()
+        own = self.better.p * log_p.clamp_min(LEAST) + self.better.place * place
+        return (own + self.better.prior[items] - self._scale[part]).exp_()
 
     def ndcg(self, lists: NDArray[np.int32]) -> Floats:
         """Per case ``(n,)``: the discounts of its list's items, by their probabilities."""
@@ -60,8 +98,7 @@ class Expectation:
 
         def expect(part: slice) -> None:
             items = torch.from_numpy(lists[part].astype(np.int64))
-            scores = self.scorer.head.score_items(self.scorer.states[part], items)
-            p = (scores / self.temperature - self.total[part]).exp_().numpy()
+            p = self._probabilities(part, items).numpy()
             if self.counted.no_loss is not None:
                 p[self.counted.no_loss[lists[part]]] = 0
             p[lists[part] == 0] = 0  # fewer items than places

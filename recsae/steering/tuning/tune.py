@@ -172,7 +172,7 @@ def tune(
         directions[CONCEPT_0] = concept_0.vector
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
     fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
-    trial = Trial(work, few, fewer, goal, max_loss, maker.scale.temperature)
+    trial = Trial(work, few, fewer, goal, max_loss, maker.scale.temperature, maker.better)
     tried = try_methods(maker, trial, directions, candidates, None if compare else method)
     mine, best = chosen(trial, tried, method), trial.best(tried)
     done = mine.method
@@ -180,10 +180,11 @@ def tune(
     at_losses: list[EffectAtLoss] = []
     if done.name != FILTER:  # which has no strength
         confirming = steered_scores_of(work, cases.confirm)
-        expectation = Expectation.of(confirming, maker.scale.temperature, goal.counted)
+        better = None if done.by_own else maker.better
+        expectation = Expectation.of(confirming, maker.scale.temperature, goal.counted, better)
         strength = _refined(
             *(strength, cases.confirm, done.on(confirming), max_loss, goal.counted),
-            expectation.ndcg if expectation is not None and done.by_own else None,
+            None if expectation is None else expectation.ndcg,
         )
         at_losses = effects_at_losses(
             trial.whole_curve(mine), done.on(steered_scores_of(work, some)), some, goal

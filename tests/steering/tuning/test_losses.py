@@ -9,14 +9,15 @@ from recsae.sae.config import make_config
 from recsae.sae.model import SAE
 from recsae.steering.frontier import Counted, Point
 from recsae.steering.steered_scores import HeadScorer, RunningScores
+from recsae.steering.steps.ranking import CalibratedP
 from recsae.steering.tuning.losses import Expectation, steadied
 
 COUNTED = Counted(np.zeros(41))
 
 
-def expectation(counted=COUNTED):
+def expectation(counted=COUNTED, better=None):
     scorer = HeadScorer(cases(), SAE(make_config(n_latents=12, k=3), 3).eval(), table())
-    return Expectation.of(scorer, 0.7, counted)
+    return Expectation.of(scorer, 0.7, counted, better)
 
 
 def test_the_expected_ndcg_is_that_of_the_softmax_over_what_can_be_recommended():
@@ -33,6 +34,37 @@ def test_the_expected_ndcg_is_that_of_the_softmax_over_what_can_be_recommended()
     never = np.arange(41) == 30
     without = expectation(Counted(np.zeros(41), never)).ndcg(lists)
     assert without == pytest.approx(p[:, 5] + p[:, 7] / 2, rel=1e-5)
+
+
+def test_better_probabilities_expect_what_lists_by_them_go_by(monkeypatch):
+    """Where few items are told apart by their places, later ones stand at the next place."""
+    better = CalibratedP(1.3, -0.4, 0.1 * torch.arange(41.0))
+    scores = (
+        table()
+        .score(torch.from_numpy(cases().states))
+        .index_fill(1, torch.tensor([0]), float("-inf"))
+    )
+    log_p = torch.log_softmax(scores / 0.7, 1)
+    items = torch.arange(41).expand(len(scores), -1)
+    lists = np.tile(np.array([5, 30, 7], dtype=np.int32), (300, 1))
+    discounts = 1 / np.log2([2, 3, 4])
+    p = better.of(log_p, items).numpy()
+    found = expectation(better=better).ndcg(lists)
+    assert found == pytest.approx(p[:, [5, 30, 7]] @ discounts, rel=1e-4)
+    monkeypatch.setattr("recsae.steering.tuning.losses.N_PLACES", 20)
+    first = log_p.topk(20)
+    own = better.of(first.values, first.indices)
+    few = expectation(better=better).ndcg(lists)
+    for n in range(50):
+        rank = {item: place for place, item in enumerate(first.indices[n].tolist())}
+        expected = 0.0
+        for item, discount in zip((5, 30, 7), discounts, strict=True):
+            place = rank.get(item, 20)
+            free = float(1.3 * log_p[n, item] - 0.4 * np.log(place + 1) + 0.1 * item)
+            best = int(first.indices[n, 0])
+            scale = float(1.3 * log_p[n, best] + 0.1 * best) - float(own[n, 0].log())
+            expected += np.exp(free - scale) * discount
+        assert few[n] == pytest.approx(expected, rel=1e-3)
 
 
 def test_no_list_is_expected_to_do_better_than_the_unsteered_one():
