@@ -125,10 +125,14 @@ class Trial:
         self._expects = {own: one.ndcg for own, one in expected.items() if one is not None}
         lists, of_fewer = (Applied().lists(one, LIST_LENGTH) for one in self._scorers)
         self._before = outcome_of(of_fewer, fewer, goal.counted)
-        self._unsteered = {
+        self.unsteered = {
             own: outcome_of(lists, cases, goal.counted, self._expects.get(own)) for own in by
         }
-        self.before = self._unsteered[True]
+
+    @property
+    def before(self) -> Outcome:
+        """The lists of the cases without steering."""
+        return self.unsteered[True]
 
     def end_of(self, method: SteeringMethod) -> float:
         """About the strength at which a tenth of NDCG@10 is lost, or the method's largest."""
@@ -150,7 +154,7 @@ class Trial:
     def _curve(
         self, method: SteeringMethod, strengths: Iterable[float], until: float = 1.0
     ) -> list[Point]:
-        before = self._unsteered.get(method.by_own, self.before)
+        before = self.unsteered.get(method.by_own, self.before)
         expects = self._expects.get(method.by_own)
         steered = method.on(self._scorers[0])
         return curve(self.cases, steered, strengths, self.goal.counted, before, until, expects)
@@ -191,7 +195,7 @@ class Trial:
 
     def _values(self, tried: Tried, times: Floats) -> Floats:
         """The goal's quantity at the allowed loss where users count so many ``times (B, U)``."""
-        points, before = tried.points, self._unsteered.get(tried.method.by_own, self.before)
+        points, before = tried.points, self.unsteered.get(tried.method.by_own, self.before)
         outcomes = [before, *(point.outcome for point in points if point.outcome)]
 
         def sums(name: str) -> Floats:

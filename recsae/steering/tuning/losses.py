@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 1024
 """Cases whose items' vectors are held at a time."""
+ROUNDING = 1e-5
+"""Scores that differ by less than this part of them are those of one item."""
 N_PLACES = 100
 """Places of items by score that are told apart; what comes later is at the next one."""
 FURTHEST = 4.0
@@ -87,7 +89,8 @@ class Expectation:
         log_p = scores / self.temperature - self._total[part]
         if self.better is None:
             return log_p.exp_()
-        place = torch.searchsorted(-self._first[part], -scores).add_(1).log()
+        equal = scores + ROUNDING * (1 + scores.abs())
+        place = torch.searchsorted(-self._first[part], -equal).add_(1).log()
         own = self.better.p * log_p.clamp_min(LEAST) + self.better.place * place
         return (own + self.better.prior[items] - self._scale[part]).exp_()
 

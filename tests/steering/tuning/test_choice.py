@@ -97,7 +97,8 @@ def of_users(name, shares):
 def test_a_combination_is_chosen_only_where_it_is_clearly_ahead(trial):
     """The same mean gain: once every user has it, once two of a hundred have all of it."""
     nothing = np.zeros(100)
-    trial.before = Outcome(np.ones(100), nothing, nothing, np.ones(100), np.zeros(13, dtype=int))
+    before = Outcome(np.ones(100), nothing, nothing, np.ones(100), np.zeros(13, dtype=int))
+    trial.unsteered = {True: before}
     alone = of_users("re-ranking", np.full(100, 0.05))
     steady = of_users("latents retrieve, then re-ranking within 100", np.full(100, 0.06))
     lucky = of_users("latents retrieve, then re-ranking within 50", [3.0, 3.0, *[0.0] * 98])
