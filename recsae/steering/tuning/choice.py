@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
+    from recsae.steering.frontier import Outcome
     from recsae.steering.methods import SteeringMethod
     from recsae.steering.steps.goals import Goal
     from recsae.steering.steps.ranking import CalibratedP
