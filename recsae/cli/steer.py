@@ -9,7 +9,6 @@ import click
 
 from recsae.cli.shared.console import LONGEST_ERROR, PATH, show_json
 from recsae.cli.shared.matching import how_matched, migrated_row
-from recsae.cli.shared.obeyed import show_obeyed
 from recsae.cli.shared.options import (
     all_option,
     device_option,
@@ -104,6 +103,8 @@ def steer(
         if as_json:
             show_json({"obeyed": turned.to_dict(), **checked.to_dict()})
         else:
+            from recsae.cli.shared.obeyed import show_obeyed
+
             show_obeyed(turned, everything=everything)
             show_check(checked, everything=everything)
         return

@@ -214,6 +214,13 @@ class MethodMaker(NamedTuple):
         asked = self.goal.wishes.wishes
         return self.popular if self.popular is not None and wishes != asked else self.goal
 
+    def again(self, method: SteeringMethod) -> SteeringMethod:
+        """A method that another maker made, by the popularity of items that this one knows."""
+        if method.steps is None:
+            return method
+        made = self.of_steps(method.name, method.steps)
+        return method._replace(at=made.at)
+
     def neurons(self, search: Cases, near: Nearby) -> SteeringMethod:
         """Steer along a path of single dimensions of the state, as many as there are latents.
 

@@ -24,7 +24,7 @@ from recsae.steering.steered_scores import (
     thinned,
 )
 from recsae.steering.steps.applied import steered_lists
-from recsae.steering.steps.goals import goal_of, popularity_of
+from recsae.steering.steps.goals import goal_of, popularity_goal, popularity_of
 from recsae.steering.steps.kinds import Wishes
 from recsae.steering.tuning.baselines import (
     CONCEPT_0,
@@ -172,18 +172,19 @@ def tune(
         directions[CONCEPT_0] = concept_0.vector
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
     fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
-    trial = Trial(work, few, fewer, goal, max_loss, maker.scale.temperature, maker.better)
-    tried = try_methods(maker, trial, directions, candidates, None if compare else method)
+    trying = maker._replace(popular=_popular_by_others(work, cases.confirm))
+    trial = Trial(work, few, fewer, goal, max_loss, maker.scale.temperature, trying.better)
+    tried = try_methods(trying, trial, directions, candidates, None if compare else method)
     mine, best = chosen(trial, tried, method), trial.best(tried)
-    done = mine.method
+    done = maker.again(mine.method)
     strength, some = mine.strength, thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED)
     at_losses: list[EffectAtLoss] = []
     if done.name != FILTER:  # which has no strength
         confirming = steered_scores_of(work, cases.confirm)
-        better = None if done.by_own else maker.better
+        better = None if done.by_own else trying.better
         expectation = Expectation.of(confirming, maker.scale.temperature, goal.counted, better)
         strength = _refined(
-            *(strength, cases.confirm, done.on(confirming), max_loss, goal.counted),
+            *(strength, cases.confirm, mine.method.on(confirming), max_loss, goal.counted),
             None if expectation is None else expectation.ndcg,
         )
         at_losses = effects_at_losses(
@@ -194,6 +195,7 @@ def tune(
         outcome_of(steered_lists(work, cases.heldout, steps), cases.heldout, goal.counted)
         for steps in ([], steering.steps)
     )
+    tried = [one._replace(method=maker.again(one.method)) for one in tried]
     methods = _methods(work, maker, trial, tried, directions, near, cases, sizes) if compare else []
     reached = choices(work, tried, some, goal)
     said = [verdict(methods, goal)] if methods else []
@@ -240,6 +242,14 @@ def _maker(
     powers = powers_of(steered_scores_of(work, more), scale.temperature, by_others)
     popular = goal_of(work, Wishes(popularity="+"))
     return MethodMaker(goal, work.sae, path, scale, powers, popular)
+
+
+def _popular_by_others(work: Workspace, cases: Cases) -> Goal:
+    """More popular items, as construction users other than those of the cases have it: what one
+    user had is no sign, for that user, of an item's popularity."""
+    counts = popularity_by_others(popularity_of(work.construction), popularity_of(cases))
+    whole = np.rint(counts).astype(np.int64)
+    return popularity_goal(whole, work.recommender.catalog.recommendable, more=True)
 
 
 def _methods(
