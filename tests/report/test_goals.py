@@ -9,12 +9,13 @@ import pytest
 from helpers import runs
 from helpers.goal_reports import raw, raw_goal, raw_groups, way
 from helpers.reports import HOSTILE, make_plain, make_report
-from recsae.core.files import read_json
+from recsae.core.files import read_json, write_json
 from recsae.finished.loaded import load_run
 from recsae.pipeline.report_goals import goals_block
 from recsae.report import read_report, write_report
 from recsae.report.figures import apart, charted, figures
 from recsae.report.page import page
+from recsae.report.schema.goals import Turned
 from recsae.report.schema.report import SCHEMA_FILE, Report
 from recsae.report.tables import card, concepts_csv
 from recsae.report.words.goals import (
@@ -317,7 +318,13 @@ def test_redaction_leaves_it_alone(drawn_anew, tmp_path):
 
 def test_latents_have_the_names_that_people_gave(tmp_path):
     folder = runs.copy_of(runs.planted_run(), tmp_path / "run")
-    mine = next(row for row in read_report(folder).goals.rows if row.latents).latents[0]
+    report, left = read_report(folder), read_json(folder / "report.json")
+    concept = report.concepts.list[0]
+    mine = Turned(
+        latent=concept.latent, name=concept.name, verified=True, times=1.5, plus=0.0, plus_sd=None
+    )
+    left["goals"]["rows"][0]["latents"] = [mine.model_dump()]  # whatever its method turns
+    write_json(folder / "report.json", left)
     shown = f"<td>{mine.name}</td>"
     assert shown in write_report(None, folder).read_text()
     (folder / "corrections.toml").write_text(f'[rename]\n{mine.latent} = "My own name"\n')

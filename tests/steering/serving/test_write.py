@@ -149,7 +149,7 @@ LISTS = {
         re_ranking("constant", strength=50.0),
         Filter(never=("Drama",)),
     ],
-    "pushes": [*ADDED, re_ranking(more=(), strength=0.3, candidates=60, edits="pushes")],
+    "pushes": [*ADDED, re_ranking(more=(), strength=3.0, candidates=60, edits="pushes")],
     "two": [re_ranking("constant", strength=50.0, candidates=25), re_ranking("constant")],
     "direction": [Direction(name="any", vector=(0.3,) * 32, strength=2.0), re_ranking()],
 }
