@@ -129,7 +129,7 @@ class Applied(NamedTuple):
     ) -> Pool:
         states = scorer.moved(part, self.edit, self.latents)
         with torch.no_grad():
-            return blocks.pool(states, part, last.temperature)
+            return last.settled(blocks.pool(states, part, last.temperature))
 
 
 def _in_parts(scorer: SteeredScores, size: int, make: Callable[[slice], T]) -> list[T]:

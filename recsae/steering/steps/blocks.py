@@ -47,7 +47,7 @@ class Blocks:
             first = stop
         items, order = torch.cat([one for one, _ in found], 1).sort(dim=1, stable=True)
         own = torch.cat([values for _, values in found], 1).gather(1, order)
-        return Pool(items, own, total.log(), own[:, :0], own[:, :0])
+        return Pool(items, own, total.log(), own[:, :0], own[:, :0], own[:, :0])
 
 
 class _Total:

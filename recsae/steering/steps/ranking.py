@@ -58,6 +58,8 @@ class Pool(NamedTuple):
     """``(n, m)`` what edits add to scores, in temperatures; ``(n, 0)`` where it does not count."""
     target: torch.Tensor
     """``(n, V)`` the shares that lists should have; no columns where they are not calibrated."""
+    p: torch.Tensor
+    """``(n, m)`` probabilities, whatever the gain; ``(n, 0)`` where lists do not go by them."""
 
     def small(self) -> Pool:
         """The pool with items that take half the memory."""
@@ -154,7 +156,15 @@ class Reorder(NamedTuple):
         own = torch.cat([values for _, values in found], 1).gather(1, order)
         own[:, 1:].masked_fill_((items[:, 1:] == items[:, :-1]) & (own[:, :-1] > NONE), NONE)
         total = self.total(scores if self.candidates is None else own, own)
-        return Pool(items, own, total, own[:, :0], own[:, :0])
+        return self.settled(Pool(items, own, total, own[:, :0], own[:, :0], own[:, :0]))
+
+    def settled(self, pool: Pool) -> Pool:
+        """The pool with its probabilities, if lists go by them."""
+        if self.temperature is None:
+            return pool
+        p = pool.scores / self.temperature - pool.total
+        p = p.exp_() if self.calibrated is None else self.calibrated.of(p, pool.items)
+        return pool._replace(p=p)
 
     def _found_by_two(self, own: torch.Tensor, turned: torch.Tensor) -> Pool:
         """Candidates that two queries find, half and half, with the unedited scores."""
@@ -170,7 +180,7 @@ class Reorder(NamedTuple):
         total = (scores.clamp_min(-LARGEST) / temperature).logsumexp(1, keepdim=True)
         pushes = ((after - scores) / temperature).masked_fill(none, 0.0)
         pushes = pushes if self.edits == "pushes" else pushes[:, :0]
-        return Pool(items, scores, total, pushes, scores[:, :0])
+        return self.settled(Pool(items, scores, total, pushes, scores[:, :0], scores[:, :0]))
 
     def total(self, among: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         """The logarithm of the softmax's denominator ``(n, 1)``, over scores ``among (n, m)``; the
@@ -203,18 +213,16 @@ class Reorder(NamedTuple):
             best = top_k(pool.scores + self.gain * self.weights[items], k_found)
             lists = items.gather(1, best.indices).masked_fill(best.values == NONE, 0)
         else:
-            lists = self._by_probability(pool, k_found, self.temperature)
+            lists = self._by_probability(pool, k_found)
         return torch.nn.functional.pad(lists, (0, k - k_found))
 
-    def _by_probability(self, pool: Pool, k: int, temperature: float) -> torch.Tensor:
-        p = pool.scores / temperature - pool.total
-        p = p.exp() if self.calibrated is None else self.calibrated.of(p, pool.items)
+    def _by_probability(self, pool: Pool, k: int) -> torch.Tensor:
         weights = pool.pushes if self.edits == "pushes" else self.weights[pool.items]
         gain = (self.gain * weights).masked_fill(pool.scores == NONE, NONE)
-        columns = _place_by_place(p, gain, k)
+        columns = _place_by_place(pool.p, gain, k)
         none, columns = columns < 0, columns.clamp_min(0)
         lists = pool.items.gather(1, columns).masked_fill_(none, 0)
-        return likeliest_first(lists, p.gather(1, columns).masked_fill_(none, NONE))
+        return likeliest_first(lists, pool.p.gather(1, columns).masked_fill_(none, NONE))
 
 
 class Calibrated(NamedTuple):
@@ -243,7 +251,8 @@ class Calibrated(NamedTuple):
         best = top_k(scores, min(self.width(k), scores.shape[1]))
         total = (scores / self.temperature).logsumexp(1, keepdim=True).clamp_min(-LARGEST)
         target = self.shares.of_histories(histories)
-        return Pool(best.indices, best.values, total, best.values[:, :0], target)
+        none = best.values[:, :0]
+        return Pool(best.indices, best.values, total, none, target, none)
 
     def lists(self, pool: Pool, k: int) -> torch.Tensor:
         """Lists ``(n, k)``, 0 where there are fewer items; what comes after the tenth place is in

@@ -93,8 +93,8 @@ class Sizes(NamedTuple):
     """To choose the strength; with so many a loss of 1 % is known to about half a point."""
     heldout: int = 1_000_000
     """To measure the effect."""
-    at_losses: int = 30_000
-    """To measure the effect at other losses."""
+    at_losses: int = 20_000
+    """To try the methods, and to measure the effect at other losses."""
     curves: int = 10_000
     """To draw the curves of all methods."""
     candidates: tuple[int, ...] = (50, 100, 500)

@@ -25,7 +25,7 @@ def test_pools_are_those_of_all_scores(hides, temperature, at_once, n_weights, m
     states = torch.from_numpy(some.states[part])
     weights = torch.arange(N_ITEMS + 1) % n_weights * 1.0
     step = Reorder.of(weights, 0.1, temperature)
-    found = Blocks(some, head, step.parts(10)).pool(states, part, temperature)
+    found = step.settled(Blocks(some, head, step.parts(10)).pool(states, part, temperature))
     expected = step.pool(mask_unavailable(head.score(states), some, part), 10)
     assert found.items.tolist() == expected.items.tolist()
     assert torch.allclose(found.scores, expected.scores, atol=1e-5)
