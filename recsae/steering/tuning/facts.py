@@ -54,6 +54,8 @@ MIN_SCORED = 500
 """Where scoring cases is costly, so many are scored at least."""
 MAX_VALUES = 60
 """At most so many other attribute values, the most frequent ones, are looked at."""
+MAX_NAMED = 4
+"""At most so many methods above the latents are named."""
 LEAST_GAIN = 0.01
 """What adds less than this part is not said to add."""
 MAX_SIDE_EFFECTS = 8
@@ -222,7 +224,8 @@ def verdict(methods: Sequence[MethodResult], goal: Goal) -> str:
     what latents add to re-ranking within the items that were retrieved."""
     latents, *others = methods
     above = sorted((m for m in others if m.area >= latents.area), key=lambda m: -m.area)
-    names = [f"{m.method} ({m.area:.3g})" for m in above]
+    names = [f"{m.method} ({m.area:.3g})" for m in above[:MAX_NAMED]]
+    names += [f"{len(above) - MAX_NAMED} more"] if len(above) > MAX_NAMED else []
     words = f"The latents' curve (area {latents.area:.3g}) lies above "
     words += f"{len(others) - len(above)} of {len(others)} other ways"
     words += f", below {', '.join(names)}." if names else "."

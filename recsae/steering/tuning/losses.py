@@ -21,7 +21,7 @@ from recsae.steering.steps.ranking import LEAST
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from recsae.steering.frontier import Counted, Point
+    from recsae.steering.frontier import Counted, Outcome, Point
     from recsae.steering.steered_scores import SteeredScores
     from recsae.steering.steps.ranking import CalibratedP
 
@@ -36,6 +36,8 @@ N_PLACES = 100
 FURTHEST = 4.0
 """The ratio is taken over losses of up to so many times the one that is allowed: of SASRec on ml-1m
 it changes by a tenth between 1 and 4 %, and a loss of 4 % is known three times as well."""
+SPREAD = 0.25
+"""Standard deviation of that ratio from goal to goal and method to method, about 1."""
 MIN_RATIO = 0.25
 MAX_RATIO = 4.0
 """A ratio beyond these says that something else goes on than what the model expects."""
@@ -115,16 +117,29 @@ def steadied(points: list[Point], loss: float) -> list[Point]:
     """The points of a curve with the NDCG@10 that is kept by the expected loss, times a ratio.
 
     The ratio is that of the losses that were measured to those expected, over all points at which
-    up to ``FURTHEST`` times ``loss`` is expected. Points without an expectation stay.
+    up to ``FURTHEST`` times ``loss`` is expected; the less surely it is known, the nearer to 1.
+    Points without an expectation stay. The first is that of a strength of 0.
     """
     expected = [1 - (point.kept if point.expected is None else point.expected) for point in points]
     near = [n for n, one in enumerate(expected) if 0 < one <= FURTHEST * loss]
     if not near or any(points[n].expected is None for n in near):
         return points
-    lost = sum(1 - points[n].kept for n in near)
-    ratio = lost / sum(expected[n] for n in near)
+    lost, of_expected = sum(1 - points[n].kept for n in near), sum(expected[n] for n in near)
+    noise = (_error_of_loss(points[0].outcome, [points[n].outcome for n in near]) / SPREAD) ** 2
+    ratio = (lost * of_expected + noise) / (of_expected**2 + noise)
     if not MIN_RATIO <= ratio <= MAX_RATIO:
         return points
     return [
         point._replace(kept=1 - ratio * one) for point, one in zip(points, expected, strict=True)
     ]
+
+
+def _error_of_loss(before: Outcome | None, after: list[Outcome | None]) -> float:
+    """The standard error of the sum of the losses of some outcomes, users being the unit; 0 where
+    they are not known."""
+    known = [one.ndcg for one in after if one is not None]
+    if before is None or not known:
+        return 0.0
+    lost = len(known) * before.ndcg - np.sum(known, axis=0)
+    rest = lost - lost.sum() / before.ndcg.sum() * before.ndcg
+    return float(np.sqrt(np.square(rest).sum()) / before.ndcg.sum())

@@ -305,7 +305,8 @@ def _refined(
         return curve(cases, steered, strengths, counted, before, expects=expects)
 
     most = steered.max_strength or math.inf
-    nothing = Point(0.0, 1.0, before.mean_share, before.counts, None if expects is None else 1.0)
+    expected = None if expects is None else 1.0
+    nothing = Point(0.0, 1.0, before.mean_share, before.counts, expected, before)
     points = [nothing, *at(sorted({min(x * strength, most) for x in RETRIED}))]
     for _ in range(MAX_HALVED):
         if steadied(points, loss)[1].kept >= 1 - loss:

@@ -7,7 +7,7 @@ import torch
 from helpers.two_directions import cases, table
 from recsae.sae.config import make_config
 from recsae.sae.model import SAE
-from recsae.steering.frontier import Counted, Point
+from recsae.steering.frontier import Counted, Outcome, Point
 from recsae.steering.steered_scores import HeadScorer, RunningScores
 from recsae.steering.steps.ranking import CalibratedP
 from recsae.steering.tuning.losses import Expectation, steadied
@@ -93,6 +93,29 @@ def test_losses_are_the_expected_ones_times_their_ratio_up_to_four_times_what_is
     found = steadied(points([1.0, 0.988, 0.97, 0.80], [1.0, 0.99, 0.98, 0.94]), 0.01)
     assert [point.kept for point in found] == pytest.approx([1.0, 0.986, 0.972, 0.916])
     assert [point.share for point in found] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+
+
+def of_users(lost):
+    """An outcome of users with an NDCG@10 of 1 each, less what they lost."""
+    ones = np.ones(len(lost))
+    return Outcome(ones - lost, ones, ones, ones, np.zeros(1, dtype=np.int64))
+
+
+def test_a_ratio_that_is_known_badly_is_drawn_to_1():
+    """1 % is expected and 2 % lost. If all users lose alike it is surely twice as much; if ten of a
+    hundred lose 20 %, the standard error is .6 points: 2.4 where the ratio spreads by .25, whose
+    square is 5.76 to 1 for what was expected: (2 + 5.76) / 6.76 = 1.148."""
+    for lost, ratio in (
+        (np.full(100, 0.02), 2.0),
+        (np.repeat([0.2, 0.0], [10, 90]), 1.148),
+    ):
+        after, before = of_users(lost), of_users(np.zeros(100))
+        given = [
+            Point(0, 1.0, 0.0, None, 1.0, before),
+            Point(1, 0.98, 0.1, None, 0.99, after),
+        ]
+        found = steadied(given, 0.01)
+        assert 1 - found[1].kept == pytest.approx(ratio * 0.01, rel=1e-3)
 
 
 @pytest.mark.parametrize(
