@@ -328,7 +328,7 @@ def _check_known(work: Workspace, steering: Steering, path: Path) -> None:
     wishes = [
         (f"step {number}", Wishes(never=one.never) if isinstance(one, Filter) else one)
         for number, one in enumerate(steering.steps, start=1)
-        if isinstance(one, Filter | ReRanking)
+        if isinstance(one, Filter) or (isinstance(one, ReRanking) and one.said())
     ]
     for where, wish in [*wishes, *([("its goal", steering.goal)] if steering.goal else [])]:
         try:

@@ -249,7 +249,8 @@ def strength_at(points: list[Point], loss: float) -> float:
     """
     for one, other in pairwise(points):
         if 1 - other.kept > loss:
-            part = (one.kept - (1 - loss)) / (one.kept - other.kept)
+            down = one.kept - other.kept
+            part = (one.kept - (1 - loss)) / down if down else 0.0
             return one.strength + max(0.0, part) * (other.strength - one.strength)
     return points[-1].strength
 

@@ -211,7 +211,7 @@ def test_calibration_is_measured_kept_and_used_again(said, folder):
         (("--calibrate", "class", "--cohort", "item:50"), "leave users and cohort out"),
         (("--calibrate", "class", "--method", "latents"), "no method 'latents' of calibration"),
         (("--calibrate", "class", "--candidates", "9"), "Among 9 candidates there is nothing"),
-        (("--more", "Comedy", "--method", "greedy"), "no method 'greedy', only latents"),
+        (("--more", "Comedy", "--method", "greedy"), "The method greedy is for --calibrate"),
         (("--more", "Comedy", "--max-ndcg-loss", "much"), "'much' is no part: write e.g. 1%"),
         (("--more", "Comedy", "--max-ndcg-loss", "100%"), "is no part"),
     ],

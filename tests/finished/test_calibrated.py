@@ -13,7 +13,7 @@ HOW = {"method": "per-user", "candidates": None, "compare": False}
 
 def test_what_is_found_can_be_looked_at_and_used():
     request = goal_request((), (), (), None, 0.05)
-    found = calibrated(planted_open(), "genre", request, None, None, **HOW)
+    found = calibrated(planted_open(), "genre", request, **HOW)
     assert repr(found).startswith("CalibratedSteering(CalibrationResult(genre: per-user, error ")
     assert "calibrated to each user&#x27;s own genre" in found._repr_html_()
     change = found.steered.lists(user="u3")
@@ -23,9 +23,3 @@ def test_what_is_found_can_be_looked_at_and_used():
         found.steered.model(),
     ):
         pass
-
-
-@pytest.mark.parametrize("who", [("u3", None), (None, "item:i3")])
-def test_it_is_for_everybody(who):
-    with pytest.raises(InvalidInput, match="tuned on all users"):
-        calibrated(planted_open(), "genre", goal_request((), (), (), None, 0.05), *who, **HOW)

@@ -379,7 +379,7 @@ DIRECTION = {"kind": "direction", "name": "x", "vector": [0.5] * 12, "strength":
         ),
         (
             {"steps": [RE_RANKED | {"by": "constant", "temperature": None} | LIKELIER]},
-            "step 1: powers are for re-ranking by probability, by the scores after edits",
+            "step 1: powers are for re-ranking by probability",
         ),
         (
             {"steps": [RE_RANKED | {"edits": "candidates"}]},

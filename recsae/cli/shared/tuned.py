@@ -115,12 +115,16 @@ def _beside(result: TuningResult) -> list[str]:
             f"reaches {amount(mine.effect.after)} on the same cases: leave --method out."
         )
     without = [
-        f"{method if method == PLACED else 'latents alone'} reach {amount(effect.after)}"
+        f"{method if method == PLACED else 'latents alone'} reach {amount(effect.after)} "
+        f"({two_digits(effect.ndcg_kept[0])} kept)"
         for method, effect in ((m, by_method[m].effect) for m in LATENTS if m in by_method)
         if method not in (result.method, result.recommended)
     ]
     if without:
-        said.append(f"Where items have no such data, {' and '.join(without)} at that loss.")
+        needs = result.method == "filter" or "re-ranking" in result.method
+        where = "Where items have no such data, " if needs and _is_share(result) else ""
+        words = f"{where}{' and '.join(without)} at that loss."
+        said.append(words[:1].upper() + words[1:])
     return said
 
 
@@ -157,9 +161,9 @@ def _short(method: str) -> str:
     >>> _short("latents retrieve, then re-ranking by probability within 100")
     'latents+re-ranking within 100'
     """
-    return method.replace("latents retrieve, then re-ranking by probability", BOTH).replace(
-        "re-ranking by ", ""
-    )
+    if method.startswith("latents retrieve, then "):
+        return f"{BOTH} within {method.rpartition(' within ')[2]}"
+    return method.replace("re-ranking by ", "")
 
 
 def _loss(value: float) -> str:

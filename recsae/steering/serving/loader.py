@@ -91,7 +91,8 @@ class SteeredStates(nn.Module):
             if step["edits"] != "scores":
                 if own is None:
                     raise ValueError("give own=, the scores without steering: lists need both")
-                return _of_two_queries(scores, own, weights, step, k)
+                prior = getattr(self, f"prior_{number}", None)
+                return _of_two_queries(scores, own, weights, prior, step, k)
             if step["candidates"] is not None and step["candidates"] < scores.shape[1]:
                 first = scores.topk(step["candidates"], dim=1).indices
                 inside = torch.full_like(scores, float("-inf"))
@@ -164,15 +165,17 @@ def _of_two_queries(
     steered: torch.Tensor,
     own: torch.Tensor,
     weights: torch.Tensor,
+    prior: torch.Tensor | None,
     step: dict[str, Any],
     k: int,
 ) -> torch.Tensor:
     """The same within what both queries find, half and half, by the scores without steering."""
-    half, found = step["candidates"] // 2, torch.zeros_like(own, dtype=torch.bool)
-    for table, n in ((own, step["candidates"] - half), (steered, half)):
+    found = torch.zeros_like(own, dtype=torch.bool)
+    for table, n in ((own, step["candidates"] - step["turned"]), (steered, step["turned"])):
         found.scatter_(1, table.topk(min(n, table.shape[1]), dim=1).indices, True)
     inside = own.masked_fill(~found, float("-inf"))
-    p = torch.softmax(inside / step["temperature"], 1)
+    log_p = torch.log_softmax(inside / step["temperature"], 1)
+    p = log_p.exp() if prior is None else _calibrated(log_p, step["powers"], prior)
     if step["edits"] == "pushes":
         weights = (steered - own) / step["temperature"]
     gain = (step["gain"] * weights).expand_as(p).masked_fill(inside == float("-inf"), float("-inf"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from recsae.steering.steps.kinds import found_turned
 from recsae.steering.steps.ranking import Ranking
 
 if TYPE_CHECKING:
@@ -81,8 +82,9 @@ def lists_recipe(served: Served, *, has_head: bool) -> str:
     within = f"; only the first {min(numbers):,} by score are needed" if numbers else ""
     if served.rest.needs_own:
         within = (
-            f", and the scores without steering, `own=`: the first {numbers[-1] // 2:,} by each "
-            "are enough, as two queries of an index find them"
+            f", and the scores without steering, `own=`: the first {found_turned(numbers[-1]):,} "
+            f"by the one and {numbers[-1] - found_turned(numbers[-1]):,} by the other are enough, "
+            "as two queries of an index find them"
         )
     if has_head:
         within += '; `load(".").lists(states, k, seen)` does both'

@@ -144,9 +144,9 @@ class Steered:
             else:
                 weights = weights[self.real]
             if step["edits"] != "scores":
-                half = step["candidates"] // 2
-                found = [np.argsort(-own, kind="stable")[: step["candidates"] - half]]
-                found.append(np.argsort(-scores, kind="stable")[:half])
+                n_own = step["candidates"] - step["turned"]
+                found = [np.argsort(-own, kind="stable")[:n_own]]
+                found.append(np.argsort(-scores, kind="stable")[: step["turned"]])
                 among, scores = np.unique(np.concatenate(found)), own
             elif step["candidates"] is not None:
                 first = np.argsort(-scores[among], kind="stable")[: step["candidates"]]

@@ -35,7 +35,7 @@ from recsae.steering.serving.served import (
     served_by,
 )
 from recsae.steering.steps.applied import applied_in, shift_of, state_edit
-from recsae.steering.steps.kinds import Calibration, edits_states
+from recsae.steering.steps.kinds import Calibration, edits_states, found_turned
 from recsae.steering.steps.ranking import N_FIRST, Beside
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ def _module_of(
                 "temperature": one.temperature,
                 "candidates": one.candidates,
                 "edits": one.edits,
+                "turned": None if one.edits == "scores" else found_turned(one.candidates or 0),
                 "first": N_FIRST if one.different is None and one.candidates is None else None,
                 "powers": one.calibrated and [one.calibrated.p, one.calibrated.place],
             }

@@ -218,15 +218,15 @@ def ranking_of(
             items = torch.from_numpy(goal_of_wishes(Wishes(never=step.never)).items)
             banned = items if banned is None else banned | items
         elif isinstance(step, ReRanking):
-            calibrated_p = None
             if step.edits == "pushes":  # which weigh by themselves
                 weights = torch.zeros(0)
             else:
                 goal = goal_of_wishes(step.wishes)
                 by = goal.log_popularity if step.by == "log popularity" else goal.weights
-                weights, calibrated_p = torch.tensor(by), calibrated_by(step, goal_of_wishes)
+                weights = torch.tensor(by)
             how = step.strength * step.unit, step.temperature, step.candidates
-            reorders.append(Reorder.of(weights, *how, step.edits, calibrated_p))
+            better = calibrated_by(step, goal_of_wishes)
+            reorders.append(Reorder.of(weights, *how, step.edits, better))
         elif isinstance(step, Calibration):
             if shares_of_attribute is None:
                 raise ValueError("nothing to look attributes up in")

@@ -15,6 +15,18 @@ Edits = Literal["scores", "candidates", "pushes"]
 Calibrating = Literal["greedy", "per-user"]
 LEAST_CANDIDATES = 10
 """A list has ten items, so re-ranking needs as many to choose from."""
+
+
+def found_turned(candidates: int) -> int:
+    """How many of so many candidates the turned state finds: half of them, but the unturned one
+    finds a list at least.
+
+    >>> found_turned(100), found_turned(12), found_turned(10)
+    (50, 2, 0)
+    """
+    return min(candidates // 2, candidates - LEAST_CANDIDATES)
+
+
 _KEPT = ConfigDict(extra="forbid", frozen=True)
 _Bounded = Annotated[float, Field(ge=-LIMIT, le=LIMIT)]
 """Beyond these numbers scores cannot be told apart, or are no longer finite."""
@@ -87,8 +99,9 @@ class ReRanking(Wishes):
     temperature, or calibrated from it; then those that were taken are put in the order of p.
 
     What edits of states before it are for: ``scores``, lists are made of the scores after them.
-    ``candidates``, half of the candidates are the first by those scores, the other half the first
-    by the scores of unedited states, which all of them are then ranked by (two queries, one list).
+    ``candidates``, half of the candidates are the first by those scores (:func:`found_turned`), the
+    others the first by the scores of unedited states, which all of them are then ranked by (two
+    queries, one list).
     ``pushes``, the same, and what the edits add to an item's score, in temperatures, is its weight.
     """
 
@@ -107,8 +120,8 @@ class ReRanking(Wishes):
     def _fits(self) -> ReRanking:
         if (self.temperature is not None) != (self.by == "probability"):
             raise ValueError("a temperature is for re-ranking by probability, which needs one")
-        if self.powers is not None and (self.by != "probability" or self.edits != "scores"):
-            raise ValueError("powers are for re-ranking by probability, by the scores after edits")
+        if self.powers is not None and self.by != "probability":
+            raise ValueError("powers are for re-ranking by probability")
         if self.by == "log popularity" and self.popularity is None:
             raise ValueError("re-ranking by log popularity needs a popularity, '-' or '+'")
         if not abs(self.strength * self.unit) <= LIMIT:

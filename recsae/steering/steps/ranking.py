@@ -11,6 +11,7 @@ import torch
 from recsae.core.topk import kernels, top_k
 from recsae.steering.calibration.reranking import added_for_users, greedy_choice
 from recsae.steering.frontier import LIST_LENGTH
+from recsae.steering.steps.kinds import LEAST_CANDIDATES, found_turned
 
 if TYPE_CHECKING:
     from recsae.recommender.lists import History
@@ -168,9 +169,10 @@ class Reorder(NamedTuple):
 
     def _found_by_two(self, own: torch.Tensor, turned: torch.Tensor) -> Pool:
         """Candidates that two queries find, half and half, with the unedited scores."""
-        half, temperature = (self.candidates or 0) // 2, self.temperature or 1.0
-        sizes = (own, (self.candidates or 0) - half), (turned, half)
-        both = [top_k(of_one, min(n, own.shape[1])).indices for of_one, n in sizes]
+        candidates, temperature = self.candidates or LEAST_CANDIDATES, self.temperature or 1.0
+        half = found_turned(candidates)
+        sizes = (own, candidates - half), (turned, half)
+        both = [top_k(of_one, min(n, own.shape[1])).indices for of_one, n in sizes if n]
         items = torch.cat(both, 1).sort(dim=1).values
         scores, after = own.gather(1, items), turned.gather(1, items)
         twice = torch.zeros_like(items, dtype=torch.bool)

@@ -154,7 +154,8 @@ class MethodMaker(NamedTuple):
         """Turn latents ``FURTHER`` than ``far`` to find half of the candidates, and re-rank all of
         them by their probability without that."""
         step = self._of_two_queries("candidates", self.goal.wishes, candidates or N_RETRIEVED)
-        name = f"{THEN}{BY_PROBABILITY}{WITHIN}{step.candidates}"
+        kind = BY_PROBABILITY if self.powers is None else CALIBRATED
+        name = f"{THEN}{kind}{WITHIN}{step.candidates}"
         return self._after_latents(name, min(FURTHER * far, self.path.max_strength), step)
 
     def _of_two_queries(self, edits: Edits, wishes: Wishes, candidates: int) -> ReRanking:
@@ -166,16 +167,19 @@ class MethodMaker(NamedTuple):
             temperature=self.scale.temperature,
             candidates=candidates,
             edits=edits,
+            powers=self.powers,
         )
 
     def _after_latents(self, name: str, far: float, step: ReRanking) -> SteeringMethod:
         turned = self._turned(far)
-        return self.of_steps(
-            name,
-            lambda strength: [*turned, step.model_copy(update={"strength": strength})],
-            identity_at_zero=False,
-            only_gain=True,
-        )
+
+        def steps(strength: float) -> list[Step]:
+            if not strength:
+                return []
+            return [*turned, step.model_copy(update={"strength": strength})]
+
+        made = self.of_steps(name, steps, identity_at_zero=True, only_gain=True)
+        return made._replace(by_own=self.powers is None)
 
     def _turned(self, strength: float) -> list[Step]:
         name = f"{self.goal.name} ({len(self.path.latents)} latents)"

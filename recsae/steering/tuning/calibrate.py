@@ -201,10 +201,10 @@ def asked_calibration(
             f"There is no method {method!r} of calibration, only {' and '.join(METHODS)}."
             f"{nearest(method, METHODS)}"
         )
-    if candidates is not None and candidates < LEAST_CANDIDATES:
+    if candidates is not None and candidates <= LEAST_CANDIDATES:
         raise InvalidInput(
-            f"Among {candidates} candidates there is nothing to choose: give {LEAST_CANDIDATES} "
-            "at least, as many as a list has."
+            f"Among {candidates} candidates there is nothing to choose: give more than "
+            f"{LEAST_CANDIDATES}, which a list has."
         )
 
 

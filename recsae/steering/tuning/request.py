@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 from recsae.core.errors import InvalidInput, nearest
 from recsae.steering.files import GoalRequest
-from recsae.steering.steps.kinds import LEAST_CANDIDATES
+from recsae.steering.steps.kinds import LEAST_CANDIDATES, Calibrating
 from recsae.steering.tuning.choice import NAMES
 
 
@@ -22,7 +24,7 @@ def goal_request(
     InvalidInput
         A loss that is no part, or a popularity that is neither ``-`` nor ``+``.
     """
-    if not 0 < max_loss < 1:
+    if not _is(max_loss, int, float) or not 0 < max_loss < 1:
         raise InvalidInput(
             f"The loss {max_loss!r} is no part: give one between 0 and 1, e.g. 0.01."
         )
@@ -33,10 +35,11 @@ def goal_request(
 
 
 RE_RANK = (
-    *("re-ranking", "probability", "logit-adjustment"),
+    *("re-ranking", "probability", "calibrated-probability", "logit-adjustment"),
     *("latents+re-ranking", "latents-by-probability"),
 )
 """Methods that re-rank lists, by their names in ``NAMES``."""
+CALIBRATING = get_args(Calibrating)
 TURN = ("latents", "latents-by-probability", "latents+re-ranking")
 """Methods that turn latents."""
 
@@ -52,6 +55,12 @@ def asked_method(
         There is no such method, it re-ranks nothing though candidates are given or turns nothing
         though a number of latents is, or there are too few candidates for a list.
     """
+    if method is not None and not _is(method, str):
+        raise InvalidInput(f"The method {method!r} is no text, such as 'latents'.")
+    if candidates is not None and not _is(candidates, int):
+        raise InvalidInput(f"The candidates {candidates!r} are no whole number, such as 100.")
+    if method in CALIBRATING:
+        raise InvalidInput(f"The method {method} is for --calibrate (`run.calibrate`).")
     if method is not None and method not in NAMES:
         raise InvalidInput(
             f"There is no method {method!r}, only {', '.join(NAMES)}.{nearest(method, NAMES)}"
@@ -66,9 +75,14 @@ def asked_method(
             f"The method {method} turns no latents, and nothing is compared with it, so their "
             f"number ({n_latents}) says nothing: leave it out, or ask for {' or '.join(TURN)}."
         )
-    if candidates is not None and candidates < LEAST_CANDIDATES:
+    if candidates is not None and candidates <= LEAST_CANDIDATES:
         raise InvalidInput(
-            f"Among {candidates} candidates there is nothing to re-rank: give {LEAST_CANDIDATES} "
-            "at least, as many as a list has."
+            f"Among {candidates} candidates there is nothing to re-rank: give more than "
+            f"{LEAST_CANDIDATES}, which a list has."
         )
     return method
+
+
+def _is(value: object, *kinds: type) -> bool:
+    """Whether a value is of one of some kinds, whatever it is said to be."""
+    return isinstance(value, kinds) and not isinstance(value, bool)

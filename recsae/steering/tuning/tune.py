@@ -161,6 +161,8 @@ def tune(
     """
     if not (goal.items & work.recommender.catalog.recommendable).any():
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
+    if candidates is not None and candidates >= work.recommender.catalog.recommendable.sum():
+        candidates = None  # which are all
     cases = _cases(work, users, sizes)
     near = linearised(steered_scores_of(work, cases.search))
     maker = _maker(work, goal, near, cases, n_latents, sizes)

@@ -150,6 +150,10 @@ LISTS = {
         Filter(never=("Drama",)),
     ],
     "pushes": [*ADDED, re_ranking(more=(), strength=3.0, candidates=60, edits="pushes")],
+    "two queries, calibrated": [
+        *ADDED,
+        re_ranking(candidates=30, edits="candidates", powers=POWERS),
+    ],
     "two": [re_ranking("constant", strength=50.0, candidates=25), re_ranking("constant")],
     "direction": [Direction(name="any", vector=(0.3,) * 32, strength=2.0), re_ranking()],
 }

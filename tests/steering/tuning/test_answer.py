@@ -34,11 +34,12 @@ def test_what_moved_surely():
 def test_the_method_comes_first_and_latents_beside_it():
     assert answer(result("re-ranking", re_ranking=0.13, latents=0.11)) == (
         "More Horror by re-ranking: 10% -> 13% of the lists, with 99.0% (98.5 to 99.5) of NDCG@10 "
-        "kept. Where items have no such data, latents alone reach 11% at that loss."
+        "kept. Where items have no such data, latents alone reach 11% (99% kept) at that loss."
     )
     chosen = {"re_ranking": 0.13, "latents by probability": 0.12, "latents": 0.11}
     assert answer(result("re-ranking", **chosen)).endswith(
-        "no such data, latents by probability reach 12% and latents alone reach 11% at that loss."
+        "no such data, latents by probability reach 12% (99% kept) and latents alone reach 11% "
+        "(99% kept) at that loss."
     )
     assert " no such data" not in answer(result("latents", latents=0.13, re_ranking=0.12))
 
@@ -54,7 +55,9 @@ def test_what_is_recommended_is_said_where_something_else_was_asked_for():
 
 def test_what_latents_leave_over_of_what_is_filtered():
     said = answer(result("filter", goal="never Horror", filter=0.0, latents=0.04))
-    assert said.endswith("Where items have no such data, latents alone reach 4.0% at that loss.")
+    assert said.endswith(
+        "Where items have no such data, latents alone reach 4.0% (99% kept) at that loss."
+    )
 
 
 def test_one_method_alone_and_chance():
