@@ -1,11 +1,17 @@
 """Groups of users in sentences: which were compared, and what difference would have been seen."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from recsae.core.text import one_line
-from recsae.report.schema.goals import UserGroups
-from recsae.report.schema.parts import Figure
 from recsae.report.words.formats import listing, short
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recsae.report.schema.goals import UserGroups
+    from recsae.report.schema.parts import Figure
 
 
 def compared(divided_by: Sequence[str], n_groups: int, n_warnings: int, margin: Figure) -> str:
