@@ -14,6 +14,8 @@ import numpy as np
 
 LANE = 16
 """Entries of a row that share a maximum."""
+MIN_BUCKETED = 32
+"""So many entries are sorted into buckets before they are sorted one by one."""
 BISECTIONS = 16
 """At most so many steps towards a bound that about k values reach; any bound is right, a near one
 leaves fewer candidates."""
@@ -130,6 +132,7 @@ def row_top_k(matrix: Any, values: Any, indices: Any, in_order: bool) -> None:
     guess, second = np.zeros(1, matrix.dtype), np.zeros(1, matrix.dtype)
     lanes, where = np.empty(width + 1, np.uint32), np.empty(m + 1, np.uint32)
     found = np.empty(m, matrix.dtype)
+    starts = np.empty(k + 1, np.uint32)
     for row in range(n):
         maxima[:] = NOTHING
         for start in range(0, m // width * width, width):
@@ -141,11 +144,39 @@ def row_top_k(matrix: Any, values: Any, indices: Any, in_order: bool) -> None:
         for slot in range(U(count)):
             found[slot] = matrix[row, where[slot]]
         count = _keep(found, where, count, k, second)
-        for slot in range(k):
-            values[row, slot] = found[slot] if slot < count else NOTHING
-            indices[row, slot] = where[slot] if slot < count else 0
+        if in_order and count >= MIN_BUCKETED:
+            _into_buckets(found[:count], where, starts, values[row], indices[row])
+        else:
+            values[row, :count], indices[row, :count] = found[:count], where[:count]
+        values[row, count:], indices[row, count:] = NOTHING, 0
         if in_order:
             _sort(values[row], indices[row], count)
+
+
+@numba.njit(cache=True, nogil=True)
+def _into_buckets(found: Any, where: Any, starts: Any, values: Any, indices: Any) -> None:
+    """Fill ``values`` and ``indices`` with the candidates, roughly the largest first.
+
+    As many buckets as candidates cut the range of the values, and each keeps their order.
+    ``starts`` holds where each bucket's next candidate goes.
+    """
+    low, high = np.empty(1, found.dtype), np.empty(1, found.dtype)
+    _span(found, low, high)
+    n, span = len(found), high[0] - low[0]
+    if not 0 < span < np.inf:
+        values[:n], indices[:n] = found, where[:n]
+        return
+    scale = (n - 1) / span
+    starts[: n + 1] = 0
+    for i in range(U(n)):
+        starts[U((high[0] - found[i]) * scale) + U(1)] += 1
+    for bucket in range(1, n):
+        starts[bucket] += starts[bucket - 1]
+    for i in range(U(n)):
+        its = U((high[0] - found[i]) * scale)
+        slot = U(starts[its])
+        values[slot], indices[slot] = found[i], where[i]
+        starts[its] += 1
 
 
 @numba.njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from recsae.steering.steered_scores import SteeredScores
     from recsae.steering.steps.applied import Applied
     from recsae.steering.steps.kinds import Step
-    from recsae.steering.steps.ranking import Pool
+    from recsae.steering.steps.pools import Pool
 
 
 class SteeringMethod(NamedTuple):

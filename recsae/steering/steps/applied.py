@@ -26,12 +26,11 @@ from recsae.steering.steps.kinds import (
     edits_states,
     in_order,
 )
+from recsae.steering.steps.pools import CalibratedP, Pool
 from recsae.steering.steps.ranking import (
     NOTHING,
     Beside,
     Calibrated,
-    CalibratedP,
-    Pool,
     Ranking,
     Reorder,
     best_of,
@@ -89,6 +88,8 @@ class Applied(NamedTuple):
         """
         ranking, cases = self.ranking, scorer.cases
         k = min(k, int(cases.catalog.recommendable.sum()))
+        if ranking is None and self.edit is None and k <= cases.top_items.shape[1]:
+            return cases.top_items[:, :k]  # the model's own
         if ranking is None and isinstance(scorer, HeadScorer):
             return scorer.lists(self.edit, self.latents, k).astype(np.int32)
 
@@ -113,7 +114,7 @@ class Applied(NamedTuple):
 
         if isinstance(scorer, HeadScorer) and isinstance(last, Reorder) and ranking.by_parts:
             blocks = Blocks(scorer.cases, scorer.head, last.parts(k))
-            size, pool = RANKED_AT_ONCE, partial(self._pool_of_blocks, scorer, blocks, last)
+            size, pool = RANKED_AT_ONCE, partial(self._pool_of_blocks, scorer, blocks, last, k)
         if kept is None or (last.width(k) or 0) * len(cases) > MAX_KEPT:
             made = _in_parts(scorer, size, lambda part: last.lists(pool(part), k))
             return torch.cat(made).numpy().astype(np.int32)
@@ -125,11 +126,11 @@ class Applied(NamedTuple):
         return torch.cat(made).numpy().astype(np.int32)
 
     def _pool_of_blocks(
-        self, scorer: HeadScorer, blocks: Blocks, last: Reorder, part: slice
+        self, scorer: HeadScorer, blocks: Blocks, last: Reorder, k: int, part: slice
     ) -> Pool:
         states = scorer.moved(part, self.edit, self.latents)
         with torch.no_grad():
-            return last.settled(blocks.pool(states, part, last.temperature))
+            return last.settled(blocks.pool(states, part, last.temperature), k)
 
 
 def _in_parts(scorer: SteeredScores, size: int, make: Callable[[slice], T]) -> list[T]:

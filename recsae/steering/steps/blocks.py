@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from recsae.core.topk import RunningTopK
+from recsae.core.topk import RunningTopK, TopK
 from recsae.recommender.lists import ITEMS_AT_ONCE, MaskedScores
 from recsae.recommender.protocol import LinearHead
-from recsae.steering.steps.ranking import LARGEST, NONE, Pool
+from recsae.steering.steps.pools import LARGEST, NONE, Pool, joined
 
 if TYPE_CHECKING:
     from recsae.capture.cases import Cases
@@ -43,11 +43,9 @@ class Blocks:
                 best.merge(scores, start)
                 total.add(scores)
             items = self.order[best.indices].masked_fill(best.values == NONE, 0)
-            found.append((items, best.values))
+            found.append(TopK(best.values, items))
             first = stop
-        items, order = torch.cat([one for one, _ in found], 1).sort(dim=1, stable=True)
-        own = torch.cat([values for _, values in found], 1).gather(1, order)
-        return Pool(items, own, total.log(), own[:, :0], own[:, :0], own[:, :0])
+        return Pool.of(joined(*found), total.log())
 
 
 class _Total:

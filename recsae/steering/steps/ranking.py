@@ -8,25 +8,29 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from recsae.core.topk import kernels, top_k
+from recsae.core.topk import TopK, top_k
 from recsae.steering.calibration.reranking import added_for_users, greedy_choice
 from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.steps.kinds import LEAST_CANDIDATES, found_turned
+from recsae.steering.steps.pools import (
+    LARGEST,
+    NONE,
+    CalibratedP,
+    Pool,
+    best_among,
+    has_kernels,
+    joined,
+    others,
+)
 
 if TYPE_CHECKING:
     from recsae.recommender.lists import History
     from recsae.steering.calibration.shares import ItemShares
     from recsae.steering.steps.kinds import Calibrating, Edits
 
-NONE = float("-inf")
 N_FIRST = 300
 """Where weights differ too much for less, re-ranking by probability chooses from so many items, the
 first by score, and from the first of those with the largest weight."""
-LEAST = -200.0
-"""Logarithms of probabilities below it are this: their powers stay finite."""
-LEAST_OUTSIDE = 1e-6
-"""What items that no list can be made of have together is this at least."""
-LARGEST = float(torch.finfo(torch.float32).max)
 MAX_WEIGHTS = 4
 """Different weights at most of which the first items are all that a list can be made of."""
 
@@ -45,53 +49,6 @@ Part = tuple[torch.Tensor | None, int]
 """Columns of the scores, None being all, and how many of the first there are enough."""
 
 
-class Pool(NamedTuple):
-    """The items that lists of n cases can be made of: ascending in each row, or by score where they
-    are calibrated."""
-
-    items: torch.Tensor
-    """``(n, m)``"""
-    scores: torch.Tensor
-    """``(n, m)``, -inf where there is no item."""
-    total: torch.Tensor
-    """``(n, 1)`` the logarithm of the softmax's denominator; 0 without a temperature."""
-    pushes: torch.Tensor
-    """``(n, m)`` what edits add to scores, in temperatures; ``(n, 0)`` where it does not count."""
-    target: torch.Tensor
-    """``(n, V)`` the shares that lists should have; no columns where they are not calibrated."""
-    p: torch.Tensor
-    """``(n, m)`` probabilities, whatever the gain; ``(n, 0)`` where lists do not go by them."""
-
-    def small(self) -> Pool:
-        """The pool with items that take half the memory."""
-        return self._replace(items=self.items.int())
-
-    def take(self, part: slice) -> Pool:
-        """Some of the cases."""
-        items, *rest = (of_all[part] for of_all in self)
-        return Pool(items.long(), *rest)
-
-
-class CalibratedP(NamedTuple):
-    """What makes better probabilities of a model's own; see ``Powers`` of the steps."""
-
-    p: float
-    place: float
-    """Powers of the model's probability, and of the place by score from 1 on."""
-    prior: torch.Tensor
-    """``(n_items,)`` what is added to the logarithm of an item's probability."""
-
-    def of(self, log_p: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
-        """Probabilities ``(n, m)`` of items by the logarithms of the model's, -inf for no item."""
-        order = log_p.argsort(dim=1, descending=True, stable=True)
-        places = torch.arange(1.0, log_p.shape[1] + 1).log().expand_as(log_p)
-        place = torch.empty_like(log_p).scatter(1, order, places)
-        own = self.p * log_p.clamp_min(LEAST) + self.place * place + self.prior[items]
-        outside = (1 - log_p.exp().sum(1, keepdim=True)).clamp_min(LEAST_OUTSIDE).log()
-        own = own.masked_fill(log_p == NONE, NONE)
-        return torch.softmax(torch.cat([own, outside], 1), 1)[:, :-1]
-
-
 class Reorder(NamedTuple):
     """One re-ranking, with the weights of the items; see :class:`recsae.steering.steps.kinds`."""
 
@@ -104,8 +61,7 @@ class Reorder(NamedTuple):
     candidates: int | None = None
     edits: Edits = "scores"
     different: torch.Tensor | None = None
-    """The weights that differ; None where they are more than ``MAX_WEIGHTS``, or where items of one
-    weight are not in the order of their scores."""
+    """The weights that differ; None where they are more than ``MAX_WEIGHTS``."""
     calibrated: CalibratedP | None = None
 
     @classmethod
@@ -120,7 +76,7 @@ class Reorder(NamedTuple):
     ) -> Reorder:
         """Look at the weights, whether few of them differ."""
         different = weights.unique()
-        few = different if len(different) <= MAX_WEIGHTS and calibrated is None else None
+        few = different if 0 < len(different) <= MAX_WEIGHTS else None
         return cls(weights, gain, temperature, candidates, edits, few, calibrated)
 
     def added(self, scores: torch.Tensor) -> torch.Tensor:
@@ -130,59 +86,67 @@ class Reorder(NamedTuple):
             scores = torch.full_like(scores, NONE).scatter(1, first, scores.gather(1, first))
         return scores + self.gain * self.weights
 
+    @property
+    def in_order(self) -> bool:
+        """Whether items of one weight come in the order of their scores, whatever the gain."""
+        return self.different is not None and self.calibrated is None
+
     def width(self, k: int) -> int | None:
         """How many items a pool for lists of k has; None where any item can come up."""
-        if self.candidates is not None:
-            return self.candidates
-        if self.different is not None:
-            return len(self.different) * k
-        return None if self.temperature is None else N_FIRST + k
+        if self.candidates is None and self.temperature is None and self.different is None:
+            return None
+        found = self.candidates or N_FIRST + k
+        if self.different is None or (self.temperature is None and self.candidates is not None):
+            return found
+        return min(len(self.different) * k, found)
 
     def pool(self, scores: torch.Tensor, k: int, own: torch.Tensor | None = None) -> Pool:
         """The items that lists of k are made of, by scores ``(n, n_items)``, -inf for no item.
 
         Of items with the same weight those with the larger scores always come first, so that the
-        first k of each weight are enough, whatever the gain. ``own`` are the scores of unedited
-        states, where edits are for something else than scores.
+        first k of each weight are enough, whatever the gain; of calibrated probabilities those with
+        the larger probabilities. ``own`` are the scores of unedited states, where edits are for
+        something else than scores.
         """
         if own is not None and self.edits != "scores":
-            return self._found_by_two(own, scores)
-        found = []
-        for columns, size in self._parts(scores, k):
-            among = scores if columns is None else scores.index_select(1, columns)
-            best = top_k(among, min(size, among.shape[1]))
-            items = best.indices if columns is None else columns[best.indices]
-            found.append((items, best.values))
-        items, order = torch.cat([one for one, _ in found], 1).sort(dim=1, stable=True)
-        own = torch.cat([values for _, values in found], 1).gather(1, order)
-        own[:, 1:].masked_fill_((items[:, 1:] == items[:, :-1]) & (own[:, :-1] > NONE), NONE)
-        total = self.total(scores if self.candidates is None else own, own)
-        return self.settled(Pool(items, own, total, own[:, :0], own[:, :0], own[:, :0]))
+            return self._found_by_two(own, scores, k)
+        first, *rest = (best_among(scores, columns, n) for columns, n in self._parts(scores, k))
+        if rest and not self.in_order:
+            rest = [others(first, *rest)]
+        found = joined(first, *rest)
+        total = self.total(scores if self.candidates is None else found.values, found.values)
+        return self.settled(Pool.of(found, total), k)
 
-    def settled(self, pool: Pool) -> Pool:
-        """The pool with its probabilities, if lists go by them."""
+    def settled(self, pool: Pool, k: int) -> Pool:
+        """The pool of items in the order of their scores with probabilities, if lists of k go by
+        them."""
         if self.temperature is None:
-            return pool
+            return pool.ascending()
         p = pool.scores / self.temperature - pool.total
         p = p.exp_() if self.calibrated is None else self.calibrated.of(p, pool.items)
-        return pool._replace(p=p)
+        pool = pool._replace(p=p)
+        if not has_kernels():
+            return pool.ascending()
+        few = self.different
+        if few is None or p.shape[1] <= len(few) * k:
+            return pool
+        return pool.first_of_each(torch.searchsorted(few, self.weights), len(few), k)
 
-    def _found_by_two(self, own: torch.Tensor, turned: torch.Tensor) -> Pool:
+    def _found_by_two(self, own: torch.Tensor, turned: torch.Tensor, k: int) -> Pool:
         """Candidates that two queries find, half and half, with the unedited scores."""
         candidates, temperature = self.candidates or LEAST_CANDIDATES, self.temperature or 1.0
-        half = found_turned(candidates)
-        sizes = (own, candidates - half), (turned, half)
-        both = [top_k(of_one, min(n, own.shape[1])).indices for of_one, n in sizes if n]
-        items = torch.cat(both, 1).sort(dim=1).values
-        scores, after = own.gather(1, items), turned.gather(1, items)
-        twice = torch.zeros_like(items, dtype=torch.bool)
-        twice[:, 1:] = items[:, 1:] == items[:, :-1]
-        none = twice | (scores == NONE)
-        scores = scores.masked_fill(none, NONE)
-        total = (scores.clamp_min(-LARGEST) / temperature).logsumexp(1, keepdim=True)
-        pushes = ((after - scores) / temperature).masked_fill(none, 0.0)
-        pushes = pushes if self.edits == "pushes" else pushes[:, :0]
-        return self.settled(Pool(items, scores, total, pushes, scores[:, :0], scores[:, :0]))
+        half, n_items = found_turned(candidates), own.shape[1]
+        found = top_k(own, min(candidates - half, n_items))
+        if half:
+            items = top_k(turned, min(half, n_items)).indices.sort(dim=1).values
+            found = joined(found, others(found, TopK(own.gather(1, items), items)))
+        total = (found.values.clamp_min(-LARGEST) / temperature).logsumexp(1, keepdim=True)
+        pool = Pool.of(found, total)
+        if self.edits == "pushes":
+            after = turned.gather(1, found.indices)
+            pushes = ((after - found.values) / temperature).masked_fill(found.values == NONE, 0.0)
+            pool = pool._replace(pushes=pushes)
+        return self.settled(pool, k)
 
     def total(self, among: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
         """The logarithm of the softmax's denominator ``(n, 1)``, over scores ``among (n, m)``; the
@@ -202,7 +166,7 @@ class Reorder(NamedTuple):
         """What is enough for lists of k."""
         if self.candidates is not None:
             return [(None, self.candidates)]
-        if self.different is not None:
+        if self.in_order:
             return self.parts(k)
         real = (scores > NONE).any(0)
         most = self.weights[real].max() if bool(real.any()) else self.weights.max()
@@ -221,7 +185,7 @@ class Reorder(NamedTuple):
     def _by_probability(self, pool: Pool, k: int) -> torch.Tensor:
         weights = pool.pushes if self.edits == "pushes" else self.weights[pool.items]
         gain = (self.gain * weights).masked_fill(pool.scores == NONE, NONE)
-        columns = _place_by_place(pool.p, gain, k)
+        columns = _place_by_place(pool.p, gain, pool.items, k)
         none, columns = columns < 0, columns.clamp_min(0)
         lists = pool.items.gather(1, columns).masked_fill_(none, 0)
         return likeliest_first(lists, pool.p.gather(1, columns).masked_fill_(none, NONE))
@@ -252,9 +216,7 @@ class Calibrated(NamedTuple):
             raise ValueError("a calibration needs the histories of the lists")
         best = top_k(scores, min(self.width(k), scores.shape[1]))
         total = (scores / self.temperature).logsumexp(1, keepdim=True).clamp_min(-LARGEST)
-        target = self.shares.of_histories(histories)
-        none = best.values[:, :0]
-        return Pool(best.indices, best.values, total, none, target, none)
+        return Pool.of(best, total)._replace(target=self.shares.of_histories(histories))
 
     def lists(self, pool: Pool, k: int) -> torch.Tensor:
         """Lists ``(n, k)``, 0 where there are fewer items; what comes after the tenth place is in
@@ -326,7 +288,7 @@ class Ranking(NamedTuple):
         """Whether there is one re-ranking alone, that tells few kinds of items apart."""
         if self.banned is not None or len(self.reorders) != 1 or self.calibrated is not None:
             return False
-        return self.reorders[0].candidates is None and self.reorders[0].different is not None
+        return self.reorders[0].candidates is None and self.reorders[0].in_order
 
     def before_last(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores after all but the last re-ranking, -inf for what is left out."""
@@ -337,15 +299,19 @@ class Ranking(NamedTuple):
         return scores
 
 
-def _place_by_place(p: torch.Tensor, gain: torch.Tensor, k: int) -> torch.Tensor:
+def _place_by_place(
+    p: torch.Tensor, gain: torch.Tensor, items: torch.Tensor, k: int
+) -> torch.Tensor:
     """Columns ``(n, k)`` of the items with the largest ``p * discount + gain``, each taken once, by
-    tables ``(n, m)``; -1 where none is left. ``gain`` is changed."""
+    tables ``(n, m)``, of equal ones the lower item; -1 where none is left. ``gain`` is changed."""
     columns = torch.empty(len(p), k, dtype=torch.int64)
-    if kernels() is not None:
+    if has_kernels():
         from recsae.steering.steps import kernels as compiled
 
         discounts = np.log2(np.arange(2, k + 2)).astype(np.float32)
-        compiled.by_probability(p.numpy(), gain.numpy(), discounts, columns.numpy())
+        compiled.by_probability(
+            p.contiguous().numpy(), gain.numpy(), items.numpy(), discounts, columns.numpy()
+        )
         return columns
     for place in range(k):
         best = (p / math.log2(place + 2) + gain).max(1, keepdim=True)

@@ -18,7 +18,7 @@ from recsae.steering.methods import SteeringMethod
 from recsae.steering.steered_scores import mask_unavailable
 from recsae.steering.steps.applied import Applied, applied
 from recsae.steering.steps.kinds import Direction, Filter, ReRanking, Wishes
-from recsae.steering.steps.ranking import CalibratedP
+from recsae.steering.steps.pools import CalibratedP
 from recsae.steering.tuning.path import natural_path, temperature_of
 
 if TYPE_CHECKING:

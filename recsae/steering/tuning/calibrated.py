@@ -10,7 +10,8 @@ from recsae.core.topk import top_k
 from recsae.recommender.lists import rows_at_once
 from recsae.steering.steered_scores import mask_unavailable
 from recsae.steering.steps.kinds import Powers
-from recsae.steering.steps.ranking import LEAST, LEAST_OUTSIDE, N_FIRST
+from recsae.steering.steps.pools import LEAST, LEAST_OUTSIDE
+from recsae.steering.steps.ranking import N_FIRST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

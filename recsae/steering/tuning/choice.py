@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from recsae.steering.frontier import Outcome
     from recsae.steering.methods import SteeringMethod
     from recsae.steering.steps.goals import Goal
-    from recsae.steering.steps.ranking import CalibratedP
+    from recsae.steering.steps.pools import CalibratedP
     from recsae.steering.tuning.baselines import MethodMaker
 
     Floats = NDArray[np.float64]

@@ -16,14 +16,14 @@ from recsae.core.threads import in_threads
 from recsae.core.topk import top_k
 from recsae.recommender.lists import rows_at_once
 from recsae.steering.steered_scores import HeadScorer, mask_unavailable
-from recsae.steering.steps.ranking import LEAST
+from recsae.steering.steps.pools import LEAST
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from recsae.steering.frontier import Counted, Outcome, Point
     from recsae.steering.steered_scores import SteeredScores
-    from recsae.steering.steps.ranking import CalibratedP
+    from recsae.steering.steps.pools import CalibratedP
 
     Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import torch
 from helpers.two_directions import N_ITEMS, cases, table
 from recsae.recommender.protocol import LinearHead
 from recsae.steering.steered_scores import mask_unavailable
-from recsae.steering.steps import blocks, ranking
+from recsae.steering.steps import blocks, pools
 from recsae.steering.steps.blocks import Blocks
 from recsae.steering.steps.ranking import Reorder
 
@@ -25,7 +25,7 @@ def test_pools_are_those_of_all_scores(hides, temperature, at_once, n_weights, m
     states = torch.from_numpy(some.states[part])
     weights = torch.arange(N_ITEMS + 1) % n_weights * 1.0
     step = Reorder.of(weights, 0.1, temperature)
-    found = step.settled(Blocks(some, head, step.parts(10)).pool(states, part, temperature))
+    found = step.settled(Blocks(some, head, step.parts(10)).pool(states, part, temperature), 10)
     expected = step.pool(mask_unavailable(head.score(states), some, part), 10)
     assert found.items.tolist() == expected.items.tolist()
     assert torch.allclose(found.scores, expected.scores, atol=1e-5)
@@ -58,6 +58,6 @@ def test_lists_by_probability_are_those_of_the_plain_loop(monkeypatch):
         step = Reorder.of(weights, gain, 1.0)
         pool = step.pool(scores, 10)
         compiled = step.lists(pool, 12)
-        monkeypatch.setattr(ranking, "kernels", lambda: None)
-        assert compiled.tolist() == step.lists(pool, 12).tolist()
+        monkeypatch.setattr(pools, "kernels", lambda: None)
+        assert compiled.tolist() == step.lists(step.pool(scores, 10), 12).tolist()
         monkeypatch.undo()

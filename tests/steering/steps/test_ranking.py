@@ -272,10 +272,10 @@ def test_a_calibration_without_histories_is_a_mistake_of_the_caller():
 
 def test_calibrated_probabilities():
     """p is .5, .25, .15 and .1 outside: to the power of 2, times the place, times e for item 3."""
-    log_p = torch.tensor([[0.25, 0.5, 0.15]]).log()
+    log_p = torch.tensor([[0.5, 0.25, 0.15]]).log()
     powers = CalibratedP(2.0, 1.0, torch.tensor([0.0, 0, 0, 1]))
-    own = torch.tensor([[0.25**2 * 2, 0.5**2, 0.15**2 * 3 * math.e]])
-    found = powers.of(log_p, torch.tensor([[1, 2, 3]]))
+    own = torch.tensor([[0.5**2, 0.25**2 * 2, 0.15**2 * 3 * math.e]])
+    found = powers.of(log_p, torch.tensor([[2, 1, 3]]))
     torch.testing.assert_close(found, own / (own.sum() + 0.1))
 
 
@@ -285,13 +285,13 @@ def test_a_calibration_can_change_the_order_and_none_of_it_does_not():
     popular = CalibratedP(1.0, 0.0, torch.tensor([0.0, 0, 0, 9, 0, 0]))
     for calibrated, expected in ((same, [1, 2, 3]), (popular, [3, 1, 2])):
         step = Reorder.of(WANTED, 0.0, 2.0, calibrated=calibrated)
-        assert step.different is None
+        assert not step.in_order
         assert lists(step, scores=2 * p.log()) == [expected]
 
 
 def test_what_is_left_out_has_no_calibrated_probability():
-    log_p = torch.tensor([[NONE, -1.0], [NONE, NONE]])
-    found = CalibratedP(0.5, -1.0, torch.ones(2)).of(log_p, torch.tensor([[0, 1], [0, 1]]))
-    assert found[0, 0] == 0
-    assert 0 < found[0, 1] < 1
+    log_p = torch.tensor([[-1.0, NONE], [NONE, NONE]])
+    found = CalibratedP(0.5, -1.0, torch.ones(2)).of(log_p, torch.tensor([[1, 0], [1, 0]]))
+    assert 0 < found[0, 0] < 1
+    assert found[0, 1] == 0
     assert found[1].tolist() == [0, 0]

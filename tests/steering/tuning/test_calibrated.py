@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from recsae.steering.steps.kinds import Powers
-from recsae.steering.steps.ranking import CalibratedP
+from recsae.steering.steps.pools import CalibratedP
 from recsae.steering.tuning.calibrated import (
     UNCALIBRATED,
     popularity_by_others,

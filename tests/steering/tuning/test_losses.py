@@ -9,7 +9,7 @@ from recsae.sae.config import make_config
 from recsae.sae.model import SAE
 from recsae.steering.frontier import Counted, Outcome, Point
 from recsae.steering.steered_scores import HeadScorer, RunningScores
-from recsae.steering.steps.ranking import CalibratedP
+from recsae.steering.steps.pools import CalibratedP
 from recsae.steering.tuning.losses import Expectation, steadied
 
 COUNTED = Counted(np.zeros(41))
