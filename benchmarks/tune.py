@@ -66,14 +66,15 @@ def main(run: Path, more: tuple[str, ...], quick: bool) -> None:
     """Tune once, print the seconds."""
     clock = Clock()
     opened = clock.timed(_open, lambda *_: "open")(run)
-    from recsae.steering.tuning import choice, facts, tune
+    from recsae.steering.tuning import choice, scored, tune
 
     for name in PARTS:
         clock.watch(tune, name)
     clock.watch(choice.Trial, "of", lambda _, method: f"try {method.name}")
     clock.watch(choice.Trial, "end_of", lambda *_: "its end")
     clock.watch(choice.Trial, "whole_curve", lambda *_: "whole curve")
-    clock.watch(facts, "curve", lambda _, steered, *__: f"curve {steered.name}")
+    clock.watch(scored.Scored, "curve", lambda _, method, *__: f"curve {method.name}")
+    clock.watch(scored.Scored, "outcome", lambda _, method, *__: f"lists {method.name}")
     wishes: dict[str, Any] = {"more": more} if more else {"popularity": "-"}
     clock.timed(opened.tune, lambda *_: "tune")(**wishes, compare=not quick)
     click.echo(f"{'wall':>8} {'CPU':>8}")

@@ -41,6 +41,32 @@ def scored(name, scores, cases=CASES, max_strength=None):
     return Steered(name, lists, max_strength)
 
 
+class Scores:
+    """Scores of the cases; states are not edited."""
+
+    at_once = False
+
+    def __init__(self, cases=CASES):
+        self.cases = cases
+
+    def scores(self, part, edit=None, latents=None):
+        return BASE[: len(self.cases)][part].clone()
+
+
+class Made:
+    """A method whose lists are worked out by hand, whatever scores it is applied to."""
+
+    by_own = True
+
+    def __init__(self, steered):
+        self.steered, self.name = steered, steered.name
+        self.max_strength = steered.max_strength
+        self.identity_at_zero = steered.identity_at_zero
+
+    def on(self, scorer):
+        return self.steered
+
+
 def raised(strength_of_one=1.0, max_strength=None, cases=CASES):
     """A strength of 1 adds 1.5 to the score of item 12, which starts 2.0 below the tenth place."""
     shift = torch.tensor(LAST.values, dtype=torch.float32) * 1.5 * strength_of_one

@@ -129,18 +129,15 @@ class MethodMaker(NamedTuple):
             powers=self.powers if name == CALIBRATED else None,
         )
 
-        def steps(strength: float) -> list[Step]:
-            if name == CALIBRATED and not strength:
-                return []  # a loss is one of the model's own lists, which are not calibrated
-            return [step.model_copy(update={"strength": strength})]
-
         return self.of_steps(
             f"{name}{WITHIN}{candidates}" if candidates else name,
-            steps,
-            # at a strength of 0 it leaves out what is no candidate, and rounds what is unlikely
+            lambda strength: [step.model_copy(update={"strength": strength})],
+            # at a strength of 0 it leaves out what is no candidate, and rounds what is unlikely;
+            # a loss is one of the model's own lists, which are not calibrated
             identity_at_zero=name == CALIBRATED or (candidates is None and by != "probability"),
             only_gain=True,
-        )._replace(by_own=name != CALIBRATED)
+            by_own=name != CALIBRATED,
+        )
 
     def placed(self, far: float, candidates: int | None = None) -> SteeringMethod:
         """Turn latents as far as ``far``, and give each place to the item that is probable without
@@ -174,12 +171,9 @@ class MethodMaker(NamedTuple):
         turned = self._turned(far)
 
         def steps(strength: float) -> list[Step]:
-            if not strength:
-                return []
             return [*turned, step.model_copy(update={"strength": strength})]
 
-        made = self.of_steps(name, steps, identity_at_zero=True, only_gain=True)
-        return made._replace(by_own=self.powers is None)
+        return self.of_steps(name, steps, only_gain=True, by_own=self.powers is None)
 
     def _turned(self, strength: float) -> list[Step]:
         name = f"{self.goal.name} ({len(self.path.latents)} latents)"
@@ -188,7 +182,7 @@ class MethodMaker(NamedTuple):
     def filter(self) -> SteeringMethod:
         """Leave the goal's items out, at any strength above 0."""
         step = Filter(never=self.goal.wishes.never)
-        return self.of_steps(FILTER, lambda strength: [step] if strength > 0 else [], 1.0)
+        return self.of_steps(FILTER, lambda _: [step], 1.0)
 
     def of_steps(
         self,
@@ -198,13 +192,18 @@ class MethodMaker(NamedTuple):
         *,
         identity_at_zero: bool = True,
         only_gain: bool = False,
+        by_own: bool = True,
     ) -> SteeringMethod:
-        """A method that can be kept, since it is steps at any strength."""
+        """A method that can be kept, since it is steps at any strength; see
+        :class:`SteeringMethod`."""
+
+        def made(strength: float) -> list[Step]:
+            return [] if identity_at_zero and not strength else steps(strength)
 
         def at(strength: float) -> Applied:
-            return applied(steps(strength), self.sae, self._goal_of)
+            return applied(made(strength), self.sae, self._goal_of)
 
-        return SteeringMethod(name, at, max_strength, identity_at_zero, steps, only_gain)
+        return SteeringMethod(name, at, max_strength, identity_at_zero, made, only_gain, by_own)
 
     @property
     def better(self) -> CalibratedP | None:
@@ -215,15 +214,16 @@ class MethodMaker(NamedTuple):
         return CalibratedP(self.powers.p, self.powers.place, self.powers.popularity * logs)
 
     def _goal_of(self, wishes: Wishes) -> Goal:
-        asked = self.goal.wishes.wishes
-        return self.popular if self.popular is not None and wishes != asked else self.goal
+        if self.popular is not None and wishes == self.popular.wishes.wishes:
+            return self.popular
+        return self.goal
 
     def again(self, method: SteeringMethod) -> SteeringMethod:
         """A method that another maker made, by the popularity of items that this one knows."""
         if method.steps is None:
             return method
-        made = self.of_steps(method.name, method.steps)
-        return method._replace(at=made.at)
+        same = {"identity_at_zero": method.identity_at_zero}
+        return method._replace(at=self.of_steps(method.name, method.steps, **same).at)
 
     def neurons(self, search: Cases, near: Nearby) -> SteeringMethod:
         """Steer along a path of single dimensions of the state, as many as there are latents.

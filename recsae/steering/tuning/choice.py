@@ -8,18 +8,13 @@ import numpy as np
 
 from recsae.core.errors import InvalidInput
 from recsae.steering.frontier import (
-    LIST_LENGTH,
     MAX_CURVE_LOSS,
     Point,
-    curve,
-    outcome_of,
     share_at,
     strength_at,
     strength_within,
     up_to,
 )
-from recsae.steering.steered_scores import steered_scores_of
-from recsae.steering.steps.applied import Applied
 from recsae.steering.tuning.baselines import (
     BY_PROBABILITY,
     CALIBRATED,
@@ -35,7 +30,7 @@ from recsae.steering.tuning.baselines import (
     THEN,
     WITHIN,
 )
-from recsae.steering.tuning.losses import FURTHEST, Expectation, steadied
+from recsae.steering.tuning.losses import FURTHEST, steadied
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,13 +38,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from recsae.capture.cases import Cases
-    from recsae.run.workspace import Workspace
-    from recsae.steering.frontier import Outcome
     from recsae.steering.methods import SteeringMethod
     from recsae.steering.steps.goals import Goal
-    from recsae.steering.steps.pools import CalibratedP
     from recsae.steering.tuning.baselines import MethodMaker
+    from recsae.steering.tuning.scored import Scored
 
     Floats = NDArray[np.float64]
 
@@ -96,51 +88,21 @@ class Trial:
 
     Parameters
     ----------
-    cases, fewer
+    few, fewer
         Cases that strengths are chosen on, and fewer of them, on which it is found how far to go.
     loss
         The part of NDCG@10 that may be lost.
-    temperature
-        At which the model's softmax predicts the next items best.
-    better
-        What makes better probabilities of these, if anything does.
     """
 
-    def __init__(
-        self,
-        work: Workspace,
-        cases: Cases,
-        fewer: Cases,
-        goal: Goal,
-        loss: float,
-        temperature: float,
-        better: CalibratedP | None = None,
-    ) -> None:
-        self.cases, self.fewer, self.goal, self.loss = cases, fewer, goal, loss
-        self._scorers = [steered_scores_of(work, some) for some in (cases, fewer)]
-        by = {True: None} if better is None else {True: None, False: better}
-        expected = {
-            own: Expectation.of(self._scorers[0], temperature, goal.counted, p)
-            for own, p in by.items()
-        }
-        self._expects = {own: one.ndcg for own, one in expected.items() if one is not None}
-        lists, of_fewer = (Applied().lists(one, LIST_LENGTH) for one in self._scorers)
-        self._before = outcome_of(of_fewer, fewer, goal.counted)
-        self.unsteered = {
-            own: outcome_of(lists, cases, goal.counted, self._expects.get(own)) for own in by
-        }
-
-    @property
-    def before(self) -> Outcome:
-        """The lists of the cases without steering."""
-        return self.unsteered[True]
+    def __init__(self, few: Scored, fewer: Scored, goal: Goal, loss: float) -> None:
+        self.few, self.fewer, self.goal, self.loss = few, fewer, goal, loss
 
     def end_of(self, method: SteeringMethod) -> float:
         """About the strength at which a tenth of NDCG@10 is lost, or the method's largest."""
-        steered = method.on(self._scorers[1])
-        counted = self.goal.counted
+        fewer = self.fewer
         far = END_MARGIN * strength_within(
-            self.fewer, steered, MAX_CURVE_LOSS, counted, END_HALVINGS, self._before
+            *(fewer.cases, method.on(fewer.scorer), MAX_CURVE_LOSS, fewer.counted),
+            *(END_HALVINGS, fewer.before),
         )
         return min(far, method.max_strength or far)
 
@@ -150,29 +112,21 @@ class Trial:
         if done >= tried.far:
             return tried.points
         left = [s for s in up_to(tried.far, N_STRENGTHS).tolist() if s > done]
-        return [*tried.points, *self._curve(tried.method, left)]
-
-    def _curve(
-        self, method: SteeringMethod, strengths: Iterable[float], until: float = 1.0
-    ) -> list[Point]:
-        before = self.unsteered.get(method.by_own, self.before)
-        expects = self._expects.get(method.by_own)
-        steered = method.on(self._scorers[0])
-        return curve(self.cases, steered, strengths, self.goal.counted, before, until, expects)
+        return [*tried.points, *self.few.curve(tried.method, left)]
 
     def of(self, method: SteeringMethod) -> Tried:
         """Find the strength, and what is reached there."""
         far = self.end_of(method)
         strengths = [0.0, 1.0] if method.name == FILTER else up_to(far, N_STRENGTHS).tolist()
-        points = self._curve(method, strengths, FURTHEST * self.loss)
+        points = self.few.curve(method, strengths, FURTHEST * self.loss)
         steady = steadied(points, self.loss)
-        value = share_at(steady, self.loss, self.before.mean_share, more=self.goal.more)
+        value = share_at(steady, self.loss, self.few.before.mean_share, more=self.goal.more)
         return Tried(method, far, points, strength_at(steady, self.loss), value)
 
     def gain(self, tried: Tried) -> float:
         """What a method gains at the loss that is allowed."""
         sign = 1 if self.goal.more else -1
-        return sign * (tried.value - self.before.mean_share)
+        return sign * (tried.value - self.few.before.mean_share)
 
     def best(self, tried: Iterable[Tried]) -> Tried:
         """The method that gains most, of equal ones the first; one that combines others only where
@@ -190,20 +144,20 @@ class Trial:
         if one is other:
             return False
         rng, sign = np.random.default_rng(0), 1 if self.goal.more else -1
-        times = rng.poisson(1.0, (N_RESAMPLED, len(self.before.n))).astype(np.float64)
+        times = rng.poisson(1.0, (N_RESAMPLED, len(self.few.before.n))).astype(np.float64)
         values = [self._values(tried, times) for tried in (one, other)]
         return bool(np.quantile(sign * (values[0] - values[1]), 0.025) > 0)
 
     def _values(self, tried: Tried, times: Floats) -> Floats:
         """The goal's quantity at the allowed loss where users count so many ``times (B, U)``."""
-        points, before = tried.points, self.unsteered.get(tried.method.by_own, self.before)
+        points, before = tried.points, self.few.unsteered(tried.method)
         outcomes = [before, *(point.outcome for point in points if point.outcome)]
 
         def sums(name: str) -> Floats:
             of_users: Floats = np.stack([getattr(one, name) for one in outcomes])
             return of_users @ times.T
 
-        ndcg, share, n = sums("ndcg"), sums("share"), times @ self.before.n
+        ndcg, share, n = sums("ndcg"), sums("share"), times @ self.few.before.n
         known = all(one.expected is not None for one in outcomes)
         expected = sums("expected") if known else None
         values = []

@@ -10,20 +10,14 @@ from recsae.concepts.attributes.values import own_columns
 from recsae.core import columns as C
 from recsae.steering.frontier import (
     BUDGETS,
-    LIST_LENGTH,
     MAX_CURVE_LOSS,
     area,
     collateral,
     compared,
-    curve,
-    outcome,
-    outcome_of,
     share_at,
     strength_at,
     up_to,
 )
-from recsae.steering.steered_scores import steered_scores_of
-from recsae.steering.steps.applied import Applied
 from recsae.steering.tuning.baselines import LATENTS, RE_RANKINGS, THEN, WITHIN
 from recsae.steering.tuning.popularity import gini
 from recsae.steering.tuning.results import (
@@ -45,10 +39,11 @@ if TYPE_CHECKING:
     from recsae.concepts.attributes.table import ItemAttributes
     from recsae.run.workspace import Workspace
     from recsae.sae.editing import Intervention
-    from recsae.steering.frontier import Outcome, Point, Steered
+    from recsae.steering.frontier import Outcome, Point
     from recsae.steering.methods import SteeringMethod
     from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.choice import Tried
+    from recsae.steering.tuning.scored import Scored
 
 MIN_SCORED = 500
 """Where scoring cases is costly, so many are scored at least."""
@@ -118,17 +113,17 @@ def goal_effect(before: Outcome, after: Outcome, cases: Cases) -> GoalEffect:
 
 
 def effects_at_losses(
-    points: list[Point], steered: Steered, cases: Cases, goal: Goal
+    points: list[Point], method: SteeringMethod, heldout: Scored, goal: Goal
 ) -> list[EffectAtLoss]:
-    """What held-out cases get at each loss that construction users are allowed.
+    """What held-out cases get from a method at each loss that construction users are allowed.
 
     ``points`` is the curve of construction cases, that strengths are chosen on.
     """
-    before = outcome(cases, steered, 0.0, goal.counted)
+    cases, before = heldout.cases, heldout.outcome(method, 0.0)
     rows = [_effect_at(0.0, 0.0, before, before, goal, cases)]
     for loss in BUDGETS:
         strength = strength_at(points, loss)
-        after = outcome(cases, steered, strength, goal.counted)
+        after = heldout.outcome(method, strength)
         rows.append(_effect_at(loss, strength, after, before, goal, cases))
     return rows
 
@@ -173,16 +168,18 @@ def side_effects(
 
 
 def method_results(
-    work: Workspace, methods: Sequence[tuple[SteeringMethod, float]], cases: Cases, goal: Goal
+    attributes: ItemAttributes,
+    methods: Sequence[tuple[SteeringMethod, float]],
+    heldout: Scored,
+    goal: Goal,
 ) -> list[MethodResult]:
     """Draw every method's curve on held-out cases, up to a strength that is given with it."""
-    _, others = _other_values(work.attributes, goal)
-    scorer = steered_scores_of(work, cases)
-    before = outcome_of(Applied().lists(scorer, LIST_LENGTH), cases, goal.counted)
-    base = before.mean_share
+    _, others = _other_values(attributes, goal)
+    before, base = heldout.before, heldout.before.mean_share
     results = []
     for method, far in methods:
-        points = curve(cases, method.on(scorer), up_to(far), goal.counted, before)
+        points = heldout.curve(method, up_to(far))
+        heldout.forget()
         results.append(
             MethodResult(
                 method=method.name,
@@ -195,14 +192,12 @@ def method_results(
     return results
 
 
-def choices(work: Workspace, tried: Iterable[Tried], cases: Cases, goal: Goal) -> list[Choice]:
+def choices(tried: Iterable[Tried], heldout: Scored) -> list[Choice]:
     """What held-out cases get from each method at the strength set on construction users."""
-    scorer = steered_scores_of(work, cases)
-    before = outcome_of(Applied().lists(scorer, LIST_LENGTH), cases, goal.counted)
     rows = []
     for one in tried:
-        after = outcome(cases, one.method.on(scorer), one.strength, goal.counted)
-        effect = goal_effect(before, after, cases)
+        after = heldout.outcome(one.method, one.strength)
+        effect = goal_effect(heldout.before, after, heldout.cases)
         rows.append(Choice(one.method.name, one.strength, one.value, effect))
     return rows
 

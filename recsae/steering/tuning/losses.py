@@ -44,7 +44,7 @@ MAX_RATIO = 4.0
 
 
 class Expectation:
-    """The NDCG@10 that the model expects of lists of some cases, or better probabilities do."""
+    """The NDCG@10 that lists of some cases may expect, by the model or by better probabilities."""
 
     def __init__(
         self,
@@ -86,24 +86,25 @@ class Expectation:
         own = self.better.p * log_p[:, :1] + self.better.prior[best.indices[:, :1]]
         return total, best.values, own - first
 
-    def _probabilities(self, part: slice, items: torch.Tensor) -> torch.Tensor:
+    def _probabilities(self, part: slice, items: torch.Tensor, by_own: bool) -> torch.Tensor:
         scores = self.scorer.head.score_items(self.scorer.states[part], items)
         log_p = scores / self.temperature - self._total[part]
-        if self.better is None:
+        if by_own or self.better is None:
             return log_p.exp_()
         equal = scores + ROUNDING * (1 + scores.abs())
         place = torch.searchsorted(-self._first[part], -equal).add_(1).log()
         own = self.better.p * log_p.clamp_min(LEAST) + self.better.place * place
         return (own + self.better.prior[items] - self._scale[part]).exp_()
 
-    def ndcg(self, lists: NDArray[np.int32]) -> Floats:
-        """Per case ``(n,)``: the discounts of its list's items, by their probabilities."""
+    def ndcg(self, lists: NDArray[np.int32], *, by_own: bool) -> Floats:
+        """Per case ``(n,)``: the discounts of its list's items, by their probabilities, which are
+        the model's own or better ones."""
         discounts = 1 / np.log2(np.arange(lists.shape[1]) + 2)
         expected = np.empty(len(lists))
 
         def expect(part: slice) -> None:
             items = torch.from_numpy(lists[part].astype(np.int64))
-            p = self._probabilities(part, items).numpy()
+            p = self._probabilities(part, items, by_own).numpy()
             if self.counted.no_loss is not None:
                 p[self.counted.no_loss[lists[part]]] = 0
             p[lists[part] == 0] = 0  # fewer items than places

@@ -14,7 +14,7 @@ from recsae.capture.cases import spread
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.steering.fairness.measure import group_effects
 from recsae.steering.files import Steering
-from recsae.steering.frontier import Point, curve, outcome, outcome_of, strength_at
+from recsae.steering.frontier import Point, outcome_of, strength_at
 from recsae.steering.shortlist import Shortlist
 from recsae.steering.steered_scores import (
     activations,
@@ -55,6 +55,7 @@ from recsae.steering.tuning.path import MAX_TUNED_LATENTS, natural_path
 from recsae.steering.tuning.popularity import N_CANDIDATE_LATENTS, cohens_d, popularity_measures
 from recsae.steering.tuning.popularity_direction import direction_to
 from recsae.steering.tuning.results import TuningResult
+from recsae.steering.tuning.scored import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     from recsae.capture.cases import Cases
     from recsae.run.workspace import Workspace
     from recsae.sae.model import SAE
-    from recsae.steering.frontier import Counted, Expects, Steered
+    from recsae.steering.methods import SteeringMethod
     from recsae.steering.steered_scores import Nearby
     from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.path import TuningPath
@@ -172,34 +173,38 @@ def tune(
     )
     if concept_0 is not None:
         directions[CONCEPT_0] = concept_0.vector
+    trying = maker._replace(popular=_popular_by_others(work, cases.confirm))
+
+    def scored(some: Cases, *, expects: bool = False) -> Scored:
+        scorer = steered_scores_of(work, some)
+        how = maker.scale.temperature, goal.counted, trying.better
+        expectation = Expectation.of(scorer, *how) if expects else None
+        return Scored(scorer, goal.counted, expectation)
+
     few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
     fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
-    trying = maker._replace(popular=_popular_by_others(work, cases.confirm))
-    trial = Trial(work, few, fewer, goal, max_loss, maker.scale.temperature, trying.better)
+    trial = Trial(scored(few, expects=True), scored(fewer), goal, max_loss)
     tried = try_methods(trying, trial, directions, candidates, None if compare else method)
     mine, best = chosen(trial, tried, method), trial.best(tried)
-    done = maker.again(mine.method)
-    strength, some = mine.strength, thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED)
+    some = scored(thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED))
+    strength = mine.strength
     at_losses: list[EffectAtLoss] = []
+    again = {one.method: maker.again(one.method) for one in tried}
+    done = again[mine.method]
     if done.name != FILTER:  # which has no strength
-        confirming = steered_scores_of(work, cases.confirm)
-        better = None if done.by_own else trying.better
-        expectation = Expectation.of(confirming, maker.scale.temperature, goal.counted, better)
-        strength = _refined(
-            *(strength, cases.confirm, mine.method.on(confirming), max_loss, goal.counted),
-            None if expectation is None else expectation.ndcg,
-        )
-        at_losses = effects_at_losses(
-            trial.whole_curve(mine), done.on(steered_scores_of(work, some)), some, goal
-        )
+        curve = trial.whole_curve(mine)
+        trial.few.forget()
+        confirming = scored(cases.confirm, expects=True)
+        strength = _refined(strength, confirming, mine.method, max_loss)
+        at_losses = effects_at_losses(curve, done, some, goal)
     steering = Steering(done.steps(strength) if done.steps else [])
     before, after = (
         outcome_of(steered_lists(work, cases.heldout, steps), cases.heldout, goal.counted)
         for steps in ([], steering.steps)
     )
-    tried = [one._replace(method=maker.again(one.method)) for one in tried]
+    tried = [one._replace(method=again[one.method]) for one in tried]
+    reached = choices(tried, some)
     methods = _methods(work, maker, trial, tried, directions, near, cases, sizes) if compare else []
-    reached = choices(work, tried, some, goal)
     said = [verdict(methods, goal)] if methods else []
     if concept_0 is not None:
         said.append(concept_0.said(reached, max_loss))
@@ -281,19 +286,12 @@ def _methods(
     for method in others:
         if method.name not in ends:
             ends[method.name] = (method, trial.end_of(method))
-    heldout = thinned(work, cases.heldout, sizes.curves, MIN_SCORED)
-    first = ends.pop(LATENTS)
-    return method_results(work, [first, *ends.values()], heldout, maker.goal)
+    heldout = steered_scores_of(work, thinned(work, cases.heldout, sizes.curves, MIN_SCORED))
+    methods = [ends.pop(LATENTS), *ends.values()]
+    return method_results(work.attributes, methods, Scored(heldout, maker.goal.counted), maker.goal)
 
 
-def _refined(
-    strength: float,
-    cases: Cases,
-    steered: Steered,
-    loss: float,
-    counted: Counted,
-    expects: Expects | None = None,
-) -> float:
+def _refined(strength: float, confirming: Scored, method: SteeringMethod, loss: float) -> float:
     """Correct, on more cases, a strength that was chosen on few.
 
     The interpolated strength is measured too: where the loss jumps between two measured strengths,
@@ -301,13 +299,12 @@ def _refined(
     """
     if not strength:
         return 0.0
-    before = outcome(cases, steered, 0.0, counted, expects)
 
     def at(strengths: Iterable[float]) -> list[Point]:
-        return curve(cases, steered, strengths, counted, before, expects=expects)
+        return confirming.curve(method, strengths)
 
-    most = steered.max_strength or math.inf
-    expected = None if expects is None else 1.0
+    most, before = method.max_strength or math.inf, confirming.unsteered(method)
+    expected = None if before.expected is None else 1.0
     nothing = Point(0.0, 1.0, before.mean_share, before.counts, expected, before)
     points = [nothing, *at(sorted({min(x * strength, most) for x in RETRIED}))]
     for _ in range(MAX_HALVED):

@@ -1,12 +1,10 @@
 """The choice of a method, on two users whose lists are worked out by hand."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 
-from helpers.frontier_cases import BASE, CASES, N
+from helpers.frontier_cases import CASES, N, Scores
 from recsae.core.errors import InvalidInput
 from recsae.steering.frontier import Outcome, Point, outcome_of
 from recsae.steering.methods import SteeringMethod
@@ -15,21 +13,10 @@ from recsae.steering.steps.goals import Goal
 from recsae.steering.steps.kinds import Wishes
 from recsae.steering.steps.ranking import Ranking, Reorder
 from recsae.steering.tuning.choice import Trial, Tried, chosen
+from recsae.steering.tuning.scored import Scored
 
 LAST = np.arange(N + 1) == 12
 GOAL = Goal(Wishes(more=("the last",)), LAST.astype(np.float32), LAST)
-
-
-class Scores:
-    """Scores of the cases; states are not edited."""
-
-    at_once = False
-
-    def __init__(self, cases):
-        self.cases = cases
-
-    def scores(self, part, edit=None, latents=None):
-        return BASE[: len(self.cases)][part]
 
 
 def adding(name, size):
@@ -43,19 +30,16 @@ def adding(name, size):
 
 
 @pytest.fixture
-def trial(monkeypatch):
-    monkeypatch.setattr(
-        "recsae.steering.tuning.choice.steered_scores_of", lambda _, cases: Scores(cases)
-    )
-    only = CASES.take(np.array([0, 1]))
-    return Trial(SimpleNamespace(), only, only, GOAL, 0.05, 1.0)
+def trial():
+    only = Scored(Scores(CASES.take(np.array([0, 1]))), GOAL.counted)
+    return Trial(only, only, GOAL, 0.05)
 
 
 def test_a_method_goes_as_far_as_the_loss_allows(trial):
     """Item 12 passes item 2 at 10 / 1.5, which costs 8 %: NDCG is 1.5 / 1.63 there."""
     tried = trial.of(adding("constant", 1.5))
     assert tried.far == pytest.approx(1.2 * 11 / 1.5, rel=0.1)  # item 1 is passed: over a tenth
-    assert trial.before.mean_share == 0
+    assert trial.few.before.mean_share == 0
     assert tried.value == pytest.approx(0.1)
     kept = [point.kept for point in tried.points]
     assert kept[-1] < 0.8 <= kept[-2]  # until four times the loss is lost
@@ -98,7 +82,7 @@ def test_a_combination_is_chosen_only_where_it_is_clearly_ahead(trial):
     """The same mean gain: once every user has it, once two of a hundred have all of it."""
     nothing = np.zeros(100)
     before = Outcome(np.ones(100), nothing, nothing, np.ones(100), np.zeros(13, dtype=int))
-    trial.unsteered = {True: before}
+    trial.few.before = before
     alone = of_users("re-ranking", np.full(100, 0.05))
     steady = of_users("latents retrieve, then re-ranking within 100", np.full(100, 0.06))
     lucky = of_users("latents retrieve, then re-ranking within 50", [3.0, 3.0, *[0.0] * 98])

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from helpers.frontier_cases import BASE, CASES, RANK_2, N, raised, scored
+from helpers.frontier_cases import BASE, CASES, RANK_2, Made, N, Scores, raised, scored
 from helpers.runs import planted_open
 from recsae.concepts.attributes.names import HALF, UPPER
 from recsae.concepts.attributes.table import ItemAttributes
@@ -21,6 +21,7 @@ from recsae.steering.tuning.facts import (
 )
 from recsae.steering.tuning.path import TuningPath
 from recsae.steering.tuning.results import MethodResult, SideEffect
+from recsae.steering.tuning.scored import Scored
 
 pytestmark = pytest.mark.end_to_end
 
@@ -28,6 +29,11 @@ pytestmark = pytest.mark.end_to_end
 ONES = np.ones(2)
 ITEMS = np.arange(N + 1) == 12
 MORE = Goal(Wishes(more=("the last",)), ITEMS.astype(np.float32), ITEMS)
+
+
+def measured(goal):
+    """The cases; their lists without steering are worked out by hand as well."""
+    return Scored(Scores(), goal.counted)
 
 
 def test_latents_that_move_states_most_come_first():
@@ -61,7 +67,7 @@ def test_the_effect_has_intervals():
 def test_strengths_are_chosen_on_one_curve_and_measured_on_other_cases():
     """The curve loses 10 % at a strength of 2, at which item 12 is in every list."""
     points = [Point(0, 1.0, 0.0, None), Point(2, 0.9, 0.1, None)]
-    rows = effects_at_losses(points, raised(), CASES, MORE)
+    rows = effects_at_losses(points, Made(raised()), measured(MORE), MORE)
     assert [row.allowed_loss for row in rows] == [0.0, *BUDGETS]
     assert [row.strength for row in rows] == pytest.approx([0, 0.1, 0.2, 0.4, 1, 2])
     assert MORE.quantity == "share of the top 10"
@@ -78,13 +84,13 @@ def test_strengths_of_what_is_unlearned_and_of_popularity():
         Wishes(never=("the first",)), -first.astype(np.float32), first, False, unlearned=True
     )
     lower = scored("lower", lambda part, s: BASE[part] - 6 * s * torch.from_numpy(first))
-    rows = effects_at_losses(points, lower, CASES, never)
+    rows = effects_at_losses(points, Made(lower), measured(never), never)
     assert [rows[0].lists_with_any, rows[-1].lists_with_any] == [1, 0]
     assert rows[0].ndcg_kept[0] == 1
     popular = Goal(
         Wishes(popularity="-"), -first.astype(np.float32), first, False, np.arange(N + 1) * 1
     )
-    row = effects_at_losses(points, lower, CASES, popular)[0]
+    row = effects_at_losses(points, Made(lower), measured(popular), popular)[0]
     assert popular.quantity == "average popularity of the top 10"
     assert row.value == pytest.approx(5.5)  # items 1 to 10
     assert row.head_share == pytest.approx(0.1)

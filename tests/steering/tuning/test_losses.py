@@ -28,11 +28,11 @@ def test_the_expected_ndcg_is_that_of_the_softmax_over_what_can_be_recommended()
     )
     p = torch.softmax(scores / 0.7, 1).numpy()
     lists = np.tile(np.array([5, 30, 7, 0], dtype=np.int32), (300, 1))  # the last place is empty
-    found = expectation().ndcg(lists)
+    found = expectation().ndcg(lists, by_own=True)
     by_hand = p[:, 5] + p[:, 30] / np.log2(3) + p[:, 7] / 2
     assert found == pytest.approx(by_hand, rel=1e-5)
     never = np.arange(41) == 30
-    without = expectation(Counted(np.zeros(41), never)).ndcg(lists)
+    without = expectation(Counted(np.zeros(41), never)).ndcg(lists, by_own=True)
     assert without == pytest.approx(p[:, 5] + p[:, 7] / 2, rel=1e-5)
 
 
@@ -50,12 +50,12 @@ def test_better_probabilities_expect_what_lists_by_them_go_by(monkeypatch):
     discounts = 1 / np.log2([2, 3, 4])
     own = better.of(in_order.values, in_order.indices)
     p = torch.empty_like(own).scatter(1, in_order.indices, own).numpy()
-    found = expectation(better=better).ndcg(lists)
+    found = expectation(better=better).ndcg(lists, by_own=False)
     assert found == pytest.approx(p[:, [5, 30, 7]] @ discounts, rel=1e-4)
     monkeypatch.setattr("recsae.steering.tuning.losses.N_PLACES", 20)
     first = log_p.topk(20)
     own = better.of(first.values, first.indices)
-    few = expectation(better=better).ndcg(lists)
+    few = expectation(better=better).ndcg(lists, by_own=False)
     for n in range(50):
         rank = {item: place for place, item in enumerate(first.indices[n].tolist())}
         expected = 0.0
@@ -71,9 +71,10 @@ def test_better_probabilities_expect_what_lists_by_them_go_by(monkeypatch):
 def test_no_list_is_expected_to_do_better_than_the_unsteered_one():
     best = table().score(torch.from_numpy(cases().states))[:, 1:].topk(10).indices.numpy() + 1
     shuffled = np.random.default_rng(0).permuted(best, axis=1)
-    least = expectation().ndcg(best.astype(np.int32)) - expectation().ndcg(
-        shuffled.astype(np.int32)
+    of_best, of_shuffled = (
+        expectation().ndcg(lists.astype(np.int32), by_own=True) for lists in (best, shuffled)
     )
+    least = of_best - of_shuffled
     assert least.min() >= -1e-9
     assert least.max() > 0.01
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from helpers.frontier_cases import scored
+from helpers.frontier_cases import Made, scored
 from helpers.runs import planted, planted_open
 from recsae.core.errors import InvalidInput, NotEnoughData
 from recsae.core.files import plain
@@ -23,6 +23,7 @@ from recsae.steering.steps.goals import Goal, goal_of, popularity_of
 from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
 from recsae.steering.tuning.baselines import LATENTS, RANDOM, RERANKING
 from recsae.steering.tuning.results import TuningResult
+from recsae.steering.tuning.scored import Scored
 from recsae.steering.tuning.tune import _refined, tune
 
 pytestmark = pytest.mark.end_to_end
@@ -245,10 +246,11 @@ def test_where_a_little_costs_a_lot_at_once_nothing_is_done(opened, comedy):
         return scorer.scores(part) * (-1 if strength else 1)
 
     jump = scored("jump", turned, cases, 10.0)
-    assert _refined(0.3, cases, jump, 0.05, comedy.counted) == 0.0
+    confirming = Scored(scorer, comedy.counted)
+    assert _refined(0.3, confirming, Made(jump), 0.05) == 0.0
     shift = torch.from_numpy(comedy.weights)
     gentle = scored("gentle", lambda part, s: scorer.scores(part) + s * shift, cases, 10.0)
-    refined = _refined(1.0, cases, gentle, 0.05, comedy.counted)
+    refined = _refined(1.0, confirming, Made(gentle), 0.05)
     kept = curve(cases, gentle, [0.0, refined], comedy.counted)[1].kept
     assert 0.8 <= refined <= 1.25
     assert kept >= 1 - 1.2 * 0.05
