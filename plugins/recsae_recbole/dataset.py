@@ -193,7 +193,19 @@ def _light_class(config: Any, kind: type | None) -> type:
             rows = torch.from_numpy(np.flatnonzero(position > 0))
             kept = {field: value[rows] for field, value in self.inter_feat.interaction.items()}
             kept[POSITION_FIELD] = torch.from_numpy(position)[rows]
-            self.inter_feat = Interaction(kept)
+            self.inter_feat = Rows(kept)
+
+    class Rows(Interaction):  # type: ignore[misc]
+        """Rows that are taken by a list of numbers, which RecBole turns into a tensor anew for each
+        field: half a second for a million rows."""
+
+        def __getitem__(self, index: Any) -> Any:
+            import torch
+
+            if not isinstance(index, list):
+                return super().__getitem__(index)
+            rows = torch.tensor(index, dtype=torch.int64)
+            return Interaction({field: value[rows] for field, value in self.interaction.items()})
 
     Light.__name__ = base.__name__
     return Light

@@ -70,15 +70,20 @@ class RunningTopK:
     def __init__(self, n: int, k: int) -> None:
         self.values = torch.full((n, k), float("-inf"))
         self.indices = torch.zeros(n, k, dtype=torch.int64)
+        self._is_empty = True
 
     def merge(self, block: torch.Tensor, first: int) -> None:
         """Take ``(n, m)`` further columns in, from column ``first`` on."""
-        compiled = kernels()
+        compiled, (n, k) = kernels(), self.values.shape
+        is_first, self._is_empty = self._is_empty, False
         if compiled is not None and block.device.type == "cpu" and block.dtype == torch.float32:
+            if is_first and block.shape[1] >= k:
+                self.values, indices = top_k(block, k)
+                self.indices = (indices + first).masked_fill_(self.values == float("-inf"), 0)
+                return
             rows = block.detach().contiguous().numpy()
             compiled.merge_top_k(rows, first, self.values.numpy(), self.indices.numpy())
             return
-        n, k = self.values.shape
         columns = torch.arange(first, first + block.shape[1]).expand(n, -1)
         known = block.masked_fill(block.isnan(), float("-inf"))
         every = torch.cat([self.values.to(block), known], dim=1)

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from recsae.recommender.sequences import Sequences
 
 
-ITEMS_AT_ONCE = 1024
+ITEMS_AT_ONCE = 2048
 STATES_AT_ONCE = 256
-"""Items, and states, that are scored in one go: a megabyte of scores, which stays in the cache of
+"""Items, and states, that are scored in one go: two megabytes of scores, which stay in the cache of
 one core."""
 
 

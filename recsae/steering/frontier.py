@@ -33,8 +33,10 @@ BUDGETS = (0.005, 0.01, 0.02, 0.05, 0.10)
 HALVINGS = 7
 """How often the gap around a strength is halved: it is known to a factor of two before that, so to
 less than one per cent after it."""
-N_POINTS = 7
+N_POINTS = 6
 """Strengths on a curve."""
+CLOSER_NEAR_0 = 1.2
+"""A power: losses grow about as the squares of strengths, so that some lie below each budget."""
 MIN_STRENGTH = 2.0**-10
 """Where even this strength costs too much, none is within the loss."""
 MAX_STRENGTH = 1e6
@@ -236,7 +238,7 @@ def curve(
 
 def up_to(far: float, n: int = N_POINTS) -> Floats:
     """Choose n strengths from 0 to ``far``, closer together near 0."""
-    return np.asarray(far * np.linspace(0, 1, n) ** 1.5)
+    return np.asarray(far * np.linspace(0, 1, n) ** CLOSER_NEAR_0)
 
 
 def strength_at(points: list[Point], loss: float) -> float:

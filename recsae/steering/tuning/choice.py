@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 N_STRENGTHS = 9
 """Strengths on the curve that the strength is chosen on."""
-END_HALVINGS = 4
+END_HALVINGS = 3
 """How many halvings find the end of a curve: it need be known roughly only."""
 END_MARGIN = 1.2
 """How much further than the end that was found a curve is drawn: the curve itself shows what is
