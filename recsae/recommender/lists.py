@@ -24,6 +24,10 @@ STATES_AT_ONCE = 256
 one core."""
 
 
+COMPARED_AT_ONCE = 1024
+"""Items that are compared with a target in one go: fewer, since most targets need few."""
+
+
 class History(NamedTuple):
     """What n lists are made of, or leave out: the first ``ends[i]`` items of a sequence each."""
 
@@ -217,18 +221,22 @@ def _places_in_blocks(
     """:func:`places_of` some states: first the block of items that the target is in."""
     import torch
 
-    better, own = np.zeros(len(states), dtype=np.int64), targets // ITEMS_AT_ONCE
+    def compared(first: int, rows: NDArray[np.int64]) -> torch.Tensor:
+        stop = min(masked.n_items, first + COMPARED_AT_ONCE)
+        return masked.of(states[torch.from_numpy(rows)], first, rows, stop)
+
+    better, own = np.zeros(len(states), dtype=np.int64), targets // COMPARED_AT_ONCE
     bounds = np.empty(len(states), dtype=np.float32)
     for block in np.unique(own).tolist():
-        first, rows = block * ITEMS_AT_ONCE, np.flatnonzero(own == block)
-        scores = masked.of(states[torch.from_numpy(rows)], first, rows)
+        first, rows = block * COMPARED_AT_ONCE, np.flatnonzero(own == block)
+        scores = compared(first, rows)
         bounds[rows] = scores[np.arange(len(rows)), targets[rows] - first].numpy()
         better[rows] = number_before(scores, first, bounds[rows], targets[rows])
     better[~(bounds > -np.inf)] = limit
-    for first in range(0, masked.n_items, ITEMS_AT_ONCE):
-        rows = np.flatnonzero((better < limit) & (own != first // ITEMS_AT_ONCE))
+    for first in range(0, masked.n_items, COMPARED_AT_ONCE):
+        rows = np.flatnonzero((better < limit) & (own != first // COMPARED_AT_ONCE))
         if len(rows):
-            scores = masked.of(states[torch.from_numpy(rows)], first, rows)
+            scores = compared(first, rows)
             better[rows] += number_before(scores, first, bounds[rows], targets[rows])
     return np.minimum(better, limit)
 

@@ -130,7 +130,7 @@ def test_places_are_those_in_the_lists(at_once, limit, monkeypatch):
     table = TABLE.copy()
     table[3] = table[7] = table[4]
     states[5], targets = np.nan, rng.integers(0, 9, 90)
-    monkeypatch.setattr("recsae.recommender.lists.ITEMS_AT_ONCE", at_once)
+    monkeypatch.setattr("recsae.recommender.lists.COMPARED_AT_ONCE", at_once)
     monkeypatch.setattr("recsae.recommender.lists.STATES_AT_ONCE", 16)
     for history in (None, seen):
         lists = top_of_states(states, head(table), catalog(), 9, history)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from recsae.core.errors import InvalidInput
-from recsae.core.threads import in_threads
+from recsae.core.threads import in_one_piece
 from recsae.recommender.lists import rows_at_once
 from recsae.sae.editing import Intervention, make_edit, turned_states, turning
 from recsae.steering.frontier import LIST_LENGTH
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
     GoalOf = Callable[[Wishes], Goal]
     SharesOf = Callable[[str], ItemShares]
 
-T = TypeVar("T")
 NO_LATENTS = torch.zeros(0, dtype=torch.int64)
 RANKED_AT_ONCE = 1024
 """Cases whose lists are made of pools at a time."""
@@ -104,10 +103,9 @@ class Applied(NamedTuple):
         size = rows_at_once(cases.catalog.n_items)
         last = None if ranking is None else ranking.last
         if ranking is None or last is None or last.width(k) is None:
-            made = _in_parts(
+            return _lists_in_parts(
                 scorer, size, lambda part: self.of_scores(scores_of(part), k, beside(part))
             )
-            return torch.cat(made).numpy().astype(np.int32)
 
         def pool(part: slice) -> Pool:
             return ranking.pool(scores_of(part), k, beside(part))
@@ -116,14 +114,14 @@ class Applied(NamedTuple):
             blocks = Blocks(scorer.cases, scorer.head, last.parts(k))
             size, pool = RANKED_AT_ONCE, partial(self._pool_of_blocks, scorer, blocks, last, k)
         if kept is None or (last.width(k) or 0) * len(cases) > MAX_KEPT:
-            made = _in_parts(scorer, size, lambda part: last.lists(pool(part), k))
-            return torch.cat(made).numpy().astype(np.int32)
+            return _lists_in_parts(scorer, size, lambda part: last.lists(pool(part), k))
         if "pool" not in kept:
-            parts = zip(*_in_parts(scorer, size, lambda part: pool(part).small()), strict=True)
-            kept["pool"] = Pool(*map(torch.cat, parts))
-        mine = [slice(i, i + RANKED_AT_ONCE) for i in range(0, len(cases), RANKED_AT_ONCE)]
-        made = in_threads(lambda part: last.lists(kept["pool"].take(part), k), mine)
-        return torch.cat(made).numpy().astype(np.int32)
+            kept["pool"] = Pool(*_in_parts(scorer, size, lambda part: pool(part).small()))
+        known = kept["pool"]
+        (lists,) = in_one_piece(
+            lambda part: [last.lists(known.take(part), k).int()], len(cases), RANKED_AT_ONCE
+        )
+        return lists.numpy()
 
     def _pool_of_blocks(
         self, scorer: HeadScorer, blocks: Blocks, last: Reorder, k: int, part: slice
@@ -133,9 +131,17 @@ class Applied(NamedTuple):
             return last.settled(blocks.pool(states, part, last.temperature), k)
 
 
-def _in_parts(scorer: SteeredScores, size: int, make: Callable[[slice], T]) -> list[T]:
-    parts = [slice(i, min(i + size, len(scorer.cases))) for i in range(0, len(scorer.cases), size)]
-    return in_threads(make, parts) if scorer.at_once else [make(part) for part in parts]
+def _in_parts(
+    scorer: SteeredScores, size: int, make: Callable[[slice], Iterable[torch.Tensor]]
+) -> list[torch.Tensor]:
+    return in_one_piece(make, len(scorer.cases), size, threads=scorer.at_once)
+
+
+def _lists_in_parts(
+    scorer: SteeredScores, size: int, make: Callable[[slice], torch.Tensor]
+) -> NDArray[np.int32]:
+    (lists,) = _in_parts(scorer, size, lambda part: [make(part).int()])
+    return lists.numpy()
 
 
 def applied(

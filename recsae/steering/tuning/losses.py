@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from recsae.core.threads import in_threads
+from recsae.core.threads import in_one_piece, in_threads
 from recsae.core.topk import top_k
 from recsae.recommender.lists import rows_at_once
 from recsae.steering.steered_scores import HeadScorer, mask_unavailable
@@ -56,9 +56,8 @@ class Expectation:
         self.scorer, self.temperature, self.counted = scorer, temperature, counted
         self.better = better
         size = rows_at_once(scorer.cases.catalog.n_items)
-        parts = [slice(i, i + size) for i in range(0, len(scorer.cases), size)]
-        made = zip(*in_threads(self._totals, parts), strict=True)
-        self._total, self._first, self._scale = map(torch.cat, made)
+        made = in_one_piece(self._totals, len(scorer.cases), size)
+        self._total, self._first, self._scale = made
 
     @classmethod
     def of(
