@@ -195,6 +195,14 @@ def _light_class(config: Any, kind: type | None) -> type:
             kept[POSITION_FIELD] = torch.from_numpy(position)[rows]
             self.inter_feat = Rows(kept)
 
+        def _grouped_index(self, group_by_list: Any) -> list[list[int]]:
+            """The rows of each user, users in the order of their first rows: as RecBole's loop,
+            which takes a third of a second for a million rows."""
+            rows = np.argsort(group_by_list, kind="stable")
+            bounds = np.flatnonzero(np.diff(np.asarray(group_by_list)[rows])) + 1
+            groups = np.split(rows, bounds) if len(rows) else []
+            return [group.tolist() for group in sorted(groups, key=lambda group: group[0])]
+
     class Rows(Interaction):  # type: ignore[misc]
         """Rows that are taken by a list of numbers, which RecBole turns into a tensor anew for each
         field: half a second for a million rows."""

@@ -251,6 +251,18 @@ FAST = {"reassoc", "contract", "nsz"}
 
 
 @numba.njit(cache=True, nogil=True, fastmath=FAST)
+def row_products(rows: Any, table: Any, which: Any, products: Any) -> None:
+    """Fill ``products (n, m)`` with those of rows ``(n, d)`` and the entries ``which (n, m)`` of
+    ``table (S, d)``."""
+    for row in range(len(rows)):
+        for j in range(which.shape[1]):
+            entry, product = U(which[row, j]), table.dtype.type(0)
+            for c in range(table.shape[1]):
+                product += rows[row, c] * table[entry, c]
+            products[row, j] = product
+
+
+@numba.njit(cache=True, nogil=True, fastmath=FAST)
 def _to_slopes(terms: Any, scale: Any, left: Any) -> Any:
     """Turn what each prefix adds to ``z_p W_dec - target`` into the loss's slope at each prefix.
 

@@ -58,8 +58,28 @@ class LinearHead(NamedTuple):
 
     def score_items(self, states: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """Scores ``(n, m)`` of items of its own ``(n, m)`` for each of the states ``(n, d)``."""
-        scores = (self.items[items] @ states[:, :, None])[:, :, 0]
+        import torch
+
+        from recsae.core.topk import kernels
+
+        compiled = kernels()
+        if compiled is None or not _are_plain(states, self.items):
+            scores = (self.items[items] @ states[:, :, None])[:, :, 0]
+        else:  # without a copy of the items' vectors for each of the states
+            scores = torch.empty(items.shape)
+            arrays = (states.numpy(), self.items.numpy(), items.numpy())
+            compiled.row_products(*arrays, scores.numpy())
         return scores if self.bias is None else scores + self.bias[items]
+
+
+def _are_plain(*tensors: torch.Tensor) -> bool:
+    """Whether compiled loops can read them."""
+    import torch
+
+    return all(
+        one.device.type == "cpu" and one.dtype == torch.float32 and not one.requires_grad
+        for one in tensors
+    )
 
 
 @dataclass(frozen=True)

@@ -168,9 +168,16 @@ class Reorder(NamedTuple):
             return [(None, self.candidates)]
         if self.in_order:
             return self.parts(k)
-        real = (scores > NONE).any(0)
-        most = self.weights[real].max() if bool(real.any()) else self.weights.max()
-        return [(None, N_FIRST), (torch.nonzero(self.weights >= most)[:, 0], k)]
+        return [(None, N_FIRST), (self._largest(scores), k)]
+
+    def _largest(self, scores: torch.Tensor) -> torch.Tensor:
+        """The items of the largest weight that any item of the scores has."""
+        weights = self.weights.unique() if self.different is None else self.different
+        for weight in weights.flip(0):
+            items = torch.nonzero(self.weights == weight)[:, 0]
+            if bool((scores.index_select(1, items) > NONE).any()):
+                return items
+        return items
 
     def lists(self, pool: Pool, k: int) -> torch.Tensor:
         """Lists ``(n, k)``, 0 where there are fewer items."""

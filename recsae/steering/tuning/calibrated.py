@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from recsae.core.threads import in_threads
 from recsae.core.topk import top_k
 from recsae.recommender.lists import rows_at_once
 from recsae.steering.steered_scores import mask_unavailable
@@ -104,11 +105,11 @@ def _add_slope(part: _First, powers: Floats, slope: Floats, curvature: Floats) -
 
 
 def _first_items(scorer: SteeredScores, temperature: float, popularity: Floats) -> list[_First]:
-    cases, parts = scorer.cases, []
+    cases = scorer.cases
     size = rows_at_once(cases.catalog.n_items)
     m = min(N_FIRST, int(cases.catalog.recommendable.sum()))
-    for start in range(0, len(cases), size):
-        rows = slice(start, min(start + size, len(cases)))
+
+    def first_of(rows: slice) -> _First:
         scores = mask_unavailable(scorer.scores(rows), cases, rows) / temperature
         first = top_k(scores, m)
         log_p = (first.values - scores.logsumexp(1, keepdim=True)).double().numpy()
@@ -123,7 +124,8 @@ def _first_items(scorer: SteeredScores, temperature: float, popularity: Floats) 
             ),
             -1,
         )
-        parts.append(
-            _First(x.astype(np.float32), outside, np.where(there.any(1), there.argmax(1), m))
-        )
-    return parts
+        found = np.where(there.any(1), there.argmax(1), m)
+        return _First(x.astype(np.float32), outside, found)
+
+    parts = [slice(i, min(i + size, len(cases))) for i in range(0, len(cases), size)]
+    return in_threads(first_of, parts) if scorer.at_once else [first_of(part) for part in parts]

@@ -66,6 +66,7 @@ LIST_OF_ITEMS = 500
 """So many of the first items of each list are looked at for them."""
 MIN_THINNED_CASES = 2_000
 """Number of cases from which the information is estimated on a part of them."""
+EVERY = slice(None)
 
 
 class TuningPath(NamedTuple):
@@ -304,7 +305,7 @@ class _SoftLists:
         )  # 0 where all have the same utility
         self.place = np.full(cases.catalog.n_items, -1)
         self.place[self.items] = np.arange(len(self.items))
-        self.banned = torch.from_numpy(~cases.catalog.recommendable[self.items])
+        self.banned = torch.from_numpy(np.flatnonzero(~cases.catalog.recommendable[self.items]))
         self.batch = max(FEWEST_ROWS, BLOCK // len(weights))
         scores = self._scores(self.states[: self.batch], 0)
         known = scores > float("-inf")
@@ -314,7 +315,7 @@ class _SoftLists:
     def _scores(self, states: torch.Tensor, first: int) -> torch.Tensor:
         """Scores at states ``(b, d)`` of the cases from ``first`` on, -inf for what is left out."""
         part = slice(first, first + len(states))
-        scores = self.near.score(states, part).masked_fill(self.banned, float("-inf"))
+        scores = self.near.score(states, part).index_fill_(1, self.banned, float("-inf"))
         if self.cases.seen is not None:
             which, items = self.cases.seen.take(part).pairs()
             there = self.place[items] >= 0
@@ -322,25 +323,28 @@ class _SoftLists:
             scores[tuple(map(torch.from_numpy, at))] = float("-inf")
         return scores
 
-    def _batches(self, states: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-        """Slices, the goal's gradient by score ``(b, n_items)``, and the model's distribution."""
+    def _batches(
+        self, states: torch.Tensor, used: slice = EVERY
+    ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+        """Slices, the goal's gradient by score ``(b, n_items)``, and the model's distribution for
+        those cases of each slice that are used for the information."""
         for first in range(0, len(states), self.batch):
-            yield self._by_score(states, first)
+            yield self._by_score(states, first, used)
 
     def _by_score(
-        self, states: torch.Tensor, first: int
+        self, states: torch.Tensor, first: int, used: slice
     ) -> tuple[slice, torch.Tensor, torch.Tensor]:
         part = slice(first, first + self.batch)
         scores = self._scores(states[part], first)
         k = min(LIST_LENGTH + 1, int(self.cases.catalog.recommendable.sum()))
         edge = top_k(scores, k).values[:, -2:].mean(1, keepdim=True)
-        inside = ((scores - edge) / self.softness).sigmoid_()  # 0 where the score is -inf
+        inside = (scores - edge).div_(self.softness).sigmoid_()  # 0 where the score is -inf
         slope = inside.addcmul_(inside, inside, value=-1)
         total = slope.sum(1, keepdim=True).clamp_min(1e-12)
         # the list keeps its length: what comes in pushes others out
         mean = (slope @ self.weights)[:, None] / total
         gradient = slope.mul_((self.weights - mean).div_(self.softness * LIST_LENGTH))
-        return part, gradient, torch.softmax(scores.div_(self.temperature), 1)
+        return part, gradient, torch.softmax(scores[used] / self.temperature, 1)
 
     def gradient_by_state(self, states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The goal's gradient by state ``(n, d)``, and the mean information about it ``(d, d)``."""
@@ -368,11 +372,11 @@ class _SoftLists:
         gradient, information = states.new_zeros(2 * m), states.new_zeros(2 * m, 2 * m)
         by_item, n_used = moves.T.contiguous(), 0
         products = _Products(by_item)
-        for part, by_score, p in self._batches(states):
+        for part, by_score, p in self._batches(states, used):
             slope = by_score @ by_item
             gradient[:m] += (z[part] * slope).sum(0)
             gradient[m:] += slope.sum(0)
-            p, mine = p[used], z[part][used]
+            mine = z[part][used]
             n_used += len(p)
             mean = p @ by_item
             varies = products.means(p) - mean[:, :, None] * mean[:, None, :]

@@ -34,7 +34,7 @@ def scorer(targets):
 
     cases = Cases()
     cases.catalog, cases.targets = catalog, targets
-    return SimpleNamespace(cases=cases, scores=lambda part: SCORES[part].clone())
+    return SimpleNamespace(cases=cases, at_once=True, scores=lambda part: SCORES[part].clone())
 
 
 def next_items(powers):
