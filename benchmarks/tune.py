@@ -23,7 +23,6 @@ PARTS = (
     "_refined",
     "effects_at_losses",
     "steered_lists",
-    "_methods",
     "method_results",
     "choices",
 )
@@ -70,6 +69,7 @@ def main(run: Path, more: tuple[str, ...], quick: bool) -> None:
 
     for name in PARTS:
         clock.watch(tune, name)
+    clock.watch(tune._Setting, "curves")
     clock.watch(choice.Trial, "of", lambda _, method: f"try {method.name}")
     clock.watch(choice.Trial, "end_of", lambda *_: "its end")
     clock.watch(choice.Trial, "whole_curve", lambda *_: "whole curve")

@@ -199,6 +199,7 @@ def choices(tried: Iterable[Tried], heldout: Scored) -> list[Choice]:
         after = heldout.outcome(one.method, one.strength)
         effect = goal_effect(heldout.before, after, heldout.cases)
         rows.append(Choice(one.method.name, one.strength, one.value, effect))
+    heldout.forget()
     return rows
 
 

@@ -69,7 +69,8 @@ if TYPE_CHECKING:
     from recsae.steering.steered_scores import Nearby
     from recsae.steering.steps.goals import Goal
     from recsae.steering.tuning.path import TuningPath
-    from recsae.steering.tuning.results import EffectAtLoss, MethodResult
+    from recsae.steering.tuning.popularity_direction import PopularityDirection
+    from recsae.steering.tuning.results import MethodResult
 
 MIN_SEARCHED = 200
 """Where scoring cases is costly, the path is found on so many at least."""
@@ -164,50 +165,31 @@ def tune(
         raise InvalidInput(f"No item that can be recommended is one of {goal.name!r}.")
     if candidates is not None and candidates >= work.recommender.catalog.recommendable.sum():
         candidates = None  # which are all
-    cases = _cases(work, users, sizes)
-    near = linearised(steered_scores_of(work, cases.search))
-    maker = _maker(work, goal, near, cases, n_latents, sizes)
-    directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
-    concept_0 = direction_to(
-        goal, near, work.recommender.catalog.recommendable, cases.search.states
-    )
-    if concept_0 is not None:
-        directions[CONCEPT_0] = concept_0.vector
-    trying = maker._replace(popular=_popular_by_others(work, cases.confirm))
-
-    def scored(some: Cases, *, expects: bool = False) -> Scored:
-        scorer = steered_scores_of(work, some)
-        how = maker.scale.temperature, goal.counted, trying.better
-        expectation = Expectation.of(scorer, *how) if expects else None
-        return Scored(scorer, goal.counted, expectation)
-
-    few = thinned(work, cases.confirm, sizes.at_losses, MIN_SCORED)
-    fewer = thinned(work, cases.confirm, sizes.curves // END_THINNING, MIN_SCORED)
-    trial = Trial(scored(few, expects=True), scored(fewer), goal, max_loss)
-    tried = try_methods(trying, trial, directions, candidates, None if compare else method)
+    found = _Setting.of(work, goal, _cases(work, users, sizes), n_latents, sizes)
+    cases, trial = found.cases, found.trial(max_loss)
+    only = None if compare else method
+    tried = try_methods(found.trying, trial, found.directions, candidates, only)
     mine, best = chosen(trial, tried, method), trial.best(tried)
-    some = scored(thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED))
-    strength = mine.strength
-    at_losses: list[EffectAtLoss] = []
-    again = {one.method: maker.again(one.method) for one in tried}
-    done = again[mine.method]
-    if done.name != FILTER:  # which has no strength
-        curve = trial.whole_curve(mine)
+    strength, by_curve = mine.strength, list[Point]()
+    if mine.method.name != FILTER:  # which has no strength
+        by_curve = trial.whole_curve(mine)
         trial.few.forget()
-        confirming = scored(cases.confirm, expects=True)
+        confirming = found.scored(cases.confirm, expects=True)
         strength = _refined(strength, confirming, mine.method, max_loss)
-        at_losses = effects_at_losses(curve, done, some, goal)
+    some = found.scored(thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED))
+    again = [one._replace(method=found.maker.again(one.method)) for one in tried]
+    done = again[tried.index(mine)].method
+    at_losses = effects_at_losses(by_curve, done, some, goal) if by_curve else []
     steering = Steering(done.steps(strength) if done.steps else [])
     before, after = (
         outcome_of(steered_lists(work, cases.heldout, steps), cases.heldout, goal.counted)
         for steps in ([], steering.steps)
     )
-    tried = [one._replace(method=again[one.method]) for one in tried]
-    reached = choices(tried, some)
-    methods = _methods(work, maker, trial, tried, directions, near, cases, sizes) if compare else []
+    reached = choices(again, some)
+    methods = found.curves(trial, again) if compare else []
     said = [verdict(methods, goal)] if methods else []
-    if concept_0 is not None:
-        said.append(concept_0.said(reached, max_loss))
+    if found.concept_0 is not None:
+        said.append(found.concept_0.said(reached, max_loss))
     counted = cases.heldout.counted
     result = TuningResult(
         goal=goal.name,
@@ -233,22 +215,82 @@ def tune(
     return Tuned(steering, result)
 
 
-def _maker(
-    work: Workspace,
-    goal: Goal,
-    near: Nearby,
-    cases: TuningCases,
-    n_latents: int,
-    sizes: Sizes,
-) -> MethodMaker:
-    """What makes the methods: the path of latents, the units and the calibration of re-ranking."""
-    path = _path(work.sae, near, goal, cases.search, n_latents)
-    scale = scale_of(steered_scores_of(work, cases.search))
-    more = thinned(work, cases.fit, TIMES_AS_MANY * sizes.search, MIN_SEARCHED)
-    by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
-    powers = powers_of(steered_scores_of(work, more), scale.temperature, by_others)
-    popular = goal_of(work, Wishes(popularity="+"))
-    return MethodMaker(goal, work.sae, path, scale, powers, popular)
+@dataclass(frozen=True)
+class _Setting:
+    """All that methods towards a goal are made of and tried on."""
+
+    work: Workspace
+    goal: Goal
+    cases: TuningCases
+    sizes: Sizes
+    near: Nearby
+    """How scores of the search cases follow their states."""
+    maker: MethodMaker
+    trying: MethodMaker
+    """The same, with the popularity of items as others than the cases to try them on have it."""
+    directions: dict[str, torch.Tensor]
+    concept_0: PopularityDirection | None
+
+    @classmethod
+    def of(
+        cls, work: Workspace, goal: Goal, cases: TuningCases, n_latents: int, sizes: Sizes
+    ) -> _Setting:
+        """Find the path of latents, the directions, the units and the calibration of re-ranking."""
+        searched = steered_scores_of(work, cases.search)
+        near, scale = linearised(searched), scale_of(searched)
+        path = _path(work.sae, near, goal, cases.search, n_latents)
+        more = thinned(work, cases.fit, TIMES_AS_MANY * sizes.search, MIN_SEARCHED)
+        by_others = popularity_by_others(popularity_of(work.construction), popularity_of(cases.fit))
+        powers = powers_of(steered_scores_of(work, more), scale.temperature, by_others)
+        popular = goal_of(work, Wishes(popularity="+"))
+        maker = MethodMaker(goal, work.sae, path, scale, powers, popular)
+        trying = maker._replace(popular=_popular_by_others(work, cases.confirm))
+        directions = directions_to(goal, cases.fit, torch.from_numpy(cases.search.states))
+        real = work.recommender.catalog.recommendable
+        concept_0 = direction_to(goal, near, real, cases.search.states)
+        if concept_0 is not None:
+            directions[CONCEPT_0] = concept_0.vector
+        return cls(work, goal, cases, sizes, near, maker, trying, directions, concept_0)
+
+    def scored(self, some: Cases, *, expects: bool = False) -> Scored:
+        """Some of the cases, on which methods are measured."""
+        scorer, temperature = steered_scores_of(self.work, some), self.maker.scale.temperature
+        expectation = None
+        if expects:
+            expectation = Expectation.of(scorer, temperature, self.goal.counted, self.trying.better)
+        return Scored(scorer, self.goal.counted, expectation)
+
+    def trial(self, max_loss: float) -> Trial:
+        """The cases that methods are tried on."""
+        few, fewer = (
+            thinned(self.work, self.cases.confirm, limit, MIN_SCORED)
+            for limit in (self.sizes.at_losses, self.sizes.curves // END_THINNING)
+        )
+        return Trial(self.scored(few, expects=True), self.scored(fewer), self.goal, max_loss)
+
+    def curves(self, trial: Trial, tried: list[Tried]) -> list[MethodResult]:
+        """The curves of all methods on held-out cases: those that were tried, the latents first,
+        re-ranking within the first items, and what cannot be kept."""
+        maker, sizes = self.maker, self.sizes
+        ours = next(one for one in tried if one.method.name == LATENTS)
+        kept = (one for one in tried if one.method.name != FILTER)
+        ends = {one.method.name: (one.method, one.far) for one in kept}
+        by_lists = [one for one in tried if one.method.name.partition(WITHIN)[0] in RE_RANKINGS]
+        kind = trial.best(by_lists).method.name.partition(WITHIN)[0]
+        others = [maker.re_ranking(kind, n) for n in (None, *sizes.candidates)]
+        if ours.far:
+            others += [maker.retrieved(ours.far, n) for n in sizes.candidates]
+        others += [
+            maker.along(RANDOM, self.directions[RANDOM]),
+            maker.neurons(self.cases.search, self.near),
+            maker.reconstruction(),
+        ]
+        for method in others:
+            if method.name not in ends:
+                ends[method.name] = (method, trial.end_of(method))
+        heldout = self.scored(thinned(self.work, self.cases.heldout, sizes.curves, MIN_SCORED))
+        methods = [ends.pop(LATENTS), *ends.values()]
+        return method_results(self.work.attributes, methods, heldout, self.goal)
 
 
 def _popular_by_others(work: Workspace, cases: Cases) -> Goal:
@@ -257,38 +299,6 @@ def _popular_by_others(work: Workspace, cases: Cases) -> Goal:
     counts = popularity_by_others(popularity_of(work.construction), popularity_of(cases))
     whole = np.rint(counts).astype(np.int64)
     return popularity_goal(whole, work.recommender.catalog.recommendable, more=True)
-
-
-def _methods(
-    work: Workspace,
-    maker: MethodMaker,
-    trial: Trial,
-    tried: list[Tried],
-    directions: dict[str, torch.Tensor],
-    near: Nearby,
-    cases: TuningCases,
-    sizes: Sizes,
-) -> list[MethodResult]:
-    """The curves of all methods: those that were tried, the latents first, re-ranking within the
-    first items, and what cannot be kept."""
-    ours = next(one for one in tried if one.method.name == LATENTS)
-    ends = {one.method.name: (one.method, one.far) for one in tried if one.method.name != FILTER}
-    by_lists = [one for one in tried if one.method.name.partition(WITHIN)[0] in RE_RANKINGS]
-    kind = trial.best(by_lists).method.name.partition(WITHIN)[0]
-    others = [maker.re_ranking(kind, n) for n in (None, *sizes.candidates)]
-    if ours.far:
-        others += [maker.retrieved(ours.far, n) for n in sizes.candidates]
-    others += [
-        maker.along(RANDOM, directions[RANDOM]),
-        maker.neurons(cases.search, near),
-        maker.reconstruction(),
-    ]
-    for method in others:
-        if method.name not in ends:
-            ends[method.name] = (method, trial.end_of(method))
-    heldout = steered_scores_of(work, thinned(work, cases.heldout, sizes.curves, MIN_SCORED))
-    methods = [ends.pop(LATENTS), *ends.values()]
-    return method_results(work.attributes, methods, Scored(heldout, maker.goal.counted), maker.goal)
 
 
 def _refined(strength: float, confirming: Scored, method: SteeringMethod, loss: float) -> float:
