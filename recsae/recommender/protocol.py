@@ -67,8 +67,8 @@ class LinearHead(NamedTuple):
             scores = (self.items[items] @ states[:, :, None])[:, :, 0]
         else:  # without a copy of the items' vectors for each of the states
             scores = torch.empty(items.shape)
-            arrays = (states.numpy(), self.items.numpy(), items.numpy())
-            compiled.row_products(*arrays, scores.numpy())
+            given = (one.contiguous().numpy() for one in (states, self.items, items))
+            compiled.row_products(*given, scores.numpy())
         return scores if self.bias is None else scores + self.bias[items]
 
 

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from recsae.core.threads import in_threads
+from recsae.core.threads import in_one_piece, in_threads
 
 
 @pytest.fixture(params=[1, 3])
@@ -39,3 +39,26 @@ def test_what_goes_wrong_is_raised_and_the_number_of_threads_stays(threads):
 def test_within_one_another(threads):
     nested = in_threads(lambda n: in_threads(lambda m: n * m, range(3)), range(3))
     assert nested == [[0, 0, 0], [0, 1, 2], [0, 2, 4]]
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("size", [1, 4, 9, 20])
+@pytest.mark.parametrize("in_them", [False, True])
+def test_in_one_piece(size, in_them):
+    numbers = torch.arange(9)
+    asked = []
+
+    def make(part):
+        asked.append(part)
+        return numbers[part, None].repeat(1, 3), numbers[part].double()
+
+    table, column = in_one_piece(make, 9, size, threads=in_them)
+    assert table.tolist() == [[n] * 3 for n in range(9)]
+    assert column.tolist() == list(range(9))
+    assert column.dtype == torch.float64
+    assert sorted(n for part in asked for n in numbers[part].tolist()) == list(range(9))  # once
+
+
+def test_nothing_in_one_piece():
+    (empty,) = in_one_piece(lambda part: [torch.ones(0, 2)[part]], 0, 5)
+    assert empty.shape == (0, 2)

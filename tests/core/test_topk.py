@@ -54,6 +54,28 @@ def test_same_values_and_the_first_of_equals(matrix, data):
     assert np.array_equal(indices.numpy(), of_equals_the_first)
 
 
+@pytest.mark.parametrize("k", [32, 100, 310, 400])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x,
+        lambda x: x.round(),  # many are equal
+        lambda x: (8 * x).exp(),  # most lie close together
+        lambda x: x.clamp_max(1.0),
+        lambda x: x * 1e38,  # their span is no number
+        lambda x: x.where(x < 2, torch.inf),
+    ],
+)
+@pytest.mark.skipif(not COMPILED, reason="Numba is not installed")
+def test_many_are_in_order_however_they_are_spread(k, change):
+    matrix = change(torch.randn(50, 400, generator=torch.Generator().manual_seed(k)))
+    matrix = matrix.clamp_min(-3e38)  # -inf is taken for nothing
+    values, indices = top_k(matrix, k)
+    expected = np.argsort(-matrix.numpy(), axis=1, kind="stable")[:, :k]
+    assert np.array_equal(indices.numpy(), expected)
+    assert torch.equal(values, matrix.gather(1, indices))
+
+
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize(
     "matrix",

@@ -8,7 +8,7 @@ from recsae.attribution.integrated_gradients import vectors_of
 from recsae.capture.fill import capture
 from recsae.core.errors import CannotOpenModel
 from recsae.recommender.plugins import load_recommender
-from recsae.recommender.protocol import Recommender, as_recommender, missing_parts
+from recsae.recommender.protocol import LinearHead, Recommender, as_recommender, missing_parts
 from recsae.run.config import RunConfig
 from recsae.run.preview import inspection
 from recsae.run.record import Run
@@ -125,3 +125,20 @@ def test_what_must_be_defined_is_named():
     )
     with pytest.raises(CannotOpenModel, match=r"which has model, .*, and define name, plugin, "):
         as_recommender(7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("biased", [False, True])
+def test_scores_of_some_items_are_those_of_all(dtype, biased):
+    made = torch.Generator().manual_seed(0)
+    items = torch.randn(50, 7, generator=made, dtype=dtype)
+    states = torch.randn(20, 7, generator=made, dtype=dtype)
+    head = LinearHead(items, torch.randn(50, generator=made, dtype=dtype) if biased else None)
+    which = torch.randint(0, 50, (20, 6), generator=made)
+    expected = head.score(states).gather(1, which)
+    for rows in (slice(None), slice(3, 9)):  # views of others as well
+        found = head.score_items(states[rows], which[rows])
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, expected[rows])
+    found = head.score_items(states.t().contiguous().t(), which[:, ::2])
+    torch.testing.assert_close(found, expected[:, ::2])

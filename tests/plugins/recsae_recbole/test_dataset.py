@@ -396,3 +396,12 @@ def test_opening_is_quick(shop):
     started = time.process_time()
     open_checkpoint(shop, trust=True)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("users", [[], [7], [3, 1, 3, 3, 2, 1], [5, 5, 2, 2]])
+def test_rows_of_users_are_grouped_as_recbole_does(users):
+    from recbole.data.dataset import SequentialDataset
+
+    light, users = module._light_class({"model": "SASRec"}, None), np.array(users, dtype=np.int64)
+    expected = list(SequentialDataset._grouped_index(None, users))
+    assert light._grouped_index(None, users) == expected
