@@ -13,7 +13,7 @@ import numpy as np
 
 from recsae.concepts.attributes.names import VIEW_SIZES, VIEWS
 from recsae.concepts.attributes.table import ItemAttributes
-from recsae.concepts.search_loops import place_steps
+from recsae.concepts.search_loops import keep_columns, place_steps
 from recsae.core import kernels
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Predicates(NamedTuple):
             np.zeros_like(self.reached.indptr),
             np.empty(size, smallest_type(len(wide))),
         )
-        kernels.keep(*self.reached, place, starts, indices)
+        keep_columns(*self.reached, place, starts, indices)
         return SomePredicates(columns, Table(starts, indices), self.total()[wide])
 
 

@@ -350,3 +350,20 @@ def confirm(
             gain, error = gain_and_error(pair, single, user, rows)
             if gain > errors * error:
                 best[j], net[j] = two, of_pair
+
+
+@numba.njit(cache=True, nogil=True)
+def keep_columns(indptr: Any, indices: Any, place: Any, starts: Any, kept: Any) -> None:
+    """Keep some columns of a table of ones.
+
+    ``place (S,)`` is the new number of each column, below 0 for those that are left out; ``starts``
+    and ``kept``, which are filled, are as ``indptr (n + 1,)`` and ``indices``.
+    """
+    size = 0
+    for row in range(len(indptr) - 1):
+        for i in range(indptr[row], indptr[row + 1]):
+            column = place[U(indices[i])]
+            if column >= 0:
+                kept[size] = column
+                size += 1
+        starts[row + 1] = size

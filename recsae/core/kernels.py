@@ -398,20 +398,3 @@ def add_rows(indptr: Any, indices: Any, table: Any, sums: Any) -> None:
             column = U(indices[i])
             for c in range(table.shape[1]):
                 sums[column, c] += table[row, c]
-
-
-@numba.njit(cache=True, nogil=True)
-def keep(indptr: Any, indices: Any, place: Any, starts: Any, kept: Any) -> None:
-    """Keep some columns of a table of ones.
-
-    ``place (S,)`` is the new number of each column, below 0 for those that are left out; ``starts``
-    and ``kept``, which are filled, are as ``indptr (n + 1,)`` and ``indices``.
-    """
-    size = 0
-    for row in range(len(indptr) - 1):
-        for i in range(indptr[row], indptr[row + 1]):
-            column = place[U(indices[i])]
-            if column >= 0:
-                kept[size] = column
-                size += 1
-        starts[row + 1] = size

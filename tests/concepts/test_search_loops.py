@@ -177,3 +177,18 @@ def test_choices_of_three_and_denied_ones():
         [0], [columns.column[c]], [columns.step[c]], [1],
     ]))  # fmt: skip
     assert (truth(predicates, chosen)[0] == (~true[:, a] & true[:, b] & ~true[:, c])).all()
+
+
+@pytest.mark.parametrize("shape", [(40, 12), (7, 0), (0, 5)])
+def test_keep_gives_columns_their_new_numbers(shape):
+    dense = np.random.default_rng(0).random(shape) < 0.3
+    by_row = scipy.sparse.csr_array(dense)
+    indptr, indices = by_row.indptr.astype(np.int64), by_row.indices.astype(np.uint16)
+    kept = np.arange(dense.shape[1])[::2]
+    place = np.full(dense.shape[1], -1)
+    place[kept] = np.arange(len(kept))
+    expected = scipy.sparse.csr_array(dense[:, kept])
+    starts, found = np.zeros_like(indptr), np.empty(expected.nnz, dtype=np.uint16)
+    loops.keep_columns(indptr, indices, place, starts, found)
+    assert starts.tolist() == expected.indptr.tolist()
+    assert found.tolist() == expected.indices.tolist()

@@ -24,18 +24,6 @@ def test_transpose(ones):
     assert rows.tolist() == expected.indices.tolist()
 
 
-def test_keep_gives_columns_their_new_numbers(ones):
-    dense, indptr, indices = ones
-    kept = np.arange(dense.shape[1])[::2]
-    place = np.full(dense.shape[1], -1)
-    place[kept] = np.arange(len(kept))
-    expected = scipy.sparse.csr_array(dense[:, kept])
-    starts, found = np.zeros_like(indptr), np.empty(expected.nnz, dtype=np.uint16)
-    kernels.keep(indptr, indices, place, starts, found)
-    assert starts.tolist() == expected.indptr.tolist()
-    assert found.tolist() == expected.indices.tolist()
-
-
 def test_add_rows_sums_the_rows_that_have_each_column(ones):
     dense, indptr, indices = ones
     table = np.random.default_rng(1).normal(size=(len(dense), 3)).astype(np.float32)
