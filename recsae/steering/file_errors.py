@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -87,10 +88,12 @@ def _said(first: ErrorDetails, where: str) -> str:
         return f"{where} is {seen}, and must be {bounds.get('expected')}"
     if kind == "too_short":
         return f"{where} is {seen}, and must have an entry at least"
-    if kind in BOUNDS:
+    is_number = not isinstance(first["input"], float) or math.isfinite(first["input"])
+    if kind in BOUNDS and is_number:
         key, words = BOUNDS[kind]
         return f"{where} is {seen}, and must be {words} {bounds[key]:g}"
-    return f"{where} is {seen}, and must be {MEANT.get(kind, 'something else')}"
+    meant = MEANT["finite_number"] if kind in BOUNDS else MEANT.get(kind, "something else")
+    return f"{where} is {seen}, and must be {meant}"
 
 
 def _seen(value: Any) -> str:

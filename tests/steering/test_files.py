@@ -370,6 +370,14 @@ DIRECTION = {"kind": "direction", "name": "x", "vector": [0.5] * 12, "strength":
             "'temperature' of step 1 is 1e+308, and must be at most 1e+09",
         ),
         (
+            {"steps": [RE_RANKED | {"strength": float("nan")}]},
+            "'strength' of step 1 is NaN, and must be a finite number",
+        ),
+        (
+            {"steps": [RE_RANKED | {"unit": float("-inf")}]},
+            "'unit' of step 1 is -Infinity, and must be a finite number",
+        ),
+        (
             {"steps": [RE_RANKED | {"strength": 1e8, "unit": 1e8}]},
             "step 1: strength times unit must lie between -1e+09 and 1e+09",
         ),
