@@ -165,8 +165,14 @@ def tune(
         candidates=candidates,
         compare=not quick,
     )
-    path = tuned.steered.save(save, replace=replace) if save else None
+    done = bool(tuned.steered.steering.steps)
+    path = tuned.steered.save(save, replace=replace) if save and done else None
     _show(tuned, path, lambda: show_tuned(tuned.result, everything=everything), as_json=as_json)
+    if save and not done:
+        raise InvalidInput(
+            f"Nothing was saved in {save!r}: at any strength more is lost than is allowed, so "
+            "nothing is done. Allow more with --max-ndcg-loss."
+        )
 
 
 def _show(

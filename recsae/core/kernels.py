@@ -163,10 +163,10 @@ def _into_buckets(found: Any, where: Any, starts: Any, values: Any, indices: Any
     low, high = np.empty(1, found.dtype), np.empty(1, found.dtype)
     _span(found, low, high)
     n, span = len(found), high[0] - low[0]
-    if not 0 < span < np.inf:
+    scale = (n - 1) / span if 0 < span < np.inf else np.inf
+    if scale == np.inf:
         values[:n], indices[:n] = found, where[:n]
         return
-    scale = (n - 1) / span
     starts[: n + 1] = 0
     for i in range(U(n)):
         starts[U((high[0] - found[i]) * scale) + U(1)] += 1

@@ -42,6 +42,12 @@ def in_one_piece(
     Their memory is taken at the beginning: parts that are kept among tables that come and go would
     hold on to the memory of these, which is many times as much.
 
+    Raises
+    ------
+    ValueError
+        Rows of one part that are not those of the others in width or type, or not as many as asked
+        for.
+
     >>> rows = torch.arange(5)[:, None]
     >>> [whole.T.tolist() for whole in in_one_piece(lambda part: (rows[part], -rows[part]), 5, 2)]
     [[[0, 1, 2, 3, 4]], [[0, -1, -2, -3, -4]]]
@@ -53,6 +59,8 @@ def in_one_piece(
     def fill(part: slice) -> None:
         made = begun if part is parts[0] else make(part)
         for all_rows, rows in zip(whole, made, strict=True):
+            if rows.shape != all_rows[part].shape or rows.dtype != all_rows.dtype:
+                raise ValueError(f"parts of other kinds: {rows.shape}, {rows.dtype}")
             all_rows[part] = rows
 
     if threads:

@@ -284,7 +284,7 @@ def area(points: list[Point], base: float, *, more: bool = True) -> float:
     losses = np.linspace(0, MAX_CURVE_LOSS, 41)
     sign = 1 if more else -1
     shares = [share_at(points, loss, base, more=more) for loss in losses]
-    return float(sign * (np.mean(shares) - base))
+    return max(0.0, float(sign * (np.mean(shares) - base)))
 
 
 def collateral(points: list[Point], before: Outcome, values: Floats, loss: float) -> float:

@@ -71,6 +71,17 @@ def test_a_method_that_is_asked_for_and_candidates(said, folder):
     assert within["after"] > within["before"]
 
 
+def test_where_any_strength_loses_too_much_nothing_is_done(said, folder, monkeypatch, capsys):
+    monkeypatch.setattr("recsae.steering.tuning.tune._refined", lambda *_: 0.0)
+    asked = ("tune", folder, "--more", "Comedy", "--quick", "--method", "latents")
+    assert "done: nothing: at any strength more is lost than is allowed" in said(*asked)
+    assert command(*asked, "--save", "nothing") == 2
+    out, err = capsys.readouterr()
+    assert "More Comedy by latents: " in out
+    assert "Nothing was saved in 'nothing': at any strength more is lost than is allowed" in err
+    assert not (folder / "steering/nothing.json").exists()
+
+
 def test_never_is_a_filter_and_says_what_latents_leave_over(said, folder):
     out = said("tune", folder, "--never", "Comedy", "--quick", "--save", "none")
     assert out.startswith("Never Comedy by filter: ")

@@ -62,3 +62,11 @@ def test_in_one_piece(size, in_them):
 def test_nothing_in_one_piece():
     (empty,) = in_one_piece(lambda part: [torch.ones(0, 2)[part]], 0, 5)
     assert empty.shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "other", [torch.ones(2, 1), torch.ones(1, 3), torch.ones(2, 3, dtype=torch.int64)]
+)
+def test_parts_of_other_kinds_are_refused(other):
+    with pytest.raises(ValueError, match="parts of other kinds"):
+        in_one_piece(lambda part: [other if part.start else torch.ones(2, 3)], 4, 2)

@@ -21,6 +21,7 @@ PLACED = "latents by probability"
 LATENTS = (PLACED, "latents")
 """Methods that need nothing of the items."""
 BOTH = "latents+re-ranking"
+NOTHING = "nothing: at any strength more is lost than is allowed"
 TURNED: Columns = {
     "latent": "latent",
     "promotes": "promotes",
@@ -51,7 +52,7 @@ def show_tuned(result: TuningResult, *, everything: bool) -> None:
     show_facts(
         {
             "goal": result.goal,
-            "done": "; ".join(result.done),
+            "done": "; ".join(result.done) or NOTHING,
             "strength": f"{result.strength:.2f}, for a loss of at most "
             f"{_loss(result.allowed_loss)} on construction users",
             "held-out users": f"{effect.n_users:,}, {effect.n_positions:,} positions",
@@ -104,6 +105,7 @@ def _beside(result: TuningResult) -> list[str]:
     """What is recommended instead, and what latents reach."""
     amount = _amount(result)
     by_method = {one.method: one for one in result.choices}
+    within = {name.partition(" within ")[0]: one for name, one in by_method.items()}
     if len(by_method) < 2:
         return ["No other method was tried."]
     said = []
@@ -117,13 +119,19 @@ def _beside(result: TuningResult) -> list[str]:
     without = [
         f"{method if method == PLACED else 'latents alone'} reach {amount(effect.after)} "
         f"({two_digits(effect.ndcg_kept[0])} kept)"
-        for method, effect in ((m, by_method[m].effect) for m in LATENTS if m in by_method)
-        if method not in (result.method, result.recommended)
+        for method, effect in ((m, within[m].effect) for m in LATENTS if m in within)
+        if within[method].method not in (result.method, result.recommended)
     ]
     if without:
         needs = result.method == "filter" or "re-ranking" in result.method
         where = "Where items have no such data, " if needs and _is_share(result) else ""
-        words = f"{where}{' and '.join(without)} at that loss."
+        words = f"{where}{' and '.join(without)} at that loss"
+        if (
+            not said and result.method != "filter"
+        ):  # which is on the same cases, and set in the same way
+            words += f", where this reaches {amount(mine.effect.after)}"
+            words += f" ({two_digits(mine.effect.ndcg_kept[0])} kept) on the same cases"
+        words += "."
         said.append(words[:1].upper() + words[1:])
     return said
 

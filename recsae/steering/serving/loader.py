@@ -153,7 +153,9 @@ def _by_probability(
         useful = scores.masked_fill(weights < most, float("-inf"))
         allowed = torch.zeros_like(p, dtype=torch.bool)
         for table, n in ((scores, step["first"]), (useful, k)):
-            allowed.scatter_(1, table.topk(min(n, table.shape[1]), dim=1).indices, True)
+            best = table.topk(min(n, table.shape[1]), dim=1)
+            there = best.values > float("-inf")  # else any item would do
+            allowed |= torch.zeros_like(allowed).scatter(1, best.indices, there)
         gain = gain.masked_fill(~allowed, float("-inf"))
     if prior is not None:
         log_p = log_p.masked_fill(gain == float("-inf"), float("-inf"))
@@ -172,7 +174,8 @@ def _of_two_queries(
     """The same within what both queries find, half and half, by the scores without steering."""
     found = torch.zeros_like(own, dtype=torch.bool)
     for table, n in ((own, step["candidates"] - step["turned"]), (steered, step["turned"])):
-        found.scatter_(1, table.topk(min(n, table.shape[1]), dim=1).indices, True)
+        best = table.topk(min(n, table.shape[1]), dim=1)
+        found |= torch.zeros_like(found).scatter(1, best.indices, best.values > float("-inf"))
     inside = own.masked_fill(~found, float("-inf"))
     log_p = torch.log_softmax(inside / step["temperature"], 1)
     p = log_p.exp() if prior is None else _calibrated(log_p, step["powers"], prior)

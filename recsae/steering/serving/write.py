@@ -193,7 +193,7 @@ def _module_of(
                 "candidates": one.candidates,
                 "edits": one.edits,
                 "turned": None if one.edits == "scores" else found_turned(one.candidates or 0),
-                "first": N_FIRST if one.different is None and one.candidates is None else None,
+                "first": N_FIRST if not one.in_order and one.candidates is None else None,
                 "powers": one.calibrated and [one.calibrated.p, one.calibrated.place],
             }
             for one in served.rest.reorders

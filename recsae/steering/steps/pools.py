@@ -98,7 +98,8 @@ class CalibratedP(NamedTuple):
 
 
 def best_among(scores: torch.Tensor, columns: torch.Tensor | None, n: int) -> TopK:
-    """The n items of the largest scores ``(b, n_items)`` among some columns, all if None."""
+    """The n items of the largest scores ``(b, n_items)`` among some columns, all if None; fewer
+    where there are no more columns."""
     among = scores if columns is None else scores.index_select(1, columns)
     best = top_k(among, min(n, among.shape[1]))
     return best if columns is None else TopK(best.values, columns[best.indices])
@@ -107,10 +108,21 @@ def best_among(scores: torch.Tensor, columns: torch.Tensor | None, n: int) -> To
 def others(first: TopK, further: TopK) -> TopK:
     """Those of some further items that are not among the first, by score, -inf where there are
     none; of equal scores the one that stands first."""
-    last, item = first.values[:, -1:], first.indices[:, -1:]
-    twice = (further.values > last) | ((further.values == last) & (further.indices <= item))
+    if has_kernels() and first.values.dtype == torch.float32:
+        last, item = first.values[:, -1:], first.indices[:, -1:]
+        twice = (further.values > last) | ((further.values == last) & (further.indices <= item))
+    else:  # of equal scores any item may be among the first
+        known = first.indices.masked_fill(first.values == NONE, -1)
+        twice = (further.indices[:, :, None] == known[:, None, :]).any(2)
     best = top_k(further.values.masked_fill(twice, NONE), further.values.shape[1])
     return TopK(best.values, further.indices.gather(1, best.indices))
+
+
+def padded(found: TopK, n: int) -> TopK:
+    """The items in n columns at least, the others -inf."""
+    more = (0, max(0, n - found.values.shape[1]))
+    values = torch.nn.functional.pad(found.values, more, value=NONE)
+    return TopK(values, torch.nn.functional.pad(found.indices, more))
 
 
 def joined(*parts: TopK) -> TopK:

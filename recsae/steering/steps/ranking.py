@@ -21,6 +21,7 @@ from recsae.steering.steps.pools import (
     has_kernels,
     joined,
     others,
+    padded,
 )
 
 if TYPE_CHECKING:
@@ -112,7 +113,9 @@ class Reorder(NamedTuple):
             return self._found_by_two(own, scores, k)
         first, *rest = (best_among(scores, columns, n) for columns, n in self._parts(scores, k))
         if rest and not self.in_order:
-            rest = [others(first, *rest)]
+            rest = [
+                padded(others(first, *rest), k)
+            ]  # as wide for other cases, whose goal is larger
         found = joined(first, *rest)
         total = self.total(scores if self.candidates is None else found.values, found.values)
         return self.settled(Pool.of(found, total), k)
@@ -141,6 +144,7 @@ class Reorder(NamedTuple):
             items = top_k(turned, min(half, n_items)).indices.sort(dim=1).values
             found = joined(found, others(found, TopK(own.gather(1, items), items)))
         total = (found.values.clamp_min(-LARGEST) / temperature).logsumexp(1, keepdim=True)
+        total = total.clamp_min(-LARGEST)
         pool = Pool.of(found, total)
         if self.edits == "pushes":
             after = turned.gather(1, found.indices)

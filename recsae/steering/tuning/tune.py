@@ -173,7 +173,8 @@ def tune(
     strength, by_curve = mine.strength, list[Point]()
     if mine.method.name != FILTER:  # which has no strength
         by_curve = trial.whole_curve(mine)
-        trial.few.forget()
+    trial.few.forget()
+    if by_curve:
         confirming = found.scored(cases.confirm, expects=True)
         strength = _refined(strength, confirming, mine.method, max_loss)
     some = found.scored(thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED))

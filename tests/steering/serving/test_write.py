@@ -160,9 +160,13 @@ LISTS = {
 
 
 @pytest.mark.parametrize("head", [True, False], ids=["head", "no head"])
+@pytest.mark.parametrize("n_first", [20, 300], ids=["of the first", "of all"])
 @pytest.mark.parametrize("kind", list(LISTS))
-def test_lists_are_exported_as_they_are_made(opened, tmp_path, kind, head):
-    """By the loader out of states, or out of the steered model's scores, and by plain numpy."""
+def test_lists_are_exported_as_they_are_made(opened, tmp_path, kind, head, n_first, monkeypatch):
+    """By the loader out of states, or out of the steered model's scores, and by plain numpy;
+    where there are more items than lists by probability choose from, too."""
+    for name in ("steps.ranking", "serving.write"):
+        monkeypatch.setattr(f"recsae.steering.{name}.N_FIRST", n_first)
     steps = [
         step.model_copy(update={"vector": (0.3,) * opened.sae.width})
         if isinstance(step, Direction)

@@ -34,13 +34,17 @@ def test_what_moved_surely():
 def test_the_method_comes_first_and_latents_beside_it():
     assert answer(result("re-ranking", re_ranking=0.13, latents=0.11)) == (
         "More Horror by re-ranking: 10% -> 13% of the lists, with 99.0% (98.5 to 99.5) of NDCG@10 "
-        "kept. Where items have no such data, latents alone reach 11% (99% kept) at that loss."
+        "kept. Where items have no such data, latents alone reach 11% (99% kept) at that loss, "
+        "where this reaches 13% (99% kept) on the same cases."
     )
     chosen = {"re_ranking": 0.13, "latents by probability": 0.12, "latents": 0.11}
     assert answer(result("re-ranking", **chosen)).endswith(
         "no such data, latents by probability reach 12% (99% kept) and latents alone reach 11% "
-        "(99% kept) at that loss."
+        "(99% kept) at that loss, where this reaches 13% (99% kept) on the same cases."
     )
+    within = {"re-ranking within 50": 0.13, "latents by probability within 50": 0.12}
+    said = answer(result("re-ranking within 50", **within))
+    assert "no such data, latents by probability reach 12% (99% kept) at that loss" in said
     assert " no such data" not in answer(result("latents", latents=0.13, re_ranking=0.12))
 
 
