@@ -126,9 +126,7 @@ def _beside(result: TuningResult) -> list[str]:
         needs = result.method == "filter" or "re-ranking" in result.method
         where = "Where items have no such data, " if needs and _is_share(result) else ""
         words = f"{where}{' and '.join(without)} at that loss"
-        if (
-            not said and result.method != "filter"
-        ):  # which is on the same cases, and set in the same way
+        if not said and result.method != "filter":  # what the answer begins with is set anew
             words += f", where this reaches {amount(mine.effect.after)}"
             words += f" ({two_digits(mine.effect.ndcg_kept[0])} kept) on the same cases"
         words += "."
