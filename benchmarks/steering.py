@@ -18,10 +18,9 @@ import numpy as np
 
 NEAR = 0.003
 """A held-out loss is as it was allowed if it differs by no more than this."""
-BEHIND = (
-    "re-ranking by calibrated probability within {}",
-    "latents retrieve, then re-ranking by calibrated probability within {}",
-)
+RETRIEVED = "latents retrieve, then "
+WITHIN = " within "
+"""Parts of the names of methods that re-rank few candidates."""
 
 
 @click.command()
@@ -83,16 +82,21 @@ def _print_reached(results: list[Any], loss: float) -> None:
 
 def _print_behind(results: list[Any]) -> None:
     """What it adds to re-ranking few candidates that latents find half of them."""
-    rows = [{one.method: one for one in result.methods} for result in results]
-    found = {name.rpartition(" ")[2] for row in rows for name in row if " within " in name}
+    found: dict[int, list[tuple[Any, Any]]] = defaultdict(list)
+    for result in results:
+        both: dict[bool, dict[int, Any]] = {False: {}, True: {}}
+        for one in result.methods:
+            name, within, n = one.method.partition(WITHIN)
+            if within:
+                both[name.startswith(RETRIEVED)][int(n)] = one
+        for n in both[False].keys() & both[True].keys():
+            found[n].append((both[False][n], both[True][n]))
     click.echo("| behind a retriever of | goals | with latents above at 1 % | by area |")
     click.echo("|---|---:|---:|---:|")
-    for n in sorted(found, key=int):
-        pairs = [tuple(row.get(name.format(n)) for name in BEHIND) for row in rows]
-        both = [(alone, with_latents) for alone, with_latents in pairs if alone and with_latents]
-        at_loss = sum(b.at_loss[0.01] > a.at_loss[0.01] for a, b in both)
-        by_area = sum(b.area > a.area for a, b in both)
-        click.echo(f"| {n} | {len(both)} | {at_loss} | {by_area} |")
+    for n in sorted(found):
+        at_loss = sum(b.at_loss[0.01] > a.at_loss[0.01] for a, b in found[n])
+        by_area = sum(b.area > a.area for a, b in found[n])
+        click.echo(f"| {n} | {len(found[n])} | {at_loss} | {by_area} |")
     click.echo("")
 
 
