@@ -113,9 +113,8 @@ class Reorder(NamedTuple):
             return self._found_by_two(own, scores, k)
         first, *rest = (best_among(scores, columns, n) for columns, n in self._parts(scores, k))
         if rest and not self.in_order:
-            rest = [
-                padded(others(first, *rest), k)
-            ]  # as wide for other cases, whose goal is larger
+            # other cases may have more items of the largest weight, and all have pools of one width
+            rest = [padded(others(first, *rest), k)]
         found = joined(first, *rest)
         total = self.total(scores if self.candidates is None else found.values, found.values)
         return self.settled(Pool.of(found, total), k)
