@@ -18,9 +18,6 @@ import numpy as np
 
 NEAR = 0.003
 """A held-out loss is as it was allowed if it differs by no more than this."""
-RETRIEVED = "latents retrieve, then "
-WITHIN = " within "
-"""Parts of the names of methods that re-rank few candidates."""
 
 
 @click.command()
@@ -82,13 +79,15 @@ def _print_reached(results: list[Any], loss: float) -> None:
 
 def _print_behind(results: list[Any]) -> None:
     """What it adds to re-ranking few candidates that latents find half of them."""
+    from recsae.steering.tuning.baselines import THEN, WITHIN
+
     found: dict[int, list[tuple[Any, Any]]] = defaultdict(list)
     for result in results:
         both: dict[bool, dict[int, Any]] = {False: {}, True: {}}
         for one in result.methods:
             name, within, n = one.method.partition(WITHIN)
             if within:
-                both[name.startswith(RETRIEVED)][int(n)] = one
+                both[name.startswith(THEN)][int(n)] = one
         for n in both[False].keys() & both[True].keys():
             found[n].append((both[False][n], both[True][n]))
     click.echo("| behind a retriever of | goals | with latents above at 1 % | by area |")

@@ -17,8 +17,9 @@ LEAST_OUTSIDE = 1e-6
 
 
 class Pool(NamedTuple):
-    """The items that lists of n cases can be made of: ascending in each row, or by score where they
-    are calibrated."""
+    """The items that lists of n cases can be made of. They ascend in each row, so that of equally
+    good ones the lower comes first, except where compiled loops see to that, or a calibration goes
+    by their order."""
 
     items: torch.Tensor
     """``(n, m)``"""

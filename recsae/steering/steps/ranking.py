@@ -142,9 +142,7 @@ class Reorder(NamedTuple):
         if half:
             items = top_k(turned, min(half, n_items)).indices.sort(dim=1).values
             found = joined(found, others(found, TopK(own.gather(1, items), items)))
-        total = (found.values.clamp_min(-LARGEST) / temperature).logsumexp(1, keepdim=True)
-        total = total.clamp_min(-LARGEST)
-        pool = Pool.of(found, total)
+        pool = Pool.of(found, self.total(found.values, found.values))
         if self.edits == "pushes":
             after = turned.gather(1, found.indices)
             pushes = ((after - found.values) / temperature).masked_fill(found.values == NONE, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import scipy.sparse
@@ -200,10 +201,11 @@ class MethodMaker(NamedTuple):
         def made(strength: float) -> list[Step]:
             return [] if identity_at_zero and not strength else steps(strength)
 
-        def at(strength: float) -> Applied:
-            return applied(made(strength), self.sae, self._goal_of)
-
+        at = partial(self._at, made)
         return SteeringMethod(name, at, max_strength, identity_at_zero, made, only_gain, by_own)
+
+    def _at(self, steps: Callable[[float], list[Step]], strength: float) -> Applied:
+        return applied(steps(strength), self.sae, self._goal_of)
 
     @property
     def better(self) -> CalibratedP | None:
@@ -222,8 +224,7 @@ class MethodMaker(NamedTuple):
         """A method that another maker made, by the popularity of items that this one knows."""
         if method.steps is None:
             return method
-        same = {"identity_at_zero": method.identity_at_zero}
-        return method._replace(at=self.of_steps(method.name, method.steps, **same).at)
+        return method._replace(at=partial(self._at, method.steps))
 
     def neurons(self, search: Cases, near: Nearby) -> SteeringMethod:
         """Steer along a path of single dimensions of the state, as many as there are latents.

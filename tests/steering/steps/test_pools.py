@@ -25,12 +25,16 @@ def scores(seed, decimals):
     return made
 
 
-@pytest.mark.parametrize("path", ["compiled", "torch"])
-def test_others_are_those_that_are_not_among_the_first(path, monkeypatch):
-    """Of items that score as the last of the first torch takes any."""
-    if path == "torch":
+@pytest.fixture(params=["compiled", "torch"])
+def path(request, monkeypatch):
+    if request.param == "torch":
         monkeypatch.setattr("recsae.core.topk.kernels", lambda: None)
         monkeypatch.setattr(pools, "kernels", lambda: None)
+    return request.param
+
+
+def test_others_are_those_that_are_not_among_the_first(path):
+    """Of items that score as the last of the first torch takes any."""
     own, turned = scores(1, 1), scores(2, 1)
     first = top_k(own, 40)
     items = top_k(turned, 40).indices.sort(dim=1).values
@@ -89,11 +93,8 @@ def test_lists_are_those_without_compiled_loops(
         monkeypatch.undo()
 
 
-@pytest.mark.parametrize("path", ["compiled", "torch"])
-def test_no_list_of_two_queries_has_an_item_twice(path, monkeypatch):
-    if path == "torch":
-        monkeypatch.setattr("recsae.core.topk.kernels", lambda: None)
-        monkeypatch.setattr(pools, "kernels", lambda: None)
+@pytest.mark.usefixtures("path")
+def test_no_list_of_two_queries_has_an_item_twice():
     own, turned = scores(5, 0), scores(6, 0)
     own[4], turned[4] = NONE, NONE  # nothing is left to recommend
     step = Reorder.of(WANTED, 0.01, 0.8, 30, "candidates")
