@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from threading import Lock
 from typing import TypeVar
 
 import torch
@@ -14,20 +15,28 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_threads(do: Callable[[T], R], parts: Iterable[T]) -> list[R]:
-    """The result of ``do`` for each part, in order, with as many threads as torch uses.
+def in_threads(do: Callable[[T], R], parts: Iterable[T], *, at_once: bool = True) -> list[R]:
+    """The result of ``do`` for each part, in order, with as many threads as torch uses; one after
+    another, each with all of torch's threads, if they may not be done ``at_once``.
+
+    With fewer parts than threads the others are shared out, to what is done within a part.
 
     Many small matrix products are done sooner by threads that each do some of them than by threads
     that share every one, and much sooner where other programs want the cores too: threads that
     share a product wait for each other at its end.
     """
+    parts = list(parts)
+    if not at_once:
+        return [do(part) for part in parts]
     threads = torch.get_num_threads()
-    with _libraries().limit(limits=1, user_api="blas"):
-        if threads == 1:
+    workers = max(1, min(threads, len(parts)))
+    own = threads // workers
+    with _libraries().limit(limits=own, user_api="blas"):
+        if workers == 1:
             return [do(part) for part in parts]
         try:
             with ThreadPoolExecutor(
-                threads, initializer=torch.set_num_threads, initargs=(1,)
+                workers, initializer=torch.set_num_threads, initargs=(own,)
             ) as pool:
                 return list(pool.map(do, parts))
         finally:
@@ -35,12 +44,12 @@ def in_threads(do: Callable[[T], R], parts: Iterable[T]) -> list[R]:
 
 
 def in_one_piece(
-    make: Callable[[slice], Iterable[torch.Tensor]], n: int, size: int, *, threads: bool = True
+    make: Callable[[slice], Iterable[torch.Tensor]], n: int, size: int, *, at_once: bool = True
 ) -> list[torch.Tensor]:
-    """Tensors of n rows that ``make`` gives ``size`` rows of at a time, in threads if it may.
+    """Tensors of n rows that ``make`` gives ``size`` rows of at a time, as in :func:`in_threads`.
 
-    Their memory is taken at the beginning: parts that are kept among tables that come and go would
-    hold on to the memory of these, which is many times as much.
+    Their memory is taken with the first part: parts that are kept among tables that come and go
+    would hold on to the memory of these, which is many times as much.
 
     Raises
     ------
@@ -53,21 +62,20 @@ def in_one_piece(
     [[[0, 1, 2, 3, 4]], [[0, -1, -2, -3, -4]]]
     """
     parts = [slice(i, min(i + size, n)) for i in range(0, max(n, 1), size)]
-    begun = list(make(parts[0]))
-    whole = [torch.empty(n, *one.shape[1:], dtype=one.dtype) for one in begun]
+    whole: list[torch.Tensor] = []
+    taking = Lock()
 
     def fill(part: slice) -> None:
-        made = begun if part is parts[0] else make(part)
+        made = list(make(part))
+        with taking:
+            if not whole:
+                whole.extend(torch.empty(n, *one.shape[1:], dtype=one.dtype) for one in made)
         for all_rows, rows in zip(whole, made, strict=True):
             if rows.shape != all_rows[part].shape or rows.dtype != all_rows.dtype:
                 raise ValueError(f"parts of other kinds: {rows.shape}, {rows.dtype}")
             all_rows[part] = rows
 
-    if threads:
-        in_threads(fill, parts)
-    else:
-        for part in parts:
-            fill(part)
+    in_threads(fill, parts, at_once=at_once)
     return whole
 
 

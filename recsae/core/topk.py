@@ -35,8 +35,8 @@ def top_k(matrix: torch.Tensor, k: int) -> TopK:
     >>> indices.tolist()
     [[1, 2]]
     """
-    compiled = kernels()
-    if compiled is None or matrix.device.type != "cpu" or matrix.dtype != torch.float32:
+    compiled = kernels_for(matrix)
+    if compiled is None:
         best = matrix.detach().topk(k, dim=1)
         return TopK(best.values, best.indices)
     values = torch.empty(len(matrix), k)
@@ -74,9 +74,9 @@ class RunningTopK:
 
     def merge(self, block: torch.Tensor, first: int) -> None:
         """Take ``(n, m)`` further columns in, from column ``first`` on."""
-        compiled, (n, k) = kernels(), self.values.shape
+        compiled, (n, k) = kernels_for(block), self.values.shape
         is_first, self._is_empty = self._is_empty, False
-        if compiled is not None and block.device.type == "cpu" and block.dtype == torch.float32:
+        if compiled is not None:
             if is_first and block.shape[1] >= k:
                 self.values, indices = top_k(block, k)
                 self.indices = (indices + first).masked_fill_(self.values == float("-inf"), 0)
@@ -114,8 +114,8 @@ def number_before(
     >>> number_before(row, 10, np.float32([2]), np.array([12])).tolist()
     [2]
     """
-    compiled, split = kernels(), (columns - first).clip(0, block.shape[1])
-    if compiled is not None and block.device.type == "cpu" and block.dtype == torch.float32:
+    compiled, split = kernels_for(block), (columns - first).clip(0, block.shape[1])
+    if compiled is not None:
         before = np.empty(len(block), dtype=np.int64)
         compiled.number_before(block.detach().contiguous().numpy(), values, split, before)
         return before
@@ -125,6 +125,13 @@ def number_before(
         < torch.from_numpy(split).to(block.device)[:, None]
     )
     return np.asarray(((block > bound) | ((block == bound) & lower)).sum(1).cpu().numpy())
+
+
+def kernels_for(*tables: torch.Tensor) -> ModuleType | None:
+    """The compiled loops, if there are any and they can read these tables of numbers; else None."""
+    if any(table.device.type != "cpu" or table.dtype != torch.float32 for table in tables):
+        return None
+    return kernels()
 
 
 @cache

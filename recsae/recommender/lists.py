@@ -136,7 +136,7 @@ def _best_in_blocks(
 class MaskedScores:
     """Scores of some states by blocks of items, -inf where an item cannot be recommended.
 
-    ``order (n_items,)`` are the items in the order in which the head has them, if not their own.
+    ``order`` are the items that the head has, in its order, if not all in their own.
     """
 
     def __init__(
@@ -151,9 +151,10 @@ class MaskedScores:
         self.banned = np.flatnonzero(~real)
         which, hidden = history.pairs() if history else (np.zeros(0, np.int64),) * 2
         if order is not None:
-            place = np.empty_like(order)
+            place = np.full(catalog.n_items, -1)
             place[order] = np.arange(len(order))
-            hidden = place[hidden]
+            there = place[hidden] >= 0
+            which, hidden = which[there], place[hidden[there]]
         order = np.argsort(hidden, kind="stable")  # those of each block together
         self.which, self.hidden = which[order], hidden[order]
 

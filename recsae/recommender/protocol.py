@@ -60,26 +60,16 @@ class LinearHead(NamedTuple):
         """Scores ``(n, m)`` of items of its own ``(n, m)`` for each of the states ``(n, d)``."""
         import torch
 
-        from recsae.core.topk import kernels
+        from recsae.core.topk import kernels_for
 
-        compiled = kernels()
-        if compiled is None or not _are_plain(states, self.items):
+        compiled = kernels_for(states, self.items)
+        if compiled is None or states.requires_grad or self.items.requires_grad:
             scores = (self.items[items] @ states[:, :, None])[:, :, 0]
         else:  # without a copy of the items' vectors for each of the states
             scores = torch.empty(items.shape)
             given = (one.contiguous().numpy() for one in (states, self.items, items))
             compiled.row_products(*given, scores.numpy())
         return scores if self.bias is None else scores + self.bias[items]
-
-
-def _are_plain(*tensors: torch.Tensor) -> bool:
-    """Whether compiled loops can read them."""
-    import torch
-
-    return all(
-        one.device.type == "cpu" and one.dtype == torch.float32 and not one.requires_grad
-        for one in tensors
-    )
 
 
 @dataclass(frozen=True)
@@ -264,7 +254,12 @@ class MissingParts(NamedTuple):
 def missing_parts(candidate: object) -> MissingParts:
     """What an object lacks of the protocol, whether or not it inherits from it."""
     parts = dict.fromkeys([*Recommender.__annotations__, *vars(Recommender)])
-    missing = [name for name in parts if name[0] != "_" and not hasattr(candidate, name)]
+    own = dir(type(candidate))  # asked first: a property may open a model
+    missing = [
+        name
+        for name in parts
+        if name[0] != "_" and name not in own and not hasattr(candidate, name)
+    ]
     abstract = Recommender.__abstractmethods__
     optional = [name for name in missing if name in vars(Recommender) and name not in abstract]
     return MissingParts([name for name in missing if name not in optional], optional)

@@ -168,9 +168,7 @@ def _changes(work: Workspace, name: str, checked: CheckedLatents, limit: int) ->
         return _change(old, after, cases.user[mine], checked, j)
 
     latents = range(len(checked.latents))
-    if work.head is None:  # there is one model to edit
-        return [change(j) for j in latents]
-    return in_threads(change, latents)
+    return in_threads(change, latents, at_once=work.head is not None)  # there is one model to edit
 
 
 def _lists(work: Workspace, rows: NDArray[np.int64], done: Applied) -> NDArray[np.int32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,8 @@ CASES_AT_ONCE = 64
 """Cases whose items' vectors are held at a time: 8 MB at width 64."""
 ROUNDING = 1e-5
 """By so much of their size scores may be off."""
+_MAKING = Lock()
+"""One is made at a time: several threads may ask for the same."""
 
 
 class Shortlist:
@@ -55,9 +58,10 @@ class Shortlist:
     @classmethod
     def of(cls, cases: Cases, head: LinearHead) -> Shortlist:
         """That of some cases, kept with them."""
-        if cls not in cases.counted:
-            cases.counted[cls] = cls(cases, head)
-        kept: Shortlist = cases.counted[cls]
+        with _MAKING:
+            if cls not in cases.counted:
+                cases.counted[cls] = cls(cases, head)
+            kept: Shortlist = cases.counted[cls]
         return kept
 
     def lists(self, moved: torch.Tensor, k: int) -> NDArray[np.int64]:

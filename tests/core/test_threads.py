@@ -36,6 +36,26 @@ def test_what_goes_wrong_is_raised_and_the_number_of_threads_stays(threads):
     assert torch.get_num_threads() == threads
 
 
+def test_with_fewer_parts_than_threads_the_others_are_shared_out(threads):
+    torch.set_num_threads(2 * threads)
+    own = in_threads(lambda _: torch.get_num_threads(), range(threads))
+    assert own == [2] * threads
+    assert in_threads(lambda _: torch.get_num_threads(), [0]) == [2 * threads]
+    assert in_threads(lambda _: torch.get_num_threads(), []) == []
+    torch.set_num_threads(threads)
+
+
+def test_one_after_another_where_they_may_not_be_done_at_once(threads):
+    order = []
+
+    def note(n):
+        order.append(n)
+        return torch.get_num_threads()
+
+    assert in_threads(note, range(5), at_once=False) == [threads] * 5
+    assert order == list(range(5))
+
+
 def test_within_one_another(threads):
     nested = in_threads(lambda n: in_threads(lambda m: n * m, range(3)), range(3))
     assert nested == [[0, 0, 0], [0, 1, 2], [0, 2, 4]]
@@ -52,7 +72,7 @@ def test_in_one_piece(size, in_them):
         asked.append(part)
         return numbers[part, None].repeat(1, 3), numbers[part].double()
 
-    table, column = in_one_piece(make, 9, size, threads=in_them)
+    table, column = in_one_piece(make, 9, size, at_once=in_them)
     assert table.tolist() == [[n] * 3 for n in range(9)]
     assert column.tolist() == list(range(9))
     assert column.dtype == torch.float64

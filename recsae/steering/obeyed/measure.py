@@ -236,7 +236,7 @@ def _changes(
         return np.array([*share, change[0], error[0], *others])
 
     rows = range(len(units.latents))
-    found = np.array(in_threads(one, rows) if at_once else [one(j) for j in rows])
+    found = np.array(in_threads(one, rows, at_once=at_once))
     figures = found.reshape(len(rows), 5 + N_OTHERS).T
     return _Changes(figures[:3], figures[3], figures[4], figures[5:].T)
 
