@@ -11,6 +11,18 @@ STORES: Final = (CONSTRUCTION_STORE, HELDOUT_STORE)
 MANIFEST: Final = "manifest.json"
 SHARDS: Final = "*.safetensors"
 
+# of the recommender, what answers without the model
+RECOMMENDER: Final = "recommender"
+KEPT_FACTS: Final = f"{RECOMMENDER}/facts.json"
+KEPT_ARRAYS: Final = f"{RECOMMENDER}/arrays.safetensors"
+"""Histories, and the head."""
+KEPT_ITEMS: Final = f"{RECOMMENDER}/items.parquet"
+KEPT_IDS: Final = f"{RECOMMENDER}/ids.parquet"
+"""Of users."""
+KEPT_USERS: Final = f"{RECOMMENDER}/users.parquet"
+"""What is known of users."""
+KEPT: Final = f"{RECOMMENDER}/*"
+
 # the core: gates that tell statements
 CORE: Final = "core.json"
 CORE_ARRAYS: Final = "core.safetensors"
@@ -49,7 +61,7 @@ STEERING_FILES: Final = "steering"
 ANSWERS: Final = "language/cache"
 """What a language model answered."""
 OWN_FOLDERS: Final = (
-    *(*STORES, SAE_FOLDER, PLAIN_FOLDER, STABILITY_FOLDER, STEERING_FILES),
+    *(*STORES, RECOMMENDER, SAE_FOLDER, PLAIN_FOLDER, STABILITY_FOLDER, STEERING_FILES),
     f"{ANSWERS}/??",  # by the first two letters of an answer's key
 )
 """Folders in a run's that hold nothing but its files; a name may have wildcards."""

@@ -210,8 +210,11 @@ def _inputs_of_report(work: Workspace) -> list[object]:
 
 
 def _capture(work: Workspace) -> None:
+    from recsae.run.kept import keep
+
     for name in files.STORES:
         work.store(name)
+    work.ranks.broadcast_from_main(lambda: keep(work.recommender, work.folder))
 
 
 def _find_core(work: Workspace) -> None:
@@ -329,7 +332,10 @@ def _keep(work: Workspace, file: str, make: Callable[[], object]) -> None:
 STAGES: Mapping[str, Stage] = {
     "capture": Stage(
         _inputs_of_states,
-        tuple(f"{n}/{name}" for n in files.STORES for name in (files.MANIFEST, files.SHARDS)),
+        (
+            *(f"{n}/{name}" for n in files.STORES for name in (files.MANIFEST, files.SHARDS)),
+            files.KEPT,
+        ),
         _capture,
     ),
     "core": Stage(_inputs_of_core, (files.CORE, files.CORE_ARRAYS), _find_core),

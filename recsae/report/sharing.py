@@ -18,6 +18,8 @@ WITH_IDS = (
     layout.EXAMPLES,
     layout.COUNTEREXAMPLES,
     layout.ACTIVE_CASES,
+    layout.KEPT_IDS,
+    layout.KEPT_USERS,
 )
 """Files of a run that hold users' ids; steering files for some users hold theirs too."""
 NO_WEIGHTS = "has its weights in no page without ids, which is one to share"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,10 +11,11 @@ import numpy as np
 from recsae.core import layout
 from recsae.core.errors import ArtifactMismatch, CannotOpenModel, InvalidInput
 from recsae.recommender.sequences import pad
+from recsae.run.kept import KeptRecommender
 from recsae.run.record import Run
 from recsae.run.settings import open_recommender
 from recsae.run.tables import check_latents
-from recsae.run.trust import is_trusted
+from recsae.run.trust import is_trusted, remember_trust
 from recsae.run.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -65,7 +67,8 @@ def open_workspace(
             "here: in Python, use recsae.steer(recommender, SAE.load(folder / 'sae'), ...)."
         )
     with run.reading(*READ):
-        work = Workspace(run, _model(run, device, trust=trust), finished=True, given=sae)
+        model = _recommender(run, device, trust=trust)
+        work = Workspace(run, model, finished=True, given=sae)
         for piece in KEPT:
             getattr(work, piece)
     check_latents(work.tested_dictionary.table, folder)
@@ -77,10 +80,22 @@ def open_workspace(
     return work
 
 
-def _model(run: Run, device: str, *, trust: bool) -> Recommender:
-    """Open the recommender that a run was made of."""
+def _recommender(run: Run, device: str, *, trust: bool) -> Recommender:
+    """The recommender that a run was made of: what the run keeps of it, if it may be opened."""
     checkpoint = Path(str(run.config.checkpoint))
     trusted = trust or is_trusted(checkpoint)
+    if layout.KEPT_FACTS not in run.record["stages"]["capture"]["outputs"] or not trusted:
+        return _model(run, device, trusted=trusted)
+    if trust:
+        remember_trust(checkpoint)
+    sources = [path for path in run.record["sources"] if path != run.config.items]
+    with run.reading(layout.KEPT):
+        kept = KeptRecommender(run.folder, sources, partial(_model, run, device, trusted=True))
+    return _of_the_run(run, kept)
+
+
+def _model(run: Run, device: str, *, trusted: bool) -> Recommender:
+    """Open the recommender that a run was made of."""
     try:
         recommender = open_recommender(run.config, trust=trusted, device=device)
     except CannotOpenModel as error:
@@ -90,8 +105,12 @@ def _model(run: Run, device: str, *, trust: bool) -> Recommender:
             f"{error} The run in {run.folder} was made elsewhere, or before trust was remembered "
             "on this machine: once with --trust is enough."
         ) from error
+    return _of_the_run(run, recommender)
+
+
+def _of_the_run(run: Run, recommender: Recommender) -> Recommender:
     if recommender.fingerprint() != run.record["model"]:
-        raise ArtifactMismatch(f"The model at {checkpoint} is not the one of the run.")
+        raise ArtifactMismatch(f"The model at {run.config.checkpoint} is not the one of the run.")
     return recommender
 
 

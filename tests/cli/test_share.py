@@ -70,8 +70,9 @@ def test_a_folder_to_share_has_no_id_in_any_file(says, run, tmp_path):
         f"Report: {share}/report.html\n"
         f"To share: {share}. No file of it has an id of a user.\n"
         f"Ids of users are still in {run}: report.json, turn.json, examples.parquet, "
-        "counterexamples.parquet, active_cases.parquet, steering/some.json; and the hidden states "
-        "of single users, by their numbers, in activations and heldout.\n"
+        "counterexamples.parquet, active_cases.parquet, recommender/ids.parquet, "
+        "steering/some.json; and the hidden states of single users, by their numbers, in "
+        "activations and heldout.\n"
         "Long histories can tell who somebody is: --max-history N cuts them.\n"
     )
 

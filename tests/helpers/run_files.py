@@ -14,6 +14,8 @@ FILES = {
     *("scoring.json", "accuracy.json", "steering.json", "goals.json"),
     *("sae/cfg.json", "sae/sae.safetensors", "sae/quality.json", "sae/tried.json"),
     *("activations/manifest.json", "heldout/manifest.json"),
+    *("recommender/facts.json", "recommender/arrays.safetensors"),
+    *("recommender/items.parquet", "recommender/ids.parquet"),
 }
 CLOCKS = ("timings", "cpu_seconds", "memory", "created")
 
