@@ -243,17 +243,18 @@ def up_to(far: float, n: int = N_POINTS) -> Floats:
 
 def strength_at(points: list[Point], loss: float) -> float:
     """The strength at which a curve first loses so much, between points by straight lines; the
-    last one's if it never does.
+    last one's if it never does, the first one's if it does from the beginning.
 
     >>> points = [Point(0, 1.0, 0.1, None), Point(1, 0.98, 0.3, None), Point(2, 0.9, 0.3, None)]
     >>> round(strength_at(points, 0.01), 3), round(strength_at(points, 0.06), 3)
     (0.5, 1.5)
     """
+    if 1 - points[0].kept > loss:
+        return points[0].strength
     for one, other in pairwise(points):
         if 1 - other.kept > loss:
-            down = one.kept - other.kept
-            part = (one.kept - (1 - loss)) / down if down else 0.0
-            return one.strength + max(0.0, part) * (other.strength - one.strength)
+            part = (one.kept - (1 - loss)) / (one.kept - other.kept)
+            return one.strength + part * (other.strength - one.strength)
     return points[-1].strength
 
 

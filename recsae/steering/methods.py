@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from recsae.steering.steered_scores import SteeredScores
     from recsae.steering.steps.applied import Applied
+    from recsae.steering.steps.first import FirstItems
     from recsae.steering.steps.kinds import Step
     from recsae.steering.steps.pools import Pool
 
@@ -34,11 +35,11 @@ class SteeringMethod(NamedTuple):
     by_own: bool = True
     """Whether lists are made by the model's own probabilities, or by better ones."""
 
-    def on(self, scorer: SteeredScores) -> Steered:
-        """Apply the method to some cases."""
+    def on(self, scorer: SteeredScores, first: FirstItems | None = None) -> Steered:
+        """Apply the method to some cases, whose first items may be known."""
         kept: dict[str, Pool] = {}
 
         def lists(strength: float, k: int) -> NDArray[np.int32]:
-            return self.at(strength).lists(scorer, k, kept if self.only_gain else None)
+            return self.at(strength).lists(scorer, k, kept if self.only_gain else None, first)
 
         return Steered(self.name, lists, self.max_strength, self.identity_at_zero)

@@ -63,7 +63,7 @@ class Made:
         self.max_strength = steered.max_strength
         self.identity_at_zero = steered.identity_at_zero
 
-    def on(self, scorer):
+    def on(self, scorer, first=None):
         return self.steered
 
 

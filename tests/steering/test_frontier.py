@@ -104,6 +104,8 @@ def test_shares_at_a_loss(loss, share):
 def test_strengths_at_a_loss(loss, strength):
     assert strength_at(POINTS, loss) == pytest.approx(strength)
     assert strength_at([POINTS[0]._replace(kept=0.99), *POINTS[1:]], 0.005) == 0.0
+    rising = [Point(0, 0.95, 0.1, None), Point(1, 0.96, 0.1, None), Point(2, 0.9, 0.1, None)]
+    assert strength_at(rising, 0.01) == 0.0  # too much from the beginning
 
 
 def test_less_is_better_where_less_is_wanted():

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from recsae.sae.model import SAE
     from recsae.steering.calibration.shares import ItemShares
     from recsae.steering.steered_scores import Edit, SteeredScores
+    from recsae.steering.steps.first import FirstItems
     from recsae.steering.steps.goals import Goal
     from recsae.steering.steps.kinds import Step
 
@@ -78,12 +79,17 @@ class Applied(NamedTuple):
         return best_of(scores, k) if self.ranking is None else self.ranking.lists(scores, k, beside)
 
     def lists(
-        self, scorer: SteeredScores, k: int, kept: dict[str, Pool] | None = None
+        self,
+        scorer: SteeredScores,
+        k: int,
+        kept: dict[str, Pool] | None = None,
+        first: FirstItems | None = None,
     ) -> NDArray[np.int32]:
         """Lists ``(n, k)`` of the scorer's cases, in threads where scores allow it.
 
         ``kept`` is where pools are kept between calls that differ in the gain of the last
-        re-ranking only, and edit states alike.
+        re-ranking only, and edit states alike; ``first`` are the first items of the cases, where
+        they are known.
         """
         ranking, cases = self.ranking, scorer.cases
         k = min(k, int(cases.catalog.recommendable.sum()))
@@ -92,27 +98,14 @@ class Applied(NamedTuple):
         if ranking is None and isinstance(scorer, HeadScorer):
             return scorer.lists(self.edit, self.latents, k).astype(np.int32)
 
-        def scores_of(part: slice) -> torch.Tensor:
-            scores = scorer.scores(part, self.edit, self.latents)
-            return mask_unavailable(scores, cases, part)
-
-        def beside(part: slice) -> Beside:
-            own = mask_unavailable(scorer.scores(part), cases, part) if self.needs_own else None
-            return Beside(cases.histories.take(part), own)
-
-        size = rows_at_once(cases.catalog.n_items)
         last = None if ranking is None else ranking.last
         if ranking is None or last is None or last.width(k) is None:
             return _lists_in_parts(
-                scorer, size, lambda part: self.of_scores(scores_of(part), k, beside(part))
+                scorer,
+                rows_at_once(cases.catalog.n_items),
+                lambda part: self.of_scores(*self._scores(scorer, part, k)),
             )
-
-        def pool(part: slice) -> Pool:
-            return ranking.pool(scores_of(part), k, beside(part))
-
-        if isinstance(scorer, HeadScorer) and isinstance(last, Reorder) and ranking.by_parts:
-            blocks = Blocks(scorer.cases, scorer.head, last.parts(k))
-            size, pool = RANKED_AT_ONCE, partial(self._pool_of_blocks, scorer, blocks, last, k)
+        size, pool = self._pools(ranking, scorer, k, first)
         if kept is None or (last.width(k) or 0) * len(cases) > MAX_KEPT:
             return _lists_in_parts(scorer, size, lambda part: last.lists(pool(part), k))
         if "pool" not in kept:
@@ -122,6 +115,37 @@ class Applied(NamedTuple):
             lambda part: [last.lists(known.take(part), k).int()], len(cases), RANKED_AT_ONCE
         )
         return lists.numpy()
+
+    def _scores(
+        self, scorer: SteeredScores, part: slice, k: int
+    ) -> tuple[torch.Tensor, int, Beside]:
+        """What lists of k of some of the cases are made of."""
+        own, cases = None, scorer.cases
+        if self.needs_own:
+            own = mask_unavailable(scorer.scores(part), cases, part)
+        beside = Beside(cases.histories.take(part), own)
+        return self._turned(scorer, part), k, beside
+
+    def _turned(self, scorer: SteeredScores, part: slice) -> torch.Tensor:
+        """Scores ``(b, n_items)`` of edited states, -inf for what lists leave out."""
+        return mask_unavailable(scorer.scores(part, self.edit, self.latents), scorer.cases, part)
+
+    def _pools(
+        self, ranking: Ranking, scorer: SteeredScores, k: int, first: FirstItems | None
+    ) -> tuple[int, Callable[[slice], Pool]]:
+        """How many cases at a time, and what makes the pools of some."""
+        alone, size = ranking.alone, rows_at_once(scorer.cases.catalog.n_items)
+        if alone and first and alone.begins_with(first):
+            if self.needs_own:
+                return size, lambda part: alone.pool_of(
+                    first.of(part), k, self._turned(scorer, part)
+                )
+            if self.edit is None:
+                return RANKED_AT_ONCE, lambda part: alone.pool_of(first.of(part), k)
+        if alone and alone.by_parts and isinstance(scorer, HeadScorer):
+            blocks = Blocks(scorer.cases, scorer.head, alone.parts(k))
+            return RANKED_AT_ONCE, partial(self._pool_of_blocks, scorer, blocks, alone, k)
+        return size, lambda part: ranking.pool(*self._scores(scorer, part, k))
 
     def _pool_of_blocks(
         self, scorer: HeadScorer, blocks: Blocks, last: Reorder, k: int, part: slice
@@ -134,7 +158,7 @@ class Applied(NamedTuple):
 def _in_parts(
     scorer: SteeredScores, size: int, make: Callable[[slice], Iterable[torch.Tensor]]
 ) -> list[torch.Tensor]:
-    return in_one_piece(make, len(scorer.cases), size, threads=scorer.at_once)
+    return in_one_piece(make, len(scorer.cases), size, at_once=scorer.at_once)
 
 
 def _lists_in_parts(

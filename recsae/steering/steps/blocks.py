@@ -9,11 +9,13 @@ import torch
 from recsae.core.topk import RunningTopK, TopK
 from recsae.recommender.lists import ITEMS_AT_ONCE, MaskedScores
 from recsae.recommender.protocol import LinearHead
-from recsae.steering.steps.pools import LARGEST, NONE, Pool, joined
+from recsae.steering.steps.pools import LARGEST, NONE, Part, Pool, joined
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from recsae.capture.cases import Cases
-    from recsae.steering.steps.ranking import Part
 
 
 class Blocks:
@@ -30,8 +32,10 @@ class Blocks:
         bias = None if head.bias is None else head.bias[self.order]
         self.head = LinearHead(head.items[self.order], bias)
 
-    def pool(self, states: torch.Tensor, part: slice, temperature: float | None) -> Pool:
-        """The pool of the states ``(b, d)`` of a slice of the cases."""
+    def pool(
+        self, states: torch.Tensor, part: slice | NDArray[np.int64], temperature: float | None
+    ) -> Pool:
+        """The pool of the states ``(b, d)`` of some of the cases."""
         seen, catalog = self.cases.seen, self.cases.catalog
         history = seen.take(part) if seen else None
         masked = MaskedScores(self.head, catalog, history, self.order.numpy())

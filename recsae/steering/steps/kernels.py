@@ -30,6 +30,19 @@ def by_probability(p: Any, gain: Any, items: Any, discounts: Any, places: Any) -
 
 
 @numba.njit(cache=True, nogil=True)
+def among(items: Any, others: Any, found: Any) -> None:
+    """Fill ``found (n, m)`` with whether each of ``others (n, m)`` is one of the row's ``items (n,
+    w)``, of which -1 is none."""
+    last = np.full(max(items.max(), others.max()) + 1, -1)
+    for row in range(len(items)):
+        for i in range(items.shape[1]):
+            if items[row, i] >= 0:
+                last[items[row, i]] = row
+        for i in range(others.shape[1]):
+            found[row, i] = last[others[row, i]] == row
+
+
+@numba.njit(cache=True, nogil=True)
 def first_of_each(
     items: Any, scores: Any, p: Any, which: Any, k: int, its_items: Any, its_scores: Any, its_p: Any
 ) -> None:

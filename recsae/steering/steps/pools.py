@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import torch
 
-from recsae.core.topk import TopK, kernels, top_k
+from recsae.core.topk import TopK, kernels_for, top_k
 
+Part = tuple[torch.Tensor | None, int]
+"""Columns of scores, None being all, and how many of the first there are enough."""
 NONE = float("-inf")
 LARGEST = float(torch.finfo(torch.float32).max)
 LEAST = -200.0
@@ -109,14 +111,26 @@ def best_among(scores: torch.Tensor, columns: torch.Tensor | None, n: int) -> To
 def others(first: TopK, further: TopK) -> TopK:
     """Those of some further items that are not among the first, by score, -inf where there are
     none; of equal scores the one that stands first."""
-    if has_kernels() and first.values.dtype == torch.float32:
-        last, item = first.values[:, -1:], first.indices[:, -1:]
-        twice = (further.values > last) | ((further.values == last) & (further.indices <= item))
-    else:  # of equal scores any item may be among the first
-        known = first.indices.masked_fill(first.values == NONE, -1)
+    if not further.values.numel():
+        return further
+    known = first.indices.masked_fill(first.values == NONE, -1)
+    if kernels_for(first.values):
+        from recsae.steering.steps import kernels as compiled
+
+        twice = torch.empty(further.indices.shape, dtype=torch.bool)
+        compiled.among(known.numpy(), further.indices.contiguous().numpy(), twice.numpy())
+    else:
         twice = (further.indices[:, :, None] == known[:, None, :]).any(2)
     best = top_k(further.values.masked_fill(twice, NONE), further.values.shape[1])
     return TopK(best.values, further.indices.gather(1, best.indices))
+
+
+def log_total(scores: torch.Tensor, most: torch.Tensor, temperature: float) -> torch.Tensor:
+    """The logarithm of the softmax's denominator ``(n, 1)`` over scores ``(n, m)``, of which the
+    largest are ``most (n, 1)``."""
+    most = most.clamp_min(-LARGEST)
+    total = (scores - most).div_(temperature).exp_().sum(1, keepdim=True).log_()
+    return (total + most / temperature).clamp_min(-LARGEST)
 
 
 def padded(found: TopK, n: int) -> TopK:
@@ -130,8 +144,3 @@ def joined(*parts: TopK) -> TopK:
     """Items side by side."""
     values, indices = zip(*parts, strict=True)
     return TopK(torch.cat(values, 1), torch.cat(indices, 1))
-
-
-def has_kernels() -> bool:
-    """Whether loops over pools can be compiled."""
-    return kernels() is not None

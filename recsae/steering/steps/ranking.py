@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
-from recsae.core.topk import TopK, top_k
+from recsae.core.topk import TopK, kernels_for, top_k
 from recsae.steering.calibration.reranking import added_for_users, greedy_choice
 from recsae.steering.frontier import LIST_LENGTH
 from recsae.steering.steps.kinds import LEAST_CANDIDATES, found_turned
@@ -16,10 +18,11 @@ from recsae.steering.steps.pools import (
     LARGEST,
     NONE,
     CalibratedP,
+    Part,
     Pool,
     best_among,
-    has_kernels,
     joined,
+    log_total,
     others,
     padded,
 )
@@ -27,6 +30,7 @@ from recsae.steering.steps.pools import (
 if TYPE_CHECKING:
     from recsae.recommender.lists import History
     from recsae.steering.calibration.shares import ItemShares
+    from recsae.steering.steps.first import First, FirstItems
     from recsae.steering.steps.kinds import Calibrating, Edits
 
 N_FIRST = 300
@@ -46,8 +50,8 @@ class Beside(NamedTuple):
 
 
 NOTHING = Beside()
-Part = tuple[torch.Tensor | None, int]
-"""Columns of the scores, None being all, and how many of the first there are enough."""
+BestOf = Callable[[torch.Tensor, int], TopK]
+"""Finds the k best of the items that count ``(n_items,)``, ``(n, k)``, for each case."""
 
 
 class Reorder(NamedTuple):
@@ -92,6 +96,11 @@ class Reorder(NamedTuple):
         """Whether items of one weight come in the order of their scores, whatever the gain."""
         return self.different is not None and self.calibrated is None
 
+    @property
+    def by_parts(self) -> bool:
+        """Whether the first items of each weight are found by themselves."""
+        return self.candidates is None and self.in_order
+
     def width(self, k: int) -> int | None:
         """How many items a pool for lists of k has; None where any item can come up."""
         if self.candidates is None and self.temperature is None and self.different is None:
@@ -110,14 +119,54 @@ class Reorder(NamedTuple):
         something else than scores.
         """
         if own is not None and self.edits != "scores":
-            return self._found_by_two(own, scores, k)
-        first, *rest = (best_among(scores, columns, n) for columns, n in self._parts(scores, k))
-        if rest and not self.in_order:
-            # other cases may have more items of the largest weight, and all have pools of one width
-            rest = [padded(others(first, *rest), k)]
-        found = joined(first, *rest)
+            found = best_among(own, None, self.candidates or LEAST_CANDIDATES)
+            return self._found_by_two(found, partial(own.gather, 1), scores, k)
+        if self.by_parts:
+            found = joined(*(best_among(scores, columns, n) for columns, n in self.parts(k)))
+        else:
+            found = best_among(scores, None, self.candidates or N_FIRST)
+            if self.candidates is None:
+                found = self._with_most_useful(found, partial(_best_that_count, scores), k)
         total = self.total(scores if self.candidates is None else found.values, found.values)
         return self.settled(Pool.of(found, total), k)
+
+    def begins_with(self, first: FirstItems) -> bool:
+        """Whether pools can be made of the first items that are kept of all cases."""
+        if self.candidates is None and self.temperature is None and self.different is None:
+            return False  # any item can come up
+        least = self.candidates or (0 if self.in_order else N_FIRST)
+        return least <= first.n and self.temperature in (None, first.temperature)
+
+    def pool_of(self, first: First, k: int, turned: torch.Tensor | None = None) -> Pool:
+        """The items that lists of k are made of, as :meth:`pool` finds them in all scores.
+
+        ``turned (n, n_items)`` are the scores of edited states, where edits find candidates.
+        """
+        if turned is not None:
+            found = _the_first(first.found, self.candidates or LEAST_CANDIDATES)
+            return self._found_by_two(found, first.scores_of, turned, k)
+        if self.candidates is not None:
+            found = _the_first(first.found, self.candidates)
+            return self.settled(Pool.of(found, self.total(found.values, found.values)), k)
+        if self.in_order:
+            different = () if self.different is None else self.different
+            found = joined(*(first.best_of(self.weights == one, k) for one in different))
+        else:
+            found = self._with_most_useful(_the_first(first.found, N_FIRST), first.best_of, k)
+        return self.settled(Pool.of(found, first.total), k)
+
+    def _with_most_useful(self, found: TopK, best_of: BestOf, k: int) -> TopK:
+        """What was found, and of each case the k best of the items with the largest weight that any
+        of its items has which can be recommended."""
+        weights = self.weights.unique() if self.different is None else self.different
+        best = padded(TopK(found.values[:, :0], found.indices[:, :0]), k)
+        for weight in weights.flip(0):
+            without = (best.values[:, :1] == NONE) & (found.values[:, :1] > NONE)
+            if not bool(without.any()):
+                break
+            mine = best_of(self.weights == weight, k)
+            best = TopK(*(torch.where(without, *both) for both in zip(mine, best, strict=True)))
+        return joined(found, others(found, best))
 
     def settled(self, pool: Pool, k: int) -> Pool:
         """The pool of items in the order of their scores with probabilities, if lists of k go by
@@ -127,21 +176,29 @@ class Reorder(NamedTuple):
         p = pool.scores / self.temperature - pool.total
         p = p.exp_() if self.calibrated is None else self.calibrated.of(p, pool.items)
         pool = pool._replace(p=p)
-        if not has_kernels():
+        if not kernels_for(p):
             return pool.ascending()
         few = self.different
         if few is None or p.shape[1] <= len(few) * k:
             return pool
         return pool.first_of_each(torch.searchsorted(few, self.weights), len(few), k)
 
-    def _found_by_two(self, own: torch.Tensor, turned: torch.Tensor, k: int) -> Pool:
-        """Candidates that two queries find, half and half, with the unedited scores."""
+    def _found_by_two(
+        self,
+        found: TopK,
+        own_of: Callable[[torch.Tensor], torch.Tensor],
+        turned: torch.Tensor,
+        k: int,
+    ) -> Pool:
+        """Candidates that two queries find, half and half, with the unedited scores: the first of
+        those that were found by these, and of the others by the scores ``turned``."""
         candidates, temperature = self.candidates or LEAST_CANDIDATES, self.temperature or 1.0
-        half, n_items = found_turned(candidates), own.shape[1]
-        found = top_k(own, min(candidates - half, n_items))
+        half = found_turned(candidates)
+        found = _the_first(found, candidates - half)
         if half:
-            items = top_k(turned, min(half, n_items)).indices.sort(dim=1).values
-            found = joined(found, others(found, TopK(own.gather(1, items), items)))
+            items = top_k(turned, min(half, turned.shape[1])).indices.sort(dim=1).values
+            own = own_of(items).masked_fill(turned.gather(1, items) == NONE, NONE)
+            found = joined(found, others(found, TopK(own, items)))
         pool = Pool.of(found, self.total(found.values, found.values))
         if self.edits == "pushes":
             after = turned.gather(1, found.indices)
@@ -154,31 +211,12 @@ class Reorder(NamedTuple):
         largest is one of ``own``. 0 without a temperature."""
         if self.temperature is None or not len(own):
             return torch.zeros(len(own), 1)
-        most = own.amax(1, keepdim=True).clamp_min(-LARGEST)
-        total = (among - most).div_(self.temperature).exp_().sum(1, keepdim=True).log_()
-        return (total + most / self.temperature).clamp_min(-LARGEST)
+        return log_total(among, own.amax(1, keepdim=True), self.temperature)
 
     def parts(self, k: int) -> list[Part]:
         """The items of each weight, of which the first k are enough; none where many differ."""
         different = () if self.different is None else self.different
         return [(torch.nonzero(self.weights == one)[:, 0], k) for one in different]
-
-    def _parts(self, scores: torch.Tensor, k: int) -> list[Part]:
-        """What is enough for lists of k."""
-        if self.candidates is not None:
-            return [(None, self.candidates)]
-        if self.in_order:
-            return self.parts(k)
-        return [(None, N_FIRST), (self._largest(scores), k)]
-
-    def _largest(self, scores: torch.Tensor) -> torch.Tensor:
-        """The items of the largest weight that any item of the scores has."""
-        weights = self.weights.unique() if self.different is None else self.different
-        for weight in weights.flip(0):
-            items = torch.nonzero(self.weights == weight)[:, 0]
-            if bool((scores.index_select(1, items) > NONE).any()):
-                return items
-        return items
 
     def lists(self, pool: Pool, k: int) -> torch.Tensor:
         """Lists ``(n, k)``, 0 where there are fewer items."""
@@ -292,11 +330,11 @@ class Ranking(NamedTuple):
         return self.reorders[-1].pool(before_last, k, own)
 
     @property
-    def by_parts(self) -> bool:
-        """Whether there is one re-ranking alone, that tells few kinds of items apart."""
+    def alone(self) -> Reorder | None:
+        """The re-ranking, where there is nothing else."""
         if self.banned is not None or len(self.reorders) != 1 or self.calibrated is not None:
-            return False
-        return self.reorders[0].candidates is None and self.reorders[0].in_order
+            return None
+        return self.reorders[0]
 
     def before_last(self, scores: torch.Tensor) -> torch.Tensor:
         """Scores after all but the last re-ranking, -inf for what is left out."""
@@ -313,7 +351,7 @@ def _place_by_place(
     """Columns ``(n, k)`` of the items with the largest ``p * discount + gain``, each taken once, by
     tables ``(n, m)``, of equal ones the lower item; -1 where none is left. ``gain`` is changed."""
     columns = torch.empty(len(p), k, dtype=torch.int64)
-    if has_kernels():
+    if kernels_for(p, gain):
         from recsae.steering.steps import kernels as compiled
 
         discounts = np.log2(np.arange(2, k + 2)).astype(np.float32)
@@ -326,6 +364,15 @@ def _place_by_place(
         columns[:, place] = best.indices.masked_fill(best.values == NONE, -1)[:, 0]
         gain.scatter_(1, best.indices, NONE)
     return columns
+
+
+def _best_that_count(scores: torch.Tensor, has: torch.Tensor, k: int) -> TopK:
+    """The k best ``(n, k)`` of the items ``(n_items,)`` that count, -inf where there are fewer."""
+    return padded(best_among(scores, torch.nonzero(has)[:, 0], k), k)
+
+
+def _the_first(found: TopK, n: int) -> TopK:
+    return TopK(found.values[:, :n], found.indices[:, :n])
 
 
 def likeliest_first(lists: torch.Tensor, p: torch.Tensor) -> torch.Tensor:

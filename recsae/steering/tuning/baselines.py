@@ -133,9 +133,8 @@ class MethodMaker(NamedTuple):
         return self.of_steps(
             f"{name}{WITHIN}{candidates}" if candidates else name,
             lambda strength: [step.model_copy(update={"strength": strength})],
-            # at a strength of 0 it leaves out what is no candidate, and rounds what is unlikely;
-            # a loss is one of the model's own lists, which are not calibrated
-            identity_at_zero=name == CALIBRATED or (candidates is None and by != "probability"),
+            # at a strength of 0 it leaves out what is no candidate, and rounds what is unlikely
+            identity_at_zero=candidates is None and by != "probability",
             only_gain=True,
             by_own=name != CALIBRATED,
         )
@@ -174,7 +173,8 @@ class MethodMaker(NamedTuple):
         def steps(strength: float) -> list[Step]:
             return [*turned, step.model_copy(update={"strength": strength})]
 
-        return self.of_steps(name, steps, only_gain=True, by_own=self.powers is None)
+        own = self.powers is None
+        return self.of_steps(name, steps, identity_at_zero=False, only_gain=True, by_own=own)
 
     def _turned(self, strength: float) -> list[Step]:
         name = f"{self.goal.name} ({len(self.path.latents)} latents)"

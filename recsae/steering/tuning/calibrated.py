@@ -128,4 +128,4 @@ def _first_items(scorer: SteeredScores, temperature: float, popularity: Floats) 
         return _First(x.astype(np.float32), outside, found)
 
     parts = [slice(i, min(i + size, len(cases))) for i in range(0, len(cases), size)]
-    return in_threads(first_of, parts) if scorer.at_once else [first_of(part) for part in parts]
+    return in_threads(first_of, parts, at_once=scorer.at_once)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recsae.core.errors import InvalidInput
+from recsae.core.threads import in_threads
 from recsae.steering.frontier import (
     MAX_CURVE_LOSS,
     Point,
@@ -101,9 +102,10 @@ class Trial:
         """About the strength at which a tenth of NDCG@10 is lost, or the method's largest."""
         fewer = self.fewer
         far = END_MARGIN * strength_within(
-            *(fewer.cases, method.on(fewer.scorer), MAX_CURVE_LOSS, fewer.counted),
+            *(fewer.cases, fewer.on(method), MAX_CURVE_LOSS, fewer.counted),
             *(END_HALVINGS, fewer.before),
         )
+        fewer.forget(method)
         return min(far, method.max_strength or far)
 
     def whole_curve(self, tried: Tried) -> list[Point]:
@@ -119,7 +121,8 @@ class Trial:
         far = self.end_of(method)
         strengths = [0.0, 1.0] if method.name == FILTER else up_to(far, N_STRENGTHS).tolist()
         points = self.few.curve(method, strengths, FURTHEST * self.loss)
-        steady = steadied(points, self.loss)
+        self.few.forget(method)
+        steady = steadied(points, self.loss, self.few.before)
         value = share_at(steady, self.loss, self.few.before.mean_share, more=self.goal.more)
         return Tried(method, far, points, strength_at(steady, self.loss), value)
 
@@ -170,7 +173,7 @@ class Trial:
                 )
                 for s, point in enumerate(points, start=1)
             ]
-            steady = steadied(resampled, self.loss)
+            steady = steadied(resampled, self.loss, before)
             base = float(share[0, b] / n[b])
             values.append(share_at(steady, self.loss, base, more=self.goal.more))
         return np.asarray(values)
@@ -200,20 +203,19 @@ def try_methods(
     if any(map(asked, (LATENTS, PLACED, THEN))):
         found.append(trial.of(maker.latents()))
         far = found[-1].far
-    if far and asked(PLACED):
-        found.append(trial.of(maker.placed(far, candidates)))
+    further = [maker.placed(far, candidates)] if far and asked(PLACED) else []
     unfit = {LOGIT} if goal.by_popularity is None else set[str]()
     unfit |= {CALIBRATED} if maker.powers is None else set()
     names = [name for name in RE_RANKINGS if name not in unfit and asked(name)]
-    found += [trial.of(maker.re_ranking(name, candidates)) for name in names]
-    found += [
-        trial.of(maker.along(name, directions[name]))
+    further += [maker.re_ranking(name, candidates) for name in names]
+    further += [
+        maker.along(name, directions[name])
         for name in (CONCEPT_0, MEAN, PROBE)
         if name in directions and asked(name)
     ]
     if far and (wanted == THEN or (wanted is None and candidates is not None)):
-        found.append(trial.of(maker.retrieved(far, candidates)))
-    return found
+        further.append(maker.retrieved(far, candidates))
+    return [*found, *in_threads(trial.of, further, at_once=trial.few.scorer.at_once)]
 
 
 def chosen(trial: Trial, tried: list[Tried], name: str | None) -> Tried:

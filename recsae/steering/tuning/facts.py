@@ -8,6 +8,7 @@ import numpy as np
 
 from recsae.concepts.attributes.values import own_columns
 from recsae.core import columns as C
+from recsae.core.threads import in_threads
 from recsae.steering.frontier import (
     BUDGETS,
     MAX_CURVE_LOSS,
@@ -31,7 +32,7 @@ from recsae.steering.tuning.results import (
 from recsae.steering.words import promoted_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -169,38 +170,39 @@ def side_effects(
 
 def method_results(
     attributes: ItemAttributes,
-    methods: Sequence[tuple[SteeringMethod, float]],
+    methods: Sequence[SteeringMethod],
+    end_of: Callable[[SteeringMethod], float],
     heldout: Scored,
     goal: Goal,
 ) -> list[MethodResult]:
-    """Draw every method's curve on held-out cases, up to a strength that is given with it."""
+    """Draw every method's curve on held-out cases, up to a strength that ``end_of`` says."""
     _, others = _other_values(attributes, goal)
     before, base = heldout.before, heldout.before.mean_share
-    results = []
-    for method, far in methods:
-        points = heldout.curve(method, up_to(far))
-        heldout.forget()
-        results.append(
-            MethodResult(
-                method=method.name,
-                at_loss={loss: share_at(points, loss, base, more=goal.more) for loss in BUDGETS},
-                area=area(points, base, more=goal.more),
-                others_move=collateral(points, before, others, MAX_CURVE_LOSS / 2),
-                curve=tuple((point.kept, point.share) for point in points),
-            )
+
+    def drawn(method: SteeringMethod) -> MethodResult:
+        points = heldout.curve(method, up_to(end_of(method)))
+        heldout.forget(method)
+        return MethodResult(
+            method=method.name,
+            at_loss={loss: share_at(points, loss, base, more=goal.more) for loss in BUDGETS},
+            area=area(points, base, more=goal.more),
+            others_move=collateral(points, before, others, MAX_CURVE_LOSS / 2),
+            curve=tuple((point.kept, point.share) for point in points),
         )
-    return results
+
+    return in_threads(drawn, methods, at_once=heldout.scorer.at_once)
 
 
 def choices(tried: Iterable[Tried], heldout: Scored) -> list[Choice]:
     """What held-out cases get from each method at the strength set on construction users."""
-    rows = []
-    for one in tried:
+
+    def choice(one: Tried) -> Choice:
         after = heldout.outcome(one.method, one.strength)
+        heldout.forget(one.method)
         effect = goal_effect(heldout.before, after, heldout.cases)
-        rows.append(Choice(one.method.name, one.strength, one.value, effect))
-    heldout.forget()
-    return rows
+        return Choice(one.method.name, one.strength, one.value, effect)
+
+    return in_threads(choice, tried, at_once=heldout.scorer.at_once)
 
 
 def _other_values(attributes: ItemAttributes, goal: Goal) -> tuple[list[str], NDArray[np.float64]]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from recsae.steering.frontier import Counted, Expects, Outcome, Point, Steered
     from recsae.steering.methods import SteeringMethod
     from recsae.steering.steered_scores import SteeredScores
+    from recsae.steering.steps.first import FirstItems
     from recsae.steering.tuning.losses import Expectation
 
 
@@ -28,13 +29,19 @@ class Scored:
         What is counted in the lists.
     expectation
         What NDCG@10 lists of the cases may expect, where it is asked for.
+    first
+        The first items of the cases, where several methods begin with them.
     """
 
     def __init__(
-        self, scorer: SteeredScores, counted: Counted, expectation: Expectation | None = None
+        self,
+        scorer: SteeredScores,
+        counted: Counted,
+        expectation: Expectation | None = None,
+        first: FirstItems | None = None,
     ) -> None:
         self.scorer, self.cases, self.counted = scorer, scorer.cases, counted
-        self._expectation = expectation
+        self._expectation, self._first = expectation, first
         self._lists = Applied().lists(scorer, LIST_LENGTH)
         self.before = outcome_of(self._lists, self.cases, counted)
         self._expected: dict[bool, Outcome] = {}
@@ -52,16 +59,16 @@ class Scored:
     def on(self, method: SteeringMethod) -> Steered:
         """The method applied to the cases; it keeps what its strengths have in common."""
         if method not in self._applied:
-            self._applied[method] = method.on(self.scorer)
+            self._applied[method] = method.on(self.scorer, self._first)
         return self._applied[method]
 
-    def forget(self) -> None:
-        """Drop what methods keep."""
-        self._applied.clear()
+    def forget(self, method: SteeringMethod) -> None:
+        """Drop what a method keeps."""
+        self._applied.pop(method, None)
 
     def outcome(self, method: SteeringMethod, strength: float) -> Outcome:
-        """Measure the lists at a strength."""
-        if not strength and method.identity_at_zero:
+        """Measure the lists at a strength; at 0 nothing is done."""
+        if not strength:
             return self.before
         return outcome(self.cases, self.on(method), strength, self.counted)
 

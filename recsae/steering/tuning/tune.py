@@ -17,6 +17,7 @@ from recsae.steering.files import Steering
 from recsae.steering.frontier import Point, outcome_of, strength_at
 from recsae.steering.shortlist import Shortlist
 from recsae.steering.steered_scores import (
+    HeadScorer,
     activations,
     linearised,
     n_scored,
@@ -24,8 +25,10 @@ from recsae.steering.steered_scores import (
     thinned,
 )
 from recsae.steering.steps.applied import steered_lists
+from recsae.steering.steps.first import FirstItems
 from recsae.steering.steps.goals import goal_of, popularity_goal, popularity_of
 from recsae.steering.steps.kinds import Wishes
+from recsae.steering.steps.ranking import N_FIRST
 from recsae.steering.tuning.baselines import (
     CONCEPT_0,
     FILTER,
@@ -173,15 +176,14 @@ def tune(
     strength, by_curve = mine.strength, list[Point]()
     if mine.method.name != FILTER:  # which has no strength
         by_curve = trial.whole_curve(mine)
-    trial.few.forget()
     if by_curve:
-        confirming = found.scored(cases.confirm, expects=True)
+        confirming = found.scored(cases.confirm, None, expects=True)
         strength = _refined(strength, confirming, mine.method, max_loss)
     some = found.scored(thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED))
+    done = found.maker.again(mine.method)
     again = [one._replace(method=found.maker.again(one.method)) for one in tried]
-    done = again[tried.index(mine)].method
     at_losses = effects_at_losses(by_curve, done, some, goal) if by_curve else []
-    steering = Steering(done.steps(strength) if done.steps else [])
+    steering = Steering(done.steps(strength) if strength and done.steps else [])
     before, after = (
         outcome_of(steered_lists(work, cases.heldout, steps), cases.heldout, goal.counted)
         for steps in ([], steering.steps)
@@ -253,13 +255,18 @@ class _Setting:
             directions[CONCEPT_0] = concept_0.vector
         return cls(work, goal, cases, sizes, near, maker, trying, directions, concept_0)
 
-    def scored(self, some: Cases, *, expects: bool = False) -> Scored:
-        """Some of the cases, on which methods are measured."""
+    def scored(self, some: Cases, candidates: int | None = 0, *, expects: bool = False) -> Scored:
+        """Some of the cases, on which methods are measured: several that choose among so many
+        ``candidates`` at most, or one where that is None."""
         scorer, temperature = steered_scores_of(self.work, some), self.maker.scale.temperature
-        expectation = None
+        first = expectation = None
+        n = max(N_FIRST, candidates or 0)
+        if candidates is not None and isinstance(scorer, HeadScorer) and FirstItems.fit(scorer, n):
+            first = FirstItems(scorer, temperature, n)
         if expects:
-            expectation = Expectation.of(scorer, temperature, self.goal.counted, self.trying.better)
-        return Scored(scorer, self.goal.counted, expectation)
+            known = self.goal.counted, self.trying.better, first
+            expectation = Expectation.of(scorer, temperature, *known)
+        return Scored(scorer, self.goal.counted, expectation, first)
 
     def trial(self, max_loss: float) -> Trial:
         """The cases that methods are tried on."""
@@ -274,8 +281,8 @@ class _Setting:
         re-ranking within the first items, and what cannot be kept."""
         maker, sizes = self.maker, self.sizes
         ours = next(one for one in tried if one.method.name == LATENTS)
-        kept = (one for one in tried if one.method.name != FILTER)
-        ends = {one.method.name: (one.method, one.far) for one in kept}
+        methods = {one.method.name: one.method for one in tried if one.method.name != FILTER}
+        ends = {one.method.name: one.far for one in tried}
         by_lists = [one for one in tried if one.method.name.partition(WITHIN)[0] in RE_RANKINGS]
         kind = trial.best(by_lists).method.name.partition(WITHIN)[0]
         others = [maker.re_ranking(kind, n) for n in (None, *sizes.candidates)]
@@ -287,11 +294,16 @@ class _Setting:
             maker.reconstruction(),
         ]
         for method in others:
-            if method.name not in ends:
-                ends[method.name] = (method, trial.end_of(method))
-        heldout = self.scored(thinned(self.work, self.cases.heldout, sizes.curves, MIN_SCORED))
-        methods = [ends.pop(LATENTS), *ends.values()]
-        return method_results(self.work.attributes, methods, heldout, self.goal)
+            methods.setdefault(method.name, method)
+
+        def end_of(method: SteeringMethod) -> float:
+            known = ends.get(method.name)
+            return trial.end_of(method) if known is None else known
+
+        drawn = thinned(self.work, self.cases.heldout, sizes.curves, MIN_SCORED)
+        heldout = self.scored(drawn, max(sizes.candidates))
+        every = [methods.pop(LATENTS), *methods.values()]
+        return method_results(self.work.attributes, every, end_of, heldout, self.goal)
 
 
 def _popular_by_others(work: Workspace, cases: Cases) -> Goal:
@@ -314,19 +326,20 @@ def _refined(strength: float, confirming: Scored, method: SteeringMethod, loss: 
     def at(strengths: Iterable[float]) -> list[Point]:
         return confirming.curve(method, strengths)
 
-    most, before = method.max_strength or math.inf, confirming.unsteered(method)
-    expected = None if before.expected is None else 1.0
-    nothing = Point(0.0, 1.0, before.mean_share, before.counts, expected, before)
-    points = [nothing, *at(sorted({min(x * strength, most) for x in RETRIED}))]
+    def steady(points: list[Point]) -> list[Point]:
+        return steadied(points, loss, confirming.before)
+
+    most = method.max_strength or math.inf
+    points = at([0.0, *sorted({min(x * strength, most) for x in RETRIED})])
     for _ in range(MAX_HALVED):
-        if steadied(points, loss)[1].kept >= 1 - loss:
+        if steady(points)[1].kept >= 1 - loss:
             break
         points[1:] = [*at([points[1].strength / 2]), *points[1:]]
-    refined = strength_at(steadied(points, loss), loss)
-    *before_it, last = steadied([*points, *at([refined])], loss)
+    refined = strength_at(steady(points), loss)
+    *before_it, last = steady([*points, *at([refined])])
     if last.kept >= 1 - (1 + SLACK) * loss:
         return refined
-    return max(point.strength for point in before_it if point.kept >= 1 - loss)
+    return max((point.strength for point in before_it if point.kept >= 1 - loss), default=0.0)
 
 
 def _cases(work: Workspace, users: NDArray[np.int64] | None, sizes: Sizes) -> TuningCases:

@@ -9,7 +9,7 @@ import torch
 from helpers.two_directions import N_ITEMS, cases, table
 from recsae.recommender.protocol import LinearHead
 from recsae.steering.steered_scores import mask_unavailable
-from recsae.steering.steps import blocks, pools
+from recsae.steering.steps import blocks, pools, ranking
 from recsae.steering.steps.blocks import Blocks
 from recsae.steering.steps.ranking import Reorder
 
@@ -47,6 +47,11 @@ def test_what_is_left_out_is_in_no_pool():
     assert len(real) == len(set(real)) >= 10
 
 
+def plain_loops(monkeypatch):
+    for module in (pools, ranking):
+        monkeypatch.setattr(module, "kernels_for", lambda *_: None)
+
+
 def test_lists_by_probability_are_those_of_the_plain_loop(monkeypatch):
     """With equal scores, with what is no item, and with more places than items."""
     rng = np.random.default_rng(0)
@@ -58,6 +63,6 @@ def test_lists_by_probability_are_those_of_the_plain_loop(monkeypatch):
         step = Reorder.of(weights, gain, 1.0)
         pool = step.pool(scores, 10)
         compiled = step.lists(pool, 12)
-        monkeypatch.setattr(pools, "kernels", lambda: None)
+        plain_loops(monkeypatch)
         assert compiled.tolist() == step.lists(step.pool(scores, 10), 12).tolist()
         monkeypatch.undo()

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from recsae.core.topk import TopK, top_k
-from recsae.steering.steps import pools
-from recsae.steering.steps.pools import CalibratedP, Pool, has_kernels, others
+from recsae.core.topk import TopK, kernels, top_k
+from recsae.steering.steps import pools, ranking
+from recsae.steering.steps.pools import CalibratedP, Pool, others
 from recsae.steering.steps.ranking import Beside, Ranking, Reorder
 
 NONE = float("-inf")
@@ -29,7 +29,6 @@ def scores(seed, decimals):
 def path(request, monkeypatch):
     if request.param == "torch":
         monkeypatch.setattr("recsae.core.topk.kernels", lambda: None)
-        monkeypatch.setattr(pools, "kernels", lambda: None)
     return request.param
 
 
@@ -52,7 +51,7 @@ def test_others_are_those_that_are_not_among_the_first(path):
         assert (sorted(made) if path == "torch" else made) == left
 
 
-@pytest.mark.skipif(not has_kernels(), reason="Numba is not installed")
+@pytest.mark.skipif(kernels() is None, reason="Numba is not installed")
 def test_the_first_of_each_kind():
     """The two largest p of each kind, of equal ones the lower item, by ascending items."""
     items = torch.tensor([[4, 2, 9, 7, 1, 3]])
@@ -70,7 +69,7 @@ def test_the_first_of_each_kind():
     assert found.scores[0, 3] == NONE
 
 
-@pytest.mark.skipif(not has_kernels(), reason="Numba is not installed")
+@pytest.mark.skipif(kernels() is None, reason="Numba is not installed")
 @pytest.mark.parametrize("decimals", [0, 1, 7])
 @pytest.mark.parametrize("weights", [WANTED, -WANTED, POPULAR, torch.zeros(N_ITEMS)])
 @pytest.mark.parametrize("calibrated", [None, CalibratedP(1.2, -0.3, 0.2 * POPULAR)])
@@ -86,10 +85,11 @@ def test_lists_are_those_without_compiled_loops(
     turned[own == NONE] = NONE
     for gain in (0.0, 0.003, 0.3):
         step = Reorder.of(weights, gain, 0.8, candidates, edits, calibrated)
-        ranking, beside = Ranking(None, (step,)), Beside(own=own)
-        found = ranking.lists(turned, 12, beside)
-        monkeypatch.setattr(pools, "kernels", lambda: None)
-        assert found.tolist() == ranking.lists(turned, 12, beside).tolist()
+        made, beside = Ranking(None, (step,)), Beside(own=own)
+        found = made.lists(turned, 12, beside)
+        for module in (pools, ranking):
+            monkeypatch.setattr(module, "kernels_for", lambda *_: None)
+        assert found.tolist() == made.lists(turned, 12, beside).tolist()
         monkeypatch.undo()
 
 

@@ -120,6 +120,29 @@ def test_a_ratio_that_is_known_badly_is_drawn_to_1():
         assert 1 - found[1].kept == pytest.approx(ratio * 0.01, rel=1e-3)
 
 
+def test_losses_are_taken_from_lists_without_a_gain():
+    """Better probabilities keep 101 % where 100.2 % is expected, and lose 1.2 and 3 points from
+    there where 1 and 2 are expected: a ratio of 1.4."""
+    given = points([1.01, 0.998, 0.98], [1.002, 0.992, 0.982])
+    assert [point.kept for point in steadied(given, 0.01)] == pytest.approx([1.01, 0.996, 0.982])
+
+
+def test_what_is_known_badly_without_a_gain_is_drawn_to_what_is_expected():
+    """Ten of a hundred users gain 10 %: 1 % of all, with a standard error of .3 points, which is
+    .6 of the .5 that such gains spread by. Where none is expected, 1 / (1 + .6 ** 2) is left."""
+    before = of_users(np.zeros(100))
+    start = of_users(np.repeat([-0.1, 0.0], [10, 90]))
+    noise = ((0.1**2 * 0.1 - 0.01**2) / 100) / 0.005**2
+    given = [
+        Point(0, 1.01, 0.0, None, 1.0, start),
+        Point(1, 1.00, 0.1, None, 0.99, of_users(np.repeat([-0.09, 0.01], [10, 90]))),
+    ]
+    found = steadied(given, 0.01, before)
+    assert noise == pytest.approx(0.6**2)
+    assert found[0].kept == pytest.approx(1 + 0.01 / (1 + noise), abs=1e-4)
+    assert found[0].kept - found[1].kept == pytest.approx(0.01, rel=1e-2)
+
+
 @pytest.mark.parametrize(
     ("kept", "expected"),
     [

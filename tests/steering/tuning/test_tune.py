@@ -19,6 +19,7 @@ from recsae.steering.files import GoalRequest, load_steering, save_steering
 from recsae.steering.frontier import BUDGETS, curve, outcome
 from recsae.steering.steered_scores import steered_scores_of
 from recsae.steering.steps.applied import steered_lists
+from recsae.steering.steps.first import FirstItems
 from recsae.steering.steps.goals import Goal, goal_of, popularity_of
 from recsae.steering.steps.kinds import Filter, ReRanking, Wishes
 from recsae.steering.tuning.baselines import LATENTS, RANDOM, RERANKING
@@ -254,6 +255,37 @@ def test_where_a_little_costs_a_lot_at_once_nothing_is_done(opened, comedy):
     kept = curve(cases, gentle, [0.0, refined], comedy.counted)[1].kept
     assert 0.8 <= refined <= 1.25
     assert kept >= 1 - 1.2 * 0.05
+
+
+@pytest.mark.parametrize("way", ["no first items", "one thread", "four threads"])
+def test_a_result_is_the_same_however_it_is_reckoned(opened, comedy, monkeypatch, way):
+    expected = tune(opened, comedy, 0.05, n_latents=6).result.to_dict()
+    threads = torch.get_num_threads()
+    if way == "no first items":
+        monkeypatch.setattr(FirstItems, "fit", lambda *_: False)
+    else:
+        torch.set_num_threads(1 if way == "one thread" else 4)
+    try:
+        found = tune(opened, comedy, 0.05, n_latents=6).result.to_dict()
+    finally:
+        torch.set_num_threads(threads)
+    assert_close(found, expected)
+
+
+def assert_close(found, expected):
+    """Equal but for numbers, which may differ by rounding."""
+    if isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert_close(found[key], value)
+    elif isinstance(expected, list | tuple):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other)
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-3, abs=1e-6, nan_ok=True)
+    else:
+        assert found == expected
 
 
 def test_where_there_is_no_head_the_model_is_run(opened, comedy, tuned):
