@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,21 @@ NEAR = 0.003
 """A held-out loss is as it was allowed if it differs by no more than this."""
 
 
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True))
-@click.option("--attribute", help="Its values are the goals; default the one of most items.")
-@click.option("--loss", default=0.01, show_default=True, help="Of NDCG@10, at most.")
-@click.option("--limit", default=20, show_default=True, help="Most frequent values.")
+def of_goals(main: Callable[..., None]) -> click.Command:
+    """A command on a run whose goals are the values of an attribute."""
+    for option in (
+        click.option("--limit", default=20, show_default=True, help="Most frequent values."),
+        click.option("--loss", default=0.01, show_default=True, help="Of NDCG@10, at most."),
+        click.option(
+            "--attribute", help="Its values are the goals; default the one of most items."
+        ),
+        click.argument("run", type=click.Path(path_type=Path, exists=True)),
+    ):
+        main = option(main)
+    return click.command()(main)
+
+
+@of_goals
 def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     """Tune towards each value, print as it goes."""
     from recsae.run.open import open_workspace
@@ -33,7 +44,7 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     from recsae.steering.tuning.tune import tune
 
     work = open_workspace(run)
-    names = _goals(work, attribute, limit)
+    names = goals(work, attribute, limit)
     click.echo("| more of | share | recommended | after | times | NDCG@10 kept | seconds |")
     click.echo("|---|---:|---|---:|---|---|---:|")
     results = {}
@@ -143,7 +154,8 @@ def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
-def _goals(work: Any, attribute: str | None, limit: int) -> list[str]:
+def goals(work: Any, attribute: str | None, limit: int) -> list[str]:
+    """The most frequent values of an attribute, by their full names."""
     from recsae.concepts.attributes.values import own_columns
 
     names = work.attributes.names

@@ -15,14 +15,10 @@ from pathlib import Path
 import click
 import numpy as np
 
-from steering import NEAR, _goals
+from steering import NEAR, goals, of_goals
 
 
-@click.command()
-@click.argument("run", type=click.Path(path_type=Path, exists=True))
-@click.option("--attribute", help="Its values are the goals; default the one of most items.")
-@click.option("--loss", default=0.01, show_default=True, help="Of NDCG@10, at most.")
-@click.option("--limit", default=20, show_default=True, help="Most frequent values.")
+@of_goals
 def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     """Set strengths on one half and measure on the other, print how far they are off."""
     from recsae.run.open import open_workspace
@@ -35,7 +31,7 @@ def main(run: Path, attribute: str | None, loss: float, limit: int) -> None:
     work = open_workspace(run)
     cases = tune._cases(work, None, tune.IN_FULL)
     off: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for name in _goals(work, attribute, limit):
+    for name in goals(work, attribute, limit):
         goal = goal_of(work, Wishes(more=(name,)))
         on_confirm = tune._Setting.of(work, goal, cases, 16, tune.IN_FULL)
         by_others = tune._popular_by_others(work, cases.fit)

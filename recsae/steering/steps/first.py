@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from recsae.steering.steps.blocks import Blocks
 from recsae.steering.steps.pools import NONE, log_total, padded
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from recsae.capture.cases import Cases
@@ -76,8 +79,10 @@ class FirstItems:
 
     def __init__(self, scorer: HeadScorer, temperature: float, n: int) -> None:
         self.scorer, self.temperature, self.n = scorer, temperature, n
-        n_items = scorer.cases.catalog.n_items
-        found = self._in_blocks if n_items > IN_ONE_ROW else self._in_rows
+        cases = scorer.cases
+        found: Callable[[slice], tuple[TopK, torch.Tensor]] = self._in_rows
+        if cases.catalog.n_items > IN_ONE_ROW:
+            found = partial(self._in_blocks, Blocks(cases, scorer.head, [(None, n)]))
 
         def first_of(part: slice) -> tuple[torch.Tensor, ...]:
             with torch.no_grad():
@@ -93,8 +98,7 @@ class FirstItems:
         best = top_k(scores, min(self.n, scores.shape[1]))
         return best, log_total(scores, best.values[:, :1], self.temperature)
 
-    def _in_blocks(self, part: slice) -> tuple[TopK, torch.Tensor]:
-        blocks = Blocks(self.scorer.cases, self.scorer.head, [(None, self.n)])
+    def _in_blocks(self, blocks: Blocks, part: slice) -> tuple[TopK, torch.Tensor]:
         pool = blocks.pool(self.scorer.states[part], part, self.temperature)
         return TopK(pool.scores, pool.items), pool.total
 

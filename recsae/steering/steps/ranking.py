@@ -119,7 +119,7 @@ class Reorder(NamedTuple):
         something else than scores.
         """
         if own is not None and self.edits != "scores":
-            found = best_among(own, None, self.candidates or LEAST_CANDIDATES)
+            found = best_among(own, None, self._n_by_own)
             return self._found_by_two(found, partial(own.gather, 1), scores, k)
         if self.by_parts:
             found = joined(*(best_among(scores, columns, n) for columns, n in self.parts(k)))
@@ -143,7 +143,7 @@ class Reorder(NamedTuple):
         ``turned (n, n_items)`` are the scores of edited states, where edits find candidates.
         """
         if turned is not None:
-            found = _the_first(first.found, self.candidates or LEAST_CANDIDATES)
+            found = _the_first(first.found, self._n_by_own)
             return self._found_by_two(found, first.scores_of, turned, k)
         if self.candidates is not None:
             found = _the_first(first.found, self.candidates)
@@ -183,6 +183,16 @@ class Reorder(NamedTuple):
             return pool
         return pool.first_of_each(torch.searchsorted(few, self.weights), len(few), k)
 
+    @property
+    def _n_by_two(self) -> int:
+        """How many candidates two queries find."""
+        return self.candidates or LEAST_CANDIDATES
+
+    @property
+    def _n_by_own(self) -> int:
+        """How many of them the unedited scores find."""
+        return self._n_by_two - found_turned(self._n_by_two)
+
     def _found_by_two(
         self,
         found: TopK,
@@ -190,11 +200,9 @@ class Reorder(NamedTuple):
         turned: torch.Tensor,
         k: int,
     ) -> Pool:
-        """Candidates that two queries find, half and half, with the unedited scores: the first of
-        those that were found by these, and of the others by the scores ``turned``."""
-        candidates, temperature = self.candidates or LEAST_CANDIDATES, self.temperature or 1.0
-        half = found_turned(candidates)
-        found = _the_first(found, candidates - half)
+        """Candidates that two queries find, half and half, with the unedited scores: what was found
+        by these, and others by the scores ``turned``."""
+        half, temperature = found_turned(self._n_by_two), self.temperature or 1.0
         if half:
             items = top_k(turned, min(half, turned.shape[1])).indices.sort(dim=1).values
             own = own_of(items).masked_fill(turned.gather(1, items) == NONE, NONE)

@@ -114,7 +114,9 @@ class Trial:
         if done >= tried.far:
             return tried.points
         left = [s for s in up_to(tried.far, N_STRENGTHS).tolist() if s > done]
-        return [*tried.points, *self.few.curve(tried.method, left)]
+        further = self.few.curve(tried.method, left)
+        self.few.forget(tried.method)
+        return [*tried.points, *further]
 
     def of(self, method: SteeringMethod) -> Tried:
         """Find the strength, and what is reached there."""

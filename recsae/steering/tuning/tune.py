@@ -180,16 +180,16 @@ def tune(
         confirming = found.scored(cases.confirm, None, expects=True)
         strength = _refined(strength, confirming, mine.method, max_loss)
     some = found.scored(thinned(work, cases.heldout, sizes.at_losses, MIN_SCORED))
-    done = found.maker.again(mine.method)
-    again = [one._replace(method=found.maker.again(one.method)) for one in tried]
+    again = {one.method.name: one._replace(method=found.maker.again(one.method)) for one in tried}
+    done = again[mine.method.name].method
     at_losses = effects_at_losses(by_curve, done, some, goal) if by_curve else []
     steering = Steering(done.steps(strength) if strength and done.steps else [])
     before, after = (
         outcome_of(steered_lists(work, cases.heldout, steps), cases.heldout, goal.counted)
         for steps in ([], steering.steps)
     )
-    reached = choices(again, some)
-    methods = found.curves(trial, again) if compare else []
+    reached = choices(again.values(), some)
+    methods = found.curves(trial, list(again.values())) if compare else []
     said = [verdict(methods, goal)] if methods else []
     if found.concept_0 is not None:
         said.append(found.concept_0.said(reached, max_loss))
